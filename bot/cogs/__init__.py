@@ -1,0 +1,1 @@
+"""Thin cogs: receive an event, call the logic, answer."""

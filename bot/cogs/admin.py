@@ -1,0 +1,58 @@
+"""``/admin pause`` and ``/admin resume``: silence for an emergency, for whoever runs this bot.
+
+The word stands in the database and is asked for before a message is taken and before a reply is posted, so it
+holds in every server, in every process on the same database, and over restarts. What members may do about
+their own data works all the while. Who asks is checked when the command is used, whatever Discord shows them.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+
+log = logging.getLogger(__name__)
+
+PAUSED = "I am silent now, in every server, until `/admin resume`. Members' own commands still work."
+RESUMED = "I answer again."
+NOT_YOURS = "Only whoever runs this bot may do that."
+
+
+class Admin(commands.GroupCog, group_name="admin", group_description="For whoever runs this bot."):
+    """The emergency stop."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        super().__init__()
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Let only the application's owner, or a member of its team, go on."""
+        if await self._bot.is_owner(interaction.user):
+            return True
+        await interaction.response.send_message(NOT_YOURS, ephemeral=True)
+        return False
+
+    @app_commands.command(name="pause", description="Silence me everywhere, at once.")
+    async def pause(self, interaction: discord.Interaction) -> None:
+        """Post nothing any more."""
+        await self._set(interaction, paused=True)
+
+    @app_commands.command(name="resume", description="Let me answer again.")
+    async def resume(self, interaction: discord.Interaction) -> None:
+        """Answer again."""
+        await self._set(interaction, paused=False)
+
+    async def _set(self, interaction: discord.Interaction, *, paused: bool) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await self._bot.pause(paused)
+        log.warning("the bot was %s by its owner", "paused" if paused else "resumed")
+        await interaction.followup.send(PAUSED if paused else RESUMED, ephemeral=True)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Admin(bot))

@@ -1,0 +1,139 @@
+"""Messages in, one ranked reply out: guards, claim, queue, decide, post, record.
+
+Thin by design: what to say is :mod:`bot.responder`'s, how to post it :mod:`bot.posting`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import discord
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.cogs.privacy import invitation_view
+from bot.conversation import (
+    BUSY,
+    EMPTY,
+    FAILED,
+    SPEECHLESS,
+    UNAVAILABLE,
+    UNREADABLE,
+    context_of,
+    is_addressed,
+    text_of,
+)
+from bot.generators import GeneratorError
+from bot.identity import is_direct, who_wrote
+from bot.metrics import Outcome
+from bot.posting import AnsweredBefore, post_reply, say, seed_reactions, typing_in
+from bot.queues import Claims
+from bot.responder import Decision, NothingToSay, Prompt
+from storage.failpoints import failpoint
+from storage.records import Consent
+
+log = logging.getLogger(__name__)
+
+
+class Chat(commands.Cog):
+    """Answers messages that are meant for the bot."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        self._claims = Claims()
+        self._told_busy = Claims(1000)
+
+    @commands.Cog.listener()
+    async def on_message(self, message: discord.Message) -> None:
+        """Queue an answer to a message that is meant for the bot, once per message."""
+        me = self._bot.me
+        if not is_addressed(message, me=me, chat_channels=self._bot.chat_channels):
+            return
+        if not self._claims.claim(message.id) or await self._bot.is_paused():
+            return
+        if not text_of(message, me=me):
+            await say(message, EMPTY if self._can_read(message) else UNREADABLE)
+            return
+        channel_id, author_id, asked = message.channel.id, message.author.id, time.monotonic()
+        if not self._bot.queues.submit(channel_id, author_id, lambda: self._answer(message, asked)):
+            self._bot.metrics.message(Outcome.BUSY)
+            this_minute = (author_id, channel_id, int(time.monotonic() // 60))
+            if self._told_busy.claim(this_minute):
+                await say(message, BUSY)
+
+    def _can_read(self, message: discord.Message) -> bool:
+        """Whether Discord hands us the text: without the intent not that of a reply with its ping off."""
+        mentioned = any(user.id == self._bot.me for user in message.mentions)
+        return self._bot.settings.message_content or is_direct(message) or mentioned
+
+    async def _answer(self, message: discord.Message, asked: float) -> None:
+        """Answer one message; runs in the conversation's turn, which it has waited for since ``asked``."""
+        outcome, waited = Outcome.FAILED, time.monotonic() - asked
+        try:
+            async with typing_in(message.channel):
+                decision = await self._decide(message)
+        except NothingToSay:
+            outcome = Outcome.WITHHELD
+            await say(message, SPEECHLESS)
+        except GeneratorError as exc:
+            outcome = Outcome.UNAVAILABLE
+            log.warning("no candidates: %s", exc)
+            await say(message, UNAVAILABLE)
+        except Exception:  # boundary: a member is never left without a word; the queue logs what happened
+            await say(message, FAILED)
+            raise
+        else:
+            if await self._post(message, decision, waited):
+                outcome = Outcome.ANSWERED
+        finally:
+            self._bot.metrics.message(outcome)
+
+    async def _decide(self, message: discord.Message) -> Decision:
+        settings = self._bot.settings
+        context = await context_of(
+            message,
+            me=self._bot.me,
+            chat_channels=self._bot.chat_channels,
+            n_turns=settings.history_messages,
+            minutes=settings.history_minutes,
+        )
+        return await self._bot.responder.decide(Prompt(who_wrote(message), context))
+
+    async def _post(self, message: discord.Message, decision: Decision, waited: float) -> bool:
+        """Post, record, and only then seed reactions: a click must find the reply stored.
+
+        Returns:
+            Whether the reply was posted.
+        """
+        if await self._bot.is_paused():  # said while this reply was written
+            return False
+        started = time.monotonic()
+        who = who_wrote(message)
+        invitee = self._bot.store.member_id(who)  # a pseudonym, because it stays in memory after a forget
+        inviting = decision.consent is Consent.UNKNOWN and self._bot.invited.claim(invitee)
+        view = invitation_view(who.user_id) if inviting else None
+        with self._bot.inbox.held(message.channel.id):
+            try:
+                place, last = await post_reply(message, decision.text, view=view)
+            except discord.HTTPException as exc:
+                log.warning(
+                    "a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code
+                )
+                if inviting:
+                    self._bot.invited.release(invitee)
+                return False
+            except AnsweredBefore:
+                log.warning("a prompt had a reply already; this one was not posted")
+                return False
+            took = {"wait": waited, "post": time.monotonic() - started}
+            failpoint("chat.after-post")
+            await self._bot.responder.record(who, place, decision)
+        self._bot.metrics.reply({**decision.seconds, **took})
+        await seed_reactions(last, self._bot.settings.seeded_reactions)
+        return True
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Chat(bot))

@@ -1,0 +1,40 @@
+"""``/my-data``: everything kept about the member, as a file for their eyes only."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.exporting import file_of, parts_of
+from bot.identity import who_clicked
+
+
+class MyData(commands.Cog):
+    """The member's right to see and to take along."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    @app_commands.command(name="my-data", description="Everything I keep about you, as a file for you alone.")
+    async def my_data(self, interaction: discord.Interaction) -> None:
+        """Answer with a summary and the file; what does not fit one message follows in others."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        content, summary = await file_of(self._bot.store, self._bot.taste, who, datetime.now(UTC))
+        for number, (name, part) in enumerate(parts_of(content)):
+            file = discord.File(io.BytesIO(part), filename=name)
+            if number == 0:
+                await interaction.edit_original_response(content=summary, attachments=[file])
+            else:
+                text = f"Part {number + 1}; put the parts together in order."
+                await interaction.followup.send(text, file=file, ephemeral=True)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(MyData(bot))

@@ -1,0 +1,198 @@
+"""``/privacy``, ``/forget-me`` and the invitation under a reply: what is kept, and the member's say in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self, cast
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.buttons import PersistentButton
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from storage.records import Consent, DataSummary, ForgetReceipt, Who
+
+Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep"]
+
+ABOUT = """\
+**What I do:** I write several replies to each message and post the one I think *you* like best.
+**What I keep, if you agree:** my own replies to you, which reactions and ratings *you* gave them, and \
+a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
+**What I never keep:** anything you write. I read the conversation back from Discord when I answer, then \
+forget it.
+**How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
+"""
+AGREED = (
+    "Thank you! From now on I learn from your reactions to my replies here. `/privacy` shows what is kept."
+)
+REFUSED = (
+    "All right: I keep nothing about you here, and I will not ask again."
+    " `/privacy` is there if you change your mind."
+)
+NOT_YOURS = "This invitation is for someone else. `/privacy` shows yours."
+KEPT = "Nothing was deleted."
+SURE = "Then I delete what I keep about you here, and stop learning. This cannot be undone. Go on?"
+
+_LABELS: dict[Choice, tuple[str, discord.ButtonStyle]] = {
+    "agree": ("Learn what I like", discord.ButtonStyle.success),
+    "about": ("What is kept?", discord.ButtonStyle.secondary),
+    "refuse": ("No, thanks", discord.ButtonStyle.secondary),
+    "withdraw": ("Stop learning here", discord.ButtonStyle.secondary),
+    "stop": ("Stop and delete what is kept here", discord.ButtonStyle.danger),
+    "forget": ("Forget everything about me", discord.ButtonStyle.danger),
+    "keep": ("Cancel", discord.ButtonStyle.secondary),
+}
+
+
+class Privacy(commands.Cog):
+    """Consent, a look at what is kept, and forgetting."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    async def cog_load(self) -> None:
+        """Register the buttons that outlive a restart."""
+        self._bot.add_dynamic_items(ChoiceButton)
+
+    @app_commands.command(name="privacy", description="What I keep about you, and your say in it.")
+    async def privacy(self, interaction: discord.Interaction) -> None:
+        """Show what is kept about the member here; agree or withdraw."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await show_privacy(self._bot, interaction)
+
+    @app_commands.command(
+        name="forget-me", description="Delete everything I know about you, in every server."
+    )
+    async def forget_me(self, interaction: discord.Interaction) -> None:
+        """Ask once, then forget."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        summary = await self._bot.store.summary_of(who)
+        await interaction.edit_original_response(
+            content=(
+                f"In this place: {_kept_in_words(summary)}\n"
+                "I will delete everything I keep about you, here, in every other server and in our direct"
+                " messages: my replies to you, your feedback, your model, and the keys they were encrypted"
+                " with. This cannot be undone. Go on?"
+            ),
+            view=choices(interaction.user.id, "forget", "keep"),
+        )
+
+
+class ChoiceButton(
+    PersistentButton,
+    template=r"simpatico:privacy:(?P<choice>agree|refuse|withdraw|stop|about|forget|keep):(?P<user>\d+)",
+):
+    """A button with one member's decision; works after a restart, and for that member only."""
+
+    def __init__(self, choice: Choice, user_id: int) -> None:
+        label, style = _LABELS[choice]
+        custom_id = f"simpatico:privacy:{choice}:{user_id}"
+        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id))
+        self._choice = choice
+        self._user_id = user_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(cast(Choice, match["choice"]), int(match["user"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Carry out the decision and say so."""
+        if interaction.user.id != self._user_id:
+            await interaction.response.send_message(NOT_YOURS, ephemeral=True)
+            return
+        bot: SimpaticoBot = interaction.client
+        who = who_clicked(interaction)
+        private = interaction.message is not None and interaction.message.flags.ephemeral
+        await interaction.response.defer(ephemeral=True)
+        agrees = await bot.store.consent_of(who) is Consent.AGREED
+        if self._choice == "about":
+            await show_privacy(bot, interaction, beside=True)
+        elif self._choice == "withdraw" or (self._choice == "refuse" and agrees):
+            await interaction.followup.send(SURE, view=choices(who.user_id, "stop", "keep"), ephemeral=True)
+        else:
+            answer = await self._carry_out(bot, who, interaction.message)
+            if private:
+                await interaction.edit_original_response(content=answer, view=None)
+            else:  # the invitation under a public reply: the buttons go, the answer is for the member's eyes
+                await interaction.edit_original_response(view=None)
+                await interaction.followup.send(answer, ephemeral=True)
+
+    async def _carry_out(self, bot: SimpaticoBot, who: Who, message: discord.Message | None) -> str:
+        match self._choice:
+            case "agree":
+                await bot.store.record_consent(who)
+                await bot.responder.agreed(who, message.id if message else None)
+                return AGREED
+            case "refuse" | "stop":
+                await bot.refuse(who)
+                return REFUSED
+            case "forget":
+                return _receipt_in_words(await bot.forget(who.user_id))
+            case _:  # "keep"
+                return KEPT
+
+
+def invitation_view(user_id: int) -> discord.ui.View:
+    """The buttons under the first reply to a member who has not decided yet."""
+    return choices(user_id, "agree", "about", "refuse")
+
+
+def choices(user_id: int, *names: Choice) -> discord.ui.View:
+    """A row of decisions for one member."""
+    view = discord.ui.View(timeout=None)
+    for name in names:
+        view.add_item(ChoiceButton(name, user_id))
+    return view
+
+
+async def show_privacy(bot: SimpaticoBot, interaction: discord.Interaction, *, beside: bool = False) -> None:
+    """Answer a deferred interaction with what is kept; ``beside`` leaves the message it came from."""
+    who = who_clicked(interaction)
+    consent = await bot.store.consent_of(who)
+    summary = await bot.store.summary_of(who)
+    content = f"{ABOUT}\n**You, here:** {_kept_in_words(summary)}"
+    offered: tuple[Choice, ...] = ("withdraw", "forget") if consent is Consent.AGREED else ("agree", "refuse")
+    if consent is Consent.REFUSED:
+        offered = ("agree",)
+    view = choices(who.user_id, *offered)
+    if beside:
+        await interaction.followup.send(content, view=view, ephemeral=True)
+    else:
+        await interaction.edit_original_response(content=content, view=view)
+
+
+def _kept_in_words(summary: DataSummary) -> str:
+    if summary.agreed_at is None:
+        return "you have not agreed, so nothing is kept."
+    head = f"a model from {summary.head_labels} labels" if summary.head_version else "no model yet"
+    return (
+        f"you agreed on {summary.agreed_at:%Y-%m-%d}. I keep {summary.n_replies} replies,"
+        f" feedback on {summary.n_feedback} of them, and {head}."
+    )
+
+
+def _receipt_in_words(receipt: ForgetReceipt) -> str:
+    looked = "the tables and the files byte by byte" if receipt.files_searched else "the tables"
+    found = (
+        f"I looked for you in {looked} and found nothing"
+        if not receipt.n_traces
+        else f"I looked for you and still found {receipt.n_traces} traces; whoever runs me should know"
+    )
+    return (
+        f"Done at {receipt.finished_at:%Y-%m-%d %H:%M} UTC. Deleted: your key, {receipt.n_replies} replies,"
+        f" {receipt.n_feedback} pieces of feedback and {receipt.n_heads} models. {found}.\n"
+        "My posts in the channels stay until you or a moderator delete them; Discord keeps its own copy of"
+        " what was said here. Backups of the database keep their old files, but nobody can read your part of"
+        " them without your key, and it is deleted again should one be restored."
+    )
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Privacy(bot))

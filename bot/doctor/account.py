@@ -1,0 +1,128 @@
+"""The bot's account: the token, its intents, and what it may do in its servers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import discord
+
+from bot.doctor import Finding, failed, ok, warning
+from bot.settings import BotSettings
+
+PERMISSIONS = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    read_message_history=True,
+    add_reactions=True,
+)
+"""What the bot needs in a server, as in README.md."""
+
+_TOKEN = re.compile(r"([\w-]{18,})\.[\w-]{4,}\.[\w-]{20,}", re.ASCII)
+_TIMEOUT_S = 20.0
+_MOST_SERVERS = 25
+"""Servers looked at: two requests each."""
+_PORTAL = "the Discord developer portal (https://discord.com/developers/applications)"
+
+
+def invite_link(application_id: int) -> str:
+    """The address that adds the bot to a server with exactly the permissions it needs."""
+    scopes = ("bot", "applications.commands")
+    return discord.utils.oauth_url(application_id, permissions=PERMISSIONS, scopes=scopes)
+
+
+def id_in(token: str) -> int | None:
+    """The account that a token is for, which is its first part; None when it is no token."""
+    if (parts := _TOKEN.fullmatch(token)) is None:
+        return None
+    encoded = parts[1]
+    try:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        return None
+    return int(decoded) if decoded.isdigit() and 15 <= len(decoded) <= 20 else None
+
+
+async def examine_account(token: str | None, settings: BotSettings) -> AsyncIterator[Finding]:
+    """Look at the token, and ask Discord about it where the network answers."""
+    if token is None:
+        yield warning(
+            "token",
+            f"no {settings.token_env} in the environment or in .env: `simpatico` opens the playground. For "
+            f"Discord, copy the token from {_PORTAL}, Bot, Reset Token",
+        )
+        return
+    if id_in(token) is None:
+        yield failed(
+            "token",
+            f"{settings.token_env} holds no bot token: expected three parts with dots between, without"
+            f" quotes or 'Bot' before them, found {len(token)} characters in {len(token.split('.'))} parts;"
+            f" copy it anew from {_PORTAL}, Bot, Reset Token",
+        )
+        return
+    client = discord.Client(intents=discord.Intents(guilds=True))  # none of them warns; nothing connects
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await client.login(token)
+            yield ok("token", f"Discord knows it; invite the bot with {invite_link(_application(client))}")
+            yield _intents(client, settings)
+            yield await _servers(client)
+    except discord.LoginFailure:
+        yield failed("token", f"Discord refuses it; copy a fresh one from {_PORTAL}, Bot, Reset Token")
+    except discord.HTTPException as exc:
+        yield warning("Discord", f"answered {exc.status} (code {exc.code}); try again later")
+    except (OSError, TimeoutError) as exc:  # aiohttp's connection errors are OSErrors
+        yield warning(
+            "token",
+            f"looks like one, but Discord could not be asked ({type(exc).__name__}): check the network, a"
+            " proxy or a firewall if the bot cannot connect either",
+        )
+    finally:
+        await client.close()
+
+
+def _application(client: discord.Client) -> int:
+    assert client.application_id is not None, "logged in"
+    return client.application_id
+
+
+def _intents(client: discord.Client, settings: BotSettings) -> Finding:
+    flags = client.application_flags
+    granted = flags.gateway_message_content or flags.gateway_message_content_limited
+    if not settings.message_content:
+        return ok("intents", "no privileged one is asked for, none is needed")
+    if granted:
+        return ok("intents", "message content is switched on")
+    return failed(
+        "intents",
+        "message_content = true, but the application may not read message content: switch it on in"
+        f" {_PORTAL}, Bot, Privileged Gateway Intents, or set message_content = false",
+    )
+
+
+async def _servers(client: discord.Client) -> Finding:
+    """In how many servers the bot is, and which permissions it lacks there."""
+    assert client.user is not None, "logged in"
+    missing: Counter[str] = Counter()
+    n_servers = n_lacking = 0
+    async for partial in client.fetch_guilds(limit=_MOST_SERVERS):
+        guild = await client.fetch_guild(partial.id, with_counts=False)
+        granted = (await guild.fetch_member(client.user.id)).guild_permissions
+        lacking = [name for name, needed in PERMISSIONS if needed and not getattr(granted, name)]
+        n_servers, n_lacking = n_servers + 1, n_lacking + bool(lacking)
+        missing.update(lacking)
+    if not n_servers:
+        return warning("servers", "the bot is in none yet; open the invite link above")
+    if not missing:
+        return ok("servers", f"in {n_servers}, with every permission it needs")
+    names = ", ".join(f"{name.replace('_', ' ')} ({n})" for name, n in missing.most_common())
+    return warning(
+        "servers",
+        f"in {n_lacking} of {n_servers} a permission is missing: {names}; give it to the bot's role, or open"
+        " the invite link again",
+    )

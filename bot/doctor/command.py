@@ -1,0 +1,63 @@
+"""The command ``simpatico doctor``: runs every check, prints a line for each as it comes, and sums up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from bot.config import ConfigError, Settings, load_settings, read_secret
+from bot.doctor import Finding, Verdict, failed, ok
+from bot.doctor.account import examine_account
+from bot.doctor.engines import examine_device, examine_encoder, examine_model
+from bot.doctor.keeping import examine_data, examine_disk, examine_owner
+from bot.doctor.ports import examine_ports
+
+
+def run_doctor(config: Path | None) -> int:
+    """Examine the set-up and print what was found; 1 when something would keep the bot from running."""
+    try:
+        settings = load_settings(config)
+    except ConfigError as exc:
+        for line in str(exc).splitlines():
+            _print(failed("configuration", line))
+        print("\nThe rest is looked at once the configuration can be read.")
+        return 1
+    _print(ok("configuration", f"{config} is valid" if config else "no config.toml: all as by default"))
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    counts = dict.fromkeys(Verdict, 0)
+    async for finding in examine(settings):
+        _print(finding)
+        counts[finding.verdict] += 1
+    print(f"\n{_summed_up(counts[Verdict.FAILED], counts[Verdict.WARNING])}")
+    return 1 if counts[Verdict.FAILED] else 0
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield the findings, the quick ones of each part first."""
+    async for finding in examine_account(read_secret(settings.bot.token_env), settings.bot):
+        yield finding
+    yield await examine_model(settings.generator)
+    yield await asyncio.to_thread(examine_device, settings.personalization.device)
+    yield await asyncio.to_thread(examine_encoder, settings.personalization)
+    for finding in examine_owner(settings.storage):
+        yield finding
+    async for finding in examine_data(settings.storage):
+        yield finding
+    for finding in examine_disk(settings):
+        yield finding
+    for finding in examine_ports(settings.operator):
+        yield finding
+
+
+def _summed_up(n_failed: int, n_warnings: int) -> str:
+    if n_failed:
+        return f"{n_failed} failed: the bot will not run until that is mended."
+    return f"Ready to run; {n_warnings} to look at." if n_warnings else "Ready to run."
+
+
+def _print(finding: Finding) -> None:
+    print(f"{finding.verdict:8} {finding.what:14} {finding.said}", flush=True)

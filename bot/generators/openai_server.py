@@ -1,0 +1,198 @@
+"""Candidates from any OpenAI-compatible server: vLLM, llama.cpp, Ollama, a hosted one.
+
+One chat completion per style, all asked for at once; what comes back is used and what fails is left out, so
+that one slow or broken answer does not silence the bot. When nothing comes back the error names the address
+and says what to check. Neither texts nor the key are ever logged; the client's own exceptions, which may
+quote what was sent, are not chained to ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import openai
+from openai import AsyncOpenAI
+
+from bot.generators import (
+    Candidate,
+    Context,
+    GeneratorError,
+    GeneratorUnavailable,
+    ModelMissing,
+    Style,
+)
+from bot.generators.cleaning import Written, candidates_of
+from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text
+from bot.settings import GeneratorSettings
+
+log = logging.getLogger(__name__)
+
+_NO_KEY = "none"
+"""Sent when no key is configured: local servers ask for none, and the client insists on one."""
+
+_TOP_P = 0.9
+
+
+class OpenAIGenerator:
+    """A language model behind an OpenAI-compatible server.
+
+    Args:
+        settings: Address, model, timeout, retries, persona and token budgets.
+        environ: Where the key's variable is looked up.
+
+    Raises:
+        ModelMissing: ``model`` is ``packaged``, which no server knows.
+    """
+
+    def __init__(self, settings: GeneratorSettings, environ: Mapping[str, str] = os.environ) -> None:
+        if settings.model == "packaged":
+            raise ModelMissing(
+                '[generator] kind = "openai" needs the server\'s name for the model; found "packaged", '
+                'which is the embedded one. Set model, or kind = "local"'
+            )
+        self._settings = settings
+        self._address = _without_password(settings.base_url)
+        self._sampling: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "top_p": _TOP_P}
+        self._refused: set[str] = set()
+        _keep_texts_out_of_logs()
+        self._client = AsyncOpenAI(
+            base_url=settings.base_url,
+            api_key=environ.get(settings.api_key_env) or _NO_KEY,
+            timeout=settings.timeout_s,
+            max_retries=settings.retries,
+        )
+
+    @property
+    def name(self) -> str:
+        """Model and server in words."""
+        return f"{self._settings.model} at {self._address}"
+
+    async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
+        """Ask for one candidate per style; failed, blank and repeated ones are left out.
+
+        Raises:
+            ModelMissing: The server does not know the model.
+            GeneratorUnavailable: No request succeeded.
+            GeneratorError: Everything the model wrote was blank.
+        """
+        answers = await asyncio.gather(*(self._ask(context, style) for style in styles))
+        written = [answer for answer in answers if isinstance(answer, Written)]
+        failures = [answer for answer in answers if isinstance(answer, GeneratorError)]
+        if failures and not written:
+            raise next((f for f in failures if isinstance(f, ModelMissing)), failures[0])
+        if failures:
+            log.warning("%d of %d requests to the model server failed", len(failures), len(answers))
+        if not (candidates := candidates_of(written)):
+            raise GeneratorError("the language model wrote nothing; ask again in other words")
+        return candidates
+
+    async def offered(self) -> list[str]:
+        """The models that the server lists; none where it keeps no list. Writes nothing.
+
+        Raises:
+            GeneratorUnavailable: It cannot be reached, or refuses the key.
+        """
+        try:
+            return [model.id async for model in self._client.models.list()]
+        except openai.NotFoundError:  # a server may know completions alone
+            return []
+        except openai.APIError as exc:
+            raise self._explained(exc) from None
+        except (ValueError, TypeError, AttributeError):  # the body was no list of models
+            raise self._not_understood() from None
+
+    def use_persona(self, persona: str) -> None:
+        """Be somebody else from the next prompt on."""
+        self._settings = replace(self._settings, persona=persona)
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._client.close()
+
+    async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
+        """Ask for one candidate; a failure is returned, so that the others can still be used."""
+        system = system_text(self._settings.persona, style)
+        fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
+        request = {"messages": messages_of(system, fitted), "temperature": style.temperature}
+        try:
+            answer = await self._complete(request)
+        except openai.APIError as exc:
+            return self._explained(exc)
+        except ValueError:  # the body was no JSON
+            return self._not_understood()
+        return _written(answer, style) or self._not_understood()
+
+    async def _complete(self, request: dict[str, Any]) -> Any:
+        """Send one request; parameters that this server refuses are renamed or left out, once and for all."""
+        while True:
+            sent = {key: v for key, v in (self._sampling | request).items() if key not in self._refused}
+            try:
+                return await self._client.chat.completions.create(model=self._settings.model, **sent)
+            except openai.BadRequestError as exc:
+                if exc.param not in ("max_tokens", "temperature", "top_p") or exc.param not in sent:
+                    raise
+                self._refused.add(exc.param)
+                if exc.param == "max_tokens":  # newer hosted models know it under another name only
+                    self._sampling["max_completion_tokens"] = self._settings.max_new_tokens
+
+    def _explained(self, exc: openai.APIError) -> GeneratorError:
+        """Turn a client error into one that says what to check; never quotes the server, who may quote us."""
+        match exc:
+            case openai.NotFoundError() | openai.APIStatusError(code="model_not_found"):
+                return ModelMissing(
+                    f'the model server at {self._address} knows no model "{self._settings.model}" (or no '
+                    "chat/completions under this address); check [generator] model and base_url"
+                )
+            case openai.APITimeoutError():
+                return self._unavailable(
+                    f"did not answer within {self._settings.timeout_s:g} s; it may be overloaded, or "
+                    "[generator] timeout_s too low"
+                )
+            case openai.APIConnectionError():
+                return self._unavailable("cannot be reached; check that it is running and base_url is right")
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                return self._unavailable(
+                    f"refused the key; check the environment variable {self._settings.api_key_env}"
+                )
+            case openai.RateLimitError():
+                return self._unavailable("has too much to do or the quota is used up; try again later")
+            case openai.APIStatusError():
+                return self._unavailable(f"answered with HTTP status {exc.status_code}; see the server's log")
+            case _:
+                return self._not_understood()
+
+    def _not_understood(self) -> GeneratorError:
+        return self._unavailable("gave no chat completion; check base_url, which often ends in /v1")
+
+    def _unavailable(self, what: str) -> GeneratorUnavailable:
+        return GeneratorUnavailable(f"the model server at {self._address} {what}")
+
+
+def _written(answer: Any, style: Style) -> Written | None:
+    """Return what the model wrote, or None when the answer is no chat completion; the client checks none."""
+    choices = getattr(answer, "choices", None)
+    if not isinstance(choices, list) or not choices:
+        return None
+    text = getattr(getattr(choices[0], "message", None), "content", None)
+    if not isinstance(text, str):
+        return None
+    return Written(text, style.name, cut_off=getattr(choices[0], "finish_reason", None) == "length")
+
+
+def _without_password(address: str) -> str:
+    """Return an address fit to be shown: without the user and password that it may carry."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def _keep_texts_out_of_logs() -> None:
+    """Hold the client library above DEBUG, where it logs whole requests with their texts."""
+    for name in ("openai", "httpx2", "httpcore2"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.INFO))

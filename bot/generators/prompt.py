@@ -1,0 +1,152 @@
+"""From a context to the messages a chat model reads, within a token budget.
+
+Shared by both generators: the local one counts with the model's own tokenizer, the server one estimates.
+Members' words are data: markers by which a chat template tells roles apart are broken up in them, so that
+nobody can write in the system's name. Pure functions, no model imports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, TypedDict
+
+from bot.generators import Context, Style, Turn
+
+MIN_MESSAGE_TOKENS = 32
+"""Kept of the message whatever the persona's length."""
+
+_MARKER = re.compile(
+    r"<(?=[|｜]|/?s>|</?SYS>>|(?:start|end)_of_turn>|[be]os>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(
+    r"(?:^|(?<=[\r\v\f\x85\u2028\u2029]))([^\S\n]*+[*_#>\"' ]{0,4})"
+    r"(?:S(?=ystem\W{0,3}?[:：])|U(?=ser\W{0,3}?[:：])|A(?=ssistant\W{0,3}?[:：]))",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class Message(TypedDict):
+    """One message in the form that chat templates and OpenAI-compatible servers take."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Measure = Callable[[Sequence[Message]], int]
+"""Tokens of a whole prompt."""
+
+Cut = Callable[[str, int], str]
+"""The longest start of a text that has at most so many tokens."""
+
+
+def system_text(persona: str, style: Style) -> str:
+    """Return the system prompt of one candidate."""
+    return f"{persona} {style.instruction}".strip()
+
+
+def messages_of(system: str, context: Context) -> list[Message]:
+    """Return system prompt, turns and message; neighbours of one role are joined: templates demand it."""
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    for turn in (*context.turns, Turn("user", context.message)):
+        text = defuse(turn.text)
+        if messages and messages[-1]["role"] == turn.role:
+            messages[-1]["content"] += f"\n{text}"
+        else:
+            messages.append({"role": turn.role, "content": text})
+    return messages
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """Fold the system prompt into the first user message, for models that know no system role."""
+    if not messages or messages[0]["role"] != "system":
+        return list(messages)
+    system, *rest = messages
+    if rest and rest[0]["role"] == "user":
+        return [{"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
+    return [{"role": "user", "content": system["content"]}, *rest]
+
+
+def defuse(text: str) -> str:
+    """Break up role markers in a text by a space behind their first character."""
+    return _MARKER.sub(lambda match: match.group() + " ", text)
+
+
+def dialogue(messages: Sequence[Message]) -> str:
+    """Write messages as plain dialogue, for models without a chat template.
+
+    Here the names at the start of a line tell the roles apart, so they too are broken up in what was said.
+    """
+    lines: list[str] = []
+    for message in messages:
+        said = message["content"]
+        if message["role"] != "system":
+            said = _SPEAKER.sub(lambda match: match.group() + " ", said)
+        lines.append(f"{message['role'].capitalize()}: {said}")
+    return "\n".join([*lines, "Assistant:"])
+
+
+def fit(context: Context, system: str, budget: int, measure: Measure, cut: Cut) -> Context:
+    """Trim a context to a token budget: oldest turns go first, then the end of the message.
+
+    Args:
+        context: What is known before replying.
+        system: The longest system prompt that will be used with it.
+        budget: Tokens for everything together.
+        measure: Counts a prompt; called about log2(turns) times.
+        cut: Shortens the message.
+
+    Returns:
+        The context unchanged when it fits. At least :data:`MIN_MESSAGE_TOKENS` of the message stay, so that a
+        persona longer than the budget passes it by that much.
+    """
+
+    def size(n_turns: int) -> int:
+        return measure(messages_of(system, replace(context, turns=_latest(context.turns, n_turns))))
+
+    if size(0) > budget:
+        return _cut_message(context, system, budget, measure, cut)
+    kept, over = 0, len(context.turns) + 1
+    while over - kept > 1:
+        middle = (kept + over) // 2
+        kept, over = (middle, over) if size(middle) <= budget else (kept, middle)
+    return replace(context, turns=_latest(context.turns, kept))
+
+
+def _latest(turns: tuple[Turn, ...], n: int) -> tuple[Turn, ...]:
+    return turns[len(turns) - n :]
+
+
+def _cut_message(context: Context, system: str, budget: int, measure: Measure, cut: Cut) -> Context:
+    """Drop all turns and keep as much of the message's start as fits."""
+    room = budget - measure(messages_of(system, Context("")))
+    while True:
+        room = max(room, MIN_MESSAGE_TOKENS)
+        shorter = Context(cut(context.message, room))
+        over = measure(messages_of(system, shorter)) - budget
+        if over <= 0 or room == MIN_MESSAGE_TOKENS:
+            return shorter
+        room -= over
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate tokens without a tokenizer, on the safe side: three ASCII characters each, any other alone."""
+    n_ascii = sum(char.isascii() for char in text)
+    return n_ascii // 3 + len(text) - n_ascii + 1
+
+
+def estimate(messages: Sequence[Message]) -> int:
+    """Estimate the tokens of a whole prompt, with a few per message for its role."""
+    return sum(estimate_tokens(message["content"]) + 8 for message in messages)
+
+
+def estimated_cut(text: str, n_tokens: int) -> str:
+    """Cut a text to an estimated number of tokens."""
+    kept, over = 0, len(text) + 1
+    while over - kept > 1:
+        middle = (kept + over) // 2
+        kept, over = (middle, over) if estimate_tokens(text[:middle]) <= n_tokens else (kept, middle)
+    return text[:kept]

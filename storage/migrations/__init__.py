@@ -1,0 +1,59 @@
+"""Alembic migrations of ``data.db``, run from the package's own files.
+
+:func:`upgrade` is the only entrance; there is no ``alembic.ini``, so that an installed wheel migrates as a
+checkout does. An upgrade is one transaction, on either database: cut short, it leaves nothing behind.
+Files under ``versions`` are never edited after a release: a test keeps their hashes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event
+
+from storage.errors import DatabaseNewer
+from storage.failpoints import failpoint
+
+
+def revisions(connection: Connection) -> tuple[str | None, list[str]]:
+    """The revision of the database (None: it has no tables yet), and all known ones, the newest first."""
+    return MigrationContext.configure(connection).get_current_revision(), [
+        script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()
+    ]
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the database to ``revision``, inside the caller's transaction.
+
+    Raises:
+        DatabaseNewer: The database has a revision that this version does not know.
+    """
+    config = _config()
+    config.attributes["connection"] = connection
+    found, known = revisions(connection)
+    if found is not None and found not in known:
+        raise DatabaseNewer(
+            f"The database has schema {found}, this version knows up to {max(known)}; "
+            "run the version of Simpatico that wrote it, or a later one."
+        )
+    event.listen(connection, "before_cursor_execute", _pass_failpoint)
+    try:
+        command.upgrade(config, revision)
+        failpoint("migration.statement")
+    finally:
+        event.remove(connection, "before_cursor_execute", _pass_failpoint)
+
+
+def _pass_failpoint(*_: object) -> None:
+    failpoint("migration.statement")
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic reads % as interpolation.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config

@@ -1,0 +1,33 @@
+"""Settings of the storage package: section ``[storage]`` of ``config.toml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """Where data and keys live, and for how long.
+
+    Attributes:
+        url: Address of a PostgreSQL database, without its password; empty: SQLite in ``data_dir``.
+        password_env: Name of the environment variable that may hold that database's password.
+        data_dir: Folder of ``data.db``.
+        key_dir: Folder of ``keys.db`` and, without an environment key, of ``master.key``. Kept apart from the
+            data so that a copy of one is useless without the other.
+        master_key_env: Name of the environment variable that may hold the master key (32 bytes, base64).
+        group_commit_ms: Longest wait for other writes to share a commit, milliseconds.
+        retention_days: Days until the texts of candidates are deleted.
+    """
+
+    url: str = ""
+    password_env: str = "SIMPATICO_DATABASE_PASSWORD"  # noqa: S105 - a name, no password
+    data_dir: Path = Path("data")
+    key_dir: Path = Path("data/keys")
+    master_key_env: str = "SIMPATICO_MASTER_KEY"
+    group_commit_ms: Annotated[int, Interval(ge=0, le=1000)] = 10
+    retention_days: Annotated[int, Interval(ge=1, le=3650)] = 30

@@ -1,0 +1,235 @@
+"""``make bench-round``: a whole round from database to database, and where its time goes.
+
+Fills a store with members who gave feedback on replies of their own, in bulk instead of event by event, then
+runs one round over everybody and prints what each part of it took. Parts run in several threads and a process
+of their own, so they may overlap and need not add up to the whole. Recorded results stand in
+``docs/benchmarks.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, insert
+
+from personalization import gathering, rounds
+from personalization.heads import Prior, starter_prior
+from personalization.labels import EmojiValence
+from personalization.reports import RoundReport
+from personalization.rounds import Trainer
+from personalization.settings import LearningSettings
+from storage import feedback, learning
+from storage.changes import next_number
+from storage.exchanges import slot as reply_slot
+from storage.keys import KeyStore
+from storage.learning import SealedFeedback
+from storage.records import MemberId, PriorRecord, ReplyId, Who
+from storage.schema import Standing, members, replies
+from storage.schema import feedback as feedback_table
+from storage.sealing import new_key
+from storage.settings import StorageSettings
+from storage.store import Store
+from storage.wrapping import member_keys, member_slot
+from tests.benchmarks.population import SPACE, Population
+
+MEMBERS_AT_ONCE = 500
+"""Filled in one transaction."""
+
+
+# --- filling a store -------------------------------------------------------------------------------------
+
+
+async def fill(store: Store, population: Population, n_members: int, n_labels: int) -> None:
+    """Give members consent, a key, and replies with a thumb each."""
+    for start in range(0, n_members, MEMBERS_AT_ONCE):
+        users = range(start, min(n_members, start + MEMBERS_AT_ONCE))
+        page = population.members(np.full(len(users), n_labels))
+        await store._change(partial(_fill, keys=store._keys, users=users, X=page.X, y=page.y))
+
+
+def _fill(connection: Connection, keys: KeyStore, users: Sequence[int], X: np.ndarray, y: np.ndarray) -> None:
+    now, thumbs = datetime.now(UTC), [_thumb("👎"), _thumb("👍")]
+    names = {keys.pseudonyms.member(Who(1, user)): user for user in users}
+    made = [
+        {"member_id": name, "wrapped": keys._wrapping.latest.seal(new_key(), member_slot(name))}
+        for name in names
+    ]
+    with keys._engine.sync_engine.begin() as beside:
+        beside.execute(insert(member_keys), made)
+    n_labels = y.shape[1]
+    number = next_number(connection, 2 * y.size) - 2 * y.size
+    rows: dict[str, list[dict[str, Any]]] = {"members": [], "replies": [], "feedback": []}
+    for (name, key), features, labels in zip(keys.keys_of(names).items(), X.astype("<f4"), y, strict=True):
+        for i in range(n_labels):
+            reply_id, seq = ReplyId(number + 1), number + 2
+            number += 2
+            parts = {"features": features[i].tobytes(), "decision": b"{}"}
+            rows["replies"].append(
+                {
+                    "reply_id": reply_id,
+                    "member_id": name,
+                    "channel": keys.pseudonyms.channel(1),
+                    "created_at": now,
+                    "feature_id": SPACE.feature_id,
+                    **{c: key.seal(body, reply_slot(c, reply_id, name)) for c, body in parts.items()},
+                }
+            )
+            sealed = key.seal(thumbs[int(labels[i])], feedback.slot(name, reply_id, seq))
+            given = {"member_id": name, "reply_id": reply_id, "changed_seq": seq, "changed_at": now}
+            rows["feedback"].append({**given, "state": sealed})
+        rows["members"].append(_member(keys, name, names[name], number, now))
+    for table, values in zip((members, replies, feedback_table), rows.values(), strict=True):
+        connection.execute(insert(table), values)
+
+
+def _thumb(emoji: str) -> bytes:
+    return feedback.FeedbackState(frozenset({feedback.Reaction(0, emoji, False)})).to_bytes()
+
+
+def _member(keys: KeyStore, name: MemberId, user: int, seq: int, at: datetime) -> dict[str, Any]:
+    return {
+        "member_id": name,
+        "person": keys.pseudonyms.person(user),
+        "guild": keys.pseudonyms.guild(Who(1, user)),
+        "standing": Standing.AGREED,
+        "decided_at": at,
+        "changed_seq": seq,
+    }
+
+
+# --- where the time goes ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds in each part by the clock on the wall, and of the processor where it stays in one thread."""
+
+    wall: dict[str, float] = field(default_factory=dict[str, float])
+    cpu: dict[str, float] = field(default_factory=dict[str, float])
+
+    def watched(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, its time added to a part."""
+
+        def timed(*args: object, **kwargs: object) -> Any:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.cpu[part] = self.cpu.get(part, 0.0) + time.thread_time() - cpu
+                self.wall[part] = self.wall.get(part, 0.0) + time.perf_counter() - wall
+
+        async def awaited(*args: object, **kwargs: object) -> Any:
+            wall = time.perf_counter()
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                self.wall[part] = self.wall.get(part, 0.0) + time.perf_counter() - wall
+
+        return awaited if inspect.iscoroutinefunction(function) else timed
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Watch every part of a round."""
+        parts: list[tuple[str, object, str]] = [
+            ("count labels", learning, "feedback_counts"),
+            ("read rows, labels counted", learning, "sealed_feedback"),
+            ("find keys", KeyStore, "found_of"),
+            ("open seals", SealedFeedback, "open"),
+            ("rows to features", gathering, "told_of"),
+            ("feedback to labels", rounds, "read_labels"),
+            ("solve, the way to the worker and back included", Trainer, "_work"),
+            ("heads to bytes", rounds, "new_heads"),
+            ("seal and write heads", learning, "record_round"),
+            ("... until it is on the disk", Store, "record_round"),
+        ]
+        before = [(home, name, getattr(home, name)) for _, home, name in parts]
+        for part, home, name in parts:
+            setattr(home, name, self.watched(part, getattr(home, name)))
+        try:
+            yield
+        finally:
+            for home, name, function in before:
+                setattr(home, name, function)
+
+
+class Listener:
+    """Stands where the ranker is told of new heads."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior = prior
+
+    async def use_prior(self, prior: Prior) -> None:
+        """Take another prior."""
+        self.prior = prior
+
+    async def publish(self, changed: Sequence[MemberId]) -> None:
+        """Hear of new heads."""
+
+
+async def measure(
+    folder: Path,
+    size: tuple[int, int],
+    prior: Prior,
+    population: Population,
+    executor: Executor | None,
+) -> tuple[RoundReport, Spent, float, float]:
+    """Fill a store with so many members of so many labels, and run a round.
+
+    Returns:
+        The round's report, its parts, its seconds on the wall, and those of this process's own work.
+    """
+    settings = LearningSettings(device="cpu")
+    stored = StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
+    async with await Store.open(stored) as store:
+        await fill(store, population, *size)
+        await store.record_prior(PriorRecord(prior.to_bytes(), size[0], datetime.now(UTC)))
+        listener = Listener(starter_prior(SPACE, settings))
+        trainer = Trainer(store, listener, settings, SPACE, EmojiValence(), executor)  # type: ignore[arg-type]
+        await trainer.restore()
+        await trainer.warm_up()
+        spent = Spent()
+        with spent.watch():
+            wall, cpu = time.perf_counter(), time.process_time()
+            report = await trainer.run_round()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        await trainer.close()
+    return report, spent, wall, cpu
+
+
+def main(argv: Sequence[str] | None = None, executor: Executor | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--members", type=int, default=20_000)
+    parser.add_argument("--labels", type=int, default=20)
+    parser.add_argument("--teachers", type=int, default=150, help="other members, who teach the prior")
+    parser.add_argument("--replies", type=int, default=20_000, help="texts that the replies are drawn from")
+    given = parser.parse_args(argv)
+    population = Population(given.replies)
+    prior = population.prior(given.teachers, 40)
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(Path(folder), (given.members, given.labels), prior, population, executor)
+        report, spent, wall, cpu = asyncio.run(measured)
+    u, n = report.n_members, report.n_labels
+    print(f"round of {u:,} members with {n:,} labels: {wall:.2f} s, {wall / u * 1e6:,.0f} us a member")
+    print(f"processor time of the bot's own process: {cpu / u * 1e6:,.0f} us a member\n")
+    print("| part | us a member | of the processor | us a label |\n|---|---|---|---|")
+    for part, seconds in spent.wall.items():
+        busy = f"{spent.cpu[part] / u * 1e6:,.0f}" if part in spent.cpu else ""
+        print(f"| {part} | {seconds / u * 1e6:,.0f} | {busy} | {seconds / n * 1e6:,.1f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""``make bench-trust``: what the promises cost, as a Markdown table.
+
+Reactions a second with every one on the disk before it counts; sealing and opening a value; forgetting a
+member on a large database; how long the event loop is held while a round and forgets run together; how many
+requests reading back takes. Recorded results stand in ``docs/benchmarks.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bot.composition import House, open_house
+from bot.config import parse_settings
+from bot.inbox import BATCH, Inbox
+from bot.readback import Readback, Shown
+from bot.reconciliation import Reconciler
+from personalization.features import FeatureMap
+from storage.records import Impression, Place, Reacted, Who
+from storage.sealing import SealingKey, Slot
+from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.lag import measured
+
+ENCODER = HashEncoder(384)
+GUILD, CHANNEL = 1, 2
+LABELS_EACH = 50
+"""Labels of a member; as many members give each reply one."""
+
+
+@asynccontextmanager
+async def house() -> AsyncIterator[House]:
+    """A house in a temporary folder, with a worker process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = {"data_dir": str(Path(folder, "data")), "key_dir": str(Path(folder, "keys"))}
+        settings = parse_settings({"storage": storage, "personalization": {"device": "cpu"}})
+        async with open_house(settings, encoder=ENCODER, generator=ScriptedGenerator(), seed=0) as opened:
+            yield opened
+
+
+async def post(house: House, n_replies: int) -> None:
+    """Replies to one asker, whom the measurements leave alone."""
+    features = FeatureMap(ENCODER)
+    kind = features.feature_id
+    asker = Who(GUILD, 10)
+    await house.store.record_consent(asker)
+    for start in range(0, n_replies, BATCH):
+        texts = [f"reply {number}" for number in range(start, min(n_replies, start + BATCH))]
+        vectors = features.features(texts)
+        impressions = (
+            Impression((text,), ("plain",), 0, (0.0,), (0.0,), (1.0,), "greedy", 0, kind, vector.tobytes())
+            for text, vector in zip(texts, vectors, strict=True)
+        )
+        await asyncio.gather(
+            *(
+                house.store.record_impression(asker, Place(CHANNEL, (1000 + start + at,)), impression)
+                for at, impression in enumerate(impressions)
+            )
+        )
+
+
+def reactions(n_labels: int, n_replies: int) -> Sequence[Reacted]:
+    """Every member reacts once to :data:`LABELS_EACH` replies, one member after the other."""
+    rng = np.random.default_rng(0)
+    return [
+        Reacted(
+            CHANNEL, 1000 + (number * 7919) % n_replies, member(number // LABELS_EACH), emoji, False, True
+        )
+        for number, emoji in enumerate(rng.choice(("👍", "👎"), n_labels).tolist())
+    ]
+
+
+def member(number: int) -> Who:
+    """A member who is none of the other numbers here."""
+    return Who(GUILD, 100_000 + number)
+
+
+async def fill(house: House, n_labels: int, n_replies: int) -> float:
+    """Have labels stored as the running bot does, through the inbox; how many a second."""
+    n_members = n_labels // LABELS_EACH
+    for start in range(0, n_members, BATCH):
+        await asyncio.gather(
+            *(house.store.record_consent(member(n)) for n in range(start, min(n_members, start + BATCH)))
+        )
+    inbox = Inbox(house.store.record_events, lambda _: None, limit=n_labels)
+    happened = reactions(n_labels, n_replies)
+    started = time.perf_counter()
+    for event in happened:
+        inbox.put(event)
+    await inbox.wait_idle()
+    seconds = time.perf_counter() - started
+    if inbox.n_recorded != n_labels or inbox.marks:
+        raise RuntimeError(f"expected {n_labels} reactions stored, found {inbox.n_recorded}")
+    return n_labels / seconds
+
+
+def seal_and_open(n_values: int = 20_000) -> tuple[float, float]:
+    """Microseconds for sealing and for opening a value of 60 bytes."""
+    key, slot, value = (
+        SealingKey(secrets.token_bytes(32)),
+        Slot("feedback", "state", 1, b"m" * 16, 7),
+        b"v" * 60,
+    )
+    started = time.perf_counter()
+    sealed = [key.seal(value, slot) for _ in range(n_values)]
+    between = time.perf_counter()
+    for one in sealed:
+        key.open(one, slot)
+    return 1e6 * (between - started) / n_values, 1e6 * (time.perf_counter() - between) / n_values
+
+
+async def forgets(house: House, n: int) -> list[float]:
+    """Seconds that each of ``n`` forgets takes, from the wish to the emptied log."""
+    took: list[float] = []
+    for number in range(n):
+        started = time.perf_counter()
+        receipt = await house.store.forget(member(number).user_id)
+        took.append(time.perf_counter() - started)
+        if receipt.n_feedback != LABELS_EACH:
+            raise RuntimeError(f"expected {LABELS_EACH} labels forgotten, found {receipt.n_feedback}")
+    return took
+
+
+class Everything(Readback):
+    """A Discord in which every stored message stands, with the reactions that are stored."""
+
+    def __init__(self, n_replies: int) -> None:
+        self._messages = [Shown(1000 + number) for number in range(n_replies)]
+
+    async def page(self, channel_id: int, before: int) -> list[Shown]:
+        """A page of history."""
+        older = [one for one in self._messages if one.message_id < before]
+        return older[:-101:-1]
+
+
+async def requests_per_1000(house: House, n_replies: int) -> float:
+    """Requests of a quick look after an outage in which nothing happened."""
+    inbox = Inbox(house.store.record_events, lambda _: None)
+
+    async def no_time(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    reconciler = Reconciler(Everything(n_replies), house.store.posted, inbox, sleep=no_time)
+    reconciler._quick_due = True
+    await reconciler._look_at_what_is_due()
+    return 1000 * reconciler.n_requests / n_replies
+
+
+async def run(n_labels: int, n_forgets: int) -> list[tuple[str, str]]:
+    """Measure everything; (what, figure)."""
+    n_replies = max(1000, n_labels // 100)
+    rows: list[tuple[str, str]] = []
+    sealing, opening = seal_and_open()
+    rows.append(("seal, open one value", f"{sealing:.1f} µs, {opening:.1f} µs"))
+    async with house() as opened:
+        await post(opened, n_replies)
+        rows.append(
+            ("requests to read back 1,000 replies", f"{await requests_per_1000(opened, n_replies):.0f}")
+        )
+        rate = await fill(opened, n_labels, n_replies)
+        rows.append((f"reactions stored, {n_labels:,} in one burst", f"{rate:,.0f} a second, none lost"))
+        took = np.array(await forgets(opened, n_forgets))
+        label = f"forget a member of {LABELS_EACH} labels among {n_labels:,}"
+        rows.append((label, f"p50 {np.percentile(took, 50):.3f} s, p99 {np.percentile(took, 99):.3f} s"))
+        await opened.trainer.warm_up()
+        with measured() as lag:
+            learning = asyncio.ensure_future(opened.trainer.run_round())
+            while not learning.done():
+                await opened.store.forget(member(n_forgets).user_id)
+                n_forgets += 1
+                await asyncio.sleep(0.2)
+            opened.trainer.stop_soon()
+            await asyncio.gather(learning, return_exceptions=True)
+        rows.append(
+            (
+                "event loop while a round and forgets run together",
+                f"late p99 {lag.late(99):.1f} ms; held p99 {lag.held(99):.1f} ms of CPU",
+            )
+        )
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--labels", type=int, default=1_000_000)
+    parser.add_argument("--forgets", type=int, default=100)
+    arguments = parser.parse_args(argv)
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    print("| what | figure |\n|---|---|")
+    for what, figure in asyncio.run(run(arguments.labels, arguments.forgets)):
+        print(f"| {what} | {figure} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The three fakes: small, deterministic, and honest about what they stand for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from bot.generators import Candidate, Context, GeneratorError, Style
+from personalization.encoder import FloatArray
+
+
+class HashEncoder:
+    """Text -> unit vector drawn from the text's hash: equal texts agree, others are about orthogonal."""
+
+    def __init__(self, dim: int = 32) -> None:
+        self.dim = dim
+        self.encoder_id = f"hash-{dim}"
+        self.n_texts = 0
+
+    @property
+    def frozen(self) -> HashEncoder:
+        return self
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        self.n_texts += len(texts)
+        rows = [self._vector(text) for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.dim)
+
+    def _vector(self, text: str) -> FloatArray:
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+        vector = np.random.default_rng(seed).standard_normal(self.dim)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class ScriptedGenerator:
+    """Gives the candidates it was told to, in order; a default list when the queue is empty."""
+
+    def __init__(
+        self, default: Sequence[str] = ("Sure.", "Yes, gladly!", "Let me think about it...", "No?")
+    ) -> None:
+        self.default = tuple(default)
+        self.queue: deque[tuple[str, ...] | Exception] = deque()
+        self.contexts: list[Context] = []
+        self.gate: asyncio.Event | None = None
+        """Answers wait for it while it is set to an event."""
+        self.closed = False
+        self.persona = ""
+
+    @property
+    def name(self) -> str:
+        return "scripted"
+
+    def enqueue(self, *texts: str) -> None:
+        """Answer the next message with these candidates."""
+        self.queue.append(texts)
+
+    def enqueue_error(self, error: GeneratorError) -> None:
+        """Fail at the next message."""
+        self.queue.append(error)
+
+    async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
+        self.contexts.append(context)
+        if self.gate is not None:
+            await self.gate.wait()
+        texts = self.queue.popleft() if self.queue else self.default
+        if isinstance(texts, Exception):
+            raise texts
+        return [Candidate(text, style.name) for text, style in zip(texts, styles, strict=False)]
+
+    def use_persona(self, persona: str) -> None:
+        self.persona = persona
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FixedClock:
+    """A clock that moves only when told to; call it for the time, aware UTC."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self.now = start
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        """Move on by a timedelta's keywords: ``advance(minutes=5)``."""
+        self.now += timedelta(**span)

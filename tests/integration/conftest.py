@@ -1,0 +1,95 @@
+"""The real bot in a simulated Discord: a real store, scripted candidates, a deterministic encoder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+import simcord
+
+from bot.client import SimpaticoBot, create_bot
+from bot.composition import House, open_house
+from bot.config import Settings, parse_settings
+from tests.fakes import HashEncoder, ScriptedGenerator
+
+
+@dataclass
+class World:
+    """A running bot and the people around it."""
+
+    env: simcord.Env
+    bot: SimpaticoBot
+    house: House
+    generator: ScriptedGenerator
+    guild: simcord.GuildHandle
+    channel: simcord.ChannelHandle
+    alice: simcord.MemberActor
+    ben: simcord.MemberActor
+
+    async def ask(self, who: simcord.MemberActor, text: str = "hello"):
+        """Mention the bot and return its reply."""
+        await who.send(self.channel, f"<@{self.bot.me}> {text}")
+        return self.channel.last_message
+
+    async def agree(self, who: simcord.MemberActor) -> None:
+        """Agree to being learnt from, the way a member does: through ``/privacy``."""
+        shown = await who.slash(self.channel, "privacy")
+        await who.click(shown.response, label="Learn what I like")
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    """Data and keys in ``tmp_path``, no exploration."""
+    return parse_settings(
+        {
+            "storage": {
+                "data_dir": str(tmp_path / "data"),
+                "key_dir": str(tmp_path / "keys"),
+                "group_commit_ms": 1,
+            },
+            "personalization": {"policy": "greedy"},
+        }
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, guild_name: str = "Test server", **parts) -> AsyncIterator[World]:
+    """Open a house, a bot and a Discord around it."""
+    parts.setdefault("encoder", HashEncoder())
+    generator = parts.setdefault("generator", ScriptedGenerator())
+    with ThreadPoolExecutor(1) as executor:  # a thread trains as well as a process, and starts at once
+        async with open_house(settings, seed=0, trainer_executor=executor, **parts) as house:
+            bot = create_bot(settings.bot, house.parts, always_sync=True)
+            env = simcord.Env(bot, settle_timeout=60.0)
+            await env.start()
+            try:
+                guild = env.create_guild(guild_name)
+                yield World(
+                    env=env,
+                    bot=bot,
+                    house=house,
+                    generator=generator,
+                    guild=guild,
+                    channel=guild.create_text_channel("general"),
+                    alice=guild.add_member(env.create_user("alice")),
+                    ben=guild.add_member(env.create_user("ben")),
+                )
+            finally:
+                await env.shutdown()
+    env._raise_errors_since(env._errors_acknowledged)
+
+
+@pytest.fixture
+async def world(settings) -> AsyncIterator[World]:
+    """A server with a channel, the bot, Alice and Ben."""
+    async with opened(settings) as world:
+        yield world
+
+
+@pytest.fixture
+def with_bot(settings):
+    """Change keys of the section ``[bot]``: ``with_bot(chat_channels=(1,))``."""
+    return lambda **changes: replace(settings, bot=replace(settings.bot, **changes))

@@ -1,0 +1,308 @@
+"""All generators with the real language model: transformers and llama.cpp here, and behind a real server."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from bot.generators import (
+    CandidateGenerator,
+    Context,
+    GeneratorUnavailable,
+    ModelMissing,
+    Style,
+    Turn,
+)
+from bot.generators.factory import create_generator, runs_on_llamacpp
+from bot.generators.llamacpp import LlamaCppGenerator
+from bot.generators.local import LocalGenerator
+from bot.generators.openai_server import OpenAIGenerator
+from bot.models import MANIFEST, SMOLLM2, locate, prepare_generator_model, prepare_gguf
+from bot.settings import DEFAULT_STYLES, GeneratorSettings
+
+pytestmark = pytest.mark.slow
+
+REPO = Path(__file__).parents[2]
+QUESTION = Context("What is a good way to spend a rainy Sunday?")
+
+
+@pytest.fixture(scope="session")
+def model_dir(request):
+    """Kept between runs, as a user's model folder is; a damaged one is made again."""
+    return request.config.cache.mkdir("models")
+
+
+@pytest.fixture(scope="module")
+def folder(model_dir) -> Path:
+    return Path(prepare_generator_model(GeneratorSettings(model_dir=model_dir), progress=False))
+
+
+@asynccontextmanager
+async def closed_afterwards(generator):
+    try:
+        yield generator
+    finally:
+        await generator.close()
+
+
+def opened(folder: Path, runtime: str, **changed) -> CandidateGenerator:
+    """The packaged model under one of the two runtimes."""
+    settings = GeneratorSettings(device="cpu", runtime=runtime, **changed)
+    if runtime == "llamacpp":
+        return LlamaCppGenerator.load(prepare_gguf(settings, progress=False), settings, n_threads=1)
+    return LocalGenerator.load(folder, settings)
+
+
+@pytest.fixture(params=["transformers", "llamacpp"])
+async def local(request, folder):
+    async with closed_afterwards(opened(folder, request.param, max_new_tokens=24)) as generator:
+        yield generator
+
+
+@pytest.fixture(scope="module")
+def server_url():
+    """A real llama.cpp server on a free loopback port, serving the packaged file."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(locate(SMOLLM2))
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.n_parallel = 4
+    params.n_ctx = 4096
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+class LoopLag:
+    """Measures how late the event loop wakes a sleeper, milliseconds."""
+
+    async def __aenter__(self):
+        self.late_ms: list[float] = []
+        self.task = asyncio.create_task(self._watch())
+        return self
+
+    async def _watch(self):
+        while True:
+            started = time.perf_counter()
+            await asyncio.sleep(0.005)
+            self.late_ms.append((time.perf_counter() - started - 0.005) * 1000)
+
+    async def __aexit__(self, *_):
+        self.task.cancel()
+
+    @property
+    def p99_ms(self) -> float:
+        return sorted(self.late_ms)[int(len(self.late_ms) * 0.99)]
+
+
+def test_conversion_keeps_the_weights_of_the_packaged_file(folder):
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    tensors = {tensor.name: tensor for tensor in GGUFReader(locate(SMOLLM2)).tensors}
+    with safe_open(folder / "model.safetensors", "pt") as converted:
+        for name, ours in {
+            "blk.0.ffn_down.weight": "model.layers.0.mlp.down_proj.weight",
+            "blk.29.attn_output.weight": "model.layers.29.self_attn.o_proj.weight",
+            "output_norm.weight": "model.norm.weight",
+        }.items():
+            source = torch.from_numpy(dequantize(tensors[name].data, tensors[name].tensor_type).copy())
+            found = converted.get_tensor(ours)
+            assert torch.equal(found, source.reshape(found.shape).to(torch.bfloat16)), name
+
+
+def test_a_prepared_model_is_not_converted_again(folder, model_dir):
+    before = (folder / MANIFEST).stat().st_mtime_ns
+
+    again = prepare_generator_model(GeneratorSettings(model_dir=model_dir), progress=False)
+
+    assert again == folder
+    assert (folder / MANIFEST).stat().st_mtime_ns == before
+
+
+async def test_four_styles_give_distinct_candidates_and_the_loop_stays_responsive(local):
+    await local.generate(QUESTION, DEFAULT_STYLES[:1])
+    started = time.perf_counter()
+
+    async with LoopLag() as lag:
+        candidates = await local.generate(QUESTION, DEFAULT_STYLES)
+    seconds = time.perf_counter() - started
+
+    print(f"\n{local.name}: 4 x 24 tokens in {seconds:.1f} s, loop lag p99 {lag.p99_ms:.1f} ms")
+    assert len({candidate.text.casefold() for candidate in candidates}) >= 2
+    # While it generates the loop turns many times; blocked, it would turn once or twice.
+    assert len(lag.late_ms) > 20
+    assert max(lag.late_ms) < 1000 * seconds / 2
+
+
+@pytest.mark.parametrize("runtime", ["transformers", "llamacpp"])
+async def test_the_likeliest_answer_is_on_topic(folder, runtime):
+    style = Style("plain", "Answer in one short sentence.", 0.0)
+    likeliest = opened(folder, runtime, max_new_tokens=20, persona="You are a helpful assistant.")
+
+    async with closed_afterwards(likeliest) as generator:
+        candidates = await generator.generate(Context("What is the capital of France?"), [style])
+
+    assert [candidate.text for candidate in candidates] == ["The capital of France is Paris."]
+
+
+async def test_two_generations_are_serialised_and_a_cancelled_one_frees_the_thread(local):
+    styles = DEFAULT_STYLES[:1]
+    order = []
+
+    async def ask(name: str) -> None:
+        await local.generate(QUESTION, styles)
+        order.append((name, time.perf_counter()))
+
+    started = time.perf_counter()
+    await ask("alone")
+    alone_s = time.perf_counter() - started
+    await asyncio.gather(ask("first"), ask("second"))
+    assert [name for name, _ in order] == ["alone", "first", "second"]
+
+    endless = asyncio.create_task(local.generate(QUESTION, DEFAULT_STYLES))
+    await asyncio.sleep(0.3)
+    endless.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await endless
+    started = time.perf_counter()
+    await ask("after")
+    assert time.perf_counter() - started < alone_s + 10
+
+
+async def test_a_4000_character_message_and_a_long_history_are_answered(local):
+    turns = tuple(Turn("user" if i % 2 else "assistant", f"turn {i} " * 40) for i in range(40))
+
+    assert await local.generate(Context("so what do you think? " * 182, turns), DEFAULT_STYLES)
+
+
+async def test_an_empty_message_is_answered_and_emoji_survive(local):
+    assert await local.generate(Context(""), DEFAULT_STYLES[:2])
+    assert await local.generate(Context("🎉👩‍👩‍👧‍👦🏴󠁧󠁢󠁳󠁣󠁴󠁿 שלום"), DEFAULT_STYLES[:2])
+
+
+async def test_llamacpp_cuts_a_prompt_that_is_longer_than_its_estimate(folder):
+    rare = "".join(chr(0x1D400 + i % 800) for i in range(900))  # several tokens a character
+
+    async with closed_afterwards(opened(folder, "llamacpp", max_new_tokens=8)) as generator:
+        assert await generator.generate(Context(rare), DEFAULT_STYLES[:1])
+
+
+async def test_llamacpp_closed_while_it_writes_says_so_and_lets_go(folder):
+    generator = opened(folder, "llamacpp", max_new_tokens=800)
+    endless = asyncio.create_task(generator.generate(QUESTION, DEFAULT_STYLES))
+    await asyncio.sleep(0.3)
+
+    await generator.close()
+    await generator.close()
+
+    with pytest.raises(GeneratorUnavailable, match="was closed"):
+        await endless
+    with pytest.raises(GeneratorUnavailable, match="was closed"):
+        await generator.generate(QUESTION, DEFAULT_STYLES)
+
+
+async def test_what_llamacpp_opens_besides_answers_nobody_without_the_key(folder):
+    import httpx2
+
+    async with closed_afterwards(opened(folder, "llamacpp")) as generator, httpx2.AsyncClient() as client:
+        address = generator._server.listening_address
+        answers = [
+            await client.post(f"{address}/v1/chat/completions", json={"messages": []}),
+            await client.get(f"{address}/slots"),
+            await client.get(f"{address}/props"),
+        ]
+
+    assert address.startswith("http://127.0.0.1:")
+    assert [answer.status_code for answer in answers] == [401, 401, 401]
+
+
+async def test_the_packaged_model_runs_on_llamacpp_without_a_conversion(tmp_path):
+    settings = GeneratorSettings(device="cpu", model_dir=tmp_path)
+
+    async with closed_afterwards(create_generator(settings)) as generator:
+        assert generator.name == "SmolLM2-135M-Instruct on CPU, llama.cpp"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (GeneratorSettings(device="cpu"), True),
+        (GeneratorSettings(device="cpu", model="mine.gguf"), True),
+        (GeneratorSettings(device="cpu", model="owner/name"), False),
+        (GeneratorSettings(device="cpu", runtime="transformers"), False),
+    ],
+)
+def test_gguf_models_run_on_llamacpp_unless_told_otherwise(settings, expected):
+    assert runs_on_llamacpp(settings) is expected
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "expected a GGUF file, and there is none"), (b"no", "cannot be loaded")]
+)
+def test_a_gguf_file_that_is_missing_or_damaged_is_refused(tmp_path, content, why):
+    path = tmp_path / "mine.gguf"
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(ModelMissing, match=why):
+        create_generator(GeneratorSettings(device="cpu", model=str(path)))
+
+
+async def test_a_real_server_gives_candidates_for_every_style(server_url):
+    settings = GeneratorSettings(kind="openai", model="smollm2", base_url=server_url, max_new_tokens=40)
+
+    async with closed_afterwards(OpenAIGenerator(settings, {})) as generator, LoopLag() as lag:
+        candidates = await generator.generate(QUESTION, DEFAULT_STYLES)
+
+    assert {candidate.style for candidate in candidates} <= {style.name for style in DEFAULT_STYLES}
+    assert len({candidate.text.casefold() for candidate in candidates}) >= 2
+    assert lag.p99_ms < 50
+
+
+async def test_a_real_server_answers_a_long_conversation(server_url):
+    settings = GeneratorSettings(
+        kind="openai", model="smollm2", base_url=server_url, max_new_tokens=16, context_tokens=512
+    )
+    turns = tuple(Turn("user" if i % 2 else "assistant", f"turn {i} " * 40) for i in range(40))
+
+    async with closed_afterwards(OpenAIGenerator(settings, {})) as generator:
+        assert await generator.generate(Context(f"{QUESTION.message} " * 90, turns), DEFAULT_STYLES)
+
+
+def test_a_hub_that_cannot_be_reached_is_explained(tmp_path):
+    code = (
+        "from bot.generators.factory import create_generator; from bot.settings import GeneratorSettings\n"
+        "from bot.generators import ModelMissing\n"
+        "try: create_generator(GeneratorSettings(model='nobody/nothing', device='cpu'))\n"
+        "except ModelMissing as exc: print(exc)\n"
+    )
+    # Told so, the client gives up at once; left to find out, it does so after a minute of retries.
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(REPO)}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | offline, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert 'the model "nobody/nothing" is neither a folder here nor could it be fetched' in done.stdout
+    assert 'check the name and the connection, or use [generator] model = "packaged"' in done.stdout
+
+
+async def test_a_damaged_prepared_model_is_refused_by_the_loader(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+
+    with pytest.raises(ModelMissing, match="cannot be loaded"):
+        LocalGenerator.load(tmp_path, GeneratorSettings(device="cpu"))

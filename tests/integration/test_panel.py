@@ -1,0 +1,89 @@
+"""The ``/feedback`` panel: it shows what was recorded and learnt, and takes both back."""
+
+from __future__ import annotations
+
+from bot import panel
+from tests.integration.test_feedback import stored
+
+
+async def panel_of(world, member):
+    return (await member.slash(world.channel, "feedback")).response
+
+
+async def test_the_panel_shows_what_was_recorded_and_whether_it_is_in_use(world):
+    await world.agree(world.alice)
+    await world.alice.react(await world.ask(world.alice), "👍")
+    before = (await panel_of(world, world.alice)).content
+    await world.house.trainer.run_round()
+
+    after = (await panel_of(world, world.alice)).content
+
+    assert "feedback on one reply, 1 of them liked. Lately: 👍" in before
+    assert "**Your own ranking:** not yet" in before
+    assert "**Your own ranking:** in use, from 1 labels, last trained <t:" in after
+
+
+async def test_the_panel_has_a_picture_once_there_is_something_to_predict(world):
+    await world.agree(world.alice)
+    first = await panel_of_after_labels(world, 3)
+    later = await panel_of_after_labels(world, 3)
+
+    assert first.attachments == []
+    assert [attachment.filename for attachment in later.attachments] == ["predictions.png"]
+
+
+async def panel_of_after_labels(world, n: int):
+    for i in range(n):
+        await world.alice.react(await world.ask(world.alice), "👍" if i % 2 else "👎")
+    return await panel_of(world, world.alice)
+
+
+async def test_what_is_undone_says_nothing_until_it_is_given_again(world):
+    await world.agree(world.alice)
+    reply = await world.ask(world.alice)
+    await world.alice.react(reply, "👍")
+    shown = await panel_of(world, world.alice)
+    reply_id = await world.house.store.reply_of_message(reply.id)
+
+    await world.alice.select(shown, [str(reply_id)])
+    undone = await stored(world, world.alice)
+    await world.alice.unreact(reply, "👍")
+    await world.alice.react(reply, "👍")
+
+    assert undone == [((), None)]
+    assert await stored(world, world.alice) == [(("👍",), None)]
+
+
+async def test_starting_over_asks_once_and_puts_everything_aside(world):
+    await world.agree(world.alice)
+    await world.agree(world.ben)
+    reply = await world.ask(world.alice)
+    await world.alice.react(reply, "👍")
+    await world.ben.react(reply, "👎")
+    await world.house.trainer.run_round()
+    shown = await panel_of(world, world.alice)
+
+    asked = await world.alice.click(shown, label="Start over")
+    question = asked.followups[-1].content
+    still = await stored(world, world.alice)
+    await world.alice.click(asked.followups[-1], label="Yes, start over")
+    await world.house.trainer.run_round()
+
+    assert question == panel.SURE
+    assert still == [(("👍",), None)]
+    assert asked.followups[-1].content == panel.STARTED_OVER
+    assert await stored(world, world.alice) == [((), None)]
+    store = world.house.store
+    members = [store.member_id(panel.Who(world.guild.id, who.id)) for who in (world.alice, world.ben)]
+    assert [await store.head_of(member) is None for member in members] == [True, False]
+
+
+async def test_somebody_who_withdrew_meanwhile_changes_nothing(world):
+    await world.agree(world.alice)
+    await world.alice.react(await world.ask(world.alice), "👍")
+    shown = await panel_of(world, world.alice)
+    await world.house.store.record_refusal(panel.Who(world.guild.id, world.alice.id))
+
+    asked = await world.alice.click(shown, label="Start over")
+
+    assert asked.followups[-1].content == panel.NOT_AGREED

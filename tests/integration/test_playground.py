@@ -1,0 +1,132 @@
+"""The playground: the same bot, in a Discord that lives in the browser page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bot.config import Settings
+from bot.playground import WELCOME, Playground, open_playground
+from tests.fakes import HashEncoder, ScriptedGenerator
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+).split()
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[tuple[Playground, ScriptedGenerator]]:
+    """A playground with scripted answers."""
+    generator = ScriptedGenerator(["Certainly."])
+    async with open_playground(Settings(), encoder=HashEncoder(), generator=generator, seed=0) as playground:
+        yield playground, generator
+
+
+async def seen(playground, text: str) -> dict:
+    """The published page, as soon as it shows ``text``."""
+    async with asyncio.timeout(20):
+        while True:
+            for page in playground.preview._pages.values():
+                if text in str(page.snapshot["messages"]):
+                    return page.snapshot
+            await asyncio.sleep(0.05)
+
+
+async def test_it_welcomes_and_answers_without_a_mention():
+    async with opened() as (playground, _):
+        channel = playground.preview.channel
+        ada = playground.preview.viewers[0]
+        assert channel.last_message.embeds[0].description == WELCOME
+
+        await ada.send(channel, "what do you think?")
+        await seen(playground, "Certainly.")
+
+        assert channel.last_message.content == "Certainly."
+        assert playground.bot.user.name == "Simpatico"
+
+
+async def test_a_click_does_not_wait_for_the_answer():
+    async with opened() as (playground, generator):
+        generator.gate = asyncio.Event()
+        channel, ada = playground.preview.channel, playground.preview.viewers[0]
+
+        async with asyncio.timeout(3):
+            await ada.send(channel, "take your time")
+        before = channel.last_message.content
+        generator.gate.set()
+        await seen(playground, "Certainly.")
+
+        assert before == "take your time"
+
+
+async def test_reactions_train_a_head_within_seconds():
+    async with opened() as (playground, _):
+        channel, ada = playground.preview.channel, playground.preview.viewers[0]
+        await ada.send(channel, "hello")
+        await seen(playground, "Certainly.")
+        await ada.click(channel.last_message, label="Learn what I like")
+        async with asyncio.timeout(10):
+            while not any(str(reaction.emoji) == "🙄" for reaction in channel.last_message.reactions):
+                await asyncio.sleep(0.05)
+                await playground.preview.refresh()
+
+        await ada.react(channel.last_message, "👍")
+
+        async with asyncio.timeout(60):
+            while (last := await playground.house.store.latest_round()) is None:
+                await asyncio.sleep(0.1)
+        assert (last.n_members, last.n_labels) == (1, 1)
+
+
+async def _say(page, text: str) -> None:
+    """Write as a person does: again, when the page was just being redrawn and took the text away."""
+    for _ in range(5):
+        await page.fill("#channel-composer-input", text, timeout=60_000)
+        await page.press("#channel-composer-input", "Enter")
+        with contextlib.suppress(Exception):
+            await page.get_by_text(text).first.wait_for(timeout=10_000)
+            return
+    raise AssertionError("a message was written five times and never shown")
+
+
+async def _click_until(page, button: str, shown) -> None:
+    """Click as a person does: again, when the page was just being redrawn and nothing happened."""
+    for _ in range(5):
+        await page.get_by_role("button", name=button).first.click(timeout=30_000)
+        with contextlib.suppress(Exception):
+            await shown.wait_for(timeout=5_000)
+            return
+    raise AssertionError(f"{button!r} was clicked five times and nothing happened")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+async def test_a_newcomer_chats_agrees_and_reacts_in_a_real_browser():
+    async with opened() as (playground, _):
+        from playwright.async_api import async_playwright
+
+        async with async_playwright() as browsers:
+            browser = await browsers.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = await browser.new_page()
+            await page.goto(playground.url)
+
+            await page.get_by_text(WELCOME[:20]).first.wait_for(timeout=60_000)
+            await _say(page, "what should I cook?")
+            await page.get_by_role("button", name="🙄").first.wait_for(timeout=60_000)
+            await _click_until(page, "Learn what I like", page.get_by_text("Only you can see this").first)
+            await page.wait_for_timeout(1500)  # the page is redrawn after the answer
+            await page.get_by_role("button", name="👍").first.click(timeout=30_000)
+
+            async with asyncio.timeout(60):
+                while (last := await playground.house.store.latest_round()) is None:
+                    await asyncio.sleep(0.1)
+            await browser.close()
+
+        assert (last.n_members, last.n_labels) == (1, 1)

@@ -1,0 +1,244 @@
+"""Consent and forgetting as members meet them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.client import create_bot
+from bot.cogs import privacy
+from storage.records import Consent, DataSummary, Who
+
+
+def who(world, member) -> Who:
+    return Who(world.guild.id, member.id)
+
+
+def labels(message) -> list[str]:
+    return [button.label for row in message.components for button in row.children]
+
+
+async def test_the_first_reply_invites_once(world):
+    first = await world.ask(world.alice)
+    second = await world.ask(world.alice)
+    to_ben = await world.ask(world.ben)
+
+    assert labels(first) == ["Learn what I like", "What is kept?", "No, thanks"]
+    assert labels(second) == []
+    assert labels(to_ben) == ["Learn what I like", "What is kept?", "No, thanks"]
+
+
+async def test_agreeing_under_a_reply_is_recorded_and_the_buttons_go(world):
+    reply = await world.ask(world.alice)
+
+    pressed = await world.alice.click(reply, label="Learn what I like")
+
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+    assert [followup.content for followup in pressed.followups] == [privacy.AGREED]
+    assert all(followup.ephemeral for followup in pressed.followups)
+    assert labels(world.channel.last_message) == []
+
+
+async def test_an_old_invitation_cannot_wipe_with_one_click(world):
+    reply = await world.ask(world.alice)
+    await world.agree(world.alice)  # through /privacy; the invitation still stands
+
+    pressed = await world.alice.click(reply, label="No, thanks")
+
+    assert pressed.followups[0].content == privacy.SURE
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+
+
+async def test_a_reply_from_before_consent_is_stored_only_by_its_own_button(world):
+    reply = await world.ask(world.alice)
+
+    await world.agree(world.alice)
+
+    assert await world.house.store.reply_of_message(reply.id) is None
+
+
+async def test_a_no_in_one_server_leaves_waiting_questions_alone(world):
+    world.generator.gate = asyncio.Event()
+    for text in ("a", "b"):
+        world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> {text}")
+    await asyncio.sleep(0.1)
+
+    await world.bot.refuse(who(world, world.alice))
+    world.generator.gate.set()
+    await world.env.settle()
+
+    assert len([m for m in world.channel.history() if m.author.id == world.bot.me]) == 2
+
+
+async def decided_during_an_answer(world, decide):
+    """Let Alice decide while her answer is being written; return the reply."""
+    world.generator.gate = asyncio.Event()
+    world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> hello")
+    await asyncio.sleep(0.1)
+    await decide(who(world, world.alice))
+    world.generator.gate.set()
+    await world.env.settle()
+    return world.channel.last_message
+
+
+async def test_agreeing_while_an_answer_is_written_counts_for_it(world):
+    reply = await decided_during_an_answer(world, world.house.store.record_consent)
+
+    await world.alice.react(reply, "👍")
+
+    assert (await world.house.store.summary_of(who(world, world.alice))).n_feedback == 1
+
+
+async def test_forgetting_while_an_answer_is_written_leaves_nothing_waiting(world):
+    async def forget(me):
+        await world.bot.forget(me.user_id)
+
+    reply = await decided_during_an_answer(world, forget)
+    await world.alice.click(reply, label="Learn what I like")
+
+    assert await world.house.store.reply_of_message(reply.id) is None
+
+
+async def test_the_reply_under_which_a_member_agreed_counts_already(world):
+    reply = await world.ask(world.alice)
+    before = await world.house.store.reply_of_message(reply.id)
+    await world.alice.click(reply, label="Learn what I like")
+
+    await world.alice.react(reply, "👍")
+
+    member_id = world.house.store.member_id(who(world, world.alice))
+    rows = (await world.house.store.feedback_of([member_id]))[member_id]
+    assert before is None
+    assert [row.reactions for row in rows] == [("👍",)]
+
+
+async def test_a_no_lets_go_of_the_reply_that_waited(world):
+    reply = await world.ask(world.alice)
+    await world.alice.click(reply, label="No, thanks")
+
+    await world.agree(world.alice)
+
+    assert await world.house.store.reply_of_message(reply.id) is None
+
+
+async def test_an_invitation_is_for_one_member_only(world):
+    reply = await world.ask(world.alice)
+
+    pressed = await world.ben.click(reply, label="Learn what I like")
+
+    assert pressed.response.content == privacy.NOT_YOURS
+    assert await world.house.store.consent_of(who(world, world.ben)) is Consent.UNKNOWN
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.UNKNOWN
+
+
+async def test_a_no_is_remembered_and_nobody_asks_again(world):
+    reply = await world.ask(world.alice)
+    await world.alice.click(reply, label="No, thanks")
+    world.bot.invited._keys.clear()  # as after a restart
+
+    again = await world.ask(world.alice)
+
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.REFUSED
+    assert labels(again) == []
+
+
+async def test_what_is_kept_can_be_read_from_the_invitation_without_losing_it(world):
+    reply = await world.ask(world.alice)
+
+    pressed = await world.alice.click(reply, label="What is kept?")
+
+    assert "What I never keep" in pressed.followups[0].content
+    assert pressed.followups[0].ephemeral
+    assert labels(world.channel.last_message) == ["Learn what I like", "What is kept?", "No, thanks"]
+
+
+async def test_privacy_counts_what_is_kept(world):
+    await world.agree(world.alice)
+    reply = await world.ask(world.alice)
+    await world.alice.react(reply, "👍")
+
+    shown = await world.alice.slash(world.channel, "privacy")
+
+    assert shown.ephemeral
+    assert "I keep 1 replies, feedback on 1 of them, and no model yet" in shown.response.content
+
+
+async def test_withdrawing_deletes_what_was_kept_here(world):
+    await world.agree(world.alice)
+    reply = await world.ask(world.alice)
+    await world.alice.react(reply, "👍")
+
+    shown = await world.alice.slash(world.channel, "privacy")
+    asked = await world.alice.click(shown.response, label="Stop learning here")
+    before = await world.house.store.consent_of(who(world, world.alice))
+    await world.alice.click(asked.followups[0], label="Stop and delete what is kept here")
+
+    assert before is Consent.AGREED
+    assert asked.followups[0].ephemeral
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.REFUSED
+    assert await world.house.store.summary_of(who(world, world.alice)) == DataSummary(None, 0, 0, None, 0)
+
+
+async def test_forget_me_asks_first_and_can_be_cancelled(world):
+    await world.agree(world.alice)
+
+    shown = await world.alice.slash(world.channel, "forget-me")
+    asked = shown.response.content
+    await world.alice.click(shown.response, label="Cancel")
+
+    assert shown.ephemeral
+    assert "This cannot be undone" in asked
+    assert shown.response.content == privacy.KEPT
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+
+
+async def test_forget_me_removes_the_member_and_leaves_the_other(world):
+    for member in (world.alice, world.ben):
+        await world.agree(member)
+        reply = await world.ask(member)
+        await member.react(reply, "👍")
+    await world.house.trainer.run_round()
+    bens = world.house.store.member_id(who(world, world.ben))
+    before = await world.house.store.head_of(bens)
+
+    shown = await world.alice.slash(world.channel, "forget-me")
+    await world.alice.click(shown.response, label="Forget everything about me")
+
+    assert "Deleted: your key, 1 replies, 1 pieces of feedback and 1 models" in shown.response.content
+    assert await world.house.store.summary_of(who(world, world.alice)) == DataSummary(None, 0, 0, None, 0)
+    assert await world.house.store.head_of(bens) == before
+    assert before is not None
+
+
+async def test_an_answer_in_the_making_is_not_recorded_after_forgetting(world):
+    await world.agree(world.alice)
+    decision = None
+    responder = world.bot.responder
+
+    async def decide_then_forget(prompt):
+        nonlocal decision
+        decision = await type(responder).decide(responder, prompt)
+        await world.house.store.forget(world.alice.id)
+        return decision
+
+    responder.decide = decide_then_forget
+    reply = await world.ask(world.alice)
+
+    assert decision is not None
+    assert await world.house.store.reply_of_message(reply.id) is None
+
+
+async def test_buttons_work_after_a_restart(world):
+    reply = await world.ask(world.alice)
+
+    await world.env.restart_bot(create_bot(world.bot.settings, world.house.parts, always_sync=True))
+    await world.alice.click(reply, label="Learn what I like")
+
+    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+
+
+async def test_status_says_what_runs(world):
+    shown = await world.alice.slash(world.channel, "status")
+
+    assert shown.ephemeral
+    for part in ("Simpatico", "scripted", "hash-32", "no training round yet"):
+        assert part in shown.response.content

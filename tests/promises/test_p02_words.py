@@ -1,0 +1,62 @@
+"""P2: no word a member wrote reaches a trained weight.
+
+A history of members who ask, react, rate and take back runs twice through the real responder, store, ranker
+and trainer: once as it was, once with every word that anybody wrote replaced by others. The replies and the
+reactions are the same. Every head, every answer of the ranker and the prior must then be the same to the last
+bit. (What was said also decides which candidate fits best; with one candidate a prompt that is left out.)
+
+Control: features that take in the message, as a ranker of message-reply pairs would; the heads then differ.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from personalization.features import Encoded, FeatureMap
+from storage.records import Who
+from tests.rig.counterfactual import made_keys, outcome_of, random_history, reworded
+from tests.rig.size import sized
+
+pytestmark = pytest.mark.promise("P2")
+
+PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(5)]
+
+
+async def both(folder, seed: int):
+    """The outcomes of a history and of the same with other words."""
+    history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=30, full=200))
+    keys = made_keys(folder / "keys")
+    outcomes = [
+        await outcome_of(told, folder / name, keys)
+        for name, told in (("said", history), ("reworded", reworded(history, random.Random(-seed))))
+    ]
+    assert len(outcomes[0].heads) == len(PEOPLE)
+    assert outcomes[0].prior is not None
+    return outcomes
+
+
+@pytest.mark.parametrize("seed", range(1, 1 + sized(ci=1, full=50)))
+async def test_other_words_leave_the_same_heads_to_the_last_bit(tmp_path, seed):
+    said, reworded_ = await both(tmp_path, seed)
+
+    assert said == reworded_
+
+
+async def test_control_features_that_take_in_the_message_change_heads(tmp_path, monkeypatch):
+    replies_alone = FeatureMap.encode
+
+    def pairs(self: FeatureMap, message: str, candidates) -> Encoded:
+        encoded = replies_alone(self, message, candidates)
+        said = self.features([message])
+        return Encoded((encoded.features + 0.1 * said).astype(np.float32), encoded.relevance)
+
+    monkeypatch.setattr(FeatureMap, "encode", pairs)
+
+    said, reworded_ = await both(tmp_path, 1)
+
+    assert all(said.heads[who] != reworded_.heads[who] for who in PEOPLE)
+    assert said.prior != reworded_.prior
+    assert said.counters == reworded_.counters

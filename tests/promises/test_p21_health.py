@@ -1,0 +1,138 @@
+"""P21: health tells the truth.
+
+The real bot with its real store and scheduler, and a clock that the test moves: each beat asks every part for
+a proof of life. A gateway that is frozen (its last frame grows old while everything else goes on), a writer
+that is stuck, an event path that does not move and a trainer that is dead are red within three beats, they
+alone, and green again when they live; ``/healthz`` says so with 503.
+
+Control: health that only asks whether the process answers stays green over all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from bot.health import BEATS, SILENT_S, Health, proofs_of
+from bot.inbox import BATCH
+from bot.metrics import Metrics
+from bot.monitor import create_page
+from storage.records import Deleted
+
+pytestmark = pytest.mark.promise("P21")
+
+BEAT_S = 0.2
+
+
+class Clock:
+    """Moves by a beat when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Watched:
+    """A bot under watch: everything lives until the test breaks something."""
+
+    def __init__(self, world) -> None:
+        self.bot, self.scheduler = world.bot, world.house.scheduler
+        self.frames = SimpleNamespace(_last_recv=time.perf_counter())
+        self.bot.ws._keep_alive = self.frames
+        self.scheduler.start()
+        self.clock = Clock()
+        self.health = Health(proofs_of(self.bot, self.scheduler), beat_s=BEAT_S, clock=self.clock)
+
+    async def beats(self, count: int = BEATS + 1) -> list[str]:
+        for _ in range(count):
+            self.clock.now += BEAT_S
+            await self.health.beat()
+        return self.health.red()
+
+    async def break_(self, part: str) -> None:
+        if part == "gateway":
+            self.frames._last_recv -= SILENT_S + 1
+        elif part == "writer":
+            self.stuck = asyncio.Event()
+            self.alone = self.bot.store._writer.submit_alone(lambda _connection: self.stuck.wait())
+        elif part == "events":
+            self.stuck = asyncio.Event()
+
+            async def never(_events):
+                await self.stuck.wait()
+                raise RuntimeError("the test is over")
+
+            self.bot.inbox._record = never
+            for number in range(BATCH + 1):
+                self.bot.inbox.put(Deleted(1, number))
+        else:
+            self.scheduler._worker.cancel()
+
+
+@pytest.fixture
+async def watched(world):
+    watched = Watched(world)
+    yield watched
+    if (stuck := getattr(watched, "stuck", None)) is not None:
+        stuck.set()
+    watched.scheduler._worker = None if watched.scheduler._worker.done() else watched.scheduler._worker
+
+
+async def test_everything_that_lives_is_green(watched):
+    assert await watched.beats() == []
+
+
+@pytest.mark.parametrize("part", ["gateway", "writer", "trainer"])
+async def test_what_stands_still_is_red_within_three_beats_and_alone(watched, part):
+    await watched.beats(1)
+    await watched.break_(part)
+
+    assert await watched.beats(BEATS + 1) == [part]
+
+
+async def test_an_event_path_that_does_not_move_is_red(watched):
+    await watched.break_("events")
+    await watched.beats(1)
+
+    assert await watched.beats(BEATS + 1) == ["events"]
+
+
+async def test_a_part_that_lives_again_is_green_again(watched):
+    await watched.break_("gateway")
+    red = await watched.beats()
+    watched.frames._last_recv = time.perf_counter()
+
+    assert (red, await watched.beats(1)) == (["gateway"], [])
+
+
+async def test_the_page_says_which_part(watched):
+    async with TestClient(TestServer(create_page(Metrics(), [watched.health.route()]))) as client:
+        green = await client.get("/healthz")
+        await watched.break_("gateway")
+        await watched.beats()
+        red = await client.get("/healthz")
+
+        assert (green.status, red.status) == (200, 503)
+        assert await red.json() == {
+            "gateway": "red",
+            "events": "green",
+            "writer": "green",
+            "trainer": "green",
+        }
+
+
+@pytest.mark.parametrize("part", ["gateway", "writer", "trainer"])
+async def test_control_health_that_asks_only_whether_the_process_answers_stays_green(watched, part):
+    async def here() -> bool:
+        return True
+
+    watched.health = Health({"process": here}, beat_s=BEAT_S, clock=watched.clock)
+    await watched.break_(part)
+
+    assert await watched.beats() == []

@@ -1,0 +1,137 @@
+"""P25: you can take your data with you.
+
+``/my-data`` hands out every stored field that is the member's: each column that ``storage/personal_data.py``
+lists as one member's is in the file (or the proof names it and fails), with the stored values, opened. It is
+for the member's eyes only, holds every server of a member, and nothing of anybody else.
+
+Control: an export that leaves out one column fails the same check; a sealed column without an opener raises.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from bot.exporting import PART_BYTES, parts_of
+from storage import export
+from storage.personal_data import PERSONAL_DATA
+from storage.records import NewHead, Who
+from storage.store import Store
+from tests.rig.canary import Canaries
+from tests.unit.storage.given import ALICE, FIRST, GUILD, IMPRESSION, SECOND, posted, round_of, settings_in
+
+pytestmark = pytest.mark.promise("P25")
+
+BOB = Who(GUILD, 915_736_482_915_736_482)
+PERSONAL = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.exported}
+
+
+def fields(exported) -> set[tuple[str, str]]:
+    return {(table, column) for table, rows in exported.items() for row in rows for column in row}
+
+
+async def lived(store: Store) -> None:
+    """Alice asked, Bob asked; both like both; both have heads; Alice said no elsewhere."""
+    await posted(store, ALICE, FIRST)
+    await posted(store, BOB, SECOND)
+    for who in (ALICE, BOB):
+        for message_id in (FIRST, SECOND):
+            await store.record_reaction(who, message_id, "👍", added=True)
+    await round_of(
+        store, *(NewHead(store.member_id(who), b"head of %d" % who.user_id, 2) for who in (ALICE, BOB))
+    )
+    await store.record_refusal(Who(7, ALICE.user_id))
+
+
+async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await lived(store)
+
+        (here, exported), (_, elsewhere) = await store.export(ALICE)
+
+        names = {**exported, "refusals": elsewhere["refusals"]}
+        assert PERSONAL - fields(names) == set()
+        assert here == store.member_id(ALICE)
+        (reply,) = exported["replies"]
+        assert reply["texts"] == list(IMPRESSION.candidates)
+        assert base64.b64decode(reply["features"]) == IMPRESSION.features
+        assert reply["decision"]["scores"] == list(IMPRESSION.scores)
+        assert exported["messages"][0]["place"][1] == FIRST
+        assert [row["state"]["reactions"] for row in exported["feedback"]] == [[[0, "👍", False]]] * 2
+        assert base64.b64decode(exported["heads"][0]["body"]) == b"head of %d" % ALICE.user_id
+        assert elsewhere["members"][0]["standing"] == "refused"
+
+
+async def test_nothing_of_anybody_else_is_in_it(tmp_path):
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await lived(store)
+        bob = store.member_id(BOB)
+        others = (
+            Canaries()
+            .id("bob", BOB.user_id)
+            .secret("bob's pseudonym", bob)
+            .text("bob's head", f"head of {BOB.user_id}")
+        )
+
+        text = json.dumps([exported for _, exported in await store.export(ALICE)])
+
+    assert others.in_text([text]) == []
+
+
+async def test_control_a_table_that_is_left_out_fails_the_check(tmp_path, monkeypatch):
+    monkeypatch.delitem(export._OWN, "messages")
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await lived(store)
+
+        (_, exported), _ = await store.export(ALICE)
+
+    assert ("messages", "place") in PERSONAL - fields(exported)
+
+
+async def test_control_a_sealed_column_without_an_opener_raises(tmp_path, monkeypatch):
+    monkeypatch.delitem(export._OPENERS, ("feedback", "state"))
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await lived(store)
+
+        with pytest.raises(KeyError):
+            await store.export(ALICE)
+
+
+async def test_the_command_answers_the_member_alone_with_a_file_and_a_summary(world):
+    await world.agree(world.alice)
+    reply = await world.ask(world.alice)
+    await world.alice.react(reply, "👍")
+    await world.house.trainer.run_round()
+
+    shown = await world.alice.slash(world.channel, "my-data")
+
+    message = shown.response
+    assert shown.ephemeral
+    assert "1 replies of mine, 1 with their texts, 1 pieces of feedback" in message.content
+    (attachment,) = message.attachments
+    assert attachment.filename == "my-data.json"
+    content = json.loads(await attachment.read())
+    (server,) = content["servers"]
+    (row,) = server["feedback"]
+    assert row["label"] > 0.5
+    (head,) = server["heads"]
+    assert np.isfinite(head["numbers"]["w"]).all()
+
+
+async def test_who_never_agreed_is_told_that_nothing_is_kept(world):
+    shown = await world.ben.slash(world.channel, "my-data")
+
+    assert shown.response.content == "I keep nothing about you, in no server."
+
+
+def test_a_file_that_is_too_large_is_packed_and_cut():
+    noise = np.random.default_rng(0).bytes(2 * PART_BYTES)
+
+    parts = list(parts_of(noise))
+
+    assert [name for name, _ in parts] == [f"my-data.json.gz.{n:03}" for n in range(1, len(parts) + 1)]
+    assert all(len(part) <= PART_BYTES for _, part in parts)
+    assert list(parts_of(b"{}")) == [("my-data.json", b"{}")]

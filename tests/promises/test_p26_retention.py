@@ -1,0 +1,188 @@
+"""P26: old data goes by itself.
+
+Under a clock that the test moves: the texts of candidates go after ``retention_days``; what was kept of a
+deleted message goes at once, and the database's log within a minute; the data of a server go seven days after
+the bot was removed from it, and not a moment earlier, not for an outage, and not if it came back. Afterwards
+no ciphertext of it stands in any file.
+
+Control: without the clean-up, and without emptying the log, the same look finds ciphertext.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from storage.records import Consent, Who
+from storage.store import Store
+from storage.writer import Writer
+from tests.fakes import FixedClock
+from tests.rig.canary import Canaries
+from tests.unit.storage.given import ALICE, BOB, FIRST, posted, settings_in
+
+pytestmark = pytest.mark.promise("P26")
+
+ELSEWHERE = Who(ALICE.guild_id + 1, BOB.user_id)
+DIRECT = Who(0, ALICE.user_id)
+
+
+def ciphertexts(folder: Path, columns: dict[str, tuple[str, ...]], where: str = "1") -> Canaries:
+    """What stands sealed in these columns now."""
+    found = Canaries()
+    raw = sqlite3.connect(f"file:{folder / 'data' / 'data.db'}?mode=ro", uri=True)
+    for table, names in columns.items():
+        for name in names:
+            for (value,) in raw.execute(f"SELECT {name} FROM {table} WHERE {where}"):
+                found.value(f"{table}.{name}", value)
+    raw.close()
+    return found
+
+
+async def test_texts_go_after_the_retention_time_and_leave_no_trace(tmp_path):
+    clock = FixedClock()
+    async with await Store.open(settings_in(tmp_path, retention_days=30), now=clock) as store:
+        await posted(store, ALICE, FIRST)
+        texts = ciphertexts(tmp_path, {"replies": ("texts",)})
+        clock.advance(days=29, hours=23)
+        early = await store.expire_texts()
+        assert texts.in_folder(tmp_path) != []
+
+        clock.advance(hours=2)
+
+        assert (early, await store.expire_texts()) == (0, 1)
+        assert texts.in_folder(tmp_path) == []
+        assert (await store.latest_reply(ALICE)).text is None
+
+
+async def test_a_deleted_message_leaves_nothing_within_a_minute(tmp_path, world):
+    async with await Store.open(settings_in(tmp_path / "own")) as store:
+        await posted(store, ALICE, FIRST)
+        await store.record_reaction(ALICE, FIRST, "👍", added=True)
+        everything = {
+            "replies": ("features", "decision", "texts"),
+            "messages": ("place",),
+            "feedback": ("state",),
+        }
+        sealed = ciphertexts(tmp_path / "own", everything)
+
+        await store.record_deleted([FIRST])
+        await store.settle()
+
+        assert (await store.summary_of(ALICE)).n_replies == 0
+        assert sealed.in_folder(tmp_path / "own") == []
+    job = world.house.scheduler._works["settle"]
+    assert job == (world.house.store.settle, 30.0)
+
+
+async def test_control_without_emptying_the_log_a_deleted_message_is_found(tmp_path, monkeypatch):
+    async def keep(_writer: Writer, wait_s: float = 0) -> None:
+        pass
+
+    monkeypatch.setattr(Writer, "empty_log", keep)
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await posted(store, ALICE, FIRST)
+        sealed = ciphertexts(tmp_path, {"replies": ("texts",)})
+
+        await store.record_deleted([FIRST])
+        await store.settle()
+
+        assert sealed.in_folder(tmp_path) != []
+
+
+async def lived(store: Store) -> None:
+    """Alice agreed here and in direct messages, Bob here and elsewhere; Bob said no in a third server."""
+    for number, who in enumerate((ALICE, BOB, ELSEWHERE, DIRECT)):
+        await posted(store, who, FIRST + number)
+    await store.record_refusal(Who(ALICE.guild_id + 2, BOB.user_id))
+
+
+async def standing(store: Store) -> list[bool]:
+    return [await store.consent_of(who) is Consent.AGREED for who in (ALICE, BOB, ELSEWHERE, DIRECT)]
+
+
+async def test_a_servers_data_go_seven_days_after_it_was_left_and_leave_no_trace(tmp_path):
+    clock = FixedClock()
+    gone: list[bytes] = []
+    async with await Store.open(settings_in(tmp_path), now=clock) as store:
+        await lived(store)
+        guild = store.guild_id(ALICE).hex()
+        sealed = ciphertexts(
+            tmp_path, {"replies": ("texts",)},
+            f"member_id IN (SELECT member_id FROM members WHERE guild = x'{guild}')",
+        )  # fmt: skip
+        await store.record_departure(ALICE.guild_id)
+        clock.advance(days=6, hours=23)
+        assert await store.erase_departed() is None
+        await store.record_departure(ALICE.guild_id)  # told again: the first time counts
+        clock.advance(hours=1)
+
+        receipt = await store.erase_departed(gone.extend)
+
+        assert receipt is not None and (len(receipt.member_ids), receipt.n_keys) == (2, 2)
+        assert set(gone) == {store.member_id(ALICE), store.member_id(BOB)}
+        assert await standing(store) == [False, False, True, True]
+        assert sealed.in_folder(tmp_path) == []
+        assert await store.erase_departed() is None
+        assert await store.consent_of(Who(ALICE.guild_id + 2, BOB.user_id)) is Consent.REFUSED
+
+
+async def test_a_server_that_the_bot_came_back_to_keeps_its_data(tmp_path):
+    clock = FixedClock()
+    async with await Store.open(settings_in(tmp_path), now=clock) as store:
+        await lived(store)
+        await store.record_departure(ALICE.guild_id)
+        clock.advance(days=6)
+        await store.record_return(ALICE.guild_id)
+        clock.advance(days=30)
+
+        assert await store.erase_departed() is None
+        assert await standing(store) == [True] * 4
+
+
+async def test_a_server_left_while_the_bot_was_away_counts_from_the_next_look(tmp_path):
+    clock = FixedClock()
+    here, elsewhere = ALICE.guild_id, ELSEWHERE.guild_id
+    async with await Store.open(settings_in(tmp_path), now=clock) as store:
+        await store.record_servers([here, elsewhere])
+        await lived(store)
+    clock.advance(days=100)
+    async with await Store.open(settings_in(tmp_path), now=clock) as store:
+        assert await store.erase_departed() is None
+        await store.record_servers([here])
+        clock.advance(days=7)
+
+        assert await store.erase_departed() is not None
+        assert await standing(store) == [True, True, False, True]
+
+
+async def test_an_outage_is_no_departure(world):
+    store, guild_id = world.house.store, world.guild.id
+    await world.agree(world.alice)
+    noted: list[int] = []
+
+    async def note(guild_id: int) -> None:
+        noted.append(guild_id)
+
+    store.record_departure = note
+    await world.bot.on_guild_remove(SimpleNamespace(id=guild_id, unavailable=True))
+    await world.bot.on_guild_remove(SimpleNamespace(id=guild_id + 1, unavailable=False))
+
+    assert noted == [guild_id + 1]
+
+
+async def test_control_without_the_grace_a_mistake_would_cost_everything(tmp_path, monkeypatch):
+    from storage import departures
+
+    monkeypatch.setattr(departures, "GRACE", timedelta(0))
+    clock = FixedClock()
+    async with await Store.open(settings_in(tmp_path), now=clock) as store:
+        await lived(store)
+        await store.record_departure(ALICE.guild_id)
+        await store.erase_departed()
+        await store.record_return(ALICE.guild_id)
+
+        assert await standing(store) == [False, False, True, True]

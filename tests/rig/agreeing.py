@@ -1,0 +1,41 @@
+"""A process in which new members agree all the time, and that says whose reaction is acknowledged.
+
+Arguments: folder and seed. Each line on stdout is the number of one member, written in one piece: they
+agreed, got a reply and reacted to it. Every few members the keys in memory go, so that they are read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from itertools import count
+from pathlib import Path
+
+from storage.records import Who
+from storage.store import Store
+from tests.unit.storage.given import posted, settings_in
+
+FORGETFUL = 5
+
+
+def member(number: int) -> Who:
+    return Who(1, number)
+
+
+async def main(folder: Path, seed: int) -> None:
+    store = await Store.open(settings_in(folder))
+    os.write(1, b"0\n")
+    for number in count(seed * 1_000_000 + 1):
+        await posted(store, member(number), number)
+        assert await store.record_reaction(member(number), number, "👍", added=True)
+        if number % FORGETFUL == 0:
+            store._keys._opened.clear()
+            before = member(number - 1)
+            if number - 1 > seed * 1_000_000:
+                assert (await store.latest_reply(before)).reactions == ("👍",)
+        os.write(1, f"{number}\n".encode())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

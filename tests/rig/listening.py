@@ -1,0 +1,34 @@
+"""Hearing everything that any logger says, whatever levels the program has set."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def everything_to(handler: logging.Handler) -> Iterator[None]:
+    """Set every logger that exists to DEBUG, and hand all they say to the handler."""
+    root = logging.getLogger()
+    loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    before = {logger: (logger.level, logger.propagate, logger.disabled) for logger in [root, *loggers]}
+    for logger in before:
+        logger.setLevel(logging.DEBUG)
+        logger.propagate, logger.disabled = True, False
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        for logger, (level, propagate, disabled) in before.items():
+            logger.setLevel(level)
+            logger.propagate, logger.disabled = propagate, disabled
+
+
+def raw_handler(stream: io.StringIO) -> logging.Handler:
+    """A handler as libraries are usually given one: it writes all they say."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    return handler

@@ -1,0 +1,104 @@
+"""One member whose every trace is known: markers planted through every path that stores something.
+
+Alice's ids and texts stand nowhere else, so :data:`MARKERS` finds any of them in clear. What is stored sealed
+is known too: :func:`traces` reads the ciphertexts and pseudonyms of her rows as they are in the files, so
+that a scan after a forget can say that not even those are left.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+
+from storage.personal_data import PERSONAL_DATA, Form, Whose
+from storage.records import Impression, NewHead, Place, PriorRecord, Who
+from storage.store import Store
+from storage.wrapping import member_slot
+from tests.rig.canary import Canaries, Hit
+from tests.unit.storage.given import BOB, START, posted, round_of
+
+ALICE = Who(guild_id=711_222_333_444_555_666, user_id=822_333_444_555_666_777)
+CHANNEL = 933_444_555_666_777_888
+MESSAGES = (1_044_555_666_777_888_999, 1_055_666_777_888_999_000)
+ONE, TWO = "Zaubertext-kandidat-eins", "Zäubertext-kandidat-zwei"
+STYLE, POLICY = "stilmarke-knapp", "regelmarke-epsilon"
+FEATURES, EMOJI = "merkmalmarke-sechzehn", "emojimarke:123456789"
+HEAD, PRIOR = "kopfmarke-gewichte", "mittelmarke-prior"
+VECTOR = np.random.default_rng(7).standard_normal(64).astype(np.float32)
+WEIGHTS = np.random.default_rng(8).standard_normal(64).astype(np.float16)
+
+MARKERS = Canaries()
+for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR):
+    MARKERS.text(_text, _text)
+for _name, _id in {"guild": ALICE.guild_id, "user": ALICE.user_id, "channel": CHANNEL}.items():
+    MARKERS.id(_name, _id)
+for _id in MESSAGES:
+    MARKERS.id("message", _id)
+
+
+async def plant(store: Store) -> None:
+    """Write Alice's markers through every path that stores something about a member; Bob is there too."""
+    impression = Impression(
+        candidates=(ONE, TWO),
+        styles=(STYLE, STYLE),
+        chosen=0,
+        scores=(0.0, 1.0),
+        prior_scores=(0.0, 1.0),
+        propensities=(0.5, 0.5),
+        policy=POLICY,
+        head_version=0,
+        feature_id="plain",
+        features=FEATURES.encode() + VECTOR.astype("<f4").tobytes(),
+    )
+    await posted(store, BOB, 1)
+    await store.record_consent(ALICE)
+    reply_id = await store.record_impression(ALICE, Place(CHANNEL, MESSAGES), impression)
+    for who in (ALICE, BOB):
+        await store.record_reaction(who, MESSAGES[0], EMOJI, added=True)
+        await store.record_reaction(who, MESSAGES[1], EMOJI, added=True, burst=True)
+        await store.record_reaction(who, MESSAGES[1], EMOJI, added=False, burst=True)
+    await store.record_rating(ALICE, reply_id, 5)
+    await store.record_reaction(ALICE, 1, EMOJI, added=True)
+    await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
+    await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
+    await store.set_meta("commands", "not personal")
+
+
+def secrets_of(folder: Path, store: Store) -> list[bytes]:
+    """Alice's data key, as it is in memory only."""
+    member_id = store.member_id(ALICE)
+    raw = sqlite3.connect(folder / "keys" / "keys.db")
+    rows = raw.execute("SELECT wrapped FROM member_keys WHERE member_id = ?", (member_id,)).fetchall()
+    raw.close()
+    return [store._keys._wrapping.latest.open(wrapped, member_slot(member_id)) for (wrapped,) in rows]
+
+
+def in_clear(folder: Path) -> list[Hit]:
+    """Alice's markers in any file; the key file is noise by design and left out."""
+    return MARKERS.in_folder(folder, but=["master.key"])
+
+
+def traces(folder: Path, store: Store) -> Canaries:
+    """Every ciphertext and pseudonym of Alice's rows as it stands in the files now, in pieces of 16 bytes."""
+    member_id = store.member_id(ALICE)
+    mine = {
+        "messages": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
+        "feedback": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
+        "prior": "? = ?",
+    }
+    bobs = {store._keys.pseudonyms.guild(BOB), store.member_id(BOB)}
+    found = Canaries()
+    for path in (folder / "data" / "data.db", folder / "keys" / "keys.db"):
+        raw = sqlite3.connect(path)
+        present = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
+        for kept in PERSONAL_DATA:
+            if kept.table in present and kept.whose is not Whose.NOBODY and kept.form is not Form.PLAIN:
+                where = mine.get(kept.table, "member_id = ?")
+                query = f"SELECT {kept.column} FROM {kept.table} WHERE {where}"
+                for (value,) in raw.execute(query, (member_id,) * where.count("?")):
+                    if value and value not in bobs:
+                        found.value(f"{kept.table}.{kept.column}", value)
+        raw.close()
+    return found

@@ -1,0 +1,92 @@
+"""The process that P20 stops: ``simpatico run`` as it is, but in the simulated Discord, under load.
+
+Arguments: folder, and ``orderly`` or ``hasty``: the hasty one leaves without draining. Prints ``ready``, and
+at its end what was taken, what was written, which answers were given, and the threads that are left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from functools import partial
+from typing import Any
+
+import simcord
+
+from bot import cli
+from bot.client import SimpaticoBot
+from bot.composition import open_house
+from bot.config import parse_settings
+from storage.records import Who
+from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.schedules import Act
+
+seen: dict[str, Any] = {"taken": 0}
+
+
+class Slow(ScriptedGenerator):
+    """Answers after a moment, so that some are under way whenever it stops."""
+
+    async def generate(self, context: Any, styles: Any) -> Any:
+        seen["asked"] = seen.get("asked", 0) + 1
+        await asyncio.sleep(0.05)
+        return await super().generate(context, styles)
+
+
+async def start(bot: SimpaticoBot, _token: str) -> None:
+    """In place of joining Discord: members write and react until the bot is closed."""
+    env = simcord.Env(bot, check_errors=False)
+    await env.start()
+    guild = env.create_guild("Busy")
+    channel = guild.create_text_channel("general")
+    alice = guild.add_member(env.create_user("alice"))
+    await bot.store.record_consent(Who(guild.id, alice.id))
+    await alice.send(channel, f"<@{bot.me}> hello")
+    reply = channel.last_message.id
+    put = bot.inbox.put
+
+    def counted(event: Any) -> None:
+        seen["taken"] += 1
+        put(event)
+
+    bot.inbox.put = counted
+    seen["before"] = bot.inbox.n_written
+    seen["asked"] = 0
+    os.write(1, b"ready\n")
+    number = 0
+    asked = {"author": alice.id}
+    while not bot.is_closed() and not bot.reconciler._stopped.is_set():
+        for _ in range(20):
+            number += 1
+            act = Act("add" if number % 2 else "remove", reply, alice.id, "👍")
+            bot._connection.parsers[act.event()](act.payload(guild.id, channel.id))
+        if number % 100 == 0:
+            with env._bot_scope():
+                env.backend.create_message(channel.id, asked["author"], f"<@{bot.me}> and {number}?")
+        await asyncio.sleep(0.002)
+    while not bot.is_closed():
+        await asyncio.sleep(0.01)
+    seen["written"] = bot.inbox.n_written - seen["before"]
+    seen["marked"] = bool(bot.inbox.marks)
+    seen["answered"] = sum(message.author.id == bot.me for message in channel.history()) - 1
+    await env.shutdown()
+
+
+def main(folder: str, kind: str) -> None:
+    storage = {"data_dir": f"{folder}/data", "key_dir": f"{folder}/keys"}
+    cli.open_house = partial(open_house, encoder=HashEncoder(), generator=Slow())
+    SimpaticoBot.start = start
+    if kind == "hasty":
+        SimpaticoBot.close = lambda self: super(SimpaticoBot, self).close()
+    asyncio.run(cli._serve(parse_settings({"storage": storage}), "token", lambda: None))
+    seen["threads"] = [
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    ]
+    os.write(1, json.dumps(seen).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,28 @@
+"""How the cost of a function grows with its input, told apart from how fast the machine is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+GROWTH = 8
+"""The longer input is so many times the shorter: linear costs 8 times as much, quadratic 64 times."""
+
+
+def assert_cost_is_about_linear(work: Callable[[int], object], n: int) -> None:
+    """Fail when ``work(n)`` costs far more than 8 times ``work(n / 8)``.
+
+    Both are timed in this thread's CPU time, the best of three, so that a slow or busy machine has no say.
+    What is over within a few milliseconds is quick whatever its growth.
+    """
+    short, long = _best_s(work, n // GROWTH), _best_s(work, n)
+    assert long < 3 * GROWTH * max(short, 2e-3), f"{n // GROWTH}: {short:.4f} s, {n}: {long:.4f} s"
+
+
+def _best_s(work: Callable[[int], object], n: int) -> float:
+    best = float("inf")
+    for _ in range(3):
+        started = time.thread_time()
+        work(n)
+        best = min(best, time.thread_time() - started)
+    return best

@@ -1,0 +1,44 @@
+"""A store under a clock that stands still, on SQLite and on PostgreSQL.
+
+Every test that asks for ``settings``, directly or through ``store``, runs on both, unless it says
+``@pytest.mark.sqlite_only("why")``. A proof of P30 counts them.
+"""
+
+import pytest
+
+from storage.store import Store
+from tests.fakes import FixedClock
+from tests.unit.storage.given import settings_in
+
+
+def pytest_generate_tests(metafunc):
+    if "settings" in metafunc.fixturenames and metafunc.definition.get_closest_marker("sqlite_only") is None:
+        metafunc.parametrize("database", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+async def database(request):
+    """The URL of a fresh database; empty for SQLite, which has its file in the data folder."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield ""
+        return
+    server = request.getfixturevalue("postgres")
+    name = await server.fresh()
+    yield server.url(name)
+    await server.drop(name)
+
+
+@pytest.fixture
+def settings(tmp_path, database):
+    return settings_in(tmp_path, url=database)
+
+
+@pytest.fixture
+def clock():
+    return FixedClock()
+
+
+@pytest.fixture
+async def store(settings, clock):
+    async with await Store.open(settings, now=clock) as store:
+        yield store
