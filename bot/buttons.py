@@ -14,6 +14,7 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the press; a failure is answered like that of a command."""
+        interaction.client.tongues.hear(interaction)
         try:
             await self.press(interaction)
         except Exception as exc:  # boundary: the same as the command tree's error handler
@@ -29,6 +30,7 @@ class PersistentSelect(discord.ui.DynamicItem[discord.ui.Select[Any]], template=
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the choice; a failure is answered like that of a command."""
+        interaction.client.tongues.hear(interaction)
         try:
             await self.choose(interaction, next(iter(self.item.values), ""))
         except Exception as exc:  # boundary: the same as the command tree's error handler

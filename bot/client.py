@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import discord
+from discord import app_commands
 from discord.ext import commands
 
 from bot.gateway import INBOX_EVENTS, events_of
 from bot.inbox import Inbox
+from bot.languages import CommandTranslator, Tongues
 from bot.metrics import Metrics
 from bot.queues import Claims, ConversationQueues, Spawn
 from bot.readback import Readback
@@ -81,6 +83,15 @@ class Parts:
     encoder_name: str
 
 
+class SimpaticoTree(app_commands.CommandTree["SimpaticoBot"]):
+    """The commands; each is carried out in the language of who used it."""
+
+    async def interaction_check(self, interaction: discord.Interaction[SimpaticoBot], /) -> bool:
+        """Let everybody on; note their language."""
+        self.client.tongues.hear(interaction)
+        return True
+
+
 class SimpaticoBot(commands.Bot):
     """The Discord client; the cogs find everything they need on it."""
 
@@ -91,6 +102,7 @@ class SimpaticoBot(commands.Bot):
             intents=intents_of(settings),
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=1000,
+            tree_cls=SimpaticoTree,
         )
         self.settings = settings
         self.store = parts.store
@@ -106,6 +118,7 @@ class SimpaticoBot(commands.Bot):
         self.chat_channels = set(settings.chat_channels)
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
         self.invited = Claims()
+        self.tongues = Tongues()
         self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self._always_sync = always_sync
@@ -123,6 +136,7 @@ class SimpaticoBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Load the cogs and sync the commands; runs once, unlike ``on_ready``."""
+        await self.tree.set_translator(CommandTranslator())
         for cog in COGS:
             await self.load_extension(cog)
         await self._sync_commands()
@@ -157,6 +171,7 @@ class SimpaticoBot(commands.Bot):
 
         def let_go(member_ids: Sequence[MemberId]) -> None:
             self.queues.drop(user_id)
+            self.tongues.drop(user_id)
             self.inbox.drop(user_id)
             self._let_go(member_ids, user_id, None)
 
@@ -205,7 +220,12 @@ class SimpaticoBot(commands.Bot):
 
     async def _sync_commands(self) -> None:
         """Tell Discord our commands, only when they changed: syncing is rate-limited."""
-        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
+        translator = self.tree.translator
+        assert translator is not None
+        payload = [
+            await command.get_translated_payload(self.tree, translator)
+            for command in self.tree.get_commands()
+        ]
         digest = hashlib.sha256(
             json.dumps([self.application_id, payload], sort_keys=True, default=str).encode()
         ).hexdigest()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from bot.languages import tr
 from personalization.packing import numbers_of
 from personalization.taste import TasteReader
 from storage.export import WORDS, Exported
@@ -57,7 +58,7 @@ async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader)
 def summary_of(servers: Sequence[Exported]) -> str:
     """What is in the file, in words."""
     if not servers:
-        return "I keep nothing about you, in no server."
+        return tr("I keep nothing about you, in no server.")
 
     def count(table: str) -> int:
         return sum(len(server[table]) for server in servers)
@@ -65,10 +66,16 @@ def summary_of(servers: Sequence[Exported]) -> str:
     texts = sum(row["texts"] is not None for server in servers for row in server["replies"])
     agreed = sum(row["standing"] == "agreed" for server in servers for row in server["members"])
     n_replies, n_feedback, n_heads = map(count, ("replies", "feedback", "heads"))
-    return (
-        f"This is everything I keep about you, in {len(servers)} places ({agreed} where you agreed):"
-        f" {n_replies} replies of mine, {texts} with their texts, {n_feedback} pieces of feedback with the"
-        f" labels I make of them, and {n_heads} models of your taste with all their weights."
+    return tr(
+        "This is everything I keep about you, in {places} places ({agreed} where you agreed): {replies}"
+        " replies of mine, {texts} with their texts, {feedback} pieces of feedback with the labels I make of"
+        " them, and {heads} models of your taste with all their weights.",
+        places=len(servers),
+        agreed=agreed,
+        replies=n_replies,
+        texts=texts,
+        feedback=n_feedback,
+        heads=n_heads,
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.config import ConfigError, Settings
+from bot.languages import tr
 from personalization.labels import EmojiValence
 from personalization.off_policy import Estimate, Estimates
 from personalization.report import ChoiceStore, Outcome, Report, read_choices, report_of
@@ -126,15 +127,18 @@ def as_text(report: Report, days: int) -> str:
 def verdict(report: Report) -> str:
     """Say in one sentence what heads bring, and how sure that is."""
     gain = report.liked.gain.dr
-    told = (
-        f"Heads bring {_signed(gain)} liked replies in 100 over the prior"
-        f" ({report.n_replies} replies to {report.n_members} members)"
+    told = tr(
+        "Heads bring {gain} liked replies in 100 over the prior ({replies} replies to {members} members)",
+        gain=_signed(gain),
+        replies=report.n_replies,
+        members=report.n_members,
     )
     if not gain.n_effective >= FEWEST or math.isnan(gain.low):
-        return f"{told}: carried by {gain.n_effective:.0f} replies, too few to conclude anything."
+        few = tr("carried by {n:.0f} replies, too few to conclude anything.", n=gain.n_effective)
+        return f"{told}: {few}"
     if gain.low > 0:
-        return f"{told}: a gain."
-    return f"{told}: a loss." if gain.high < 0 else f"{told}: not yet told apart from nothing."
+        return f"{told}: {tr('a gain.')}"
+    return f"{told}: {tr('a loss.') if gain.high < 0 else tr('not yet told apart from nothing.')}"
 
 
 def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:

@@ -8,41 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bot.languages import mark, tr, trn
 from personalization.explain import OTHER, RELEVANCE, WORDING, Evidence
 from personalization.features import STYLE_FEATURES
 from personalization.taste import Leaning, Taste
 from storage.records import ReplyReason
 
 PHRASES: Mapping[str, tuple[str, str]] = {
-    "length_chars": ("a long answer", "a short answer"),
-    "length_words": ("a long answer", "a short answer"),
-    "sentences": ("many sentences", "few sentences"),
-    "sentence_words": ("long sentences", "short sentences"),
-    "word_length": ("long words", "simple words"),
-    "different_words": ("varied words", "repeated words"),
-    "lines": ("several lines", "few lines"),
-    "emoji": ("emoji", "few or no emoji"),
-    "questions": ("questions", "few or no questions"),
-    "ends_with_question": ("a question at the end", "no question at the end"),
-    "exclamations": ("exclamation marks", "a calm tone"),
-    "ellipses": ("trailing dots …", "no trailing dots"),
-    "commas": ("sentences with many parts", "plain sentences"),
-    "list_items": ("a list", "no list"),
-    "code": ("code", "no code"),
-    "markdown": ("bold and other formatting", "plain text"),
-    "links": ("links", "no links"),
-    "digits": ("numbers", "few numbers"),
-    "upper_case": ("capital letters", "few capital letters"),
-    "first_person": ("talk about myself", "little talk about myself"),
-    "second_person": ("talk about you", "little talk about you"),
-    "hedges": ("careful words such as maybe", "straight answers"),
-    "greeting": ("a greeting", "no greeting"),
-    "courtesy": ("polite words", "few polite words"),
-    "positive_tone": ("a cheerful tone", "a matter-of-fact tone"),
-    "negative_tone": ("talk of what is hard or bad", "little talk of what is hard or bad"),
-    "humour": ("humour", "no jokes"),
-    RELEVANCE: ("a close fit to your message", "a loose fit to your message"),
-    WORDING: ("what it says", "what it says"),
+    "length_chars": (mark("a long answer"), mark("a short answer")),
+    "length_words": (mark("a long answer"), mark("a short answer")),
+    "sentences": (mark("many sentences"), mark("few sentences")),
+    "sentence_words": (mark("long sentences"), mark("short sentences")),
+    "word_length": (mark("long words"), mark("simple words")),
+    "different_words": (mark("varied words"), mark("repeated words")),
+    "lines": (mark("several lines"), mark("few lines")),
+    "emoji": (mark("emoji"), mark("few or no emoji")),
+    "questions": (mark("questions"), mark("few or no questions")),
+    "ends_with_question": (mark("a question at the end"), mark("no question at the end")),
+    "exclamations": (mark("exclamation marks"), mark("a calm tone")),
+    "ellipses": (mark("trailing dots …"), mark("no trailing dots")),
+    "commas": (mark("sentences with many parts"), mark("plain sentences")),
+    "list_items": (mark("a list"), mark("no list")),
+    "code": (mark("code"), mark("no code")),
+    "markdown": (mark("bold and other formatting"), mark("plain text")),
+    "links": (mark("links"), mark("no links")),
+    "digits": (mark("numbers"), mark("few numbers")),
+    "upper_case": (mark("capital letters"), mark("few capital letters")),
+    "first_person": (mark("talk about myself"), mark("little talk about myself")),
+    "second_person": (mark("talk about you"), mark("little talk about you")),
+    "hedges": (mark("careful words such as maybe"), mark("straight answers")),
+    "greeting": (mark("a greeting"), mark("no greeting")),
+    "courtesy": (mark("polite words"), mark("few polite words")),
+    "positive_tone": (mark("a cheerful tone"), mark("a matter-of-fact tone")),
+    "negative_tone": (mark("talk of what is hard or bad"), mark("little talk of what is hard or bad")),
+    "humour": (mark("humour"), mark("no jokes")),
+    RELEVANCE: (mark("a close fit to your message"), mark("a loose fit to your message")),
+    WORDING: (mark("what it says"), mark("what it says")),
 }
 """Style feature -> what more of it and less of it is called."""
 
@@ -57,7 +58,7 @@ SURE, UNSURE = 0.5, 1.0
 def phrase(name: str, direction: float) -> str:
     """What more (positive) or less of a feature is called."""
     more, less = PHRASES[name]
-    return more if direction > 0 else less
+    return tr(more if direction > 0 else less)
 
 
 def counted(evidence: Evidence, direction: float) -> str:
@@ -67,7 +68,7 @@ def counted(evidence: Evidence, direction: float) -> str:
         if direction > 0
         else (evidence.liked_without, evidence.n_without)
     )
-    return f"you liked {liked} of {n} such replies" if n >= 2 else ""
+    return tr("you liked {liked} of {n} such replies", liked=liked, n=n) if n >= 2 else ""
 
 
 def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: int = 3) -> list[str]:
@@ -80,19 +81,22 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
     """
     lines = [_opening(told)]
     if told.reason is None:
-        return [*lines, "I could not compare them at that moment, so the first one went out."]
+        return [*lines, tr("I could not compare them at that moment, so the first one went out.")]
     good, bad = _points(told.reason.parts, evidence)
     if good:
-        lines += ["**What spoke for it:**", *(f"• {point}" for point in good[:most])]
+        lines += [tr("**What spoke for it:**"), *(f"• {point}" for point in good[:most])]
     if bad:
-        lines += ["**What spoke against it:**", *(f"• {point}" for point in bad[:most])]
+        lines += [tr("**What spoke against it:**"), *(f"• {point}" for point in bad[:most])]
     if not good and not bad:
-        lines.append("They were about equally good, as far as I can tell.")
+        lines.append(tr("They were about equally good, as far as I can tell."))
     lines.append(_footing(told.reason.n_labels, told.reason.uncertainty))
     if told.n_candidates > 1 and told.propensity < EXPERIMENT:
         lines.append(
-            f"It was also a bit of an experiment: I pick one like this {round(told.propensity * 100)} % of"
-            " the time, to learn what you think of it."
+            tr(
+                "It was also a bit of an experiment: I pick one like this {percent} % of the time, to learn"
+                " what you think of it.",
+                percent=round(told.propensity * 100),
+            )
         )
     return lines
 
@@ -105,7 +109,7 @@ def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
 def taste_lines(taste: Taste) -> list[str]:
     """What seems to have been learnt, line by line."""
     if not taste.leanings:
-        return ["Nothing sure yet: my picture of your taste is still close to what most people like."]
+        return [tr("Nothing sure yet: my picture of your taste is still close to what most people like.")]
     lines = []
     for leaning in _once(taste.leanings):
         proof = counted(leaning.evidence, leaning.amount)
@@ -121,8 +125,12 @@ def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
 
 def _opening(told: ReplyReason) -> str:
     if told.n_candidates == 1:
-        return f"I had one answer to post, in the *{told.style}* style."
-    return f"I wrote {told.n_candidates} different answers and picked this one, in the *{told.style}* style."
+        return tr("I had one answer to post, in the *{style}* style.", style=told.style)
+    return tr(
+        "I wrote {n} different answers and picked this one, in the *{style}* style.",
+        n=told.n_candidates,
+        style=told.style,
+    )
 
 
 def _points(
@@ -142,9 +150,16 @@ def _points(
 
 def _footing(n_labels: int, uncertainty: float) -> str:
     if not n_labels:
-        return (
+        return tr(
             "I have no picture of your taste yet, so this is what most people like. Reactions teach me yours."
         )
-    sure = "quite sure" if uncertainty < SURE else "fairly sure" if uncertainty < UNSURE else "still unsure"
-    times = "one reaction or rating" if n_labels == 1 else f"{n_labels} reactions and ratings"
-    return f"My picture of your taste rests on {times} of yours; about this reply I was {sure}."
+    rests = trn(
+        "My picture of your taste rests on {n} reaction or rating of yours.",
+        "My picture of your taste rests on {n} reactions and ratings of yours.",
+        n_labels,
+    )
+    if uncertainty < SURE:
+        return f"{rests} {tr('About this reply I was quite sure.')}"
+    if uncertainty < UNSURE:
+        return f"{rests} {tr('About this reply I was fairly sure.')}"
+    return f"{rests} {tr('About this reply I was still unsure.')}"

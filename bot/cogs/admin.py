@@ -14,15 +14,16 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
+from bot.languages import mark, tr
 
 log = logging.getLogger(__name__)
 
-PAUSED = "I am silent now, in every server, until `/admin resume`. Members' own commands still work."
-RESUMED = "I answer again."
-NOT_YOURS = "Only whoever runs this bot may do that."
+PAUSED = mark("I am silent now, in every server, until `/admin resume`. Members' own commands still work.")
+RESUMED = mark("I answer again.")
+NOT_YOURS = mark("Only whoever runs this bot may do that.")
 
 
-class Admin(commands.GroupCog, group_name="admin", group_description="For whoever runs this bot."):
+class Admin(commands.GroupCog, group_name="admin", group_description=mark("For whoever runs this bot.")):
     """The emergency stop."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
@@ -33,15 +34,15 @@ class Admin(commands.GroupCog, group_name="admin", group_description="For whoeve
         """Let only the application's owner, or a member of its team, go on."""
         if await self._bot.is_owner(interaction.user):
             return True
-        await interaction.response.send_message(NOT_YOURS, ephemeral=True)
+        await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
         return False
 
-    @app_commands.command(name="pause", description="Silence me everywhere, at once.")
+    @app_commands.command(name="pause", description=mark("Silence me everywhere, at once."))
     async def pause(self, interaction: discord.Interaction) -> None:
         """Post nothing any more."""
         await self._set(interaction, paused=True)
 
-    @app_commands.command(name="resume", description="Let me answer again.")
+    @app_commands.command(name="resume", description=mark("Let me answer again."))
     async def resume(self, interaction: discord.Interaction) -> None:
         """Answer again."""
         await self._set(interaction, paused=False)
@@ -50,7 +51,7 @@ class Admin(commands.GroupCog, group_name="admin", group_description="For whoeve
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self._bot.pause(paused)
         log.warning("the bot was %s by its owner", "paused" if paused else "resumed")
-        await interaction.followup.send(PAUSED if paused else RESUMED, ephemeral=True)
+        await interaction.followup.send(tr(PAUSED if paused else RESUMED), ephemeral=True)
 
 
 async def setup(bot: SimpaticoBot) -> None:

@@ -9,11 +9,12 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
+from bot.languages import mark, tr
 from storage.errors import NoConsent, StorageError, UnknownReply
 
 log = logging.getLogger(__name__)
 
-UNEXPECTED = (
+UNEXPECTED = mark(
     "Something went wrong on my side; nothing of yours was lost. The host finds the details in the log."
 )
 
@@ -23,28 +24,30 @@ def in_words(error: BaseException) -> str:
     cause = getattr(error, "original", error)
     match cause:
         case NoConsent():
-            return "I do not learn from you here, so nothing was recorded. `/privacy` shows how it works."
+            return tr("I do not learn from you here, so nothing was recorded. `/privacy` shows how it works.")
         case UnknownReply():
-            return "I no longer have that reply, so it cannot be rated."
+            return tr("I no longer have that reply, so it cannot be rated.")
         case StorageError():
-            return (
+            return tr(
                 "My memory does not answer right now, so nothing was recorded. Please try again in a minute."
             )
         case app_commands.MissingPermissions():
-            return "You may not use this command here."
+            return tr("You may not use this command here.")
         case app_commands.CommandOnCooldown():
-            return f"Please wait {cause.retry_after:.0f} seconds before you use this again."
+            return tr(
+                "Please wait {seconds:.0f} seconds before you use this again.", seconds=cause.retry_after
+            )
         case discord.Forbidden():
-            return "Discord does not let me do that here; a permission is missing."
+            return tr("Discord does not let me do that here; a permission is missing.")
         case _:
-            return UNEXPECTED
+            return tr(UNEXPECTED)
 
 
 async def answer_error(interaction: discord.Interaction, error: BaseException) -> None:
     """Tell the member what went wrong; log class and traceback, never what was said."""
     words = in_words(error)
     cause = getattr(error, "original", error)
-    if words == UNEXPECTED:
+    if words == tr(UNEXPECTED):
         log.error("a command failed: %s", type(cause).__name__, exc_info=cause)
     else:
         log.warning("a command was answered with an error: %s", type(cause).__name__)

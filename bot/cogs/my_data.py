@@ -12,6 +12,7 @@ from discord.ext import commands
 from bot.client import SimpaticoBot
 from bot.exporting import file_of, parts_of
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 
 
 class MyData(commands.Cog):
@@ -20,7 +21,9 @@ class MyData(commands.Cog):
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
 
-    @app_commands.command(name="my-data", description="Everything I keep about you, as a file for you alone.")
+    @app_commands.command(
+        name="my-data", description=mark("Everything I keep about you, as a file for you alone.")
+    )
     async def my_data(self, interaction: discord.Interaction) -> None:
         """Answer with a summary and the file; what does not fit one message follows in others."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -31,7 +34,7 @@ class MyData(commands.Cog):
             if number == 0:
                 await interaction.edit_original_response(content=summary, attachments=[file])
             else:
-                text = f"Part {number + 1}; put the parts together in order."
+                text = tr("Part {number}; put the parts together in order.", number=number + 1)
                 await interaction.followup.send(text, file=file, ephemeral=True)
 
 

@@ -12,37 +12,49 @@ from discord.ext import commands
 from bot.buttons import PersistentButton
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.languages import mark, tr, trn
 from storage.records import Consent, DataSummary, ForgetReceipt, Who
 
 Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep"]
 
-ABOUT = """\
+ABOUT = mark("""\
 **What I do:** I write several replies to each message and post the one I think *you* like best.
 **What I keep, if you agree:** my own replies to you, which reactions and ratings *you* gave them, and \
 a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
 **What I never keep:** anything you write. I read the conversation back from Discord when I answer, then \
 forget it.
 **How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
-"""
-AGREED = (
+""")
+AGREED = mark(
     "Thank you! From now on I learn from your reactions to my replies here. `/privacy` shows what is kept."
 )
-REFUSED = (
+REFUSED = mark(
     "All right: I keep nothing about you here, and I will not ask again."
     " `/privacy` is there if you change your mind."
 )
-NOT_YOURS = "This invitation is for someone else. `/privacy` shows yours."
-KEPT = "Nothing was deleted."
-SURE = "Then I delete what I keep about you here, and stop learning. This cannot be undone. Go on?"
+NOT_YOURS = mark("This invitation is for someone else. `/privacy` shows yours.")
+KEPT = mark("Nothing was deleted.")
+SURE = mark("Then I delete what I keep about you here, and stop learning. This cannot be undone. Go on?")
+SURE_OF_ALL = mark(
+    "I will delete everything I keep about you, here, in every other server and in our direct messages: my"
+    " replies to you, your feedback, your model, and the keys they were encrypted with. This cannot be"
+    " undone. Go on?"
+)
+
+WHAT_STAYS = mark(
+    "My posts in the channels stay until you or a moderator delete them; Discord keeps its own copy of what"
+    " was said here. Backups of the database keep their old files, but nobody can read your part of them"
+    " without your key, and it is deleted again should one be restored."
+)
 
 _LABELS: dict[Choice, tuple[str, discord.ButtonStyle]] = {
-    "agree": ("Learn what I like", discord.ButtonStyle.success),
-    "about": ("What is kept?", discord.ButtonStyle.secondary),
-    "refuse": ("No, thanks", discord.ButtonStyle.secondary),
-    "withdraw": ("Stop learning here", discord.ButtonStyle.secondary),
-    "stop": ("Stop and delete what is kept here", discord.ButtonStyle.danger),
-    "forget": ("Forget everything about me", discord.ButtonStyle.danger),
-    "keep": ("Cancel", discord.ButtonStyle.secondary),
+    "agree": (mark("Learn what I like"), discord.ButtonStyle.success),
+    "about": (mark("What is kept?"), discord.ButtonStyle.secondary),
+    "refuse": (mark("No, thanks"), discord.ButtonStyle.secondary),
+    "withdraw": (mark("Stop learning here"), discord.ButtonStyle.secondary),
+    "stop": (mark("Stop and delete what is kept here"), discord.ButtonStyle.danger),
+    "forget": (mark("Forget everything about me"), discord.ButtonStyle.danger),
+    "keep": (mark("Cancel"), discord.ButtonStyle.secondary),
 }
 
 
@@ -56,14 +68,14 @@ class Privacy(commands.Cog):
         """Register the buttons that outlive a restart."""
         self._bot.add_dynamic_items(ChoiceButton)
 
-    @app_commands.command(name="privacy", description="What I keep about you, and your say in it.")
+    @app_commands.command(name="privacy", description=mark("What I keep about you, and your say in it."))
     async def privacy(self, interaction: discord.Interaction) -> None:
         """Show what is kept about the member here; agree or withdraw."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await show_privacy(self._bot, interaction)
 
     @app_commands.command(
-        name="forget-me", description="Delete everything I know about you, in every server."
+        name="forget-me", description=mark("Delete everything I know about you, in every server.")
     )
     async def forget_me(self, interaction: discord.Interaction) -> None:
         """Ask once, then forget."""
@@ -71,12 +83,7 @@ class Privacy(commands.Cog):
         who = who_clicked(interaction)
         summary = await self._bot.store.summary_of(who)
         await interaction.edit_original_response(
-            content=(
-                f"In this place: {_kept_in_words(summary)}\n"
-                "I will delete everything I keep about you, here, in every other server and in our direct"
-                " messages: my replies to you, your feedback, your model, and the keys they were encrypted"
-                " with. This cannot be undone. Go on?"
-            ),
+            content=f"{_kept_in_words(summary)}\n{tr(SURE_OF_ALL)}",
             view=choices(interaction.user.id, "forget", "keep"),
         )
 
@@ -90,7 +97,7 @@ class ChoiceButton(
     def __init__(self, choice: Choice, user_id: int) -> None:
         label, style = _LABELS[choice]
         custom_id = f"simpatico:privacy:{choice}:{user_id}"
-        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id))
+        super().__init__(discord.ui.Button(label=tr(label), style=style, custom_id=custom_id))
         self._choice = choice
         self._user_id = user_id
 
@@ -104,7 +111,7 @@ class ChoiceButton(
     async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the decision and say so."""
         if interaction.user.id != self._user_id:
-            await interaction.response.send_message(NOT_YOURS, ephemeral=True)
+            await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
             return
         bot: SimpaticoBot = interaction.client
         who = who_clicked(interaction)
@@ -114,7 +121,9 @@ class ChoiceButton(
         if self._choice == "about":
             await show_privacy(bot, interaction, beside=True)
         elif self._choice == "withdraw" or (self._choice == "refuse" and agrees):
-            await interaction.followup.send(SURE, view=choices(who.user_id, "stop", "keep"), ephemeral=True)
+            await interaction.followup.send(
+                tr(SURE), view=choices(who.user_id, "stop", "keep"), ephemeral=True
+            )
         else:
             answer = await self._carry_out(bot, who, interaction.message)
             if private:
@@ -128,14 +137,14 @@ class ChoiceButton(
             case "agree":
                 await bot.store.record_consent(who)
                 await bot.responder.agreed(who, message.id if message else None)
-                return AGREED
+                return tr(AGREED)
             case "refuse" | "stop":
                 await bot.refuse(who)
-                return REFUSED
+                return tr(REFUSED)
             case "forget":
                 return _receipt_in_words(await bot.forget(who.user_id))
             case _:  # "keep"
-                return KEPT
+                return tr(KEPT)
 
 
 def invitation_view(user_id: int) -> discord.ui.View:
@@ -156,7 +165,7 @@ async def show_privacy(bot: SimpaticoBot, interaction: discord.Interaction, *, b
     who = who_clicked(interaction)
     consent = await bot.store.consent_of(who)
     summary = await bot.store.summary_of(who)
-    content = f"{ABOUT}\n**You, here:** {_kept_in_words(summary)}"
+    content = f"{tr(ABOUT)}\n{_kept_in_words(summary)}"
     offered: tuple[Choice, ...] = ("withdraw", "forget") if consent is Consent.AGREED else ("agree", "refuse")
     if consent is Consent.REFUSED:
         offered = ("agree",)
@@ -169,28 +178,39 @@ async def show_privacy(bot: SimpaticoBot, interaction: discord.Interaction, *, b
 
 def _kept_in_words(summary: DataSummary) -> str:
     if summary.agreed_at is None:
-        return "you have not agreed, so nothing is kept."
-    head = f"a model from {summary.head_labels} labels" if summary.head_version else "no model yet"
-    return (
-        f"you agreed on {summary.agreed_at:%Y-%m-%d}. I keep {summary.n_replies} replies,"
-        f" feedback on {summary.n_feedback} of them, and {head}."
+        return tr("**You, here:** you have not agreed, so nothing is kept.")
+    if summary.head_version:
+        head = trn("a model from {n} label", "a model from {n} labels", summary.head_labels)
+    else:
+        head = tr("no model yet")
+    return tr(
+        "**You, here:** you agreed on {day:%Y-%m-%d}. I keep {replies} replies, feedback on {feedback} of"
+        " them, and {head}.",
+        day=summary.agreed_at,
+        replies=summary.n_replies,
+        feedback=summary.n_feedback,
+        head=head,
     )
 
 
 def _receipt_in_words(receipt: ForgetReceipt) -> str:
-    looked = "the tables and the files byte by byte" if receipt.files_searched else "the tables"
-    found = (
-        f"I looked for you in {looked} and found nothing"
-        if not receipt.n_traces
-        else f"I looked for you and still found {receipt.n_traces} traces; whoever runs me should know"
+    if receipt.n_traces:
+        found = tr(
+            "I looked for you and still found {n} traces; whoever runs me should know.", n=receipt.n_traces
+        )
+    elif receipt.files_searched:
+        found = tr("I looked for you in the tables and the files byte by byte and found nothing.")
+    else:
+        found = tr("I looked for you in the tables and found nothing.")
+    done = tr(
+        "Done at {time:%Y-%m-%d %H:%M} UTC. Deleted: your key, {replies} replies, {feedback} pieces of"
+        " feedback and {heads} models.",
+        time=receipt.finished_at,
+        replies=receipt.n_replies,
+        feedback=receipt.n_feedback,
+        heads=receipt.n_heads,
     )
-    return (
-        f"Done at {receipt.finished_at:%Y-%m-%d %H:%M} UTC. Deleted: your key, {receipt.n_replies} replies,"
-        f" {receipt.n_feedback} pieces of feedback and {receipt.n_heads} models. {found}.\n"
-        "My posts in the channels stay until you or a moderator delete them; Discord keeps its own copy of"
-        " what was said here. Backups of the database keep their old files, but nobody can read your part of"
-        " them without your key, and it is deleted again should one be restored."
-    )
+    return f"{done} {found}\n{tr(WHAT_STAYS)}"
 
 
 async def setup(bot: SimpaticoBot) -> None:

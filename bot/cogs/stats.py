@@ -20,6 +20,7 @@ from discord.ext import commands
 
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.pictures import stats_picture
 from bot.reporting import verdict
 from personalization.report import Report
@@ -32,9 +33,7 @@ DAYS = 30
 REPORT_EVERY_S = 3600.0
 """The estimate reads the whole log, so it is made at most so often."""
 
-WITHHELD = (
-    f"Figures that rest on fewer than {FEWEST_MEMBERS} members are not shown: they would tell about a person."
-)
+WITHHELD = mark("Figures that rest on fewer than {n} members are not shown: they would tell about a person.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Stats(commands.Cog):
         self._report: tuple[float, Report] | None = None
         self._reporting = asyncio.Lock()
 
-    @app_commands.command(name="stats", description="How learning goes in this server, in figures.")
+    @app_commands.command(name="stats", description=mark("How learning goes in this server, in figures."))
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
@@ -79,7 +78,9 @@ class Stats(commands.Cog):
         picture = await asyncio.to_thread(
             stats_picture, figures.server.labels, figures.seconds, _gain(figures.report)
         )
-        file = discord.File(io.BytesIO(picture), "stats.png", description="The figures above, as a picture.")
+        file = discord.File(
+            io.BytesIO(picture), "stats.png", description=tr("The figures above, as a picture.")
+        )
         await interaction.followup.send(text, file=file, ephemeral=True)
 
     async def _figures(self, guild: bytes) -> Figures:
@@ -107,19 +108,35 @@ def lines_of(figures: Figures) -> list[str]:
     """The figures in words."""
     server, rounds = figures.server, figures.rounds
     n_labels = sum(n for _, n in server.labels)
-    learning = f"fewer than {FEWEST_MEMBERS}" if server.n_learning is None else f"{server.n_learning}"
+    learning = server.n_learning
+    learnt = tr("fewer than {n}", n=FEWEST_MEMBERS) if learning is None else f"{learning}"
     lines = [
-        f"**Members whose taste I have learnt here** {learning}",
-        f"**Replies rated here, last {DAYS} days** {n_labels} on {len(server.labels)} days",
-        f"**Training rounds, all servers** {rounds.n_rounds}, {rounds.seconds:.1f} s each",
+        tr("**Members whose taste I have learnt here** {learnt}", learnt=learnt),
+        tr(
+            "**Replies rated here, last {days} days** {labels} on {active} days",
+            days=DAYS,
+            labels=n_labels,
+            active=len(server.labels),
+        ),
+        tr(
+            "**Training rounds, all servers** {rounds}, {seconds:.1f} s each",
+            rounds=rounds.n_rounds,
+            seconds=rounds.seconds,
+        ),
     ]
     if figures.seconds:
         total = sum(figures.seconds.values())
-        lines.append(f"**A reply takes** {total:.1f} s (mean of {figures.n_replies} since I was started)")
+        lines.append(
+            tr(
+                "**A reply takes** {seconds:.1f} s (mean of {replies} since I was started)",
+                seconds=total,
+                replies=figures.n_replies,
+            )
+        )
     if figures.report is not None:
-        lines.append(f"**What heads bring, all servers** {verdict(figures.report)}")
+        lines.append(tr("**What heads bring, all servers** {verdict}", verdict=verdict(figures.report)))
     if server.n_learning is None or server.n_days_withheld or figures.report is None:
-        lines.append(f"*{WITHHELD}*")
+        lines.append(f"*{tr(WITHHELD, n=FEWEST_MEMBERS)}*")
     return lines
 
 

@@ -36,7 +36,7 @@ async def test_below_the_least_number_of_members_nothing_is_told(world, boss):
         "**Replies rated here, last 30 days** 0 on 0 days",
         "**Training rounds, all servers** 1, "
         + shown.response.content.split("servers** 1, ")[1].splitlines()[0],
-        f"*{WITHHELD}*",
+        f"*{WITHHELD.format(n=FEWEST_MEMBERS)}*",
     ]
     assert (shown.response.attachments, shown.response.ephemeral) == ([], True)
 

@@ -1,0 +1,37 @@
+"""Every text of the bot's own is there in every language, with the same names, commands and marks in it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bot.languages import LANGUAGES, everywhere
+from tests.rig.catalogues import catalogue_of, template
+
+ENGLISH = {message.id for message in template() if message.id}
+_KEPT = re.compile(r"\{[^}]*\}|`[^`]*`|<[^>]*>|\*\*|\[|\]\(")
+"""Names that are filled in, commands, Discord's own marks, bold."""
+
+
+def kept_in(text: str) -> list[str]:
+    return sorted(_KEPT.findall(text))
+
+
+@pytest.mark.parametrize("language", sorted(set(LANGUAGES.values())))
+def test_a_catalogue_says_everything_and_keeps_what_is_no_word(language):
+    said = {message.id: message.string for message in catalogue_of(language) if message.id}
+
+    assert said.keys() == ENGLISH, "run `make translations`, then translate what is empty"
+    for text, translation in said.items():
+        if isinstance(text, tuple):
+            one, many = text
+            assert all(translation), many
+            assert all(kept_in(form) in (kept_in(one), kept_in(many)) for form in translation), many
+        else:
+            assert translation, text
+            assert kept_in(translation) == kept_in(text), text
+
+
+def test_everywhere_knows_a_text_in_all_languages():
+    assert len(everywhere(["I answer again."])) == 1 + len(set(LANGUAGES.values()))
