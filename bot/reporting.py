@@ -137,8 +137,10 @@ def verdict(report: Report) -> str:
         few = tr("carried by {n:.0f} replies, too few to conclude anything.", n=gain.n_effective)
         return f"{told}: {few}"
     if gain.low > 0:
-        return f"{told}: {tr('a gain.')}"
-    return f"{told}: {tr('a loss.') if gain.high < 0 else tr('not yet told apart from nothing.')}"
+        said = tr("a gain.")
+    else:
+        said = tr("a loss.") if gain.high < 0 else tr("not yet told apart from nothing.")
+    return f"{told}: {said}"
 
 
 def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:

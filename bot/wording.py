@@ -159,7 +159,9 @@ def _footing(n_labels: int, uncertainty: float) -> str:
         n_labels,
     )
     if uncertainty < SURE:
-        return f"{rests} {tr('About this reply I was quite sure.')}"
-    if uncertainty < UNSURE:
-        return f"{rests} {tr('About this reply I was fairly sure.')}"
-    return f"{rests} {tr('About this reply I was still unsure.')}"
+        sure = tr("About this reply I was quite sure.")
+    elif uncertainty < UNSURE:
+        sure = tr("About this reply I was fairly sure.")
+    else:
+        sure = tr("About this reply I was still unsure.")
+    return f"{rests} {sure}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 
 from bot.languages import LANGUAGES, everywhere
-from tests.rig.catalogues import catalogue_of, template
+from tests.rig.catalogues import BOT, KEYWORDS, catalogue_of, template
 
 ENGLISH = {message.id for message in template() if message.id}
 _KEPT = re.compile(r"\{[^}]*\}|`[^`]*`|<[^>]*>|\*\*|\[|\]\(")
@@ -35,3 +36,15 @@ def test_a_catalogue_says_everything_and_keeps_what_is_no_word(language):
 
 def test_everywhere_knows_a_text_in_all_languages():
     assert len(everywhere(["I answer again."])) == 1 + len(set(LANGUAGES.values()))
+
+
+def test_the_extraction_sees_every_text_that_is_said():
+    calls = [
+        node
+        for path in BOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS
+    ]
+    said = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+
+    assert said == {text[0] if isinstance(text, tuple) else text for text in ENGLISH}
