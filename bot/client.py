@@ -17,6 +17,7 @@ from typing import Any
 import discord
 from discord.ext import commands
 
+from bot.comparing import Comparisons
 from bot.gateway import INBOX_EVENTS, events_of
 from bot.inbox import Inbox
 from bot.metrics import Metrics
@@ -40,6 +41,8 @@ COGS = (
     "bot.cogs.my_data",
     "bot.cogs.feedback",
     "bot.cogs.chat",
+    "bot.cogs.another",
+    "bot.cogs.compare",
     "bot.cogs.insight",
     "bot.cogs.stats",
     "bot.cogs.admin",
@@ -106,6 +109,7 @@ class SimpaticoBot(commands.Bot):
         self.chat_channels = set(settings.chat_channels)
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
         self.invited = Claims()
+        self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self._always_sync = always_sync
@@ -174,6 +178,7 @@ class SimpaticoBot(commands.Bot):
         """Drop what memory holds of who leaves; the store gives nothing of them any more."""
         self.ranker.drop(member_ids)
         self.responder.drop(user_id, guild_id)
+        self.comparisons.drop(user_id, guild_id)
         if member_ids:
             self.responder.member_left()
 
