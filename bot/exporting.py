@@ -20,11 +20,13 @@ from storage.store import Store
 
 PART_BYTES = 8 * 2**20
 """Discord takes files of 10 MiB."""
+BESIDE = "Also in it: {n_preferences} comparisons you made and {n_remarks} private words about replies."
 HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
     " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
-    " how far it counts. numbers are the weights of your model. Your key itself is not in here."
+    " how far it counts. choice is which of two answers you picked. numbers are the weights of your model."
+    " Your key itself is not in here."
 )
 
 
@@ -65,11 +67,13 @@ def summary_of(servers: Sequence[Exported]) -> str:
     texts = sum(row["texts"] is not None for server in servers for row in server["replies"])
     agreed = sum(row["standing"] == "agreed" for server in servers for row in server["members"])
     n_replies, n_feedback, n_heads = map(count, ("replies", "feedback", "heads"))
-    return (
+    beside = BESIDE.format(n_preferences=count("preferences"), n_remarks=count("remarks"))
+    said = (
         f"This is everything I keep about you, in {len(servers)} places ({agreed} where you agreed):"
         f" {n_replies} replies of mine, {texts} with their texts, {n_feedback} pieces of feedback with the"
         f" labels I make of them, and {n_heads} models of your taste with all their weights."
     )
+    return f"{said} {beside}" if count("preferences") or count("remarks") else said
 
 
 def parts_of(content: bytes) -> Iterator[tuple[str, bytes]]:

@@ -18,10 +18,10 @@ Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep
 
 ABOUT = """\
 **What I do:** I write several replies to each message and post the one I think *you* like best.
-**What I keep, if you agree:** my own replies to you, which reactions and ratings *you* gave them, and \
+**What I keep, if you agree:** my own replies to you, which reactions, ratings and choices *you* made, and \
 a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
-**What I never keep:** anything you write. I read the conversation back from Discord when I answer, then \
-forget it.
+**What I never keep:** anything you write, but for a private word that you hand over in `/feedback`. \
+I read the conversation back from Discord when I answer, then forget it.
 **How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
 """
 AGREED = (
@@ -31,6 +31,8 @@ REFUSED = (
     "All right: I keep nothing about you here, and I will not ask again."
     " `/privacy` is there if you change your mind."
 )
+BESIDE = "Beside that: {n_preferences} comparisons you made, and {n_remarks} private words about replies."
+BESIDE_DELETED = "So are {n_preferences} comparisons you made and {n_remarks} private words about replies.\n"
 NOT_YOURS = "This invitation is for someone else. `/privacy` shows yours."
 KEPT = "Nothing was deleted."
 SURE = "Then I delete what I keep about you here, and stop learning. This cannot be undone. Go on?"
@@ -171,10 +173,12 @@ def _kept_in_words(summary: DataSummary) -> str:
     if summary.agreed_at is None:
         return "you have not agreed, so nothing is kept."
     head = f"a model from {summary.head_labels} labels" if summary.head_version else "no model yet"
-    return (
+    kept = (
         f"you agreed on {summary.agreed_at:%Y-%m-%d}. I keep {summary.n_replies} replies,"
         f" feedback on {summary.n_feedback} of them, and {head}."
     )
+    more = BESIDE.format(n_preferences=summary.n_preferences, n_remarks=summary.n_remarks)
+    return f"{kept} {more}" if summary.n_preferences or summary.n_remarks else kept
 
 
 def _receipt_in_words(receipt: ForgetReceipt) -> str:
@@ -184,11 +188,14 @@ def _receipt_in_words(receipt: ForgetReceipt) -> str:
         if not receipt.n_traces
         else f"I looked for you and still found {receipt.n_traces} traces; whoever runs me should know"
     )
+    beside = ""
+    if receipt.n_preferences or receipt.n_remarks:
+        beside = BESIDE_DELETED.format(n_preferences=receipt.n_preferences, n_remarks=receipt.n_remarks)
     return (
         f"Done at {receipt.finished_at:%Y-%m-%d %H:%M} UTC. Deleted: your key, {receipt.n_replies} replies,"
         f" {receipt.n_feedback} pieces of feedback and {receipt.n_heads} models. {found}.\n"
-        "My posts in the channels stay until you or a moderator delete them; Discord keeps its own copy of"
-        " what was said here. Backups of the database keep their old files, but nobody can read your part of"
+        f"{beside}My posts in the channels stay until you or a moderator delete them; Discord keeps its own"
+        " copy of what was said here. Backups of the database keep their old files, but nobody can read your part of"
         " them without your key, and it is deleted again should one be restored."
     )
 

@@ -109,7 +109,7 @@ async def test_a_private_word_is_asked_for_after_a_dislike_kept_and_taken_back(w
 
 
 def labels_of(message) -> list[str]:
-    return [part.label for row in message.components for part in row.children if hasattr(part, "label")]
+    return [part.get("label", "") for row in message.components for part in row["components"]]
 
 
 def parts_of(modal) -> list[dict]:
