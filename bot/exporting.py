@@ -20,7 +20,7 @@ from storage.store import Store
 
 PART_BYTES = 8 * 2**20
 """Discord takes files of 10 MiB."""
-BESIDE = "Also in it: {n_preferences} comparisons you made and {n_remarks} private words about replies."
+BESIDE = "Also in it: {n_preferences} choices between two answers, {n_remarks} private words about replies."
 HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"

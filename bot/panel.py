@@ -32,9 +32,11 @@ NO_REPLY = (
     " moment they agreed. Talk to me, then try again."
 )
 SURE = (
-    "Then everything your reactions and ratings here taught me is put aside, and I start to learn your taste"
-    " anew. Your reactions in the channels stay where they are. Go on?"
+    "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn your"
+    " taste anew. Your reactions in the channels stay where they are. Go on?"
 )
+TAKEN_BACK = "Taken back: that choice between two answers says nothing any more."
+NOT_THERE = "That choice was taken back before."
 STARTED_OVER = "Done. I start anew: what you react to from now on is what counts."
 SHORT_EXCERPT = 60
 SHOWN = 10
@@ -195,6 +197,37 @@ class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|r
         await show_panel(bot, interaction, who, self._shown)
 
 
+class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
+    """A button that takes one choice between two answers back."""
+
+    def __init__(self, preference_id: int) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label="Undo last choice",
+                style=discord.ButtonStyle.danger,
+                custom_id=f"simpatico:unpick:{preference_id}",
+                row=1,
+            )
+        )
+        self._preference_id = preference_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(int(match["preference"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Take the choice of whoever clicks back."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        undone = await bot.store.preferences.undo(who, self._preference_id)
+        bot.labels_changed(int(undone))
+        await interaction.followup.send(TAKEN_BACK if undone else NOT_THERE, ephemeral=True)
+
+
 async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[SimpaticoBot, Who] | None:
     """Defer the answer to a click; None when the member did not agree, which they are told."""
     await interaction.response.defer(ephemeral=True)
@@ -252,6 +285,8 @@ def _view(
         view.add_item(RateButton(shown.reply_id, 0))
     if summary.n_replies or summary.n_preferences:
         view.add_item(StartOverButton())
+    if summary.latest_preference is not None:
+        view.add_item(UnpickButton(summary.latest_preference))
     view.add_item(PauseButton(shown.reply_id, "resume" if summary.paused else "pause"))
     if disliked or remarked:
         view.add_item(RemarkButton(shown.reply_id))

@@ -17,7 +17,7 @@ PAUSED = (
 )
 REMARKED = "You told me what was wrong: {reasons}"
 REMARKED_IN_WORDS = "You told me what was wrong: {reasons} (“{words}”)"
-CHOSE = "**Comparisons you made:** {n}"
+CHOSE = "**Choices you made between two answers:** {n}"
 REASONS = {
     "too long": "too long",
     "too short": "too short",

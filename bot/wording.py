@@ -46,6 +46,8 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 }
 """Style feature -> what more of it and less of it is called."""
 
+MANY_LABELS = "{n} reactions, ratings and choices"
+
 LEAST = 0.05
 """Logits; a part below it is not worth a word."""
 EXPERIMENT = 0.25
@@ -146,5 +148,5 @@ def _footing(n_labels: int, uncertainty: float) -> str:
             "I have no picture of your taste yet, so this is what most people like. Reactions teach me yours."
         )
     sure = "quite sure" if uncertainty < SURE else "fairly sure" if uncertainty < UNSURE else "still unsure"
-    times = "one reaction or rating" if n_labels == 1 else f"{n_labels} reactions and ratings"
+    times = "one reaction, rating or choice" if n_labels == 1 else MANY_LABELS.format(n=n_labels)
     return f"My picture of your taste rests on {times} of yours; about this reply I was {sure}."

@@ -228,7 +228,8 @@ class FeedbackSummary:
         n_replies: Replies they gave feedback on.
         latest: The latest of it, newest first; what was undone is left out.
         head: None before there is one.
-        n_preferences: How often they chose between two replies.
+        n_preferences: How often they chose between two replies, or asked for another one.
+        latest_preference: Number of the latest of these choices.
         paused: Whether nothing new is recorded at present, because they paused learning.
     """
 
@@ -236,6 +237,7 @@ class FeedbackSummary:
     latest: tuple[ReplySummary, ...]
     head: HeadSummary | None
     n_preferences: int = 0
+    latest_preference: int | None = None
     paused: bool = False
 
 

@@ -51,6 +51,9 @@ def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: i
         latest=tuple(s for s in found if s is not None and (s.reactions or s.rating is not None)),
         head=None if head is None else HeadSummary(*head),
         n_preferences=_count(connection, preferences, member_id),
+        latest_preference=connection.execute(
+            select(func.max(preferences.c.preference_id)).where(preferences.c.member_id == member_id)
+        ).scalar(),
         paused=is_paused(connection, member_id),
     )
 

@@ -19,7 +19,7 @@ from bot.comparing import Comparison
 from bot.conversation import SPEECHLESS, UNAVAILABLE
 from bot.generators import Context, GeneratorError
 from bot.identity import who_clicked
-from bot.panel import agreed, clicked_by_who_agreed
+from bot.panel import UnpickButton, agreed, clicked_by_who_agreed
 from bot.posting import SILENT
 from bot.responder import NothingToSay, Prompt
 from storage.errors import LearningPaused
@@ -40,8 +40,6 @@ RECORDED = {
 COUNTS = "I learn from it in my next training round; `/feedback` shows what I learnt."
 NEXT = "Here is the next pair."
 LAST = "That was the last pair. Thank you!"
-TAKEN_BACK = "Taken back: that choice says nothing any more."
-NOT_THERE = "That choice was taken back before."
 MOST_SHOWN = 2000
 """Characters of one candidate; two of them must fit one message."""
 
@@ -92,37 +90,6 @@ class PickButton(
         await _show(interaction, comparison if more else None, said=said, undo=preference_id)
 
 
-class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
-    """A button that takes one choice back."""
-
-    def __init__(self, preference_id: int) -> None:
-        super().__init__(
-            discord.ui.Button(
-                label="Undo",
-                style=discord.ButtonStyle.danger,
-                custom_id=f"simpatico:unpick:{preference_id}",
-                row=1,
-            )
-        )
-        self._preference_id = preference_id
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Rebuild the button from its id."""
-        return cls(int(match["preference"]))
-
-    async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Take the choice of whoever clicks back."""
-        if (clicked := await clicked_by_who_agreed(interaction)) is None:
-            return
-        bot, who = clicked
-        undone = await bot.store.preferences.undo(who, self._preference_id)
-        bot.labels_changed(int(undone))
-        await interaction.followup.send(TAKEN_BACK if undone else NOT_THERE, ephemeral=True)
-
-
 class Compare(commands.Cog):
     """Choices between two replies."""
 
@@ -131,7 +98,7 @@ class Compare(commands.Cog):
 
     async def cog_load(self) -> None:
         """Register the buttons that outlive a restart."""
-        self._bot.add_dynamic_items(PickButton, UnpickButton)
+        self._bot.add_dynamic_items(PickButton)
 
     @app_commands.command(
         name="compare", description="See two of my answers side by side and say which you like better."

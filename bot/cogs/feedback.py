@@ -17,6 +17,7 @@ from bot.panel import (
     RateButton,
     StartOverButton,
     UndoMenu,
+    UnpickButton,
     agreed,
     rate,
     show_panel,
@@ -37,7 +38,13 @@ class Feedback(commands.Cog):
         """Register the message menu and the buttons that outlive a restart."""
         self._bot.tree.add_command(self._menu)
         self._bot.add_dynamic_items(
-            RateButton, UndoMenu, StartOverButton, PauseButton, RemarkButton, ForgetRemarkButton
+            RateButton,
+            UndoMenu,
+            StartOverButton,
+            PauseButton,
+            UnpickButton,
+            RemarkButton,
+            ForgetRemarkButton,
         )
 
     async def cog_unload(self) -> None:

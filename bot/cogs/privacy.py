@@ -31,8 +31,12 @@ REFUSED = (
     "All right: I keep nothing about you here, and I will not ask again."
     " `/privacy` is there if you change your mind."
 )
-BESIDE = "Beside that: {n_preferences} comparisons you made, and {n_remarks} private words about replies."
-BESIDE_DELETED = "So are {n_preferences} comparisons you made and {n_remarks} private words about replies.\n"
+BESIDE = (
+    "Beside that: {n_preferences} choices between two answers, and {n_remarks} private words about replies."
+)
+BESIDE_DELETED = (
+    "Gone, too: {n_preferences} choices between two answers and {n_remarks} private words about replies.\n"
+)
 NOT_YOURS = "This invitation is for someone else. `/privacy` shows yours."
 KEPT = "Nothing was deleted."
 SURE = "Then I delete what I keep about you here, and stop learning. This cannot be undone. Go on?"
@@ -195,8 +199,8 @@ def _receipt_in_words(receipt: ForgetReceipt) -> str:
         f"Done at {receipt.finished_at:%Y-%m-%d %H:%M} UTC. Deleted: your key, {receipt.n_replies} replies,"
         f" {receipt.n_feedback} pieces of feedback and {receipt.n_heads} models. {found}.\n"
         f"{beside}My posts in the channels stay until you or a moderator delete them; Discord keeps its own"
-        " copy of what was said here. Backups of the database keep their old files, but nobody can read your part of"
-        " them without your key, and it is deleted again should one be restored."
+        " copy of what was said here. Backups of the database keep their old files, but nobody can read your"
+        " part of them without your key, and it is deleted again should one be restored."
     )
 
 

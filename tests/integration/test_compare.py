@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.cogs import compare
-from bot.panel import NOT_AGREED
+from bot.panel import NOT_AGREED, NOT_THERE, TAKEN_BACK
 from storage.records import Picked, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened
@@ -37,7 +37,9 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
         after = await world.alice.slash(world.channel, "compare")
         recorded = await kept(world, world.alice)
         report = await world.house.trainer.run_round()
-        undone = await world.alice.click(shown.response, label="Undo")
+        panel = (await world.alice.slash(world.channel, "feedback")).response
+        undone = await world.alice.click(shown.response, label="Undo last choice")
+        again = await world.alice.click(panel, label="Undo last choice")
 
         assert shown.ephemeral
         assert {frozenset(pair) for pair in pairs} == {
@@ -47,7 +49,9 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
         assert last.endswith(compare.LAST)
         assert after.response.content == compare.NOTHING
         assert report.n_labels == 3
-        assert undone.followups[-1].content == compare.TAKEN_BACK
+        assert "**Choices you made between two answers:** 3" in panel.content
+        assert undone.followups[-1].content == TAKEN_BACK
+        assert again.followups[-1].content == NOT_THERE
         assert await kept(world, world.alice) == [Picked.FIRST, Picked.EQUAL]
 
 
