@@ -18,6 +18,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.comparing import Comparisons
 from bot.gateway import INBOX_EVENTS, events_of
 from bot.inbox import Inbox
 from bot.languages import CommandTranslator, Tongues
@@ -42,6 +43,8 @@ COGS = (
     "bot.cogs.my_data",
     "bot.cogs.feedback",
     "bot.cogs.chat",
+    "bot.cogs.another",
+    "bot.cogs.compare",
     "bot.cogs.insight",
     "bot.cogs.stats",
     "bot.cogs.admin",
@@ -119,6 +122,7 @@ class SimpaticoBot(commands.Bot):
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
         self.invited = Claims()
         self.tongues = Tongues()
+        self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self._always_sync = always_sync
@@ -189,6 +193,7 @@ class SimpaticoBot(commands.Bot):
         """Drop what memory holds of who leaves; the store gives nothing of them any more."""
         self.ranker.drop(member_ids)
         self.responder.drop(user_id, guild_id)
+        self.comparisons.drop(user_id, guild_id)
         if member_ids:
             self.responder.member_left()
 

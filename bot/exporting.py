@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from bot.languages import tr
+from bot.languages import mark, tr
 from personalization.packing import numbers_of
 from personalization.taste import TasteReader
 from storage.export import WORDS, Exported
@@ -21,11 +21,15 @@ from storage.store import Store
 
 PART_BYTES = 8 * 2**20
 """Discord takes files of 10 MiB."""
+BESIDE = mark(
+    "Also in it: {n_preferences} choices between two answers, {n_remarks} private words about replies."
+)
 HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
     " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
-    " how far it counts. numbers are the weights of your model. Your key itself is not in here."
+    " how far it counts. choice is which of two answers you picked. numbers are the weights of your model."
+    " Your key itself is not in here."
 )
 
 
@@ -66,7 +70,7 @@ def summary_of(servers: Sequence[Exported]) -> str:
     texts = sum(row["texts"] is not None for server in servers for row in server["replies"])
     agreed = sum(row["standing"] == "agreed" for server in servers for row in server["members"])
     n_replies, n_feedback, n_heads = map(count, ("replies", "feedback", "heads"))
-    return tr(
+    said = tr(
         "This is everything I keep about you, in {places} places ({agreed} where you agreed): {replies}"
         " replies of mine, {texts} with their texts, {feedback} pieces of feedback with the labels I make of"
         " them, and {heads} models of your taste with all their weights.",
@@ -77,6 +81,10 @@ def summary_of(servers: Sequence[Exported]) -> str:
         feedback=n_feedback,
         heads=n_heads,
     )
+    n_preferences, n_remarks = count("preferences"), count("remarks")
+    if not n_preferences and not n_remarks:
+        return said
+    return f"{said} {tr(BESIDE, n_preferences=n_preferences, n_remarks=n_remarks)}"
 
 
 def parts_of(content: bytes) -> Iterator[tuple[str, bytes]]:

@@ -16,12 +16,13 @@ import discord
 from bot.buttons import PersistentButton, PersistentSelect
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.panel_words import PAUSED, excerpt, panel_lines, signs
 from bot.pictures import replay_picture
 from bot.posting import SILENT
-from bot.wording import taste_lines
+from bot.remarks import RemarkButton
 from personalization.taste import Taste
-from storage.errors import UnknownReply
-from storage.records import Consent, FeedbackSummary, HeadSummary, ReplyId, ReplySummary, Who
+from storage.errors import LearningPaused, UnknownReply
+from storage.records import Consent, FeedbackSummary, ReplyId, ReplySummary, Who
 
 NOT_AGREED = (
     "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
@@ -31,11 +32,12 @@ NO_REPLY = (
     " moment they agreed. Talk to me, then try again."
 )
 SURE = (
-    "Then everything your reactions and ratings here taught me is put aside, and I start to learn your taste"
-    " anew. Your reactions in the channels stay where they are. Go on?"
+    "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn"
+    " your taste anew. Your reactions in the channels stay where they are. Go on?"
 )
+TAKEN_BACK = "Taken back: that choice between two answers says nothing any more."
+NOT_THERE = "That choice was taken back before."
 STARTED_OVER = "Done. I start anew: what you react to from now on is what counts."
-EXCERPT = 200
 SHORT_EXCERPT = 60
 SHOWN = 10
 
@@ -73,6 +75,9 @@ class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18})
         except UnknownReply:
             await interaction.edit_original_response(content=NO_REPLY, view=None)
             return
+        except LearningPaused:
+            await interaction.followup.send(PAUSED, ephemeral=True)
+            return
         await show_panel(bot, interaction, who, self._reply_id)
 
 
@@ -87,8 +92,8 @@ class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})")
     def __init__(self, shown: ReplyId, latest: tuple[ReplySummary, ...] = ()) -> None:
         options = [
             discord.SelectOption(
-                label=re.sub(r"<:emoji:\d+>", "custom emoji", _signs(one))[:100],
-                description=_excerpt(one, SHORT_EXCERPT),
+                label=re.sub(r"<:emoji:\d+>", "custom emoji", signs(one))[:100],
+                description=excerpt(one, SHORT_EXCERPT),
                 value=str(one.reply_id),
             )
             for one in latest
@@ -157,6 +162,72 @@ class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|d
         await interaction.edit_original_response(content=STARTED_OVER, view=None)
 
 
+class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|resume):(?P<reply>\d{1,18})"):
+    """Pauses learning, or lets it go on, for whoever clicks.
+
+    Args:
+        shown: The reply the panel is about.
+        to: What it does.
+    """
+
+    def __init__(self, shown: ReplyId, to: str) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label="Pause learning" if to == "pause" else "Go on learning",
+                style=discord.ButtonStyle.secondary if to == "pause" else discord.ButtonStyle.success,
+                custom_id=f"simpatico:learning:{to}:{shown}",
+                row=1,
+            )
+        )
+        self._shown, self._to = shown, to
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(ReplyId(int(match["reply"])), match["to"])
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Pause or resume, and show the panel anew."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        await (bot.store.pauses.pause(who) if self._to == "pause" else bot.store.pauses.resume(who))
+        await show_panel(bot, interaction, who, self._shown)
+
+
+class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
+    """A button that takes one choice between two answers back."""
+
+    def __init__(self, preference_id: int) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label="Undo last choice",
+                style=discord.ButtonStyle.danger,
+                custom_id=f"simpatico:unpick:{preference_id}",
+                row=1,
+            )
+        )
+        self._preference_id = preference_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(int(match["preference"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Take the choice of whoever clicks back."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        undone = await bot.store.preferences.undo(who, self._preference_id)
+        bot.labels_changed(int(undone))
+        await interaction.followup.send(TAKEN_BACK if undone else NOT_THERE, ephemeral=True)
+
+
 async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[SimpaticoBot, Who] | None:
     """Defer the answer to a click; None when the member did not agree, which they are told."""
     await interaction.response.defer(ephemeral=True)
@@ -178,6 +249,7 @@ async def rate(bot: SimpaticoBot, who: Who, reply_id: ReplyId, rating: int | Non
 
     Raises:
         UnknownReply: The reply is no longer stored.
+        LearningPaused: The member paused learning.
         NoConsent: The member does not agree (any more).
     """
     await bot.store.record_rating(who, reply_id, rating)
@@ -194,55 +266,30 @@ async def show_panel(
         return
     summary = await bot.store.feedback_summary(who, SHOWN)
     taste = await bot.taste.taste(bot.store.member_id(who))
+    remark = await bot.store.remarks.of(who, reply_id)
     await interaction.edit_original_response(
-        content="\n".join(_lines(shown, summary, taste)),
-        view=_view(shown, summary),
+        content="\n".join(panel_lines(shown, summary, taste, remark)),
+        view=_view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None),
         attachments=await _pictures(taste),
         allowed_mentions=SILENT,
     )
 
 
-def _lines(shown: ReplySummary, summary: FeedbackSummary, taste: Taste) -> list[str]:
-    lines = []
-    if shown.text is not None:
-        lines.append(f"> {_excerpt(shown, EXCERPT)}\n")
-    lines.append(f"Your reactions: {' '.join(map(_emoji, shown.reactions)) or 'none'}")
-    lines.append(f"Your rating: {shown.rating} of 5" if shown.rating else "Your rating: none yet")
-    lines.append(f"\n**What I recorded of you here:** {_recorded(summary, taste)}")
-    lines.append(f"**Your own ranking:** {_in_use(summary.head)}")
-    lines.append("**What you seem to like:**")
-    lines += taste_lines(taste)
-    return lines
-
-
-def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
-    if not taste.n_labels:
-        return "nothing that tells me what you like, yet."
-    replies = "one reply" if taste.n_labels == 1 else f"{taste.n_labels} replies"
-    latest = " · ".join(_signs(one) for one in summary.latest[:5])
-    return f"feedback on {replies}, {taste.n_liked} of them liked." + (f" Lately: {latest}" if latest else "")
-
-
-def _in_use(head: HeadSummary | None) -> str:
-    if head is None:
-        return "not yet; the next training round makes it from your feedback."
-    since = f"<t:{int(head.trained_at.timestamp())}:R>"
-    if head.rolled_back:
-        return (
-            f"set aside {since}: it did not predict your reactions better than what most people like, so that"
-            " ranks for you until it does."
-        )
-    return f"in use, from {head.n_labels} labels, last trained {since}."
-
-
-def _view(shown: ReplySummary, summary: FeedbackSummary) -> discord.ui.View:
+def _view(
+    shown: ReplySummary, summary: FeedbackSummary, *, disliked: bool, remarked: bool
+) -> discord.ui.View:
     view = discord.ui.View(timeout=None)
     for stars in range(1, 6):
         view.add_item(RateButton(shown.reply_id, stars, chosen=stars == shown.rating))
     if shown.rating is not None:
         view.add_item(RateButton(shown.reply_id, 0))
-    if summary.n_replies:
+    if summary.n_replies or summary.n_preferences:
         view.add_item(StartOverButton())
+    if summary.latest_preference is not None:
+        view.add_item(UnpickButton(summary.latest_preference))
+    view.add_item(PauseButton(shown.reply_id, "resume" if summary.paused else "pause"))
+    if disliked or remarked:
+        view.add_item(RemarkButton(shown.reply_id))
     if summary.latest:
         view.add_item(UndoMenu(shown.reply_id, summary.latest))
     return view
@@ -257,18 +304,3 @@ async def _pictures(taste: Taste) -> list[discord.File]:
         f" {taste.replay.own.sum()} right, what most people like {taste.replay.average.sum()}."
     )
     return [discord.File(io.BytesIO(png), "predictions.png", description=described)]
-
-
-def _signs(one: ReplySummary) -> str:
-    rating = [f"{one.rating} of 5"] if one.rating else []
-    return " ".join([*map(_emoji, one.reactions), *rating])
-
-
-def _excerpt(one: ReplySummary, longest: int) -> str:
-    text = " ".join((one.text or "a reply whose text is no longer kept").split())
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _emoji(key: str) -> str:
-    """Write a stored emoji so that Discord shows it; custom ones are stored by id alone."""
-    return f"<:emoji{key}>" if key.startswith(":") else key

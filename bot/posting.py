@@ -26,7 +26,7 @@ class AnsweredBefore(Exception):
 
 
 async def post_reply(
-    prompt: discord.Message, text: str, *, view: discord.ui.View | None = None
+    prompt: discord.Message, text: str, *, view: discord.ui.View | None = None, nonce: int | None = None
 ) -> tuple[Place, discord.Message]:
     """Post ``text`` as the reply to ``prompt``, in as many chunks as it needs.
 
@@ -36,6 +36,7 @@ async def post_reply(
         prompt: The message that is answered.
         text: Any length, not blank.
         view: Buttons under the last chunk.
+        nonce: Discord id of what asks for this reply; None: the prompt's own.
 
     Returns:
         Where the chunks stand, and the last of them.
@@ -45,9 +46,10 @@ async def post_reply(
         AnsweredBefore: This prompt has a reply already, in other words.
     """
     chunks = split_message(text)
+    asked_by = prompt.id if nonce is None else nonce
     posted: list[discord.Message] = []
     for index, chunk in enumerate(chunks):
-        options = {"allowed_mentions": SILENT, "nonce": f"{prompt.id:x}-{index}"}
+        options = {"allowed_mentions": SILENT, "nonce": f"{asked_by:x}-{index}"}
         if view is not None and index == len(chunks) - 1:
             options["view"] = view
         try:

@@ -105,6 +105,7 @@ def as_text(report: Report, days: int) -> str:
         "went out unranked": report.n_unranked,
         "could not have been posted otherwise": report.n_unanswerable,
         "could not be opened": report.n_shut,
+        "were asked for in place of another": report.n_another,
     }
     lines = [
         f"{report.n_replies} replies to {report.n_members} members in the last {days} days,"

@@ -10,18 +10,19 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bot.drafts import Drafts
 from bot.generators import Candidate, CandidateGenerator, Context, Style
 from bot.safety import Drop, OutputFilter
 from personalization.explain import reason_of
 from personalization.portfolio import StylePortfolio
 from personalization.ranker import Ranker, Ranking
 from storage.errors import NoConsent, StorageError
-from storage.records import FALLBACK, Consent, Impression, MemberId, Place, ReplyId, Who
+from storage.records import ANOTHER, FALLBACK, Consent, Impression, MemberId, Place, ReplyId, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Responder:
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
         self._portfolio = portfolio
+        self._drafts = Drafts()
         self._undecided: OrderedDict[Who, tuple[Place, Decision]] = OrderedDict()
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
         self.n_fallbacks = 0
@@ -115,8 +117,12 @@ class Responder:
         self._portfolio.use_names([style.name for style in styles])
         self._filter.use_secrets(secrets)
 
-    async def decide(self, prompt: Prompt) -> Decision:
+    async def decide(self, prompt: Prompt, *, but: Collection[str] = ()) -> Decision:
         """Choose the reply to ``prompt``. Stores nothing.
+
+        Args:
+            prompt: What is answered, and for whom.
+            but: Texts that are not to be posted again.
 
         Raises:
             GeneratorError: No candidate could be generated.
@@ -133,13 +139,41 @@ class Responder:
         clock.lap("consent")
         candidates = await self._generator.generate(prompt.context, styles)
         clock.lap("generate")
-        kept = self._filter.keep(candidates)
+        kept = [one for one in self._filter.keep(candidates) if one.text not in but]
         clock.lap("filter")
         if not kept:
             raise NothingToSay
         impression = await self._rank(member_id, guild, prompt, kept)
         clock.lap("rank")
         return Decision(kept[impression.chosen].text, consent, impression, asker, clock.laps)
+
+    async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
+        """Choose another answer to a prompt: of what is left of the candidates, else of new ones.
+
+        Stores nothing. What is left is ranked anew, so that the chances are those of this very choice.
+
+        Args:
+            prompt: What is answered, and for whom.
+            message_id: A message of the answer before.
+            shown: Its text.
+
+        Raises:
+            GeneratorError: No candidate could be generated.
+            NothingToSay: Nothing else may be posted.
+        """
+        draft = self._drafts.of(prompt.who, message_id)
+        left = self._filter.keep(draft.left()) if draft is not None else []
+        if left:
+            clock, asker = _Stopwatch(), Asker(prompt.who)
+            self._askers.add(asker)
+            consent, member_id = await self._known_of(prompt.who)
+            guild = self._store.guild_id(prompt.who)
+            impression = await self._rank(member_id, guild, prompt, left, observed=True)
+            clock.lap("rank")
+            decision = Decision(left[impression.chosen].text, consent, impression, asker, clock.laps)
+        else:
+            decision = await self.decide(prompt, but={shown} if draft is None else {shown} | draft.posted)
+        return replace(decision, impression=_as_another(decision.impression))
 
     async def record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         """Store the impression of a posted reply, if the member agrees by now.
@@ -149,6 +183,28 @@ class Responder:
         Returns:
             The reply's id, or None when nothing was stored.
         """
+        if not decision.asker.left:
+            self._drafts.keep(who, place, _written(decision), decision.text)
+        return await self._record(who, place, decision)
+
+    async def record_another(
+        self, who: Who, place: Place, decision: Decision, message_id: int
+    ) -> ReplyId | None:
+        """Store the impression of another answer, and that it was asked for, if the member agrees by now.
+
+        ``decision`` is of :meth:`decide_another`, ``message_id`` a message of the answer before; returns as
+        :meth:`record`.
+        """
+        if not decision.asker.left:
+            written = _written(decision)
+            self._drafts.extend(who, message_id, place, candidates=written, text=decision.text)
+        first = await self._store.reply_of_message(message_id)
+        reply_id = await self._record(who, place, decision)
+        if first is not None and reply_id is not None:
+            await self._store.preferences.record_another(who, first, reply_id)
+        return reply_id
+
+    async def _record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         consent, _ = await self._known_of(who)  # writing a reply takes seconds; people decide meanwhile
         if decision.asker.left:
             return None
@@ -173,7 +229,7 @@ class Responder:
         """
         place, decision = self._undecided.pop(who, (None, None))
         if place is not None and decision is not None and message_id in place.message_ids:
-            await self.record(who, place, decision)
+            await self._record(who, place, decision)
 
     def drop(self, user_id: int, guild_id: int | None = None) -> None:
         """Let go of what memory holds of a member: in one server, or with None in all."""
@@ -185,10 +241,12 @@ class Responder:
             asker.left = asker.left or concerned(asker.who)
         for who in [who for who in self._undecided if concerned(who)]:
             del self._undecided[who]
+        self._drafts.drop(concerned)
 
     def member_left(self) -> None:
-        """Let go of what styles sound like: the member may have had a part in it."""
+        """Let go of what styles sound like, and of drafts: the member may have had a part in either."""
         self._portfolio.clear()
+        self._drafts.clear()
 
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""
@@ -200,9 +258,18 @@ class Responder:
             return Consent.REFUSED, None
 
     async def _rank(
-        self, member_id: MemberId | None, guild: bytes, prompt: Prompt, kept: Sequence[Candidate]
+        self,
+        member_id: MemberId | None,
+        guild: bytes,
+        prompt: Prompt,
+        kept: Sequence[Candidate],
+        *,
+        observed: bool = False,
     ) -> Impression:
-        """Rank ``kept``; a failed ranking is counted and logged, and the first candidate goes out."""
+        """Rank ``kept``; a failed ranking is counted and logged, and the first candidate goes out.
+
+        With ``observed`` the styles have heard of these candidates before.
+        """
         texts = tuple(candidate.text for candidate in kept)
         styles = tuple(candidate.style for candidate in kept)
         try:
@@ -215,10 +282,23 @@ class Responder:
                 "ranking failed (%s); the first of %d candidates goes out", type(exc).__name__, len(texts)
             )
             return _unranked(texts, styles)
-        if member_id is not None:
+        if member_id is not None and not observed:
             for style, features in zip(styles, ranking.features, strict=True):
                 self._portfolio.observe(style, features, prompt.who.guild_id)
         return _impression(texts, styles, ranking)
+
+
+def _written(decision: Decision) -> list[Candidate]:
+    """The candidates behind a decision."""
+    impression = decision.impression
+    return [Candidate(*one) for one in zip(impression.candidates, impression.styles, strict=True)]
+
+
+def _as_another(impression: Impression) -> Impression:
+    """Mark an impression as asked for in place of one before; an unranked one says so instead."""
+    if impression.policy == FALLBACK:
+        return impression
+    return replace(impression, policy=ANOTHER + impression.policy)
 
 
 def _impression(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:

@@ -47,6 +47,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 }
 """Style feature -> what more of it and less of it is called."""
 
+
 LEAST = 0.05
 """Logits; a part below it is not worth a word."""
 EXPERIMENT = 0.25
@@ -154,8 +155,8 @@ def _footing(n_labels: int, uncertainty: float) -> str:
             "I have no picture of your taste yet, so this is what most people like. Reactions teach me yours."
         )
     rests = trn(
-        "My picture of your taste rests on {n} reaction or rating of yours.",
-        "My picture of your taste rests on {n} reactions and ratings of yours.",
+        "My picture of your taste rests on {n} reaction, rating or choice of yours.",
+        "My picture of your taste rests on {n} reactions, ratings and choices of yours.",
         n_labels,
     )
     if uncertainty < SURE:

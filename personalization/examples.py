@@ -7,18 +7,19 @@ The plain functions between the store's records and the arrays of the solve, cal
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from personalization.encoder import FloatArray
 from personalization.heads import FeatureSpace, HeadBank
-from personalization.labels import EmojiValence, faded, label_of
+from personalization.labels import EmojiValence, Label, faded, label_of, label_of_another, label_of_pair
 from personalization.meanings import own_meanings
 from personalization.population import Pool
 from personalization.settings import LearningSettings
-from storage.records import FeedbackRow, MemberId, NewHead
+from personalization.training import Examples
+from storage.records import FeedbackRow, MemberId, NewHead, Picked, PreferenceRow, ReplyId
 
 PAGE_BYTES = 8 * 2**20
 """Padded features sent to the worker in one piece; copying more would hold up the event loop."""
@@ -28,6 +29,7 @@ PAGE_BYTES = 8 * 2**20
 class Labelled:
     """One member's labels, oldest first: features ``n x d``, values ``n``, weights ``n``, all float32.
 
+    The last ``n_pairs`` of them compare two replies: their features are the difference of the two.
     ``guild`` is the pseudonym of their server.
     """
 
@@ -36,6 +38,7 @@ class Labelled:
     y: FloatArray
     weight: FloatArray
     guild: bytes = b""
+    n_pairs: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,6 +51,8 @@ class Told:
         signs: What stands on each: reactions, and the rating or None (n).
         changed_at: When that last changed (n).
         guild: Pseudonym of their server.
+        reply_ids: Which replies (n); may be left out where nobody asked for another answer.
+        pairs: Their choices between two replies that these features describe, oldest first.
     """
 
     member_id: MemberId
@@ -55,18 +60,55 @@ class Told:
     signs: tuple[tuple[tuple[str, ...], int | None], ...]
     changed_at: tuple[datetime, ...]
     guild: bytes = b""
+    reply_ids: tuple[ReplyId, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pair:
+    """One choice between two replies, not yet read as a label.
+
+    Attributes:
+        x: Features of the second less those of the first, ``d`` float32.
+        picked: What was said.
+        replies: Both, where the second was asked for in place of the first.
+        told_at: When, aware UTC.
+    """
+
+    x: FloatArray
+    picked: Picked
+    replies: tuple[ReplyId, ReplyId] | None
+    told_at: datetime
 
 
 def told_of(
     member_ids: Sequence[MemberId],
     feedback: Mapping[MemberId, Sequence[FeedbackRow]],
     features: FeatureSpace,
+    preferences: Mapping[MemberId, Sequence[PreferenceRow]] | None = None,
 ) -> list[Told]:
-    """Take each member's feedback on replies that these features describe; other rows are left out."""
-    return [_told(member_id, feedback.get(member_id, ()), features) for member_id in member_ids]
+    """Take what members told of replies that these features describe; other rows are left out.
+
+    Args:
+        member_ids: Whose.
+        feedback: By member, oldest reply first.
+        features: The features in use.
+        preferences: Their choices between two replies, oldest first.
+    """
+    chosen = preferences or {}
+    return [
+        _told(member_id, feedback.get(member_id, ()), chosen.get(member_id, ()), features=features)
+        for member_id in member_ids
+    ]
 
 
-def _told(member_id: MemberId, rows: Sequence[FeedbackRow], features: FeatureSpace) -> Told:
+def _told(
+    member_id: MemberId,
+    rows: Sequence[FeedbackRow],
+    preferences: Sequence[PreferenceRow],
+    *,
+    features: FeatureSpace,
+) -> Told:
     size = 4 * features.dim
     fitting = [row for row in rows if row.feature_id == features.feature_id and len(row.features) == size]
     read = np.frombuffer(b"".join(row.features for row in fitting), dtype="<f4")
@@ -76,8 +118,25 @@ def _told(member_id: MemberId, rows: Sequence[FeedbackRow], features: FeatureSpa
         fitting = [fitting[i] for i in np.flatnonzero(finite)]
         vectors = vectors[finite]
     signs = tuple((tuple(row.reactions), row.rating) for row in fitting)
-    guild = rows[0].guild if rows else b""
-    return Told(member_id, vectors, signs, tuple(row.changed_at for row in fitting), guild)
+    guild = next((row.guild for row in (*rows, *preferences)), b"")
+    return Told(
+        member_id,
+        vectors,
+        signs,
+        tuple(row.changed_at for row in fitting),
+        guild,
+        tuple(row.reply_id for row in fitting),
+        tuple(pair for row in preferences if (pair := _pair(row, features)) is not None),
+    )
+
+
+def _pair(row: PreferenceRow, features: FeatureSpace) -> Pair | None:
+    """Take a choice between two replies; None where other features describe them."""
+    if row.feature_id != features.feature_id or {len(row.first), len(row.second)} != {4 * features.dim}:
+        return None
+    first, second = (np.frombuffer(half, dtype="<f4").astype(np.float32) for half in (row.first, row.second))
+    x = second - first  # (d,)
+    return Pair(x, row.picked, row.replies, row.told_at) if np.isfinite(x).all() else None
 
 
 def read_labels(told: Sequence[Told], valence: EmojiValence, settings: LearningSettings) -> list[Labelled]:
@@ -86,24 +145,52 @@ def read_labels(told: Sequence[Told], valence: EmojiValence, settings: LearningS
 
 
 def labelled(told: Told, valence: EmojiValence, settings: LearningSettings) -> Labelled:
-    """Read a member's feedback as labels; what says nothing is left out.
+    """Read what a member told as labels; what says nothing is left out.
 
     Args:
-        told: The feedback.
+        told: Feedback, and choices between replies.
         valence: What emoji mean in the population; what they mean to this member is learnt from ``told``.
         settings: How far each kind of feedback is trusted, and how fast labels fade.
     """
     own = valence.learnt(own_meanings(told.signs, valence))
     found = [label_of(*sign, own, settings.label_weights) for sign in told.signs]
     kept = [(i, label) for i, label in enumerate(found) if label is not None]
-    weight = np.array([label.weight for _, label in kept], dtype=np.float32)
+    compared = _compared(told, found, settings)
+    labels = [label for _, label in (*kept, *compared)]
+    at = [*(told.changed_at[i] for i, _ in kept), *(pair.told_at for pair, _ in compared)]
+    X = told.X if len(kept) == len(found) else told.X[[i for i, _ in kept]]
     return Labelled(
         told.member_id,
-        told.X if len(kept) == len(found) else told.X[[i for i, _ in kept]],
-        np.array([label.value for _, label in kept], dtype=np.float32),
-        faded(weight, [told.changed_at[i] for i, _ in kept], settings.half_life_days),
+        np.vstack([X, *(pair.x for pair, _ in compared)]) if compared else X,
+        np.array([label.value for label in labels], dtype=np.float32),
+        faded(np.array([label.weight for label in labels], dtype=np.float32), at, settings.half_life_days),
         told.guild,
+        len(compared),
     )
+
+
+def _compared(
+    told: Told, found: Sequence[Label | None], settings: LearningSettings
+) -> list[tuple[Pair, Label]]:
+    """Read a member's choices between two replies as labels that say how far the second is the better one.
+
+    Args:
+        told: What they told.
+        found: The labels of their feedback, by row.
+        settings: How far a choice is trusted.
+    """
+    weights = settings.label_weights
+    by_reply = dict(zip(told.reply_ids, found, strict=False))
+    read: list[tuple[Pair, Label]] = []
+    for pair in told.pairs:
+        if pair.replies is not None:
+            first, second = (by_reply.get(reply_id) for reply_id in pair.replies)
+            label = label_of_another(first, second, weights)
+        else:
+            label = label_of_pair({Picked.FIRST: 0.0, Picked.SECOND: 1.0}.get(pair.picked, 0.5), weights)
+        if label is not None:
+            read.append((pair, label))
+    return read
 
 
 def by_server(members: Sequence[Labelled], shifted: Container[bytes]) -> dict[bytes, list[Labelled]]:
@@ -124,6 +211,17 @@ def pages(labelled: Sequence[Labelled]) -> Iterator[list[Labelled]]:
         page.append(member)
     if page:
         yield page
+
+
+def examples_of(page: Sequence[Labelled]) -> Examples:
+    """Pad the labels of these members, and mark those that compare two replies."""
+    padded = Examples.pad([(member.X, member.y, member.weight) for member in page])
+    if not any(member.n_pairs for member in page):
+        return padded
+    pairwise = np.zeros_like(padded.mask)  # (u, n)
+    for u, member in enumerate(page):
+        pairwise[u, len(member.y) - member.n_pairs : len(member.y)] = True
+    return replace(padded, pairwise=pairwise)
 
 
 def new_heads(page: Sequence[Labelled], bank: HeadBank) -> list[NewHead]:

@@ -59,11 +59,22 @@ class Gatherer:
         self._work = work
 
     async def told(
-        self, store: LearningStore, member_ids: Sequence[MemberId], newest: int
+        self, store: LearningStore, member_ids: Sequence[MemberId], newest: int, *, pairs: int = 0
     ) -> AsyncIterator[list[Told]]:
-        """Read what these members told, a bounded number of members and labels at a time."""
+        """Read what these members told, a bounded number of members and labels at a time.
+
+        Args:
+            store: Where to read.
+            member_ids: Whose.
+            newest: Replies of each member, the latest, whose feedback is read.
+            pairs: Choices between two replies of each member, the latest, that are read.
+        """
         counts = await store.feedback_counts(member_ids)
-        sizes = [min(counts.get(member_id, 0), newest) for member_id in member_ids]
+        chosen = await store.preferences.counts(member_ids) if pairs else {}
+        sizes = [
+            min(counts.get(member_id, 0), newest) + 2 * min(chosen.get(member_id, 0), pairs)
+            for member_id in member_ids
+        ]
         start = 0
         while start < len(member_ids):
             end, n_labels = start + 1, sizes[start]
@@ -73,7 +84,9 @@ class Gatherer:
                     break
                 end += 1
             feedback = await store.feedback_of(member_ids[start:end], newest)
-            yield await self._aside(told_of, member_ids[start:end], feedback, self._features)
+            choosers = [member_id for member_id in member_ids[start:end] if member_id in chosen]
+            preferences = await store.preferences.of(choosers, pairs) if choosers else None
+            yield await self._aside(told_of, member_ids[start:end], feedback, self._features, preferences)
             start = end
 
     async def seat_teachers(
@@ -142,4 +155,5 @@ def thinned(member: Told, per_day: int) -> Told:
         X=member.X[kept],
         signs=tuple(member.signs[i] for i in kept),
         changed_at=tuple(member.changed_at[i] for i in kept),
+        reply_ids=tuple(member.reply_ids[i] for i in kept) if member.reply_ids else (),
     )

@@ -215,12 +215,35 @@ def label_of(
     return Label((mean + 1) / 2, max(trust for _, trust in readings))
 
 
-def label_of_pair(chosen: bool, weights: LabelWeights = WEIGHTS) -> Label | None:
+def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS) -> Label | None:
     """Derive the label of a choice between two replies; None when pairs are not to be learnt from.
 
-    The solve takes such labels; a command that lets a member choose between two replies is to bring them.
+    Args:
+        preferred: 1 for the one, 0 for the other, 0.5 for "equal": half a win for each.
+        weights: How far a choice is trusted.
     """
-    return Label(float(chosen), weights.pair) if weights.pair > 0 else None
+    return Label(float(preferred), weights.pair) if weights.pair > 0 else None
+
+
+def label_of_another(
+    first: Label | None, second: Label | None, weights: LabelWeights = WEIGHTS
+) -> Label | None:
+    """Derive what it says that a member asked for another answer: that the second is the better one, or None.
+
+    To ask for another one is a sign against the first that no reaction holds; what the member made of the
+    second confirms it or does not. It counts when the second was liked, and better than the first where that
+    has a label. It never counts the other way round: that nobody liked the second does not make the first a
+    better answer, and where both were reacted to, their own labels say so already.
+
+    Args:
+        first: Label of the reply that another one was asked for.
+        second: Label of the other one.
+        weights: How far a choice is trusted; here no further than the weaker of the two labels, in thumbs.
+    """
+    if second is None or second.value <= 0.5 or (first is not None and first.value >= second.value):
+        return None
+    trust = min(1.0, second.weight, second.weight if first is None else first.weight)
+    return Label(1.0, weights.pair * trust) if weights.pair * trust > 0 else None
 
 
 def faded(

@@ -10,11 +10,36 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from storage.records import ChangedMember, FeedbackRow, MemberId, NewHead, PriorRecord, RoundRecord
+from storage.records import (
+    ChangedMember,
+    FeedbackRow,
+    MemberId,
+    NewHead,
+    PreferenceRow,
+    PriorRecord,
+    RoundRecord,
+)
+
+
+class PreferenceStore(Protocol):
+    """Choices between two replies; :class:`storage.preferences.Preferences` is one."""
+
+    async def counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
+        """Count each member's choices; members without any are left out."""
+        ...
+
+    async def of(self, member_ids: Sequence[MemberId], newest: int) -> dict[MemberId, list[PreferenceRow]]:
+        """Read the latest choices of each member, oldest first; damaged rows are left out."""
+        ...
 
 
 class LearningStore(Protocol):
     """What learning asks of the store; :class:`storage.store.Store` is one."""
+
+    @property
+    def preferences(self) -> PreferenceStore:
+        """Where members' choices between two replies are read."""
+        ...
 
     async def cursor(self) -> int:
         """Read up to where rounds have learnt."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from personalization import HeadDamaged, HeadOutdated, RankingFailed
+from personalization.comparing import Contrast
 from personalization.encoder import FloatArray
 from personalization.explain import Part, explain
 from personalization.features import FeatureMap
@@ -180,6 +181,29 @@ class Ranker:
             uncertainty=float(np.sqrt(max(covariance[chosen, chosen], 0))),
             n_labels=kept.n_labels,
         )
+
+    async def contrast(
+        self, member_id: MemberId, candidates: Sequence[str], *, guild: bytes = b""
+    ) -> Contrast:
+        """Describe candidates, and what this member's labels leave open about them.
+
+        Args:
+            member_id: Whose taste.
+            candidates: ``k`` texts, k > 0.
+            guild: Pseudonym of the server.
+
+        Raises:
+            RankingFailed: The encoder failed.
+        """
+        encoding = asyncio.wrap_future(self._thread.submit(self._features.features, list(candidates)))
+        head = await self.head_of(member_id, guild)
+        try:
+            features = await encoding
+        except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
+            raise RankingFailed(f"expected an encoding, found a {type(exc).__name__} in the encoder") from exc
+        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
+        covariance = score_covariance(features, self._prior, spread)  # (k, k)
+        return Contrast(features, covariance, self._features.feature_id, self._features.n_embedding)
 
     async def head_of(self, member_id: MemberId | None, guild: bytes = b"") -> Head:
         """Give the head that answers for a member: their published one, else the server's, else the prior's.

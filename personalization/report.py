@@ -32,7 +32,7 @@ from personalization.off_policy import (
 )
 from personalization.policy import best_of
 from personalization.settings import LabelWeights
-from storage.records import FALLBACK, PastChoice, ReplyId
+from storage.records import ANOTHER, FALLBACK, PastChoice, ReplyId
 
 REPLIES_AT_ONCE = 2000
 SURE = 0.5
@@ -69,6 +69,7 @@ class Choices:
         values: The label that the asker gave, ``n``; NaN for silence.
         n_unranked: Replies that went out unranked; they are not among the others.
         n_shut: Replies that could not be opened; nor are they.
+        n_another: Replies that were asked for in place of one before; nor are they.
     """
 
     log: Log
@@ -77,6 +78,7 @@ class Choices:
     values: Floats
     n_unranked: int = 0
     n_shut: int = 0
+    n_another: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Report:
         n_shut: Replies left out because they could not be opened.
         liked: Share of replies that were liked.
         disliked: Share of replies that were disliked.
+        n_another: Replies left out because they were asked for in place of one before.
     """
 
     n_replies: int
@@ -121,6 +124,7 @@ class Report:
     n_shut: int
     liked: Outcome
     disliked: Outcome
+    n_another: int = 0
 
 
 async def read_choices(
@@ -149,8 +153,13 @@ async def read_choices(
 def as_choices(
     past: Sequence[PastChoice], valence: EmojiValence, weights: LabelWeights, *, n_shut: int = 0
 ) -> Choices:
-    """Put past choices into arrays; the unranked ones are counted and left out."""
-    ranked = [choice for choice in past if choice.policy != FALLBACK]
+    """Put past choices into arrays; the unranked ones are counted and left out.
+
+    So are other answers to the same prompt: only prompts whose first answer displeased have one, and it was
+    chosen among what that left over. With them the log would tell of other prompts than the bot is asked.
+    """
+    first = [choice for choice in past if not choice.policy.startswith(ANOTHER)]
+    ranked = [choice for choice in first if choice.policy != FALLBACK]
     values = np.full(len(ranked), np.nan)
     for i, choice in enumerate(ranked):
         label = label_of(choice.reactions, choice.rating, valence, weights)
@@ -166,7 +175,8 @@ def as_choices(
         _padded(rows, -np.inf)
         for rows in ([choice.scores for choice in ranked], [choice.prior_scores for choice in ranked])
     )
-    return Choices(log, scores, prior_scores, values, len(past) - len(ranked), n_shut)
+    n_unranked, n_another = len(first) - len(ranked), len(past) - len(first)
+    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another)
 
 
 def _padded(rows: Sequence[Sequence[float]], by: float) -> Floats:
@@ -196,6 +206,7 @@ def _together(pages: Sequence[Choices]) -> Choices:
         np.concatenate([page.values for page in pages]),
         sum(page.n_unranked for page in pages),
         sum(page.n_shut for page in pages),
+        sum(page.n_another for page in pages),
     )
 
 
@@ -229,6 +240,7 @@ def report_of(choices: Choices) -> Report:
         n_shut=choices.n_shut,
         liked=outcome(values > 0.5),
         disliked=outcome(values < 0.5),
+        n_another=choices.n_another,
     )
 
 

@@ -23,7 +23,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from personalization import HeadDamaged, HeadOutdated, RoundFailed
-from personalization.examples import Labelled, by_server, new_heads, pages, read_labels
+from personalization.examples import Labelled, by_server, examples_of, new_heads, pages, read_labels
 from personalization.gate import learn_heads
 from personalization.gathering import MEMBERS_AT_ONCE, Gatherer
 from personalization.heads import FeatureSpace, Prior, starter_prior
@@ -48,6 +48,8 @@ SHEAF_BYTES = 32 * 2**20
 CHUNK_TRIES = 5
 LABELS_PER_MEMBER = 1000
 """A member's feedback on so many replies, the newest, counts. Bounds the n x n system of the solve."""
+PAIRS_PER_MEMBER = 200
+"""A member's latest choices between two replies that count; as :data:`LABELS_PER_MEMBER`, beside it."""
 PRIOR_MEMBER_CAP = 20.0
 """Largest total weight of one member in the prior: twenty thumbs."""
 PRIOR_TRIES = 5
@@ -227,7 +229,9 @@ class Trainer:
         learnt = _Learnt()
         waiting: list[Labelled] = []
         valence = self._valence.learnt(prior.meanings)
-        async for few in self._gatherer.told(self._store, member_ids, LABELS_PER_MEMBER):
+        async for few in self._gatherer.told(
+            self._store, member_ids, LABELS_PER_MEMBER, pairs=PAIRS_PER_MEMBER
+        ):
             waiting += await self._aside(read_labels, few, valence, self._settings)
             if sum(member.X.nbytes for member in waiting) >= SHEAF_BYTES:
                 await self._solve(waiting, prior, learnt)
@@ -268,9 +272,7 @@ class Trainer:
         for guild, some in by_server(able, prior.shifts).items():
             around = prior.around(guild)
             for page in pages(some):
-                examples = await self._aside(
-                    Examples.pad, [(member.X, member.y, member.weight) for member in page]
-                )
+                examples = await self._aside(examples_of, page)
                 bank, solved = await self._work(learn_heads, examples, around, self._settings.device)
                 learnt.heads += await self._aside(new_heads, page, bank)
                 learnt.n_labels += solved.n_examples

@@ -24,7 +24,7 @@ from personalization.learning_store import LearningStore
 from personalization.ranker import Ranker
 from personalization.settings import LearningSettings
 from personalization.training import Examples
-from storage.records import MemberId, ReplyId
+from storage.records import MemberId, ReplyId, ReplySummary
 
 NEWEST = 200
 """Replies that are looked at: enough to tell, few enough to answer at once."""
@@ -123,6 +123,12 @@ class TasteReader:
         replay = await asyncio.to_thread(replayed, known, self._ranker.prior.around(known.guild))
         leanings = leanings_of(known, head, average)[:n_leanings]
         return Taste(len(known.y), int((known.y > LIKED_ABOVE).sum()), leanings, replay)
+
+    def dislikes(self, shown: ReplySummary) -> bool:
+        """Whether a member's feedback on a reply says that they disliked it."""
+        valence, weights = self._valence.learnt(self._ranker.prior.meanings), self._settings.label_weights
+        label = label_of(shown.reactions, shown.rating, valence, weights)
+        return label is not None and label.value < LIKED_ABOVE
 
     async def labels(self, member_id: MemberId) -> dict[ReplyId, Label]:
         """What training makes of each of the member's feedback, newest replies; without what says nothing."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from storage.records import MemberId
-from storage.schema import feedback, members, origin, prior
+from storage.schema import feedback, members, origin, preferences, prior
 
 T = TypeVar("T")
 
@@ -43,8 +43,8 @@ def drop_prior(connection: Connection) -> None:
 
 
 def mark_all_due(connection: Connection) -> None:
-    """Make every member with feedback due."""
-    teaches = members.c.member_id.in_(select(feedback.c.member_id))
+    """Make every member due who gave feedback or chose between replies."""
+    teaches = or_(*(members.c.member_id.in_(select(told.c.member_id)) for told in (feedback, preferences)))
     _renumber(connection, teaches, connection.execute(select(func.count()).where(teaches)).scalar_one())
 
 

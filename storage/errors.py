@@ -7,6 +7,7 @@ Errors::
 
     StorageError
      +-- NoConsent            the member did not agree; nothing was stored
+     +-- LearningPaused       the member paused learning; nothing new was stored
      +-- NotTrainer           another process trains; nothing of the round was stored
      +-- UnknownReply         no such reply in this server
      +-- AlreadyOpen          another process uses the data folder
@@ -35,6 +36,10 @@ class StorageError(Exception):
 
 class NoConsent(StorageError):
     """This member has not agreed to be learnt from, so nothing is stored; ask for consent first."""
+
+
+class LearningPaused(StorageError):
+    """This member has paused learning, so nothing new is stored; they can go on in `/feedback`."""
 
 
 class NotTrainer(StorageError):

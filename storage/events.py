@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
-from storage.changes import PAGE, next_number
+from storage.changes import PAGE, mark_due, next_number
 from storage.errors import SealBroken
 from storage.feedback import NOTHING, FeedbackState, Reaction, slot
 from storage.keys import KeyStore
+from storage.preferences import preferring
 from storage.records import (
     Applied,
     Cleared,
@@ -51,10 +52,17 @@ class _Chunk(NamedTuple):
 
 
 class _Reactor(NamedTuple):
-    """A member who agreed."""
+    """A member who agreed: since when what they do counts, and whether they paused learning."""
 
     guild: bytes
     since: datetime
+    paused: bool
+
+    @classmethod
+    def of(cls, row: Any) -> _Reactor:
+        """Read a row of ``members``."""
+        since = row.decided_at if row.resumed_at is None else max(row.decided_at, row.resumed_at)
+        return cls(row.guild, since, row.paused)
 
 
 _chunks = (
@@ -64,7 +72,7 @@ _chunks = (
     .select_from(messages.join(replies).join(members))
     .where(messages.c.message.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED)
 )
-_reactors = select(members.c.member_id, members.c.guild, members.c.decided_at).where(
+_reactors = select(members).where(
     members.c.member_id.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED
 )
 _feedback = select(feedback).join(members).where(members.c.standing == Standing.AGREED)
@@ -119,7 +127,7 @@ class _Batch:
         whole = {chunks[e.message_id].reply_id for e in events if not isinstance(e, Reacted)}
         reactors = {member for event in events for member in self._ids.of(event)}
         self._reactors = {
-            MemberId(row[0]): _Reactor(*row[1:]) for row in _read(connection, _reactors, reactors)
+            MemberId(row.member_id): _Reactor.of(row) for row in _read(connection, _reactors, reactors)
         }
         pairs = {
             (self._ids.member(e.who), chunks[e.message_id].reply_id) for e in events if isinstance(e, Reacted)
@@ -171,7 +179,7 @@ class _Batch:
     def _react(self, event: Reacted, chunk: _Chunk) -> None:
         member = self._ids.member(event.who)
         reactor = self._reactors.get(member)
-        if reactor is None or reactor.guild != chunk.guild:
+        if reactor is None or reactor.guild != chunk.guild or (reactor.paused and event.added):
             return
         self._n_taken += 1
         state = self._state(member, chunk.reply_id)
@@ -187,7 +195,7 @@ class _Batch:
             self._put(member, chunk, state, kept)
 
     def _observe(self, event: Observed, chunk: _Chunk) -> None:
-        """Make it so. What members gave before they agreed is not taken in, though it still stands."""
+        """Make it so. What members gave before they agreed, or while they paused, is not taken in."""
         seen: dict[MemberId, set[Reaction]] = {}
         for (emoji, burst), user_ids in event.users.items():
             for user_id in user_ids:
@@ -197,7 +205,9 @@ class _Batch:
         self._keep_on(chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing))
         for member, reactions in seen.items():
             reactor = self._reactors.get(member)
-            if reactor is None or reactor.guild != chunk.guild or reactor.since > chunk.posted_at:
+            if reactor is None or reactor.guild != chunk.guild:
+                continue
+            if reactor.paused or reactor.since > chunk.posted_at:
                 continue
             state = self._state(member, chunk.reply_id)
             self._put(member, chunk, state, state.reactions | reactions)
@@ -268,6 +278,7 @@ class _Batch:
         for page in _pages(self._gone):
             self._connection.execute(delete(messages).where(messages.c.message.in_(page)))
         for page in _pages(emptied):
+            mark_due(self._connection, preferring(self._connection, page))
             self._connection.execute(delete(replies).where(replies.c.reply_id.in_(page)))
 
 

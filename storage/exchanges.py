@@ -18,7 +18,7 @@ from storage.consent import require_agreed
 from storage.errors import UnknownReply
 from storage.keys import KeyStore
 from storage.records import Impression, MemberId, Place, Reason, ReplyId, ReplyReason, Who
-from storage.schema import Standing, members, messages, replies
+from storage.schema import Standing, members, messages, remarks, replies
 from storage.sealing import Slot
 
 
@@ -138,7 +138,12 @@ def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyI
 
 
 def expire_texts(connection: Connection, before: datetime) -> int:
-    """Delete the candidate texts of replies older than ``before``; return how many replies lost theirs."""
+    """Delete the texts of replies older than ``before``; return how many replies lost theirs.
+
+    A member's own words about a reply, told in private, go as long after they were told.
+    """
+    spoken = remarks.c.told_at < before, remarks.c.words.is_not(None)
+    connection.execute(update(remarks).where(*spoken).values(words=None))
     old = (
         update(replies).where(replies.c.created_at < before, replies.c.texts.is_not(None)).values(texts=None)
     )

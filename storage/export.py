@@ -23,8 +23,10 @@ from storage.feedback import slot as feedback_slot
 from storage.keys import KeyStore
 from storage.learning import head_slot
 from storage.personal_data import PERSONAL_DATA, Form
+from storage.preferences import slot as preference_slot
 from storage.records import MemberId
-from storage.schema import feedback, heads, members, messages, replies
+from storage.remarks import slot as remark_slot
+from storage.schema import feedback, heads, members, messages, preferences, remarks, replies
 from storage.sealing import SealingKey, Slot
 
 SEALED = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.form is Form.SEALED}
@@ -43,6 +45,10 @@ _OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
         .order_by(messages.c.reply_id, messages.c.position)
     ),
     "feedback": lambda m: select(feedback).where(feedback.c.member_id == m).order_by(feedback.c.reply_id),
+    "preferences": lambda m: (
+        select(preferences).where(preferences.c.member_id == m).order_by(preferences.c.preference_id)
+    ),
+    "remarks": lambda m: select(remarks).where(remarks.c.member_id == m).order_by(remarks.c.reply_id),
     "heads": lambda m: select(heads).where(heads.c.member_id == m),
 }
 
@@ -110,5 +116,20 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
     ("replies", "texts"): (lambda row, m: reply_slot("texts", row["reply_id"], m), json.loads),
     ("messages", "place"): (lambda row, m: place_slot(row["reply_id"], row["position"], m), json.loads),
     ("feedback", "state"): (lambda row, m: feedback_slot(m, row["reply_id"], row["changed_seq"]), json.loads),
+    ("preferences", "features"): (
+        lambda row, m: preference_slot("features", row["preference_id"], m),
+        _base64,
+    ),
+    ("preferences", "choice"): (
+        lambda row, m: preference_slot("choice", row["preference_id"], m),
+        json.loads,
+    ),
+    **{
+        ("remarks", column): (
+            lambda row, m, column=column: remark_slot(column, m, row["reply_id"], row["changed_seq"]),
+            json.loads,
+        )
+        for column in ("reasons", "words")
+    },
     ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _base64),
 }

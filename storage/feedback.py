@@ -19,6 +19,7 @@ from storage.changes import next_number
 from storage.consent import require_agreed
 from storage.exchanges import require_visible
 from storage.keys import KeyStore
+from storage.pausing import require_learning
 from storage.records import MemberId, ReplyId, Who
 from storage.schema import Standing, feedback, members
 from storage.sealing import Slot
@@ -106,6 +107,7 @@ def record_rating(
 
     Raises:
         NoConsent: The member did not agree.
+        LearningPaused: The member paused learning; taking back goes on.
         UnknownReply: Not stored, or of another server.
         ValueError: Not 1 to 5.
     """
@@ -113,6 +115,8 @@ def record_rating(
         raise ValueError(f"Expected a rating from 1 to 5, found {rating}.")
     member_id = keys.pseudonyms.member(who)
     require_agreed(connection, member_id)
+    if rating is not None:
+        require_learning(connection, member_id)
     require_visible(connection, keys, who, reply_id)
     before = state_of(connection, keys, member_id, reply_id)
     _write(connection, keys, (member_id, reply_id), before, replace(before, rating=rating), at)

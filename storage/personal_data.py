@@ -72,6 +72,10 @@ TEXT_DAYS = "`retention_days`"
 LEAVES = "when the member forgets or withdraws"
 REPLY_LEAVES = "when the asker forgets or withdraws, or the reply is deleted"
 FEEDBACK_LEAVES = "when taken back, when reactor or asker forgets or withdraws, or the reply is deleted"
+PREFERENCE_LEAVES = (
+    "when undone, when the member starts over, forgets or withdraws, or a reply it is about is deleted"
+)
+REMARK_LEAVES = "when taken back, when teller or asker forgets or withdraws, or the reply is deleted"
 STAYS = "stays; about nobody"
 
 
@@ -94,6 +98,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         decided_at=(Form.PLAIN, "when the member decided"),
         changed_seq=(Form.PLAIN, "running number of the latest change of feedback"),
         key_id=(Form.PSEUDONYM, "random number of the key that seals the member's data"),
+        paused=(Form.PLAIN, "whether the member paused learning"),
+        resumed_at=(Form.PLAIN, "when the member last let it go on"),
     ),
     Kept(
         "members",
@@ -143,6 +149,38 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         changed_seq=(Form.PLAIN, "running number of the change"),
         changed_at=(Form.PLAIN, "when it last changed"),
         state=(Form.SEALED, "the emoji that stand now, which of them were undone, and the rating"),
+    ),
+    *_columns(
+        "preferences",
+        Whose.MEMBER,
+        PREFERENCE_LEAVES,
+        preference_id=(Form.PLAIN, "running number of the choice"),
+        member_id=(Form.PSEUDONYM, "the member who chose"),
+        first_reply=(Form.PLAIN, "the reply that the first of the two was written for"),
+        second_reply=(Form.PLAIN, "the reply that the second was written for"),
+        told_at=(Form.PLAIN, "when"),
+        feature_id=(Form.PLAIN, "which models described both"),
+        features=(Form.SEALED, "numbers that describe the bot's two texts"),
+        choice=(Form.SEALED, "which of the two was picked, or that another answer was asked for"),
+    ),
+    *_columns(
+        "remarks",
+        Whose.REACTOR,
+        REMARK_LEAVES,
+        member_id=(Form.PSEUDONYM, "who told it"),
+        reply_id=(Form.PLAIN, "the reply"),
+        changed_seq=(Form.PLAIN, "running number of the change"),
+        told_at=(Form.PLAIN, "when"),
+        reasons=(Form.SEALED, "what was wrong with the reply, ticked in a list"),
+    ),
+    Kept(
+        "remarks",
+        "words",
+        Whose.REACTOR,
+        Form.SEALED,
+        "the same in the member's own words, handed over on purpose; nothing is learnt from them",
+        REMARK_LEAVES,
+        TEXT_DAYS,
     ),
     *_columns(
         "heads",
@@ -253,6 +291,8 @@ TABLES = {
     "replies": "what the bot posted",
     "messages": "where a reply stands in Discord",
     "feedback": "reactions and ratings",
+    "preferences": "choices between two replies",
+    "remarks": "what was wrong with a reply, told in private",
     "heads": "learnt tastes",
     "prior": "the average taste",
     "rounds": "training runs",

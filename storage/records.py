@@ -20,6 +20,9 @@ ReplyId = NewType("ReplyId", int)
 FALLBACK = "fallback"
 """Policy name of a reply that went out unranked."""
 
+ANOTHER = "another:"
+"""What the policy's name of a reply begins with that was asked for in place of one before it."""
+
 DIRECT_MESSAGES = 0
 """The guild id under which direct messages are kept: a server of their own."""
 
@@ -170,7 +173,8 @@ class Impression:
         scores: The policy's input, one per candidate (k).
         prior_scores: What that input would have been for a member without labels (k).
         propensities: Probability of posting each candidate (k), sums to 1.
-        policy: Name of the policy, :data:`FALLBACK` when ranking failed.
+        policy: Name of the policy, :data:`FALLBACK` when ranking failed, with :data:`ANOTHER` in front where
+            it chose among what was left after an answer before.
         head_version: Round that made the head which ranked; 0 means the prior.
         feature_id: Which encoder and style features made ``features``.
         features: Features of the posted candidate, d little-endian float32; empty when ranking failed.
@@ -224,11 +228,17 @@ class FeedbackSummary:
         n_replies: Replies they gave feedback on.
         latest: The latest of it, newest first; what was undone is left out.
         head: None before there is one.
+        n_preferences: How often they chose between two replies, or asked for another one.
+        latest_preference: Number of the latest of these choices.
+        paused: Whether nothing new is recorded at present, because they paused learning.
     """
 
     n_replies: int
     latest: tuple[ReplySummary, ...]
     head: HeadSummary | None
+    n_preferences: int = 0
+    latest_preference: int | None = None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +287,76 @@ class FeedbackRow:
     features: bytes
     changed_at: datetime
     guild: bytes = b""
+
+
+class Picked(StrEnum):
+    """What a member said by a choice between two replies."""
+
+    FIRST = "first"
+    SECOND = "second"
+    EQUAL = "equal"
+    AGAIN = "again"
+    """They asked for another answer in place of the first; what they think of both, their feedback says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A choice between two candidates, as a member made it. Holds no text.
+
+    Attributes:
+        picked: Not :attr:`Picked.AGAIN`.
+        feature_id: Which encoder and style features made both.
+        first: Features of the one, d little-endian float32.
+        second: Features of the other.
+        reply_id: The reply whose candidates they were; None where none was posted.
+        candidates: Their indices among its candidates.
+    """
+
+    picked: Picked
+    feature_id: str
+    first: bytes
+    second: bytes
+    reply_id: ReplyId | None = None
+    candidates: tuple[int, int] = (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """A choice between two replies, with what training needs to know of them.
+
+    Attributes:
+        preference_id: Running number.
+        picked: What was said.
+        replies: The first and the second reply, where they were posted one after the other
+            (:attr:`Picked.AGAIN`).
+        feature_id: Which encoder and style features made both.
+        first: Features of the first, d little-endian float32.
+        second: Features of the second.
+        told_at: When, aware UTC.
+        guild: Pseudonym of the member's server.
+    """
+
+    preference_id: int
+    picked: Picked
+    replies: tuple[ReplyId, ReplyId] | None
+    feature_id: str
+    first: bytes
+    second: bytes
+    told_at: datetime
+    guild: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a member told of a reply that they disliked, on purpose; never learnt from.
+
+    Attributes:
+        reasons: Names of what was wrong.
+        words: In their own words; None: none, or not kept any more.
+    """
+
+    reasons: tuple[str, ...]
+    words: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +436,8 @@ class DataSummary:
     n_feedback: int
     head_version: int | None
     head_labels: int
+    n_preferences: int = 0
+    n_remarks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +451,8 @@ class ForgetReceipt:
         n_replies: Replies deleted.
         n_feedback: Feedback rows deleted, the member's own and others' on the member's replies.
         n_heads: Heads deleted.
+        n_preferences: Choices between two replies deleted.
+        n_remarks: Private words about replies deleted.
         finished_at: Aware UTC.
         n_keys: Data keys destroyed.
         n_traces: What a look for the member's names found afterwards; anything but 0 is a fault, or another
@@ -385,3 +469,5 @@ class ForgetReceipt:
     n_keys: int = 0
     n_traces: int = 0
     files_searched: bool = False
+    n_preferences: int = 0
+    n_remarks: int = 0

@@ -15,7 +15,17 @@ from storage.keys import KeyStore
 from storage.learning import ERASURES_NOTE, cursor, prior_of_all
 from storage.notes import note_of, put_note
 from storage.records import MemberId
-from storage.schema import Standing, feedback, heads, members, messages, replies, rounds
+from storage.schema import (
+    Standing,
+    feedback,
+    heads,
+    members,
+    messages,
+    preferences,
+    remarks,
+    replies,
+    rounds,
+)
 
 ERASED_NOTE = "erased_version"
 """The last round before somebody left: heads up to it may know them."""
@@ -44,6 +54,16 @@ def delete_orphans(connection: Connection) -> None:
     connection.execute(delete(messages).where(messages.c.reply_id.not_in(posted)))
     orphans = feedback.c.member_id.not_in(there) | feedback.c.reply_id.not_in(posted)
     connection.execute(delete(feedback).where(orphans))
+    connection.execute(
+        delete(preferences).where(
+            preferences.c.member_id.not_in(there)
+            | preferences.c.first_reply.not_in(posted)
+            | preferences.c.second_reply.not_in(posted)
+        )
+    )
+    connection.execute(
+        delete(remarks).where(remarks.c.member_id.not_in(there) | remarks.c.reply_id.not_in(posted))
+    )
 
 
 def drop_old_prior(connection: Connection, keys: KeyStore) -> None:

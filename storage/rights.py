@@ -30,7 +30,7 @@ from storage.ledger import Decision
 from storage.notes import note_of, put_note
 from storage.records import ForgetReceipt, MemberId, Who
 from storage.restored import count_erasure, delete_orphans, drop_old_prior, mark_old_heads, number_keys
-from storage.schema import Standing, feedback, heads, members, replies
+from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies
 from storage.traces import can_search, needles_of, traces_in_files, traces_in_tables
 
 log = logging.getLogger(__name__)
@@ -225,6 +225,10 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
     others = connection.execute(select(feedback.c.member_id).where(received, ~given).distinct()).scalars()
     affected = tuple(sorted(MemberId(m) for m in others))
 
+    told = [
+        connection.execute(delete(table).where(table.c.member_id.in_(_leaving))).rowcount
+        for table in (preferences, remarks)
+    ]
     n_feedback = connection.execute(delete(feedback).where(or_(given, received))).rowcount
     n_replies = connection.execute(delete(replies).where(replies.c.member_id.in_(_leaving))).rowcount
     n_heads = connection.execute(delete(heads).where(heads.c.member_id.in_(_leaving))).rowcount
@@ -232,11 +236,21 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
     connection.execute(
         update(members)
         .where(members.c.standing == Standing.REFUSING)
-        .values(standing=Standing.REFUSED, changed_seq=None, key_id=None)
+        .values(standing=Standing.REFUSED, changed_seq=None, key_id=None, paused=False, resumed_at=None)
     )
     if member_ids:
         mark_due(connection, affected)
         drop_prior(connection)  # it may have learnt from them
         count_erasure(connection)
     see_ledger(connection, keys)
-    return ForgetReceipt(member_ids, affected, n_replies, n_feedback, n_heads, finished_at=at)
+    n_preferences, n_remarks = told
+    return ForgetReceipt(
+        member_ids,
+        affected,
+        n_replies,
+        n_feedback,
+        n_heads,
+        finished_at=at,
+        n_preferences=n_preferences,
+        n_remarks=n_remarks,
+    )

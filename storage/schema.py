@@ -110,6 +110,8 @@ members = Table(
     Column("decided_at", UtcTime, nullable=False),
     Column("changed_seq", BigInteger, unique=True),
     Column("key_id", LargeBinary(PSEUDONYM_BYTES)),
+    Column("paused", Boolean, nullable=False, server_default=false()),
+    Column("resumed_at", UtcTime),
     _size("member_id", "person", "guild"),
     CheckConstraint("standing IN ('agreed', 'refused', 'forgetting', 'refusing')", name="standing"),
 )
@@ -149,6 +151,35 @@ feedback = Table(
     Column("changed_seq", BigInteger, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
     Column("state", LargeBinary, nullable=False),
+)
+
+
+def _candidates_of(name: str) -> Column[int | None]:
+    return Column(name, BigInteger, ForeignKey("replies.reply_id", ondelete="CASCADE"), index=True)
+
+
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("preference_id", BigInteger, primary_key=True, autoincrement=False),
+    _member(index=True),
+    _candidates_of("first_reply"),
+    _candidates_of("second_reply"),
+    Column("told_at", UtcTime, nullable=False),
+    Column("feature_id", String, nullable=False),
+    Column("features", LargeBinary, nullable=False),
+    Column("choice", LargeBinary, nullable=False),
+)
+
+remarks = Table(
+    "remarks",
+    metadata,
+    _member(primary_key=True),
+    _reply(primary_key=True),
+    Column("changed_seq", BigInteger, nullable=False),
+    Column("told_at", UtcTime, nullable=False),
+    Column("reasons", LargeBinary, nullable=False),
+    Column("words", LargeBinary),
 )
 
 rounds = Table(

@@ -29,7 +29,9 @@ from storage.lessons import SHUT, Lessons
 from storage.neighbours import News
 from storage.opening import backend_of, open_data
 from storage.outdated import OutdatedReplies
+from storage.pausing import Pauses
 from storage.posted import PostedMessages
+from storage.preferences import Preferences, put_aside
 from storage.records import (
     Applied,
     Cleared,
@@ -48,6 +50,7 @@ from storage.records import (
     ReplySummary,
     Who,
 )
+from storage.remarks import Remarks
 from storage.settings import StorageSettings
 from storage.writer import Writer
 
@@ -94,6 +97,9 @@ class Store(Lessons):
         self.choices = PastChoices(keys, reader, bulk)
         self.posted = PostedMessages(keys, reader, bulk)
         self.activity = Activity(reader)
+        self.preferences = Preferences(keys, reader, bulk, writer=writer, now=now)
+        self.remarks = Remarks(keys, reader, writer, now=now)
+        self.pauses = Pauses(keys, reader, writer, now=now)
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:
@@ -280,8 +286,10 @@ class Store(Lessons):
     async def start_over(self, who: Who) -> int:
         """Let all of the member's feedback in this server say nothing any more, and drop their head.
 
+        Their choices between replies are deleted.
+
         Returns:
-            On how many replies they had given feedback that counted.
+            On how many replies they had given feedback that counted, and how often they had chosen.
 
         Raises:
             NoConsent: The member did not agree.
@@ -290,7 +298,8 @@ class Store(Lessons):
 
         def unit(connection: Connection) -> int:
             learning.drop_head(connection, self.member_id(who))
-            return feedback.undo(connection, self._keys, who, None, at)
+            n_undone = feedback.undo(connection, self._keys, who, None, at)
+            return n_undone + put_aside(connection, self.member_id(who))
 
         return await self._change(unit)
 

@@ -8,8 +8,9 @@ from storage.errors import UnknownReply
 from storage.exchanges import posted_text, require_visible
 from storage.feedback import state_of
 from storage.keys import KeyStore
-from storage.records import DataSummary, FeedbackSummary, HeadSummary, ReplyId, ReplySummary, Who
-from storage.schema import Standing, feedback, heads, members, replies
+from storage.pausing import is_paused
+from storage.records import DataSummary, FeedbackSummary, HeadSummary, MemberId, ReplyId, ReplySummary, Who
+from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies
 
 
 def latest_reply(
@@ -49,17 +50,17 @@ def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: i
         n_replies=connection.execute(select(func.count()).select_from(feedback).where(own)).scalar_one(),
         latest=tuple(s for s in found if s is not None and (s.reactions or s.rating is not None)),
         head=None if head is None else HeadSummary(*head),
+        n_preferences=_count(connection, preferences, member_id),
+        latest_preference=connection.execute(
+            select(func.max(preferences.c.preference_id)).where(preferences.c.member_id == member_id)
+        ).scalar(),
+        paused=is_paused(connection, member_id),
     )
 
 
 def data_summary(connection: Connection, keys: KeyStore, who: Who) -> DataSummary:
     """How much is kept about this member in this server."""
     member_id = keys.pseudonyms.member(who)
-
-    def count(table: Table) -> int:
-        own = select(func.count()).select_from(table).where(table.c.member_id == member_id)
-        return connection.execute(own).scalar_one()
-
     agreed = select(members.c.decided_at).where(
         members.c.member_id == member_id, members.c.standing == Standing.AGREED
     )
@@ -68,8 +69,16 @@ def data_summary(connection: Connection, keys: KeyStore, who: Who) -> DataSummar
     ).first()
     return DataSummary(
         agreed_at=connection.execute(agreed).scalar(),
-        n_replies=count(replies),
-        n_feedback=count(feedback),
+        n_replies=_count(connection, replies, member_id),
+        n_feedback=_count(connection, feedback, member_id),
+        n_preferences=_count(connection, preferences, member_id),
+        n_remarks=_count(connection, remarks, member_id),
         head_version=None if head is None else head.version,
         head_labels=0 if head is None else head.n_labels,
     )
+
+
+def _count(connection: Connection, table: Table, member_id: MemberId) -> int:
+    """How many rows of a table are this member's."""
+    own = select(func.count()).select_from(table).where(table.c.member_id == member_id)
+    return connection.execute(own).scalar_one()

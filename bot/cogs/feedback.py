@@ -11,7 +11,20 @@ from discord.ext import commands
 
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
-from bot.panel import NO_REPLY, RateButton, StartOverButton, UndoMenu, agreed, rate, show_panel
+from bot.panel import (
+    NO_REPLY,
+    PauseButton,
+    RateButton,
+    StartOverButton,
+    UndoMenu,
+    UnpickButton,
+    agreed,
+    rate,
+    show_panel,
+)
+from bot.panel_words import PAUSED
+from bot.remarks import ForgetRemarkButton, RemarkButton
+from storage.errors import LearningPaused
 
 
 class Feedback(commands.Cog):
@@ -24,7 +37,15 @@ class Feedback(commands.Cog):
     async def cog_load(self) -> None:
         """Register the message menu and the buttons that outlive a restart."""
         self._bot.tree.add_command(self._menu)
-        self._bot.add_dynamic_items(RateButton, UndoMenu, StartOverButton)
+        self._bot.add_dynamic_items(
+            RateButton,
+            UndoMenu,
+            StartOverButton,
+            PauseButton,
+            UnpickButton,
+            RemarkButton,
+            ForgetRemarkButton,
+        )
 
     async def cog_unload(self) -> None:
         """Take the message menu away again."""
@@ -45,7 +66,11 @@ class Feedback(commands.Cog):
             await interaction.followup.send(NO_REPLY, ephemeral=True)
             return
         if rating is not None:
-            await rate(self._bot, who, latest.reply_id, rating)
+            try:
+                await rate(self._bot, who, latest.reply_id, rating)
+            except LearningPaused:
+                await interaction.followup.send(PAUSED, ephemeral=True)
+                return
         await show_panel(self._bot, interaction, who, latest.reply_id)
 
     async def rate_this(self, interaction: discord.Interaction, message: discord.Message) -> None:

@@ -19,10 +19,10 @@ Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep
 
 ABOUT = mark("""\
 **What I do:** I write several replies to each message and post the one I think *you* like best.
-**What I keep, if you agree:** my own replies to you, which reactions and ratings *you* gave them, and \
+**What I keep, if you agree:** my own replies to you, which reactions, ratings and choices *you* made, and \
 a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
-**What I never keep:** anything you write. I read the conversation back from Discord when I answer, then \
-forget it.
+**What I never keep:** anything you write, but for a private word that you hand over in `/feedback`. \
+I read the conversation back from Discord when I answer, then forget it.
 **How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
 """)
 AGREED = mark(
@@ -31,6 +31,12 @@ AGREED = mark(
 REFUSED = mark(
     "All right: I keep nothing about you here, and I will not ask again."
     " `/privacy` is there if you change your mind."
+)
+BESIDE = mark(
+    "Beside that: {n_preferences} choices between two answers, and {n_remarks} private words about replies."
+)
+BESIDE_DELETED = mark(
+    "Gone, too: {n_preferences} choices between two answers and {n_remarks} private words about replies."
 )
 NOT_YOURS = mark("This invitation is for someone else. `/privacy` shows yours.")
 KEPT = mark("Nothing was deleted.")
@@ -183,7 +189,7 @@ def _kept_in_words(summary: DataSummary) -> str:
         head = trn("a model from {n} label", "a model from {n} labels", summary.head_labels)
     else:
         head = tr("no model yet")
-    return tr(
+    kept = tr(
         "**You, here:** you agreed on {day:%Y-%m-%d}. I keep {replies} replies, feedback on {feedback} of"
         " them, and {head}.",
         day=summary.agreed_at,
@@ -191,6 +197,8 @@ def _kept_in_words(summary: DataSummary) -> str:
         feedback=summary.n_feedback,
         head=head,
     )
+    more = tr(BESIDE, n_preferences=summary.n_preferences, n_remarks=summary.n_remarks)
+    return f"{kept} {more}" if summary.n_preferences or summary.n_remarks else kept
 
 
 def _receipt_in_words(receipt: ForgetReceipt) -> str:
@@ -210,7 +218,10 @@ def _receipt_in_words(receipt: ForgetReceipt) -> str:
         feedback=receipt.n_feedback,
         heads=receipt.n_heads,
     )
-    return f"{done} {found}\n{tr(WHAT_STAYS)}"
+    lines = [f"{done} {found}", tr(WHAT_STAYS)]
+    if receipt.n_preferences or receipt.n_remarks:
+        lines.insert(1, tr(BESIDE_DELETED, n_preferences=receipt.n_preferences, n_remarks=receipt.n_remarks))
+    return "\n".join(lines)
 
 
 async def setup(bot: SimpaticoBot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot import panel
+from bot import panel, remarks
 from tests.integration.test_feedback import stored
 
 
@@ -87,3 +87,60 @@ async def test_somebody_who_withdrew_meanwhile_changes_nothing(world):
     asked = await world.alice.click(shown, label="Start over")
 
     assert asked.followups[-1].content == panel.NOT_AGREED
+
+
+async def test_a_private_word_is_asked_for_after_a_dislike_kept_and_taken_back(world):
+    await world.agree(world.alice)
+    reply = await world.ask(world.alice)
+    offered_before = labels_of(await panel_of(world, world.alice))
+    await world.alice.react(reply, "👎")
+    shown = await panel_of(world, world.alice)
+    form = await world.alice.click(shown, label="Tell me what was wrong")
+    fields = {select_id(form.modal): ["too long", "tone"], input_id(form.modal): "less of that please"}
+
+    told = await world.alice.submit_modal(form, fields)
+    after = (await panel_of(world, world.alice)).content
+    await world.alice.click(told.response, label="Undo")
+
+    assert "Tell me what was wrong" not in offered_before
+    assert told.ephemeral and told.response.content == remarks.TAKEN_BACK
+    assert "You told me what was wrong: too long, not my tone (“less of that please”)" in after
+    assert "You told me" not in (await panel_of(world, world.alice)).content
+
+
+def labels_of(message) -> list[str]:
+    return [part.get("label", "") for row in message.components for part in row["components"]]
+
+
+def parts_of(modal) -> list[dict]:
+    return [row["component"] for row in modal["components"]]
+
+
+def select_id(modal) -> str:
+    return next(part["custom_id"] for part in parts_of(modal) if part["type"] == 3)
+
+
+def input_id(modal) -> str:
+    return next(part["custom_id"] for part in parts_of(modal) if part["type"] == 4)
+
+
+async def test_while_learning_is_paused_reactions_say_nothing_and_the_panel_says_so(world):
+    await world.agree(world.alice)
+    first = await world.ask(world.alice)
+    await world.alice.react(first, "👍")
+    shown = await panel_of(world, world.alice)
+    await world.alice.click(shown, label="Pause learning")
+    paused = (await panel_of(world, world.alice)).content
+    second = await world.ask(world.alice)
+    await world.alice.react(second, "👎")
+    rated = await world.alice.slash(world.channel, "feedback", rating=1)
+    meanwhile = await stored(world, world.alice)
+
+    await world.alice.click(await panel_of(world, world.alice), label="Go on learning")
+    await world.alice.react(second, "🎉")
+
+    assert panel.PAUSED in paused
+    assert rated.response.content == panel.PAUSED
+    assert meanwhile == [(("👍",), None)]
+    assert await stored(world, world.alice) == [(("👍",), None), (("🎉",), None)]
+    assert panel.PAUSED not in (await panel_of(world, world.alice)).content

@@ -32,7 +32,7 @@ async def test_the_asker_is_told_why_and_on_what_it_rests(settings):
 
     assert before.startswith("I wrote 4 different answers and picked this one, in the *")
     assert "I have no picture of your taste yet" in before
-    assert "My picture of your taste rests on 3 reactions and ratings of yours" in after
+    assert "My picture of your taste rests on 3 reactions, ratings and choices of yours" in after
 
 
 async def test_the_message_menu_tells_the_asker_and_nobody_else(world):

@@ -1,9 +1,10 @@
 """P2: no word a member wrote reaches a trained weight.
 
-A history of members who ask, react, rate and take back runs twice through the real responder, store, ranker
-and trainer: once as it was, once with every word that anybody wrote replaced by others. The replies and the
-reactions are the same. Every head, every answer of the ranker and the prior must then be the same to the last
-bit. (What was said also decides which candidate fits best; with one candidate a prompt that is left out.)
+A history of members who ask, react, rate, compare and ask for other answers runs twice through the real
+responder, store, ranker and trainer: once as it was, once with every word that anybody wrote replaced by
+others. The replies and the reactions are the same. Every head, every answer of the ranker and the prior must
+then be the same to the last bit, and so must be what is kept of every choice between two replies. (What was
+said also decides which candidate fits best; with one candidate a prompt that is left out.)
 
 Control: features that take in the message, as a ranker of message-reply pairs would; the heads then differ.
 """
@@ -17,7 +18,7 @@ import pytest
 
 from personalization.features import Encoded, FeatureMap
 from storage.records import Who
-from tests.rig.counterfactual import made_keys, outcome_of, random_history, reworded
+from tests.rig.counterfactual import made_keys, outcome_of, random_history, reworded, with_choices
 from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")
@@ -26,23 +27,32 @@ PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(5)]
 
 
 async def both(folder, seed: int):
-    """The outcomes of a history and of the same with other words."""
+    """The outcomes of a history and of the same with other words, and what was kept of choices."""
     history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=30, full=200))
+    history = with_choices(history, random.Random(seed))
+    choices = []
+
+    async def read(house) -> None:
+        of = house.store.preferences.of
+        choices.append(await of([house.store.member_id(who) for who in PEOPLE], 1000))
+
     keys = made_keys(folder / "keys")
     outcomes = [
-        await outcome_of(told, folder / name, keys)
+        await outcome_of(told, folder / name, keys, then=read)
         for name, told in (("said", history), ("reworded", reworded(history, random.Random(-seed))))
     ]
     assert len(outcomes[0].heads) == len(PEOPLE)
     assert outcomes[0].prior is not None
-    return outcomes
+    assert sum(map(len, choices[0].values())) > 5
+    return outcomes, choices
 
 
 @pytest.mark.parametrize("seed", range(1, 1 + sized(ci=1, full=50)))
 async def test_other_words_leave_the_same_heads_to_the_last_bit(tmp_path, seed):
-    said, reworded_ = await both(tmp_path, seed)
+    (said, reworded_), (choices, other_choices) = await both(tmp_path, seed)
 
     assert said == reworded_
+    assert choices == other_choices
 
 
 async def test_control_features_that_take_in_the_message_change_heads(tmp_path, monkeypatch):
@@ -55,8 +65,9 @@ async def test_control_features_that_take_in_the_message_change_heads(tmp_path, 
 
     monkeypatch.setattr(FeatureMap, "encode", pairs)
 
-    said, reworded_ = await both(tmp_path, 1)
+    (said, reworded_), (choices, other_choices) = await both(tmp_path, 1)
 
     assert all(said.heads[who] != reworded_.heads[who] for who in PEOPLE)
     assert said.prior != reworded_.prior
     assert said.counters == reworded_.counters
+    assert choices != other_choices

@@ -18,7 +18,7 @@ import pytest
 from bot.exporting import PART_BYTES, parts_of
 from storage import export
 from storage.personal_data import PERSONAL_DATA
-from storage.records import NewHead, Who
+from storage.records import NewHead, Pick, Picked, Remark, Who
 from storage.store import Store
 from tests.rig.canary import Canaries
 from tests.unit.storage.given import ALICE, FIRST, GUILD, IMPRESSION, SECOND, posted, round_of, settings_in
@@ -38,6 +38,9 @@ async def lived(store: Store) -> None:
     await posted(store, ALICE, FIRST)
     await posted(store, BOB, SECOND)
     for who in (ALICE, BOB):
+        reply_id = (await store.latest_reply(who)).reply_id
+        await store.preferences.record_pick(who, Pick(Picked.EQUAL, "hash-4", b"one", b"two", reply_id))
+        await store.remarks.record(who, reply_id, Remark(("too long",), f"said by {who.user_id}"))
         for message_id in (FIRST, SECOND):
             await store.record_reaction(who, message_id, "👍", added=True)
     await round_of(
@@ -61,6 +64,9 @@ async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
         assert reply["decision"]["scores"] == list(IMPRESSION.scores)
         assert exported["messages"][0]["place"][1] == FIRST
         assert [row["state"]["reactions"] for row in exported["feedback"]] == [[[0, "👍", False]]] * 2
+        assert exported["preferences"][0]["choice"] == {"picked": "equal", "candidates": [0, 1]}
+        (remark,) = exported["remarks"]
+        assert (remark["reasons"], remark["words"]) == (["too long"], f"said by {ALICE.user_id}")
         assert base64.b64decode(exported["heads"][0]["body"]) == b"head of %d" % ALICE.user_id
         assert elsewhere["members"][0]["standing"] == "refused"
 

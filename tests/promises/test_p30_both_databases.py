@@ -29,7 +29,17 @@ from sqlalchemy import select
 
 from storage import schema, sqlite
 from storage.errors import StorageError
-from storage.records import NewHead, Place, PriorRecord, RoundRecord, Who
+from storage.records import (
+    NewHead,
+    Pick,
+    Picked,
+    Place,
+    PriorRecord,
+    Remark,
+    ReplyId,
+    RoundRecord,
+    Who,
+)
 from storage.store import Store
 from tests.fakes import FixedClock
 from tests.promises.test_p01_kill import expected, killed, stored
@@ -149,8 +159,15 @@ async def step(store: Store, clock: FixedClock, rng: random.Random) -> object:
             lambda: store.record_refusal(who),
             lambda: store.forget(who.user_id),
             lambda: store.expire_texts(),
+            lambda: store.preferences.record_pick(
+                who, Pick(Picked.FIRST, "hash-4", b"one!", b"two!", reply.reply_id if reply else None)
+            ),
+            lambda: store.remarks.record(
+                who, reply.reply_id if reply else ReplyId(1), Remark(("tone",), "words")
+            ),
+            lambda: rng.choice([store.pauses.pause, store.pauses.resume])(who),
         ],
-        [8, 10, 40, 5, 4, 3, 8, 2, 0.5, 0.5, 2],
+        [8, 10, 40, 5, 4, 3, 8, 2, 0.5, 0.5, 2, 5, 3, 2],
     )[0]
     try:
         return await act()

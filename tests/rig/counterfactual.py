@@ -30,7 +30,7 @@ from bot.generators import Context
 from bot.responder import Prompt
 from storage import schema
 from storage.errors import SealBroken
-from storage.records import Consent, Place, Who
+from storage.records import Consent, Pick, Picked, Place, Who
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.unit.storage.given import settings_in
@@ -83,6 +83,27 @@ class Rated(Event):
     who: Who
     message_id: int
     rating: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedAgain(Event):
+    """A member asks for another answer in place of the one in message ``first``, and gets this one."""
+
+    who: Who
+    said: str
+    first: int
+    reply: str
+    message_id: int
+    channel_id: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Event):
+    """A member chooses between two candidates that they are shown side by side."""
+
+    who: Who
+    texts: tuple[str, str]
+    picked: Picked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +223,19 @@ async def _apply(house: House, generator: ScriptedGenerator, event: Event) -> No
             generator.enqueue(event.reply)
             decision = await responder.decide(Prompt(event.who, Context(event.said)))
             await responder.record(event.who, Place(event.channel_id, (event.message_id,)), decision)
+        case AskedAgain():
+            generator.enqueue(event.reply)
+            decision = await responder.decide_another(
+                Prompt(event.who, Context(event.said)), event.first, "the answer before"
+            )
+            place = Place(event.channel_id, (event.message_id,))
+            await responder.record_another(event.who, place, decision, event.first)
+        case Compared():
+            shown = await house.ranker.contrast(store.member_id(event.who), event.texts)
+            first, second = map(shown.bytes_of, (0, 1))
+            await store.preferences.record_pick(
+                event.who, Pick(event.picked, shown.feature_id, first, second)
+            )
         case Reacted():
             await store.record_reaction(event.who, event.message_id, event.emoji, added=event.added)
         case Rated():
@@ -232,7 +266,14 @@ async def _outcome(house: House, people: Iterable[Who]) -> Outcome:
     counters = await store._reader.run(
         lambda connection: {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (schema.members, schema.replies, schema.messages, schema.feedback, schema.heads)
+            for table in (
+                schema.members,
+                schema.replies,
+                schema.messages,
+                schema.feedback,
+                schema.preferences,
+                schema.heads,
+            )
         }
     )
     counters["members behind the prior"] = 0 if prior is None else prior.n_members
@@ -303,9 +344,36 @@ def random_history(rng: random.Random, people: Sequence[Who], n_asked: int) -> l
     return sorted(history, key=lambda event: event.at)
 
 
+def with_choices(history: Iterable[Event], rng: random.Random, share: float = 0.4) -> list[Event]:
+    """The history in which people also ask for other answers, like them, and compare answers side by side."""
+    told: list[Event] = []
+    for event in history:
+        told.append(event)
+        if not isinstance(event, Asked) or rng.random() > share:
+            continue
+        who, reply = event.who, " ".join(rng.choices(WORDS, k=rng.choice((3, 10)))) + "!"
+        texts = (event.reply, reply)
+        picked = rng.choice((Picked.FIRST, Picked.SECOND, Picked.EQUAL))
+        told.append(Compared(at=event.at + 30, who=who, texts=texts, picked=picked))
+        again = event.message_id + 50_000
+        told.append(
+            AskedAgain(
+                at=event.at + 31,
+                who=who,
+                said=event.said,
+                first=event.message_id,
+                reply=reply,
+                message_id=again,
+            )
+        )
+        told.append(Reacted(at=event.at + 32, who=who, message_id=again, emoji="👍"))
+    return sorted(told, key=lambda event: event.at)
+
+
 def without(history: Iterable[Event], who: Who) -> list[Event]:
     """The history in which this member never was: none of their events, and nothing on replies to them."""
-    theirs = {event.message_id for event in history if isinstance(event, Asked) and event.who == who}
+    asked = (Asked, AskedAgain)
+    theirs = {event.message_id for event in history if isinstance(event, asked) and event.who == who}
     return [
         event
         for event in history
@@ -317,7 +385,7 @@ def reworded(history: Iterable[Event], rng: random.Random) -> list[Event]:
     """The same history in which everybody said something else; replies and reactions are the same."""
     return [
         replace(event, said=" ".join(f"{rng.getrandbits(64):x}" for _ in range(rng.randrange(1, 30))))
-        if isinstance(event, Asked)
+        if isinstance(event, (Asked, AskedAgain))
         else event
         for event in history
     ]

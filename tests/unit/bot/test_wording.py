@@ -38,7 +38,7 @@ def test_a_reason_names_what_spoke_for_and_against_with_the_members_own_counts()
         "• a close fit to your message",
         "**What spoke against it:**",
         "• emoji",
-        "My picture of your taste rests on 19 reactions and ratings of yours."
+        "My picture of your taste rests on 19 reactions, ratings and choices of yours."
         " About this reply I was quite sure.",
     ]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from personalization import examples
-from personalization.examples import Labelled, pages, read_labels, told_of
+from personalization.examples import Labelled, examples_of, pages, read_labels, told_of
 from personalization.features import FeatureMap
 from personalization.labels import EmojiValence
 from personalization.settings import LabelWeights, LearningSettings
-from storage.records import FeedbackRow, MemberId, ReplyId
+from storage.records import FeedbackRow, MemberId, Picked, PreferenceRow, ReplyId
 
 ALICE, BOB = MemberId(b"a" * 16), MemberId(b"b" * 16)
 
@@ -104,3 +104,40 @@ def test_pages_are_bounded_when_padded_and_lose_nobody(monkeypatch: pytest.Monke
 
     assert found == [[100], [40, 39], [7, 2, 2, 1, 1]]
     assert list(pages([])) == []
+
+
+def chose(
+    features: FeatureMap, picked: Picked, first: int, second: int, *, posted: bool = False
+) -> PreferenceRow:
+    """A choice between two replies whose features are all ``first`` and all ``second``."""
+    one, two = (np.full(features.dim, number, "<f4").tobytes() for number in (first, second))
+    both = (ReplyId(first), ReplyId(second)) if posted else None
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return PreferenceRow(1, picked, both, features.feature_id, one, two, at, b"g" * 16)
+
+
+def test_choices_between_two_replies_come_last_as_differences_and_are_marked(features) -> None:
+    rows = [row(features, 1, "👍"), row(features, 2), row(features, 3, "👍"), row(features, 4, "👎")]
+    chosen = [
+        chose(features, Picked.FIRST, 5, 7),
+        chose(features, Picked.SECOND, 5, 8),
+        chose(features, Picked.EQUAL, 5, 9),
+        chose(features, Picked.AGAIN, 2, 3, posted=True),  # liked, and the one before was not
+        chose(features, Picked.AGAIN, 2, 4, posted=True),  # not liked: says nothing
+        replace(chose(features, Picked.FIRST, 5, 7), feature_id="of another encoder"),
+    ]
+
+    alice, bob = read_labels(
+        told_of([ALICE, BOB], {ALICE: rows}, features, {ALICE: chosen, BOB: chosen[:1]}),
+        EmojiValence(),
+        SETTINGS,
+    )
+    padded = examples_of([alice, bob])
+
+    assert alice.X[:, 0].tolist() == [1, 3, 4, 2, 3, 4, 1]
+    assert alice.y.tolist() == [1, 1, 0, 0, 1, 0.5, 1]
+    assert alice.weight.tolist() == [1.0] * 7
+    assert (alice.n_pairs, bob.n_pairs, bob.guild) == (4, 1, b"g" * 16)
+    assert padded.pairwise is not None
+    assert padded.pairwise.tolist() == [[False] * 3 + [True] * 4, [True] + [False] * 6]
+    assert examples_of(read(features, rows)).pairwise is None

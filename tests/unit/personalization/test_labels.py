@@ -18,6 +18,7 @@ from personalization.labels import (
     emoji_key,
     faded,
     label_of,
+    label_of_another,
     label_of_pair,
     without_skin_tone,
 )
@@ -156,9 +157,22 @@ def test_each_kind_of_feedback_weighs_what_the_table_says(reactions, rating, lab
 
 
 def test_a_choice_between_two_replies_weighs_what_the_table_says() -> None:
-    assert [label_of_pair(first) for first in (True, False)] == [Label(1.0, 1.0), Label(0.0, 1.0)]
+    assert [label_of_pair(first) for first in (1, 0, 0.5)] == [Label(y, 1.0) for y in (1.0, 0.0, 0.5)]
     assert label_of_pair(True, LabelWeights(pair=0.5)) == Label(1.0, 0.5)
     assert label_of_pair(True, LabelWeights(pair=0.0)) is None
+
+
+def test_another_answer_says_something_only_where_it_was_liked_better() -> None:
+    liked, disliked, better = Label(0.75, 1.0), Label(0.0, 1.0), Label(1.0, 2.0)
+    unsure = Label(0.7, 0.25)
+
+    assert label_of_another(None, liked) == Label(1.0, 1.0)
+    assert label_of_another(liked, better) == Label(1.0, 1.0)
+    assert label_of_another(disliked, unsure) == Label(1.0, 0.25)  # no surer than the weaker of the two
+    assert label_of_another(None, liked, LabelWeights(pair=0.5)) == Label(1.0, 0.5)
+    for first, second in [(None, None), (liked, None), (None, disliked), (better, liked), (liked, liked)]:
+        assert label_of_another(first, second) is None
+    assert label_of_another(None, liked, LabelWeights(pair=0.0)) is None
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

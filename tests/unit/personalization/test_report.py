@@ -24,7 +24,7 @@ from personalization.prior import fit_prior
 from personalization.report import Choices, as_choices, predict, read_choices, report_of
 from personalization.settings import LabelWeights, LearningSettings
 from personalization.training import Examples
-from storage.records import FALLBACK, MemberId, PastChoice
+from storage.records import ANOTHER, FALLBACK, MemberId, PastChoice
 from tests.fakes import HashEncoder
 
 JOKES = Path(__file__).parents[2] / "data" / "made_up_jokes"
@@ -165,7 +165,12 @@ def past(who: bytes, *reactions: str, rating=None, k=2, policy="thompson:0.2+0.0
 
 async def test_choices_are_read_page_by_page_with_the_label_that_the_asker_gave() -> None:
     pages = [
-        [past(b"a", "👍"), past(b"a", "👎", rating=4), past(b"a", policy=FALLBACK)],
+        [
+            past(b"a", "👍"),
+            past(b"a", "👎", rating=4),
+            past(b"a", policy=FALLBACK),
+            past(b"a", "👍", policy=f"{ANOTHER}greedy"),
+        ],
         [past(b"b", k=3), past(b"b", "👎", k=3)],
     ]
 
@@ -187,7 +192,7 @@ async def test_choices_are_read_page_by_page_with_the_label_that_the_asker_gave(
     np.testing.assert_array_equal(found.scores[:, 2], [-np.inf, -np.inf, 2.0, 2.0])
     np.testing.assert_array_equal(found.log.propensities[:, 2], [0.0, 0.0, 0.25, 0.25])
     assert found.log.member[0] == found.log.member[1] != found.log.member[2] == found.log.member[3]
-    assert (found.n_unranked, found.n_shut) == (1, 1)
+    assert (found.n_unranked, found.n_shut, found.n_another) == (1, 1, 1)
 
 
 def test_an_emoji_that_hardly_says_anything_counts_as_silence() -> None:

@@ -1,0 +1,88 @@
+"""``/compare``: two candidates for the member's eyes, a choice, and the next pair."""
+
+from __future__ import annotations
+
+from bot.cogs import compare
+from bot.panel import NOT_AGREED, NOT_THERE, TAKEN_BACK
+from storage.records import Picked, Who
+from tests.fakes import ScriptedGenerator
+from tests.integration.conftest import opened
+
+CANDIDATES = ("No.", "Well, there is a lot to say about that! 🎉", "Yes?")
+
+
+async def kept(world, member) -> list[Picked]:
+    store = world.house.store
+    member_id = store.member_id(Who(world.guild.id, member.id))
+    return [row.picked for row in (await store.preferences.of([member_id], 100))[member_id]]
+
+
+def shown_texts(message) -> list[str]:
+    return [embed.description for embed in message.embeds]
+
+
+async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recorded(settings):
+    async with opened(settings, generator=ScriptedGenerator(CANDIDATES)) as world:
+        await world.agree(world.alice)
+        await world.ask(world.alice)
+        shown = await world.alice.slash(world.channel, "compare")
+        pairs = [shown_texts(shown.response)]
+        for label, said in (("A", Picked.FIRST), ("Equal", Picked.EQUAL)):
+            await world.alice.click(shown.response, label=label)
+            assert compare.RECORDED[said] in shown.response.content
+            assert compare.COUNTS in shown.response.content
+            pairs.append(shown_texts(shown.response))
+        await world.alice.click(shown.response, label="B")
+        last = shown.response.content
+        after = await world.alice.slash(world.channel, "compare")
+        recorded = await kept(world, world.alice)
+        report = await world.house.trainer.run_round()
+        panel = (await world.alice.slash(world.channel, "feedback")).response
+        undone = await world.alice.click(shown.response, label="Undo last choice")
+        again = await world.alice.click(panel, label="Undo last choice")
+
+        assert shown.ephemeral
+        assert {frozenset(pair) for pair in pairs} == {
+            frozenset((a, b)) for a in CANDIDATES for b in CANDIDATES if a != b
+        }
+        assert recorded == [Picked.FIRST, Picked.EQUAL, Picked.SECOND]
+        assert last.endswith(compare.LAST)
+        assert after.response.content == compare.NOTHING
+        assert report.n_labels == 3
+        assert "**Choices you made between two answers:** 3" in panel.content
+        assert undone.followups[-1].content == TAKEN_BACK
+        assert again.followups[-1].content == NOT_THERE
+        assert await kept(world, world.alice) == [Picked.FIRST, Picked.EQUAL]
+
+
+async def test_a_message_that_is_given_is_answered_for_comparison_and_not_kept(world):
+    await world.agree(world.alice)
+
+    shown = await world.alice.slash(world.channel, "compare", message="what about tea?")
+    await world.alice.click(shown.response, label="B")
+
+    assert world.generator.contexts[-1].message == "what about tea?"
+    assert len(shown.response.embeds) == 2
+    assert await kept(world, world.alice) == [Picked.SECOND]
+    (_, exported), *_ = await world.house.store.export(Who(world.guild.id, world.alice.id))
+    assert exported["replies"] == []
+    assert "tea" not in str(exported)
+
+
+async def test_old_buttons_and_members_who_did_not_agree_record_nothing(world):
+    refused = await world.alice.slash(world.channel, "compare")
+    await world.agree(world.alice)
+    await world.ask(world.alice)
+    shown = await world.alice.slash(world.channel, "compare")
+    await world.house.parts.store.pauses.pause(Who(world.guild.id, world.alice.id))
+    await world.alice.click(shown.response, label="A")
+    paused = shown.response.content
+    await world.house.parts.store.pauses.resume(Who(world.guild.id, world.alice.id))
+    old = await world.alice.slash(world.channel, "compare")
+    await world.bot.forget(world.alice.id)
+    await world.agree(world.alice)
+    await world.alice.click(old.response, label="A")
+
+    assert refused.response.content == NOT_AGREED
+    assert (paused, old.response.content) == (compare.PAUSED, compare.GONE)
+    assert await kept(world, world.alice) == []

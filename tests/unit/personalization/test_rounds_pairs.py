@@ -1,0 +1,44 @@
+"""Choices between two replies reach the head of the member who made them, and nobody else's."""
+
+from __future__ import annotations
+
+from storage.records import Pick, Picked
+from tests.unit.personalization.bench import ALICE, BOB, LONG, SHORT
+
+
+async def choose(bench, who, better: str, worse: str) -> int:
+    one, two = (text.astype("<f4").tobytes() for text in bench.features.features([better, worse]))
+    pick = Pick(Picked.FIRST, bench.features.feature_id, one, two)
+    return await bench.store.preferences.record_pick(who, pick)
+
+
+async def test_who_only_compared_gets_a_head_of_their_own(bench, store) -> None:
+    for who in (ALICE, BOB):
+        await store.record_consent(who)
+    for _ in range(5):
+        last = await choose(bench, ALICE, LONG, SHORT)
+        await choose(bench, BOB, SHORT, LONG)
+
+    report = await bench.trainer.run_round()
+
+    assert (report.n_members, report.n_labels) == (2, 10)
+    assert [await bench.favourite(who) for who in (ALICE, BOB)] == [LONG, SHORT]
+    head = await bench.head(ALICE)
+    await store.preferences.undo(BOB, last)  # hers, not his
+    assert (await bench.trainer.run_round()).n_members == 0
+    await store.preferences.undo(ALICE, last)
+    assert (await bench.trainer.run_round()).n_members == 1
+    assert await bench.head(ALICE) != head
+
+
+async def test_another_answer_that_is_liked_counts_as_a_choice(bench, store) -> None:
+    await store.record_consent(ALICE)
+    first, second = [await bench.reply(ALICE, text) for text in (LONG, SHORT)]
+    ids = [await store.reply_of_message(message) for message in (first, second)]
+    assert await store.preferences.record_another(ALICE, *ids)
+    asked = await bench.trainer.run_round()
+
+    await store.record_reaction(ALICE, second, "👍", added=True)
+    liked = await bench.trainer.run_round()
+
+    assert (asked.n_labels, liked.n_labels) == (0, 2)  # the thumb, and that it is better than the first
