@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 COGS = (
     "bot.cogs.errors",
     "bot.cogs.privacy",
+    "bot.cogs.help",
+    "bot.cogs.style",
     "bot.cogs.my_data",
     "bot.cogs.feedback",
     "bot.cogs.chat",

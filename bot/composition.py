@@ -30,6 +30,7 @@ from bot.responder import Responder
 from bot.safety import OutputFilter
 from bot.scheduler import LearningScheduler, Work
 from bot.settings import GeneratorSettings
+from bot.wishes import instructions
 from personalization import HeadDamaged
 from personalization.encoder import Encoder, load_encoder
 from personalization.features import FeatureMap
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """What a reply must not repeat word for word."""
-    return [settings.persona, *(style.instruction for style in settings.styles)]
+    return [settings.persona, *(style.instruction for style in settings.styles), *instructions()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

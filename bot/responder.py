@@ -17,12 +17,15 @@ import numpy as np
 
 from bot.generators import Candidate, CandidateGenerator, Context, Style
 from bot.safety import Drop, OutputFilter
+from bot.wishes import WishBook, in_style, wished_styles
 from personalization.explain import reason_of
+from personalization.heads import Head
 from personalization.portfolio import StylePortfolio
 from personalization.ranker import Ranker, Ranking
 from storage.errors import NoConsent, StorageError
 from storage.records import FALLBACK, Consent, Impression, MemberId, Place, ReplyId, Who
 from storage.store import Store
+from storage.wishes import NO_WISH
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ class Responder:
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
         self._portfolio = portfolio
+        self.wishes = WishBook(store.wishes)
         self._undecided: OrderedDict[Who, tuple[Place, Decision]] = OrderedDict()
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
         self.n_fallbacks = 0
@@ -126,10 +130,7 @@ class Responder:
         self._askers.add(asker)
         consent, member_id = await self._known_of(prompt.who)
         guild = self._store.guild_id(prompt.who)
-        head = await self._ranker.head_of(member_id, guild)
-        styles = [
-            self._styles[i] for i in self._portfolio.deal(self._n_candidates, head, prompt.who.guild_id)
-        ]
+        styles = await self._styles_for(prompt.who, consent, await self._ranker.head_of(member_id, guild))
         clock.lap("consent")
         candidates = await self._generator.generate(prompt.context, styles)
         clock.lap("generate")
@@ -165,12 +166,15 @@ class Responder:
             return None
 
     async def agreed(self, who: Who, message_id: int | None) -> None:
-        """Store the reply under which the member has just agreed, so that their first click counts.
+        """Store what waited for the member's decision: their wish, and the reply under which they agreed.
+
+        So their first click counts.
 
         Args:
             who: Who agreed.
             message_id: The message whose button was pressed; another reply than that stays unstored.
         """
+        await self.wishes.agreed(who)
         place, decision = self._undecided.pop(who, (None, None))
         if place is not None and decision is not None and message_id in place.message_ids:
             await self.record(who, place, decision)
@@ -185,10 +189,21 @@ class Responder:
             asker.left = asker.left or concerned(asker.who)
         for who in [who for who in self._undecided if concerned(who)]:
             del self._undecided[who]
+        self.wishes.drop(user_id, guild_id)
 
     def member_left(self) -> None:
         """Let go of what styles sound like: the member may have had a part in it."""
         self._portfolio.clear()
+
+    async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
+        """The styles of the candidates: by what the head likes, and in each what the member wishes for."""
+        try:
+            wish = await self.wishes.of(who, consent)
+        except StorageError as exc:
+            log.warning("a wish could not be read (%s); this reply goes without", type(exc).__name__)
+            wish = NO_WISH
+        seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
+        return [in_style(self._styles[seat], wish) for seat in seats]
 
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""

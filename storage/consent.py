@@ -11,7 +11,7 @@ from storage.errors import NoConsent, StorageError
 from storage.keys import KeyStore
 from storage.ledger import Decision
 from storage.records import Consent, MemberId, Who
-from storage.schema import Standing, feedback, heads, members, replies
+from storage.schema import Standing, feedback, heads, members, replies, wishes
 
 _DECISIONS = {
     None: Consent.UNKNOWN,
@@ -98,4 +98,5 @@ def _delete_sealed(connection: Connection, member_id: MemberId) -> None:
         delete(replies).where(replies.c.member_id == member_id)
     )  # and others' feedback on them
     connection.execute(delete(heads).where(heads.c.member_id == member_id))
+    connection.execute(delete(wishes).where(wishes.c.member_id == member_id))
     mark_due(connection, others)

@@ -24,8 +24,9 @@ from storage.keys import KeyStore
 from storage.learning import head_slot
 from storage.personal_data import PERSONAL_DATA, Form
 from storage.records import MemberId
-from storage.schema import feedback, heads, members, messages, replies
+from storage.schema import feedback, heads, members, messages, replies, wishes
 from storage.sealing import SealingKey, Slot
+from storage.wishes import slot as wish_slot
 
 SEALED = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.form is Form.SEALED}
 WORDS = {(kept.table, kept.column): kept.what for kept in PERSONAL_DATA if kept.exported}
@@ -44,6 +45,7 @@ _OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
     ),
     "feedback": lambda m: select(feedback).where(feedback.c.member_id == m).order_by(feedback.c.reply_id),
     "heads": lambda m: select(heads).where(heads.c.member_id == m),
+    "wishes": lambda m: select(wishes).where(wishes.c.member_id == m),
 }
 
 
@@ -111,4 +113,5 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
     ("messages", "place"): (lambda row, m: place_slot(row["reply_id"], row["position"], m), json.loads),
     ("feedback", "state"): (lambda row, m: feedback_slot(m, row["reply_id"], row["changed_seq"]), json.loads),
     ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _base64),
+    ("wishes", "body"): (lambda row, m: wish_slot(m, row["number"]), json.loads),
 }

@@ -72,6 +72,7 @@ TEXT_DAYS = "`retention_days`"
 LEAVES = "when the member forgets or withdraws"
 REPLY_LEAVES = "when the asker forgets or withdraws, or the reply is deleted"
 FEEDBACK_LEAVES = "when taken back, when reactor or asker forgets or withdraws, or the reply is deleted"
+WISH_LEAVES = "when cleared or changed, or when the member forgets or withdraws"
 STAYS = "stays; about nobody"
 
 
@@ -154,6 +155,15 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         trained_at=(Form.PLAIN, "when it was made"),
         body=(Form.SEALED, "the learnt taste, as numbers"),
         rolled_back=(Form.PLAIN, "whether the average taste answers, as the own one did not predict better"),
+    ),
+    *_columns(
+        "wishes",
+        Whose.MEMBER,
+        WISH_LEAVES,
+        member_id=(Form.PSEUDONYM, "the member"),
+        changed_at=(Form.PLAIN, "when it was last changed"),
+        number=(Form.PLAIN, "running number of the change"),
+        body=(Form.SEALED, "what the member set with `/style`: presets and own words"),
     ),
     *_columns(
         "prior",
@@ -254,6 +264,7 @@ TABLES = {
     "messages": "where a reply stands in Discord",
     "feedback": "reactions and ratings",
     "heads": "learnt tastes",
+    "wishes": "how members wish to be answered",
     "prior": "the average taste",
     "rounds": "training runs",
     "departures": "servers that the bot left",

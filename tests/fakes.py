@@ -46,6 +46,7 @@ class ScriptedGenerator:
         self.default = tuple(default)
         self.queue: deque[tuple[str, ...] | Exception] = deque()
         self.contexts: list[Context] = []
+        self.styles: list[tuple[Style, ...]] = []
         self.gate: asyncio.Event | None = None
         """Answers wait for it while it is set to an event."""
         self.closed = False
@@ -65,6 +66,7 @@ class ScriptedGenerator:
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
         self.contexts.append(context)
+        self.styles.append(tuple(styles))
         if self.gate is not None:
             await self.gate.wait()
         texts = self.queue.popleft() if self.queue else self.default

@@ -14,6 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
+from bot.guide import OWNER_ONLY
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,12 @@ RESUMED = "I answer again."
 NOT_YOURS = "Only whoever runs this bot may do that."
 
 
-class Admin(commands.GroupCog, group_name="admin", group_description="For whoever runs this bot."):
+class Admin(
+    commands.GroupCog,
+    group_name="admin",
+    group_description="For whoever runs this bot.",
+    group_extras={OWNER_ONLY: True},
+):
     """The emergency stop."""
 
     def __init__(self, bot: SimpaticoBot) -> None:

@@ -20,8 +20,8 @@ ABOUT = """\
 **What I do:** I write several replies to each message and post the one I think *you* like best.
 **What I keep, if you agree:** my own replies to you, which reactions and ratings *you* gave them, and \
 a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
-**What I never keep:** anything you write. I read the conversation back from Discord when I answer, then \
-forget it.
+**What I never keep:** anything you write, but for a wish that you hand to me with `/style`. I read the \
+conversation back from Discord when I answer, then forget it.
 **How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
 """
 AGREED = (

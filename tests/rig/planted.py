@@ -15,6 +15,7 @@ import numpy as np
 from storage.personal_data import PERSONAL_DATA, Form, Whose
 from storage.records import Impression, NewHead, Place, PriorRecord, Who
 from storage.store import Store
+from storage.wishes import Wish
 from storage.wrapping import member_slot
 from tests.rig.canary import Canaries, Hit
 from tests.unit.storage.given import BOB, START, posted, round_of
@@ -26,11 +27,12 @@ ONE, TWO = "Zaubertext-kandidat-eins", "Zäubertext-kandidat-zwei"
 STYLE, POLICY = "stilmarke-knapp", "regelmarke-epsilon"
 FEATURES, EMOJI = "merkmalmarke-sechzehn", "emojimarke:123456789"
 HEAD, PRIOR = "kopfmarke-gewichte", "mittelmarke-prior"
+WISH = "wunschmarke-wie-ein-pirat"
 VECTOR = np.random.default_rng(7).standard_normal(64).astype(np.float32)
 WEIGHTS = np.random.default_rng(8).standard_normal(64).astype(np.float16)
 
 MARKERS = Canaries()
-for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR):
+for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR, WISH):
     MARKERS.text(_text, _text)
 for _name, _id in {"guild": ALICE.guild_id, "user": ALICE.user_id, "channel": CHANNEL}.items():
     MARKERS.id(_name, _id)
@@ -61,6 +63,7 @@ async def plant(store: Store) -> None:
         await store.record_reaction(who, MESSAGES[1], EMOJI, added=False, burst=True)
     await store.record_rating(ALICE, reply_id, 5)
     await store.record_reaction(ALICE, 1, EMOJI, added=True)
+    await store.wishes.put(ALICE, Wish(("short",), WISH))
     await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
     await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
     await store.set_meta("commands", "not personal")
