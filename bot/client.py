@@ -67,6 +67,7 @@ class Parts:
         metrics: Told what happens.
         reporter: Estimates what personalization brings.
         member_left: Called when somebody was forgotten: what they helped to learn is due again.
+        reads_pictures: Whether the language model is handed pictures.
         generator_name: Language model in words.
         encoder_name: Encoder in words.
     """
@@ -79,6 +80,7 @@ class Parts:
     metrics: Metrics
     reporter: Reporter
     member_left: Callable[[], None]
+    reads_pictures: bool
     generator_name: str
     encoder_name: str
 
@@ -103,6 +105,7 @@ class SimpaticoBot(commands.Bot):
         self.metrics = parts.metrics
         self.reporter = parts.reporter
         self._member_left = parts.member_left
+        self.reads_pictures = parts.reads_pictures
         self.generator_name = parts.generator_name
         self.encoder_name = parts.encoder_name
         self.chat_channels = set(settings.chat_channels)

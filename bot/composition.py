@@ -144,6 +144,7 @@ async def open_house(
             metrics=metrics,
             reporter=Reporter(store.choices, settings.personalization),
             member_left=lambda: scheduler.mark_due("prior", "round"),
+            reads_pictures=written.kind == "openai" and written.vision,
             generator_name=generator.name,
             encoder_name=encoder.encoder_id,
         )

@@ -35,6 +35,7 @@ class GeneratorSettings:
         api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
         timeout_s: Seconds to wait for one answer of the server.
         retries: How often a failed request is repeated.
+        vision: Whether the server's model reads pictures; then those that members attach are sent to it.
         candidates: Candidates per reply (k).
         max_new_tokens: Longest reply, tokens.
         context_tokens: Token budget for persona, earlier turns and message together.
@@ -51,6 +52,7 @@ class GeneratorSettings:
     api_key_env: str = "OPENAI_API_KEY"
     timeout_s: Annotated[float, Interval(gt=0, le=600)] = 60.0
     retries: Annotated[int, Interval(ge=0, le=10)] = 2
+    vision: bool = False
     candidates: Annotated[int, Interval(ge=1, le=16)] = 4
     max_new_tokens: Annotated[int, Interval(ge=8, le=4096)] = 96
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024

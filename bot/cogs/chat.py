@@ -11,6 +11,7 @@ import time
 import discord
 from discord.ext import commands
 
+from bot.attachments import may_read, note_on, read_attached
 from bot.client import SimpaticoBot
 from bot.cogs.privacy import invitation_view
 from bot.conversation import (
@@ -36,6 +37,10 @@ from storage.records import Consent
 log = logging.getLogger(__name__)
 
 
+class NothingToRead(Exception):
+    """A message without words, of whose attachments none could be read; says so to the member."""
+
+
 class Chat(commands.Cog):
     """Answers messages that are meant for the bot."""
 
@@ -43,6 +48,7 @@ class Chat(commands.Cog):
         self._bot = bot
         self._claims = Claims()
         self._told_busy = Claims(1000)
+        self._told_unread = Claims(1000)
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
@@ -52,8 +58,10 @@ class Chat(commands.Cog):
             return
         if not self._claims.claim(message.id) or await self._bot.is_paused():
             return
-        if not text_of(message, me=me):
-            await say(message, EMPTY if self._can_read(message) else UNREADABLE)
+        files, vision = message.attachments, self._bot.reads_pictures
+        if not text_of(message, me=me) and not may_read(files, vision=vision):
+            unread = note_on(files, vision=vision)
+            await say(message, unread or (EMPTY if self._can_read(message) else UNREADABLE))
             return
         channel_id, author_id, asked = message.channel.id, message.author.id, time.monotonic()
         if not self._bot.queues.submit(channel_id, author_id, lambda: self._answer(message, asked)):
@@ -73,6 +81,9 @@ class Chat(commands.Cog):
         try:
             async with typing_in(message.channel):
                 decision = await self._decide(message)
+        except NothingToRead as exc:
+            outcome = Outcome.UNREAD
+            await say(message, str(exc))
         except NothingToSay:
             outcome = Outcome.WITHHELD
             await say(message, SPEECHLESS)
@@ -91,13 +102,20 @@ class Chat(commands.Cog):
 
     async def _decide(self, message: discord.Message) -> Decision:
         settings = self._bot.settings
+        attached = await read_attached(message.attachments, vision=self._bot.reads_pictures)
         context = await context_of(
             message,
+            attached,
             me=self._bot.me,
             chat_channels=self._bot.chat_channels,
             n_turns=settings.history_messages,
             minutes=settings.history_minutes,
         )
+        if not context.message and not context.pictures:
+            raise NothingToRead(attached.note)
+        this_hour = (message.author.id, message.channel.id, int(time.monotonic() // 3600))
+        if attached.note and self._told_unread.claim(this_hour):
+            await say(message, attached.note)
         return await self._bot.responder.decide(Prompt(who_wrote(message), context))
 
     async def _post(self, message: discord.Message, decision: Decision, waited: float) -> bool:

@@ -14,7 +14,7 @@ Errors::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
 from annotated_types import Interval
@@ -41,16 +41,26 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that belongs to a message: its media type, such as ``image/png``, and its bytes."""
+
+    media_type: str
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What is known before replying; lives in memory only.
 
     Attributes:
         message: The message to answer.
         turns: Earlier turns of the same conversation, oldest first, without ``message``.
+        pictures: Pictures attached to ``message``; empty where the model cannot read them.
     """
 
     message: str
     turns: tuple[Turn, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

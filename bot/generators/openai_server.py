@@ -9,6 +9,7 @@ quote what was sent, are not chained to ours.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -25,10 +26,11 @@ from bot.generators import (
     GeneratorError,
     GeneratorUnavailable,
     ModelMissing,
+    Picture,
     Style,
 )
 from bot.generators.cleaning import Written, candidates_of
-from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text
+from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of, system_text
 from bot.settings import GeneratorSettings
 
 log = logging.getLogger(__name__)
@@ -119,7 +121,8 @@ class OpenAIGenerator:
         """Ask for one candidate; a failure is returned, so that the others can still be used."""
         system = system_text(self._settings.persona, style)
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
-        request = {"messages": messages_of(system, fitted), "temperature": style.temperature}
+        messages = with_pictures(messages_of(system, fitted), context.pictures)
+        request = {"messages": messages, "temperature": style.temperature}
         try:
             answer = await self._complete(request)
         except openai.APIError as exc:
@@ -172,6 +175,19 @@ class OpenAIGenerator:
 
     def _unavailable(self, what: str) -> GeneratorUnavailable:
         return GeneratorUnavailable(f"the model server at {self._address} {what}")
+
+
+def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> list[Any]:
+    """Put pictures behind the words of the last message, as data: the server fetches nothing."""
+    if not pictures:
+        return list(messages)
+    *earlier, last = messages
+    parts: list[dict[str, Any]] = [{"type": "text", "text": last["content"]}]
+    for picture in pictures:
+        data = base64.b64encode(picture.raw).decode()
+        url = f"data:{picture.media_type};base64,{data}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return [*earlier, {"role": last["role"], "content": parts}]
 
 
 def _written(answer: Any, style: Style) -> Written | None:

@@ -14,6 +14,7 @@ from bot.generators import (
     GeneratorError,
     GeneratorUnavailable,
     ModelMissing,
+    Picture,
     Style,
     Turn,
 )
@@ -110,6 +111,22 @@ async def test_one_request_per_style_gives_candidates_in_order(server):
             "top_p": 0.9,
         }
         for style in STYLES
+    ]
+
+
+async def test_pictures_are_sent_as_data_behind_the_words_of_the_message_alone(server):
+    context = Context(
+        "what is it?", (Turn("user", "hi"), Turn("assistant", "ho")), (Picture("image/png", b"png"),)
+    )
+
+    async with generator(server.url) as gen:
+        await gen.generate(context, STYLES[:1])
+
+    *earlier, last = server.bodies[0]["messages"]
+    assert all(isinstance(message["content"], str) for message in earlier)
+    assert last["content"] == [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
     ]
 
 
