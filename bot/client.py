@@ -26,6 +26,7 @@ from bot.reconciliation import Reconciler
 from bot.reporting import Reporter
 from bot.responder import Responder
 from bot.settings import BotSettings
+from bot.streaming import Streams
 from personalization.ranker import Ranker
 from personalization.taste import TasteReader
 from storage.errors import StorageError
@@ -111,6 +112,7 @@ class SimpaticoBot(commands.Bot):
         self.chat_channels = set(settings.chat_channels)
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
         self.invited = Claims()
+        self.streams = Streams()
         self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self._always_sync = always_sync
@@ -204,6 +206,7 @@ class SimpaticoBot(commands.Bot):
         """Let running answers finish and events be written, then leave Discord."""
         if not self.is_closed():
             self.reconciler.stop()
+            self.streams.stop_all()
             await self.queues.drain(_DRAIN_S)
             await self.inbox.drain(_DRAIN_S / 8)
         await super().close()

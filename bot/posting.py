@@ -27,7 +27,7 @@ class AnsweredBefore(Exception):
 
 async def post_reply(
     prompt: discord.Message, text: str, *, view: discord.ui.View | None = None
-) -> tuple[Place, discord.Message]:
+) -> list[discord.Message]:
     """Post ``text`` as the reply to ``prompt``, in as many chunks as it needs.
 
     When the prompt is gone by now, the reply stands alone in the channel.
@@ -38,7 +38,7 @@ async def post_reply(
         view: Buttons under the last chunk.
 
     Returns:
-        Where the chunks stand, and the last of them.
+        The messages, one for each chunk that could be posted.
 
     Raises:
         discord.HTTPException: Not even the first chunk could be posted.
@@ -47,7 +47,7 @@ async def post_reply(
     chunks = split_message(text)
     posted: list[discord.Message] = []
     for index, chunk in enumerate(chunks):
-        options = {"allowed_mentions": SILENT, "nonce": f"{prompt.id:x}-{index}"}
+        options = {"allowed_mentions": SILENT, "nonce": nonce_of(prompt, index)}
         if view is not None and index == len(chunks) - 1:
             options["view"] = view
         try:
@@ -62,7 +62,17 @@ async def post_reply(
             break
         if not _says(posted[-1], chunk):
             raise AnsweredBefore
-    return Place(prompt.channel.id, tuple(message.id for message in posted)), posted[-1]
+    return posted
+
+
+def place_of(messages: Sequence[discord.Message]) -> Place:
+    """Where a posted reply stands."""
+    return Place(messages[0].channel.id, tuple(message.id for message in messages))
+
+
+def nonce_of(prompt: discord.Message, index: int) -> str:
+    """By what Discord knows one chunk of the reply to a message again."""
+    return f"{prompt.id:x}-{index}"
 
 
 async def say(prompt: discord.Message, text: str) -> None:

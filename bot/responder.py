@@ -10,14 +10,17 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from bot.generators import Candidate, CandidateGenerator, Context, Style
 from bot.safety import Drop, OutputFilter
 from bot.wishes import WishBook, in_style, wished_styles
+from personalization import RankingFailed
 from personalization.explain import reason_of
 from personalization.heads import Head
 from personalization.portfolio import StylePortfolio
@@ -63,6 +66,8 @@ class Decision:
         asker: For whom; knows when they leave before the reply is recorded.
         impression: What to record once it is posted, if the member agrees.
         seconds: Time spent per part: ``consent``, ``generate``, ``filter``, ``rank``.
+        more: Where the text is a draft: goes on with it, text by longer text, each of which may be posted.
+            Holds the context, so it goes as soon as the reply is finished.
     """
 
     text: str
@@ -70,6 +75,7 @@ class Decision:
     impression: Impression
     asker: Asker
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    more: Callable[[], AsyncGenerator[str]] | None = None
 
 
 class Responder:
@@ -140,7 +146,34 @@ class Responder:
             raise NothingToSay
         impression = await self._rank(member_id, guild, prompt, kept)
         clock.lap("rank")
-        return Decision(kept[impression.chosen].text, consent, impression, asker, clock.laps)
+        chosen = kept[impression.chosen]
+        more = None
+        if chosen.unfinished:
+            style = next(style for style in styles if style.name == chosen.style)
+            more = partial(self._continued, prompt.context, style, chosen.text)
+        return Decision(chosen.text, consent, impression, asker, clock.laps, more)
+
+    async def finished(self, decision: Decision, text: str) -> Decision:
+        """The decision with the text that stands in the end, described anew: it is what is learnt from.
+
+        Scores, chances and the reason stay those of the draft, by which it was chosen.
+        """
+        impression = decision.impression
+        if text != decision.text:
+            candidates = list(impression.candidates)
+            candidates[impression.chosen] = text
+            feature_id, features = impression.feature_id, b""
+            try:
+                if feature_id:
+                    described = await self._ranker.describe(text)
+                    features = np.ascontiguousarray(described, dtype="<f4").tobytes()
+            except RankingFailed as exc:
+                log.warning("a finished reply could not be described and teaches nothing: %s", exc)
+                feature_id = ""
+            impression = replace(
+                impression, candidates=tuple(candidates), feature_id=feature_id, features=features
+            )
+        return replace(decision, text=text, impression=impression, more=None)
 
     async def record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         """Store the impression of a posted reply, if the member agrees by now.
@@ -194,6 +227,14 @@ class Responder:
     def member_left(self) -> None:
         """Let go of what styles sound like: the member may have had a part in it."""
         self._portfolio.clear()
+
+    async def _continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with a draft, up to where the output filter would drop the whole."""
+        async with aclosing(self._generator.continued(context, style, begun)) as texts:
+            async for text in texts:
+                if not self._filter.keep([Candidate(text, style.name)]):
+                    return
+                yield text
 
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
         """The styles of the candidates: by what the head likes, and in each what the member wishes for."""

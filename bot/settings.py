@@ -38,6 +38,8 @@ class GeneratorSettings:
         vision: Whether the server's model reads pictures; then those that members attach are sent to it.
         candidates: Candidates per reply (k).
         max_new_tokens: Longest reply, tokens.
+        draft_tokens: Tokens after which candidates are ranked; only the chosen one is finished. 0: all are
+            written to their end first.
         context_tokens: Token budget for persona, earlier turns and message together.
         persona: Who the bot is; first line of every prompt.
         styles: The portfolio of style prompts, used in turn until k candidates are asked for.
@@ -55,9 +57,25 @@ class GeneratorSettings:
     vision: bool = False
     candidates: Annotated[int, Interval(ge=1, le=16)] = 4
     max_new_tokens: Annotated[int, Interval(ge=8, le=4096)] = 96
+    draft_tokens: Annotated[int, Interval(ge=0, le=4096)] = 0
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
     persona: str = "You are Simpatico, a helpful and friendly assistant."
     styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
+
+    @property
+    def drafts(self) -> bool:
+        """Whether candidates are drafts, of which the chosen one is gone on with."""
+        return 0 < self.draft_tokens < self.max_new_tokens
+
+    @property
+    def candidate_tokens(self) -> int:
+        """Longest candidate, tokens."""
+        return self.draft_tokens if self.drafts else self.max_new_tokens
+
+    @property
+    def further_tokens(self) -> int:
+        """The most that is added to a draft, tokens."""
+        return self.max_new_tokens - self.candidate_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

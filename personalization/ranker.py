@@ -181,6 +181,18 @@ class Ranker:
             n_labels=kept.n_labels,
         )
 
+    async def describe(self, text: str) -> FloatArray:
+        """Compute the features of one reply, ``d`` float32.
+
+        Raises:
+            RankingFailed: The encoder failed.
+        """
+        try:
+            rows = await asyncio.wrap_future(self._thread.submit(self._features.features, [text]))
+        except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
+            raise RankingFailed(f"expected an encoding, found a {type(exc).__name__} in the encoder") from exc
+        return rows[0]
+
     async def head_of(self, member_id: MemberId | None, guild: bytes = b"") -> Head:
         """Give the head that answers for a member: their published one, else the server's, else the prior's.
 

@@ -13,7 +13,7 @@ Errors::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
@@ -80,10 +80,15 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One possible reply and the style it was asked in."""
+    """One possible reply and the style it was asked in.
+
+    Attributes:
+        unfinished: Whether it is a draft that :meth:`CandidateGenerator.continued` can go on with.
+    """
 
     text: str
     style: str
+    unfinished: bool = False
 
 
 class CandidateGenerator(Protocol):
@@ -99,6 +104,21 @@ class CandidateGenerator(Protocol):
 
         Raises:
             GeneratorError: No candidate could be generated.
+        """
+        ...
+
+    def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with an unfinished candidate: hand out the whole reply again and again as it grows, cleaned.
+
+        Ends at the token limit; closing the generator ends the writing between two tokens.
+
+        Args:
+            context: As for :meth:`generate`.
+            style: The style that the candidate was asked in.
+            begun: Its text.
+
+        Raises:
+            GeneratorError: The reply could not be finished; what was handed out stands.
         """
         ...
 
