@@ -29,6 +29,7 @@ from bot.reconciliation import Reconciler
 from bot.reporting import Reporter
 from bot.responder import Responder
 from bot.settings import BotSettings
+from bot.streaming import Streams
 from personalization.ranker import Ranker
 from personalization.taste import TasteReader
 from storage.errors import StorageError
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 COGS = (
     "bot.cogs.errors",
     "bot.cogs.privacy",
+    "bot.cogs.help",
+    "bot.cogs.style",
     "bot.cogs.my_data",
     "bot.cogs.feedback",
     "bot.cogs.chat",
@@ -70,6 +73,7 @@ class Parts:
         metrics: Told what happens.
         reporter: Estimates what personalization brings.
         member_left: Called when somebody was forgotten: what they helped to learn is due again.
+        reads_pictures: Whether the language model is handed pictures.
         generator_name: Language model in words.
         encoder_name: Encoder in words.
     """
@@ -82,6 +86,7 @@ class Parts:
     metrics: Metrics
     reporter: Reporter
     member_left: Callable[[], None]
+    reads_pictures: bool
     generator_name: str
     encoder_name: str
 
@@ -116,6 +121,7 @@ class SimpaticoBot(commands.Bot):
         self.metrics = parts.metrics
         self.reporter = parts.reporter
         self._member_left = parts.member_left
+        self.reads_pictures = parts.reads_pictures
         self.generator_name = parts.generator_name
         self.encoder_name = parts.encoder_name
         self.chat_channels = set(settings.chat_channels)
@@ -123,6 +129,7 @@ class SimpaticoBot(commands.Bot):
         self.invited = Claims()
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
+        self.streams = Streams()
         self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self._always_sync = always_sync
@@ -219,6 +226,7 @@ class SimpaticoBot(commands.Bot):
         """Let running answers finish and events be written, then leave Discord."""
         if not self.is_closed():
             self.reconciler.stop()
+            self.streams.stop_all()
             await self.queues.drain(_DRAIN_S)
             await self.inbox.drain(_DRAIN_S / 8)
         await super().close()

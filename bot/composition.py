@@ -30,6 +30,7 @@ from bot.responder import Responder
 from bot.safety import OutputFilter
 from bot.scheduler import LearningScheduler, Work
 from bot.settings import GeneratorSettings
+from bot.wishes import instructions
 from personalization import HeadDamaged
 from personalization.encoder import Encoder, load_encoder
 from personalization.features import FeatureMap
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """What a reply must not repeat word for word."""
-    return [settings.persona, *(style.instruction for style in settings.styles)]
+    return [settings.persona, *(style.instruction for style in settings.styles), *instructions()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,7 @@ async def open_house(
             metrics=metrics,
             reporter=Reporter(store.choices, settings.personalization),
             member_left=lambda: scheduler.mark_due("prior", "round"),
+            reads_pictures=written.kind == "openai" and written.vision,
             generator_name=generator.name,
             encoder_name=encoder.encoder_id,
         )

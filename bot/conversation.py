@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import discord
 
+from bot.attachments import NO_FILES, NO_PICTURES, TEXT_BYTES, Attached, joined, read_texts
 from bot.generators import Context, Turn
 from bot.identity import is_direct
 
 log = logging.getLogger(__name__)
 
-EMPTY = "You called? Write something after my name and I will answer. Pictures and files I cannot read yet."
+EMPTY = "You called? Write something after my name and I will answer."
 UNREADABLE = "I cannot read a reply without a mention here. Leave the @ of the reply switched on, please."
 BUSY = "One moment, please: I am still answering the messages before this one. Try again in a minute."
 UNAVAILABLE = "My language model does not answer right now. Please try again in a few minutes."
 SPEECHLESS = "I found nothing good to say to that. Could you put it in other words?"
 FAILED = "Something went wrong on my side, so I have no answer. The host finds the details in the log."
-NOTES = frozenset((EMPTY, UNREADABLE, BUSY, UNAVAILABLE, SPEECHLESS, FAILED))
+NOTES = frozenset((EMPTY, UNREADABLE, BUSY, UNAVAILABLE, SPEECHLESS, FAILED, NO_PICTURES, NO_FILES))
 """What the bot says on its own account: no turn of a conversation, never shown to the language model."""
 
 _ANSWERABLE = (discord.MessageType.default, discord.MessageType.reply)
@@ -54,7 +55,13 @@ def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection
 
 
 async def context_of(
-    message: discord.Message, *, me: int, chat_channels: Collection[int], n_turns: int, minutes: int
+    message: discord.Message,
+    attached: Attached,
+    *,
+    me: int,
+    chat_channels: Collection[int],
+    n_turns: int,
+    minutes: int,
 ) -> Context:
     """Read back what led to ``message``: its reply chain, or else the recent turns of its channel.
 
@@ -62,6 +69,8 @@ async def context_of(
 
     Args:
         message: The message to answer.
+        attached: What was read of its attachments. Text files of earlier messages are read too, the latest
+            first, as far as :data:`~bot.attachments.TEXT_BYTES` go.
         me: The bot's own user id.
         chat_channels: See :func:`is_addressed`.
         n_turns: Longest context, messages.
@@ -75,9 +84,10 @@ async def context_of(
     except discord.HTTPException as exc:
         log.warning("context shortened: Discord answered %s (code %s)", exc.status, exc.code)
         earlier = []
+    files = await _files_of(earlier, me, TEXT_BYTES - len(attached.text.encode()))
     turns: list[Turn] = []
     for part in earlier:
-        text = text_of(part, me=me)
+        text = joined(text_of(part, me=me), files.get(part.id, ""))
         role = "assistant" if part.author.id == me else "user"
         if not text or (role == "assistant" and text in NOTES):
             continue
@@ -85,7 +95,8 @@ async def context_of(
             turns[-1] = Turn(role, f"{turns[-1].text}\n{text}")
         else:
             turns.append(Turn(role, text))
-    return Context(text_of(message, me=me), tuple(turns))
+    words = joined(text_of(message, me=me), attached.text)
+    return Context(words, tuple(turns), attached.pictures)
 
 
 def text_of(message: discord.Message, *, me: int) -> str:
@@ -94,6 +105,16 @@ def text_of(message: discord.Message, *, me: int) -> str:
     # A function as replacement: a name may hold a backslash, which a template would read as its own.
     readable = re.sub(r"<@!?(\d+)>", lambda call: names.get(int(call[1]), call[0]), message.content)
     return re.sub(r"[ \t]{2,}", " ", readable).strip()
+
+
+async def _files_of(earlier: Sequence[discord.Message], me: int, room: int) -> dict[int, str]:
+    """The text files of earlier messages by people, by message, the latest first, within ``room`` bytes."""
+    found: dict[int, str] = {}
+    for message in reversed(earlier):
+        if message.attachments and message.author.id != me:
+            found[message.id], _ = await read_texts(message.attachments, room)
+            room -= len(found[message.id].encode())
+    return found
 
 
 def _replies_to(message: discord.Message, user_id: int) -> bool:

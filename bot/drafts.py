@@ -32,8 +32,9 @@ class Draft:
     message_ids: set[int] = field(default_factory=set[int])
 
     def left(self) -> list[Candidate]:
-        """Candidates that were not posted yet, each text once."""
-        return list({one.text: one for one in self.candidates if one.text not in self.posted}.values())
+        """Whole candidates that were not posted yet, each text once."""
+        whole = [one for one in self.candidates if not one.unfinished and one.text not in self.posted]
+        return list({one.text: one for one in whole}.values())
 
 
 class Drafts:

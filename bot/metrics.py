@@ -42,6 +42,8 @@ class Outcome(StrEnum):
     """The language model did not answer."""
     BUSY = "busy"
     """Declined, because too many messages waited in the conversation."""
+    UNREAD = "unread"
+    """It held nothing that could be read: files of other kinds, pictures for a model without eyes."""
     FAILED = "failed"
 
 

@@ -26,8 +26,8 @@ class AnsweredBefore(Exception):
 
 
 async def post_reply(
-    prompt: discord.Message, text: str, *, view: discord.ui.View | None = None, nonce: int | None = None
-) -> tuple[Place, discord.Message]:
+    prompt: discord.Message, text: str, *, view: discord.ui.View | None = None, asked_by: int | None = None
+) -> list[discord.Message]:
     """Post ``text`` as the reply to ``prompt``, in as many chunks as it needs.
 
     When the prompt is gone by now, the reply stands alone in the channel.
@@ -36,20 +36,20 @@ async def post_reply(
         prompt: The message that is answered.
         text: Any length, not blank.
         view: Buttons under the last chunk.
-        nonce: Discord id of what asks for this reply; None: the prompt's own.
+        asked_by: Discord id of what asks for this reply; None: the prompt's own.
 
     Returns:
-        Where the chunks stand, and the last of them.
+        The messages, one for each chunk that could be posted.
 
     Raises:
         discord.HTTPException: Not even the first chunk could be posted.
         AnsweredBefore: This prompt has a reply already, in other words.
     """
     chunks = split_message(text)
-    asked_by = prompt.id if nonce is None else nonce
+    prompt_id = asked_by or prompt.id
     posted: list[discord.Message] = []
     for index, chunk in enumerate(chunks):
-        options = {"allowed_mentions": SILENT, "nonce": f"{asked_by:x}-{index}"}
+        options = {"allowed_mentions": SILENT, "nonce": nonce_of(prompt_id, index)}
         if view is not None and index == len(chunks) - 1:
             options["view"] = view
         try:
@@ -64,7 +64,17 @@ async def post_reply(
             break
         if not _says(posted[-1], chunk):
             raise AnsweredBefore
-    return Place(prompt.channel.id, tuple(message.id for message in posted)), posted[-1]
+    return posted
+
+
+def place_of(messages: Sequence[discord.Message]) -> Place:
+    """Where a posted reply stands."""
+    return Place(messages[0].channel.id, tuple(message.id for message in messages))
+
+
+def nonce_of(prompt_id: int, index: int) -> str:
+    """By what Discord knows one chunk of the reply to a message again."""
+    return f"{prompt_id:x}-{index}"
 
 
 async def say(prompt: discord.Message, text: str) -> None:

@@ -10,20 +10,26 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from bot.drafts import Drafts
 from bot.generators import Candidate, CandidateGenerator, Context, Style
 from bot.safety import Drop, OutputFilter
+from bot.wishes import WishBook, in_style, wished_styles
+from personalization import RankingFailed
 from personalization.explain import reason_of
+from personalization.heads import Head
 from personalization.portfolio import StylePortfolio
 from personalization.ranker import Ranker, Ranking
 from storage.errors import NoConsent, StorageError
 from storage.records import ANOTHER, FALLBACK, Consent, Impression, MemberId, Place, ReplyId, Who
 from storage.store import Store
+from storage.wishes import NO_WISH
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +66,19 @@ class Decision:
         consent: What the member had decided when the reply was made.
         asker: For whom; knows when they leave before the reply is recorded.
         impression: What to record once it is posted, if the member agrees.
+        written: The candidates behind it, for when another answer is asked for.
         seconds: Time spent per part: ``consent``, ``generate``, ``filter``, ``rank``.
+        more: Where the text is a draft: goes on with it, text by longer text, each of which may be posted.
+            Holds the context, so it goes as soon as the reply is finished.
     """
 
     text: str
     consent: Consent
     impression: Impression
     asker: Asker
+    written: tuple[Candidate, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    more: Callable[[], AsyncGenerator[str]] | None = None
 
 
 class Responder:
@@ -102,6 +113,7 @@ class Responder:
         self._n_candidates = n_candidates
         self._portfolio = portfolio
         self._drafts = Drafts()
+        self.wishes = WishBook(store.wishes)
         self._undecided: OrderedDict[Who, tuple[Place, Decision]] = OrderedDict()
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
         self.n_fallbacks = 0
@@ -132,10 +144,7 @@ class Responder:
         self._askers.add(asker)
         consent, member_id = await self._known_of(prompt.who)
         guild = self._store.guild_id(prompt.who)
-        head = await self._ranker.head_of(member_id, guild)
-        styles = [
-            self._styles[i] for i in self._portfolio.deal(self._n_candidates, head, prompt.who.guild_id)
-        ]
+        styles = await self._styles_for(prompt.who, consent, await self._ranker.head_of(member_id, guild))
         clock.lap("consent")
         candidates = await self._generator.generate(prompt.context, styles)
         clock.lap("generate")
@@ -145,7 +154,48 @@ class Responder:
             raise NothingToSay
         impression = await self._rank(member_id, guild, prompt, kept)
         clock.lap("rank")
-        return Decision(kept[impression.chosen].text, consent, impression, asker, clock.laps)
+        chosen = kept[impression.chosen]
+        more = None
+        if chosen.unfinished:
+            style = next(style for style in styles if style.name == chosen.style)
+            more = partial(self._continued, prompt.context, style, chosen.text)
+        return Decision(chosen.text, consent, impression, asker, tuple(kept), clock.laps, more)
+
+    async def completed(self, decision: Decision) -> Decision:
+        """The decision with a draft written to its end, which nobody is shown meanwhile.
+
+        Raises:
+            GeneratorError: The draft could not be finished.
+        """
+        text = decision.text
+        if decision.more is not None:
+            async with aclosing(decision.more()) as texts:
+                async for longer in texts:
+                    text = longer
+        return await self.finished(decision, text)
+
+    async def finished(self, decision: Decision, text: str) -> Decision:
+        """The decision with the text that stands in the end, described anew: it is what is learnt from.
+
+        Scores, chances and the reason stay those of the draft, by which it was chosen.
+        """
+        impression, written = decision.impression, list(decision.written)
+        if text != decision.text:
+            written[impression.chosen] = Candidate(text, impression.styles[impression.chosen])
+            candidates = list(impression.candidates)
+            candidates[impression.chosen] = text
+            feature_id, features = impression.feature_id, b""
+            try:
+                if feature_id:
+                    described = await self._ranker.describe(text)
+                    features = np.ascontiguousarray(described, dtype="<f4").tobytes()
+            except RankingFailed as exc:
+                log.warning("a finished reply could not be described and teaches nothing: %s", exc)
+                feature_id = ""
+            impression = replace(
+                impression, candidates=tuple(candidates), feature_id=feature_id, features=features
+            )
+        return replace(decision, text=text, impression=impression, written=tuple(written), more=None)
 
     async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
         """Choose another answer to a prompt: of what is left of the candidates, else of new ones.
@@ -170,7 +220,8 @@ class Responder:
             guild = self._store.guild_id(prompt.who)
             impression = await self._rank(member_id, guild, prompt, left, observed=True)
             clock.lap("rank")
-            decision = Decision(left[impression.chosen].text, consent, impression, asker, clock.laps)
+            text, written = left[impression.chosen].text, tuple(left)
+            decision = Decision(text, consent, impression, asker, written, clock.laps)
         else:
             decision = await self.decide(prompt, but={shown} if draft is None else {shown} | draft.posted)
         return replace(decision, impression=_as_another(decision.impression))
@@ -184,7 +235,7 @@ class Responder:
             The reply's id, or None when nothing was stored.
         """
         if not decision.asker.left:
-            self._drafts.keep(who, place, _written(decision), decision.text)
+            self._drafts.keep(who, place, decision.written, decision.text)
         return await self._record(who, place, decision)
 
     async def record_another(
@@ -196,8 +247,7 @@ class Responder:
         :meth:`record`.
         """
         if not decision.asker.left:
-            written = _written(decision)
-            self._drafts.extend(who, message_id, place, candidates=written, text=decision.text)
+            self._drafts.extend(who, message_id, place, candidates=decision.written, text=decision.text)
         first = await self._store.reply_of_message(message_id)
         reply_id = await self._record(who, place, decision)
         if first is not None and reply_id is not None:
@@ -221,12 +271,15 @@ class Responder:
             return None
 
     async def agreed(self, who: Who, message_id: int | None) -> None:
-        """Store the reply under which the member has just agreed, so that their first click counts.
+        """Store what waited for the member's decision: their wish, and the reply under which they agreed.
+
+        So their first click counts.
 
         Args:
             who: Who agreed.
             message_id: The message whose button was pressed; another reply than that stays unstored.
         """
+        await self.wishes.agreed(who)
         place, decision = self._undecided.pop(who, (None, None))
         if place is not None and decision is not None and message_id in place.message_ids:
             await self._record(who, place, decision)
@@ -242,11 +295,30 @@ class Responder:
         for who in [who for who in self._undecided if concerned(who)]:
             del self._undecided[who]
         self._drafts.drop(concerned)
+        self.wishes.drop(user_id, guild_id)
 
     def member_left(self) -> None:
         """Let go of what styles sound like, and of drafts: the member may have had a part in either."""
         self._portfolio.clear()
         self._drafts.clear()
+
+    async def _continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with a draft, up to where the output filter would drop the whole."""
+        async with aclosing(self._generator.continued(context, style, begun)) as texts:
+            async for text in texts:
+                if not self._filter.keep([Candidate(text, style.name)]):
+                    return
+                yield text
+
+    async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
+        """The styles of the candidates: by what the head likes, and in each what the member wishes for."""
+        try:
+            wish = await self.wishes.of(who, consent)
+        except StorageError as exc:
+            log.warning("a wish could not be read (%s); this reply goes without", type(exc).__name__)
+            wish = NO_WISH
+        seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
+        return [in_style(self._styles[seat], wish) for seat in seats]
 
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""
@@ -286,12 +358,6 @@ class Responder:
             for style, features in zip(styles, ranking.features, strict=True):
                 self._portfolio.observe(style, features, prompt.who.guild_id)
         return _impression(texts, styles, ranking)
-
-
-def _written(decision: Decision) -> list[Candidate]:
-    """The candidates behind a decision."""
-    impression = decision.impression
-    return [Candidate(*one) for one in zip(impression.candidates, impression.styles, strict=True)]
 
 
 def _as_another(impression: Impression) -> Impression:

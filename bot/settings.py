@@ -35,8 +35,11 @@ class GeneratorSettings:
         api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
         timeout_s: Seconds to wait for one answer of the server.
         retries: How often a failed request is repeated.
+        vision: Whether the server's model reads pictures; then those that members attach are sent to it.
         candidates: Candidates per reply (k).
         max_new_tokens: Longest reply, tokens.
+        draft_tokens: Tokens after which candidates are ranked; only the chosen one is finished. 0: all are
+            written to their end first.
         context_tokens: Token budget for persona, earlier turns and message together.
         persona: Who the bot is; first line of every prompt.
         styles: The portfolio of style prompts, used in turn until k candidates are asked for.
@@ -51,11 +54,28 @@ class GeneratorSettings:
     api_key_env: str = "OPENAI_API_KEY"
     timeout_s: Annotated[float, Interval(gt=0, le=600)] = 60.0
     retries: Annotated[int, Interval(ge=0, le=10)] = 2
+    vision: bool = False
     candidates: Annotated[int, Interval(ge=1, le=16)] = 4
     max_new_tokens: Annotated[int, Interval(ge=8, le=4096)] = 96
+    draft_tokens: Annotated[int, Interval(ge=0, le=4096)] = 0
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
     persona: str = "You are Simpatico, a helpful and friendly assistant."
     styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
+
+    @property
+    def drafts(self) -> bool:
+        """Whether candidates are drafts, of which the chosen one is gone on with."""
+        return 0 < self.draft_tokens < self.max_new_tokens
+
+    @property
+    def candidate_tokens(self) -> int:
+        """Longest candidate, tokens."""
+        return self.draft_tokens if self.drafts else self.max_new_tokens
+
+    @property
+    def further_tokens(self) -> int:
+        """The most that is added to a draft, tokens."""
+        return self.max_new_tokens - self.candidate_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ from personalization.heads import FloatArray, Head
 
 FLOOR = 0.25
 """Share of the seats that is dealt out evenly, whatever the taste."""
+WISHED = 0.5
+"""Share of the seats that goes to the styles a member wished for, before all others are dealt out."""
 LEAST_SEEN = 3
 """Replies in every style before the means are trusted."""
 MOST_SERVERS = 1000
@@ -91,18 +93,29 @@ class StylePortfolio:
         soft = np.exp(liking - liking.max())
         return FLOOR * even + (1 - FLOOR) * soft / soft.sum()
 
-    def deal(self, k: int, head: Head, server: int = 0) -> list[int]:
+    def deal(self, k: int, head: Head, server: int = 0, *, wished: Sequence[str] = ()) -> list[int]:
         """Deal ``k`` seats: indices of styles, the better liked first.
+
+        Styles that the member ``wished`` for share :data:`WISHED` of the seats, as the head likes each of
+        them, and keep what they have of the others: a wish moves the candidates, the head what is learnt.
 
         Every style gets the whole seats of its share; one throw of the dice deals out the rest, so that each
         style's expected number of seats is exactly its share of k (systematic sampling).
 
         Source: Madow (1949), On the theory of systematic sampling, II.
         """
-        shares = self.shares(head, server)
+        shares = self._with_wishes(self.shares(head, server), wished)
         edges = np.cumsum(shares) * k
         edges[-1] = k  # whatever the rounding
         marks = self._rng.random() + np.arange(k)
         seats = np.searchsorted(edges, marks, side="right")  # (k,)
         order = sorted(seats.tolist(), key=lambda style: (-shares[style], style))
         return [int(style) for style in order]
+
+    def _with_wishes(self, shares: npt.NDArray[np.float64], wished: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Move a part of the seats to the wished styles; names that are no styles here change nothing."""
+        fits = np.array([name in wished for name in self._names])
+        if not fits.any():
+            return shares
+        theirs = np.where(fits, shares, 0)
+        return (1 - WISHED) * shares + WISHED * theirs / theirs.sum()

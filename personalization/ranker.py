@@ -195,15 +195,26 @@ class Ranker:
         Raises:
             RankingFailed: The encoder failed.
         """
-        encoding = asyncio.wrap_future(self._thread.submit(self._features.features, list(candidates)))
+        features = await self._described(candidates)
         head = await self.head_of(member_id, guild)
-        try:
-            features = await encoding
-        except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
-            raise RankingFailed(f"expected an encoding, found a {type(exc).__name__} in the encoder") from exc
         spread = head.spread if head.prior_id == self._prior_head.prior_id else None
         covariance = score_covariance(features, self._prior, spread)  # (k, k)
         return Contrast(features, covariance, self._features.feature_id, self._features.n_embedding)
+
+    async def describe(self, text: str) -> FloatArray:
+        """Compute the features of one reply, ``d`` float32.
+
+        Raises:
+            RankingFailed: The encoder failed.
+        """
+        return (await self._described([text]))[0]
+
+    async def _described(self, texts: Sequence[str]) -> FloatArray:
+        """The features of replies, ``k x d``."""
+        try:
+            return await asyncio.wrap_future(self._thread.submit(self._features.features, list(texts)))
+        except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
+            raise RankingFailed(f"expected an encoding, found a {type(exc).__name__} in the encoder") from exc
 
     async def head_of(self, member_id: MemberId | None, guild: bytes = b"") -> Head:
         """Give the head that answers for a member: their published one, else the server's, else the prior's.

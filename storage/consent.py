@@ -11,7 +11,7 @@ from storage.errors import NoConsent, StorageError
 from storage.keys import KeyStore
 from storage.ledger import Decision
 from storage.records import Consent, MemberId, Who
-from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies
+from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
 
 _DECISIONS = {
     None: Consent.UNKNOWN,
@@ -97,6 +97,6 @@ def _delete_sealed(connection: Connection, member_id: MemberId) -> None:
     connection.execute(
         delete(replies).where(replies.c.member_id == member_id)
     )  # and others' feedback on them
-    for table in (heads, preferences, remarks):
+    for table in (heads, preferences, remarks, wishes):
         connection.execute(delete(table).where(table.c.member_id == member_id))
     mark_due(connection, others)

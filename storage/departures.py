@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 
 from storage.keys import KeyStore
 from storage.notes import note_of, put_note
-from storage.rights import Wish
+from storage.rights import Parting
 from storage.schema import Standing, departures, members
 
 GRACE = timedelta(days=7)
@@ -54,7 +54,7 @@ def departed(connection: Connection, before: datetime) -> list[bytes]:
     return list(connection.execute(left).scalars())
 
 
-def departing(keys: KeyStore, before: datetime) -> Wish:
+def departing(keys: KeyStore, before: datetime) -> Parting:
     """Everybody leaves in the servers that were left before this time; what was a no stays one."""
 
     def here(connection: Connection) -> ColumnElement[bool]:
@@ -71,4 +71,4 @@ def departing(keys: KeyStore, before: datetime) -> Wish:
         connection.execute(update(members).where(agreed).values(standing=Standing.FORGETTING))
         connection.execute(delete(departures).where(departures.c.left_at <= before))
 
-    return Wish(note, mark)
+    return Parting(note, mark)

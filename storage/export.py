@@ -26,8 +26,9 @@ from storage.personal_data import PERSONAL_DATA, Form
 from storage.preferences import slot as preference_slot
 from storage.records import MemberId
 from storage.remarks import slot as remark_slot
-from storage.schema import feedback, heads, members, messages, preferences, remarks, replies
+from storage.schema import feedback, heads, members, messages, preferences, remarks, replies, wishes
 from storage.sealing import SealingKey, Slot
+from storage.wishes import slot as wish_slot
 
 SEALED = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.form is Form.SEALED}
 WORDS = {(kept.table, kept.column): kept.what for kept in PERSONAL_DATA if kept.exported}
@@ -50,6 +51,7 @@ _OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
     ),
     "remarks": lambda m: select(remarks).where(remarks.c.member_id == m).order_by(remarks.c.reply_id),
     "heads": lambda m: select(heads).where(heads.c.member_id == m),
+    "wishes": lambda m: select(wishes).where(wishes.c.member_id == m),
 }
 
 
@@ -132,4 +134,5 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
         for column in ("reasons", "words")
     },
     ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _base64),
+    ("wishes", "body"): (lambda row, m: wish_slot(m, row["number"]), json.loads),
 }

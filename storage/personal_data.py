@@ -76,6 +76,7 @@ PREFERENCE_LEAVES = (
     "when undone, when the member starts over, forgets or withdraws, or a reply it is about is deleted"
 )
 REMARK_LEAVES = "when taken back, when teller or asker forgets or withdraws, or the reply is deleted"
+WISH_LEAVES = "when cleared or changed, or when the member forgets or withdraws"
 STAYS = "stays; about nobody"
 
 
@@ -194,6 +195,15 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         rolled_back=(Form.PLAIN, "whether the average taste answers, as the own one did not predict better"),
     ),
     *_columns(
+        "wishes",
+        Whose.MEMBER,
+        WISH_LEAVES,
+        member_id=(Form.PSEUDONYM, "the member"),
+        changed_at=(Form.PLAIN, "when it was last changed"),
+        number=(Form.PLAIN, "running number of the change"),
+        body=(Form.SEALED, "what the member set with `/style`: presets and own words"),
+    ),
+    *_columns(
         "prior",
         Whose.ALL,
         "whenever a member who agreed leaves; learnt anew from the others",
@@ -294,6 +304,7 @@ TABLES = {
     "preferences": "choices between two replies",
     "remarks": "what was wrong with a reply, told in private",
     "heads": "learnt tastes",
+    "wishes": "how members wish to be answered",
     "prior": "the average taste",
     "rounds": "training runs",
     "departures": "servers that the bot left",

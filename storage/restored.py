@@ -25,6 +25,7 @@ from storage.schema import (
     remarks,
     replies,
     rounds,
+    wishes,
 )
 
 ERASED_NOTE = "erased_version"
@@ -50,6 +51,7 @@ def delete_orphans(connection: Connection) -> None:
     there = select(members.c.member_id)
     posted = select(replies.c.reply_id)
     connection.execute(delete(heads).where(heads.c.member_id.not_in(there)))
+    connection.execute(delete(wishes).where(wishes.c.member_id.not_in(there)))
     connection.execute(delete(replies).where(replies.c.member_id.not_in(there)))
     connection.execute(delete(messages).where(messages.c.reply_id.not_in(posted)))
     orphans = feedback.c.member_id.not_in(there) | feedback.c.reply_id.not_in(posted)

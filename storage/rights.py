@@ -1,11 +1,11 @@
 """Leaving: to forget a person everywhere, or to withdraw in one server.
 
 The order makes the promise hold however it is cut short: the ledger names the keys that will go, so that no
-backup brings them back; the wish is written into the data, from where nothing of the member is read any more;
-memory lets go; the keys are destroyed, so that nothing sealed can be read, wherever a copy lies; the rows go
-in one transaction with the heads and the prior that learnt from them; the write-ahead log is emptied; and
-then somebody looks whether all is gone. What was cut short is finished when the store opens, and so is what
-an older backup brought back. Every step may be repeated.
+backup brings them back; the parting is written into the data, from where nothing of the member is read any
+more; memory lets go; the keys are destroyed, so that nothing sealed can be read, wherever a copy lies; the
+rows go in one transaction with the heads and the prior that learnt from them; the write-ahead log is emptied;
+and then somebody looks whether all is gone. What was cut short is finished when the store opens, and so is
+what an older backup brought back. Every step may be repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from storage.ledger import Decision
 from storage.notes import note_of, put_note
 from storage.records import ForgetReceipt, MemberId, Who
 from storage.restored import count_erasure, delete_orphans, drop_old_prior, mark_old_heads, number_keys
-from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies
+from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
 from storage.traces import can_search, needles_of, traces_in_files, traces_in_tables
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _on_the_way = members.c.standing.in_([Standing.FORGETTING, Standing.REFUSING])
 _leaving = select(members.c.member_id).where(_on_the_way)
 
 
-class Wish(NamedTuple):
+class Parting(NamedTuple):
     """Who leaves.
 
     Attributes:
@@ -54,7 +54,7 @@ class Wish(NamedTuple):
     mark: Callable[[Connection], None]
 
 
-def forgetting(keys: KeyStore, person: bytes) -> Wish:
+def forgetting(keys: KeyStore, person: bytes) -> Parting:
     """This person leaves every server. What they said no to stays a no."""
     own = and_(members.c.person == person, members.c.standing != Standing.REFUSED)
 
@@ -67,10 +67,10 @@ def forgetting(keys: KeyStore, person: bytes) -> Wish:
         agreed = and_(own, members.c.standing == Standing.AGREED)
         connection.execute(update(members).where(agreed).values(standing=Standing.FORGETTING))
 
-    return Wish(note, mark)
+    return Parting(note, mark)
 
 
-def refusing(keys: KeyStore, who: Who, at: datetime) -> Wish:
+def refusing(keys: KeyStore, who: Who, at: datetime) -> Parting:
     """This member says no in this server, or withdraws; final at once where nothing is kept."""
     decision = decided(keys, who, at)
 
@@ -85,10 +85,10 @@ def refusing(keys: KeyStore, who: Who, at: datetime) -> Wish:
         standing = Standing.REFUSED if nothing_kept else Standing.REFUSING
         put_standing(connection, decision, standing)
 
-    return Wish(note, mark)
+    return Parting(note, mark)
 
 
-def returning(keys: KeyStore) -> Wish:
+def returning(keys: KeyStore) -> Parting:
     """Whoever should be gone: a leaving was cut short, or a backup from before brought them back."""
 
     def note(connection: Connection) -> list[bytes]:
@@ -116,11 +116,11 @@ def returning(keys: KeyStore) -> Wish:
             elif standing is None:
                 put_standing(connection, refusal, Standing.REFUSED)
 
-    return Wish(note, mark)
+    return Parting(note, mark)
 
 
 class Eraser:
-    """Carries out wishes.
+    """Carries out partings.
 
     Args:
         keys: Keys and ledger.
@@ -141,16 +141,16 @@ class Eraser:
     async def carry_out(
         self,
         connection: AsyncConnection,
-        wish: Wish,
+        parting: Parting,
         *,
         empty_log: Callable[[], Awaitable[object]],
         let_go: Callable[[Sequence[MemberId]], None] = lambda _: None,
     ) -> ForgetReceipt:
-        """Erase whom the wish names, and whoever was left over from before. Runs alone in the writer.
+        """Erase whom the parting names, and whoever was left over from before. Runs alone in the writer.
 
         Args:
             connection: The writer's.
-            wish: Who leaves.
+            parting: Who leaves.
             empty_log: Empties the write-ahead log of the data.
             let_go: Told which members leave once nothing of them is read any more, so that memory follows.
 
@@ -158,10 +158,10 @@ class Eraser:
             DatabaseFailed: Another program reads the key store; repeat when it does not.
         """
         async with connection.begin():
-            key_ids = await connection.run_sync(wish.note)
+            key_ids = await connection.run_sync(parting.note)
         failpoint("forget.after-ledger")
         async with connection.begin():
-            await connection.run_sync(wish.mark)
+            await connection.run_sync(parting.mark)
             member_ids = await connection.run_sync(leaving)
             if member_ids:
                 await connection.run_sync(self._tell)
@@ -232,6 +232,7 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
     n_feedback = connection.execute(delete(feedback).where(or_(given, received))).rowcount
     n_replies = connection.execute(delete(replies).where(replies.c.member_id.in_(_leaving))).rowcount
     n_heads = connection.execute(delete(heads).where(heads.c.member_id.in_(_leaving))).rowcount
+    connection.execute(delete(wishes).where(wishes.c.member_id.in_(_leaving)))
     connection.execute(delete(members).where(members.c.standing == Standing.FORGETTING))
     connection.execute(
         update(members)

@@ -208,6 +208,15 @@ heads = Table(
     CheckConstraint("n_labels >= 0", name="n_labels"),
 )
 
+wishes = Table(
+    "wishes",
+    metadata,
+    _member(primary_key=True),
+    Column("changed_at", UtcTime, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 prior = Table(
     "prior",
     metadata,

@@ -52,6 +52,7 @@ from storage.records import (
 )
 from storage.remarks import Remarks
 from storage.settings import StorageSettings
+from storage.wishes import Wishes
 from storage.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Store(Lessons):
         self.preferences = Preferences(keys, reader, bulk, writer=writer, now=now)
         self.remarks = Remarks(keys, reader, writer, now=now)
         self.pauses = Pauses(keys, reader, writer, now=now)
+        self.wishes = Wishes(keys, reader, writer, now)
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:
@@ -383,10 +385,10 @@ class Store(Lessons):
         """Keep a note that is about nobody."""
         await self._change(lambda c: notes.put_note(c, key, value))
 
-    async def _erase(self, wish: rights.Wish, let_go: LetGo) -> ForgetReceipt:
+    async def _erase(self, parting: rights.Parting, let_go: LetGo) -> ForgetReceipt:
         async def job(connection: AsyncConnection) -> ForgetReceipt:
             receipt = await self._eraser.carry_out(
-                connection, wish, empty_log=self._writer.empty_log, let_go=let_go
+                connection, parting, empty_log=self._writer.empty_log, let_go=let_go
             )
             async with connection.begin():
                 await connection.run_sync(self.company.nobody_left, None)

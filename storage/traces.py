@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 from storage.changes import pages
 from storage.keys import KeyStore
 from storage.records import MemberId
-from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies
+from storage.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
 
 MOST_BYTES = 512 * 2**20
 """Larger files are not read byte by byte: the member waits for it, and so does every write."""
@@ -27,7 +27,7 @@ def traces_in_tables(connection: Connection, keys: KeyStore, member_ids: Sequenc
     """Count rows and keys of members who left; a remembered no is none."""
     found = len(keys.numbers(member_ids))
     for page in pages(member_ids):
-        for table in (replies, feedback, preferences, remarks, heads, members):
+        for table in (replies, feedback, preferences, remarks, heads, wishes, members):
             own = select(func.count()).select_from(table).where(table.c.member_id.in_(page))
             if table is members:
                 own = own.where(members.c.standing != Standing.REFUSED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -46,6 +46,9 @@ class ScriptedGenerator:
         self.default = tuple(default)
         self.queue: deque[tuple[str, ...] | Exception] = deque()
         self.contexts: list[Context] = []
+        self.styles: list[tuple[Style, ...]] = []
+        self.unfinished: deque[tuple[str | Callable[[], Awaitable[object]], ...]] = deque()
+        """How the next replies go on: their candidates are drafts then. Calls are awaited in between."""
         self.gate: asyncio.Event | None = None
         """Answers wait for it while it is set to an event."""
         self.closed = False
@@ -65,12 +68,23 @@ class ScriptedGenerator:
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
         self.contexts.append(context)
+        self.styles.append(tuple(styles))
         if self.gate is not None:
             await self.gate.wait()
         texts = self.queue.popleft() if self.queue else self.default
         if isinstance(texts, Exception):
             raise texts
-        return [Candidate(text, style.name) for text, style in zip(texts, styles, strict=False)]
+        drafts = bool(self.unfinished)
+        return [
+            Candidate(text, style.name, unfinished=drafts) for text, style in zip(texts, styles, strict=False)
+        ]
+
+    async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        for step in self.unfinished.popleft():
+            if isinstance(step, str):
+                yield begun + step
+            else:
+                await step()
 
     def use_persona(self, persona: str) -> None:
         self.persona = persona

@@ -14,6 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
+from bot.guide import OWNER_ONLY
 from bot.languages import mark, tr
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,12 @@ RESUMED = mark("I answer again.")
 NOT_YOURS = mark("Only whoever runs this bot may do that.")
 
 
-class Admin(commands.GroupCog, group_name="admin", group_description=mark("For whoever runs this bot.")):
+class Admin(
+    commands.GroupCog,
+    group_name="admin",
+    group_description=mark("For whoever runs this bot."),
+    group_extras={OWNER_ONLY: True},
+):
     """The emergency stop."""
 
     def __init__(self, bot: SimpaticoBot) -> None:

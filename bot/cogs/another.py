@@ -13,12 +13,13 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.attachments import read_attached
 from bot.client import SimpaticoBot
 from bot.conversation import BUSY, NOTES, UNAVAILABLE, context_of, text_of
 from bot.generators import GeneratorError
 from bot.identity import who_clicked
 from bot.metrics import Outcome
-from bot.posting import AnsweredBefore, post_reply, seed_reactions, typing_in
+from bot.posting import AnsweredBefore, place_of, post_reply, seed_reactions, typing_in
 from bot.responder import Decision, NothingToSay, Prompt
 
 log = logging.getLogger(__name__)
@@ -111,15 +112,18 @@ class Another(commands.Cog):
         self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
     ) -> Decision:
         settings = self._bot.settings
+        attached = await read_attached(prompt.attachments, vision=self._bot.reads_pictures)
         context = await context_of(
             prompt,
+            attached,
             me=self._bot.me,
             chat_channels=self._bot.chat_channels,
             n_turns=settings.history_messages,
             minutes=settings.history_minutes,
         )
         asked = Prompt(who_clicked(interaction), context)
-        return await self._bot.responder.decide_another(asked, shown.id, shown.content)
+        decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
+        return await self._bot.responder.completed(decision)
 
     async def _post(
         self,
@@ -133,7 +137,7 @@ class Another(commands.Cog):
         started = time.monotonic()
         with self._bot.inbox.held(prompt.channel.id):
             try:
-                place, last = await post_reply(prompt, decision.text, nonce=interaction.id)
+                posted = await post_reply(prompt, decision.text, asked_by=interaction.id)
             except discord.HTTPException as exc:
                 log.warning(
                     "another answer could not be posted: Discord answered %s (code %s)", exc.status, exc.code
@@ -142,9 +146,10 @@ class Another(commands.Cog):
             except AnsweredBefore:
                 return False
             took = {"post": time.monotonic() - started}
-            await self._bot.responder.record_another(who_clicked(interaction), place, decision, shown.id)
+            who, place = who_clicked(interaction), place_of(posted)
+            await self._bot.responder.record_another(who, place, decision, shown.id)
         self._bot.metrics.reply({**decision.seconds, **took})
-        await seed_reactions(last, self._bot.settings.seeded_reactions)
+        await seed_reactions(posted[-1], self._bot.settings.seeded_reactions)
         return True
 
 

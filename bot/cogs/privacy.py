@@ -21,8 +21,8 @@ ABOUT = mark("""\
 **What I do:** I write several replies to each message and post the one I think *you* like best.
 **What I keep, if you agree:** my own replies to you, which reactions, ratings and choices *you* made, and \
 a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
-**What I never keep:** anything you write, but for a private word that you hand over in `/feedback`. \
-I read the conversation back from Discord when I answer, then forget it.
+**What I never keep:** anything you write, but for what you hand to me on purpose: a private word in \
+`/feedback`, a wish in `/style`. I read the conversation back from Discord when I answer, then forget it.
 **How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
 """)
 AGREED = mark(

@@ -13,8 +13,8 @@ Errors::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
 from annotated_types import Interval
@@ -41,16 +41,26 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that belongs to a message: its media type, such as ``image/png``, and its bytes."""
+
+    media_type: str
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What is known before replying; lives in memory only.
 
     Attributes:
         message: The message to answer.
         turns: Earlier turns of the same conversation, oldest first, without ``message``.
+        pictures: Pictures attached to ``message``; empty where the model cannot read them.
     """
 
     message: str
     turns: tuple[Turn, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +80,15 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One possible reply and the style it was asked in."""
+    """One possible reply and the style it was asked in.
+
+    Attributes:
+        unfinished: Whether it is a draft that :meth:`CandidateGenerator.continued` can go on with.
+    """
 
     text: str
     style: str
+    unfinished: bool = False
 
 
 class CandidateGenerator(Protocol):
@@ -89,6 +104,21 @@ class CandidateGenerator(Protocol):
 
         Raises:
             GeneratorError: No candidate could be generated.
+        """
+        ...
+
+    def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with an unfinished candidate: hand out the whole reply again and again as it grows, cleaned.
+
+        Ends at the token limit; closing the generator ends the writing between two tokens.
+
+        Args:
+            context: As for :meth:`generate`.
+            style: The style that the candidate was asked in.
+            begun: Its text.
+
+        Raises:
+            GeneratorError: The reply could not be finished; what was handed out stands.
         """
         ...
 

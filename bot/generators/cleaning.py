@@ -39,8 +39,13 @@ class Written:
     cut_off: bool
 
 
-def candidates_of(written: Iterable[Written]) -> list[Candidate]:
-    """Clean what was written; blank texts and repeats (whatever their case and spacing) are left out."""
+def candidates_of(written: Iterable[Written], *, drafts: bool = False) -> list[Candidate]:
+    """Clean what was written; blank texts and repeats (whatever their case and spacing) are left out.
+
+    Args:
+        written: What the model wrote.
+        drafts: Whether what the token limit cut off may be gone on with.
+    """
     candidates: list[Candidate] = []
     seen = {""}
     for one in written:
@@ -48,7 +53,7 @@ def candidates_of(written: Iterable[Written]) -> list[Candidate]:
         key = " ".join(text.casefold().split())
         if key not in seen:
             seen.add(key)
-            candidates.append(Candidate(text, one.style))
+            candidates.append(Candidate(text, one.style, unfinished=drafts and one.cut_off))
     return candidates
 
 

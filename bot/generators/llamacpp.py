@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ import xllamacpp
 
 from bot.generators import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of
+from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.prompt import (
     estimate,
     estimated_cut,
@@ -118,9 +120,26 @@ class LlamaCppGenerator:
                 raise
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed while it wrote")
-        if not (candidates := candidates_of(written)):
+        if not (candidates := candidates_of(written, drafts=self._settings.drafts)):
             raise GeneratorError("the language model wrote nothing; ask again in other words")
         return candidates
+
+    async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with a candidate; see :class:`~bot.generators.CandidateGenerator`.
+
+        Raises:
+            GeneratorUnavailable: The generator was closed, or llama.cpp refuses the prompt.
+        """
+
+        def work(emit: Emit, stop: threading.Event) -> bool:
+            return self._write(context, style, stop, begun=begun, emit=emit).cut_off
+
+        async with self._turn:
+            if self._closing.is_set():
+                raise GeneratorUnavailable("the language model was closed; restart the bot")
+            async with aclosing(texts_from_thread(self._threads, work, begun)) as texts:
+                async for text in texts:
+                    yield text
 
     def use_persona(self, persona: str) -> None:
         """Be somebody else from the next prompt on."""
@@ -138,30 +157,47 @@ class LlamaCppGenerator:
         self._threads.shutdown()
         self._server = None
 
-    def _write(self, context: Context, style: Style, cancelled: threading.Event) -> Written:
-        """Write one candidate. Runs on a generation thread.
+    def _write(
+        self,
+        context: Context,
+        style: Style,
+        cancelled: threading.Event,
+        *,
+        begun: str = "",
+        emit: Emit = lambda _: None,
+    ) -> Written:
+        """Write one candidate, or what follows a begun one. Runs on a generation thread.
 
         A prompt that is longer than its estimate is cut once more, in the proportion that llama.cpp counted;
         a template without a system role, or that wants roles to alternate, gets the prompt in the first turn.
         """
         system = system_text(self._settings.persona, style)
+        limit = self._settings.further_tokens if begun else self._settings.candidate_tokens
         budget, folded = self._settings.context_tokens, False
         while True:
             fitted = fit(context, system, budget, estimate, estimated_cut)
             messages = messages_of(system, fitted)
-            answer = _Answer(lambda: cancelled.is_set() or self._closing.is_set())
+            if folded:
+                messages = without_system(messages)
+            if begun:  # llama.cpp goes on with an answer that stands at the end
+                messages.append({"role": "assistant", "content": begun})
+            answer = _Answer(lambda: cancelled.is_set() or self._closing.is_set(), emit)
             self._server.handle_chat_completions(
                 _SAMPLING
                 | {
-                    "messages": without_system(messages) if folded else messages,
+                    "messages": messages,
                     "temperature": style.temperature,
-                    "max_tokens": self._settings.max_new_tokens,
+                    "max_tokens": limit,
                     "stream": True,
                 },
                 answer.take,
             )
             if answer.error is None:
-                return Written("".join(answer.pieces), style.name, cut_off=answer.finish == "length")
+                return Written(
+                    "".join(answer.pieces),
+                    style.name,
+                    cut_off=answer.finish == "length" or cancelled.is_set(),
+                )
             shorter = _shorter(answer.error, budget)
             if shorter is not None and shorter < budget:
                 budget = shorter
@@ -178,13 +214,15 @@ class _Answer:
 
     Args:
         unwanted: Asked after each piece.
+        emit: Given everything so far after each piece.
     """
 
-    def __init__(self, unwanted: Callable[[], bool]) -> None:
+    def __init__(self, unwanted: Callable[[], bool], emit: Emit) -> None:
         self.pieces: list[str] = []
         self.finish: str | None = None
         self.error: dict[str, Any] | None = None
         self._unwanted = unwanted
+        self._emit = emit
 
     def take(self, chunk: dict[str, Any]) -> bool:
         """Take one chunk; True ends the generation."""
@@ -194,6 +232,7 @@ class _Answer:
         for choice in chunk.get("choices", ()):
             self.pieces.append(choice.get("delta", {}).get("content") or "")
             self.finish = choice.get("finish_reason") or self.finish
+        self._emit("".join(self.pieces))
         return self._unwanted()
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ from bot.generators import (
     Style,
 )
 from bot.generators.cleaning import Written, candidates_of
+from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
-from bot.generators.sampling import RowTemperatures, StopWhenSet
+from bot.generators.sampling import RowTemperatures, StopWhenSet, TellsTokens
 from bot.models import UNREADABLE
 from bot.settings import GeneratorSettings
 from personalization import DeviceMissing
@@ -139,6 +141,20 @@ class LocalGenerator:
             raise GeneratorError("the language model wrote nothing; ask again in other words")
         return candidates
 
+    async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with a candidate; see :class:`~bot.generators.CandidateGenerator`.
+
+        Raises:
+            GeneratorUnavailable: The device ran out of memory.
+        """
+
+        def work(emit: Emit, stop: threading.Event) -> bool:
+            return self._go_on(context, style, begun, emit=emit, stop=stop)
+
+        async with aclosing(texts_from_thread(self._thread, work, begun)) as texts:
+            async for text in texts:
+                yield text
+
     def use_persona(self, persona: str) -> None:
         """Be somebody else from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
@@ -163,17 +179,57 @@ class LocalGenerator:
             return []
         inputs = self._encode(self._prompts(context, styles))  # input_ids, attention_mask: (k, n) int64
         n_prompt = inputs["input_ids"].shape[1]
+        rows = self._generate(inputs, styles, self._settings.candidate_tokens, cancelled)
+        written = (self._read(row[n_prompt:], style) for row, style in zip(rows, styles, strict=True))
+        return candidates_of(written, drafts=self._settings.drafts)
+
+    def _go_on(
+        self, context: Context, style: Style, begun: str, *, emit: Emit, stop: threading.Event
+    ) -> bool:
+        """Write what follows a begun candidate, and tell whether it was cut off. Generation thread only."""
+        if stop.is_set() or self._closing.is_set():
+            return True
+        (prompt,) = self._prompts(context, (style,))
+        inputs = self._encode([prompt + begun])  # (1, n) int64
+        last = inputs["input_ids"][0, -1:]
+        skipped = len(self._tokenizer.decode(last, skip_special_tokens=True))
+
+        def decoded(row: torch.Tensor) -> str:
+            # Behind the token before it, because at the start of a text some tokenizers drop a space.
+            return self._tokenizer.decode(torch.cat([last, row]), skip_special_tokens=True)[skipped:]
+
+        n_prompt, limit = inputs["input_ids"].shape[1], self._settings.further_tokens
+        told = TellsTokens(lambda row: emit(decoded(row.to(self._device))))
+        (row,) = self._generate(inputs, (style,), limit, stop, told)
+        emit(decoded(row[n_prompt:]))
+        return self._read(row[n_prompt:], style).cut_off
+
+    def _generate(
+        self,
+        inputs: dict[str, torch.Tensor],
+        styles: tuple[Style, ...],
+        limit: int,
+        stop: threading.Event,
+        streamer: TellsTokens | None = None,
+    ) -> torch.Tensor:
+        """Write at most ``limit`` tokens behind each prompt: prompts and what follows, (k, n + m) int64.
+
+        Raises:
+            GeneratorUnavailable: The device ran out of memory.
+        """
+        n_prompt = inputs["input_ids"].shape[1]
         try:
             with torch.inference_mode():
-                rows = self._model.generate(
+                return self._model.generate(
                     **inputs,
+                    streamer=streamer,
                     do_sample=True,
                     top_p=_TOP_P,
                     min_p=_MIN_P,
                     top_k=0,
                     temperature=1.0,  # each row has its own, below
                     min_new_tokens=1,
-                    max_new_tokens=self._settings.max_new_tokens,
+                    max_new_tokens=limit,
                     pad_token_id=self._tokenizer.pad_token_id,
                     logits_processor=LogitsProcessorList(
                         [
@@ -181,15 +237,12 @@ class LocalGenerator:
                             RowTemperatures([style.temperature for style in styles], self._device),
                         ]
                     ),
-                    stopping_criteria=StoppingCriteriaList([StopWhenSet(cancelled, self._closing)]),
+                    stopping_criteria=StoppingCriteriaList([StopWhenSet(stop, self._closing)]),
                 )
         except torch.OutOfMemoryError as exc:
             raise GeneratorUnavailable(
                 f"{self._device} ran out of memory; lower [generator] context_tokens or candidates"
             ) from exc
-        return candidates_of(
-            self._read(row[n_prompt:], style) for row, style in zip(rows, styles, strict=True)
-        )
 
     def _prompts(self, context: Context, styles: tuple[Style, ...]) -> list[str]:
         """Return one rendered prompt per style, all with the same turns."""

@@ -9,9 +9,10 @@ quote what was sent, are not chained to ours.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -25,10 +26,12 @@ from bot.generators import (
     GeneratorError,
     GeneratorUnavailable,
     ModelMissing,
+    Picture,
     Style,
 )
 from bot.generators.cleaning import Written, candidates_of
-from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text
+from bot.generators.continuing import grown
+from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of, system_text
 from bot.settings import GeneratorSettings
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,7 @@ class OpenAIGenerator:
             )
         self._settings = settings
         self._address = _without_password(settings.base_url)
-        self._sampling: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "top_p": _TOP_P}
+        self._sampling: dict[str, Any] = {"max_tokens": settings.candidate_tokens, "top_p": _TOP_P}
         self._refused: set[str] = set()
         _keep_texts_out_of_logs()
         self._client = AsyncOpenAI(
@@ -88,9 +91,37 @@ class OpenAIGenerator:
             raise next((f for f in failures if isinstance(f, ModelMissing)), failures[0])
         if failures:
             log.warning("%d of %d requests to the model server failed", len(failures), len(answers))
-        if not (candidates := candidates_of(written)):
+        if not (candidates := candidates_of(written, drafts=self._settings.drafts)):
             raise GeneratorError("the language model wrote nothing; ask again in other words")
         return candidates
+
+    async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+        """Go on with a candidate; see :class:`~bot.generators.CandidateGenerator`.
+
+        The server must take an answer that stands at the end for a begun one: llama.cpp and Ollama do so by
+        themselves, vLLM when it is told, which the others pass over.
+
+        Raises:
+            GeneratorUnavailable: The server broke off, or does not know how.
+            ModelMissing: The server does not know the model any more.
+        """
+        request = self._request(context, style)
+        request["messages"].append({"role": "assistant", "content": begun})
+        request |= {"stream": True, "max_tokens": self._settings.further_tokens}
+        request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
+        more, finish = "", None
+        try:
+            async with await self._complete(request) as stream:
+                async for chunk in stream:
+                    for choice in chunk.choices[:1]:
+                        more += choice.delta.content or ""
+                        finish = choice.finish_reason or finish
+                    yield grown(begun, more, cut_off=True)
+        except openai.APIError as exc:
+            raise self._explained(exc) from None
+        except (ValueError, TypeError, AttributeError):  # the body was no stream of chat completions
+            raise self._not_understood() from None
+        yield grown(begun, more, cut_off=finish in ("length", None))
 
     async def offered(self) -> list[str]:
         """The models that the server lists; none where it keeps no list. Writes nothing.
@@ -117,16 +148,20 @@ class OpenAIGenerator:
 
     async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
         """Ask for one candidate; a failure is returned, so that the others can still be used."""
-        system = system_text(self._settings.persona, style)
-        fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
-        request = {"messages": messages_of(system, fitted), "temperature": style.temperature}
         try:
-            answer = await self._complete(request)
+            answer = await self._complete(self._request(context, style))
         except openai.APIError as exc:
             return self._explained(exc)
         except ValueError:  # the body was no JSON
             return self._not_understood()
         return _written(answer, style) or self._not_understood()
+
+    def _request(self, context: Context, style: Style) -> dict[str, Any]:
+        """What is asked for in one style."""
+        system = system_text(self._settings.persona, style)
+        fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
+        messages = with_pictures(messages_of(system, fitted), context.pictures)
+        return {"messages": messages, "temperature": style.temperature}
 
     async def _complete(self, request: dict[str, Any]) -> Any:
         """Send one request; parameters that this server refuses are renamed or left out, once and for all."""
@@ -139,7 +174,7 @@ class OpenAIGenerator:
                     raise
                 self._refused.add(exc.param)
                 if exc.param == "max_tokens":  # newer hosted models know it under another name only
-                    self._sampling["max_completion_tokens"] = self._settings.max_new_tokens
+                    self._sampling["max_completion_tokens"] = self._settings.candidate_tokens
 
     def _explained(self, exc: openai.APIError) -> GeneratorError:
         """Turn a client error into one that says what to check; never quotes the server, who may quote us."""
@@ -172,6 +207,19 @@ class OpenAIGenerator:
 
     def _unavailable(self, what: str) -> GeneratorUnavailable:
         return GeneratorUnavailable(f"the model server at {self._address} {what}")
+
+
+def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> list[Any]:
+    """Put pictures behind the words of the last message, as data: the server fetches nothing."""
+    if not pictures:
+        return list(messages)
+    *earlier, last = messages
+    parts: list[dict[str, Any]] = [{"type": "text", "text": last["content"]}]
+    for picture in pictures:
+        data = base64.b64encode(picture.raw).decode()
+        url = f"data:{picture.media_type};base64,{data}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return [*earlier, {"role": last["role"], "content": parts}]
 
 
 def _written(answer: Any, style: Style) -> Written | None:

@@ -8,11 +8,12 @@ are small plug-ins to ``generate``, used by ``bot/generators/local.py`` alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
+from transformers.generation.streamers import BaseStreamer
 
 _COLDEST = 0.01
 """Below this, dividing by the temperature would leave the number range."""
@@ -34,6 +35,29 @@ class RowTemperatures(LogitsProcessor):
         """Scale the scores (k, vocabulary) float32."""
         unlikely = self._greedy & (scores < scores.max(dim=-1, keepdim=True).values)
         return (scores / self._temperatures).masked_fill(unlikely, -torch.inf)
+
+
+class TellsTokens(BaseStreamer):
+    """Tells every new token of a single row, with those before it.
+
+    Args:
+        tell: Given the new tokens so far, (m,) int64 on the CPU.
+    """
+
+    def __init__(self, tell: Callable[[torch.Tensor], None]) -> None:
+        self._tell = tell
+        self._rows: list[torch.Tensor] = []
+        self._is_prompt = True
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take the prompt, once, then one token after the other."""
+        if not self._is_prompt:
+            self._rows.append(value.reshape(-1).cpu())
+            self._tell(torch.cat(self._rows))
+        self._is_prompt = False
+
+    def end(self) -> None:
+        """Nothing is left to be told."""
 
 
 class StopWhenSet(StoppingCriteria):

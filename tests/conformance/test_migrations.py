@@ -26,6 +26,7 @@ HASHES = {
     "0003_key_generations.py": "d89e737199f0cd6693050abb93430509d5580367f1edd91f485ec8175017faca",
     "0004_trainers.py": "51b3004be4f4eb8b1d0ac6b61545ee4f4fdeaa0ec72596fdea2a91cd6cbef73a",
     "0005_preferences.py": "c40908147156cdb3c6813370057250ca9c65ea2535554678a57659be90fa2c85",
+    "0006_wishes.py": "a19a6217e52050a99befd43d793c0644f2d7a70e45e2f9100a5a643f819ea60b",
 }
 
 
@@ -102,7 +103,7 @@ def test_a_newer_database_is_refused(connection):
     upgrade(connection)
     connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0005"):
+    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0006"):
         upgrade(connection)
 
 
@@ -145,4 +146,4 @@ def test_an_installed_wheel_migrates(tmp_path):
         text=True,
     )
 
-    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "13"]
+    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "12"]

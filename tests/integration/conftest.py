@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -56,13 +57,15 @@ def settings(tmp_path) -> Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, guild_name: str = "Test server", **parts) -> AsyncIterator[World]:
-    """Open a house, a bot and a Discord around it."""
+async def opened(
+    settings: Settings, *, guild_name: str = "Test server", spawn=asyncio.create_task, **parts
+) -> AsyncIterator[World]:
+    """Open a house, a bot and a Discord around it; ``spawn`` starts the tasks that answer."""
     parts.setdefault("encoder", HashEncoder())
     generator = parts.setdefault("generator", ScriptedGenerator())
     with ThreadPoolExecutor(1) as executor:  # a thread trains as well as a process, and starts at once
         async with open_house(settings, seed=0, trainer_executor=executor, **parts) as house:
-            bot = create_bot(settings.bot, house.parts, always_sync=True)
+            bot = create_bot(settings.bot, house.parts, spawn=spawn, always_sync=True)
             env = simcord.Env(bot, settle_timeout=60.0)
             await env.start()
             try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from simcord.backend.models import AllowedMentions
 
 from bot import conversation
-from bot.generators import Context, GeneratorUnavailable, Turn
+from bot.attachments import NO_PICTURES
+from bot.generators import Context, GeneratorUnavailable, Picture, Turn
 from storage.records import Who
 from tests.integration.conftest import opened
 
@@ -229,6 +231,41 @@ async def test_a_message_without_words_gets_a_friendly_note(world):
     await world.alice.send(world.channel, f"<@{world.bot.me}>")
 
     assert world.channel.last_message.content == conversation.EMPTY
+
+
+async def test_a_text_file_is_part_of_the_words_here_and_in_what_follows(world):
+    file = ("notes.txt", b"buy milk")
+    world.generator.enqueue("one")
+    await world.alice.send(world.channel, f"<@{world.bot.me}> what first?", attachments=[file])
+    assert world.generator.contexts[-1] == Context("what first?\n\nnotes.txt:\nbuy milk")
+    await world.ask(world.alice, "and then?")
+
+    told = (Turn("user", "what first?\n\nnotes.txt:\nbuy milk"), Turn("assistant", "one"))
+    assert world.generator.contexts[-1] == Context("and then?", told)
+
+
+async def test_a_picture_is_a_friendly_note_where_the_model_cannot_read_it(world):
+    picture = ("cat.png", b"\x89PNG\r\n\x1a\n")
+    await world.alice.send(world.channel, f"<@{world.bot.me}>", attachments=[picture])
+    assert world.channel.last_message.content == NO_PICTURES
+    for _ in range(2):
+        await world.alice.send(world.channel, f"<@{world.bot.me}> nice?", attachments=[picture])
+
+    said = [message.content for message in world.channel.history() if message.author.id == world.bot.me]
+    assert said.count(NO_PICTURES) == 2  # the second time with the answer, the third time not again
+    assert world.generator.contexts == [
+        Context("nice?"),
+        Context("nice?", world.generator.contexts[-1].turns),
+    ]
+
+
+async def test_a_picture_alone_is_handed_to_a_model_that_reads_it(settings):
+    picture = ("cat.png", b"\x89PNG\r\n\x1a\n")
+    generator = replace(settings.generator, kind="openai", vision=True)
+    async with opened(replace(settings, generator=generator)) as world:
+        await world.alice.send(world.channel, f"<@{world.bot.me}>", attachments=[picture])
+
+        assert world.generator.contexts == [Context("", (), (Picture("image/png", picture[1]),))]
 
 
 async def test_a_4000_character_message_is_answered(world):

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -155,6 +155,26 @@ async def test_the_likeliest_answer_is_on_topic(folder, runtime):
         candidates = await generator.generate(Context("What is the capital of France?"), [style])
 
     assert [candidate.text for candidate in candidates] == ["The capital of France is Paris."]
+
+
+@pytest.mark.parametrize("runtime", ["transformers", "llamacpp", "openai"])
+async def test_a_begun_answer_is_gone_on_with_and_can_be_stopped(folder, server_url, runtime):
+    style = Style("plain", "Answer in one short sentence.", 0.0)
+    chosen = {"max_new_tokens": 40, "draft_tokens": 8, "persona": "You are a helpful assistant."}
+    if runtime == "openai":
+        going = OpenAIGenerator(GeneratorSettings(kind="openai", model="tiny", base_url=server_url, **chosen))
+    else:
+        going = opened(folder, runtime, **chosen)
+
+    async with closed_afterwards(going) as generator:
+        question, begun = Context("What is the capital of France?"), "The capital of"
+        texts = [text async for text in generator.continued(question, style, begun)]
+        assert texts[-1] == "The capital of France is Paris."
+        assert all(texts[-1].startswith(text) for text in texts)
+        async with aclosing(generator.continued(Context("Count to a thousand."), style, "One,")) as more:
+            async for _ in more:
+                break
+        assert await generator.generate(question, [style])  # the model is free again
 
 
 async def test_two_generations_are_serialised_and_a_cancelled_one_frees_the_thread(local):

@@ -28,6 +28,7 @@ from storage.personal_data import PERSONAL_DATA, Form
 from storage.records import NewHead, PriorRecord, Who
 from storage.sealing import NONCE_BYTES, SealingKey, Slot
 from storage.store import Store
+from storage.wishes import Wish
 from tests.fakes import HashEncoder
 from tests.rig.canary import Canaries
 from tests.rig.counterfactual import Asked, made_keys, outcome_of, random_history
@@ -60,6 +61,9 @@ async def filled(folder: Path) -> Store:
         for who in (ALICE, BOB):
             await store.record_reaction(who, message, "👍", added=True)
             await store.record_reaction(who, message, "👎", added=True)
+    for words in ("like a pirate", "like an owl"):
+        for who in (ALICE, BOB):
+            await store.wishes.put(who, Wish(("short",), words))
     await store.record_prior(PriorRecord(b"the average taste", 2, START))
     for version in (1, 2):
         heads = [NewHead(store.member_id(who), b"a learnt taste %d" % version, 2) for who in (ALICE, BOB)]
@@ -138,7 +142,7 @@ async def test_the_store_refuses_what_was_swapped(tmp_path):
     before = await store.feedback_of([alice, bob], 100)
     await store.close()
     raw = sqlite3.connect(tmp_path / "data" / "data.db")
-    for table, column in (("feedback", "state"), ("heads", "body"), ("replies", "texts")):
+    for table, column in (("feedback", "state"), ("heads", "body"), ("wishes", "body"), ("replies", "texts")):
         values = dict(raw.execute(f"SELECT member_id, max({column}) FROM {table} GROUP BY member_id"))
         for here, there in ((alice, bob), (bob, alice)):
             raw.execute(f"UPDATE {table} SET {column} = ? WHERE member_id = ?", (values[there], here))
@@ -148,6 +152,8 @@ async def test_the_store_refuses_what_was_swapped(tmp_path):
     async with await Store.open(settings_in(tmp_path)) as store:
         after = await store.feedback_of([alice, bob], 100)
         for who in (ALICE, BOB):
+            with pytest.raises(SealBroken):
+                await store.wishes.of(who)
             with pytest.raises(SealBroken):
                 await store.head_of(store.member_id(who))
             with pytest.raises(SealBroken):

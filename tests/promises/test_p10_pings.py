@@ -35,6 +35,8 @@ SAYING = {"content", "embeds", "components"}
 def words_of(entry) -> list[dict]:
     """The bodies in a request that carry words or buttons."""
     body = entry.json if isinstance(entry.json, dict) else {}
+    if body.get("type") == 9:  # a form, which is shown to who asked for it and posts nothing
+        return []
     bodies = [body, body.get("data") if isinstance(body.get("data"), dict) else {}]
     return [one for one in bodies if SAYING & one.keys()]
 

@@ -20,6 +20,7 @@ from storage import export
 from storage.personal_data import PERSONAL_DATA
 from storage.records import NewHead, Pick, Picked, Remark, Who
 from storage.store import Store
+from storage.wishes import Wish
 from tests.rig.canary import Canaries
 from tests.unit.storage.given import ALICE, FIRST, GUILD, IMPRESSION, SECOND, posted, round_of, settings_in
 
@@ -43,6 +44,7 @@ async def lived(store: Store) -> None:
         await store.remarks.record(who, reply_id, Remark(("too long",), f"said by {who.user_id}"))
         for message_id in (FIRST, SECOND):
             await store.record_reaction(who, message_id, "👍", added=True)
+    await store.wishes.put(ALICE, Wish(("short",), "like a pirate"))
     await round_of(
         store, *(NewHead(store.member_id(who), b"head of %d" % who.user_id, 2) for who in (ALICE, BOB))
     )
@@ -68,6 +70,7 @@ async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
         (remark,) = exported["remarks"]
         assert (remark["reasons"], remark["words"]) == (["too long"], f"said by {ALICE.user_id}")
         assert base64.b64decode(exported["heads"][0]["body"]) == b"head of %d" % ALICE.user_id
+        assert exported["wishes"][0]["body"] == {"presets": ["short"], "words": "like a pirate"}
         assert elsewhere["members"][0]["standing"] == "refused"
 
 

@@ -41,6 +41,7 @@ from storage.records import (
     Who,
 )
 from storage.store import Store
+from storage.wishes import Wish
 from tests.fakes import FixedClock
 from tests.promises.test_p01_kill import expected, killed, stored
 from tests.rig.recorder import MEMBERS
@@ -55,7 +56,7 @@ KILLS = sized(ci=1, full=20)
 N_STEPS = sized(ci=150, full=20_000)
 PEOPLE = [Who(guild, user) for guild in (0, 7, 8) for user in (1, 2, 3)]
 SEALED = {("replies", "features"), ("replies", "decision"), ("replies", "texts"), ("messages", "place"),
-          ("feedback", "state"), ("heads", "body"), ("prior", "body")}  # fmt: skip
+          ("feedback", "state"), ("heads", "body"), ("wishes", "body"), ("prior", "body")}  # fmt: skip
 BY_CHANCE = {"key_id"}
 """Columns whose values are drawn at random for each database."""
 
@@ -166,8 +167,9 @@ async def step(store: Store, clock: FixedClock, rng: random.Random) -> object:
                 who, reply.reply_id if reply else ReplyId(1), Remark(("tone",), "words")
             ),
             lambda: rng.choice([store.pauses.pause, store.pauses.resume])(who),
+            lambda: store.wishes.put(who, Wish(words=rng.choice(["", "short", "kind"]))),
         ],
-        [8, 10, 40, 5, 4, 3, 8, 2, 0.5, 0.5, 2, 5, 3, 2],
+        [8, 10, 40, 5, 4, 3, 8, 2, 0.5, 0.5, 2, 5, 3, 2, 3],
     )[0]
     try:
         return await act()
@@ -199,6 +201,7 @@ async def rows_of(store: Store) -> dict[str, object]:
         "consents": [await store.consent_of(who) for who in PEOPLE],
         "summaries": [await store.summary_of(who) for who in PEOPLE],
         "latest": [await store.latest_reply(who) for who in PEOPLE],
+        "wishes": [await store.wishes.of(who) for who in PEOPLE],
         "prior": await store.prior(),
         "round": await store.latest_round(),
     }

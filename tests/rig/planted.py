@@ -15,6 +15,7 @@ import numpy as np
 from storage.personal_data import PERSONAL_DATA, Form, Whose
 from storage.records import Impression, NewHead, Pick, Picked, Place, PriorRecord, Remark, Who
 from storage.store import Store
+from storage.wishes import Wish
 from storage.wrapping import member_slot
 from tests.rig.canary import Canaries, Hit
 from tests.unit.storage.given import BOB, START, posted, round_of
@@ -27,11 +28,12 @@ STYLE, POLICY = "stilmarke-knapp", "regelmarke-epsilon"
 FEATURES, EMOJI = "merkmalmarke-sechzehn", "emojimarke:123456789"
 HEAD, PRIOR = "kopfmarke-gewichte", "mittelmarke-prior"
 REASON, REMARK = "grundmarke-zu-lang", "wortmarke im Vertrauen gesagt"
+WISH = "wunschmarke-wie-ein-pirat"
 VECTOR = np.random.default_rng(7).standard_normal(64).astype(np.float32)
 WEIGHTS = np.random.default_rng(8).standard_normal(64).astype(np.float16)
 
 MARKERS = Canaries()
-for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR, REASON, REMARK):
+for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR, REASON, REMARK, WISH):
     MARKERS.text(_text, _text)
 for _name, _id in {"guild": ALICE.guild_id, "user": ALICE.user_id, "channel": CHANNEL}.items():
     MARKERS.id(_name, _id)
@@ -68,6 +70,7 @@ async def plant(store: Store) -> None:
     )
     second = await store.record_impression(ALICE, Place(CHANNEL, (77,)), impression)
     await store.preferences.record_another(ALICE, reply_id, second)
+    await store.wishes.put(ALICE, Wish(("short",), WISH))
     await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
     await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
     await store.set_meta("commands", "not personal")

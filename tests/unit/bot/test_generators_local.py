@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import aclosing
 
 import pytest
 import torch
@@ -277,9 +278,9 @@ async def test_candidates_are_cleaned_on_the_generation_thread(monkeypatch):
     gen = generator()
     threads = []
 
-    def watched(written):
+    def watched(written, **options):
         threads.append(threading.current_thread().name)
-        return candidates_of(written)
+        return candidates_of(written, **options)
 
     monkeypatch.setattr(local, "candidates_of", watched)
     await gen.generate(Context("hello"), STYLES)
@@ -372,6 +373,37 @@ async def test_closing_ends_a_running_generation_and_the_thread():
     with pytest.raises(GeneratorUnavailable, match="was closed; restart the bot"):
         await gen.generate(Context("hello"), STYLES)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("generation")]
+
+
+async def test_a_draft_is_gone_on_with_by_its_own_style_within_the_limit():
+    gen = generator(max_new_tokens=24, draft_tokens=8)
+    drafts = await gen.generate(Context("hello"), STYLES)
+
+    async with aclosing(gen.continued(Context("hello"), STYLES[0], "So it begins:")) as texts:
+        grown = [text async for text in texts]
+
+    _, (thread, inputs, more) = gen._model.calls
+    prompt = prompts(gen, Context("hello"), STYLES[:1])[0] + "So it begins:"
+    assert [draft.unfinished for draft in drafts] == [True] * len(drafts)
+    assert gen._tokenizer.decode(inputs[0]) == prompt
+    assert more.shape[1] - inputs.shape[1] <= 24 - 8
+    assert thread.startswith("generation")
+    assert len(grown) > 2 and all(text.startswith("So it begins:") for text in grown)
+    await gen.close()
+
+
+async def test_going_on_stops_between_two_tokens_when_nobody_wants_more():
+    gen = generator(max_new_tokens=4000, draft_tokens=8)
+    gen._model.generation_config.eos_token_id = 259  # this model never says it is done
+
+    async with aclosing(gen.continued(Context("hello"), STYLES[0], "So")) as texts:
+        async for _ in texts:
+            break
+
+    ((_, inputs, rows),) = gen._model.calls
+    assert rows.shape[1] - inputs.shape[1] < 3000
+    assert gen._model.running == 0
+    await gen.close()
 
 
 async def test_memory_that_runs_out_is_explained():

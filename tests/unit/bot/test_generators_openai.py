@@ -1,6 +1,7 @@
 """The server generator against a real HTTP server on loopback that says whatever the test scripts."""
 
 import asyncio
+import json
 import logging
 import socket
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from bot.generators import (
     GeneratorError,
     GeneratorUnavailable,
     ModelMissing,
+    Picture,
     Style,
     Turn,
 )
@@ -32,11 +34,14 @@ class ScriptedServer:
         self.keys: list[str | None] = []
         self.answers: dict[str, object] = {"short": "Hi.", "long": "Hello there, friend."}
         self.delay_s = 0.0
+        self.streams = None
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.bodies.append(body)
+        if body.get("stream") and self.streams is not None:
+            return await self.streams(request)
         self.keys.append(request.headers.get("Authorization"))
         await asyncio.sleep(self.delay_s)
         answer = self.answers["short" if "Be short." in body["messages"][0]["content"] else "long"]
@@ -111,6 +116,81 @@ async def test_one_request_per_style_gives_candidates_in_order(server):
         }
         for style in STYLES
     ]
+
+
+async def test_pictures_are_sent_as_data_behind_the_words_of_the_message_alone(server):
+    context = Context(
+        "what is it?", (Turn("user", "hi"), Turn("assistant", "ho")), (Picture("image/png", b"png"),)
+    )
+
+    async with generator(server.url) as gen:
+        await gen.generate(context, STYLES[:1])
+
+    *earlier, last = server.bodies[0]["messages"]
+    assert all(isinstance(message["content"], str) for message in earlier)
+    assert last["content"] == [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+    ]
+
+
+def streamed(*pieces: str, finish: str | None = "stop", breaks_off: bool = False):
+    """Answers as a stream of server-sent events."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number, piece in enumerate(pieces, start=1):
+            last = finish if number == len(pieces) else None
+            choice = {"index": 0, "delta": {"content": piece}, "finish_reason": last}
+            chunk = {
+                "id": "1",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": "t",
+                "choices": [choice],
+            }
+            event = json.dumps(chunk)
+            await response.write(f"data: {event}\n\n".encode())
+        if breaks_off:
+            request.transport.close()
+        else:
+            await response.write(b"data: [DONE]\n\n")
+        return response
+
+    return handle
+
+
+async def test_a_draft_is_gone_on_with_behind_its_own_words(server):
+    server.streams = streamed(" And", " two. Thr", "ee", finish="length")
+    async with generator(server.url, max_new_tokens=100, draft_tokens=30) as gen:
+        server.answers["short"] = lambda _body: said("One. Tw", "length")
+        (draft,) = await gen.generate(Context("count"), STYLES[:1])
+        grown = [text async for text in gen.continued(Context("count"), STYLES[0], draft.text)]
+
+    assert draft == Candidate("One.", "short", unfinished=True)
+    assert [body["max_tokens"] for body in server.bodies] == [30, 70]
+    assert server.bodies[1]["messages"] == [
+        *server.bodies[0]["messages"],
+        {"role": "assistant", "content": "One."},
+    ]
+    assert server.bodies[1]["continue_final_message"] is True
+    assert grown == ["One.", "One. And two.", "One. And two.", "One. And two."]
+
+
+@pytest.mark.parametrize("how", ["refused", "broken off"])
+async def test_a_server_that_cannot_go_on_says_so_and_what_it_wrote_stands(server, how):
+    if how == "refused":
+        server.answers["short"] = refused(400)
+    else:
+        server.streams = streamed(" Two.", finish=None, breaks_off=True)
+    grown = []
+    async with generator(server.url, max_new_tokens=100, draft_tokens=30) as gen:
+        with pytest.raises(GeneratorError):
+            async for text in gen.continued(Context("count"), STYLES[0], "One."):
+                grown.append(text)
+
+    assert grown == (["One. Two."] if how == "broken off" else [])
 
 
 async def test_requests_run_at_the_same_time(server):

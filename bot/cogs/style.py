@@ -1,0 +1,209 @@
+"""``/style``: how a member would like to be answered here, by presets or in their own words.
+
+The page is for the member's eyes only; its menu and buttons act for whoever clicks, on what is theirs, and
+work after a restart. What a wish does stands in :mod:`bot.wishes`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self, cast
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.buttons import PersistentButton, PersistentSelect
+from bot.client import SimpaticoBot
+from bot.cogs.errors import answer_error
+from bot.identity import who_clicked
+from bot.wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
+from storage.records import Consent, Who
+from storage.wishes import NO_WISH, Wish
+
+TITLE = "**How I write to you here**"
+NOTHING = "You have not wished for anything, so I go by what your reactions teach me."
+PRESETS_CHOSEN = "You chose: {presets}."
+IN_YOUR_WORDS = "In your own words: {words}"
+FOLLOWED = (
+    "I follow this from my next reply to you on, as well as I can; your reactions go on teaching me besides."
+)
+KEPT = (
+    "I keep it encrypted with a key of your own, for this server alone, until you clear it, stop me from"
+    " learning, or use `/forget-me`."
+)
+REMEMBERED = (
+    "You have not agreed that I keep anything about you, so I hold this in memory only: it is gone when I"
+    " restart. `/privacy` is where you can agree."
+)
+MENU = "Choose as many as you like"
+BUTTONS: dict[str, tuple[str, discord.ButtonStyle]] = {
+    "words": ("In my own words", discord.ButtonStyle.primary),
+    "clear": ("Clear", discord.ButtonStyle.danger),
+    "open": ("How I should write to you", discord.ButtonStyle.secondary),
+}
+MODAL_TITLE = "In your own words"
+MODAL_LABEL = "How should I write to you?"
+MODAL_EXAMPLE = "Like an old sailor, and never more than two sentences."
+
+Action = Literal["words", "clear", "open"]
+
+
+class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
+    """A menu of the presets; any number of them may be chosen.
+
+    Args:
+        wish: What is chosen now.
+    """
+
+    def __init__(self, wish: Wish = NO_WISH) -> None:
+        options = [
+            discord.SelectOption(label=one.label, value=one.name, default=one.name in wish.presets)
+            for one in PRESETS
+        ]
+        super().__init__(
+            discord.ui.Select(
+                custom_id="simpatico:style-presets",
+                placeholder=MENU,
+                min_values=0,
+                max_values=len(options),
+                options=options,
+                row=0,
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the menu from its id."""
+        return cls()
+
+    async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
+        """Wish for all presets that are chosen now, and for no other."""
+        await interaction.response.defer()
+        before, _ = await _wish_and_consent(interaction)
+        await _change(interaction, with_presets(before, self.item.values))
+
+
+class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|clear|open)"):
+    """A button of the page, or to it."""
+
+    def __init__(self, action: Action) -> None:
+        label, style = BUTTONS[action]
+        super().__init__(
+            discord.ui.Button(label=label, style=style, custom_id=f"simpatico:style:{action}", row=1)
+        )
+        self._action = action
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(cast(Action, match["action"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Ask for words, clear the wish, or open the page."""
+        match self._action:
+            case "words":
+                await interaction.response.send_modal(WordsModal())
+            case "clear":
+                await interaction.response.defer()
+                await _change(interaction, NO_WISH)
+            case "open":
+                await interaction.response.defer(ephemeral=True, thinking=True)
+                await _show(interaction, *await _wish_and_consent(interaction))
+
+
+class WordsModal(discord.ui.Modal):
+    """Asks for a wish in the member's own words."""
+
+    def __init__(self) -> None:
+        super().__init__(title=MODAL_TITLE, timeout=900)
+        self.words = discord.ui.TextInput[Any](
+            label=MODAL_LABEL,
+            style=discord.TextStyle.paragraph,
+            placeholder=MODAL_EXAMPLE,
+            max_length=MOST_CHARACTERS,
+            custom_id="words",
+        )
+        self.add_item(self.words)
+
+    async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
+        """Wish for it."""
+        await interaction.response.defer()
+        before, _ = await _wish_and_consent(interaction)
+        await _change(interaction, with_words(before, self.words.value))
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:
+        """Answer as for a command that failed."""
+        await answer_error(interaction, error)
+
+
+class MemberStyle(commands.Cog):
+    """Wishes."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    async def cog_load(self) -> None:
+        """Register what outlives a restart."""
+        self._bot.add_dynamic_items(StyleMenu, StyleButton)
+
+    @app_commands.command(name="style", description="How I should write to you here: choose, or say it.")
+    @app_commands.describe(words="in your own words; leave it out to see and choose")
+    async def style(
+        self,
+        interaction: discord.Interaction,
+        words: app_commands.Range[str, 1, MOST_CHARACTERS] | None = None,
+    ) -> None:
+        """Show what the member wishes for, after taking in new words."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        wish, consent = await _wish_and_consent(interaction)
+        if words is None:
+            await _show(interaction, wish, consent)
+        else:
+            await _change(interaction, with_words(wish, words))
+
+
+async def _wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish, Consent]:
+    bot: SimpaticoBot = interaction.client
+    who = who_clicked(interaction)
+    consent = await bot.store.consent_of(who)
+    return await bot.responder.wishes.of(who, consent), consent
+
+
+async def _change(interaction: discord.Interaction[Any], wish: Wish) -> None:
+    """Keep a wish, or remember it, and show what is kept afterwards."""
+    bot: SimpaticoBot = interaction.client
+    who: Who = who_clicked(interaction)
+    await bot.responder.wishes.put(who, wish, await bot.store.consent_of(who))
+    await _show(interaction, *await _wish_and_consent(interaction))
+
+
+async def _show(interaction: discord.Interaction[Any], wish: Wish, consent: Consent) -> None:
+    """Answer a deferred interaction with the page."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(StyleMenu(wish))
+    view.add_item(StyleButton("words"))
+    if wish:
+        view.add_item(StyleButton("clear"))
+    await interaction.edit_original_response(content=page_of(wish, consent), view=view)
+
+
+def page_of(wish: Wish, consent: Consent) -> str:
+    """What is wished for, and where it is kept, in words."""
+    lines = [TITLE]
+    if wish.presets:
+        lines.append(PRESETS_CHOSEN.format(presets=", ".join(labels_of(wish))))
+    if wish.words:
+        lines.append(IN_YOUR_WORDS.format(words=discord.utils.escape_markdown(wish.words)))
+    lines += [FOLLOWED] if wish else [NOTHING]
+    lines.append(KEPT if consent is Consent.AGREED else REMEMBERED)
+    return "\n".join(lines)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(MemberStyle(bot))

@@ -1,0 +1,96 @@
+"""What ``/help`` shows: every command that this member may use here, from the command tree itself.
+
+A command that is added shows up by itself, so the page cannot go stale. What a server's owners allowed or
+forbade for single commands in Discord's own settings is not asked for: Discord hides and refuses those by
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import discord
+from discord import app_commands
+
+INTRO = (
+    "I write several replies to each message and post the one I think *you* like best. Mention me, reply to"
+    " me, or write to me directly. What you react to with an emoji, I learn from, if you agreed to it."
+)
+COMMAND_LINE = "{command}: {description}"
+MENU_LINE = "In the menu of a message (right-click or hold it, then *Apps*): {menus}"
+
+NOT_LISTED: Mapping[str, str] = {"help": "it is this very page"}
+"""Command -> why the page does not show it."""
+
+OWNER_ONLY = "owner_only"
+"""Set in the extras of commands that are for whoever runs the bot."""
+
+_FIRST = ("feedback", "why", "style", "privacy", "my-data", "forget-me")
+"""What members look for; everything else follows by name."""
+
+MENU = discord.AppCommandType.message
+"""Menus on a message; there are none on users."""
+
+Listed = app_commands.Command[Any, ..., Any] | app_commands.ContextMenu
+
+
+def commands_in(tree: app_commands.CommandTree[Any]) -> list[Listed]:
+    """Every command and menu of the tree that is not in :data:`NOT_LISTED`, as the page orders them."""
+    found: list[Listed] = [
+        command
+        for kind in (discord.AppCommandType.chat_input, MENU)
+        for command in tree.walk_commands(type=kind)
+        if not isinstance(command, app_commands.Group) and command.qualified_name not in NOT_LISTED
+    ]
+    return sorted(found, key=_order)
+
+
+def may_use(command: Listed, *, permissions: discord.Permissions, direct: bool, owner: bool) -> bool:
+    """Tell whether somebody may use a command.
+
+    Args:
+        command: The command or menu.
+        permissions: What they may do in this channel.
+        direct: Whether this is a direct conversation.
+        owner: Whether they run the bot.
+    """
+    top = command if isinstance(command, app_commands.ContextMenu) else command.root_parent or command
+    if top.extras.get(OWNER_ONLY):
+        return owner
+    if direct:
+        return not top.guild_only
+    needed = top.default_permissions
+    if needed is None or permissions.administrator:
+        return True
+    return needed.value != 0 and needed <= permissions
+
+
+def page_of(commands: Iterable[Listed], ids: Mapping[str, int]) -> str:
+    """The page in words.
+
+    Args:
+        commands: What to show, in order.
+        ids: Name of a top-level command -> its id at Discord, where known, which makes the name clickable.
+    """
+    lines: list[str] = []
+    menus: list[str] = []
+    for command in commands:
+        if isinstance(command, app_commands.ContextMenu):
+            menus.append(f"*{command.name}*")
+        else:
+            lines.append(COMMAND_LINE.format(command=_called(command, ids), description=command.description))
+    if menus:
+        lines.append(MENU_LINE.format(menus=", ".join(menus)))
+    return "\n".join([INTRO, "", *lines])
+
+
+def _called(command: app_commands.Command[Any, ..., Any], ids: Mapping[str, int]) -> str:
+    top = command.root_parent or command
+    id_ = ids.get(top.name)
+    return f"`/{command.qualified_name}`" if id_ is None else f"</{command.qualified_name}:{id_}>"
+
+
+def _order(command: Listed) -> tuple[int, str]:
+    name = command.qualified_name
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
