@@ -24,6 +24,7 @@ from storage.choices import PastChoices
 from storage.company import Company
 from storage.engine import BulkReader, Reader
 from storage.export import Exported, beside_the_data, members_of, sealed_data
+from storage.guild_settings import GuildRecords
 from storage.keys import KeyStore
 from storage.lessons import SHUT, Lessons
 from storage.neighbours import News
@@ -94,6 +95,7 @@ class Store(Lessons):
         self.choices = PastChoices(keys, reader, bulk)
         self.posted = PostedMessages(keys, reader, bulk)
         self.activity = Activity(reader)
+        self.guild_settings = GuildRecords(keys, reader, writer, company)
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:
