@@ -10,15 +10,20 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import discord
+from discord import app_commands
 from discord.ext import commands
 
+from bot.access import ALWAYS, may_talk, speaker_of_click
 from bot.gateway import INBOX_EVENTS, events_of
+from bot.guilds import Guilds, GuildView
+from bot.identity import who_clicked
 from bot.inbox import Inbox
+from bot.limits import Limits
 from bot.metrics import Metrics
 from bot.queues import Claims, ConversationQueues, Spawn
 from bot.readback import Readback
@@ -43,6 +48,13 @@ COGS = (
     "bot.cogs.insight",
     "bot.cogs.stats",
     "bot.cogs.admin",
+    "bot.cogs.config",
+    "bot.cogs.limits",
+)
+
+NOT_HERE = (
+    "I may not talk to you here: whoever runs this server, or me, has set it so. `/privacy`, `/my-data` and"
+    " `/forget-me` work all the same."
 )
 
 _DRAIN_S = 8.0
@@ -64,6 +76,8 @@ class Parts:
         labels_changed: Called with the number of members whose labels changed.
         metrics: Told what happens.
         reporter: Estimates what personalization brings.
+        servers: What holds in each server.
+        limits: What members and servers used of their day.
         member_left: Called when somebody was forgotten: what they helped to learn is due again.
         generator_name: Language model in words.
         encoder_name: Encoder in words.
@@ -76,9 +90,21 @@ class Parts:
     labels_changed: Callable[[int], None]
     metrics: Metrics
     reporter: Reporter
+    servers: Guilds
+    limits: Limits
     member_left: Callable[[], None]
     generator_name: str
     encoder_name: str
+
+
+class GuardedTree(app_commands.CommandTree["SimpaticoBot"]):
+    """The commands, which are declined kindly where the bot shall not talk."""
+
+    async def interaction_check(self, interaction: discord.Interaction[SimpaticoBot], /) -> bool:
+        """Let members' rights and managers' tools pass, and whoever the bot may talk to."""
+        if interaction.type is not discord.InteractionType.application_command:
+            return True
+        return (interaction.data or {}).get("name") in ALWAYS or await self.client.may_use(interaction)
 
 
 class SimpaticoBot(commands.Bot):
@@ -87,6 +113,7 @@ class SimpaticoBot(commands.Bot):
     def __init__(self, settings: BotSettings, parts: Parts, *, spawn: Spawn, always_sync: bool) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
+            tree_cls=GuardedTree,
             help_command=None,
             intents=intents_of(settings),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -100,6 +127,8 @@ class SimpaticoBot(commands.Bot):
         self.labels_changed = parts.labels_changed
         self.metrics = parts.metrics
         self.reporter = parts.reporter
+        self.servers = parts.servers
+        self.limits = parts.limits
         self._member_left = parts.member_left
         self.generator_name = parts.generator_name
         self.encoder_name = parts.encoder_name
@@ -120,6 +149,20 @@ class SimpaticoBot(commands.Bot):
         """Go by other settings from the next message on; intents and queues stay as they were opened."""
         self.settings = settings
         self.chat_channels = set(settings.chat_channels)
+
+    def chat_channels_in(self, view: GuildView) -> Collection[int]:
+        """Ids of the channels in which every message is answered."""
+        return self.chat_channels if view.chat_channels is None else view.chat_channels
+
+    async def may_use(self, interaction: discord.Interaction[Any]) -> bool:
+        """Whether the bot talks to who used a command or button, and there; if not, they were told."""
+        who = who_clicked(interaction)
+        view = await self.servers.of(who.guild_id)
+        speaker = speaker_of_click(interaction, self.servers.name_of(who))
+        if all(may_talk(speaker, allow, deny) for allow, deny in view.access):
+            return True
+        await interaction.response.send_message(NOT_HERE, ephemeral=True)
+        return False
 
     async def setup_hook(self) -> None:
         """Load the cogs and sync the commands; runs once, unlike ``on_ready``."""

@@ -42,6 +42,10 @@ class Outcome(StrEnum):
     """The language model did not answer."""
     BUSY = "busy"
     """Declined, because too many messages waited in the conversation."""
+    MERGED = "merged"
+    """Answered together with the member's message before it."""
+    LIMITED = "limited"
+    """Declined, because the member or the server has used up its day."""
     FAILED = "failed"
 
 

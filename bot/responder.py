@@ -10,13 +10,15 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bot.generators import Candidate, CandidateGenerator, Context, Style
+from bot.generators.prompt import estimate_tokens
 from bot.safety import Drop, OutputFilter
+from bot.turns import FairTurns
 from personalization.explain import reason_of
 from personalization.portfolio import StylePortfolio
 from personalization.ranker import Ranker, Ranking
@@ -33,13 +35,28 @@ _MOST_UNDECIDED = 1000
 class NothingToSay(Exception):
     """Every candidate was blank or withheld by the output filter; ask again in other words."""
 
+    def __init__(self, n_tokens: int = 0) -> None:
+        super().__init__()
+        self.n_tokens = n_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Who asks, and what is known before replying."""
+    """Who asks, and what is known before replying.
+
+    Attributes:
+        who: Who asks.
+        context: What is known, or how to read it once the turn has come.
+        behind: Discord ids of the members whose prompts wait for this one to be answered.
+    """
 
     who: Who
-    context: Context
+    context: Context | Callable[[], Awaitable[Context]]
+    behind: Callable[[], Collection[int]] = tuple
+
+    async def read(self) -> Context:
+        """What is known before replying."""
+        return self.context if isinstance(self.context, Context) else await self.context()
 
 
 @dataclass(eq=False)
@@ -59,7 +76,8 @@ class Decision:
         consent: What the member had decided when the reply was made.
         asker: For whom; knows when they leave before the reply is recorded.
         impression: What to record once it is posted, if the member agrees.
-        seconds: Time spent per part: ``consent``, ``generate``, ``filter``, ``rank``.
+        seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
+        n_tokens: Tokens read and written for it, estimated.
     """
 
     text: str
@@ -67,6 +85,7 @@ class Decision:
     impression: Impression
     asker: Asker
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    n_tokens: int = 0
 
 
 class Responder:
@@ -80,6 +99,8 @@ class Responder:
         portfolio: Deals the candidates out to the styles.
         styles: The style prompts, in the order of the portfolio.
         n_candidates: Candidates per reply (k).
+        turns: Who may have candidates written next.
+        context_tokens: What the generator cuts a context to, tokens.
     """
 
     def __init__(
@@ -92,6 +113,8 @@ class Responder:
         portfolio: StylePortfolio,
         styles: Sequence[Style],
         n_candidates: int,
+        turns: FairTurns,
+        context_tokens: int,
     ) -> None:
         self._generator = generator
         self._filter = output_filter
@@ -99,6 +122,8 @@ class Responder:
         self._store = store
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
+        self._turns = turns
+        self._context_tokens = context_tokens
         self._portfolio = portfolio
         self._undecided: OrderedDict[Who, tuple[Place, Decision]] = OrderedDict()
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
@@ -124,22 +149,25 @@ class Responder:
         """
         clock, asker = _Stopwatch(), Asker(prompt.who)
         self._askers.add(asker)
-        consent, member_id = await self._known_of(prompt.who)
         guild = self._store.guild_id(prompt.who)
-        head = await self._ranker.head_of(member_id, guild)
-        styles = [
-            self._styles[i] for i in self._portfolio.deal(self._n_candidates, head, prompt.who.guild_id)
-        ]
-        clock.lap("consent")
-        candidates = await self._generator.generate(prompt.context, styles)
+        async with self._turns.turn(prompt.who.user_id, prompt.behind):
+            clock.lap("turn")
+            context = await prompt.read()
+            clock.lap("context")
+            consent, member_id = await self._known_of(prompt.who)
+            head = await self._ranker.head_of(member_id, guild)
+            dealt = self._portfolio.deal(self._n_candidates, head, prompt.who.guild_id)
+            clock.lap("consent")
+            candidates = await self._generator.generate(context, [self._styles[i] for i in dealt])
         clock.lap("generate")
-        kept = self._filter.keep(candidates)
+        n_tokens = tokens_of(context, candidates, n_prompts=len(dealt), most=self._context_tokens)
+        kept = self._filter.keep(candidates, [context.persona or ""])
         clock.lap("filter")
         if not kept:
-            raise NothingToSay
-        impression = await self._rank(member_id, guild, prompt, kept)
+            raise NothingToSay(n_tokens)
+        impression = await self._rank(member_id, guild, prompt.who, context.message, kept)
         clock.lap("rank")
-        return Decision(kept[impression.chosen].text, consent, impression, asker, clock.laps)
+        return Decision(kept[impression.chosen].text, consent, impression, asker, clock.laps, n_tokens)
 
     async def record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         """Store the impression of a posted reply, if the member agrees by now.
@@ -200,13 +228,13 @@ class Responder:
             return Consent.REFUSED, None
 
     async def _rank(
-        self, member_id: MemberId | None, guild: bytes, prompt: Prompt, kept: Sequence[Candidate]
+        self, member_id: MemberId | None, guild: bytes, who: Who, message: str, kept: Sequence[Candidate]
     ) -> Impression:
         """Rank ``kept``; a failed ranking is counted and logged, and the first candidate goes out."""
         texts = tuple(candidate.text for candidate in kept)
         styles = tuple(candidate.style for candidate in kept)
         try:
-            ranking = await self._ranker.rank(member_id, prompt.context.message, texts, guild=guild)
+            ranking = await self._ranker.rank(member_id, message, texts, guild=guild)
         except (
             Exception
         ) as exc:  # boundary: whatever broke, the member still gets an answer, and it is counted
@@ -217,8 +245,21 @@ class Responder:
             return _unranked(texts, styles)
         if member_id is not None:
             for style, features in zip(styles, ranking.features, strict=True):
-                self._portfolio.observe(style, features, prompt.who.guild_id)
+                self._portfolio.observe(style, features, who.guild_id)
         return _impression(texts, styles, ranking)
+
+
+def tokens_of(context: Context, candidates: Sequence[Candidate], *, n_prompts: int, most: int) -> int:
+    """Estimate the tokens that were read and written for one reply.
+
+    Args:
+        context: What was read, once for each prompt.
+        candidates: What was written.
+        n_prompts: Prompts, one for each candidate that was asked for.
+        most: What a context was cut to.
+    """
+    read = sum(map(estimate_tokens, [context.message, *(turn.text for turn in context.turns)]))
+    return n_prompts * min(read, most) + sum(estimate_tokens(one.text) for one in candidates)
 
 
 def _impression(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:

@@ -47,10 +47,18 @@ class Context:
     Attributes:
         message: The message to answer.
         turns: Earlier turns of the same conversation, oldest first, without ``message``.
+        persona: Who the bot is where this was asked; None: as configured.
+        model: Which of the offered models shall write; None: the configured one. A local generator has one.
     """
 
     message: str
     turns: tuple[Turn, ...] = ()
+    persona: str | None = None
+    model: str | None = None
+
+    def persona_or(self, configured: str) -> str:
+        """Who the bot is."""
+        return configured if self.persona is None else self.persona
 
 
 @dataclass(frozen=True, slots=True)

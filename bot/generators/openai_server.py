@@ -58,8 +58,7 @@ class OpenAIGenerator:
             )
         self._settings = settings
         self._address = _without_password(settings.base_url)
-        self._sampling: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "top_p": _TOP_P}
-        self._refused: set[str] = set()
+        self._dialects: dict[str, _Dialect] = {}
         _keep_texts_out_of_logs()
         self._client = AsyncOpenAI(
             base_url=settings.base_url,
@@ -103,7 +102,7 @@ class OpenAIGenerator:
         except openai.NotFoundError:  # a server may know completions alone
             return []
         except openai.APIError as exc:
-            raise self._explained(exc) from None
+            raise self._explained(exc, self._settings.model) from None
         except (ValueError, TypeError, AttributeError):  # the body was no list of models
             raise self._not_understood() from None
 
@@ -117,36 +116,36 @@ class OpenAIGenerator:
 
     async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
         """Ask for one candidate; a failure is returned, so that the others can still be used."""
-        system = system_text(self._settings.persona, style)
+        system = system_text(context.persona_or(self._settings.persona), style)
+        model = context.model or self._settings.model
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
         request = {"messages": messages_of(system, fitted), "temperature": style.temperature}
         try:
-            answer = await self._complete(request)
+            answer = await self._complete(model, request)
         except openai.APIError as exc:
-            return self._explained(exc)
+            return self._explained(exc, model)
         except ValueError:  # the body was no JSON
             return self._not_understood()
         return _written(answer, style) or self._not_understood()
 
-    async def _complete(self, request: dict[str, Any]) -> Any:
-        """Send one request; parameters that this server refuses are renamed or left out, once and for all."""
+    async def _complete(self, model: str, request: dict[str, Any]) -> Any:
+        """Send one request; parameters that this model refuses are renamed or left out, once and for all."""
+        dialect = self._dialects.setdefault(model, _Dialect(self._settings.max_new_tokens))
         while True:
-            sent = {key: v for key, v in (self._sampling | request).items() if key not in self._refused}
+            sent = dialect.written(request)
             try:
-                return await self._client.chat.completions.create(model=self._settings.model, **sent)
+                return await self._client.chat.completions.create(model=model, **sent)
             except openai.BadRequestError as exc:
                 if exc.param not in ("max_tokens", "temperature", "top_p") or exc.param not in sent:
                     raise
-                self._refused.add(exc.param)
-                if exc.param == "max_tokens":  # newer hosted models know it under another name only
-                    self._sampling["max_completion_tokens"] = self._settings.max_new_tokens
+                dialect.refuse(exc.param)
 
-    def _explained(self, exc: openai.APIError) -> GeneratorError:
+    def _explained(self, exc: openai.APIError, model: str) -> GeneratorError:
         """Turn a client error into one that says what to check; never quotes the server, who may quote us."""
         match exc:
             case openai.NotFoundError() | openai.APIStatusError(code="model_not_found"):
                 return ModelMissing(
-                    f'the model server at {self._address} knows no model "{self._settings.model}" (or no '
+                    f'the model server at {self._address} knows no model "{model}" (or no '
                     "chat/completions under this address); check [generator] model and base_url"
                 )
             case openai.APITimeoutError():
@@ -172,6 +171,29 @@ class OpenAIGenerator:
 
     def _unavailable(self, what: str) -> GeneratorUnavailable:
         return GeneratorUnavailable(f"the model server at {self._address} {what}")
+
+
+class _Dialect:
+    """Which sampling parameters one model takes, and under which names.
+
+    Args:
+        max_new_tokens: Longest reply, tokens.
+    """
+
+    def __init__(self, max_new_tokens: int) -> None:
+        self._max_new_tokens = max_new_tokens
+        self._sampling: dict[str, Any] = {"max_tokens": max_new_tokens, "top_p": _TOP_P}
+        self._refused: set[str] = set()
+
+    def written(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request with everything that the model takes."""
+        return {key: v for key, v in (self._sampling | request).items() if key not in self._refused}
+
+    def refuse(self, parameter: str) -> None:
+        """Send a parameter no more."""
+        self._refused.add(parameter)
+        if parameter == "max_tokens":  # newer hosted models know it under another name only
+            self._sampling["max_completion_tokens"] = self._max_new_tokens
 
 
 def _written(answer: Any, style: Style) -> Written | None:
