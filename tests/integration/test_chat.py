@@ -275,7 +275,8 @@ async def test_a_conversation_that_is_full_declines_and_answers_the_others_in_or
             world.env.backend.create_message(world.channel.id, who.id, f"<@{world.bot.me}> hello")
             for who in (world.alice, world.ben, carol)
         ]
-        await asyncio.sleep(0.2)
+        while all(message.content != conversation.BUSY for message in world.channel.history()):
+            await asyncio.sleep(0.01)
         world.generator.gate.set()
         await world.env.settle()
 

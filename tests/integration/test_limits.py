@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from bot.bursts import Burst
 from bot.generators import GeneratorUnavailable
 from bot.settings import LimitSettings
 from storage.records import Who
@@ -25,6 +27,18 @@ def say(world: World, who, text: str, channel=None) -> None:
     """Send a message without waiting for its answer."""
     channel = channel or world.channel
     world.env.backend.create_message(channel.id, who.id, f"<@{world.bot.me}> {text}")
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Return when something has happened."""
+    while not happened():
+        await asyncio.sleep(0.01)
+
+
+def texts_waiting(world: World) -> str:
+    """What Alice's newest unfinished prompt ends with."""
+    burst = world.bot.queues.latest_of(world.channel.id, world.alice.id)
+    return burst.last.content if isinstance(burst, Burst) else ""
 
 
 async def test_a_day_that_is_used_up_is_told_once_and_comes_back(with_limits):
@@ -66,10 +80,10 @@ async def test_tokens_of_a_server_are_used_up_by_all_together(with_limits):
 async def test_quick_messages_while_an_answer_waits_are_answered_once(world):
     world.generator.gate = asyncio.Event()
     say(world, world.ben, "before")
-    await asyncio.sleep(0.2)
+    await until(lambda: world.generator.contexts)
     for text in ("one", "two", "three"):
         say(world, world.alice, text)
-    await asyncio.sleep(0.2)
+        await until(lambda text=text: text in texts_waiting(world))
     world.generator.gate.set()
     await world.env.settle()
 
@@ -84,9 +98,9 @@ async def test_quick_messages_while_an_answer_waits_are_answered_once(world):
 async def test_an_answer_that_has_been_begun_is_joined_by_nothing(world):
     world.generator.gate = asyncio.Event()
     say(world, world.alice, "one")
-    await asyncio.sleep(0.2)
+    await until(lambda: world.generator.contexts)
     say(world, world.alice, "two")
-    await asyncio.sleep(0.2)
+    await until(lambda: "two" in texts_waiting(world))
     world.generator.gate.set()
     await world.env.settle()
 
