@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import discord
 
@@ -12,11 +12,15 @@ from bot.cogs.errors import answer_error
 class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"simpatico:abstract"):
     """Base of all buttons of this bot: discord.py would only log an error in a dynamic item."""
 
+    TALKS: ClassVar[bool] = False
+    """Whether a press makes the bot talk; then it is declined where the bot shall not."""
+
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the press; a failure is answered like that of a command."""
         interaction.client.tongues.hear(interaction)
         try:
-            await self.press(interaction)
+            if not self.TALKS or await interaction.client.may_use(interaction):
+                await self.press(interaction)
         except Exception as exc:  # boundary: the same as the command tree's error handler
             await answer_error(interaction, exc)
 

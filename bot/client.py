@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,14 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.access import ALWAYS, may_talk, speaker_of_click
 from bot.comparing import Comparisons
 from bot.gateway import INBOX_EVENTS, events_of
+from bot.guilds import Guilds, GuildView
+from bot.identity import who_clicked
 from bot.inbox import Inbox
-from bot.languages import CommandTranslator, Tongues
+from bot.languages import CommandTranslator, Tongues, mark, tr
+from bot.limits import Limits
 from bot.metrics import Metrics
 from bot.queues import Claims, ConversationQueues, Spawn
 from bot.readback import Readback
@@ -51,6 +55,13 @@ COGS = (
     "bot.cogs.insight",
     "bot.cogs.stats",
     "bot.cogs.admin",
+    "bot.cogs.config",
+    "bot.cogs.limits",
+)
+
+NOT_HERE = mark(
+    "I may not talk to you here: whoever runs this server, or me, has set it so. `/privacy`, `/my-data` and"
+    " `/forget-me` work all the same."
 )
 
 _DRAIN_S = 8.0
@@ -72,6 +83,8 @@ class Parts:
         labels_changed: Called with the number of members whose labels changed.
         metrics: Told what happens.
         reporter: Estimates what personalization brings.
+        servers: What holds in each server.
+        limits: What members and servers used of their day.
         member_left: Called when somebody was forgotten: what they helped to learn is due again.
         reads_pictures: Whether the language model is handed pictures.
         generator_name: Language model in words.
@@ -85,6 +98,8 @@ class Parts:
     labels_changed: Callable[[int], None]
     metrics: Metrics
     reporter: Reporter
+    servers: Guilds
+    limits: Limits
     member_left: Callable[[], None]
     reads_pictures: bool
     generator_name: str
@@ -92,12 +107,14 @@ class Parts:
 
 
 class SimpaticoTree(app_commands.CommandTree["SimpaticoBot"]):
-    """The commands; each is carried out in the language of who used it."""
+    """The commands: in the language of who uses them, and declined kindly where the bot shall not talk."""
 
     async def interaction_check(self, interaction: discord.Interaction[SimpaticoBot], /) -> bool:
-        """Let everybody on; note their language."""
+        """Let members' rights and managers' tools pass, and whoever the bot may talk to."""
         self.client.tongues.hear(interaction)
-        return True
+        if interaction.type is not discord.InteractionType.application_command:
+            return True
+        return (interaction.data or {}).get("name") in ALWAYS or await self.client.may_use(interaction)
 
 
 class SimpaticoBot(commands.Bot):
@@ -120,6 +137,8 @@ class SimpaticoBot(commands.Bot):
         self.labels_changed = parts.labels_changed
         self.metrics = parts.metrics
         self.reporter = parts.reporter
+        self.servers = parts.servers
+        self.limits = parts.limits
         self._member_left = parts.member_left
         self.reads_pictures = parts.reads_pictures
         self.generator_name = parts.generator_name
@@ -144,6 +163,20 @@ class SimpaticoBot(commands.Bot):
         """Go by other settings from the next message on; intents and queues stay as they were opened."""
         self.settings = settings
         self.chat_channels = set(settings.chat_channels)
+
+    def chat_channels_in(self, view: GuildView) -> Collection[int]:
+        """Ids of the channels in which every message is answered."""
+        return self.chat_channels if view.chat_channels is None else view.chat_channels
+
+    async def may_use(self, interaction: discord.Interaction[Any]) -> bool:
+        """Whether the bot talks to who used a command or button, and there; if not, they were told."""
+        who = who_clicked(interaction)
+        view = await self.servers.of(who.guild_id)
+        speaker = speaker_of_click(interaction, self.servers.name_of(who))
+        if all(may_talk(speaker, allow, deny) for allow, deny in view.access):
+            return True
+        await interaction.response.send_message(tr(NOT_HERE), ephemeral=True)
+        return False
 
     async def setup_hook(self) -> None:
         """Load the cogs and sync the commands; runs once, unlike ``on_ready``."""

@@ -24,12 +24,15 @@ from bot.config import Settings
 from bot.curves import RoundCurves
 from bot.generators import CandidateGenerator
 from bot.generators.factory import create_generator
+from bot.guilds import Guilds
+from bot.limits import Limits
 from bot.metrics import Metrics
 from bot.reporting import Reporter
 from bot.responder import Responder
 from bot.safety import OutputFilter
 from bot.scheduler import LearningScheduler, Work
 from bot.settings import GeneratorSettings
+from bot.turns import FairTurns
 from bot.wishes import instructions
 from personalization import HeadDamaged
 from personalization.encoder import Encoder, load_encoder
@@ -52,6 +55,11 @@ log = logging.getLogger(__name__)
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """What a reply must not repeat word for word."""
     return [settings.persona, *(style.instruction for style in settings.styles), *instructions()]
+
+
+def turns_of(settings: GeneratorSettings) -> int:
+    """How many answers may be under way: with a local model one is written while the next is made ready."""
+    return settings.at_once if settings.kind == "openai" else 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +136,12 @@ async def open_house(
             portfolio=StylePortfolio([style.name for style in written.styles], rng),
             styles=written.styles,
             n_candidates=written.candidates,
+            turns=FairTurns(turns_of(written)),
+            context_tokens=written.context_tokens,
         )
         follow(store.company, ranker, responder, scheduler)
+        servers = Guilds(store.guild_settings, settings)
+        store.company.listen(servers.hear)
 
         def labels_changed(count: int) -> None:
             metrics.labels(count)
@@ -143,6 +155,8 @@ async def open_house(
             labels_changed=labels_changed,
             metrics=metrics,
             reporter=Reporter(store.choices, settings.personalization),
+            servers=servers,
+            limits=Limits(store, now),
             member_left=lambda: scheduler.mark_due("prior", "round"),
             reads_pictures=written.kind == "openai" and written.vision,
             generator_name=generator.name,
@@ -153,6 +167,7 @@ async def open_house(
             if await store.erase_departed(ranker.drop) is not None:
                 responder.member_left()
                 parts.member_left()
+                servers.drop_all()
 
         scheduler.add("departures", metrics.watched("departures", erase_departed), 3600.0)
         yield House(

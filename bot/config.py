@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
-from bot.settings import BotSettings, GeneratorSettings, OperatorSettings
+from bot.settings import BotSettings, GeneratorSettings, LimitSettings, OperatorSettings
 from personalization.settings import LearningSettings
 from storage.settings import StorageSettings
 
@@ -39,6 +39,7 @@ class Settings:
 
     bot: BotSettings = field(default_factory=BotSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     personalization: LearningSettings = field(default_factory=LearningSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     operator: OperatorSettings = field(default_factory=OperatorSettings)
@@ -87,12 +88,16 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         # while it still refuses "7" for a number and 1 for a switch.
         settings = _ADAPTER.validate_json(json.dumps(raw, default=str), strict=True, extra="forbid")
     except ValidationError as exc:
-        lines = [_explain(error) for error in exc.errors()]
-        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from exc
+        raise ConfigError("\n".join(f"{source}: {line}" for line in mistakes_in(exc))) from exc
     if settings.bot.chat_channels and not settings.bot.message_content:
         raise ConfigError(
             f"{source}: [bot] chat_channels needs message_content = true, and the message-content intent"
             " switched on in the Discord developer portal"
+        )
+    if settings.generator.models and settings.generator.kind != "openai":
+        raise ConfigError(
+            f'{source}: [generator] models needs kind = "openai": in this process one model runs, the one'
+            " that model names"
         )
     if not _is_address(settings.generator.base_url):
         found = settings.generator.base_url
@@ -113,6 +118,11 @@ def _is_address(url: str) -> bool:
 def read_secret(env_name: str) -> str | None:
     """Return the secret that the environment variable holds, or None when it is unset or blank."""
     return os.environ.get(env_name, "").strip() or None
+
+
+def mistakes_in(exc: ValidationError) -> list[str]:
+    """One line for each mistake that a validation found."""
+    return [_explain(error) for error in exc.errors()]
 
 
 def _explain(error: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 import discord
@@ -17,19 +17,58 @@ import discord
 from bot.attachments import NO_FILES, NO_PICTURES, TEXT_BYTES, Attached, joined, read_texts
 from bot.generators import Context, Turn
 from bot.identity import is_direct
+from bot.languages import everywhere, mark
 
 log = logging.getLogger(__name__)
 
-EMPTY = "You called? Write something after my name and I will answer."
-UNREADABLE = "I cannot read a reply without a mention here. Leave the @ of the reply switched on, please."
-BUSY = "One moment, please: I am still answering the messages before this one. Try again in a minute."
-UNAVAILABLE = "My language model does not answer right now. Please try again in a few minutes."
-SPEECHLESS = "I found nothing good to say to that. Could you put it in other words?"
-FAILED = "Something went wrong on my side, so I have no answer. The host finds the details in the log."
-NOTES = frozenset((EMPTY, UNREADABLE, BUSY, UNAVAILABLE, SPEECHLESS, FAILED, NO_PICTURES, NO_FILES))
+EMPTY = mark("You called? Write something after my name and I will answer.")
+UNREADABLE = mark(
+    "I cannot read a reply without a mention here. Leave the @ of the reply switched on, please."
+)
+BUSY = mark("One moment, please: I am still answering the messages before this one. Try again in a minute.")
+UNAVAILABLE = mark("My language model does not answer right now. Please try again in a few minutes.")
+SPEECHLESS = mark("I found nothing good to say to that. Could you put it in other words?")
+FAILED = mark("Something went wrong on my side, so I have no answer. The host finds the details in the log.")
+MESSAGES_USED_UP = mark(
+    "That was all for today: I have answered your {limit} messages. I am back for you {when}."
+    " `/limits` shows what is left."
+)
+TOKENS_USED_UP = mark(
+    "That was all for today: we have used up the {limit} tokens that are yours here. I am back for you"
+    " {when}. `/limits` shows what is left."
+)
+SERVER_MESSAGES_USED_UP = mark(
+    "That was all for today: I have answered the {limit} messages that this server has. I am back {when}."
+)
+SERVER_TOKENS_USED_UP = mark(
+    "That was all for today: the {limit} tokens that this server has are used up. I am back {when}."
+)
+NOTES = (
+    EMPTY,
+    UNREADABLE,
+    BUSY,
+    UNAVAILABLE,
+    SPEECHLESS,
+    FAILED,
+    MESSAGES_USED_UP,
+    TOKENS_USED_UP,
+    SERVER_MESSAGES_USED_UP,
+    SERVER_TOKENS_USED_UP,
+    NO_PICTURES,
+    NO_FILES,
+)
 """What the bot says on its own account: no turn of a conversation, never shown to the language model."""
 
+_ANY_NOTE = re.compile(
+    "|".join(re.sub(r"\\{\w+\\}", ".{1,40}", re.escape(note)) for note in sorted(everywhere(NOTES)))
+)
+
 _ANSWERABLE = (discord.MessageType.default, discord.MessageType.reply)
+
+
+def is_note(text: str) -> bool:
+    """Whether a message is one of :data:`NOTES`, in any language, whatever stands in its places."""
+    return _ANY_NOTE.fullmatch(text) is not None
 
 
 def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection[int]) -> bool:
@@ -62,6 +101,8 @@ async def context_of(
     chat_channels: Collection[int],
     n_turns: int,
     minutes: int,
+    heard: Callable[[discord.Message], bool] = lambda _: True,
+    more: Sequence[discord.Message] = (),
 ) -> Context:
     """Read back what led to ``message``: its reply chain, or else the recent turns of its channel.
 
@@ -69,18 +110,21 @@ async def context_of(
 
     Args:
         message: The message to answer.
-        attached: What was read of its attachments. Text files of earlier messages are read too, the latest
-            first, as far as :data:`~bot.attachments.TEXT_BYTES` go.
+        attached: What was read of its attachments, and of those of ``more``. Text files of earlier messages
+            are read too, the latest first, as far as :data:`~bot.attachments.TEXT_BYTES` go.
         me: The bot's own user id.
         chat_channels: See :func:`is_addressed`.
         n_turns: Longest context, messages.
         minutes: Age up to which channel messages belong to the same conversation, minutes.
+        heard: Whether the bot listens to who wrote a message; the recent turns of others are left out.
+        more: Further messages of the same author that are answered together with it, in order.
     """
     try:
-        if _parent_id(message) is not None:
+        if parent_id_of(message) is not None:
             earlier = await _reply_chain(message, n_turns)
         else:
-            earlier = await _recent(message, me, chat_channels, n_turns, minutes)
+            found = await _recent(message, me, chat_channels, n_turns, minutes)
+            earlier = [part for part in found if part.author.id == me or heard(part)]
     except discord.HTTPException as exc:
         log.warning("context shortened: Discord answered %s (code %s)", exc.status, exc.code)
         earlier = []
@@ -89,13 +133,14 @@ async def context_of(
     for part in earlier:
         text = joined(text_of(part, me=me), files.get(part.id, ""))
         role = "assistant" if part.author.id == me else "user"
-        if not text or (role == "assistant" and text in NOTES):
+        if not text or (role == "assistant" and is_note(text)):
             continue
         if turns and turns[-1].role == role == "assistant":  # the chunks of one long reply
             turns[-1] = Turn(role, f"{turns[-1].text}\n{text}")
         else:
             turns.append(Turn(role, text))
-    words = joined(text_of(message, me=me), attached.text)
+    texts = [text_of(part, me=me) for part in (message, *more)]
+    words = joined("\n".join(text for text in texts if text), attached.text)
     return Context(words, tuple(turns), attached.pictures)
 
 
@@ -125,7 +170,7 @@ def _replies_to(message: discord.Message, user_id: int) -> bool:
     return isinstance(target, discord.Message) and target.author.id == user_id
 
 
-def _parent_id(message: discord.Message) -> int | None:
+def parent_id_of(message: discord.Message) -> int | None:
     """The message of the same channel that this one replies to."""
     reference = message.reference
     if reference is None or reference.type is not discord.MessageReferenceType.reply:
@@ -138,7 +183,7 @@ async def _reply_chain(message: discord.Message, n_turns: int) -> list[discord.M
     chain: list[discord.Message] = []
     current = message
     while len(chain) < n_turns:
-        parent_id, reference = _parent_id(current), current.reference
+        parent_id, reference = parent_id_of(current), current.reference
         if parent_id is None or reference is None:
             break
         target = reference.resolved or reference.cached_message

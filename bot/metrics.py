@@ -44,6 +44,10 @@ class Outcome(StrEnum):
     """Declined, because too many messages waited in the conversation."""
     UNREAD = "unread"
     """It held nothing that could be read: files of other kinds, pictures for a model without eyes."""
+    MERGED = "merged"
+    """Answered together with the member's message before it."""
+    LIMITED = "limited"
+    """Declined, because the member or the server has used up its day."""
     FAILED = "failed"
 
 

@@ -20,16 +20,18 @@ Spawn = Callable[[Coroutine[Any, Any, None]], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Entry:
     owner: int
     job: Job
+    about: object = None
 
 
 class ConversationQueues:
     """Jobs in order per conversation.
 
     Args:
-        limit: Jobs that may wait in one conversation, beside the one that runs.
+        limit: Jobs that may wait in one conversation, beside the one that runs; those of one member may take
+            a quarter of the room, so that the others have some, and do not wait behind too many.
         spawn: Starts the task of a conversation; ``asyncio.create_task`` unless the caller needs another
             home.
     """
@@ -37,7 +39,8 @@ class ConversationQueues:
     def __init__(self, limit: int, *, spawn: Spawn = asyncio.create_task) -> None:
         self._limit = limit
         self._spawn = spawn
-        self._waiting: dict[Hashable, deque[_Waiting]] = {}
+        self._waiting: dict[Hashable, deque[_Entry]] = {}
+        self._running: dict[Hashable, _Entry] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -46,26 +49,41 @@ class ConversationQueues:
         """Jobs that wait, beside those that run."""
         return sum(len(queue) for queue in self._waiting.values())
 
-    def submit(self, conversation: Hashable, owner: int, job: Job) -> bool:
-        """Queue ``job``; False when the conversation is full or the queues are closing.
+    def submit(self, conversation: Hashable, owner: int, job: Job, about: object = None) -> bool:
+        """Queue ``job``; False when there is no room in the conversation or the queues are closing.
 
         Args:
             conversation: What is kept in order, a channel id.
             owner: The member the job works for, for :meth:`drop`.
             job: Makes the coroutine; called only when its turn comes.
+            about: What the job is about, for :meth:`latest_of`.
         """
         if self._closed:
             return False
         queue = self._waiting.get(conversation)
+        entry = _Entry(owner, job, about)
         if queue is None:
             self._waiting[conversation] = deque()
+            self._running[conversation] = entry
             self._idle.clear()
-            self._spawn(self._run(conversation, job))
+            self._spawn(self._run(conversation))
             return True
-        if len(queue) >= self._limit:
+        n_own = sum(waiting.owner == owner for waiting in queue)
+        if len(queue) >= self._limit or n_own >= max(1, self._limit // 4):
             return False
-        queue.append(_Waiting(owner, job))
+        queue.append(entry)
         return True
+
+    def latest_of(self, conversation: Hashable, owner: int) -> object | None:
+        """What the newest unfinished job of a member in a conversation is about; None without one."""
+        if conversation not in self._waiting:
+            return None
+        entries = [self._running[conversation], *self._waiting[conversation]]
+        return next((entry.about for entry in reversed(entries) if entry.owner == owner), None)
+
+    def owners_in(self, conversation: Hashable) -> set[int]:
+        """Members whose jobs wait in a conversation."""
+        return {entry.owner for entry in self._waiting.get(conversation, ())}
 
     def drop(self, owner: int) -> int:
         """Remove the waiting jobs of one member; the one that runs goes on. Returns how many went."""
@@ -89,19 +107,19 @@ class ConversationQueues:
         """Return when no job waits or runs."""
         await self._idle.wait()
 
-    async def _run(self, conversation: Hashable, job: Job) -> None:
+    async def _run(self, conversation: Hashable) -> None:
         queue = self._waiting[conversation]
         try:
             while True:
                 try:
-                    await job()
+                    await self._running[conversation].job()
                 except Exception:  # boundary: one failed answer must not stop the conversation
                     log.exception("an answer failed")
                 if not queue:
                     return
-                job = queue.popleft().job
+                self._running[conversation] = queue.popleft()
         finally:
-            del self._waiting[conversation]
+            del self._waiting[conversation], self._running[conversation]
             if not self._waiting:
                 self._idle.set()
 

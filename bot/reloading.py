@@ -24,8 +24,9 @@ from bot.config import ConfigError, Settings, load_settings
 log = logging.getLogger(__name__)
 
 AT_ONCE = {
-    "bot": {"chat_channels", "seeded_reactions", "history_messages", "history_minutes"},
+    "bot": {"chat_channels", "seeded_reactions", "history_messages", "history_minutes", "allow", "deny"},
     "generator": {"persona", "styles"},
+    "limits": {"member_messages", "member_tokens", "server_messages", "server_tokens", "roles"},
     "personalization": {
         "policy",
         "exploration",
@@ -141,6 +142,7 @@ class Reloader:
 def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
     """Have every part go by ``settings``, as far as parts can change."""
     bot.use_settings(settings.bot)
+    bot.servers.use_settings(settings)
     house.ranker.use_settings(settings.personalization)
     house.generator.use_persona(settings.generator.persona)
     bot.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))

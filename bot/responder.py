@@ -10,7 +10,7 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +19,9 @@ import numpy as np
 
 from bot.drafts import Drafts
 from bot.generators import Candidate, CandidateGenerator, Context, Style
+from bot.generators.prompt import estimate_tokens
 from bot.safety import Drop, OutputFilter
+from bot.turns import FairTurns
 from bot.wishes import WishBook, in_style, wished_styles
 from personalization import RankingFailed
 from personalization.explain import reason_of
@@ -40,13 +42,28 @@ _MOST_UNDECIDED = 1000
 class NothingToSay(Exception):
     """Every candidate was blank or withheld by the output filter; ask again in other words."""
 
+    def __init__(self, n_tokens: int = 0) -> None:
+        super().__init__()
+        self.n_tokens = n_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Who asks, and what is known before replying."""
+    """Who asks, and what is known before replying.
+
+    Attributes:
+        who: Who asks.
+        context: What is known, or how to read it once the turn has come.
+        behind: Discord ids of the members whose prompts wait for this one to be answered.
+    """
 
     who: Who
-    context: Context
+    context: Context | Callable[[], Awaitable[Context]]
+    behind: Callable[[], Collection[int]] = tuple
+
+    async def read(self) -> Context:
+        """What is known before replying."""
+        return self.context if isinstance(self.context, Context) else await self.context()
 
 
 @dataclass(eq=False)
@@ -67,9 +84,10 @@ class Decision:
         asker: For whom; knows when they leave before the reply is recorded.
         impression: What to record once it is posted, if the member agrees.
         written: The candidates behind it, for when another answer is asked for.
-        seconds: Time spent per part: ``consent``, ``generate``, ``filter``, ``rank``.
+        seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
         more: Where the text is a draft: goes on with it, text by longer text, each of which may be posted.
             Holds the context, so it goes as soon as the reply is finished.
+        n_tokens: Tokens read and written for it, estimated.
     """
 
     text: str
@@ -79,6 +97,7 @@ class Decision:
     written: tuple[Candidate, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     more: Callable[[], AsyncGenerator[str]] | None = None
+    n_tokens: int = 0
 
 
 class Responder:
@@ -92,6 +111,8 @@ class Responder:
         portfolio: Deals the candidates out to the styles.
         styles: The style prompts, in the order of the portfolio.
         n_candidates: Candidates per reply (k).
+        turns: Who may have candidates written next.
+        context_tokens: What the generator cuts a context to, tokens.
     """
 
     def __init__(
@@ -104,6 +125,8 @@ class Responder:
         portfolio: StylePortfolio,
         styles: Sequence[Style],
         n_candidates: int,
+        turns: FairTurns,
+        context_tokens: int,
     ) -> None:
         self._generator = generator
         self._filter = output_filter
@@ -111,6 +134,8 @@ class Responder:
         self._store = store
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
+        self._turns = turns
+        self._context_tokens = context_tokens
         self._portfolio = portfolio
         self._drafts = Drafts()
         self.wishes = WishBook(store.wishes)
@@ -142,24 +167,39 @@ class Responder:
         """
         clock, asker = _Stopwatch(), Asker(prompt.who)
         self._askers.add(asker)
-        consent, member_id = await self._known_of(prompt.who)
         guild = self._store.guild_id(prompt.who)
-        styles = await self._styles_for(prompt.who, consent, await self._ranker.head_of(member_id, guild))
-        clock.lap("consent")
-        candidates = await self._generator.generate(prompt.context, styles)
+        async with self._turns.turn(prompt.who.user_id, prompt.behind):
+            clock.lap("turn")
+            context = await prompt.read()
+            clock.lap("context")
+            consent, member_id = await self._known_of(prompt.who)
+            head = await self._ranker.head_of(member_id, guild)
+            styles = await self._styles_for(prompt.who, consent, head)
+            clock.lap("consent")
+            candidates = await self._generator.generate(context, styles)
         clock.lap("generate")
-        kept = [one for one in self._filter.keep(candidates) if one.text not in but]
+        n_tokens = tokens_of(context, candidates, n_prompts=len(styles), most=self._context_tokens)
+        kept = [one for one in self._kept(candidates, context) if one.text not in but]
         clock.lap("filter")
         if not kept:
-            raise NothingToSay
-        impression = await self._rank(member_id, guild, prompt, kept)
+            raise NothingToSay(n_tokens)
+        impression = await self._rank(member_id, prompt.who, context.message, kept)
         clock.lap("rank")
         chosen = kept[impression.chosen]
         more = None
         if chosen.unfinished:
             style = next(style for style in styles if style.name == chosen.style)
-            more = partial(self._continued, prompt.context, style, chosen.text)
-        return Decision(chosen.text, consent, impression, asker, tuple(kept), clock.laps, more)
+            more = partial(self._continued, context, style, chosen.text)
+        return Decision(
+            chosen.text,
+            consent,
+            impression,
+            asker,
+            written=tuple(kept),
+            seconds=clock.laps,
+            more=more,
+            n_tokens=n_tokens,
+        )
 
     async def completed(self, decision: Decision) -> Decision:
         """The decision with a draft written to its end, which nobody is shown meanwhile.
@@ -212,19 +252,21 @@ class Responder:
             NothingToSay: Nothing else may be posted.
         """
         draft = self._drafts.of(prompt.who, message_id)
-        left = self._filter.keep(draft.left()) if draft is not None else []
-        if left:
-            clock, asker = _Stopwatch(), Asker(prompt.who)
-            self._askers.add(asker)
-            consent, member_id = await self._known_of(prompt.who)
-            guild = self._store.guild_id(prompt.who)
-            impression = await self._rank(member_id, guild, prompt, left, observed=True)
-            clock.lap("rank")
-            text, written = left[impression.chosen].text, tuple(left)
-            decision = Decision(text, consent, impression, asker, written, clock.laps)
-        else:
-            decision = await self.decide(prompt, but={shown} if draft is None else {shown} | draft.posted)
-        return replace(decision, impression=_as_another(decision.impression))
+        context = await prompt.read()
+        left = [] if draft is None else self._kept(draft.left(), context)
+        if not left:
+            but = {shown} if draft is None else {shown} | draft.posted
+            decision = await self.decide(prompt, but=but)
+            return replace(decision, impression=_as_another(decision.impression))
+        clock, asker = _Stopwatch(), Asker(prompt.who)
+        self._askers.add(asker)
+        consent, member_id = await self._known_of(prompt.who)
+        impression = await self._rank(member_id, prompt.who, context.message, left, observed=True)
+        clock.lap("rank")
+        text = left[impression.chosen].text
+        return Decision(
+            text, consent, _as_another(impression), asker, written=tuple(left), seconds=clock.laps
+        )
 
     async def record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         """Store the impression of a posted reply, if the member agrees by now.
@@ -306,7 +348,7 @@ class Responder:
         """Go on with a draft, up to where the output filter would drop the whole."""
         async with aclosing(self._generator.continued(context, style, begun)) as texts:
             async for text in texts:
-                if not self._filter.keep([Candidate(text, style.name)]):
+                if not self._kept([Candidate(text, style.name)], context):
                     return
                 yield text
 
@@ -320,6 +362,10 @@ class Responder:
         seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
         return [in_style(self._styles[seat], wish) for seat in seats]
 
+    def _kept(self, candidates: Sequence[Candidate], context: Context) -> list[Candidate]:
+        """What of the candidates may be posted where this was asked."""
+        return self._filter.keep(candidates, [context.persona or ""])
+
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""
         try:
@@ -332,8 +378,8 @@ class Responder:
     async def _rank(
         self,
         member_id: MemberId | None,
-        guild: bytes,
-        prompt: Prompt,
+        who: Who,
+        message: str,
         kept: Sequence[Candidate],
         *,
         observed: bool = False,
@@ -345,7 +391,8 @@ class Responder:
         texts = tuple(candidate.text for candidate in kept)
         styles = tuple(candidate.style for candidate in kept)
         try:
-            ranking = await self._ranker.rank(member_id, prompt.context.message, texts, guild=guild)
+            guild = self._store.guild_id(who)
+            ranking = await self._ranker.rank(member_id, message, texts, guild=guild)
         except (
             Exception
         ) as exc:  # boundary: whatever broke, the member still gets an answer, and it is counted
@@ -356,7 +403,7 @@ class Responder:
             return _unranked(texts, styles)
         if member_id is not None and not observed:
             for style, features in zip(styles, ranking.features, strict=True):
-                self._portfolio.observe(style, features, prompt.who.guild_id)
+                self._portfolio.observe(style, features, who.guild_id)
         return _impression(texts, styles, ranking)
 
 
@@ -365,6 +412,19 @@ def _as_another(impression: Impression) -> Impression:
     if impression.policy == FALLBACK:
         return impression
     return replace(impression, policy=ANOTHER + impression.policy)
+
+
+def tokens_of(context: Context, candidates: Sequence[Candidate], *, n_prompts: int, most: int) -> int:
+    """Estimate the tokens that were read and written for one reply.
+
+    Args:
+        context: What was read, once for each prompt.
+        candidates: What was written.
+        n_prompts: Prompts, one for each candidate that was asked for.
+        most: What a context was cut to.
+    """
+    read = sum(map(estimate_tokens, [context.message, *(turn.text for turn in context.turns)]))
+    return n_prompts * min(read, most) + sum(estimate_tokens(one.text) for one in candidates)
 
 
 def _impression(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:

@@ -85,11 +85,16 @@ class OutputFilter:
 
     def use_secrets(self, secrets: Sequence[str]) -> None:
         """Keep other texts from being repeated."""
-        self._secrets = tuple(plain for s in secrets if len(plain := _plain(s)) >= _LEAST_LEAK)
+        self._secrets = _secret(secrets)
 
-    def keep(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates that may be posted, in order; what was dropped is logged as counts."""
-        result = self.apply(candidates)
+    def keep(self, candidates: Sequence[Candidate], secrets: Sequence[str] = ()) -> list[Candidate]:
+        """Return the candidates that may be posted, in order; what was dropped is logged as counts.
+
+        Args:
+            candidates: What was written.
+            secrets: What else must not be repeated word for word.
+        """
+        result = self.apply(candidates, _secret(secrets))
         self.n_dropped.update(result.dropped)
         if result.dropped:
             counts = ", ".join(f"{reason.value}: {n}" for reason, n in result.dropped.items())
@@ -97,22 +102,22 @@ class OutputFilter:
             log.info("Dropped %d of %d candidates (%s)", n_dropped, len(candidates), counts)
         return list(result.kept)
 
-    def apply(self, candidates: Sequence[Candidate]) -> Filtered:
-        """Sort candidates into kept and dropped."""
-        verdicts = [(candidate, self.reason(candidate.text)) for candidate in candidates]
+    def apply(self, candidates: Sequence[Candidate], secrets: tuple[str, ...] = ()) -> Filtered:
+        """Sort candidates into kept and dropped; ``secrets`` are spelt for comparison."""
+        verdicts = [(candidate, self.reason(candidate.text, secrets)) for candidate in candidates]
         return Filtered(
             kept=tuple(candidate for candidate, reason in verdicts if reason is None),
             dropped=dict(Counter(reason for _, reason in verdicts if reason is not None)),
         )
 
-    def reason(self, text: str) -> Drop | None:
+    def reason(self, text: str, secrets: tuple[str, ...] = ()) -> Drop | None:
         """Return the first reason to drop a text, or None."""
         visible = _visible(text)
         if len(text) > MAX_LENGTH:
             return Drop.TOO_LONG
         if not any(_is_readable(char) for char in visible):
             return Drop.BLANK
-        if self._leaks_prompt(visible):
+        if _leaks_prompt(visible, self._secrets + secrets):
             return Drop.LEAKED_PROMPT
         if _INVITE.search(unquote(visible)):
             return Drop.INVITE_LINK
@@ -120,12 +125,18 @@ class OutputFilter:
             return Drop.MASKED_LINK
         return Drop.LOOP if _is_loop(visible) else None
 
-    def _leaks_prompt(self, text: str) -> bool:
-        prose = _CODE.sub(" ", text)  # "user:" is an honest line of a YAML file
-        if _MARKUP.search(text) or _ROLE_LINE.search(prose):
-            return True
-        plain = _plain(text)
-        return any(secret in plain for secret in self._secrets)
+
+def _leaks_prompt(text: str, secrets: Sequence[str]) -> bool:
+    prose = _CODE.sub(" ", text)  # "user:" is an honest line of a YAML file
+    if _MARKUP.search(text) or _ROLE_LINE.search(prose):
+        return True
+    plain = _plain(text)
+    return any(secret in plain for secret in secrets)
+
+
+def _secret(texts: Sequence[str]) -> tuple[str, ...]:
+    """Spell what must not be repeated for comparison; short texts are none."""
+    return tuple(plain for text in texts if len(plain := _plain(text)) >= _LEAST_LEAK)
 
 
 def _visible(text: str) -> str:

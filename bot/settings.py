@@ -1,12 +1,12 @@
-"""Settings of the bot package: sections ``[bot]``, ``[generator]`` and ``[operator]`` of ``config.toml``."""
+"""Settings of the bot package: sections ``[bot]``, ``[generator]``, ``[limits]`` and ``[operator]``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Interval, MinLen
+from annotated_types import Interval, MinLen, Predicate
 
 from bot.generators import Style
 from personalization.settings import Device
@@ -40,6 +40,8 @@ class GeneratorSettings:
         max_new_tokens: Longest reply, tokens.
         draft_tokens: Tokens after which candidates are ranked; only the chosen one is finished. 0: all are
             written to their end first.
+        models: Names of further models of that server which those who manage a Discord server may choose.
+        at_once: Replies that the server is asked for at the same time.
         context_tokens: Token budget for persona, earlier turns and message together.
         persona: Who the bot is; first line of every prompt.
         styles: The portfolio of style prompts, used in turn until k candidates are asked for.
@@ -50,8 +52,10 @@ class GeneratorSettings:
     runtime: Literal["auto", "transformers", "llamacpp"] = "auto"
     device: Device = "auto"
     model_dir: Path = Path("data/models")
+    models: tuple[str, ...] = ()
     base_url: str = "http://127.0.0.1:8080/v1"
     api_key_env: str = "OPENAI_API_KEY"
+    at_once: Annotated[int, Interval(ge=1, le=1000)] = 8
     timeout_s: Annotated[float, Interval(gt=0, le=600)] = 60.0
     retries: Annotated[int, Interval(ge=0, le=10)] = 2
     vision: bool = False
@@ -79,6 +83,28 @@ class GeneratorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolesAndPlaces:
+    """Roles and places of a list, by Discord id.
+
+    Attributes:
+        roles: Whoever has one of them.
+        channels: Text, voice and forum channels with their threads, or single threads.
+        categories: All channels in them.
+    """
+
+    roles: tuple[int, ...] = ()
+    channels: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessList(RolesAndPlaces):
+    """A list of whoever runs the bot: members by Discord id."""
+
+    members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BotSettings:
     """How the bot behaves on Discord.
 
@@ -90,6 +116,8 @@ class BotSettings:
         history_messages: Earlier messages read back as context.
         history_minutes: Age up to which earlier messages count as the same conversation, minutes.
         queue_per_channel: Messages that may wait in one conversation; more are declined kindly.
+        allow: Whom the bot answers, and where, in every server; empty: everybody, everywhere.
+        deny: Whom it does not answer, and where, whatever else allows them.
         consent: ``opt-in`` learns only from members who agreed.
     """
 
@@ -100,7 +128,46 @@ class BotSettings:
     history_messages: Annotated[int, Interval(ge=0, le=100)] = 12
     history_minutes: Annotated[int, Interval(ge=1, le=10_080)] = 60
     queue_per_channel: Annotated[int, Interval(ge=1, le=1000)] = 8
+    allow: AccessList = field(default_factory=AccessList)
+    deny: AccessList = field(default_factory=AccessList)
     consent: Literal["opt-in"] = "opt-in"
+
+
+Amount = Annotated[int, Interval(ge=0, le=1_000_000_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class DailyLimit:
+    """What may be used in a day.
+
+    Attributes:
+        messages: Messages that are answered; 0: without a limit.
+        tokens: Tokens read and written for them, estimated; 0: without a limit.
+    """
+
+    messages: Amount = 0
+    tokens: Amount = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How much the bot answers in a day, in each server and in direct messages.
+
+    Attributes:
+        member_messages: Messages of one member; 0: without a limit, here and below.
+        member_tokens: Tokens for one member.
+        server_messages: Messages of all members of one server.
+        server_tokens: Tokens for all members of one server.
+        roles: Role id -> the limit of members who have the role, where it is wider than that of the others.
+    """
+
+    member_messages: Amount = 0
+    member_tokens: Amount = 0
+    server_messages: Amount = 0
+    server_tokens: Amount = 0
+    roles: dict[Annotated[str, Predicate(str.isdecimal)], DailyLimit] = field(
+        default_factory=dict[str, DailyLimit]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,7 +152,8 @@ def labelled(told: Told, valence: EmojiValence, settings: LearningSettings) -> L
         valence: What emoji mean in the population; what they mean to this member is learnt from ``told``.
         settings: How far each kind of feedback is trusted, and how fast labels fade.
     """
-    own = valence.learnt(own_meanings(told.signs, valence))
+    there = valence.in_guild(told.guild)
+    own = there.learnt(own_meanings(told.signs, there))
     found = [label_of(*sign, own, settings.label_weights) for sign in told.signs]
     kept = [(i, label) for i, label in enumerate(found) if label is not None]
     compared = _compared(told, found, settings)

@@ -1,12 +1,12 @@
 """Feedback -> labels: what a reaction or a rating says about a reply.
 
 A label is derived each time it is needed and never stored, so that a better table improves old feedback too.
-The valence of an emoji comes from four places, strongest first: the configuration; what was learnt of it from
-members' own thumbs and ratings (:mod:`personalization.meanings`); a hand-made table, where thumbs are fixed
-and the emoji that Discord uses in its own way (💀 and 😭 mostly laugh) are set right; and behind all, as a
-weak prior, the public Emoji Sentiment Ranking. An emoji in none of them gives no label at all. How far each
-kind of feedback is trusted stands in one table (``LabelWeights`` of the settings), and older labels fade
-(:func:`faded`).
+The valence of an emoji comes from five places, strongest first: what those who manage a server said of its
+own emoji; the configuration; what was learnt of it from members' own thumbs and ratings
+(:mod:`personalization.meanings`); a hand-made table, where thumbs are fixed and the emoji that Discord uses
+in its own way (💀 and 😭 mostly laugh) are set right; and behind all, as a weak prior, the public Emoji
+Sentiment Ranking. An emoji in none of them gives no label at all. How far each kind of feedback is trusted
+stands in one table (``LabelWeights`` of the settings), and older labels fade (:func:`faded`).
 
 Pure functions and one small class; imports nothing of the project but its settings.
 
@@ -132,6 +132,7 @@ class EmojiValence:
         self._table = _public_table()
         self._table |= {emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()}
         self._learnt: dict[str, Meaning] = {}
+        self._said: Mapping[bytes, Mapping[str, float]] = {}
         fixed: set[str] = set(THUMBS)
         for emoji, value in (overrides or {}).items():
             name, _, custom_id = emoji.rpartition(":")
@@ -152,6 +153,29 @@ class EmojiValence:
             return self
         made = copy.copy(self)
         made._learnt = self._learnt | {key: m for key, m in meanings.items() if key not in self._fixed}
+        return made
+
+    def with_guilds(self, said: Mapping[bytes, Mapping[str, float]]) -> EmojiValence:
+        """Make a valence that knows what custom emoji mean in some servers, whatever is learnt of them.
+
+        Args:
+            said: Server -> emoji as :func:`emoji_key` spells them -> -1 to 1; 0: it says nothing there.
+        """
+        made = copy.copy(self)
+        made._said = said
+        return made
+
+    def in_guild(self, guild: bytes) -> EmojiValence:
+        """The valence that holds in one server: what its managers said of an emoji is fixed there."""
+        said = self._said.get(guild)
+        if not said:
+            return self
+        made = copy.copy(self)
+        made._fixed = self._fixed | said.keys()
+        made._table = {key: valence for key, valence in self._table.items() if key not in said} | {
+            key: Valence(value, CONFIGURED_TRUST) for key, value in said.items() if value
+        }
+        made._learnt = {key: meaning for key, meaning in self._learnt.items() if key not in said}
         return made
 
     def key_of(self, emoji: str) -> str:

@@ -55,6 +55,10 @@ class LearningStore(Protocol):
         """Read each member's feedback on their newest replies, sorted by reply; damaged rows are left out."""
         ...
 
+    async def emoji_of_guilds(self) -> dict[bytes, dict[str, float]]:
+        """Read what emoji mean in each server that says so."""
+        ...
+
     async def feedback_counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
         """Count each member's rows of feedback; members without any are left out."""
         ...

@@ -228,7 +228,8 @@ class Trainer:
         member_ids = [member.member_id for member in changed]
         learnt = _Learnt()
         waiting: list[Labelled] = []
-        valence = self._valence.learnt(prior.meanings)
+        # Read after who is due: a change of it makes members due again, under a number above this cursor.
+        valence = (await self._valence_now()).learnt(prior.meanings)
         async for few in self._gatherer.told(
             self._store, member_ids, LABELS_PER_MEMBER, pairs=PAIRS_PER_MEMBER
         ):
@@ -301,6 +302,10 @@ class Trainer:
             log.warning("The stored prior is not used, the starter prior answers: %s", exc)
         return self._starter
 
+    async def _valence_now(self) -> EmojiValence:
+        """What emoji mean, with what the managers of servers said of their own."""
+        return self._valence.with_guilds(await self._store.emoji_of_guilds())
+
     async def _teach(self, name: str, n_seated: int) -> Lesson | None:
         if not n_seated:
             return None
@@ -309,7 +314,7 @@ class Trainer:
             name,
             n_seated,
             self._starter,
-            self._valence,
+            await self._valence_now(),
             self._settings,
             member_cap=PRIOR_MEMBER_CAP,
             n_embedding=self._features.n_embedding,

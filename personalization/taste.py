@@ -133,7 +133,7 @@ class TasteReader:
     async def labels(self, member_id: MemberId) -> dict[ReplyId, Label]:
         """What training makes of each of the member's feedback, newest replies; without what says nothing."""
         rows = (await self._store.feedback_of([member_id], EVERY))[member_id]
-        valence = self._valence.learnt(self._ranker.prior.meanings)
+        valence = (await self._valence_now()).in_guild(rows[0].guild if rows else b"")
         weights = self._settings.label_weights
         found = {row.reply_id: label_of(row.reactions, row.rating, valence, weights) for row in rows}
         return {reply_id: label for reply_id, label in found.items() if label is not None}
@@ -141,7 +141,11 @@ class TasteReader:
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)
         (told,) = told_of([member_id], rows, self._features)
-        return labelled(told, self._valence.learnt(self._ranker.prior.meanings), self._settings)
+        return labelled(told, await self._valence_now(), self._settings)
+
+    async def _valence_now(self) -> EmojiValence:
+        said = await self._store.emoji_of_guilds()
+        return self._valence.with_guilds(said).learnt(self._ranker.prior.meanings)
 
 
 def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ...]:

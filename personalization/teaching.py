@@ -75,7 +75,8 @@ def teach(
         return None
     odds = weak_odds(told, starter, valence, settings.device, n_embedding)
     uses = [
-        uses_of(member.signs, valence, None if odds is None else odds[i]) for i, member in enumerate(told)
+        uses_of(member.signs, valence.in_guild(member.guild), None if odds is None else odds[i])
+        for i, member in enumerate(told)
     ]
     meanings = learn_meanings(uses, valence, min_members=settings.prior_min_members)
     read = read_labels(told, valence.learnt(meanings), settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from storage.records import MemberId
 from storage.schema import feedback, members, origin, preferences, prior
@@ -46,6 +46,14 @@ def mark_all_due(connection: Connection) -> None:
     """Make every member due who gave feedback or chose between replies."""
     teaches = or_(*(members.c.member_id.in_(select(told.c.member_id)) for told in (feedback, preferences)))
     _renumber(connection, teaches, connection.execute(select(func.count()).where(teaches)).scalar_one())
+
+
+def mark_guild_due(connection: Connection, guild: bytes) -> int:
+    """Make every member of a server with feedback due; how many they are."""
+    teaches = and_(members.c.guild == guild, members.c.member_id.in_(select(feedback.c.member_id)))
+    count = connection.execute(select(func.count()).where(teaches)).scalar_one()
+    _renumber(connection, teaches, count)
+    return count
 
 
 def _renumber(connection: Connection, which: ColumnElement[bool], count: int) -> None:

@@ -119,6 +119,10 @@ class Company:
         """Tell the others that the prior is new."""
         self._neighbours.tell(connection, News.PRIOR)
 
+    def tell_settings(self, connection: Connection) -> None:
+        """Tell the others that what is set for a server is new."""
+        self._neighbours.tell(connection, News.SETTINGS)
+
     def _hear(self, news: News) -> None:
         if news is News.LEFT:
             self._keys.drop_opened()

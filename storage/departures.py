@@ -11,12 +11,12 @@ import json
 from collections.abc import Set
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, union_all, update
 
 from storage.keys import KeyStore
 from storage.notes import note_of, put_note
-from storage.rights import Parting
-from storage.schema import Standing, departures, members
+from storage.rights import Wish
+from storage.schema import Standing, departures, guild_settings, members
 
 GRACE = timedelta(days=7)
 SERVERS_NOTE = "servers"
@@ -26,7 +26,10 @@ SERVERS_NOTE = "servers"
 def depart(connection: Connection, guild: bytes, at: datetime) -> None:
     """Note that a server was left; the first time counts. Nothing when nothing is kept of it."""
     known = select(departures.c.guild).where(departures.c.guild == guild)
-    kept = select(members.c.guild).where(members.c.guild == guild).limit(1)
+    kept = union_all(
+        select(members.c.guild).where(members.c.guild == guild),
+        select(guild_settings.c.guild).where(guild_settings.c.guild == guild),
+    ).limit(1)
     if connection.execute(known).first() is None and connection.execute(kept).first() is not None:
         connection.execute(insert(departures).values(guild=guild, left_at=at))
 
@@ -69,6 +72,8 @@ def departing(keys: KeyStore, before: datetime) -> Parting:
     def mark(connection: Connection) -> None:
         agreed = and_(here(connection), members.c.standing == Standing.AGREED)
         connection.execute(update(members).where(agreed).values(standing=Standing.FORGETTING))
+        left = departed(connection, before)
+        connection.execute(delete(guild_settings).where(guild_settings.c.guild.in_(left)))
         connection.execute(delete(departures).where(departures.c.left_at <= before))
 
     return Parting(note, mark)

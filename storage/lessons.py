@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from storage import learning
+from storage import guild_settings, learning
 from storage.company import Company
 from storage.engine import BulkReader, Reader
 from storage.keys import KeyStore
@@ -99,6 +99,10 @@ class Lessons:
         return await self._reader.run(
             lambda c: learning.members_with_feedback(c, after, limit, agreed_before)
         )
+
+    async def emoji_of_guilds(self) -> dict[bytes, dict[str, float]]:
+        """What emoji mean in each server that says so: server -> emoji -> -1 to 1, 0: nothing."""
+        return await self._reader.run(lambda c: guild_settings.emoji_of_guilds(c, self._keys))
 
     async def head_of(self, member_id: MemberId) -> HeadRecord | None:
         """The member's published head."""

@@ -29,6 +29,8 @@ class News(StrEnum):
     LEFT = "left"
     """Somebody left: keys, heads, the prior, and everything else that memory has of members is to be dropped.
     Also what is heard after news may have been missed."""
+    SETTINGS = "settings"
+    """Somebody changed what is set for a server."""
     DUE = "due"
     """Enough labels wait there for a round to start early. Concerns the one who trains."""
 

@@ -78,6 +78,7 @@ PREFERENCE_LEAVES = (
 REMARK_LEAVES = "when taken back, when teller or asker forgets or withdraws, or the reply is deleted"
 WISH_LEAVES = "when cleared or changed, or when the member forgets or withdraws"
 STAYS = "stays; about nobody"
+SERVER_LEFT = "when those who manage the server change it, or a week after the bot left"
 
 
 def _columns(table: str, whose: Whose, erased: str, **columns: tuple[Form, str]) -> tuple[Kept, ...]:
@@ -238,6 +239,20 @@ PERSONAL_DATA: tuple[Kept, ...] = (
             ("left_at", Form.PLAIN, "when"),
         )
     ),
+    *(
+        Kept("guild_settings", column, Whose.ALL, form, what, SERVER_LEFT, "until it is changed")
+        for column, form, what in (
+            ("guild", Form.PSEUDONYM, "a server with settings of its own"),
+            ("version", Form.PLAIN, "running number of the change"),
+            (
+                "body",
+                Form.SEALED,
+                "persona, model, channels, limits, and whom the bot answers there: roles and channels by "
+                "number, members as keyed hashes",
+            ),
+            ("emoji", Form.SEALED, "what the server's own emoji mean"),
+        )
+    ),
     *_columns(
         "notes",
         Whose.NOBODY,
@@ -308,6 +323,7 @@ TABLES = {
     "prior": "the average taste",
     "rounds": "training runs",
     "departures": "servers that the bot left",
+    "guild_settings": "what those who manage a server set for it",
     "notes": "notes of the program to itself",
     "origin": "what this file belongs to",
     "system_keys": "in `keys.db`: keys of the program",
@@ -329,6 +345,11 @@ NOT_REMOVED: tuple[tuple[str, str], ...] = (
     (
         "the number of your destroyed key, as a keyed hash in `ledger.db`",
         "it is about nobody any more, and keeps a restored backup from bringing you back",
+    ),
+    (
+        "a block by those who manage a server",
+        "a keyed hash in the server's sealed settings keeps the bot from answering you there; it goes when "
+        "they lift it, or with the server. `/limits` tells you whether you are blocked",
     ),
     ("running numbers", "they only grow, so a gap shows that something was there, not what or whose"),
     ("what stands in the computer's memory", "it is overwritten by chance, not on purpose"),

@@ -34,6 +34,10 @@ class Pseudonyms:
             return self._name("direct", who.user_id)
         return self._name("guild", who.guild_id)
 
+    def listed(self, who: Who) -> bytes:
+        """One person in the access lists of one server; leads to none of their rows."""
+        return self._name("listed", who.guild_id, who.user_id)
+
     def channel(self, channel_id: int) -> bytes:
         """One channel or thread."""
         return self._name("channel", channel_id)

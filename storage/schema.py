@@ -235,6 +235,16 @@ departures = Table(
     _size("guild"),
 )
 
+guild_settings = Table(
+    "guild_settings",
+    metadata,
+    _pseudonym("guild", primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("emoji", LargeBinary, nullable=False),
+    _size("guild"),
+)
+
 notes = Table(
     "notes",
     metadata,

@@ -24,6 +24,7 @@ from storage.choices import PastChoices
 from storage.company import Company
 from storage.engine import BulkReader, Reader
 from storage.export import Exported, beside_the_data, members_of, sealed_data
+from storage.guild_settings import GuildRecords
 from storage.keys import KeyStore
 from storage.lessons import SHUT, Lessons
 from storage.neighbours import News
@@ -102,6 +103,7 @@ class Store(Lessons):
         self.remarks = Remarks(keys, reader, writer, now=now)
         self.pauses = Pauses(keys, reader, writer, now=now)
         self.wishes = Wishes(keys, reader, writer, now)
+        self.guild_settings = GuildRecords(keys, reader, writer, company)
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:

@@ -13,25 +13,28 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.attachments import read_attached
+from bot.asking import context_for, used_up
 from bot.client import SimpaticoBot
-from bot.conversation import BUSY, NOTES, UNAVAILABLE, context_of, text_of
-from bot.generators import GeneratorError
+from bot.conversation import BUSY, UNAVAILABLE, is_note, text_of
+from bot.generators import Context, GeneratorError
 from bot.identity import who_clicked
+from bot.languages import mark, speak, tr
 from bot.metrics import Outcome
 from bot.posting import AnsweredBefore, place_of, post_reply, seed_reactions, typing_in
 from bot.responder import Decision, NothingToSay, Prompt
 
 log = logging.getLogger(__name__)
 
-NOT_YOURS = (
+NOT_YOURS = mark(
     "I can give another answer under my replies to *you*, as long as I can see the message they answer."
     " This is none of them."
 )
-NOTHING_ELSE = "I found no other answer to that. Ask me in other words, and I will try again."
-RESTING = "I am not answering at the moment: the host has paused me."
-NOT_POSTED = "I could not post another answer here. I may be missing a permission in this channel."
-POSTED = "There it is. If you like it better, react to it with 👍: so I learn which of the two suits you."
+NOTHING_ELSE = mark("I found no other answer to that. Ask me in other words, and I will try again.")
+RESTING = mark("I am not answering at the moment: the host has paused me.")
+NOT_POSTED = mark("I could not post another answer here. I may be missing a permission in this channel.")
+POSTED = mark(
+    "There it is. If you like it better, react to it with 👍: so I learn which of the two suits you."
+)
 MOST_CHUNKS = 10
 
 
@@ -40,7 +43,7 @@ class Another(commands.Cog):
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
-        self._menu = app_commands.ContextMenu(name="Another answer", callback=self.another)
+        self._menu = app_commands.ContextMenu(name=mark("Another answer"), callback=self.another)
 
     async def cog_load(self) -> None:
         """Register the message menu."""
@@ -54,19 +57,30 @@ class Another(commands.Cog):
         """Queue another answer behind what the conversation waits for."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         prompt = await self._prompt_of(message)
-        if prompt is None or prompt.author.id != interaction.user.id:
-            await interaction.followup.send(NOT_YOURS, ephemeral=True)
-        elif await self._bot.is_paused():
-            await interaction.followup.send(RESTING, ephemeral=True)
-        elif not self._bot.queues.submit(
-            prompt.channel.id, prompt.author.id, lambda: self._answer(interaction, message, prompt)
-        ):
+        said = await self._refused(interaction, prompt)
+        if said is None and prompt is not None:
+            who = who_clicked(interaction)
+            if self._bot.queues.submit(
+                prompt.channel.id, who.user_id, lambda: self._answer(interaction, message, prompt)
+            ):
+                self._bot.limits.spend(who, messages=1)
+                return
             self._bot.metrics.message(Outcome.BUSY)
-            await interaction.followup.send(BUSY, ephemeral=True)
+            said = tr(BUSY)
+        await interaction.followup.send(said, ephemeral=True)
+
+    async def _refused(self, interaction: discord.Interaction, prompt: discord.Message | None) -> str | None:
+        """Why there is no other answer; None when there may be one."""
+        if prompt is None or prompt.author.id != interaction.user.id:
+            return tr(NOT_YOURS)
+        if await self._bot.is_paused():
+            return tr(RESTING)
+        who = who_clicked(interaction)
+        return used_up(self._bot, who, interaction.user, await self._bot.servers.of(who.guild_id))
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """The message that this one answers; None where it is no answer, or the prompt is gone."""
-        if reply.author.id != self._bot.me or reply.content in NOTES:
+        if reply.author.id != self._bot.me or is_note(reply.content):
             return None
         try:
             first = await self._first_chunk(reply)
@@ -93,35 +107,34 @@ class Another(commands.Cog):
         self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
     ) -> None:
         """Decide and post; runs in the conversation's turn."""
-        outcome, said = Outcome.FAILED, NOT_POSTED
+        speak(interaction.locale)
+        outcome, said, n_tokens = Outcome.FAILED, NOT_POSTED, 0
         try:
             async with typing_in(prompt.channel):
                 decision = await self._decide(interaction, shown, prompt)
+            n_tokens = decision.n_tokens
             if await self._post(interaction, shown, prompt, decision=decision):
                 outcome, said = Outcome.ANSWERED, POSTED
-        except NothingToSay:
-            outcome, said = Outcome.WITHHELD, NOTHING_ELSE
+        except NothingToSay as exc:
+            outcome, said, n_tokens = Outcome.WITHHELD, NOTHING_ELSE, exc.n_tokens
         except GeneratorError as exc:
             outcome, said = Outcome.UNAVAILABLE, UNAVAILABLE
             log.warning("no candidates: %s", exc)
         finally:
+            returned = 0 if outcome is Outcome.ANSWERED else -1
+            self._bot.limits.spend(who_clicked(interaction), messages=returned, tokens=n_tokens)
             self._bot.metrics.message(outcome)
-            await interaction.followup.send(said, ephemeral=True)
+            await interaction.followup.send(tr(said), ephemeral=True)
 
     async def _decide(
         self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
     ) -> Decision:
-        settings = self._bot.settings
-        attached = await read_attached(prompt.attachments, vision=self._bot.reads_pictures)
-        context = await context_of(
-            prompt,
-            attached,
-            me=self._bot.me,
-            chat_channels=self._bot.chat_channels,
-            n_turns=settings.history_messages,
-            minutes=settings.history_minutes,
-        )
-        asked = Prompt(who_clicked(interaction), context)
+        async def read() -> Context:
+            context, _ = await context_for(self._bot, [prompt])
+            return context
+
+        who, channel_id = who_clicked(interaction), prompt.channel.id
+        asked = Prompt(who, read, lambda: self._bot.queues.owners_in(channel_id))
         decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
         return await self._bot.responder.completed(decision)
 
@@ -149,7 +162,7 @@ class Another(commands.Cog):
             who, place = who_clicked(interaction), place_of(posted)
             await self._bot.responder.record_another(who, place, decision, shown.id)
         self._bot.metrics.reply({**decision.seconds, **took})
-        await seed_reactions(posted[-1], self._bot.settings.seeded_reactions)
+        await seed_reactions(posted[-1], (await self._bot.servers.of(who.guild_id)).seeded_reactions)
         return True
 
 

@@ -115,6 +115,10 @@ class Compare(commands.Cog):
         if await self._bot.store.pauses.is_paused(who):
             await interaction.edit_original_response(content=PAUSED)
             return
+        view = await self._bot.servers.of(who.guild_id)
+        if message is not None and (note := used_up(self._bot, who, interaction.user, view)):
+            await interaction.edit_original_response(content=note)
+            return
         try:
             comparison = await self._begin(interaction, message)
         except NothingToSay:
@@ -127,7 +131,10 @@ class Compare(commands.Cog):
     async def _begin(self, interaction: discord.Interaction, message: str | None) -> Comparison | None:
         who = who_clicked(interaction)
         if message is not None:
-            return await self._bot.comparisons.of_message(Prompt(who, Context(message)))
+            view = await self._bot.servers.of(who.guild_id)
+            context = Context(message, persona=view.persona, model=view.model)
+            self._bot.limits.spend(who, messages=1)
+            return await self._bot.comparisons.of_message(Prompt(who, context))
         latest = await self._bot.store.latest_reply(who, interaction.channel_id)
         return None if latest is None else await self._bot.comparisons.of_reply(who, latest.reply_id)
 

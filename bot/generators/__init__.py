@@ -56,11 +56,19 @@ class Context:
         message: The message to answer.
         turns: Earlier turns of the same conversation, oldest first, without ``message``.
         pictures: Pictures attached to ``message``; empty where the model cannot read them.
+        persona: Who the bot is where this was asked; None: as configured.
+        model: Which of the offered models shall write; None: the configured one. A local generator has one.
     """
 
     message: str
     turns: tuple[Turn, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    persona: str | None = None
+    model: str | None = None
+
+    def persona_or(self, configured: str) -> str:
+        """Who the bot is."""
+        return configured if self.persona is None else self.persona
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class LlamaCppGenerator:
         A prompt that is longer than its estimate is cut once more, in the proportion that llama.cpp counted;
         a template without a system role, or that wants roles to alternate, gets the prompt in the first turn.
         """
-        system = system_text(self._settings.persona, style)
+        system = system_text(context.persona_or(self._settings.persona), style)
         limit = self._settings.further_tokens if begun else self._settings.candidate_tokens
         budget, folded = self._settings.context_tokens, False
         while True:

@@ -246,7 +246,8 @@ class LocalGenerator:
 
     def _prompts(self, context: Context, styles: tuple[Style, ...]) -> list[str]:
         """Return one rendered prompt per style, all with the same turns."""
-        systems = [system_text(self._settings.persona, style) for style in styles]
+        persona = context.persona_or(self._settings.persona)
+        systems = [system_text(persona, style) for style in styles]
         longest = max(systems, key=self._count)
         fitted = fit(context, longest, self._budget, lambda m: self._count(self._render(m)), self._cut)
         return [self._render(messages_of(system, fitted)) for system in systems]

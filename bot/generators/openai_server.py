@@ -61,8 +61,7 @@ class OpenAIGenerator:
             )
         self._settings = settings
         self._address = _without_password(settings.base_url)
-        self._sampling: dict[str, Any] = {"max_tokens": settings.candidate_tokens, "top_p": _TOP_P}
-        self._refused: set[str] = set()
+        self._dialects: dict[str, _Dialect] = {}
         _keep_texts_out_of_logs()
         self._client = AsyncOpenAI(
             base_url=settings.base_url,
@@ -109,16 +108,16 @@ class OpenAIGenerator:
         request["messages"].append({"role": "assistant", "content": begun})
         request |= {"stream": True, "max_tokens": self._settings.further_tokens}
         request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
-        more, finish = "", None
+        model, more, finish = self._model(context), "", None
         try:
-            async with await self._complete(request) as stream:
+            async with await self._complete(model, request) as stream:
                 async for chunk in stream:
                     for choice in chunk.choices[:1]:
                         more += choice.delta.content or ""
                         finish = choice.finish_reason or finish
                     yield grown(begun, more, cut_off=True)
         except openai.APIError as exc:
-            raise self._explained(exc) from None
+            raise self._explained(exc, model) from None
         except (ValueError, TypeError, AttributeError):  # the body was no stream of chat completions
             raise self._not_understood() from None
         yield grown(begun, more, cut_off=finish in ("length", None))
@@ -134,7 +133,7 @@ class OpenAIGenerator:
         except openai.NotFoundError:  # a server may know completions alone
             return []
         except openai.APIError as exc:
-            raise self._explained(exc) from None
+            raise self._explained(exc, self._settings.model) from None
         except (ValueError, TypeError, AttributeError):  # the body was no list of models
             raise self._not_understood() from None
 
@@ -148,40 +147,44 @@ class OpenAIGenerator:
 
     async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
         """Ask for one candidate; a failure is returned, so that the others can still be used."""
+        model = self._model(context)
         try:
-            answer = await self._complete(self._request(context, style))
+            answer = await self._complete(model, self._request(context, style))
         except openai.APIError as exc:
-            return self._explained(exc)
+            return self._explained(exc, model)
         except ValueError:  # the body was no JSON
             return self._not_understood()
         return _written(answer, style) or self._not_understood()
 
+    def _model(self, context: Context) -> str:
+        """Who shall write."""
+        return context.model or self._settings.model
+
     def _request(self, context: Context, style: Style) -> dict[str, Any]:
         """What is asked for in one style."""
-        system = system_text(self._settings.persona, style)
+        system = system_text(context.persona_or(self._settings.persona), style)
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
         messages = with_pictures(messages_of(system, fitted), context.pictures)
         return {"messages": messages, "temperature": style.temperature}
 
-    async def _complete(self, request: dict[str, Any]) -> Any:
-        """Send one request; parameters that this server refuses are renamed or left out, once and for all."""
+    async def _complete(self, model: str, request: dict[str, Any]) -> Any:
+        """Send one request; parameters that this model refuses are renamed or left out, once and for all."""
+        dialect = self._dialects.setdefault(model, _Dialect(self._settings.candidate_tokens))
         while True:
-            sent = {key: v for key, v in (self._sampling | request).items() if key not in self._refused}
+            sent = dialect.written(request)
             try:
-                return await self._client.chat.completions.create(model=self._settings.model, **sent)
+                return await self._client.chat.completions.create(model=model, **sent)
             except openai.BadRequestError as exc:
                 if exc.param not in ("max_tokens", "temperature", "top_p") or exc.param not in sent:
                     raise
-                self._refused.add(exc.param)
-                if exc.param == "max_tokens":  # newer hosted models know it under another name only
-                    self._sampling["max_completion_tokens"] = self._settings.candidate_tokens
+                dialect.refuse(exc.param)
 
-    def _explained(self, exc: openai.APIError) -> GeneratorError:
+    def _explained(self, exc: openai.APIError, model: str) -> GeneratorError:
         """Turn a client error into one that says what to check; never quotes the server, who may quote us."""
         match exc:
             case openai.NotFoundError() | openai.APIStatusError(code="model_not_found"):
                 return ModelMissing(
-                    f'the model server at {self._address} knows no model "{self._settings.model}" (or no '
+                    f'the model server at {self._address} knows no model "{model}" (or no '
                     "chat/completions under this address); check [generator] model and base_url"
                 )
             case openai.APITimeoutError():
@@ -220,6 +223,29 @@ def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> l
         url = f"data:{picture.media_type};base64,{data}"
         parts.append({"type": "image_url", "image_url": {"url": url}})
     return [*earlier, {"role": last["role"], "content": parts}]
+
+
+class _Dialect:
+    """Which sampling parameters one model takes, and under which names.
+
+    Args:
+        max_tokens: Longest candidate, tokens.
+    """
+
+    def __init__(self, max_tokens: int) -> None:
+        self._sampling: dict[str, Any] = {"max_tokens": max_tokens, "top_p": _TOP_P}
+        self._refused: set[str] = set()
+
+    def written(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request with everything that the model takes."""
+        sent = self._sampling | request
+        if "max_tokens" in self._refused:  # newer hosted models know it under another name only
+            sent["max_completion_tokens"] = sent["max_tokens"]
+        return {key: value for key, value in sent.items() if key not in self._refused}
+
+    def refuse(self, parameter: str) -> None:
+        """Send a parameter no more."""
+        self._refused.add(parameter)
 
 
 def _written(answer: Any, style: Style) -> Written | None:

@@ -27,6 +27,7 @@ HASHES = {
     "0004_trainers.py": "51b3004be4f4eb8b1d0ac6b61545ee4f4fdeaa0ec72596fdea2a91cd6cbef73a",
     "0005_preferences.py": "c40908147156cdb3c6813370057250ca9c65ea2535554678a57659be90fa2c85",
     "0006_wishes.py": "a19a6217e52050a99befd43d793c0644f2d7a70e45e2f9100a5a643f819ea60b",
+    "0007_guild_settings.py": "964d09750a5a93900e09f46fb26d6a97a9085818b0dae7adfa8d44647cf12d25",
 }
 
 
@@ -103,7 +104,7 @@ def test_a_newer_database_is_refused(connection):
     upgrade(connection)
     connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0006"):
+    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0007"):
         upgrade(connection)
 
 

@@ -48,8 +48,12 @@ def proof_files() -> dict[str, list[Path]]:
     return files
 
 
+BEYOND = ("P33", "P36")
+"""Promises of the third tier that are proven already."""
+
+
 def test_the_table_has_every_promise_of_tiers_a_and_b_once():
-    assert [row.name for row in TABLE] == [f"P{number}" for number in range(1, 31)]
+    assert [row.name for row in TABLE] == [*(f"P{number}" for number in range(1, 31)), *BEYOND]
 
 
 def test_each_row_says_how_it_is_proven_or_that_it_is_not_yet():

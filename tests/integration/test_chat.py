@@ -307,11 +307,13 @@ async def test_a_conversation_that_is_full_declines_and_answers_the_others_in_or
         world.generator.gate = asyncio.Event()
         world.generator.enqueue("first")
         world.generator.enqueue("second")
+        carol = world.guild.add_member(world.env.create_user("carol"))
         sending = [
-            world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> {text}")
-            for text in ("a", "b", "c")
+            world.env.backend.create_message(world.channel.id, who.id, f"<@{world.bot.me}> hello")
+            for who in (world.alice, world.ben, carol)
         ]
-        await asyncio.sleep(0.2)
+        while all(message.content != conversation.BUSY for message in world.channel.history()):
+            await asyncio.sleep(0.01)
         world.generator.gate.set()
         await world.env.settle()
 

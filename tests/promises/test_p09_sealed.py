@@ -24,6 +24,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from storage.errors import SealBroken
+from storage.guild_settings import GuildRecord
 from storage.personal_data import PERSONAL_DATA, Form
 from storage.records import NewHead, PriorRecord, Who
 from storage.sealing import NONCE_BYTES, SealingKey, Slot
@@ -66,6 +67,8 @@ async def filled(folder: Path) -> Store:
             await store.wishes.put(who, Wish(("short",), words))
     await store.record_prior(PriorRecord(b"the average taste", 2, START))
     for version in (1, 2):
+        record = GuildRecord({"persona": f"persona {version}"}, {":1": 1.0})
+        await store.guild_settings.change(ALICE.guild_id, lambda _, record=record: record)
         heads = [NewHead(store.member_id(who), b"a learnt taste %d" % version, 2) for who in (ALICE, BOB)]
         await round_of(store, *heads)
     return store

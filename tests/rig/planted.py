@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from storage.guild_settings import GuildRecord
 from storage.personal_data import PERSONAL_DATA, Form, Whose
 from storage.records import Impression, NewHead, Pick, Picked, Place, PriorRecord, Remark, Who
 from storage.store import Store
@@ -73,6 +74,9 @@ async def plant(store: Store) -> None:
     await store.wishes.put(ALICE, Wish(("short",), WISH))
     await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
     await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
+    await store.guild_settings.change(
+        BOB.guild_id, lambda _: GuildRecord({"blocked": [store.guild_settings.name_of(ALICE)]})
+    )
     await store.set_meta("commands", "not personal")
 
 
@@ -97,6 +101,7 @@ def traces(folder: Path, store: Store) -> Canaries:
         "messages": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "feedback": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "prior": "? = ?",
+        "guild_settings": "? IS NULL",  # of the server; stays as a no does
     }
     bobs = {store._keys.pseudonyms.guild(BOB), store.member_id(BOB)}
     found = Canaries()

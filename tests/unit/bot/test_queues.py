@@ -51,7 +51,7 @@ async def test_a_full_conversation_declines():
 
     queues.submit("room", 1, recorder.job("running"))
     await asyncio.sleep(0)
-    accepted = [queues.submit("room", 1, recorder.job(name)) for name in "abc"]
+    accepted = [queues.submit("room", n, recorder.job(name)) for n, name in enumerate("abc")]
 
     assert accepted == [True, True, False]
     recorder.gate.set()
@@ -117,3 +117,31 @@ def test_a_claim_is_given_once_and_old_ones_are_forgotten():
     given = [claims.claim(key) for key in (1, 1, 2, 3, 1)]
 
     assert given == [True, False, True, True, True]
+
+
+async def test_one_member_leaves_most_of_the_room_to_the_others():
+    queues, recorder = ConversationQueues(limit=8), Recorder()
+    queues.submit("room", 1, recorder.job("running"))
+
+    hers = [queues.submit("room", 1, recorder.job("hers")) for _ in range(3)]
+    his = [queues.submit("room", 2, recorder.job("his")) for _ in range(3)]
+
+    assert (hers, his) == ([True, True, False], [True, True, False])
+    assert len(queues) == 4
+    recorder.gate.set()
+    await queues.wait_idle()
+
+
+async def test_the_newest_unfinished_job_of_a_member_is_known():
+    queues, recorder = ConversationQueues(limit=4), Recorder()
+    for owner, about in ((1, "running"), (2, "his"), (1, "newest")):
+        queues.submit("room", owner, recorder.job(about), about)
+
+    found = [queues.latest_of("room", owner) for owner in (1, 2, 3)]
+    queues.drop(1)
+
+    assert found == ["newest", "his", None]
+    assert queues.latest_of("room", 1) == "running"
+    recorder.gate.set()
+    await queues.wait_idle()
+    assert queues.latest_of("room", 1) is None

@@ -14,6 +14,7 @@ from personalization.labels import (
     PUBLIC_TRUST,
     EmojiValence,
     Label,
+    Meaning,
     Valence,
     emoji_key,
     faded,
@@ -227,3 +228,16 @@ def test_fading_follows_a_taste_that_turned_and_costs_a_steady_one_little() -> N
 
     assert turned > turned_without + 0.05
     assert steady > steady_without - 0.02
+
+
+def test_what_a_server_says_of_its_emoji_holds_there_and_over_everything_learnt():
+    learnt = valence.learnt({":1": Meaning(0.5, 0.8, 4.0), ":2": Meaning(0.5, 0.8, 4.0)})
+    said = learnt.with_guilds({b"here": {":1": -1.0, ":2": 0.0, ":3": 1.0}})
+
+    here, elsewhere = said.in_guild(b"here"), said.in_guild(b"elsewhere")
+
+    assert [here.valence(emoji) for emoji in (":1", ":2", ":3", "👍")] == [-1.0, None, 1.0, 1.0]
+    assert [elsewhere.valence(emoji) for emoji in (":1", ":2", ":3", "👍")] == [0.5, 0.5, None, 1.0]
+    assert [here.is_fixed(emoji) for emoji in (":1", ":2", ":3", ":4")] == [True, True, True, False]
+    assert label_of([":2"], None, here) is None
+    assert label_of([":2", "👍"], None, here) == label_of(["👍"], None, here)

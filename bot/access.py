@@ -1,0 +1,128 @@
+"""Whom the bot answers, and where: lists of whoever runs it, and of those who manage a server.
+
+One pure function decides, :func:`may_talk`; the rest says who asks. Denied wins over allowed, a thread
+belongs to its channel and a channel to its category, and an empty list of allowed ones allows everybody.
+Messages of whoever may not talk are passed over without a word; commands are answered with one kind line.
+What is a member's right, or a manager's tool, works for everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+
+from bot.identity import is_direct, who_clicked, who_wrote
+from bot.settings import AccessList, RolesAndPlaces
+from storage.records import DIRECT_MESSAGES, Who
+
+ALWAYS = frozenset(
+    {
+        "privacy",
+        "my-data",
+        "forget-me",
+        "feedback",
+        "Rate this reply",
+        "why",
+        "Why this reply?",
+        "limits",
+        "stats",
+        "config",
+        "admin",
+    }
+)
+"""Commands that no list takes away: members' rights, and the tools of those who manage. All others make the
+bot talk, or may one day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuildAccessList(RolesAndPlaces):
+    """A list of those who manage a server: members by the name the store gives them there, a keyed hash."""
+
+    members: tuple[str, ...] = ()
+
+
+AnyList = AccessList | GuildAccessList
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who wants an answer, and where.
+
+    Attributes:
+        names: The member's Discord id, and their name in the lists of this server.
+        roles: Ids of the roles they have here.
+        places: Ids of the channel, the channel that a thread hangs under, and the category.
+        direct: Whether this is a direct message, which has neither roles nor places.
+    """
+
+    names: frozenset[int | str]
+    roles: frozenset[int] = frozenset()
+    places: frozenset[int] = frozenset()
+    direct: bool = False
+
+
+def may_talk(speaker: Speaker, allow: AnyList, deny: AnyList) -> bool:
+    """Tell whether the bot answers. Denied wins; an empty list of allowed ones allows everybody.
+
+    Who is allowed and where are two questions, and both must be answered with yes. In direct messages lists
+    of roles and places have nothing to say.
+    """
+    if _among(speaker, deny.members, deny.roles) or _in(speaker, deny):
+        return False
+    roles = () if speaker.direct else allow.roles
+    welcome = not (allow.members or roles) or _among(speaker, allow.members, roles)
+    anywhere = speaker.direct or not (allow.channels or allow.categories)
+    return welcome and (anywhere or _in(speaker, allow))
+
+
+def _among(speaker: Speaker, members: Collection[int | str], roles: Collection[int]) -> bool:
+    return not speaker.names.isdisjoint(members) or not speaker.roles.isdisjoint(roles)
+
+
+def _in(speaker: Speaker, places: RolesAndPlaces) -> bool:
+    return not speaker.places.isdisjoint((*places.channels, *places.categories))
+
+
+def speaker_of(message: discord.Message, name: str) -> Speaker:
+    """Who wrote ``message``, and where.
+
+    Args:
+        message: Any message.
+        name: The author's name in the lists of this server.
+    """
+    return _speaker(message.author, message.channel, who_wrote(message), name, direct=is_direct(message))
+
+
+def speaker_of_click(interaction: discord.Interaction[Any], name: str) -> Speaker:
+    """Who used a command or a button, and where.
+
+    Args:
+        interaction: The click.
+        name: The member's name in the lists of this server.
+    """
+    who = who_clicked(interaction)
+    direct = who.guild_id == DIRECT_MESSAGES
+    return _speaker(interaction.user, interaction.channel, who, name, direct=direct)
+
+
+def places_of(channel: Any) -> frozenset[int]:
+    """Ids of a channel, the channel that a thread hangs under, and the category."""
+    parent = getattr(channel, "parent", None)
+    category_id = getattr(parent if isinstance(channel, discord.Thread) else channel, "category_id", None)
+    found = (getattr(channel, "id", None), getattr(channel, "parent_id", None), category_id)
+    return frozenset(one for one in found if one is not None)
+
+
+def _speaker(person: Any, channel: Any, who: Who, name: str, *, direct: bool) -> Speaker:
+    names = frozenset({who.user_id, name})
+    if direct:
+        return Speaker(names, direct=True)
+    return Speaker(names, roles_of(person), places_of(channel))
+
+
+def roles_of(person: Any) -> frozenset[int]:
+    """Ids of the roles of a member; none of somebody in a direct message."""
+    return frozenset(role.id for role in getattr(person, "roles", ()))

@@ -1,0 +1,139 @@
+"""How much the bot answers in a day: messages and tokens of each member and of each server.
+
+Counted in memory alone, under the keyed hashes that the store has for members and servers, because nothing
+about a member may be stored before they agreed: a restart begins every count anew, and a forget does not, or
+it would be a way around. A day begins with the first message of it and lasts 24 hours. The clock is given. No
+discord import.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.settings import DailyLimit, LimitSettings
+from storage.records import DIRECT_MESSAGES, Who
+from storage.store import Store
+
+DAY = timedelta(days=1)
+MOST_COUNTED = 100_000
+"""Members and servers counted at once; the day that began first is let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    began_at: datetime
+    messages: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is left of a day.
+
+    Attributes:
+        limit: Of the whole day; 0: none.
+        messages: Left; None: without a limit.
+        tokens: Left, never below 0; None: without a limit.
+        back_at: When the day ends and all of it comes back; None when none has begun.
+    """
+
+    limit: DailyLimit
+    messages: int | None
+    tokens: int | None
+    back_at: datetime | None
+
+    @property
+    def used_up(self) -> bool:
+        """Whether nothing is left of one of the two."""
+        return self.messages == 0 or self.tokens == 0
+
+
+def limit_of_member(settings: Sequence[LimitSettings], roles: Collection[int]) -> DailyLimit:
+    """The limit of one member: in each part the most that a role of theirs gives, of all parts the tightest.
+
+    Args:
+        settings: Of whoever runs the bot, and of the server.
+        roles: Ids of the roles that the member has.
+    """
+    parts = []
+    for one in settings:
+        given = [DailyLimit(one.member_messages, one.member_tokens)]
+        given += [limit for role, limit in one.roles.items() if int(role) in roles]
+        parts.append(DailyLimit(_most([g.messages for g in given]), _most([g.tokens for g in given])))
+    return _tightest(parts)
+
+
+def limit_of_server(settings: Sequence[LimitSettings]) -> DailyLimit:
+    """The limit of a whole server, the tightest of all parts."""
+    return _tightest([DailyLimit(one.server_messages, one.server_tokens) for one in settings])
+
+
+def _most(limits: Sequence[int]) -> int:
+    """The widest limit; 0, which is none, is wider than any."""
+    return 0 if 0 in limits else max(limits)
+
+
+def _tightest(parts: Sequence[DailyLimit]) -> DailyLimit:
+    def least(limits: list[int]) -> int:
+        return min((limit for limit in limits if limit), default=0)
+
+    return DailyLimit(least([part.messages for part in parts]), least([part.tokens for part in parts]))
+
+
+class Limits:
+    """Counts what members and servers used of their day.
+
+    Args:
+        store: Gives the keyed hashes; nothing is stored.
+        now: The clock, aware UTC.
+        size: Members and servers counted at once.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], datetime], size: int = MOST_COUNTED) -> None:
+        self._store = store
+        self._now = now
+        self._size = size
+        self._days: OrderedDict[bytes, _Day] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many members and servers are counted."""
+        return len(self._days)
+
+    def of_member(self, who: Who, settings: Sequence[LimitSettings], roles: Collection[int]) -> Standing:
+        """What is left to a member here."""
+        return self._standing(self._store.member_id(who), limit_of_member(settings, roles))
+
+    def of_server(self, who: Who, settings: Sequence[LimitSettings]) -> Standing:
+        """What is left to the member's server; direct messages are none and have no limit."""
+        direct = who.guild_id == DIRECT_MESSAGES
+        limit = DailyLimit() if direct else limit_of_server(settings)
+        return self._standing(self._store.guild_id(who), limit)
+
+    def spend(self, who: Who, *, messages: int = 0, tokens: int = 0) -> None:
+        """Count what a member used, for them and for their server; negative: give back."""
+        for key in (self._store.member_id(who), self._store.guild_id(who)):
+            day = self._day(key) or _Day(self._now())
+            used = replace(day, messages=max(0, day.messages + messages), tokens=max(0, day.tokens + tokens))
+            self._days[key] = used
+            if len(self._days) > self._size:
+                self._days.popitem(last=False)
+
+    def _standing(self, key: bytes, limit: DailyLimit) -> Standing:
+        day = self._day(key)
+        used = day or _Day(self._now())
+        return Standing(
+            limit,
+            max(0, limit.messages - used.messages) if limit.messages else None,
+            max(0, limit.tokens - used.tokens) if limit.tokens else None,
+            None if day is None else day.began_at + DAY,
+        )
+
+    def _day(self, key: bytes) -> _Day | None:
+        day = self._days.get(key)
+        if day is not None and self._now() - day.began_at >= DAY:
+            del self._days[key]
+            return None
+        return day

@@ -1,0 +1,107 @@
+"""Limits, bursts and fair turns, as members see them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bot.bursts import Burst
+from bot.generators import GeneratorUnavailable
+from bot.settings import LimitSettings
+from storage.records import Who
+from tests.fakes import FixedClock
+from tests.integration.conftest import World, opened
+
+
+@pytest.fixture
+def with_limits(settings):
+    """Change keys of the section ``[limits]``."""
+    return lambda **changes: replace(settings, limits=LimitSettings(**changes))
+
+
+def say(world: World, who, text: str, channel=None) -> None:
+    """Send a message without waiting for its answer."""
+    channel = channel or world.channel
+    world.env.backend.create_message(channel.id, who.id, f"<@{world.bot.me}> {text}")
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Return when something has happened."""
+    while not happened():
+        await asyncio.sleep(0.01)
+
+
+def texts_waiting(world: World) -> str:
+    """What Alice's newest unfinished prompt ends with."""
+    burst = world.bot.queues.latest_of(world.channel.id, world.alice.id)
+    return burst.last.content if isinstance(burst, Burst) else ""
+
+
+async def test_a_day_that_is_used_up_is_told_once_and_comes_back(with_limits):
+    clock = FixedClock()
+    async with opened(with_limits(member_messages=2), now=clock) as world:
+        await world.ask(world.alice, "one")
+        world.generator.enqueue_error(GeneratorUnavailable("nobody home"))
+        await world.ask(world.alice, "this does not count")
+        left = (await world.alice.slash(world.channel, "limits")).response.content
+        await world.ask(world.alice, "two")
+        told = await world.ask(world.alice, "three")
+        silent = await world.ask(world.alice, "four")
+        ben = await world.ask(world.ben, "and I?")
+        n_asked = len(world.generator.contexts)
+        clock.advance(days=1)
+        back = await world.ask(world.alice, "a new day")
+
+        assert re.fullmatch(
+            r"\*\*Your messages today:\*\* 1 of 2 left\.\nAll of yours comes back <t:\d+:R>\.", left
+        )
+        assert re.match(r"That was all for today: I have answered your 2 messages\. .*<t:", told.content)
+        assert silent.author.id == world.alice.id
+        assert ben.content in world.generator.default
+        assert n_asked == 4
+        assert back.content in world.generator.default
+        assert all("That was all" not in turn.text for turn in world.generator.contexts[-1].turns)
+
+
+async def test_tokens_of_a_server_are_used_up_by_all_together(with_limits):
+    async with opened(with_limits(server_tokens=30)) as world:
+        await world.ask(world.alice, "a question of some length, which many tokens are read for")
+        told = await world.ask(world.ben, "and mine?")
+        await world.ben.send_dm("here there is no server")
+
+        assert told.content.startswith("That was all for today: the 30 tokens that this server has")
+        assert world.ben.user.dm_channel.last_message.content in world.generator.default
+
+
+async def test_quick_messages_while_an_answer_waits_are_answered_once(world):
+    world.generator.gate = asyncio.Event()
+    say(world, world.ben, "before")
+    await until(lambda: world.generator.contexts)
+    for text in ("one", "two", "three"):
+        say(world, world.alice, text)
+        await until(lambda text=text: text in texts_waiting(world))
+    world.generator.gate.set()
+    await world.env.settle()
+
+    replies = [m for m in world.channel.history() if m.author.id == world.bot.me]
+    sent = {m.content.rpartition(" ")[2]: m.id for m in world.channel.history()}
+    assert [context.message for context in world.generator.contexts] == ["before", "one\ntwo\nthree"]
+    assert [m.reference.message_id for m in replies][1:] == [sent["three"]]
+    alice = Who(world.guild.id, world.alice.id)
+    assert world.bot.limits.of_member(alice, [LimitSettings(member_messages=5)], ()).messages == 4
+
+
+async def test_an_answer_that_has_been_begun_is_joined_by_nothing(world):
+    world.generator.gate = asyncio.Event()
+    say(world, world.alice, "one")
+    await until(lambda: world.generator.contexts)
+    say(world, world.alice, "two")
+    await until(lambda: "two" in texts_waiting(world))
+    world.generator.gate.set()
+    await world.env.settle()
+
+    assert [context.message for context in world.generator.contexts] == ["one", "two"]

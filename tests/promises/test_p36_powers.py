@@ -1,0 +1,87 @@
+"""P36: commands for those who manage check their permission when they are used.
+
+Discord hides commands from members without a permission, but a server's own settings can show them to
+anybody, and a permission may go between looking and clicking. So every such command of the bot is called by
+a member whom Discord lets through and who has no power at all: each is refused, and nothing has changed.
+
+Control: with the checks taken away the same calls go through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import discord
+import pytest
+from discord import app_commands
+
+from bot.cogs import admin
+from storage.guild_settings import GuildRecord
+from tests.integration.conftest import World
+from tests.integration.conftest import settings as settings  # a fixture
+from tests.integration.conftest import world as world  # a fixture
+
+pytestmark = pytest.mark.promise("P36")
+
+POWERS = ("admin", "config", "stats")
+REFUSALS = {admin.NOT_YOURS, "You may not use this command here."}
+
+
+def calls_of(world: World) -> dict[str, dict[str, Any]]:
+    """Every command that only some may use -> options to call it with."""
+    options: dict[str, dict[str, Any]] = {
+        "config set persona": {"text": "You are mine now."},
+        "config set model": {"name": "mine"},
+        "config set chat-channel": {"channel": world.channel, "answer_all": False},
+        "config set reactions": {"emoji": "🎉"},
+        "config set emoji": {"emoji": "🎉", "means": "like"},
+        "config set access": {"rule": "deny", "member": world.ben},
+        "config set limit": {"per": "server", "messages": 1},
+        "config reset": {"what": "everything"},
+    }
+    commands = [one for one in world.bot.tree.walk_commands() if isinstance(one, app_commands.Command)]
+    names = [one.qualified_name for one in commands if one.qualified_name.split()[0] in POWERS]
+    assert options.keys() <= set(names)
+    return {name: options.get(name, {}) for name in sorted(names)}
+
+
+async def powerless(world: World) -> dict[str, str]:
+    """Call every command as Alice, whom Discord lets through and who may do nothing; what she was told."""
+    for registered in await world.bot.tree.fetch_commands():
+        if registered.name in POWERS:
+            world.guild.set_command_permissions(registered, {world.alice: True})
+    told = {}
+    for name, options in calls_of(world).items():
+        answer = await world.alice.slash(world.channel, name, **options)
+        told[name] = answer.response.content
+    return told
+
+
+async def test_every_command_with_a_power_is_refused_to_a_member_without_it(world):
+    told = await powerless(world)
+
+    assert {name: words for name, words in told.items() if words not in REFUSALS} == {}
+    assert len(told) >= 12
+    assert await world.house.store.guild_settings.of(world.guild.id) == GuildRecord()
+    assert not await world.bot.is_paused()
+
+
+async def test_commands_with_a_power_over_a_server_are_hidden_by_default(world):
+    shown = {one.name for one in world.bot.tree.get_commands() if isinstance(one, app_commands.Group)}
+    hidden = [world.bot.tree.get_command(name) for name in ("config", "stats")]
+
+    assert "config" in shown
+    assert [one.default_permissions for one in hidden] == [discord.Permissions(manage_guild=True)] * 2
+    assert all(one.guild_only for one in hidden)
+
+
+async def test_control_without_the_check_anybody_changes_a_server(world, monkeypatch):
+    async def no_check(self, interaction) -> bool:
+        return True
+
+    monkeypatch.setattr(app_commands.Command, "_check_can_run", no_check)
+
+    told = await powerless(world)
+
+    assert {name for name, words in told.items() if words in REFUSALS} == set()
+    assert await world.bot.is_paused() or told["admin pause"] == admin.PAUSED
