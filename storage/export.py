@@ -24,7 +24,8 @@ from storage.keys import KeyStore
 from storage.learning import head_slot
 from storage.personal_data import PERSONAL_DATA, Form
 from storage.records import MemberId
-from storage.schema import feedback, heads, members, messages, replies
+from storage.reports import slot as report_slot
+from storage.schema import feedback, heads, members, messages, replies, reports
 from storage.sealing import SealingKey, Slot
 
 SEALED = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.form is Form.SEALED}
@@ -41,6 +42,9 @@ _OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
         .join(replies)
         .where(replies.c.member_id == m)
         .order_by(messages.c.reply_id, messages.c.position)
+    ),
+    "reports": lambda m: (
+        select(reports).join(replies).where(replies.c.member_id == m).order_by(reports.c.reply_id)
     ),
     "feedback": lambda m: select(feedback).where(feedback.c.member_id == m).order_by(feedback.c.reply_id),
     "heads": lambda m: select(heads).where(heads.c.member_id == m),
@@ -109,6 +113,7 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
     ("replies", "decision"): (lambda row, m: reply_slot("decision", row["reply_id"], m), json.loads),
     ("replies", "texts"): (lambda row, m: reply_slot("texts", row["reply_id"], m), json.loads),
     ("messages", "place"): (lambda row, m: place_slot(row["reply_id"], row["position"], m), json.loads),
+    ("reports", "reasons"): (lambda row, m: report_slot(row["reply_id"], m, row["version"]), json.loads),
     ("feedback", "state"): (lambda row, m: feedback_slot(m, row["reply_id"], row["changed_seq"]), json.loads),
     ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _base64),
 }

@@ -20,6 +20,9 @@ ReplyId = NewType("ReplyId", int)
 FALLBACK = "fallback"
 """Policy name of a reply that went out unranked."""
 
+FAQ_STYLE = "faq"
+"""Style name of a candidate that is an answer from the server's ``/faq``."""
+
 DIRECT_MESSAGES = 0
 """The guild id under which direct messages are kept: a server of their own."""
 

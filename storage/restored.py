@@ -15,7 +15,7 @@ from storage.keys import KeyStore
 from storage.learning import ERASURES_NOTE, cursor, prior_of_all
 from storage.notes import note_of, put_note
 from storage.records import MemberId
-from storage.schema import Standing, feedback, heads, members, messages, replies, rounds
+from storage.schema import Standing, feedback, heads, members, messages, replies, reports, rounds
 
 ERASED_NOTE = "erased_version"
 """The last round before somebody left: heads up to it may know them."""
@@ -41,7 +41,8 @@ def delete_orphans(connection: Connection) -> None:
     posted = select(replies.c.reply_id)
     connection.execute(delete(heads).where(heads.c.member_id.not_in(there)))
     connection.execute(delete(replies).where(replies.c.member_id.not_in(there)))
-    connection.execute(delete(messages).where(messages.c.reply_id.not_in(posted)))
+    for table in (messages, reports):
+        connection.execute(delete(table).where(table.c.reply_id.not_in(posted)))
     orphans = feedback.c.member_id.not_in(there) | feedback.c.reply_id.not_in(posted)
     connection.execute(delete(feedback).where(orphans))
 

@@ -24,6 +24,7 @@ from storage.choices import PastChoices
 from storage.company import Company
 from storage.engine import BulkReader, Reader
 from storage.export import Exported, beside_the_data, members_of, sealed_data
+from storage.faq import FaqEntries
 from storage.keys import KeyStore
 from storage.lessons import SHUT, Lessons
 from storage.neighbours import News
@@ -48,6 +49,8 @@ from storage.records import (
     ReplySummary,
     Who,
 )
+from storage.reports import Reports
+from storage.safety_rules import SafetyRules
 from storage.settings import StorageSettings
 from storage.writer import Writer
 
@@ -94,6 +97,9 @@ class Store(Lessons):
         self.choices = PastChoices(keys, reader, bulk)
         self.posted = PostedMessages(keys, reader, bulk)
         self.activity = Activity(reader)
+        self.faq = FaqEntries(keys, reader, writer)
+        self.safety = SafetyRules(keys, reader, writer)
+        self.reports = Reports(keys, reader, writer, now)
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:

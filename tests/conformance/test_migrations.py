@@ -25,6 +25,7 @@ HASHES = {
     "0002_roll_backs.py": "e97d54725fa8ca9f6779353dc6cc40b834dd392274c34292b654873e6701e803",
     "0003_key_generations.py": "d89e737199f0cd6693050abb93430509d5580367f1edd91f485ec8175017faca",
     "0004_trainers.py": "51b3004be4f4eb8b1d0ac6b61545ee4f4fdeaa0ec72596fdea2a91cd6cbef73a",
+    "0008_knowledge.py": "76132d83904209eca339eddafddb70572551b0aa078746cca702f775b201168c",
 }
 
 
@@ -101,7 +102,7 @@ def test_a_newer_database_is_refused(connection):
     upgrade(connection)
     connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0004"):
+    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0008"):
         upgrade(connection)
 
 
@@ -144,4 +145,4 @@ def test_an_installed_wheel_migrates(tmp_path):
         text=True,
     )
 
-    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "11"]
+    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "14"]

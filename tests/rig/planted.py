@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from storage.faq import FaqEntry
 from storage.personal_data import PERSONAL_DATA, Form, Whose
 from storage.records import Impression, NewHead, Place, PriorRecord, Who
+from storage.safety_rules import ServerRules
 from storage.store import Store
 from storage.wrapping import member_slot
 from tests.rig.canary import Canaries, Hit
@@ -25,12 +27,14 @@ MESSAGES = (1_044_555_666_777_888_999, 1_055_666_777_888_999_000)
 ONE, TWO = "Zaubertext-kandidat-eins", "Zäubertext-kandidat-zwei"
 STYLE, POLICY = "stilmarke-knapp", "regelmarke-epsilon"
 FEATURES, EMOJI = "merkmalmarke-sechzehn", "emojimarke:123456789"
+REASON, TERM = "grundmarke-grob", "wortmarke-gesperrt"
+QUESTION, ANSWER = "fragemarke-wann", "antwortmarke-montags"
 HEAD, PRIOR = "kopfmarke-gewichte", "mittelmarke-prior"
 VECTOR = np.random.default_rng(7).standard_normal(64).astype(np.float32)
 WEIGHTS = np.random.default_rng(8).standard_normal(64).astype(np.float16)
 
 MARKERS = Canaries()
-for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR):
+for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR, REASON, TERM, QUESTION, ANSWER):
     MARKERS.text(_text, _text)
 for _name, _id in {"guild": ALICE.guild_id, "user": ALICE.user_id, "channel": CHANNEL}.items():
     MARKERS.id(_name, _id)
@@ -61,6 +65,10 @@ async def plant(store: Store) -> None:
         await store.record_reaction(who, MESSAGES[1], EMOJI, added=False, burst=True)
     await store.record_rating(ALICE, reply_id, 5)
     await store.record_reaction(ALICE, 1, EMOJI, added=True)
+    await store.reports.record(store.guild_id(ALICE), MESSAGES[1], REASON)
+    guild = store.guild_id(BOB)  # what is a server's own names the server as long as it is there
+    await store.faq.add(guild, FaqEntry(QUESTION, ANSWER))
+    await store.safety.record(guild, ServerRules("strict", (TERM,)))
     await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
     await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
     await store.set_meta("commands", "not personal")
@@ -86,6 +94,7 @@ def traces(folder: Path, store: Store) -> Canaries:
     mine = {
         "messages": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "feedback": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
+        "reports": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "prior": "? = ?",
     }
     bobs = {store._keys.pseudonyms.guild(BOB), store.member_id(BOB)}
@@ -94,7 +103,11 @@ def traces(folder: Path, store: Store) -> Canaries:
         raw = sqlite3.connect(path)
         present = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
         for kept in PERSONAL_DATA:
-            if kept.table in present and kept.whose is not Whose.NOBODY and kept.form is not Form.PLAIN:
+            if (
+                kept.table in present
+                and kept.whose not in (Whose.NOBODY, Whose.SERVER)
+                and kept.form is not Form.PLAIN
+            ):
                 where = mine.get(kept.table, "member_id = ?")
                 query = f"SELECT {kept.column} FROM {kept.table} WHERE {where}"
                 for (value,) in raw.execute(query, (member_id,) * where.count("?")):
