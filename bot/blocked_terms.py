@@ -66,8 +66,8 @@ def _as_read(text: str) -> str:
 def _as_latin(read: str) -> str:
     """Return a text with letters that only look Latin as Latin ones.
 
-    They only look so where a word mixes them with Latin ones, or where the whole text has no letter that is of
-    the other script alone: "сор" in a Russian sentence stays what it is.
+    They only look so where a word mixes them with Latin ones, or where the whole text has no letter that is
+    of the other script alone: "сор" in a Russian sentence stays what it is.
     """
     foreign = _OTHER_SCRIPT.findall(read)
     disguise = bool(foreign) and all(char.translate(_LOOKALIKES) != char for char in foreign)
@@ -91,20 +91,21 @@ def _pattern(terms: tuple[str, ...]) -> re.Pattern[str] | None:
     """One pattern for all terms; None when there is nothing to look for."""
     read = [" ".join(_as_read(term).split()) for term in terms]
     wanted = sorted({form for term in read if term for form in (term, _as_latin(term))})
-    return re.compile("|".join(_spelt(term) for term in wanted)) if wanted else None
+    if not wanted:
+        return None
+    whole = [way for term in wanted if not _NO_SPACES.search(term) for way in _ways(term)]
+    inside = [r"\s*".join(map(_drawn_out, term.split())) for term in wanted if _NO_SPACES.search(term)]
+    words = [f"{_BEFORE}(?:{'|'.join(whole)}){_AFTER}"] if whole else []  # one look for a word's start
+    return re.compile("|".join(words + inside))
 
 
-def _spelt(term: str) -> str:
-    """The ways in which a term may be written."""
-    words = [_drawn_out(word) for word in term.split()]
-    if _NO_SPACES.search(term):
-        return r"\s*".join(words)
-    whole = _BEFORE + r"[\W_]+".join(words) + _AFTER
+def _ways(term: str) -> list[str]:
+    """The ways in which a term of whole words may be written."""
+    whole = r"[\W_]+".join(map(_drawn_out, term.split()))
     letters = term.replace(" ", "")
     if len(letters) < _LEAST_SPACED or not letters.isalpha():
-        return whole
-    spaced = r"[\W_]{1,2}".join(_letter(char) for char in letters)
-    return f"{whole}|{_BEFORE}{spaced}{_AFTER}"
+        return [whole]
+    return [whole, r"[\W_]{1,2}".join(map(_letter, letters))]
 
 
 def _drawn_out(word: str) -> str:

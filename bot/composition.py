@@ -24,12 +24,14 @@ from bot.config import Settings
 from bot.curves import RoundCurves
 from bot.generators import CandidateGenerator
 from bot.generators.factory import create_generator
+from bot.knowledge import Knowledge
 from bot.metrics import Metrics
 from bot.reporting import Reporter
 from bot.responder import Responder
 from bot.safety import OutputFilter
 from bot.scheduler import LearningScheduler, Work
 from bot.settings import GeneratorSettings
+from bot.toxicity import load_judge
 from personalization import HeadDamaged
 from personalization.encoder import Encoder, load_encoder
 from personalization.features import FeatureMap
@@ -91,6 +93,7 @@ async def open_house(
         StorageError: Data or keys cannot be opened.
         EncoderError: The encoder is missing or damaged.
         GeneratorError: The language model is missing.
+        ToxicityError: The model for toxicity is missing, or says nothing that can be used.
     """
     written = settings.generator
     async with AsyncExitStack() as stack:
@@ -119,9 +122,16 @@ async def open_house(
         stack.push_async_callback(scheduler.stop)
         stack.callback(reembedder.stop_soon)
         stack.callback(trainer.stop_soon)  # comes first on the way out: a round ends after the chunk it is in
+        judge = await asyncio.to_thread(load_judge, settings.safety)
+        if judge is not None:
+            stack.callback(judge.close)
+        output_filter = OutputFilter(secrets_of(written), settings=settings.safety, judge=judge)
+        knowledge = Knowledge(store.faq, encoder.frozen, settings.faq)
+        stack.callback(knowledge.close)
         responder = Responder(
             generator=generator,
-            output_filter=OutputFilter(secrets_of(written)),
+            output_filter=output_filter,
+            knowledge=knowledge,
             ranker=ranker,
             store=store,
             portfolio=StylePortfolio([style.name for style in written.styles], rng),
@@ -153,6 +163,7 @@ async def open_house(
                 parts.member_left()
 
         scheduler.add("departures", metrics.watched("departures", erase_departed), 3600.0)
+        scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), 3600.0)
         yield House(
             store=store,
             generator=generator,

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
-from bot.settings import BotSettings, GeneratorSettings, OperatorSettings
+from bot.settings import BotSettings, FaqSettings, GeneratorSettings, OperatorSettings, SafetySettings
 from personalization.settings import LearningSettings
+from storage.records import FAQ_STYLE
 from storage.settings import StorageSettings
 
 
@@ -39,6 +40,8 @@ class Settings:
 
     bot: BotSettings = field(default_factory=BotSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    faq: FaqSettings = field(default_factory=FaqSettings)
     personalization: LearningSettings = field(default_factory=LearningSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     operator: OperatorSettings = field(default_factory=OperatorSettings)
@@ -93,6 +96,10 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         raise ConfigError(
             f"{source}: [bot] chat_channels needs message_content = true, and the message-content intent"
             " switched on in the Discord developer portal"
+        )
+    if any(style.name == FAQ_STYLE for style in settings.generator.styles):
+        raise ConfigError(
+            f"{source}: [generator] styles: answers from /faq have the name {FAQ_STYLE!r}; choose another"
         )
     if not _is_address(settings.generator.base_url):
         found = settings.generator.base_url

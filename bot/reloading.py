@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = {
     "bot": {"chat_channels", "seeded_reactions", "history_messages", "history_minutes"},
     "generator": {"persona", "styles"},
+    "safety": {"level", "blocked_terms"},
+    "faq": {"similarity", "most"},
     "personalization": {
         "policy",
         "exploration",
@@ -144,6 +146,7 @@ def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
     house.ranker.use_settings(settings.personalization)
     house.generator.use_persona(settings.generator.persona)
     bot.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
+    bot.responder.use_settings(settings.safety, settings.faq)
 
 
 def _changed(before: Settings, after: Settings) -> list[tuple[str, str]]:

@@ -15,13 +15,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bot.generators import Candidate, CandidateGenerator, Context, Style
-from bot.safety import Drop, OutputFilter
+from bot.generators import Candidate, CandidateGenerator, Context, GeneratorError, Style
+from bot.knowledge import Knowledge
+from bot.safety import CandidateFilter, Drop, Filtered, Rules
+from bot.settings import FaqSettings, SafetySettings
 from personalization.explain import reason_of
 from personalization.portfolio import StylePortfolio
 from personalization.ranker import Ranker, Ranking
 from storage.errors import NoConsent, StorageError
-from storage.records import FALLBACK, Consent, Impression, MemberId, Place, ReplyId, Who
+from storage.records import (
+    DIRECT_MESSAGES,
+    FALLBACK,
+    FAQ_STYLE,
+    Consent,
+    Impression,
+    MemberId,
+    Place,
+    ReplyId,
+    Who,
+)
+from storage.safety_rules import NOTHING_DECIDED, ServerRules
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -75,6 +88,7 @@ class Responder:
     Args:
         generator: Where candidates come from.
         output_filter: Drops what must not be posted.
+        knowledge: Answers that a server's managers gave already.
         ranker: Orders what is left by the member's head.
         store: Asked for consent, given the impression.
         portfolio: Deals the candidates out to the styles.
@@ -86,7 +100,8 @@ class Responder:
         self,
         *,
         generator: CandidateGenerator,
-        output_filter: OutputFilter,
+        output_filter: CandidateFilter,
+        knowledge: Knowledge,
         ranker: Ranker,
         store: Store,
         portfolio: StylePortfolio,
@@ -95,6 +110,7 @@ class Responder:
     ) -> None:
         self._generator = generator
         self._filter = output_filter
+        self._knowledge = knowledge
         self._ranker = ranker
         self._store = store
         self._styles = tuple(styles)
@@ -115,6 +131,20 @@ class Responder:
         self._portfolio.use_names([style.name for style in styles])
         self._filter.use_secrets(secrets)
 
+    def use_settings(self, safety: SafetySettings, faq: FaqSettings) -> None:
+        """Withhold by other rules, and know answers by another closeness, from the next reply on."""
+        self._filter.use_settings(safety)
+        self._knowledge.use_settings(faq)
+
+    def rules_for(self, server: ServerRules) -> Rules:
+        """What holds in a server whose managers decided this."""
+        return self._filter.rules_for(server)
+
+    async def verdict_on(self, who: Who, text: str) -> Filtered:
+        """What would become of a candidate with this text, here and now; the judge is not asked."""
+        rules = await self._rules_of(self._store.guild_id(who), who)
+        return self._filter.apply([Candidate(text, FAQ_STYLE)], rules)
+
     async def decide(self, prompt: Prompt) -> Decision:
         """Choose the reply to ``prompt``. Stores nothing.
 
@@ -131,9 +161,9 @@ class Responder:
             self._styles[i] for i in self._portfolio.deal(self._n_candidates, head, prompt.who.guild_id)
         ]
         clock.lap("consent")
-        candidates = await self._generator.generate(prompt.context, styles)
+        candidates = await self._candidates(guild, prompt, styles)
         clock.lap("generate")
-        kept = self._filter.keep(candidates)
+        kept = await self._filter.keep(candidates, await self._rules_of(guild, prompt.who))
         clock.lap("filter")
         if not kept:
             raise NothingToSay
@@ -190,6 +220,34 @@ class Responder:
         """Let go of what styles sound like: the member may have had a part in it."""
         self._portfolio.clear()
 
+    async def _candidates(self, guild: bytes, prompt: Prompt, styles: Sequence[Style]) -> list[Candidate]:
+        """What the language model writes, and what a server's managers have answered already.
+
+        Raises:
+            GeneratorError: No candidate could be generated, and there is no answer either.
+        """
+        known: list[Candidate] = []
+        if prompt.who.guild_id != DIRECT_MESSAGES:
+            known = await self._knowledge.answers(guild, prompt.context.message)
+        try:
+            return [*await self._generator.generate(prompt.context, styles), *known]
+        except GeneratorError as exc:
+            if not known:
+                raise
+            log.warning("no candidates (%s); an answer from /faq goes out", exc)
+            return known
+
+    async def _rules_of(self, guild: bytes, who: Who) -> Rules:
+        """What may be posted here, as the host and the server's managers decided."""
+        try:
+            decided = (
+                NOTHING_DECIDED if who.guild_id == DIRECT_MESSAGES else await self._store.safety.of(guild)
+            )
+        except StorageError as exc:
+            log.warning("the rules of a server cannot be read (%s); the strictest hold", type(exc).__name__)
+            decided = None
+        return self._filter.rules_for(decided)
+
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""
         try:
@@ -206,7 +264,13 @@ class Responder:
         texts = tuple(candidate.text for candidate in kept)
         styles = tuple(candidate.style for candidate in kept)
         try:
-            ranking = await self._ranker.rank(member_id, prompt.context.message, texts, guild=guild)
+            ranking = await self._ranker.rank(
+                member_id,
+                prompt.context.message,
+                texts,
+                guild=guild,
+                fits=[candidate.fits for candidate in kept],
+            )
         except (
             Exception
         ) as exc:  # boundary: whatever broke, the member still gets an answer, and it is counted
@@ -222,6 +286,8 @@ class Responder:
 
 
 def _impression(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:
+    # An answer from /faq is a person's words, and a thumb under it is about a fact: it teaches nobody's head.
+    teaches = styles[ranking.chosen] != FAQ_STYLE
     return Impression(
         candidates=texts,
         styles=styles,
@@ -231,8 +297,10 @@ def _impression(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Rankin
         propensities=ranking.propensities,
         policy=ranking.policy,
         head_version=ranking.head_version,
-        feature_id=ranking.feature_id,
-        features=np.ascontiguousarray(ranking.features[ranking.chosen], dtype="<f4").tobytes(),
+        feature_id=ranking.feature_id if teaches else "",
+        features=np.ascontiguousarray(ranking.features[ranking.chosen], dtype="<f4").tobytes()
+        if teaches
+        else b"",
         reason=reason_of(ranking.parts, uncertainty=ranking.uncertainty, n_labels=ranking.n_labels),
     )
 

@@ -7,7 +7,7 @@ place. What a level does is :mod:`bot.safety`'s to know: here it is a word. Reac
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -56,14 +56,33 @@ class SafetyRules:
         Raises:
             ValueError: Too many terms, or one that is blank or too long.
         """
-        if len(rules.terms) > MOST_TERMS:
-            raise ValueError(f"Expected at most {MOST_TERMS} terms, found {len(rules.terms)}.")
-        for term in rules.terms:
-            if not 0 < len(term) <= LONGEST_TERM:
-                raise ValueError(
-                    f"Expected terms of 1 to {LONGEST_TERM} characters, found one of {len(term)}."
-                )
+        _require_sizes(rules.terms)
         await self._writer.submit(lambda c: _record(c, self._keys, guild, rules))
+
+    async def record_level(self, guild: bytes, level: str | None) -> None:
+        """Set the level of a server, and leave its terms."""
+        await self._writer.submit(
+            lambda c: _record(c, self._keys, guild, replace(_of(c, self._keys, guild), level=level))
+        )
+
+    async def record_terms(self, guild: bytes, terms: tuple[str, ...]) -> None:
+        """Set the terms of a server, and leave its level.
+
+        Raises:
+            ValueError: Too many terms, or one that is blank or too long.
+        """
+        _require_sizes(terms)
+        await self._writer.submit(
+            lambda c: _record(c, self._keys, guild, replace(_of(c, self._keys, guild), terms=terms))
+        )
+
+
+def _require_sizes(terms: tuple[str, ...]) -> None:
+    if len(terms) > MOST_TERMS:
+        raise ValueError(f"Expected at most {MOST_TERMS} terms, found {len(terms)}.")
+    for term in terms:
+        if not 0 < len(term) <= LONGEST_TERM:
+            raise ValueError(f"Expected terms of 1 to {LONGEST_TERM} characters, found one of {len(term)}.")
 
 
 def _slot(guild: bytes, version: int) -> Slot:

@@ -9,7 +9,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
-from storage.errors import NoConsent, StorageError, UnknownReply
+from storage.errors import NoConsent, StorageError, UnknownEntry, UnknownReply
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def in_words(error: BaseException) -> str:
             return "I do not learn from you here, so nothing was recorded. `/privacy` shows how it works."
         case UnknownReply():
             return "I no longer have that reply, so it cannot be rated."
+        case UnknownEntry():
+            return "That entry is gone. `/faq list` shows what there is."
         case StorageError():
             return (
                 "My memory does not answer right now, so nothing was recorded. Please try again in a minute."

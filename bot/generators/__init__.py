@@ -70,10 +70,17 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One possible reply and the style it was asked in."""
+    """One possible reply and the style it was asked in.
+
+    Attributes:
+        text: What would be posted.
+        style: Name of the style, or :data:`~storage.records.FAQ_STYLE`.
+        fits: How well it is known to fit the message already (cosine); -1: nothing is known.
+    """
 
     text: str
     style: str
+    fits: float = -1.0
 
 
 class CandidateGenerator(Protocol):

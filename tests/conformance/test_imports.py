@@ -28,7 +28,8 @@ HOMES = {  # libraries -> the paths they may be imported under
     "tensorboard": "bot/adapting.py bot/curves.py",
     "prometheus_client": "bot/metrics.py",
     "optuna": "personalization/tuning.py",
-    "torch transformers": "personalization/ bot/models.py bot/generators/",  # encoding; generation
+    # encoding and learning; generation; judging
+    "torch transformers": "personalization/ bot/models.py bot/generators/ bot/toxicity.py",
 }
 FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
