@@ -111,7 +111,7 @@ class FaqSettings:
         most: Answers that join the candidates of one reply; 0: none ever.
     """
 
-    similarity: Annotated[float, Interval(gt=0, le=1)] = 0.6
+    similarity: Annotated[float, Interval(gt=0, le=1)] = 0.65
     most: Annotated[int, Interval(ge=0, le=4)] = 2
 
 

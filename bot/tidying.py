@@ -10,10 +10,11 @@ import re
 
 LINK_REMOVED = "(link removed)"
 
-LINK = re.compile(
-    r"(?<!\]\()(?<!\]\(<)\b(?:https?|ftps?|steam|discord)://[^\s<>]*[^\s<>.,!?;:)\]]", re.IGNORECASE
-)
-"""An address that Discord makes a link of; not one behind other words, which is dropped or written out."""
+_ADDRESS = r"\b(?:https?|ftps?|steam|discord)://[^\s<>]*[^\s<>.,!?;:)\]]"
+LINK = re.compile(_ADDRESS, re.IGNORECASE)
+"""An address that Discord makes a link of."""
+_BARE = re.compile(r"(?<!\]\()(?<!\]\(<)" + _ADDRESS, re.IGNORECASE)
+"""The same, where it does not stand behind other words: that is written out, or dropped."""
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 _MASKED = re.compile(
     r"\[([^\]\n]{0,300})\]\(\s*<?([a-z][a-z0-9+.-]{0,20}:[^\s)>]{0,2000})>?\s*\)", re.IGNORECASE
@@ -39,7 +40,7 @@ def tidied(
         if unmask:
             part = _MASKED.sub(r"\1 (\2)", part)
         if remove_links:
-            part = LINK.sub(LINK_REMOVED, part)
+            part = _BARE.sub(LINK_REMOVED, part)
         if remove_mentions:
             part = _EVERYBODY.sub("", _MENTION.sub("", part))
         parts[index] = part

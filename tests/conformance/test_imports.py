@@ -23,7 +23,7 @@ KNOW_STORAGE = {"rounds.py", "evaluate.py", *RECORDS_ONLY}
 HOMES = {  # libraries -> the paths they may be imported under
     "sqlalchemy aiosqlite asyncpg cryptography alembic": "storage/",
     "discord apscheduler openai simcord httpx aiohttp": "bot/",
-    "safetensors": "personalization/ bot/models.py",
+    "safetensors": "personalization/ bot/models.py bot/toxicity.py",
     "peft": "personalization/lora.py",
     "tensorboard": "bot/adapting.py bot/curves.py",
     "prometheus_client": "bot/metrics.py",
