@@ -159,6 +159,7 @@ async def open_house(
 
         async def erase_departed() -> None:
             if await store.erase_departed(ranker.drop) is not None:
+                knowledge.clear()
                 responder.member_left()
                 parts.member_left()
 

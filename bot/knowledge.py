@@ -78,6 +78,10 @@ class Knowledge:
             log.warning("answers from /faq are left out (%s)", type(exc).__name__)
             return []
 
+    def clear(self) -> None:
+        """Let go of all embedded questions: a server's were deleted."""
+        self._servers.clear()
+
     def close(self) -> None:
         """Stop the thread; what it is working on is finished first."""
         self._thread.shutdown(wait=False, cancel_futures=True)

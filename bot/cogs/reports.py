@@ -166,13 +166,17 @@ class Reports(commands.Cog):
 
     async def report_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Ask why the reply is reported."""
-        mine = message.author.id == self._bot.me and message.content not in NOTES
-        if not mine or interaction.guild_id is None:
+        if not self._is_reply(message) or interaction.guild_id is None:
             await interaction.response.send_message(NOT_MINE, ephemeral=True, allowed_mentions=SILENT)
             return
         view = discord.ui.View(timeout=None)
         view.add_item(ReasonMenu(message.id))
         await interaction.response.send_message(WHY, view=view, ephemeral=True, allowed_mentions=SILENT)
+
+    def _is_reply(self, message: discord.Message) -> bool:
+        """Whether it is a reply of the bot: no note of its own, and no answer to a command."""
+        mine = message.author.id == self._bot.me and message.content not in NOTES
+        return mine and message.interaction_metadata is None and not message.flags.ephemeral
 
     @app_commands.command(name="review", description="Replies of mine that were reported here.")
     @app_commands.guild_only()

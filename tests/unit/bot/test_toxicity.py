@@ -7,6 +7,8 @@ import torch
 import transformers
 
 from bot import toxicity
+from bot.doctor import Verdict
+from bot.doctor.engines import examine_toxicity
 from bot.settings import SafetySettings
 from bot.toxicity import ToxicityError, load_judge
 from tests.tiny_encoder import write_tiny_encoder
@@ -84,3 +86,8 @@ def test_a_model_that_is_missing_or_says_nothing_bad_is_one_readable_line(tmp_pa
     with pytest.raises(ToxicityError, match=r"correct \[safety\] toxicity_model"):
         load_judge(SafetySettings(toxicity_model=str(tmp_path / "nothing"), device="cpu"))
     assert load_judge(SafetySettings()) is None
+    assert (
+        examine_toxicity(SafetySettings(toxicity_model=str(folder), device="cpu")).verdict is Verdict.FAILED
+    )
+    named = SafetySettings(toxicity_model=str(folder), device="cpu", toxic_labels=("normal",))
+    assert examine_toxicity(named).verdict is Verdict.OK
