@@ -32,6 +32,7 @@ from bot.keeping import add_keeping_commands, run_keeping
 from bot.logs import set_up_logging
 from bot.monitor import open_monitor
 from bot.reloading import Reloader, put_into_use
+from bot.toxicity import ToxicityError
 from personalization import DeviceMissing
 from personalization.datasets import DatasetBroken
 from personalization.encoder import EncoderError
@@ -52,6 +53,7 @@ _FAILURES: tuple[tuple[type[Exception], int], ...] = (
     (EncoderError, EXIT_MODEL),
     (DeviceMissing, EXIT_MODEL),
     (GeneratorError, EXIT_MODEL),
+    (ToxicityError, EXIT_MODEL),
     (DiscordRefused, EXIT_DISCORD),
     (OSError, EXIT_STORAGE),  # a folder that cannot be made or written: the message names it
 )

@@ -31,13 +31,14 @@ from bot.queues import Claims, ConversationQueues, Spawn
 from bot.readback import Readback
 from bot.reconciliation import Reconciler
 from bot.reporting import Reporter
+from bot.reports import ReportQueue
 from bot.responder import Responder
 from bot.settings import BotSettings
 from bot.streaming import Streams
 from personalization.ranker import Ranker
 from personalization.taste import TasteReader
 from storage.errors import StorageError
-from storage.records import ForgetReceipt, MemberId, Who
+from storage.records import Deleted, ForgetReceipt, MemberId, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ COGS = (
     "bot.cogs.compare",
     "bot.cogs.insight",
     "bot.cogs.stats",
+    "bot.cogs.faq",
+    "bot.cogs.safety",
+    "bot.cogs.reports",
     "bot.cogs.admin",
     "bot.cogs.config",
     "bot.cogs.limits",
@@ -151,6 +155,7 @@ class SimpaticoBot(commands.Bot):
         self.streams = Streams()
         self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
+        self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync
 
     @property
@@ -192,6 +197,8 @@ class SimpaticoBot(commands.Bot):
         elif self.user is not None:
             for one in events_of(event, args[0], me=self.user.id):
                 self.inbox.put(one)
+                if isinstance(one, Deleted):
+                    self.reports.drop(one.message_id)
 
     async def on_ready(self) -> None:
         """A new session, at the start or after a failed resume: read back what was missed."""
@@ -201,6 +208,7 @@ class SimpaticoBot(commands.Bot):
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed from a server; an outage of Discord is no removal."""
         if not guild.unavailable:
+            self.reports.drop_server(guild.id)
             await self.store.record_departure(guild.id)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import random
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bot.responder import Prompt, Responder
+from bot.decisions import Prompt
+from bot.responder import Responder
 from personalization.comparing import Contrast, most_informative
 from personalization.ranker import Ranker
-from storage.records import Pick, Picked, ReplyId, Who
+from storage.records import FAQ_STYLE, Pick, Picked, ReplyId, Who
 from storage.store import Store
 
 MOST_MEMBERS = 500
@@ -85,9 +87,9 @@ class Comparisons:
         Raises:
             RankingFailed: The encoder failed.
         """
-        texts = await self._store.preferences.candidates_of(who, reply_id)
+        candidates = await self._store.preferences.candidates_of(who, reply_id)
         told = await self._store.preferences.picked_of(who, reply_id)
-        return await self._begin(who, texts, reply_id=reply_id, told=set(told))
+        return await self._begin(who, candidates, reply_id=reply_id, told=set(told))
 
     async def of_message(self, prompt: Prompt) -> Comparison | None:
         """Compare new candidates, written for a message that the member gave; nothing of it is kept.
@@ -98,7 +100,8 @@ class Comparisons:
             RankingFailed: The encoder failed.
         """
         decision = await self._responder.decide(prompt)
-        return await self._begin(prompt.who, decision.impression.candidates, reply_id=None, told=set())
+        candidates = [(one.text, one.style) for one in decision.written]
+        return await self._begin(prompt.who, candidates, reply_id=None, told=set())
 
     def under_way(self, who: Who, token: str) -> Comparison | None:
         """The comparison whose pair this token names; None when it is over."""
@@ -119,10 +122,19 @@ class Comparisons:
                 del self._by_member[who]
 
     async def _begin(
-        self, who: Who, texts: tuple[str, ...], *, reply_id: ReplyId | None, told: set[frozenset[int]]
+        self,
+        who: Who,
+        candidates: Sequence[tuple[str, str]],
+        *,
+        reply_id: ReplyId | None,
+        told: set[frozenset[int]],
     ) -> Comparison | None:
-        if len(texts) < 2:
+        if len(candidates) < 2:
             return None
+        texts = tuple(text for text, _ in candidates)
+        for index, (_, style) in enumerate(candidates):
+            if style == FAQ_STYLE:  # a person's words, which teach nobody's head
+                told |= {frozenset((index, other)) for other in range(len(texts))}
         member_id, guild = self._store.member_id(who), self._store.guild_id(who)
         contrast = await self._ranker.contrast(member_id, texts, guild=guild)
         comparison = Comparison(texts, contrast, reply_id, told)

@@ -25,6 +25,7 @@ from bot.curves import RoundCurves
 from bot.generators import CandidateGenerator
 from bot.generators.factory import create_generator
 from bot.guilds import Guilds
+from bot.knowledge import Knowledge
 from bot.limits import Limits
 from bot.metrics import Metrics
 from bot.reporting import Reporter
@@ -32,6 +33,7 @@ from bot.responder import Responder
 from bot.safety import OutputFilter
 from bot.scheduler import LearningScheduler, Work
 from bot.settings import GeneratorSettings
+from bot.toxicity import load_judge
 from bot.turns import FairTurns
 from bot.wishes import instructions
 from personalization import HeadDamaged
@@ -100,6 +102,7 @@ async def open_house(
         StorageError: Data or keys cannot be opened.
         EncoderError: The encoder is missing or damaged.
         GeneratorError: The language model is missing.
+        ToxicityError: The model for toxicity is missing, or says nothing that can be used.
     """
     written = settings.generator
     async with AsyncExitStack() as stack:
@@ -128,9 +131,16 @@ async def open_house(
         stack.push_async_callback(scheduler.stop)
         stack.callback(reembedder.stop_soon)
         stack.callback(trainer.stop_soon)  # comes first on the way out: a round ends after the chunk it is in
+        judge = await asyncio.to_thread(load_judge, settings.safety)
+        if judge is not None:
+            stack.callback(judge.close)
+        output_filter = OutputFilter(secrets_of(written), settings=settings.safety, judge=judge)
+        knowledge = Knowledge(store.faq, encoder.frozen, settings.faq)
+        stack.callback(knowledge.close)
         responder = Responder(
             generator=generator,
-            output_filter=OutputFilter(secrets_of(written)),
+            output_filter=output_filter,
+            knowledge=knowledge,
             ranker=ranker,
             store=store,
             portfolio=StylePortfolio([style.name for style in written.styles], rng),
@@ -165,11 +175,13 @@ async def open_house(
 
         async def erase_departed() -> None:
             if await store.erase_departed(ranker.drop) is not None:
+                knowledge.clear()
                 responder.member_left()
                 parts.member_left()
                 servers.drop_all()
 
         scheduler.add("departures", metrics.watched("departures", erase_departed), 3600.0)
+        scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), 3600.0)
         yield House(
             store=store,
             generator=generator,

@@ -24,8 +24,16 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
-from bot.settings import BotSettings, GeneratorSettings, LimitSettings, OperatorSettings
+from bot.settings import (
+    BotSettings,
+    FaqSettings,
+    GeneratorSettings,
+    LimitSettings,
+    OperatorSettings,
+    SafetySettings,
+)
 from personalization.settings import LearningSettings
+from storage.records import FAQ_STYLE
 from storage.settings import StorageSettings
 
 
@@ -40,6 +48,8 @@ class Settings:
     bot: BotSettings = field(default_factory=BotSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    faq: FaqSettings = field(default_factory=FaqSettings)
     personalization: LearningSettings = field(default_factory=LearningSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     operator: OperatorSettings = field(default_factory=OperatorSettings)
@@ -98,6 +108,10 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         raise ConfigError(
             f'{source}: [generator] models needs kind = "openai": in this process one model runs, the one'
             " that model names"
+        )
+    if any(style.name == FAQ_STYLE for style in settings.generator.styles):
+        raise ConfigError(
+            f"{source}: [generator] styles: answers from /faq have the name {FAQ_STYLE!r}; choose another"
         )
     if not _is_address(settings.generator.base_url):
         found = settings.generator.base_url

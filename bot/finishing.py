@@ -12,8 +12,8 @@ import discord
 
 from bot.buttons import PersistentButton
 from bot.client import SimpaticoBot
+from bot.decisions import Decision
 from bot.languages import mark, tr
-from bot.responder import Decision
 from bot.streaming import GrowingReply, Pace, finish, grow
 
 STOP = mark("Stop")

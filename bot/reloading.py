@@ -27,6 +27,8 @@ AT_ONCE = {
     "bot": {"chat_channels", "seeded_reactions", "history_messages", "history_minutes", "allow", "deny"},
     "generator": {"persona", "styles"},
     "limits": {"member_messages", "member_tokens", "server_messages", "server_tokens", "roles"},
+    "safety": {"level", "blocked_terms"},
+    "faq": {"similarity", "most"},
     "personalization": {
         "policy",
         "exploration",
@@ -146,6 +148,7 @@ def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
     house.ranker.use_settings(settings.personalization)
     house.generator.use_persona(settings.generator.persona)
     bot.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
+    bot.responder.use_settings(settings.safety, settings.faq)
 
 
 def _changed(before: Settings, after: Settings) -> list[tuple[str, str]]:

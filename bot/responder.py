@@ -7,29 +7,40 @@ where it was posted. Whether anything is learnt depends on the member's consent 
 from __future__ import annotations
 
 import logging
-import time
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from bot.decisions import (
+    Asker,
+    Decision,
+    NothingToSay,
+    Prompt,
+    Stopwatch,
+    as_another,
+    impression_of,
+    tokens_of,
+    unranked,
+)
 from bot.drafts import Drafts
-from bot.generators import Candidate, CandidateGenerator, Context, Style
-from bot.generators.prompt import estimate_tokens
-from bot.safety import Drop, OutputFilter
+from bot.generators import Candidate, CandidateGenerator, Context, GeneratorError, Style
+from bot.knowledge import Knowledge
+from bot.safety import CandidateFilter, Drop, Filtered, Rules
+from bot.settings import FaqSettings, SafetySettings
 from bot.turns import FairTurns
 from bot.wishes import WishBook, in_style, wished_styles
 from personalization import RankingFailed
-from personalization.explain import reason_of
 from personalization.heads import Head
 from personalization.portfolio import StylePortfolio
-from personalization.ranker import Ranker, Ranking
+from personalization.ranker import Ranker
 from storage.errors import NoConsent, StorageError
-from storage.records import ANOTHER, FALLBACK, Consent, Impression, MemberId, Place, ReplyId, Who
+from storage.records import DIRECT_MESSAGES, FAQ_STYLE, Consent, Impression, MemberId, Place, ReplyId, Who
+from storage.safety_rules import NOTHING_DECIDED, ServerRules
 from storage.store import Store
 from storage.wishes import NO_WISH
 
@@ -39,73 +50,13 @@ _MOST_UNDECIDED = 1000
 """Members whose latest reply waits for their decision at once."""
 
 
-class NothingToSay(Exception):
-    """Every candidate was blank or withheld by the output filter; ask again in other words."""
-
-    def __init__(self, n_tokens: int = 0) -> None:
-        super().__init__()
-        self.n_tokens = n_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Who asks, and what is known before replying.
-
-    Attributes:
-        who: Who asks.
-        context: What is known, or how to read it once the turn has come.
-        behind: Discord ids of the members whose prompts wait for this one to be answered.
-    """
-
-    who: Who
-    context: Context | Callable[[], Awaitable[Context]]
-    behind: Callable[[], Collection[int]] = tuple
-
-    async def read(self) -> Context:
-        """What is known before replying."""
-        return self.context if isinstance(self.context, Context) else await self.context()
-
-
-@dataclass(eq=False)
-class Asker:
-    """A member while their answer is being made; ``left`` once they were forgotten or withdrew meanwhile."""
-
-    who: Who
-    left: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A reply that is ready to be posted.
-
-    Attributes:
-        text: What to post.
-        consent: What the member had decided when the reply was made.
-        asker: For whom; knows when they leave before the reply is recorded.
-        impression: What to record once it is posted, if the member agrees.
-        written: The candidates behind it, for when another answer is asked for.
-        seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
-        more: Where the text is a draft: goes on with it, text by longer text, each of which may be posted.
-            Holds the context, so it goes as soon as the reply is finished.
-        n_tokens: Tokens read and written for it, estimated.
-    """
-
-    text: str
-    consent: Consent
-    impression: Impression
-    asker: Asker
-    written: tuple[Candidate, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    more: Callable[[], AsyncGenerator[str]] | None = None
-    n_tokens: int = 0
-
-
 class Responder:
     """Decides replies.
 
     Args:
         generator: Where candidates come from.
         output_filter: Drops what must not be posted.
+        knowledge: Answers that a server's managers gave already.
         ranker: Orders what is left by the member's head.
         store: Asked for consent, given the impression.
         portfolio: Deals the candidates out to the styles.
@@ -119,7 +70,8 @@ class Responder:
         self,
         *,
         generator: CandidateGenerator,
-        output_filter: OutputFilter,
+        output_filter: CandidateFilter,
+        knowledge: Knowledge,
         ranker: Ranker,
         store: Store,
         portfolio: StylePortfolio,
@@ -130,6 +82,7 @@ class Responder:
     ) -> None:
         self._generator = generator
         self._filter = output_filter
+        self._knowledge = knowledge
         self._ranker = ranker
         self._store = store
         self._styles = tuple(styles)
@@ -154,6 +107,20 @@ class Responder:
         self._portfolio.use_names([style.name for style in styles])
         self._filter.use_secrets(secrets)
 
+    def use_settings(self, safety: SafetySettings, faq: FaqSettings) -> None:
+        """Withhold by other rules, and know answers by another closeness, from the next reply on."""
+        self._filter.use_settings(safety)
+        self._knowledge.use_settings(faq)
+
+    def rules_for(self, server: ServerRules) -> Rules:
+        """What holds in a server whose managers decided this."""
+        return self._filter.rules_for(server)
+
+    async def verdict_on(self, who: Who, text: str) -> Filtered:
+        """What would become of a candidate with this text, here and now; the judge is not asked."""
+        rules = await self._rules_of(who)
+        return self._filter.apply([Candidate(text, FAQ_STYLE)], rules)
+
     async def decide(self, prompt: Prompt, *, but: Collection[str] = ()) -> Decision:
         """Choose the reply to ``prompt``. Stores nothing.
 
@@ -165,21 +132,20 @@ class Responder:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be posted.
         """
-        clock, asker = _Stopwatch(), Asker(prompt.who)
+        clock, asker = Stopwatch(), Asker(prompt.who)
         self._askers.add(asker)
-        guild = self._store.guild_id(prompt.who)
         async with self._turns.turn(prompt.who.user_id, prompt.behind):
             clock.lap("turn")
             context = await prompt.read()
             clock.lap("context")
             consent, member_id = await self._known_of(prompt.who)
-            head = await self._ranker.head_of(member_id, guild)
+            head = await self._ranker.head_of(member_id, self._store.guild_id(prompt.who))
             styles = await self._styles_for(prompt.who, consent, head)
             clock.lap("consent")
-            candidates = await self._generator.generate(context, styles)
+            candidates = await self._candidates(prompt.who, context, styles)
         clock.lap("generate")
         n_tokens = tokens_of(context, candidates, n_prompts=len(styles), most=self._context_tokens)
-        kept = [one for one in self._kept(candidates, context) if one.text not in but]
+        kept = [one for one in await self._kept(candidates, prompt.who, context) if one.text not in but]
         clock.lap("filter")
         if not kept:
             raise NothingToSay(n_tokens)
@@ -189,7 +155,7 @@ class Responder:
         more = None
         if chosen.unfinished:
             style = next(style for style in styles if style.name == chosen.style)
-            more = partial(self._continued, context, style, chosen.text)
+            more = partial(self._continued, prompt.who, context, style=style, begun=chosen.text)
         return Decision(
             chosen.text,
             consent,
@@ -253,20 +219,18 @@ class Responder:
         """
         draft = self._drafts.of(prompt.who, message_id)
         context = await prompt.read()
-        left = [] if draft is None else self._kept(draft.left(), context)
+        left = [] if draft is None else await self._kept(draft.left(), prompt.who, context)
         if not left:
             but = {shown} if draft is None else {shown} | draft.posted
             decision = await self.decide(prompt, but=but)
-            return replace(decision, impression=_as_another(decision.impression))
-        clock, asker = _Stopwatch(), Asker(prompt.who)
+            return replace(decision, impression=as_another(decision.impression))
+        clock, asker = Stopwatch(), Asker(prompt.who)
         self._askers.add(asker)
         consent, member_id = await self._known_of(prompt.who)
         impression = await self._rank(member_id, prompt.who, context.message, left, observed=True)
         clock.lap("rank")
         text = left[impression.chosen].text
-        return Decision(
-            text, consent, _as_another(impression), asker, written=tuple(left), seconds=clock.laps
-        )
+        return Decision(text, consent, as_another(impression), asker, written=tuple(left), seconds=clock.laps)
 
     async def record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         """Store the impression of a posted reply, if the member agrees by now.
@@ -344,13 +308,16 @@ class Responder:
         self._portfolio.clear()
         self._drafts.clear()
 
-    async def _continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
+    async def _continued(
+        self, who: Who, context: Context, *, style: Style, begun: str
+    ) -> AsyncGenerator[str]:
         """Go on with a draft, up to where the output filter would drop the whole."""
         async with aclosing(self._generator.continued(context, style, begun)) as texts:
             async for text in texts:
-                if not self._kept([Candidate(text, style.name)], context):
+                kept = await self._kept([Candidate(text, style.name)], who, context)
+                if not kept:
                     return
-                yield text
+                yield kept[0].text
 
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
         """The styles of the candidates: by what the head likes, and in each what the member wishes for."""
@@ -362,9 +329,38 @@ class Responder:
         seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
         return [in_style(self._styles[seat], wish) for seat in seats]
 
-    def _kept(self, candidates: Sequence[Candidate], context: Context) -> list[Candidate]:
-        """What of the candidates may be posted where this was asked."""
-        return self._filter.keep(candidates, [context.persona or ""])
+    async def _candidates(self, who: Who, context: Context, styles: Sequence[Style]) -> list[Candidate]:
+        """What the language model writes, and what a server's managers have answered already.
+
+        Raises:
+            GeneratorError: No candidate could be generated, and there is no answer either.
+        """
+        known: list[Candidate] = []
+        if who.guild_id != DIRECT_MESSAGES:
+            known = await self._knowledge.answers(self._store.guild_id(who), context.message)
+        try:
+            return [*await self._generator.generate(context, styles), *known]
+        except GeneratorError as exc:
+            if not known:
+                raise
+            log.warning("no candidates (%s); an answer from /faq goes out", exc)
+            return known
+
+    async def _kept(self, candidates: Sequence[Candidate], who: Who, context: Context) -> list[Candidate]:
+        """What of the candidates may be posted where this was asked, as it may be posted."""
+        rules = await self._rules_of(who)
+        return await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
+
+    async def _rules_of(self, who: Who) -> Rules:
+        """What may be posted here, as the host and the server's managers decided."""
+        if who.guild_id == DIRECT_MESSAGES:
+            return self._filter.rules_for(NOTHING_DECIDED)
+        try:
+            decided = await self._store.safety.of(self._store.guild_id(who))
+        except StorageError as exc:
+            log.warning("the rules of a server cannot be read (%s); the strictest hold", type(exc).__name__)
+            decided = None
+        return self._filter.rules_for(decided)
 
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""
@@ -391,8 +387,13 @@ class Responder:
         texts = tuple(candidate.text for candidate in kept)
         styles = tuple(candidate.style for candidate in kept)
         try:
-            guild = self._store.guild_id(who)
-            ranking = await self._ranker.rank(member_id, message, texts, guild=guild)
+            ranking = await self._ranker.rank(
+                member_id,
+                message,
+                texts,
+                guild=self._store.guild_id(who),
+                fits=[candidate.fits for candidate in kept],
+            )
         except (
             Exception
         ) as exc:  # boundary: whatever broke, the member still gets an answer, and it is counted
@@ -400,73 +401,8 @@ class Responder:
             log.warning(
                 "ranking failed (%s); the first of %d candidates goes out", type(exc).__name__, len(texts)
             )
-            return _unranked(texts, styles)
+            return unranked(texts, styles)
         if member_id is not None and not observed:
             for style, features in zip(styles, ranking.features, strict=True):
                 self._portfolio.observe(style, features, who.guild_id)
-        return _impression(texts, styles, ranking)
-
-
-def _as_another(impression: Impression) -> Impression:
-    """Mark an impression as asked for in place of one before; an unranked one says so instead."""
-    if impression.policy == FALLBACK:
-        return impression
-    return replace(impression, policy=ANOTHER + impression.policy)
-
-
-def tokens_of(context: Context, candidates: Sequence[Candidate], *, n_prompts: int, most: int) -> int:
-    """Estimate the tokens that were read and written for one reply.
-
-    Args:
-        context: What was read, once for each prompt.
-        candidates: What was written.
-        n_prompts: Prompts, one for each candidate that was asked for.
-        most: What a context was cut to.
-    """
-    read = sum(map(estimate_tokens, [context.message, *(turn.text for turn in context.turns)]))
-    return n_prompts * min(read, most) + sum(estimate_tokens(one.text) for one in candidates)
-
-
-def _impression(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:
-    return Impression(
-        candidates=texts,
-        styles=styles,
-        chosen=ranking.chosen,
-        scores=ranking.scores,
-        prior_scores=ranking.prior_scores,
-        propensities=ranking.propensities,
-        policy=ranking.policy,
-        head_version=ranking.head_version,
-        feature_id=ranking.feature_id,
-        features=np.ascontiguousarray(ranking.features[ranking.chosen], dtype="<f4").tobytes(),
-        reason=reason_of(ranking.parts, uncertainty=ranking.uncertainty, n_labels=ranking.n_labels),
-    )
-
-
-def _unranked(texts: tuple[str, ...], styles: tuple[str, ...]) -> Impression:
-    first_only = (1.0, *(0.0 for _ in texts[1:]))
-    return Impression(
-        candidates=texts,
-        styles=styles,
-        chosen=0,
-        scores=tuple(0.0 for _ in texts),
-        prior_scores=tuple(0.0 for _ in texts),
-        propensities=first_only,
-        policy=FALLBACK,
-        head_version=0,
-        feature_id="",
-        features=b"",
-    )
-
-
-class _Stopwatch:
-    """Seconds per part of one decision."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = now - self._last
-        self._last = now
+        return impression_of(texts, styles, ranking)

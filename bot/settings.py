@@ -1,4 +1,4 @@
-"""Settings of the bot package: sections ``[bot]``, ``[generator]``, ``[limits]`` and ``[operator]``."""
+"""Settings of the bot package: sections ``[bot]``, ``[generator]``, ``[limits]``, ``[safety]``, ``[faq]``, ``[operator]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Interval, MinLen, Predicate
+from annotated_types import Interval, MaxLen, MinLen, Predicate
 
 from bot.generators import Style
 from personalization.settings import Device
@@ -168,6 +168,38 @@ class LimitSettings:
     roles: dict[Annotated[str, Predicate(str.isdecimal)], DailyLimit] = field(
         default_factory=dict[str, DailyLimit]
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetySettings:
+    """What must not be posted.
+
+    Attributes:
+        level: How strict a server is whose managers chose nothing.
+        blocked_terms: Words that stand in no reply, in any server.
+        toxicity_model: A model for sequence classification (Hugging Face id or folder); empty: none.
+        toxic_labels: Its labels that mean something bad; empty: all but those known to be harmless.
+        device: Where it runs.
+    """
+
+    level: Literal["relaxed", "standard", "strict"] = "standard"
+    blocked_terms: Annotated[tuple[str, ...], MaxLen(1000)] = ()
+    toxicity_model: str = ""
+    toxic_labels: tuple[str, ...] = ()
+    device: Device = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaqSettings:
+    """When an answer from ``/faq`` becomes a candidate.
+
+    Attributes:
+        similarity: How close a question must be to a message (cosine).
+        most: Answers that join the candidates of one reply; 0: none ever.
+    """
+
+    similarity: Annotated[float, Interval(gt=0, le=1)] = 0.65
+    most: Annotated[int, Interval(ge=0, le=4)] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from bot.languages import mark, tr, trn
 from personalization.explain import OTHER, RELEVANCE, WORDING, Evidence
 from personalization.features import STYLE_FEATURES
 from personalization.taste import Leaning, Taste
-from storage.records import ReplyReason
+from storage.records import FAQ_STYLE, ReplyReason
 
 PHRASES: Mapping[str, tuple[str, str]] = {
     "length_chars": (mark("a long answer"), mark("a short answer")),
@@ -47,6 +47,11 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 }
 """Style feature -> what more of it and less of it is called."""
 
+FROM_FAQ = (
+    "I had {count} answers and picked this one: it comes from the answers that this server's managers wrote,"
+    " to a question close to yours. The words are not mine, so reactions to it teach me nothing about your"
+    " taste."
+)
 
 LEAST = 0.05
 """Logits; a part below it is not worth a word."""
@@ -125,6 +130,8 @@ def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
 
 
 def _opening(told: ReplyReason) -> str:
+    if told.style == FAQ_STYLE:
+        return FROM_FAQ.format(count=told.n_candidates)
     if told.n_candidates == 1:
         return tr("I had one answer to post, in the *{style}* style.", style=told.style)
     return tr(

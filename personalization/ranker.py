@@ -125,7 +125,13 @@ class Ranker:
         return len(self._kept)
 
     async def rank(
-        self, member_id: MemberId | None, message: str, candidates: Sequence[str], *, guild: bytes = b""
+        self,
+        member_id: MemberId | None,
+        message: str,
+        candidates: Sequence[str],
+        *,
+        guild: bytes = b"",
+        fits: Sequence[float] | None = None,
     ) -> Ranking:
         """Rank the candidates for a member.
 
@@ -134,6 +140,8 @@ class Ranker:
             message: What is answered; only its cosine to each candidate is used, and nothing of it is kept.
             candidates: ``k`` texts, k > 0.
             guild: Pseudonym of the server: where its members share a mean, that answers for the prior.
+            fits: Cosines (k) that the relevance of a candidate is never below, because more is known of it
+                than its text says; None: nothing is known.
 
         Raises:
             RankingFailed: The encoder failed.
@@ -148,16 +156,19 @@ class Ranker:
             encoded = await encoding
         except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
             raise RankingFailed(f"expected an encoding, found a {type(exc).__name__} in the encoder") from exc
+        relevance = encoded.relevance  # (k,)
+        if fits is not None:
+            relevance = np.maximum(relevance, np.asarray(fits, dtype=np.float32))
         server_head = self._server_head(guild)
         head = kept.head or server_head
         personal = head.score(encoded.features)  # (k,)
-        scores, slope = self._scores(personal, encoded.relevance)
+        scores, slope = self._scores(personal, relevance)
         spread = head.spread if head.prior_id == self._prior_head.prior_id else None
         covariance = score_covariance(encoded.features, self._prior, spread)  # (k, k)
         covariance = slope[:, None] * covariance * slope
         choice = choose(self._policy, scores, covariance, self._rng)
         chosen = choice.order[0]
-        impersonal, _ = self._scores(server_head.score(encoded.features), encoded.relevance)
+        impersonal, _ = self._scores(server_head.score(encoded.features), relevance)
         return Ranking(
             order=choice.order,
             scores=tuple(float(score) for score in scores),
@@ -169,10 +180,10 @@ class Ranker:
             feature_id=self._features.feature_id,
             features=encoded.features,
             personal=personal,
-            relevance=encoded.relevance,
+            relevance=relevance,
             parts=explain(
                 encoded.features,
-                encoded.relevance,
+                relevance,
                 head,
                 chosen,
                 relevance_weight=self._settings.relevance_weight,

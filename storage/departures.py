@@ -11,12 +11,12 @@ import json
 from collections.abc import Set
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from storage.keys import KeyStore
 from storage.notes import note_of, put_note
-from storage.rights import Wish
-from storage.schema import Standing, departures, guild_settings, members
+from storage.rights import Parting
+from storage.schema import SERVER_TABLES, Standing, departures, members
 
 GRACE = timedelta(days=7)
 SERVERS_NOTE = "servers"
@@ -26,11 +26,12 @@ SERVERS_NOTE = "servers"
 def depart(connection: Connection, guild: bytes, at: datetime) -> None:
     """Note that a server was left; the first time counts. Nothing when nothing is kept of it."""
     known = select(departures.c.guild).where(departures.c.guild == guild)
-    kept = union_all(
-        select(members.c.guild).where(members.c.guild == guild),
-        select(guild_settings.c.guild).where(guild_settings.c.guild == guild),
-    ).limit(1)
-    if connection.execute(known).first() is None and connection.execute(kept).first() is not None:
+    if connection.execute(known).first() is not None:
+        return
+    if any(
+        connection.execute(select(table.c.guild).where(table.c.guild == guild).limit(1)).first() is not None
+        for table in (members, *SERVER_TABLES)
+    ):
         connection.execute(insert(departures).values(guild=guild, left_at=at))
 
 
@@ -58,7 +59,10 @@ def departed(connection: Connection, before: datetime) -> list[bytes]:
 
 
 def departing(keys: KeyStore, before: datetime) -> Parting:
-    """Everybody leaves in the servers that were left before this time; what was a no stays one."""
+    """Everybody leaves in the servers that were left before this time, and what is the server's own goes.
+
+    What was a no stays one.
+    """
 
     def here(connection: Connection) -> ColumnElement[bool]:
         return and_(members.c.guild.in_(departed(connection, before)), members.c.standing != Standing.REFUSED)
@@ -73,7 +77,8 @@ def departing(keys: KeyStore, before: datetime) -> Parting:
         agreed = and_(here(connection), members.c.standing == Standing.AGREED)
         connection.execute(update(members).where(agreed).values(standing=Standing.FORGETTING))
         left = departed(connection, before)
-        connection.execute(delete(guild_settings).where(guild_settings.c.guild.in_(left)))
+        for table in SERVER_TABLES:
+            connection.execute(delete(table).where(table.c.guild.in_(left)))
         connection.execute(delete(departures).where(departures.c.left_at <= before))
 
     return Parting(note, mark)

@@ -10,6 +10,8 @@ Errors::
      +-- LearningPaused       the member paused learning; nothing new was stored
      +-- NotTrainer           another process trains; nothing of the round was stored
      +-- UnknownReply         no such reply in this server
+     +-- UnknownEntry         no such entry of /faq in this server
+     +-- FaqFull              the server has as many entries of /faq as it may
      +-- AlreadyOpen          another process uses the data folder
      +-- StoreClosed          the store was closed before the call
      +-- WriterFull           too many writes wait
@@ -48,6 +50,14 @@ class NotTrainer(StorageError):
 
 class UnknownReply(StorageError):
     """No such reply is stored in this server; it may have been deleted or forgotten."""
+
+
+class UnknownEntry(StorageError):
+    """No such entry of /faq is stored in this server; it may have been removed."""
+
+
+class FaqFull(StorageError):
+    """The server has as many entries of /faq as it may; remove one first."""
 
 
 class AlreadyOpen(StorageError):

@@ -26,7 +26,8 @@ from storage.personal_data import PERSONAL_DATA, Form
 from storage.preferences import slot as preference_slot
 from storage.records import MemberId
 from storage.remarks import slot as remark_slot
-from storage.schema import feedback, heads, members, messages, preferences, remarks, replies, wishes
+from storage.reports import slot as report_slot
+from storage.schema import feedback, heads, members, messages, preferences, remarks, replies, reports, wishes
 from storage.sealing import SealingKey, Slot
 from storage.wishes import slot as wish_slot
 
@@ -44,6 +45,9 @@ _OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
         .join(replies)
         .where(replies.c.member_id == m)
         .order_by(messages.c.reply_id, messages.c.position)
+    ),
+    "reports": lambda m: (
+        select(reports).join(replies).where(replies.c.member_id == m).order_by(reports.c.reply_id)
     ),
     "feedback": lambda m: select(feedback).where(feedback.c.member_id == m).order_by(feedback.c.reply_id),
     "preferences": lambda m: (
@@ -117,6 +121,7 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
     ("replies", "decision"): (lambda row, m: reply_slot("decision", row["reply_id"], m), json.loads),
     ("replies", "texts"): (lambda row, m: reply_slot("texts", row["reply_id"], m), json.loads),
     ("messages", "place"): (lambda row, m: place_slot(row["reply_id"], row["position"], m), json.loads),
+    ("reports", "reasons"): (lambda row, m: report_slot(row["reply_id"], m, row["version"]), json.loads),
     ("feedback", "state"): (lambda row, m: feedback_slot(m, row["reply_id"], row["changed_seq"]), json.loads),
     ("preferences", "features"): (
         lambda row, m: preference_slot("features", row["preference_id"], m),

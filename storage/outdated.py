@@ -20,7 +20,7 @@ from storage.errors import SealBroken
 from storage.exchanges import slot
 from storage.feedback import members_on
 from storage.keys import KeyStore
-from storage.records import MemberId, ReplyId
+from storage.records import FAQ_STYLE, MemberId, ReplyId
 from storage.schema import Standing, members, replies
 from storage.sealing import SealingKey
 from storage.writer import Writer
@@ -85,7 +85,10 @@ def _page(connection: Connection, keys: KeyStore, feature_id: str, after: int, l
 
 
 def _text(row: Row[Any], key: SealingKey | None) -> str | None:
-    """The posted text; None where it does not open: one damaged row must not stop the others."""
+    """The posted text; None where it does not open: one damaged row must not stop the others.
+
+    None too for an answer from ``/faq``: a person's words, which teach nothing.
+    """
     if key is None:
         return None
     try:
@@ -95,7 +98,8 @@ def _text(row: Row[Any], key: SealingKey | None) -> str | None:
         )
     except SealBroken:
         return None
-    return str(texts[decision["chosen"]])
+    chosen = decision["chosen"]
+    return None if decision["styles"][chosen] == FAQ_STYLE else str(texts[chosen])
 
 
 def _record(

@@ -27,6 +27,8 @@ class Whose(StrEnum):
     """The member as such: decision, key, head."""
     ALL = "all"
     """Many members together."""
+    SERVER = "server"
+    """A server as such: what those who manage it handed over for it. Who did so is not kept."""
     NOBODY = "nobody"
 
 
@@ -70,6 +72,8 @@ UNTIL_AGREED = "until the member agrees"
 AS_LONG_AS_THE_FILE = "as long as the file"
 TEXT_DAYS = "`retention_days`"
 LEAVES = "when the member forgets or withdraws"
+SERVER_LEAVES = "when a manager changes or removes it; a week after the bot left the server"
+A_MONTH = "30 days after the first report"
 REPLY_LEAVES = "when the asker forgets or withdraws, or the reply is deleted"
 FEEDBACK_LEAVES = "when taken back, when reactor or asker forgets or withdraws, or the reply is deleted"
 PREFERENCE_LEAVES = (
@@ -78,11 +82,10 @@ PREFERENCE_LEAVES = (
 REMARK_LEAVES = "when taken back, when teller or asker forgets or withdraws, or the reply is deleted"
 WISH_LEAVES = "when cleared or changed, or when the member forgets or withdraws"
 STAYS = "stays; about nobody"
-SERVER_LEFT = "when those who manage the server change it, or a week after the bot left"
 
 
 def _columns(table: str, whose: Whose, erased: str, **columns: tuple[Form, str]) -> tuple[Kept, ...]:
-    about_nobody = whose in (Whose.NOBODY, Whose.ALL)
+    about_nobody = whose in (Whose.NOBODY, Whose.ALL, Whose.SERVER)
     retention = AS_LONG_AS_THE_FILE if about_nobody else AS_LONG_AS_AGREED
     return tuple(
         Kept(table, name, whose, form, what, erased, retention) for name, (form, what) in columns.items()
@@ -151,6 +154,32 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         changed_seq=(Form.PLAIN, "running number of the change"),
         changed_at=(Form.PLAIN, "when it last changed"),
         state=(Form.SEALED, "the emoji that stand now, which of them were undone, and the rating"),
+    ),
+    *(
+        Kept("reports", column, Whose.ASKER, form, what, f"{REPLY_LEAVES}, or a manager decided", A_MONTH)
+        for column, form, what in (
+            ("reply_id", Form.PLAIN, "the reply that somebody reported; nothing says who"),
+            ("reported_at", Form.PLAIN, "when it was reported first"),
+            ("version", Form.PLAIN, "running number of the change"),
+            ("reasons", Form.SEALED, "how often for which reason"),
+        )
+    ),
+    *_columns(
+        "faq",
+        Whose.SERVER,
+        SERVER_LEAVES,
+        entry_id=(Form.PLAIN, "running number of the entry"),
+        guild=(Form.PSEUDONYM, "the server"),
+        version=(Form.PLAIN, "running number of the change"),
+        body=(Form.SEALED, "a question and the answer to it, as handed over for the server by its managers"),
+    ),
+    *_columns(
+        "safety_rules",
+        Whose.SERVER,
+        SERVER_LEAVES,
+        guild=(Form.PSEUDONYM, "the server"),
+        version=(Form.PLAIN, "running number of the change"),
+        body=(Form.SEALED, "how strict the bot is there, and which words it never posts"),
     ),
     *_columns(
         "preferences",
@@ -240,7 +269,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         )
     ),
     *(
-        Kept("guild_settings", column, Whose.ALL, form, what, SERVER_LEFT, "until it is changed")
+        Kept("guild_settings", column, Whose.SERVER, form, what, SERVER_LEAVES, "until it is changed")
         for column, form, what in (
             ("guild", Form.PSEUDONYM, "a server with settings of its own"),
             ("version", Form.PLAIN, "running number of the change"),
@@ -318,6 +347,9 @@ TABLES = {
     "feedback": "reactions and ratings",
     "preferences": "choices between two replies",
     "remarks": "what was wrong with a reply, told in private",
+    "reports": "replies that somebody reported",
+    "faq": "questions of a server and the answers to them",
+    "safety_rules": "how strict the bot is in a server",
     "heads": "learnt tastes",
     "wishes": "how members wish to be answered",
     "prior": "the average taste",
@@ -350,6 +382,10 @@ NOT_REMOVED: tuple[tuple[str, str], ...] = (
         "a block by those who manage a server",
         "a keyed hash in the server's sealed settings keeps the bot from answering you there; it goes when "
         "they lift it, or with the server. `/limits` tells you whether you are blocked",
+    ),
+    (
+        "what a server's managers handed over with `/faq` and `/safety`",
+        "it is the server's; nothing says who wrote it, so nobody's forget can find it. Managers remove it",
     ),
     ("running numbers", "they only grow, so a gap shows that something was there, not what or whose"),
     ("what stands in the computer's memory", "it is overwritten by chance, not on purpose"),

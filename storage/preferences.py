@@ -84,8 +84,8 @@ class Preferences:
         member_id = self._keys.pseudonyms.member(who)
         return bool(await self._writer.submit(lambda c: put_aside(c, member_id, preference_id)))
 
-    async def candidates_of(self, who: Who, reply_id: ReplyId) -> tuple[str, ...]:
-        """All candidate texts of a reply to this very member; none after the retention time."""
+    async def candidates_of(self, who: Who, reply_id: ReplyId) -> tuple[tuple[str, str], ...]:
+        """All candidates of a reply to this very member, text and style; none after the retention time."""
         return await self._reader.run(lambda c: _candidates_of(c, self._keys, who, reply_id))
 
     async def picked_of(self, who: Who, reply_id: ReplyId) -> frozenset[frozenset[int]]:
@@ -195,10 +195,12 @@ def _insert(
     return preference_id
 
 
-def _candidates_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> tuple[str, ...]:
+def _candidates_of(
+    connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId
+) -> tuple[tuple[str, str], ...]:
     member_id = keys.pseudonyms.member(who)
     own = (
-        select(replies.c.texts)
+        select(replies.c.texts, replies.c.decision)
         .join(members)
         .where(
             replies.c.reply_id == reply_id,
@@ -206,10 +208,13 @@ def _candidates_of(connection: Connection, keys: KeyStore, who: Who, reply_id: R
             members.c.standing == Standing.AGREED,
         )
     )
-    sealed = connection.execute(own).scalar()
-    if sealed is None:
+    found = connection.execute(own).first()
+    if found is None or found.texts is None:
         return ()
-    return tuple(json.loads(keys.key_of(member_id).open(sealed, reply_slot("texts", reply_id, member_id))))
+    key = keys.key_of(member_id)
+    texts = json.loads(key.open(found.texts, reply_slot("texts", reply_id, member_id)))
+    decision = json.loads(key.open(found.decision, reply_slot("decision", reply_id, member_id)))
+    return tuple(zip(texts, decision["styles"], strict=True))
 
 
 def _counts(connection: Connection, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:

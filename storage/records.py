@@ -22,6 +22,8 @@ FALLBACK = "fallback"
 
 ANOTHER = "another:"
 """What the policy's name of a reply begins with that was asked for in place of one before it."""
+FAQ_STYLE = "faq"
+"""Style name of a candidate that is an answer from the server's ``/faq``."""
 
 DIRECT_MESSAGES = 0
 """The guild id under which direct messages are kept: a server of their own."""

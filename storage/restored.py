@@ -24,6 +24,7 @@ from storage.schema import (
     preferences,
     remarks,
     replies,
+    reports,
     rounds,
     wishes,
 )
@@ -53,7 +54,8 @@ def delete_orphans(connection: Connection) -> None:
     connection.execute(delete(heads).where(heads.c.member_id.not_in(there)))
     connection.execute(delete(wishes).where(wishes.c.member_id.not_in(there)))
     connection.execute(delete(replies).where(replies.c.member_id.not_in(there)))
-    connection.execute(delete(messages).where(messages.c.reply_id.not_in(posted)))
+    for table in (messages, reports):
+        connection.execute(delete(table).where(table.c.reply_id.not_in(posted)))
     orphans = feedback.c.member_id.not_in(there) | feedback.c.reply_id.not_in(posted)
     connection.execute(delete(feedback).where(orphans))
     connection.execute(

@@ -262,3 +262,40 @@ origin = Table(
     _size("key_check"),
     _single(),
 )
+
+faq = Table(
+    "faq",
+    metadata,
+    Column("entry_id", BigInteger, primary_key=True, autoincrement=False),
+    _pseudonym("guild", index=True),
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _size("guild"),
+)
+
+safety_rules = Table(
+    "safety_rules",
+    metadata,
+    _pseudonym("guild", primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _size("guild"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column(
+        "reply_id",
+        BigInteger,
+        ForeignKey("replies.reply_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("reported_at", UtcTime, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("reasons", LargeBinary, nullable=False),
+)
+
+SERVER_TABLES = (faq, safety_rules, guild_settings)
+"""What belongs to a server as such, and to no member; it goes a week after the bot left."""

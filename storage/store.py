@@ -24,6 +24,7 @@ from storage.choices import PastChoices
 from storage.company import Company
 from storage.engine import BulkReader, Reader
 from storage.export import Exported, beside_the_data, members_of, sealed_data
+from storage.faq import FaqEntries
 from storage.guild_settings import GuildRecords
 from storage.keys import KeyStore
 from storage.lessons import SHUT, Lessons
@@ -52,6 +53,8 @@ from storage.records import (
     Who,
 )
 from storage.remarks import Remarks
+from storage.reports import Reports
+from storage.safety_rules import SafetyRules
 from storage.settings import StorageSettings
 from storage.wishes import Wishes
 from storage.writer import Writer
@@ -104,6 +107,9 @@ class Store(Lessons):
         self.pauses = Pauses(keys, reader, writer, now=now)
         self.wishes = Wishes(keys, reader, writer, now)
         self.guild_settings = GuildRecords(keys, reader, writer, company)
+        self.faq = FaqEntries(keys, reader, writer)
+        self.safety = SafetyRules(keys, reader, writer)
+        self.reports = Reports(keys, reader, writer, now)
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:

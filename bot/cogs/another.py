@@ -16,12 +16,12 @@ from discord.ext import commands
 from bot.asking import context_for, used_up
 from bot.client import SimpaticoBot
 from bot.conversation import BUSY, UNAVAILABLE, is_note, text_of
+from bot.decisions import Decision, NothingToSay, Prompt
 from bot.generators import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, speak, tr
 from bot.metrics import Outcome
 from bot.posting import AnsweredBefore, place_of, post_reply, seed_reactions, typing_in
-from bot.responder import Decision, NothingToSay, Prompt
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from bot.bursts import Burst
 from bot.client import SimpaticoBot
 from bot.cogs.privacy import invitation_view
 from bot.conversation import BUSY, EMPTY, FAILED, SPEECHLESS, UNAVAILABLE, UNREADABLE, is_addressed, text_of
+from bot.decisions import Decision, NothingToSay, Prompt
 from bot.finishing import StopButton, grow_to_the_end, stop_view
 from bot.generators import Context, GeneratorError
 from bot.identity import is_direct, who_wrote
@@ -24,7 +25,6 @@ from bot.languages import speak, tr
 from bot.metrics import Outcome
 from bot.posting import AnsweredBefore, place_of, post_reply, say, seed_reactions, typing_in
 from bot.queues import Claims
-from bot.responder import Decision, NothingToSay, Prompt
 from storage.failpoints import failpoint
 from storage.records import Consent
 

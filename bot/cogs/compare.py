@@ -13,15 +13,16 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.asking import used_up
 from bot.buttons import PersistentButton
 from bot.client import SimpaticoBot
 from bot.comparing import Comparison
 from bot.conversation import SPEECHLESS, UNAVAILABLE
+from bot.decisions import NothingToSay, Prompt
 from bot.generators import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.panel import UnpickButton, agreed, clicked_by_who_agreed
 from bot.posting import SILENT
-from bot.responder import NothingToSay, Prompt
 from storage.errors import LearningPaused
 from storage.records import Picked
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.config import ConfigError, Settings, load_settings, read_secret
 from bot.doctor import Finding, Verdict, failed, ok
 from bot.doctor.account import examine_account
-from bot.doctor.engines import examine_device, examine_encoder, examine_model
+from bot.doctor.engines import examine_device, examine_encoder, examine_model, examine_toxicity
 from bot.doctor.keeping import examine_data, examine_disk, examine_owner
 from bot.doctor.ports import examine_ports
 
@@ -43,6 +43,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield await examine_model(settings.generator)
     yield await asyncio.to_thread(examine_device, settings.personalization.device)
     yield await asyncio.to_thread(examine_encoder, settings.personalization)
+    if settings.safety.toxicity_model:
+        yield await asyncio.to_thread(examine_toxicity, settings.safety)
     for finding in examine_owner(settings.storage):
         yield finding
     async for finding in examine_data(settings.storage):

@@ -12,7 +12,8 @@ from bot.generators import GeneratorError
 from bot.generators.factory import runs_on_llamacpp
 from bot.generators.openai_server import OpenAIGenerator
 from bot.models import SMOLLM2, check_packaged, prepare_generator_model, prepare_gguf
-from bot.settings import GeneratorSettings
+from bot.settings import GeneratorSettings, SafetySettings
+from bot.toxicity import ToxicityError, load_judge
 from personalization import DeviceMissing
 from personalization.devices import describe, resolve_device
 from personalization.encoder import EncoderError, load_encoder
@@ -88,3 +89,14 @@ def examine_encoder(settings: LearningSettings) -> Finding:
     except (EncoderError, DeviceMissing) as exc:
         return failed("encoder", str(exc))
     return ok("encoder", f"{encoder.encoder_id}, {len(vector)} numbers for a text")
+
+
+def examine_toxicity(settings: SafetySettings) -> Finding:
+    """Load the model for toxicity, which is configured. Blocks for seconds."""
+    try:
+        judge = load_judge(settings)
+    except (ToxicityError, DeviceMissing) as exc:
+        return failed("toxicity", str(exc))
+    if judge is not None:
+        judge.close()
+    return ok("toxicity", f"{settings.toxicity_model} judges what may be posted")

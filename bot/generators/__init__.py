@@ -97,6 +97,7 @@ class Candidate:
     text: str
     style: str
     unfinished: bool = False
+    fits: float = -1.0
 
 
 class CandidateGenerator(Protocol):

@@ -23,12 +23,13 @@ KNOW_STORAGE = {"rounds.py", "evaluate.py", *RECORDS_ONLY}
 HOMES = {  # libraries -> the paths they may be imported under
     "sqlalchemy aiosqlite asyncpg cryptography alembic": "storage/",
     "discord apscheduler openai simcord httpx aiohttp": "bot/",
-    "safetensors": "personalization/ bot/models.py",
+    "safetensors": "personalization/ bot/models.py bot/toxicity.py",
     "peft": "personalization/lora.py",
     "tensorboard": "bot/adapting.py bot/curves.py",
     "prometheus_client": "bot/metrics.py",
     "optuna": "personalization/tuning.py",
-    "torch transformers": "personalization/ bot/models.py bot/generators/",  # encoding; generation
+    # encoding and learning; generation; judging
+    "torch transformers": "personalization/ bot/models.py bot/generators/ bot/toxicity.py",
 }
 FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

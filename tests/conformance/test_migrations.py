@@ -28,6 +28,7 @@ HASHES = {
     "0005_preferences.py": "c40908147156cdb3c6813370057250ca9c65ea2535554678a57659be90fa2c85",
     "0006_wishes.py": "a19a6217e52050a99befd43d793c0644f2d7a70e45e2f9100a5a643f819ea60b",
     "0007_guild_settings.py": "964d09750a5a93900e09f46fb26d6a97a9085818b0dae7adfa8d44647cf12d25",
+    "0008_knowledge.py": "76132d83904209eca339eddafddb70572551b0aa078746cca702f775b201168c",
 }
 
 
@@ -104,7 +105,7 @@ def test_a_newer_database_is_refused(connection):
     upgrade(connection)
     connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0007"):
+    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0008"):
         upgrade(connection)
 
 
@@ -147,4 +148,4 @@ def test_an_installed_wheel_migrates(tmp_path):
         text=True,
     )
 
-    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "12"]
+    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "14"]

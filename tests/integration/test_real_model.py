@@ -10,8 +10,8 @@ import simcord
 from bot.client import create_bot
 from bot.composition import open_house
 from bot.config import Settings
+from bot.decisions import Prompt
 from bot.generators import Context
-from bot.responder import Prompt
 from storage.records import Who
 
 pytestmark = pytest.mark.slow

@@ -11,6 +11,8 @@ import pytest
 
 from bot.config import load_settings
 from bot.reloading import Reloaded, Reloader, put_into_use
+from bot.safety import Level, Rules
+from storage.safety_rules import NOTHING_DECIDED
 from tests.integration.conftest import opened
 
 SAME = """
@@ -43,6 +45,7 @@ async def test_what_can_change_does_at_once(running, file):
         + '[bot]\nseeded_reactions = ["🎉"]\n'
         + '[generator]\npersona = "You are a very old lighthouse keeper."\n'
         + 'styles = [{ name = "salty", instruction = "Answer like the sea.", temperature = 1.0 }]\n'
+        + '[safety]\nlevel = "strict"\nblocked_terms = ["kraken"]\n'
         + '[personalization]\npolicy = "ucb"\n'
     )
 
@@ -56,6 +59,8 @@ async def test_what_can_change_does_at_once(running, file):
             "[bot] seeded_reactions",
             "[generator] persona",
             "[generator] styles",
+            "[safety] level",
+            "[safety] blocked_terms",
             "[personalization] policy",
         ),
         (),
@@ -65,6 +70,7 @@ async def test_what_can_change_does_at_once(running, file):
     assert "lighthouse" not in leaked.content
     assert world.house.ranker._policy.name.startswith("ucb")
     assert world.bot.responder._styles[0].name == "salty"
+    assert world.bot.responder.rules_for(NOTHING_DECIDED) == Rules(Level.STRICT, ("kraken",))
 
 
 async def test_what_waits_for_a_restart_is_named_in_one_line_without_its_value(running, file, caplog):

@@ -29,13 +29,14 @@ HOSTILE = (
     "||@everyone|| [<@{user}>](https://example.org) # @here",
     "@everyone " * 500,
 )
+OPTIONS = {"faq edit": {"entry": "1"}, "faq remove": {"entry": "1"}, "safety level": {"level": "standard"}}
 SAYING = {"content", "embeds", "components"}
 
 
 def words_of(entry) -> list[dict]:
     """The bodies in a request that carry words or buttons."""
     body = entry.json if isinstance(entry.json, dict) else {}
-    if body.get("type") == 9:  # a form, which is shown to who asked for it and posts nothing
+    if body.get("type") == discord.InteractionResponseType.modal.value:  # a form is no message
         return []
     bodies = [body, body.get("data") if isinstance(body.get("data"), dict) else {}]
     return [one for one in bodies if SAYING & one.keys()]
@@ -101,7 +102,7 @@ async def walk(world: World) -> set[str]:
                 if is_menu:
                     shown = await member.context_menu(world.channel, name, reply)
                 else:
-                    shown = await member.slash(world.channel, name)
+                    shown = await member.slash(world.channel, name, **OPTIONS.get(name, {}))
                 ran.add(name)
                 await pressed(member, shown, used)
     await world.alice.slash(world.channel, "feedback", rating=4)

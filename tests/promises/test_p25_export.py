@@ -45,6 +45,7 @@ async def lived(store: Store) -> None:
         for message_id in (FIRST, SECOND):
             await store.record_reaction(who, message_id, "👍", added=True)
     await store.wishes.put(ALICE, Wish(("short",), "like a pirate"))
+    await store.reports.record(store.guild_id(ALICE), FIRST, "rude")
     await round_of(
         store, *(NewHead(store.member_id(who), b"head of %d" % who.user_id, 2) for who in (ALICE, BOB))
     )
@@ -65,6 +66,7 @@ async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
         assert base64.b64decode(reply["features"]) == IMPRESSION.features
         assert reply["decision"]["scores"] == list(IMPRESSION.scores)
         assert exported["messages"][0]["place"][1] == FIRST
+        assert [row["reasons"] for row in exported["reports"]] == [{"rude": 1}]
         assert [row["state"]["reactions"] for row in exported["feedback"]] == [[[0, "👍", False]]] * 2
         assert exported["preferences"][0]["choice"] == {"picked": "equal", "candidates": [0, 1]}
         (remark,) = exported["remarks"]

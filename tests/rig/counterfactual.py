@@ -26,8 +26,8 @@ from sqlalchemy import func, select
 
 from bot.composition import House, open_house
 from bot.config import Settings, parse_settings
+from bot.decisions import Prompt
 from bot.generators import Context
-from bot.responder import Prompt
 from storage import schema
 from storage.errors import SealBroken
 from storage.records import Consent, Pick, Picked, Place, Who

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from storage.faq import FaqEntry
 from storage.guild_settings import GuildRecord
 from storage.personal_data import PERSONAL_DATA, Form, Whose
 from storage.records import Impression, NewHead, Pick, Picked, Place, PriorRecord, Remark, Who
+from storage.safety_rules import ServerRules
 from storage.store import Store
 from storage.wishes import Wish
 from storage.wrapping import member_slot
@@ -27,6 +29,8 @@ MESSAGES = (1_044_555_666_777_888_999, 1_055_666_777_888_999_000)
 ONE, TWO = "Zaubertext-kandidat-eins", "Zäubertext-kandidat-zwei"
 STYLE, POLICY = "stilmarke-knapp", "regelmarke-epsilon"
 FEATURES, EMOJI = "merkmalmarke-sechzehn", "emojimarke:123456789"
+RUDE, TERM = "grundmarke-grob", "wortmarke-gesperrt"
+QUESTION, ANSWER = "fragemarke-wann", "antwortmarke-montags"
 HEAD, PRIOR = "kopfmarke-gewichte", "mittelmarke-prior"
 REASON, REMARK = "grundmarke-zu-lang", "wortmarke im Vertrauen gesagt"
 WISH = "wunschmarke-wie-ein-pirat"
@@ -34,7 +38,23 @@ VECTOR = np.random.default_rng(7).standard_normal(64).astype(np.float32)
 WEIGHTS = np.random.default_rng(8).standard_normal(64).astype(np.float16)
 
 MARKERS = Canaries()
-for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR, REASON, REMARK, WISH):
+for _text in (
+    ONE,
+    TWO,
+    STYLE,
+    POLICY,
+    FEATURES,
+    EMOJI,
+    HEAD,
+    PRIOR,
+    RUDE,
+    TERM,
+    QUESTION,
+    ANSWER,
+    REASON,
+    REMARK,
+    WISH,
+):
     MARKERS.text(_text, _text)
 for _name, _id in {"guild": ALICE.guild_id, "user": ALICE.user_id, "channel": CHANNEL}.items():
     MARKERS.id(_name, _id)
@@ -72,6 +92,10 @@ async def plant(store: Store) -> None:
     second = await store.record_impression(ALICE, Place(CHANNEL, (77,)), impression)
     await store.preferences.record_another(ALICE, reply_id, second)
     await store.wishes.put(ALICE, Wish(("short",), WISH))
+    await store.reports.record(store.guild_id(ALICE), MESSAGES[1], RUDE)
+    guild = store.guild_id(BOB)  # what is a server's own names the server as long as it is there
+    await store.faq.add(guild, FaqEntry(QUESTION, ANSWER))
+    await store.safety.record(guild, ServerRules("strict", (TERM,)))
     await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
     await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
     await store.guild_settings.change(
@@ -100,6 +124,7 @@ def traces(folder: Path, store: Store) -> Canaries:
     mine = {
         "messages": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "feedback": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
+        "reports": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "prior": "? = ?",
         "guild_settings": "? IS NULL",  # of the server; stays as a no does
     }
@@ -109,7 +134,11 @@ def traces(folder: Path, store: Store) -> Canaries:
         raw = sqlite3.connect(path)
         present = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
         for kept in PERSONAL_DATA:
-            if kept.table in present and kept.whose is not Whose.NOBODY and kept.form is not Form.PLAIN:
+            if (
+                kept.table in present
+                and kept.whose not in (Whose.NOBODY, Whose.SERVER)
+                and kept.form is not Form.PLAIN
+            ):
                 where = mine.get(kept.table, "member_id = ?")
                 query = f"SELECT {kept.column} FROM {kept.table} WHERE {where}"
                 for (value,) in raw.execute(query, (member_id,) * where.count("?")):

@@ -5,7 +5,9 @@ import random
 import pytest
 
 from bot.generators import Candidate
-from bot.safety import MAX_LENGTH, Drop, Filtered, OutputFilter
+from bot.safety import MAX_LENGTH, Drop, Filtered, Level, OutputFilter, Rules
+from bot.settings import SafetySettings
+from storage.safety_rules import ServerRules
 from tests.timing import assert_cost_is_about_linear
 
 PERSONA = "You are Simpatico, a friendly member of a Discord server."
@@ -114,13 +116,87 @@ def test_filtering_keeps_order_and_counts_reasons_without_texts(output_filter):
     assert result == Filtered(kept=tuple(good), dropped={Drop.INVITE_LINK: 1, Drop.BLANK: 2})
 
 
-def test_what_was_dropped_is_logged_as_counts_only(output_filter, caplog):
+async def test_what_was_dropped_is_logged_as_counts_only(output_filter, caplog):
     caplog.set_level("INFO")
 
-    kept = output_filter.keep([Candidate(text, "x") for text in ("discord.gg/abc", "fine", "")])
+    kept = await output_filter.keep([Candidate(text, "x") for text in ("discord.gg/abc", "fine", "")])
 
     assert kept == [Candidate("fine", "x")]
-    assert caplog.messages == ["Dropped 2 of 3 candidates (invite link: 1, blank: 1)"]
+    assert caplog.messages == ["Dropped 2 of 3 candidates (invite link: 1, blank: 1), standard"]
+
+
+LEVELS = {  # text -> what becomes of it when relaxed, standard, strict
+    "Join discord.gg/abc": ("Join discord.gg/abc", Drop.INVITE_LINK, Drop.INVITE_LINK),
+    "See [this](https://a.example/b).": (
+        "See this (https://a.example/b).", Drop.MASKED_LINK, Drop.MASKED_LINK,
+    ),
+    "[x](<https://a.example>)": ("x (https://a.example)", Drop.MASKED_LINK, Drop.MASKED_LINK),
+    "See https://a.example/b, or <http://c.example>!": (
+        "See https://a.example/b, or <http://c.example>!",
+        "See https://a.example/b, or <http://c.example>!",
+        "See (link removed), or <(link removed)>!",
+    ),
+    "look](https://a.example)": ("look](https://a.example)", "look](https://a.example)", Drop.LINK),
+    "https\u200b://a.example": ("https\u200b://a.example", "https\u200b://a.example", Drop.LINK),
+    "Ask <@123> or <@&45>, in <#67>.": (
+        "Ask <@123> or <@&45>, in <#67>.", "Ask or, in <#67>.", "Ask or, in <#67>.",
+    ),
+    "@everyone, @here and @everyones": (
+        "@everyone, @here and @everyones", "everyone, here and @everyones", "everyone, here and @everyones",
+    ),
+    "<@123>": ("<@123>", Drop.BLANK, Drop.BLANK),
+    "`@everyone <@1> https://a.example`": ("`@everyone <@1> https://a.example`",) * 3,
+    "What a Dummkopf!": (Drop.BLOCKED_TERM,) * 3,
+    "  kept as it is ": ("  kept as it is ",) * 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "ends"), LEVELS.items(), ids=range(len(LEVELS)))
+def test_each_level_takes_out_and_drops_what_it_says(output_filter, text, ends):
+    found = []
+    for level in Level:
+        rules = Rules(level, ("dummkopf",))
+        tidied = output_filter.tidied(text, rules)
+        found.append(output_filter.reason(tidied, rules) or tidied)
+
+    assert tuple(found) == ends
+
+
+def test_a_servers_rules_come_on_top_of_the_hosts():
+    output_filter = OutputFilter(settings=SafetySettings(level="relaxed", blocked_terms=("one",)))
+
+    assert output_filter.rules_for(ServerRules()) == Rules(Level.RELAXED, ("one",))
+    assert output_filter.rules_for(ServerRules("strict", ("two",))) == Rules(Level.STRICT, ("one", "two"))
+    assert output_filter.rules_for(ServerRules("from a later version")) == Rules(Level.RELAXED, ("one",))
+    assert output_filter.rules_for(None) == Rules(Level.STRICT, ("one",))  # they cannot be read
+
+
+class Judge:
+    """Calls a text as toxic as it says; fails at words."""
+
+    async def toxicity(self, texts):
+        try:
+            return [float(text) for text in texts]
+        except ValueError:
+            raise RuntimeError("no number") from None
+
+
+async def test_the_judge_is_asked_about_what_is_left_and_the_level_says_how_much_is_too_much():
+    output_filter = OutputFilter(judge=Judge())
+    texts = [Candidate(text, "x") for text in ("0.3", "0.5", "0.8", "0.95", "...")]
+
+    kept = [[c.text for c in await output_filter.keep(texts, Rules(level))] for level in Level]
+
+    assert kept == [["0.3", "0.5", "0.8"], ["0.3", "0.5"], ["0.3"]]
+    assert output_filter.n_dropped == {Drop.BLANK: 3, Drop.TOXIC: 1 + 2 + 3}
+
+
+async def test_a_judge_that_fails_lets_pass_but_at_the_strictest_level(caplog):
+    output_filter = OutputFilter(judge=Judge())
+    texts = [Candidate("words", "x")]
+
+    assert [len(await output_filter.keep(texts, Rules(level))) for level in Level] == [1, 1, 0]
+    assert "words" not in caplog.text and "RuntimeError" in caplog.text
 
 
 def test_an_empty_list_passes_through(output_filter):

@@ -66,7 +66,8 @@ async def test_a_choice_goes_with_a_reply_that_is_deleted_and_its_member_is_due(
     await store.preferences.record_pick(ALICE, Pick(Picked.EQUAL, "hash-4", b"a", b"b", second, (1, 0)))
     await store.preferences.record_pick(ALICE, PICK)
     assert await store.preferences.picked_of(ALICE, second) == {frozenset((0, 1))}
-    assert await store.preferences.candidates_of(ALICE, second) == IMPRESSION.candidates
+    both = tuple(zip(IMPRESSION.candidates, IMPRESSION.styles, strict=True))
+    assert await store.preferences.candidates_of(ALICE, second) == both
     assert await store.preferences.candidates_of(BOB, second) == ()
     await round_of(store)
 

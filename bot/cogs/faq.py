@@ -1,0 +1,218 @@
+"""``/faq``: the managers of a server hand over questions and the best answer to each.
+
+An answer whose question is close to a message joins the candidates (:mod:`bot.knowledge`). Texts are written
+into forms; who wrote them is not kept.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.managers import ManagerForm, is_manager, require_manager
+from bot.posting import SILENT
+from bot.safety import Drop
+from storage.errors import FaqFull, UnknownEntry
+from storage.faq import LONGEST_ANSWER, LONGEST_QUESTION, MOST_ENTRIES, EntryId, FaqEntry
+
+ADD_TITLE = "A question and its answer"
+EDIT_TITLE = "Change an entry"
+QUESTION_LABEL = "Question"
+QUESTION_HINT = "As a member would ask it."
+ANSWER_LABEL = "The best answer"
+ANSWER_HINT = "I may post it word for word."
+ADDED = "I keep that for this server: {question}"
+CHANGED = "Changed: {question}"
+REMOVED = "Removed."
+NONE_YET = "There are no entries yet. `/faq add` hands me a question and the best answer to it."
+GONE = "That entry is gone. `/faq list` shows what there is."
+FULL = "This server has {most} entries, which is all I keep. Remove one first, please."
+BLANK = "Question and answer both need some words."
+WITHHELD = "I would not post that answer here, because of: {reason}. `/safety` shows what is allowed."
+TIDIED = "I would post it without some of its links or mentions; `/safety` shows what is allowed."
+LISTED = "**{count} of {most} entries**\n{entries}"
+ENTRY = "• {question}"
+IN_FILE = "**{count} of {most} entries**, in the file."
+SHOWN = 1800
+"""Characters of a list that still stands in the message."""
+
+REASONS = {
+    Drop.BLANK: "nothing in it can be read",
+    Drop.TOO_LONG: "it is too long",
+    Drop.LEAKED_PROMPT: "it repeats my instructions",
+    Drop.INVITE_LINK: "an invitation to a server",
+    Drop.MASKED_LINK: "a link that hides where it leads",
+    Drop.LINK: "a link",
+    Drop.LOOP: "it repeats itself",
+    Drop.BLOCKED_TERM: "a blocked word",
+    Drop.TOXIC: "it reads as toxic",
+}
+
+
+class EntryForm(ManagerForm):
+    """A question and an answer.
+
+    Args:
+        title: Over the form.
+        take: Called with what was written, after it was checked who wrote it.
+        before: What stands there already.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        take: Callable[[discord.Interaction[Any], FaqEntry], Any],
+        before: FaqEntry | None = None,
+    ) -> None:
+        super().__init__(title=title)
+        self._take = take
+        self._question: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            custom_id="question",
+            max_length=LONGEST_QUESTION,
+            default=before.question if before else None,
+            placeholder=QUESTION_HINT,
+        )
+        self._answer: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            custom_id="answer",
+            style=discord.TextStyle.paragraph,
+            max_length=LONGEST_ANSWER,
+            default=before.answer if before else None,
+            placeholder=ANSWER_HINT,
+        )
+        self.add_item(discord.ui.Label(text=QUESTION_LABEL, component=self._question))
+        self.add_item(discord.ui.Label(text=ANSWER_LABEL, component=self._answer))
+
+    async def take(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand on what was written."""
+        await self._take(interaction, FaqEntry(self._question.value, self._answer.value))
+
+
+@app_commands.guild_only()
+@app_commands.default_permissions(manage_guild=True)
+class Faq(commands.GroupCog, group_name="faq", group_description="Questions and the answers to them."):
+    """What a server's managers know better than any model."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        super().__init__()
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Let only managers of the server go on.
+
+        Raises:
+            MissingPermissions: Whoever acts may not manage it.
+        """
+        require_manager(interaction)
+        return True
+
+    @app_commands.command(name="add", description="Hand me a question and the best answer to it.")
+    async def add(self, interaction: discord.Interaction) -> None:
+        """Open the form for a new entry."""
+
+        async def take(sent: discord.Interaction[Any], entry: FaqEntry) -> None:
+            try:
+                await self._bot.store.faq.add(self._guild(sent), entry)
+            except FaqFull:
+                await _answer(sent, FULL.format(most=MOST_ENTRIES))
+            except ValueError:
+                await _answer(sent, BLANK)
+            else:
+                await self._confirm(sent, ADDED, entry)
+
+        await interaction.response.send_modal(EntryForm(ADD_TITLE, take))
+
+    @app_commands.command(name="edit", description="Change a question or the answer to it.")
+    @app_commands.describe(entry="Which question")
+    async def edit(self, interaction: discord.Interaction, entry: str) -> None:
+        """Open the form with an entry; the one look into the store before it is short."""
+        entry_id = _entry_id(entry)
+        found = await self._bot.store.faq.entries(self._guild(interaction), [entry_id])
+        if entry_id not in found:
+            await interaction.response.send_message(GONE, ephemeral=True, allowed_mentions=SILENT)
+            return
+
+        async def take(sent: discord.Interaction[Any], changed: FaqEntry) -> None:
+            try:
+                await self._bot.store.faq.edit(self._guild(sent), entry_id, changed)
+            except UnknownEntry:
+                await _answer(sent, GONE)
+            except ValueError:
+                await _answer(sent, BLANK)
+            else:
+                await self._confirm(sent, CHANGED, changed)
+
+        await interaction.response.send_modal(EntryForm(EDIT_TITLE, take, found[entry_id]))
+
+    @app_commands.command(name="remove", description="Remove a question and the answer to it.")
+    @app_commands.describe(entry="Which question")
+    async def remove(self, interaction: discord.Interaction, entry: str) -> None:
+        """Delete an entry."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        removed = await self._bot.store.faq.remove(self._guild(interaction), _entry_id(entry))
+        await _answer(interaction, REMOVED if removed else GONE)
+
+    @app_commands.command(name="list", description="The questions I have an answer to here.")
+    async def list_entries(self, interaction: discord.Interaction) -> None:
+        """Show the questions, or everything as a file where they are too many."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        entries = list((await self._bot.store.faq.entries(self._guild(interaction))).values())
+        if not entries:
+            await _answer(interaction, NONE_YET)
+            return
+        lines = "\n".join(ENTRY.format(question=discord.utils.escape_markdown(e.question)) for e in entries)
+        if len(lines) <= SHOWN:
+            await _answer(interaction, LISTED.format(count=len(entries), most=MOST_ENTRIES, entries=lines))
+            return
+        whole = "\n\n".join(f"{entry.question}\n{entry.answer}" for entry in entries)
+        file = discord.File(io.BytesIO(whole.encode()), "faq.txt")
+        text = IN_FILE.format(count=len(entries), most=MOST_ENTRIES)
+        await interaction.followup.send(text, file=file, ephemeral=True, allowed_mentions=SILENT)
+
+    @edit.autocomplete("entry")
+    @remove.autocomplete("entry")
+    async def entries_like(
+        self, interaction: discord.Interaction, current: str
+    ) -> list[app_commands.Choice[str]]:
+        """The questions with these letters in them; nothing for who may not manage the server."""
+        if not is_manager(interaction):
+            return []
+        entries = await self._bot.store.faq.entries(self._guild(interaction))
+        return [
+            app_commands.Choice(name=entry.question[:100], value=str(entry_id))
+            for entry_id, entry in entries.items()
+            if current.casefold() in entry.question.casefold()
+        ][:25]
+
+    def _guild(self, interaction: discord.Interaction[Any]) -> bytes:
+        return self._bot.store.guild_id(who_clicked(interaction))
+
+    async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
+        """Say that it is kept, and what would become of the answer."""
+        lines = [words.format(question=discord.utils.escape_markdown(entry.question))]
+        verdict = await self._bot.responder.verdict_on(who_clicked(interaction), entry.answer.strip())
+        for reason in verdict.dropped:
+            lines.append(WITHHELD.format(reason=REASONS[reason]))
+        if any(kept.text != entry.answer.strip() for kept in verdict.kept):
+            lines.append(TIDIED)
+        await _answer(interaction, "\n".join(lines))
+
+
+def _entry_id(value: str) -> EntryId:
+    """The number that the autocompletion gave; what somebody typed instead names no entry."""
+    return EntryId(int(value)) if value.isascii() and value.isdigit() and len(value) <= 18 else EntryId(0)
+
+
+async def _answer(interaction: discord.Interaction[Any], text: str) -> None:
+    await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Faq(bot))

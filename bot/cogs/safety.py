@@ -1,0 +1,132 @@
+"""``/safety``: how strict the bot is in a server, and which words it never posts there; its managers decide.
+
+:func:`rules_in_words` and :func:`set_level` know no command, so a panel of all settings can use them too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.managers import ManagerForm, require_manager
+from bot.posting import SILENT
+from bot.safety import Level
+from storage.safety_rules import LONGEST_TERM, MOST_TERMS
+
+ABOUT = {
+    Level.RELAXED: "**relaxed**: links, invitations, mentions may stand; a link always shows where it leads.",
+    Level.STANDARD: "**standard**: no invitations to servers, no links that hide their address, no mentions.",
+    Level.STRICT: "**strict**: as standard, and links are taken out.",
+}
+EVERYWHERE = "I never ping anybody, at any level."
+RULES = "{level}\nBlocked words of this server: {count}. {everywhere}"
+LEVEL_SET = "From the next reply on:\n{level}"
+WORDS_TITLE = "Words I never post here"
+WORDS_LABEL = "One word or phrase a line"
+WORDS_HINT = "Whole words; I also find them where they are hidden."
+WORDS_SET = "From the next reply on I never post any of these {count} words or phrases here."
+WORDS_CLEARED = "No words are blocked here any more."
+TOO_MANY = "I take up to {most} words or phrases of up to {longest} characters; nothing was changed."
+_FORM = 4000
+"""Characters of a field of a form."""
+
+LevelName = Literal["relaxed", "standard", "strict"]
+
+
+class WordsForm(ManagerForm):
+    """All blocked words of a server, one a line.
+
+    Args:
+        bot: The bot.
+        before: Those that are blocked now.
+    """
+
+    def __init__(self, bot: SimpaticoBot, before: tuple[str, ...]) -> None:
+        super().__init__(title=WORDS_TITLE)
+        self._bot = bot
+        self._words: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            custom_id="words",
+            style=discord.TextStyle.paragraph,
+            required=False,
+            max_length=_FORM,
+            default="\n".join(before)[:_FORM] or None,
+            placeholder=WORDS_HINT,
+        )
+        self.add_item(discord.ui.Label(text=WORDS_LABEL, component=self._words))
+
+    async def take(self, interaction: discord.Interaction[Any]) -> None:
+        """Block these words and no others."""
+        guild = self._bot.store.guild_id(who_clicked(interaction))
+        lines = (" ".join(line.split()) for line in self._words.value.splitlines())
+        terms = tuple(dict.fromkeys(line for line in lines if line))
+        try:
+            await self._bot.store.safety.record_terms(guild, terms)
+        except ValueError:
+            await _answer(interaction, TOO_MANY.format(most=MOST_TERMS, longest=LONGEST_TERM))
+            return
+        await _answer(interaction, WORDS_SET.format(count=len(terms)) if terms else WORDS_CLEARED)
+
+
+@app_commands.guild_only()
+@app_commands.default_permissions(manage_guild=True)
+class Safety(commands.GroupCog, group_name="safety", group_description="What I never post here."):
+    """The server's say in what is posted."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        super().__init__()
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Let only managers of the server go on.
+
+        Raises:
+            MissingPermissions: Whoever acts may not manage it.
+        """
+        require_manager(interaction)
+        return True
+
+    @app_commands.command(name="show", description="How strict I am here.")
+    async def show(self, interaction: discord.Interaction) -> None:
+        """Show level and number of blocked words."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await _answer(interaction, await rules_in_words(self._bot, interaction))
+
+    @app_commands.command(name="level", description="Choose how strict I am here.")
+    @app_commands.describe(level="relaxed, standard or strict")
+    async def level(self, interaction: discord.Interaction, level: LevelName) -> None:
+        """Set the level."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await set_level(self._bot, interaction, Level(level))
+        await _answer(interaction, LEVEL_SET.format(level=ABOUT[Level(level)]))
+
+    @app_commands.command(name="words", description="Words and phrases that I never post here.")
+    async def words(self, interaction: discord.Interaction) -> None:
+        """Open the form with the blocked words; the one look into the store before it is short."""
+        rules = await self._bot.store.safety.of(self._bot.store.guild_id(who_clicked(interaction)))
+        await interaction.response.send_modal(WordsForm(self._bot, rules.terms))
+
+
+async def rules_in_words(bot: SimpaticoBot, interaction: discord.Interaction[Any]) -> str:
+    """What holds in the server of an interaction."""
+    decided = await bot.store.safety.of(bot.store.guild_id(who_clicked(interaction)))
+    level = bot.responder.rules_for(decided).level
+    return RULES.format(level=ABOUT[level], count=len(decided.terms), everywhere=EVERYWHERE)
+
+
+async def set_level(bot: SimpaticoBot, interaction: discord.Interaction[Any], level: Level) -> None:
+    """Choose the level of the server of an interaction; who asks is checked by the caller."""
+    await bot.store.safety.record_level(bot.store.guild_id(who_clicked(interaction)), level.value)
+
+
+async def _answer(interaction: discord.Interaction[Any], text: str) -> None:
+    await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Safety(bot))
