@@ -1,4 +1,4 @@
-"""Settings of the bot package: sections ``[bot]``, ``[generator]``, ``[limits]``, ``[safety]``, ``[faq]``, ``[operator]``."""
+"""Settings of the bot package: sections ``bot``, ``generator``, ``limits``, ``safety``, ``faq``, ``operator``."""
 
 from __future__ import annotations
 

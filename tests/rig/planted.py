@@ -38,23 +38,8 @@ VECTOR = np.random.default_rng(7).standard_normal(64).astype(np.float32)
 WEIGHTS = np.random.default_rng(8).standard_normal(64).astype(np.float16)
 
 MARKERS = Canaries()
-for _text in (
-    ONE,
-    TWO,
-    STYLE,
-    POLICY,
-    FEATURES,
-    EMOJI,
-    HEAD,
-    PRIOR,
-    RUDE,
-    TERM,
-    QUESTION,
-    ANSWER,
-    REASON,
-    REMARK,
-    WISH,
-):
+SAID = (RUDE, TERM, QUESTION, ANSWER, REASON, REMARK, WISH)
+for _text in (ONE, TWO, STYLE, POLICY, FEATURES, EMOJI, HEAD, PRIOR, *SAID):
     MARKERS.text(_text, _text)
 for _name, _id in {"guild": ALICE.guild_id, "user": ALICE.user_id, "channel": CHANNEL}.items():
     MARKERS.id(_name, _id)
