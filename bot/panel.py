@@ -32,8 +32,8 @@ NO_REPLY = (
     " moment they agreed. Talk to me, then try again."
 )
 SURE = (
-    "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn your"
-    " taste anew. Your reactions in the channels stay where they are. Go on?"
+    "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn"
+    " your taste anew. Your reactions in the channels stay where they are. Go on?"
 )
 TAKEN_BACK = "Taken back: that choice between two answers says nothing any more."
 NOT_THERE = "That choice was taken back before."

@@ -14,7 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
-from bot.conversation import BUSY, NOTES, UNAVAILABLE, context_of, text_of
+from bot.conversation import BUSY, FAILED, NOTES, UNAVAILABLE, context_of, text_of
 from bot.generators import GeneratorError
 from bot.identity import who_clicked
 from bot.metrics import Outcome
@@ -92,12 +92,12 @@ class Another(commands.Cog):
         self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
     ) -> None:
         """Decide and post; runs in the conversation's turn."""
-        outcome, said = Outcome.FAILED, NOT_POSTED
+        outcome, said = Outcome.FAILED, FAILED
         try:
             async with typing_in(prompt.channel):
                 decision = await self._decide(interaction, shown, prompt)
-            if await self._post(interaction, shown, prompt, decision=decision):
-                outcome, said = Outcome.ANSWERED, POSTED
+            posted = await self._post(interaction, shown, prompt, decision=decision)
+            outcome, said = (Outcome.ANSWERED, POSTED) if posted else (Outcome.FAILED, NOT_POSTED)
         except NothingToSay:
             outcome, said = Outcome.WITHHELD, NOTHING_ELSE
         except GeneratorError as exc:
@@ -130,6 +130,8 @@ class Another(commands.Cog):
         decision: Decision,
     ) -> bool:
         """Post, record, and only then seed reactions, as for a first answer; whether it was posted."""
+        if await self._bot.is_paused():  # said while this answer was written
+            return False
         started = time.monotonic()
         with self._bot.inbox.held(prompt.channel.id):
             try:
