@@ -15,7 +15,7 @@ from discord.ext import commands
 
 from bot.asking import context_for, used_up
 from bot.client import SimpaticoBot
-from bot.conversation import BUSY, UNAVAILABLE, is_note, text_of
+from bot.conversation import BUSY, FAILED, UNAVAILABLE, is_note, text_of
 from bot.decisions import Decision, NothingToSay, Prompt
 from bot.generators import Context, GeneratorError
 from bot.identity import who_clicked
@@ -108,13 +108,13 @@ class Another(commands.Cog):
     ) -> None:
         """Decide and post; runs in the conversation's turn."""
         speak(interaction.locale)
-        outcome, said, n_tokens = Outcome.FAILED, NOT_POSTED, 0
+        outcome, said, n_tokens = Outcome.FAILED, FAILED, 0
         try:
             async with typing_in(prompt.channel):
                 decision = await self._decide(interaction, shown, prompt)
             n_tokens = decision.n_tokens
-            if await self._post(interaction, shown, prompt, decision=decision):
-                outcome, said = Outcome.ANSWERED, POSTED
+            posted = await self._post(interaction, shown, prompt, decision=decision)
+            outcome, said = (Outcome.ANSWERED, POSTED) if posted else (Outcome.FAILED, NOT_POSTED)
         except NothingToSay as exc:
             outcome, said, n_tokens = Outcome.WITHHELD, NOTHING_ELSE, exc.n_tokens
         except GeneratorError as exc:
@@ -147,6 +147,8 @@ class Another(commands.Cog):
         decision: Decision,
     ) -> bool:
         """Post, record, and only then seed reactions, as for a first answer; whether it was posted."""
+        if await self._bot.is_paused():  # said while this answer was written
+            return False
         started = time.monotonic()
         with self._bot.inbox.held(prompt.channel.id):
             try:

@@ -56,7 +56,8 @@ KILLS = sized(ci=1, full=20)
 N_STEPS = sized(ci=150, full=20_000)
 PEOPLE = [Who(guild, user) for guild in (0, 7, 8) for user in (1, 2, 3)]
 SEALED = {("replies", "features"), ("replies", "decision"), ("replies", "texts"), ("messages", "place"),
-          ("feedback", "state"), ("heads", "body"), ("wishes", "body"), ("prior", "body")}  # fmt: skip
+          ("feedback", "state"), ("heads", "body"), ("prior", "body"), ("preferences", "features"),
+          ("preferences", "choice"), ("remarks", "reasons"), ("remarks", "words"), ("wishes", "body")}  # fmt: skip
 BY_CHANCE = {"key_id"}
 """Columns whose values are drawn at random for each database."""
 
@@ -195,6 +196,8 @@ async def rows_of(store: Store) -> dict[str, object]:
     told = {
         "feedback": await store.feedback_of(ids, 1000),
         "few": await store.feedback_of(ids, 2),
+        "choices": await store.preferences.of(ids, 3),
+        "words": [[exported["remarks"] for _, exported in await store.export(who)] for who in PEOPLE],
         "heads": [await store.head_of(member_id) for member_id in ids],
         "due": await store.changed_after(0, 1000),
         "pages": await store.members_with_feedback(None, 3),
