@@ -1,9 +1,10 @@
 """P2: no word a member wrote reaches a trained weight.
 
-A history of members who ask, react, rate and take back runs twice through the real responder, store, ranker
-and trainer: once as it was, once with every word that anybody wrote replaced by others. The replies and the
-reactions are the same. Every head, every answer of the ranker and the prior must then be the same to the last
-bit. (What was said also decides which candidate fits best; with one candidate a prompt that is left out.)
+A history of members who wish, ask, react, rate and take back runs twice through the real responder, store,
+ranker and trainer: once as it was, once with every word that anybody wrote replaced by others. The replies
+and the reactions are the same. Every head, every answer of the ranker and the prior must then be the same to
+the last bit. (What was said also decides which candidate fits best; with one candidate a prompt that is left
+out.)
 
 Control: features that take in the message, as a ranker of message-reply pairs would; the heads then differ.
 """
@@ -17,7 +18,7 @@ import pytest
 
 from personalization.features import Encoded, FeatureMap
 from storage.records import Who
-from tests.rig.counterfactual import made_keys, outcome_of, random_history, reworded
+from tests.rig.counterfactual import Wished, made_keys, outcome_of, random_history, reworded
 from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")
@@ -28,6 +29,8 @@ PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(5)]
 async def both(folder, seed: int):
     """The outcomes of a history and of the same with other words."""
     history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=30, full=200))
+    wishes = [Wished(at=500, who=who, said="like a pirate") for who in PEOPLE]
+    history = sorted([*history, *wishes], key=lambda event: event.at)
     keys = made_keys(folder / "keys")
     outcomes = [
         await outcome_of(told, folder / name, keys)
