@@ -1,6 +1,6 @@
 """P2: no word a member wrote reaches a trained weight.
 
-A history of members who ask, react, rate, compare and ask for other answers runs twice through the real
+A history of members who wish, ask, react, rate, compare and ask for other answers runs twice through the real
 responder, store, ranker and trainer: once as it was, once with every word that anybody wrote replaced by
 others. The replies and the reactions are the same. Every head, every answer of the ranker and the prior must
 then be the same to the last bit, and so must be what is kept of every choice between two replies. (What was
@@ -18,7 +18,14 @@ import pytest
 
 from personalization.features import Encoded, FeatureMap
 from storage.records import Who
-from tests.rig.counterfactual import made_keys, outcome_of, random_history, reworded, with_choices
+from tests.rig.counterfactual import (
+    Wished,
+    made_keys,
+    outcome_of,
+    random_history,
+    reworded,
+    with_choices,
+)
 from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")
@@ -29,6 +36,8 @@ PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(5)]
 async def both(folder, seed: int):
     """The outcomes of a history and of the same with other words, and what was kept of choices."""
     history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=30, full=200))
+    wishes = [Wished(at=500, who=who, said="like a pirate") for who in PEOPLE]
+    history = sorted([*history, *wishes], key=lambda event: event.at)
     history = with_choices(history, random.Random(seed))
     choices = []
 

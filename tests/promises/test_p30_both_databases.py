@@ -57,7 +57,8 @@ N_STEPS = sized(ci=150, full=20_000)
 PEOPLE = [Who(guild, user) for guild in (0, 7, 8) for user in (1, 2, 3)]
 SEALED = {("replies", "features"), ("replies", "decision"), ("replies", "texts"), ("messages", "place"),
           ("feedback", "state"), ("heads", "body"), ("prior", "body"), ("preferences", "features"),
-          ("preferences", "choice"), ("remarks", "reasons"), ("remarks", "words"), ("wishes", "body")}  # fmt: skip
+          ("preferences", "choice"), ("remarks", "reasons"), ("remarks", "words"),
+          ("wishes", "body")}  # fmt: skip
 BY_CHANCE = {"key_id"}
 """Columns whose values are drawn at random for each database."""
 

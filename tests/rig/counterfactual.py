@@ -28,10 +28,12 @@ from bot.composition import House, open_house
 from bot.config import Settings, parse_settings
 from bot.decisions import Prompt
 from bot.generators import Context
+from bot.wishes import with_words
 from storage import schema
 from storage.errors import SealBroken
 from storage.records import Consent, Pick, Picked, Place, Who
 from storage.store import Store
+from storage.wishes import NO_WISH
 from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.unit.storage.given import settings_in
 
@@ -104,6 +106,14 @@ class Compared(Event):
     who: Who
     texts: tuple[str, str]
     picked: Picked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wished(Event):
+    """A member says with ``/style`` how they would like to be answered."""
+
+    who: Who
+    said: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +252,8 @@ async def _apply(house: House, generator: ScriptedGenerator, event: Event) -> No
             reply_id = await store.reply_of_message(event.message_id)
             if reply_id is not None:
                 await store.record_rating(event.who, reply_id, event.rating)
+        case Wished():
+            await responder.wishes.put(event.who, with_words(NO_WISH, event.said), Consent.AGREED)
         case Forgot():
             receipt = await store.forget(event.who.user_id)
             house.ranker.drop(receipt.member_ids)
@@ -385,7 +397,7 @@ def reworded(history: Iterable[Event], rng: random.Random) -> list[Event]:
     """The same history in which everybody said something else; replies and reactions are the same."""
     return [
         replace(event, said=" ".join(f"{rng.getrandbits(64):x}" for _ in range(rng.randrange(1, 30))))
-        if isinstance(event, (Asked, AskedAgain))
+        if isinstance(event, (Asked, AskedAgain, Wished))
         else event
         for event in history
     ]
