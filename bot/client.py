@@ -142,6 +142,7 @@ class SimpaticoBot(commands.Bot):
         self.metrics = parts.metrics
         self.reporter = parts.reporter
         self.servers = parts.servers
+        self.servers.use_bot(settings)
         self.limits = parts.limits
         self._member_left = parts.member_left
         self.reads_pictures = parts.reads_pictures
@@ -167,6 +168,7 @@ class SimpaticoBot(commands.Bot):
     def use_settings(self, settings: BotSettings) -> None:
         """Go by other settings from the next message on; intents and queues stay as they were opened."""
         self.settings = settings
+        self.servers.use_bot(settings)
         self.chat_channels = set(settings.chat_channels)
 
     def chat_channels_in(self, view: GuildView) -> Collection[int]:

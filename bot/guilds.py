@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bot.access import AnyList, GuildAccessList
 from bot.config import Settings, mistakes_in
-from bot.settings import LimitSettings
+from bot.settings import BotSettings, LimitSettings
 from storage.errors import StorageError
 from storage.guild_settings import GuildRecord, GuildRecords
 from storage.neighbours import News
@@ -170,6 +170,10 @@ class Guilds:
     def use_settings(self, settings: Settings) -> None:
         """Go by another configuration from the next message on."""
         self.settings = settings
+
+    def use_bot(self, settings: BotSettings) -> None:
+        """Go by another section ``[bot]``: the playground's bot has one of its own."""
+        self.settings = replace(self.settings, bot=settings)
 
     def name_of(self, who: Who) -> str:
         """The member's name in the lists of their server."""

@@ -11,6 +11,7 @@ Control: with a client that allows mentions and sends that leave it to the clien
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import discord
 import pytest
@@ -29,7 +30,6 @@ HOSTILE = (
     "||@everyone|| [<@{user}>](https://example.org) # @here",
     "@everyone " * 500,
 )
-OPTIONS = {"faq edit": {"entry": "1"}, "faq remove": {"entry": "1"}, "safety level": {"level": "standard"}}
 SAYING = {"content", "embeds", "components"}
 
 
@@ -77,6 +77,24 @@ def commands_of(bot) -> dict[str, bool]:
     }
 
 
+def options_of(name: str, world: World) -> dict[str, Any]:
+    """What a command is called with where it must be called with something."""
+    hostile: dict[str, dict[str, Any]] = {
+        "config set persona": {"text": "@everyone"},
+        "config set model": {"name": "@everyone"},
+        "config set chat-channel": {"channel": world.channel, "answer_all": False},
+        "config set reactions": {"emoji": "@everyone"},
+        "config set emoji": {"emoji": "@everyone", "means": "like"},
+        "config set access": {"rule": "neither", "member": world.ben},
+        "config set limit": {"per": "member", "messages": 0},
+        "config reset": {"what": "limits"},
+        "faq edit": {"entry": "1"},
+        "faq remove": {"entry": "1"},
+        "safety level": {"level": "standard"},
+    }
+    return hostile.get(name, {})
+
+
 async def walk(world: World) -> set[str]:
     """Use all there is; returns the names of the commands used."""
     used: set[str] = set()
@@ -102,7 +120,7 @@ async def walk(world: World) -> set[str]:
                 if is_menu:
                     shown = await member.context_menu(world.channel, name, reply)
                 else:
-                    shown = await member.slash(world.channel, name, **OPTIONS.get(name, {}))
+                    shown = await member.slash(world.channel, name, **options_of(name, world))
                 ran.add(name)
                 await pressed(member, shown, used)
     await world.alice.slash(world.channel, "feedback", rating=4)
