@@ -92,15 +92,10 @@ async def open_house(
         EncoderError: The encoder is missing or damaged.
         GeneratorError: The language model is missing.
     """
-    written = settings.generator
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
-        if encoder is None:
-            learning = settings.personalization
-            encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
-        if generator is None:
-            generator = await asyncio.to_thread(create_generator, written, progress=progress)
+        encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
         rng = np.random.default_rng(seed)
         features = FeatureMap(encoder)
@@ -108,51 +103,25 @@ async def open_house(
         ranker, trainer = await _open_learning(
             settings.personalization, store, features, valence, rng, trainer_executor, stack, now
         )
-        reembedder = Reembedder(store.outdated, features)
         metrics = Metrics()
-        run_round = metrics.watched("round", trainer.run_round)
-        if settings.operator.curves_dir:
-            curves = RoundCurves(Path(settings.operator.curves_dir))
-            stack.callback(curves.close)
-            run_round = curves.drawn(run_round)
-        scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
-        stack.push_async_callback(scheduler.stop)
-        stack.callback(reembedder.stop_soon)
-        stack.callback(trainer.stop_soon)  # comes first on the way out: a round ends after the chunk it is in
-        responder = Responder(
-            generator=generator,
-            output_filter=OutputFilter(secrets_of(written)),
-            ranker=ranker,
-            store=store,
-            portfolio=StylePortfolio([style.name for style in written.styles], rng),
-            styles=written.styles,
-            n_candidates=written.candidates,
+        scheduler = _open_scheduler(
+            settings, store, trainer, Reembedder(store.outdated, features), metrics, stack
         )
+        responder = _responder(settings.generator, generator, ranker, store, rng)
         follow(store.company, ranker, responder, scheduler)
-
-        def labels_changed(count: int) -> None:
-            metrics.labels(count)
-            scheduler.labels_changed(count)
-
         parts = Parts(
             store=store,
             responder=responder,
             ranker=ranker,
             taste=TasteReader(store, ranker, features, valence, settings.personalization),
-            labels_changed=labels_changed,
+            labels_changed=_counted(metrics, scheduler),
             metrics=metrics,
             reporter=Reporter(store.choices, settings.personalization),
             member_left=lambda: scheduler.mark_due("prior", "round"),
             generator_name=generator.name,
             encoder_name=encoder.encoder_id,
         )
-
-        async def erase_departed() -> None:
-            if await store.erase_departed(ranker.drop) is not None:
-                responder.member_left()
-                parts.member_left()
-
-        scheduler.add("departures", metrics.watched("departures", erase_departed), 3600.0)
+        scheduler.add("departures", metrics.watched("departures", _erasing_departed(parts)), 3600.0)
         yield House(
             store=store,
             generator=generator,
@@ -161,6 +130,40 @@ async def open_house(
             scheduler=scheduler,
             parts=parts,
         )
+
+
+async def _open_models(
+    settings: Settings,
+    encoder: Encoder | None,
+    generator: CandidateGenerator | None,
+    progress: bool,
+) -> tuple[Encoder, CandidateGenerator]:
+    """The encoder and the generator that are given, or the configured ones."""
+    if encoder is None:
+        learning = settings.personalization
+        encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
+    if generator is None:
+        generator = await asyncio.to_thread(create_generator, settings.generator, progress=progress)
+    return encoder, generator
+
+
+def _responder(
+    written: GeneratorSettings,
+    generator: CandidateGenerator,
+    ranker: Ranker,
+    store: Store,
+    rng: np.random.Generator,
+) -> Responder:
+    """What decides replies, with the styles that are configured."""
+    return Responder(
+        generator=generator,
+        output_filter=OutputFilter(secrets_of(written)),
+        ranker=ranker,
+        store=store,
+        portfolio=StylePortfolio([style.name for style in written.styles], rng),
+        styles=written.styles,
+        n_candidates=written.candidates,
+    )
 
 
 async def _open_learning(
@@ -193,6 +196,48 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
             raise HeadDamaged(str(exc)) from exc
 
     return load
+
+
+def _counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
+    """New labels are counted, and enough of them start a round early."""
+
+    def labels_changed(count: int) -> None:
+        metrics.labels(count)
+        scheduler.labels_changed(count)
+
+    return labels_changed
+
+
+def _erasing_departed(parts: Parts) -> Work:
+    """Delete the data of servers that were left, and have memory and prior follow."""
+
+    async def erase_departed() -> None:
+        if await parts.store.erase_departed(parts.ranker.drop) is not None:
+            parts.responder.member_left()
+            parts.member_left()
+
+    return erase_departed
+
+
+def _open_scheduler(
+    settings: Settings,
+    store: Store,
+    trainer: Trainer,
+    reembedder: Reembedder,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> LearningScheduler:
+    """What runs by itself, its rounds measured and drawn; on the way out a round ends after its chunk."""
+    run_round = metrics.watched("round", trainer.run_round)
+    if settings.operator.curves_dir:
+        curves = RoundCurves(Path(settings.operator.curves_dir))
+        stack.callback(curves.close)
+        run_round = curves.drawn(run_round)
+    scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
+    stack.push_async_callback(scheduler.stop)
+    stack.callback(reembedder.stop_soon)
+    stack.callback(trainer.stop_soon)  # comes first on the way out
+    return scheduler
 
 
 def _schedule(

@@ -12,6 +12,7 @@ from bot import conversation
 from bot.generators import Context, GeneratorUnavailable, Turn
 from storage.records import Who
 from tests.integration.conftest import opened
+from tests.rig.waiting import until
 
 
 def sends(env) -> list[dict]:
@@ -274,7 +275,7 @@ async def test_a_conversation_that_is_full_declines_and_answers_the_others_in_or
             world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> {text}")
             for text in ("a", "b", "c")
         ]
-        await asyncio.sleep(0.2)
+        await until(lambda: world.channel.last_message.content == conversation.BUSY)
         world.generator.gate.set()
         await world.env.settle()
 

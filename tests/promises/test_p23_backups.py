@@ -30,11 +30,13 @@ from storage.records import Consent, Impression, Place, Who
 from storage.store import Store
 from tests.rig.canary import Canaries
 from tests.rig.size import sized
+from tests.rig.waiting import until
 from tests.unit.storage.given import ALICE, BOB, FIRST, IMPRESSION, posted, settings_in
 
 pytestmark = pytest.mark.promise("P23")
 
 PACE_S = 1 / 500
+WRITES_BETWEEN = 100
 COPIES = sized(ci=4, full=60)
 TEXT = "Zaubertext in der Sicherung"
 SAID = Impression(
@@ -76,7 +78,8 @@ async def copied_while_writing(folder: Path, copy, n: int) -> list[tuple[Path, i
     async with await Store.open(settings_in(folder)) as store:
         writing = asyncio.create_task(write_on(store, acknowledged, stop))
         for turn in range(n):
-            await asyncio.sleep(0.3)
+            enough = len(acknowledged) + WRITES_BETWEEN
+            await until(lambda: len(acknowledged) >= enough)  # noqa: B023
             before = len(acknowledged)
             target = folder / f"copy-{turn}"
             await asyncio.to_thread(copy, target)
