@@ -104,15 +104,10 @@ async def open_house(
         GeneratorError: The language model is missing.
         ToxicityError: The model for toxicity is missing, or says nothing that can be used.
     """
-    written = settings.generator
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
-        if encoder is None:
-            learning = settings.personalization
-            encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
-        if generator is None:
-            generator = await asyncio.to_thread(create_generator, written, progress=progress)
+        encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
         rng = np.random.default_rng(seed)
         features = FeatureMap(encoder)
@@ -120,67 +115,35 @@ async def open_house(
         ranker, trainer = await _open_learning(
             settings.personalization, store, features, valence, rng, trainer_executor, stack, now
         )
-        reembedder = Reembedder(store.outdated, features)
         metrics = Metrics()
-        run_round = metrics.watched("round", trainer.run_round)
-        if settings.operator.curves_dir:
-            curves = RoundCurves(Path(settings.operator.curves_dir))
-            stack.callback(curves.close)
-            run_round = curves.drawn(run_round)
-        scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
-        stack.push_async_callback(scheduler.stop)
-        stack.callback(reembedder.stop_soon)
-        stack.callback(trainer.stop_soon)  # comes first on the way out: a round ends after the chunk it is in
-        judge = await asyncio.to_thread(load_judge, settings.safety)
-        if judge is not None:
-            stack.callback(judge.close)
-        output_filter = OutputFilter(secrets_of(written), settings=settings.safety, judge=judge)
+        scheduler = _open_scheduler(
+            settings, store, trainer, Reembedder(store.outdated, features), metrics, stack
+        )
         knowledge = Knowledge(store.faq, encoder.frozen, settings.faq)
         stack.callback(knowledge.close)
-        responder = Responder(
-            generator=generator,
-            output_filter=output_filter,
-            knowledge=knowledge,
-            ranker=ranker,
-            store=store,
-            portfolio=StylePortfolio([style.name for style in written.styles], rng),
-            styles=written.styles,
-            n_candidates=written.candidates,
-            turns=FairTurns(turns_of(written)),
-            context_tokens=written.context_tokens,
-        )
+        output_filter = await _open_filter(settings, stack)
+        responder = _responder(settings.generator, generator, ranker, store, rng, output_filter, knowledge)
         follow(store.company, ranker, responder, scheduler)
         servers = Guilds(store.guild_settings, settings)
         store.company.listen(servers.hear)
-
-        def labels_changed(count: int) -> None:
-            metrics.labels(count)
-            scheduler.labels_changed(count)
-
         parts = Parts(
             store=store,
             responder=responder,
             ranker=ranker,
             taste=TasteReader(store, ranker, features, valence, settings.personalization),
-            labels_changed=labels_changed,
+            labels_changed=_counted(metrics, scheduler),
             metrics=metrics,
             reporter=Reporter(store.choices, settings.personalization),
             servers=servers,
             limits=Limits(store, now),
             member_left=lambda: scheduler.mark_due("prior", "round"),
-            reads_pictures=written.kind == "openai" and written.vision,
+            reads_pictures=settings.generator.kind == "openai" and settings.generator.vision,
             generator_name=generator.name,
             encoder_name=encoder.encoder_id,
         )
-
-        async def erase_departed() -> None:
-            if await store.erase_departed(ranker.drop) is not None:
-                knowledge.clear()
-                responder.member_left()
-                parts.member_left()
-                servers.drop_all()
-
-        scheduler.add("departures", metrics.watched("departures", erase_departed), 3600.0)
+        scheduler.add(
+            "departures", metrics.watched("departures", _erasing_departed(parts, knowledge)), 3600.0
+        )
         scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), 3600.0)
         yield House(
             store=store,
@@ -190,6 +153,53 @@ async def open_house(
             scheduler=scheduler,
             parts=parts,
         )
+
+
+async def _open_models(
+    settings: Settings,
+    encoder: Encoder | None,
+    generator: CandidateGenerator | None,
+    progress: bool,
+) -> tuple[Encoder, CandidateGenerator]:
+    """The encoder and the generator that are given, or the configured ones."""
+    if encoder is None:
+        learning = settings.personalization
+        encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
+    if generator is None:
+        generator = await asyncio.to_thread(create_generator, settings.generator, progress=progress)
+    return encoder, generator
+
+
+def _responder(
+    written: GeneratorSettings,
+    generator: CandidateGenerator,
+    ranker: Ranker,
+    store: Store,
+    rng: np.random.Generator,
+    output_filter: OutputFilter,
+    knowledge: Knowledge,
+) -> Responder:
+    """What decides replies, with the styles that are configured."""
+    return Responder(
+        generator=generator,
+        output_filter=output_filter,
+        knowledge=knowledge,
+        ranker=ranker,
+        store=store,
+        portfolio=StylePortfolio([style.name for style in written.styles], rng),
+        styles=written.styles,
+        n_candidates=written.candidates,
+        turns=FairTurns(turns_of(written)),
+        context_tokens=written.context_tokens,
+    )
+
+
+async def _open_filter(settings: Settings, stack: AsyncExitStack) -> OutputFilter:
+    """What looks at candidates, with the model for toxicity where one is configured."""
+    judge = await asyncio.to_thread(load_judge, settings.safety)
+    if judge is not None:
+        stack.callback(judge.close)
+    return OutputFilter(secrets_of(settings.generator), settings=settings.safety, judge=judge)
 
 
 async def _open_learning(
@@ -222,6 +232,50 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
             raise HeadDamaged(str(exc)) from exc
 
     return load
+
+
+def _counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
+    """New labels are counted, and enough of them start a round early."""
+
+    def labels_changed(count: int) -> None:
+        metrics.labels(count)
+        scheduler.labels_changed(count)
+
+    return labels_changed
+
+
+def _erasing_departed(parts: Parts, knowledge: Knowledge) -> Work:
+    """Delete the data of servers that were left, and have memory and prior follow."""
+
+    async def erase_departed() -> None:
+        if await parts.store.erase_departed(parts.ranker.drop) is not None:
+            knowledge.clear()
+            parts.responder.member_left()
+            parts.member_left()
+            parts.servers.drop_all()
+
+    return erase_departed
+
+
+def _open_scheduler(
+    settings: Settings,
+    store: Store,
+    trainer: Trainer,
+    reembedder: Reembedder,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> LearningScheduler:
+    """What runs by itself, its rounds measured and drawn; on the way out a round ends after its chunk."""
+    run_round = metrics.watched("round", trainer.run_round)
+    if settings.operator.curves_dir:
+        curves = RoundCurves(Path(settings.operator.curves_dir))
+        stack.callback(curves.close)
+        run_round = curves.drawn(run_round)
+    scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
+    stack.push_async_callback(scheduler.stop)
+    stack.callback(reembedder.stop_soon)
+    stack.callback(trainer.stop_soon)  # comes first on the way out
+    return scheduler
 
 
 def _schedule(

@@ -7,6 +7,7 @@ after a restart; each acts for whoever clicks, on what is theirs.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import re
 from typing import Any, Self
@@ -270,7 +271,7 @@ async def show_panel(
     await interaction.edit_original_response(
         content="\n".join(panel_lines(shown, summary, taste, remark)),
         view=_view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None),
-        attachments=await _pictures(taste),
+        attachments=await _pictures(taste, interaction.message),
         allowed_mentions=SILENT,
     )
 
@@ -295,12 +296,19 @@ def _view(
     return view
 
 
-async def _pictures(taste: Taste) -> list[discord.File]:
+async def _pictures(
+    taste: Taste, shown: discord.Message | None
+) -> list[discord.File] | list[discord.Attachment]:
+    """The picture under the panel; the one that is there stays while it shows the same."""
     if taste.replay is None:
         return []
+    drawn = hashlib.sha256(taste.replay.own.tobytes() + taste.replay.average.tobytes())
+    name = f"predictions-{drawn.hexdigest()[:12]}.png"
+    if there := [one for one in (shown.attachments if shown else ()) if one.filename == name]:
+        return there
     png = await asyncio.to_thread(replay_picture, taste.replay.own, taste.replay.average)
     described = (
         f"Of your latest {len(taste.replay.own)} reactions my picture of your taste would have predicted"
         f" {taste.replay.own.sum()} right, what most people like {taste.replay.average.sum()}."
     )
-    return [discord.File(io.BytesIO(png), "predictions.png", description=described)]
+    return [discord.File(io.BytesIO(png), name, description=described)]

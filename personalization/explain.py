@@ -150,9 +150,3 @@ def evidence_of(
         liked_without=int((liked & ~more).sum()),
         n_without=int((~more).sum()),
     )
-
-
-def strongest(parts: Sequence[Part], n: int) -> list[Part]:
-    """The ``n`` parts that matter most and have a name: no wording, no rest, nothing near zero."""
-    named = [part for part in parts if part.name not in (WORDING, OTHER) and abs(part.amount) >= 0.05]
-    return named[:n]

@@ -1,21 +1,25 @@
 """The frozen records that cross the storage boundary, and the identifiers in them.
 
-No SQL and no keys here, so that every package may import it.
+No SQL and no keys here, so that every package may import it. Identifiers and what Discord tells stand in
+files of their own and are imported from here like the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
 
-MemberId = NewType("MemberId", bytes)
-"""Pseudonym of one person in one server: 16 bytes of an HMAC over (guild, user). Never a Discord id."""
-
-ReplyId = NewType("ReplyId", int)
-"""One reply of the bot; all chunks it was posted in share it."""
+from storage.event_records import Applied as Applied
+from storage.event_records import Cleared as Cleared
+from storage.event_records import Deleted as Deleted
+from storage.event_records import DiscordEvent as DiscordEvent
+from storage.event_records import Observed as Observed
+from storage.event_records import Reacted as Reacted
+from storage.identifiers import DIRECT_MESSAGES as DIRECT_MESSAGES
+from storage.identifiers import MemberId as MemberId
+from storage.identifiers import ReplyId as ReplyId
+from storage.identifiers import Who as Who
 
 FALLBACK = "fallback"
 """Policy name of a reply that went out unranked."""
@@ -24,22 +28,6 @@ ANOTHER = "another:"
 """What the policy's name of a reply begins with that was asked for in place of one before it."""
 FAQ_STYLE = "faq"
 """Style name of a candidate that is an answer from the server's ``/faq``."""
-
-DIRECT_MESSAGES = 0
-"""The guild id under which direct messages are kept: a server of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """One person in one server, by Discord id. Lives in memory only.
-
-    Attributes:
-        guild_id: Discord server id, or :data:`DIRECT_MESSAGES`.
-        user_id: Discord user id.
-    """
-
-    guild_id: int
-    user_id: int
 
 
 class Consent(StrEnum):
@@ -58,73 +46,6 @@ class Place:
 
     channel_id: int
     message_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reacted:
-    """A reaction was added or taken back; as a super reaction where ``burst``."""
-
-    channel_id: int
-    message_id: int
-    who: Who
-    emoji: str
-    burst: bool
-    added: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """Everybody's reactions on a message are gone; with an emoji, those of that emoji."""
-
-    channel_id: int
-    message_id: int
-    emoji: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A message is gone."""
-
-    channel_id: int
-    message_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What was read back from Discord: the reactions that stand on a message.
-
-    Attributes:
-        guild_id: The server, or :data:`DIRECT_MESSAGES`.
-        users: (emoji, burst) -> who gave it; what is not named here stands no more.
-        skipped: (emoji, burst) that nobody asked Discord about: they stay as they are stored.
-    """
-
-    channel_id: int
-    message_id: int
-    guild_id: int
-    users: Mapping[tuple[str, bool], frozenset[int]]
-    skipped: frozenset[tuple[str, bool]] = frozenset()
-
-
-DiscordEvent = Reacted | Cleared | Deleted | Observed
-"""What happened on one message; applied in the order of the gateway."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What a batch of events came to.
-
-    Attributes:
-        n_taken: Events about a stored reply by members who agreed.
-        members: Whose feedback changed.
-        n_changes: How many (member, reply) changed.
-        n_shut: Feedback that does not open, or whose member has no key: left as it is.
-    """
-
-    n_taken: int = 0
-    members: frozenset[MemberId] = frozenset()
-    n_changes: int = 0
-    n_shut: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ rights. ``bot`` and ``personalization`` know nothing of storage but this class, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,16 +18,17 @@ from typing import Self
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import consent, departures, events, exchanges, feedback, learning, notes, rights, summaries
+from storage import consent, events, exchanges, feedback, learning, notes, rights, summaries
 from storage.activity import Activity
 from storage.choices import PastChoices
 from storage.company import Company
 from storage.engine import BulkReader, Reader
 from storage.export import Exported, beside_the_data, members_of, sealed_data
 from storage.faq import FaqEntries
+from storage.farewells import Farewells
 from storage.guild_settings import GuildRecords
 from storage.keys import KeyStore
-from storage.lessons import SHUT, Lessons
+from storage.lessons import SHUT
 from storage.neighbours import News
 from storage.opening import backend_of, open_data
 from storage.outdated import OutdatedReplies
@@ -61,15 +62,13 @@ from storage.writer import Writer
 
 log = logging.getLogger(__name__)
 
-LetGo = Callable[[Sequence[MemberId]], None]
-
 
 def utcnow() -> datetime:
     """The time now, aware UTC."""
     return datetime.now(UTC)
 
 
-class Store(Lessons):
+class Store(Farewells):
     """Data and keys of one data folder. Made by :meth:`open`; usable with ``async with``.
 
     What is awaited has been committed. Any call may raise :class:`~storage.errors.DatabaseFailed` or
@@ -91,10 +90,8 @@ class Store(Lessons):
         company: Company,
         cleanup: AsyncExitStack,
     ) -> None:
-        super().__init__(keys, writer, reader, bulk, company)
+        super().__init__(keys, writer, reader, bulk, company, now=now, eraser=eraser)
         self._retention = retention
-        self._now = now
-        self._eraser = eraser
         self.erased_at_start = erased_at_start
         self._deleted = False
         self._cleanup = cleanup
@@ -201,13 +198,6 @@ class Store(Lessons):
         """Record that this member agrees, after making the data key. Idempotent."""
         return await self._change(lambda c: consent.agree(c, self._keys, who, self._now()))
 
-    async def record_refusal(self, who: Who, let_go: LetGo = lambda _: None) -> ForgetReceipt:
-        """Record a no, or a withdrawal: delete all of this member in this server and remember the no.
-
-        ``let_go`` as in :meth:`forget`.
-        """
-        return await self._erase(rights.refusing(self._keys, who, self._now()), let_go)
-
     # --- exchanges -----------------------------------------------------------------------------------------
 
     async def record_impression(self, who: Who, place: Place, impression: Impression) -> ReplyId:
@@ -273,6 +263,12 @@ class Store(Lessons):
         """Take deleted messages out; a reply without messages goes with its feedback. Members affected."""
         return len((await self.record_events([Deleted(0, id_) for id_ in message_ids])).members)
 
+    async def settle(self) -> None:
+        """Leave nothing of deleted messages in the database's log; call within a minute of a deletion."""
+        if self._deleted:
+            self._deleted = False
+            await self._writer.submit_alone(lambda _: self._writer.empty_log())
+
     async def record_rating(self, who: Who, reply_id: ReplyId, rating: int | None) -> int | None:
         """Set a rating of 1 to 5, or take it back with None; return the one before.
 
@@ -337,52 +333,6 @@ class Store(Lessons):
             found.append((member_id, opened | beside))
         return found
 
-    # --- servers that the bot left -------------------------------------------------------------------------
-
-    async def record_departure(self, guild_id: int) -> None:
-        """The bot was removed from a server: its data go after :data:`~storage.departures.GRACE`."""
-        guild = self._keys.pseudonyms.guild(Who(guild_id, 0))
-        await self._change(lambda c: departures.depart(c, guild, self._now()))
-
-    async def record_servers(self, guild_ids: Iterable[int]) -> None:
-        """These are all the servers that the bot is in, reachable or not; others of before were left."""
-        present = {self._keys.pseudonyms.guild(Who(guild_id, 0)) for guild_id in guild_ids}
-        await self._change(lambda c: departures.see_servers(c, present, self._now()))
-
-    async def record_return(self, guild_id: int) -> None:
-        """The bot is in this server, again or for the first time."""
-        guild = self._keys.pseudonyms.guild(Who(guild_id, 0))
-        await self._change(lambda c: departures.come_back(c, guild))
-
-    async def erase_departed(self, let_go: LetGo = lambda _: None) -> ForgetReceipt | None:
-        """Delete all data of servers that were left long enough ago; None when there are none.
-
-        ``let_go`` as in :meth:`forget`.
-        """
-        before = self._now() - departures.GRACE
-        if not await self._reader.run(lambda c: departures.departed(c, before)):
-            return None
-        return await self._erase(departures.departing(self._keys, before), let_go)
-
-    async def settle(self) -> None:
-        """Leave nothing of deleted messages in the database's log; call within a minute of a deletion."""
-        if self._deleted:
-            self._deleted = False
-            await self._writer.submit_alone(lambda _: self._writer.empty_log())
-
-    async def forget(self, user_id: int, let_go: LetGo = lambda _: None) -> ForgetReceipt:
-        """Delete everything of this person in every server; see :mod:`storage.rights`. Idempotent.
-
-        The learnt prior goes too, and every head that rested on it is due. What the person said no to stays
-        a no.
-
-        Args:
-            user_id: Discord user id.
-            let_go: Called with the members that leave, as soon as nothing of them is read any more: memory
-                lets go of them then.
-        """
-        return await self._erase(rights.forgetting(self._keys, self._keys.pseudonyms.person(user_id)), let_go)
-
     # --- notes ---------------------------------------------------------------------------------------------
 
     async def meta(self, key: str) -> str | None:
@@ -392,14 +342,3 @@ class Store(Lessons):
     async def set_meta(self, key: str, value: str) -> None:
         """Keep a note that is about nobody."""
         await self._change(lambda c: notes.put_note(c, key, value))
-
-    async def _erase(self, parting: rights.Parting, let_go: LetGo) -> ForgetReceipt:
-        async def job(connection: AsyncConnection) -> ForgetReceipt:
-            receipt = await self._eraser.carry_out(
-                connection, parting, empty_log=self._writer.empty_log, let_go=let_go
-            )
-            async with connection.begin():
-                await connection.run_sync(self.company.nobody_left, None)
-            return receipt
-
-        return await self._writer.submit_alone(job)

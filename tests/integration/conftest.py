@@ -64,7 +64,8 @@ async def opened(
     parts.setdefault("encoder", HashEncoder())
     generator = parts.setdefault("generator", ScriptedGenerator())
     with ThreadPoolExecutor(1) as executor:  # a thread trains as well as a process, and starts at once
-        async with open_house(settings, seed=0, trainer_executor=executor, **parts) as house:
+        parts.setdefault("trainer_executor", executor)
+        async with open_house(settings, seed=0, **parts) as house:
             bot = create_bot(settings.bot, house.parts, spawn=spawn, always_sync=True)
             env = simcord.Env(bot, settle_timeout=60.0)
             await env.start()

@@ -9,6 +9,7 @@ import pytest
 from bot.cogs import admin
 from storage.errors import DatabaseFailed
 from tests.integration.conftest import opened
+from tests.rig.waiting import until
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_a_paused_bot_says_nothing_until_it_is_resumed(owned):
 async def test_a_reply_that_is_being_written_is_not_posted(owned):
     owned.generator.gate = asyncio.Event()
     asking = asyncio.create_task(n_said(owned, "take your time"))
-    await asyncio.sleep(0.2)
+    await until(lambda: owned.generator.contexts)  # it is being written
     await owned.bot.pause(True)
     owned.generator.gate.set()
 

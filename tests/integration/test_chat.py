@@ -14,6 +14,7 @@ from bot.attachments import NO_PICTURES
 from bot.generators import Context, GeneratorUnavailable, Picture, Turn
 from storage.records import Who
 from tests.integration.conftest import opened
+from tests.rig.waiting import until
 
 
 def sends(env) -> list[dict]:
@@ -312,8 +313,7 @@ async def test_a_conversation_that_is_full_declines_and_answers_the_others_in_or
             world.env.backend.create_message(world.channel.id, who.id, f"<@{world.bot.me}> hello")
             for who in (world.alice, world.ben, carol)
         ]
-        while all(message.content != conversation.BUSY for message in world.channel.history()):
-            await asyncio.sleep(0.01)
+        await until(lambda: world.channel.last_message.content == conversation.BUSY)
         world.generator.gate.set()
         await world.env.settle()
 

@@ -29,7 +29,21 @@ async def test_the_panel_has_a_picture_once_there_is_something_to_predict(world)
     later = await panel_of_after_labels(world, 3)
 
     assert first.attachments == []
-    assert [attachment.filename for attachment in later.attachments] == ["predictions.png"]
+    assert [attachment.content_type for attachment in later.attachments] == ["image/png"]
+
+
+async def test_the_picture_is_drawn_anew_only_when_it_would_show_something_else(world):
+    await world.agree(world.alice)
+    await panel_of_after_labels(world, 6)
+    shown = await world.alice.slash(world.channel, "feedback")
+    pictures = [shown.response.attachments]
+    for stars in ("★★★★★", "★★★★★", "★"):
+        await world.alice.click(shown.response, label=stars)
+        pictures.append(shown.response.attachments)
+
+    assert [len(one) for one in pictures] == [1, 1, 1, 1]
+    _, liked, again, disliked = [one[0].id for one in pictures]
+    assert liked == again != disliked
 
 
 async def panel_of_after_labels(world, n: int):

@@ -13,6 +13,7 @@ import pytest
 from bot.config import Settings
 from bot.playground import WELCOME, Playground, open_playground
 from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.waiting import AT_MOST_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -31,7 +32,7 @@ async def opened() -> AsyncIterator[tuple[Playground, ScriptedGenerator]]:
 
 async def seen(playground, text: str) -> dict:
     """The published page, as soon as it shows ``text``."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(AT_MOST_S):
         while True:
             for page in playground.preview._pages.values():
                 if text in str(page.snapshot["messages"]):
@@ -57,7 +58,7 @@ async def test_a_click_does_not_wait_for_the_answer():
         generator.gate = asyncio.Event()
         channel, ada = playground.preview.channel, playground.preview.viewers[0]
 
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(AT_MOST_S):
             await ada.send(channel, "take your time")
         before = channel.last_message.content
         generator.gate.set()
@@ -72,14 +73,14 @@ async def test_reactions_train_a_head_within_seconds():
         await ada.send(channel, "hello")
         await seen(playground, "Certainly.")
         await ada.click(channel.last_message, label="Learn what I like")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(AT_MOST_S):
             while not any(str(reaction.emoji) == "🙄" for reaction in channel.last_message.reactions):
                 await asyncio.sleep(0.05)
                 await playground.preview.refresh()
 
         await ada.react(channel.last_message, "👍")
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(AT_MOST_S):
             while (last := await playground.house.store.latest_round()) is None:
                 await asyncio.sleep(0.1)
         assert (last.n_members, last.n_labels) == (1, 1)
@@ -124,7 +125,7 @@ async def test_a_newcomer_chats_agrees_and_reacts_in_a_real_browser():
             await page.wait_for_timeout(1500)  # the page is redrawn after the answer
             await page.get_by_role("button", name="👍").first.click(timeout=30_000)
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(AT_MOST_S):
                 while (last := await playground.house.store.latest_round()) is None:
                     await asyncio.sleep(0.1)
             await browser.close()

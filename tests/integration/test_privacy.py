@@ -7,6 +7,7 @@ import asyncio
 from bot.client import create_bot
 from bot.cogs import privacy
 from storage.records import Consent, DataSummary, Who
+from tests.rig.waiting import until
 
 
 def who(world, member) -> Who:
@@ -60,7 +61,7 @@ async def test_a_no_in_one_server_leaves_waiting_questions_alone(world):
     world.generator.gate = asyncio.Event()
     for text in ("a", "b"):
         world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> {text}")
-    await asyncio.sleep(0.1)
+    await until(lambda: world.generator.contexts and len(world.bot.queues))  # one is written, one waits
 
     await world.bot.refuse(who(world, world.alice))
     world.generator.gate.set()
@@ -73,7 +74,7 @@ async def decided_during_an_answer(world, decide):
     """Let Alice decide while her answer is being written; return the reply."""
     world.generator.gate = asyncio.Event()
     world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> hello")
-    await asyncio.sleep(0.1)
+    await until(lambda: world.generator.contexts)
     await decide(who(world, world.alice))
     world.generator.gate.set()
     await world.env.settle()

@@ -7,19 +7,28 @@ answer of the ranker, the prior and every counter are equal by SHA-256. Running 
 only grow, so a gap says that something was there, not what or whose. Pseudonyms are the same in both runs,
 because the keys are.
 
-So whoever attacks what is left has the same bytes before them as if the member had never been there.
+So whoever attacks what is left has the same bytes before them as if the member had never been there. That is
+tried, too: members come, teach prior and heads, start exchanges that others react to, and forget; an attacker
+who knows their replies and clicks, and sees all that is left, guesses no better than chance who was there.
 
-Control: without the forget the outcomes differ.
+Controls: without the forget the outcomes differ; where a forget leaves the prior, or a head, the same
+attacker tells who was there.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
+from personalization.features import FeatureMap
+from storage import rights
 from storage.records import Who
+from storage.store import Store
+from tests.fakes import FixedClock, HashEncoder
 from tests.rig.counterfactual import (
     Asked,
     AskedAgain,
@@ -32,7 +41,10 @@ from tests.rig.counterfactual import (
     with_choices,
     without,
 )
+from tests.rig.membership import Left, attacked, auc, betrayal, drawn, head_of, joins, learn
 from tests.rig.size import sized
+from tests.unit.personalization.bench import Bench
+from tests.unit.storage.given import settings_in
 
 pytestmark = [pytest.mark.promise("P5"), pytest.mark.slow]
 
@@ -74,3 +86,78 @@ async def test_control_without_the_forget_heads_and_prior_differ(tmp_path):
     assert there.prior != never.prior
     assert all(there.heads[who] != never.heads[who] for who in never.heads)
     assert there.counters != never.counters
+
+
+# --- a membership attack on what is left -------------------------------------------------------------------
+
+CROWD = [Who(3, 1000 + person) for person in range(5)]
+GONE = Who(3, 1999)
+VISITORS = [Who(3, 2000 + person) for person in range(sized(ci=6, full=100))]
+N_REPLIES = 20
+SOURCES = ("prior", "heads", "counts")
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    """A crowd that has taught a prior and heads; that somebody, once, has left is known already."""
+    clock = FixedClock()
+    with ThreadPoolExecutor(1) as executor:
+        async with await Store.open(settings_in(tmp_path, group_commit_ms=0), now=clock) as store:
+            bench = Bench(store, FeatureMap(HashEncoder(16)), executor, clock)
+            rng = np.random.default_rng(1)
+            for who in CROWD:
+                await joins(bench, drawn(rng, bench, who, N_REPLIES))
+            await store.record_consent(GONE)
+            await store.forget(GONE.user_id)
+            await learn(bench)
+            yield bench
+            await bench.trainer.close()
+            bench.ranker.close()
+
+
+async def visits(bench: Bench, *, then) -> tuple[list[Left], list[Left], list[float]]:
+    """Each visitor is attacked before they were ever there, and after they came, taught and left.
+
+    Args:
+        bench: With the crowd.
+        then: What the bot learns after a forget.
+
+    Returns:
+        What the attacker made of those who were there and of the same before they came, and of the heads that
+        they had in between.
+    """
+    there, never, own = [], [], []
+    rng = np.random.default_rng(2)
+    for who in VISITORS:
+        clicks = drawn(rng, bench, who, N_REPLIES)
+        never.append(await attacked(bench, clicks, CROWD))
+        await joins(bench, clicks, fellows=CROWD[:2])
+        await learn(bench)
+        body = await bench.head(who)
+        assert body is not None
+        own.append(betrayal(head_of(bench, body), bench.features.features(clicks.texts), clicks.liked))
+        bench.ranker.drop((await bench.store.forget(who.user_id)).member_ids)
+        await then(bench)
+        there.append(await attacked(bench, clicks, CROWD))
+    return there, never, own
+
+
+async def test_a_membership_attack_on_what_is_left_guesses(bench):
+    there, never, _ = await visits(bench, then=learn)
+
+    for source in SOURCES:
+        found = auc([getattr(left, source) for left in there], [getattr(left, source) for left in never])
+        assert abs(found - 0.5) <= 0.05, source
+
+
+async def test_control_a_prior_or_a_head_that_is_kept_tells_who_was_there(bench, monkeypatch):
+    for safeguard in ("drop_prior", "count_erasure"):  # the row goes; what is left of it does not open
+        monkeypatch.setattr(rights, safeguard, lambda _connection: None)
+
+    async def only_a_round(bench: Bench) -> None:
+        await bench.trainer.run_round()
+
+    there, never, own = await visits(bench, then=only_a_round)
+
+    assert auc([left.prior for left in there], [left.prior for left in never]) > 0.75
+    assert auc(own, [left.heads for left in never]) > 0.95

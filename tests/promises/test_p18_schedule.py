@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_MISSED
 
 from bot.composition import open_house
 from bot.config import parse_settings
@@ -26,6 +27,7 @@ from storage.errors import AlreadyOpen
 from storage.records import Impression, Place, Who
 from storage.store import Store
 from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.promise("P18")
 
@@ -44,15 +46,17 @@ class Runs:
 
 
 async def runs_after_a_blocked_loop(*, forgiving: bool) -> int:
-    runs = Runs()
+    runs, decided = Runs(), []
     scheduler = LearningScheduler({"round": (runs, 3600.0)}, early="round", early_labels=10)
+    scheduler.scheduler.add_listener(decided.append, EVENT_JOB_EXECUTED | EVENT_JOB_MISSED)
     scheduler.start()
     if not forgiving:
         scheduler.scheduler.modify_job("round", misfire_grace_time=1)
     await asyncio.sleep(0)
     time.sleep(BLOCKED_S)
-    for _ in range(30):
-        await asyncio.sleep(0.01)
+    await until(lambda: decided)
+    for _ in range(30):  # the worker gets its turns
+        await asyncio.sleep(0)
     await scheduler.stop()
     return runs.count
 

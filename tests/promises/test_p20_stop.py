@@ -42,7 +42,7 @@ def stopped(folder: Path, kind: str, after_s: float) -> tuple[dict, float]:
     )
     try:
         assert child.stdout is not None and child.stderr is not None
-        assert child.stdout.readline() == b"ready\n", child.stderr.read().decode()
+        assert child.stdout.readline() == b"busy\n", child.stderr.read().decode()
         time.sleep(after_s)
         started = time.monotonic()
         child.send_signal(signal.SIGTERM)

@@ -25,7 +25,8 @@ from storage.records import Deleted
 
 pytestmark = pytest.mark.promise("P21")
 
-BEAT_S = 0.2
+BEAT_S = 0.6
+"""Also how long a living part may take for a proof; what stands still takes it in full."""
 
 
 class Clock:

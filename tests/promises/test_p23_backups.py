@@ -30,11 +30,15 @@ from storage.records import Consent, Impression, Place, Who
 from storage.store import Store
 from tests.rig.canary import Canaries
 from tests.rig.size import sized
+from tests.rig.waiting import until
 from tests.unit.storage.given import ALICE, BOB, FIRST, IMPRESSION, posted, settings_in
 
 pytestmark = pytest.mark.promise("P23")
 
 PACE_S = 1 / 500
+MOST_WAITING = 1000
+"""Writes that no slow machine has to catch up with."""
+WRITES_BETWEEN = 100
 COPIES = sized(ci=4, full=60)
 TEXT = "Zaubertext in der Sicherung"
 SAID = Impression(
@@ -55,6 +59,7 @@ async def write_on(store: Store, acknowledged: list[int], stop: asyncio.Event) -
         number += 1
         waiting.append(asyncio.ensure_future(write(number)))
         await asyncio.sleep(max(0.0, began + number * PACE_S - time.monotonic()))
+        await until(lambda: len(waiting) - len(acknowledged) < MOST_WAITING)
     await asyncio.gather(*waiting)
 
 
@@ -76,7 +81,8 @@ async def copied_while_writing(folder: Path, copy, n: int) -> list[tuple[Path, i
     async with await Store.open(settings_in(folder)) as store:
         writing = asyncio.create_task(write_on(store, acknowledged, stop))
         for turn in range(n):
-            await asyncio.sleep(0.3)
+            enough = len(acknowledged) + WRITES_BETWEEN
+            await until(lambda: len(acknowledged) >= enough)  # noqa: B023
             before = len(acknowledged)
             target = folder / f"copy-{turn}"
             await asyncio.to_thread(copy, target)

@@ -15,14 +15,16 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from bot.composition import House, open_house
 from bot.config import Settings, parse_settings
@@ -173,23 +175,18 @@ async def outcome_of(
         async with await Store.open(settings_in(keys)):
             pass
     shutil.copytree(keys / "keys", folder / "keys")
-    settings = settings or small_settings()
-    settings = replace(settings, storage=settings_in(folder, group_commit_ms=0))
     clock = FixedClock()
     start = clock.now
-    with ThreadPoolExecutor(1) as executor:
-        generator = ScriptedGenerator()
-        parts = {"encoder": HashEncoder(16), "generator": generator, "trainer_executor": executor, "seed": 0}
-        async with open_house(settings, now=clock, **parts) as house:
-            for event in history:
-                clock.now = start
-                clock.advance(seconds=event.at)
-                await _apply(house, generator, event)
-            await _learn(house)
-            if then is not None and (more := then(house)) is not None:
-                await more
-            people = {event.who for event in history if isinstance(event, Agreed)}
-            return await _outcome(house, sorted(people, key=lambda who: (who.guild_id, who.user_id)))
+    async with _house_in(folder, settings or small_settings(), now=clock) as house:
+        for event in history:
+            clock.now = start
+            clock.advance(seconds=event.at)
+            await _apply(house, event)
+        await _learn(house)
+        if then is not None and (more := then(house)) is not None:
+            await more
+        people = {event.who for event in history if isinstance(event, Agreed)}
+        return await _outcome(house, _in_order(people))
 
 
 async def left_in(folder: Path, people: Iterable[Who], *, asked: int = 1) -> Outcome:
@@ -200,14 +197,11 @@ async def left_in(folder: Path, people: Iterable[Who], *, asked: int = 1) -> Out
         people: Whose heads.
         asked: How often each of them asks for a ranking.
     """
-    settings = replace(small_settings(), storage=settings_in(folder, group_commit_ms=0))
-    people = sorted(people, key=lambda who: (who.guild_id, who.user_id))
-    with ThreadPoolExecutor(1) as executor:
-        parts = {"encoder": HashEncoder(16), "generator": ScriptedGenerator(), "trainer_executor": executor}
-        async with open_house(settings, seed=0, **parts) as house:
-            for who in people * (asked - 1):
-                await _answer(house, who)
-            return await _outcome(house, people)
+    people = _in_order(people)
+    async with _house_in(folder, small_settings()) as house:
+        for who in people * (asked - 1):
+            await _answer(house, who)
+        return await _outcome(house, people)
 
 
 def small_settings() -> Settings:
@@ -224,13 +218,29 @@ def small_settings() -> Settings:
     )
 
 
-async def _apply(house: House, generator: ScriptedGenerator, event: Event) -> None:
+@asynccontextmanager
+async def _house_in(
+    folder: Path, settings: Settings, *, now: Callable[[], datetime] = utcnow
+) -> AsyncIterator[House]:
+    """Open a house in a folder in which equal histories leave equal bytes; a thread trains."""
+    settings = replace(settings, storage=settings_in(folder, group_commit_ms=0))
+    with ThreadPoolExecutor(1) as executor:
+        parts = {"encoder": HashEncoder(16), "generator": ScriptedGenerator(), "trainer_executor": executor}
+        async with open_house(settings, seed=0, now=now, **parts) as house:
+            yield house
+
+
+def _in_order(people: Iterable[Who]) -> list[Who]:
+    return sorted(people, key=lambda who: (who.guild_id, who.user_id))
+
+
+async def _apply(house: House, event: Event) -> None:
     store, responder = house.store, house.parts.responder
     match event:
         case Agreed():
             await store.record_consent(event.who)
         case Asked():
-            generator.enqueue(event.reply)
+            house.generator.enqueue(event.reply)
             decision = await responder.decide(Prompt(event.who, Context(event.said)))
             await responder.record(event.who, Place(event.channel_id, (event.message_id,)), decision)
         case AskedAgain():
@@ -270,24 +280,30 @@ async def _learn(house: House) -> None:
     await house.trainer.run_round()
 
 
+async def rows_in(store: Store, tables: Iterable[Table]) -> dict[str, int]:
+    """How many rows each of these tables has."""
+    return await store._reader.run(
+        lambda connection: {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in tables
+        }
+    )
+
+
 async def _outcome(house: House, people: Iterable[Who]) -> Outcome:
     store = house.store
     left = [who for who in people if await store.consent_of(who) is Consent.AGREED]
     records = {who: await _sound(store.head_of(store.member_id(who))) for who in left}
     prior = await _sound(store.prior())
-    counters = await store._reader.run(
-        lambda connection: {
-            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (
-                schema.members,
-                schema.replies,
-                schema.messages,
-                schema.feedback,
-                schema.preferences,
-                schema.heads,
-            )
-        }
+    tables = (
+        schema.members,
+        schema.replies,
+        schema.messages,
+        schema.feedback,
+        schema.preferences,
+        schema.heads,
     )
+    counters = await rows_in(store, tables)
     counters["members behind the prior"] = 0 if prior is None else prior.n_members
     for place, who in enumerate(left):
         summary = await store.summary_of(who)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 import numpy as np
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TICK_S = 0.001
 
@@ -52,3 +56,15 @@ def measured() -> Iterator[Lag]:
         yield lag
     finally:
         task.cancel()
+
+
+def at_length(seconds: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the work, then as much again as takes so many seconds of this thread's CPU time, under the GIL.
+
+    What holds a loop up by it is then seen on any machine, however busy. A worker process can import it.
+    """
+    done = work(*args, **kwargs)
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+    return done

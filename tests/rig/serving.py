@@ -1,7 +1,8 @@
 """The process that P20 stops: ``simpatico run`` as it is, but in the simulated Discord, under load.
 
-Arguments: folder, and ``orderly`` or ``hasty``: the hasty one leaves without draining. Prints ``ready``, and
-at its end what was taken, what was written, which answers were given, and the threads that are left.
+Arguments: folder, and ``orderly`` or ``hasty``: the hasty one leaves without draining. Prints ``busy`` when
+events come and somebody has asked, and at its end what was taken, what was written, which answers were given,
+and the threads that are left.
 """
 
 from __future__ import annotations
@@ -55,8 +56,7 @@ async def start(bot: SimpaticoBot, _token: str) -> None:
     bot.inbox.put = counted
     seen["before"] = bot.inbox.n_written
     seen["asked"] = 0
-    os.write(1, b"ready\n")
-    number = 0
+    number, busy = 0, False
     asked = {"author": alice.id}
     while not bot.is_closed() and not bot.reconciler._stopped.is_set():
         for _ in range(20):
@@ -66,6 +66,8 @@ async def start(bot: SimpaticoBot, _token: str) -> None:
         if number % 100 == 0:
             with env._bot_scope():
                 env.backend.create_message(channel.id, asked["author"], f"<@{bot.me}> and {number}?")
+        if not busy and seen["taken"] > 100 and seen["asked"]:
+            busy = bool(os.write(1, b"busy\n"))
         await asyncio.sleep(0.002)
     while not bot.is_closed():
         await asyncio.sleep(0.01)

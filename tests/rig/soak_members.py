@@ -59,8 +59,11 @@ class Members:
     async def step(self) -> None:
         """One member does one thing."""
         (what,) = self.rng.choices(list(STEPS), list(STEPS.values()))
-        user_id = self.rng.choice(self.model.users)
-        await getattr(self, f"_{what}")(user_id)
+        await getattr(self, f"_{what}")(self.anybody())
+
+    def anybody(self) -> int:
+        """One of the members, drawn."""
+        return self.rng.choice(self.model.users)
 
     def _say(self, what: str, user_id: int = 0, message_id: int = 0, emoji: str = "") -> None:
         say("step", **Step(what, user_id, message_id, emoji)._asdict())
@@ -69,6 +72,9 @@ class Members:
     async def _settle(self) -> None:
         if self.env._started:  # otherwise the bot is away
             await self.env.settle()
+
+    def _given_by(self, user_id: int) -> list[Given]:
+        return sorted(one for one in self.model.given if one.user_id == user_id)
 
     def _message(self, message_id: int) -> Any:
         return next(
@@ -93,8 +99,7 @@ class Members:
         self.model.given.add(given)
 
     async def _unreact(self, user_id: int) -> None:
-        own = sorted(one for one in self.model.given if one.user_id == user_id)
-        if own:
+        if own := self._given_by(user_id):
             await self.unreact(self.rng.choice(own))
 
     async def unreact(self, given: Given) -> None:
@@ -153,7 +158,7 @@ class Members:
         self.model.replies = {reply: asker for reply, asker in self.model.replies.items() if asker != user_id}
 
     async def _take_all_back(self, user_id: int) -> None:
-        for given in sorted(one for one in self.model.given if one.user_id == user_id):
+        for given in self._given_by(user_id):
             await self.unreact(given)
 
     async def _look(self, user_id: int) -> None:
@@ -168,8 +173,8 @@ class Members:
     async def act_unheard(self) -> None:
         """Some acts while the bot does not hear them."""
         for _ in range(8):
-            await self._react(self.rng.choice(self.model.users), unheard=True)
-            await self._unreact(self.rng.choice(self.model.users))
+            await self._react(self.anybody(), unheard=True)
+            await self._unreact(self.anybody())
         if self.rng.random() < 0.3:
             await self._delete(0)
 
@@ -217,8 +222,8 @@ class Faults:
         self.env.bot.dispatch("disconnect")
         with self._cut_off() as missed:
             for _ in range(6):
-                await self.members._react(self.rng.choice(self.members.model.users))
-                await self.members._unreact(self.rng.choice(self.members.model.users))
+                await self.members._react(self.members.anybody())
+                await self.members._unreact(self.members.anybody())
         again = missed[len(missed) // 2 :]
         for event, payload in [*missed, *again]:
             self.env.backend.emit(event, payload)
@@ -232,14 +237,14 @@ class Faults:
         for method, path in (("POST", "/channels/*/messages"), ("PUT", "/channels/*/messages/*/reactions/*")):
             self.env.inject_error(method if status == 403 else "*", path, status=status, times=4)
         for _ in range(2):
-            await self.members._ask(self.rng.choice(self.members.model.users))
+            await self.members._ask(self.members.anybody())
         self.env.backend.faults.clear()
 
     async def _disk_fails(self) -> None:
         """Some commits fail; what was not written is read back from Discord."""
         switch_on("writer.before-commit=disk@1")
         for _ in range(3):
-            await self.members._react(self.rng.choice(self.members.model.users), unheard=True)
+            await self.members._react(self.members.anybody(), unheard=True)
         switch_on("")
 
     async def _new_session(self) -> None:
@@ -266,5 +271,5 @@ class Faults:
         copy.unlink(missing_ok=True)
         copying = asyncio.create_task(asyncio.to_thread(back_up, self.members.storage, copy))
         for _ in range(5):
-            await self.members._react(self.rng.choice(self.members.model.users))
+            await self.members._react(self.members.anybody())
         await copying

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.queues import Claims, ConversationQueues
+from tests.rig.waiting import until
 
 
 class Recorder:
@@ -39,7 +40,7 @@ async def test_conversations_do_not_wait_for_one_another():
     queues.submit("slow", 1, slow.job("slow"))
     queues.submit("quick", 1, quick.job("quick"))
 
-    await asyncio.sleep(0.01)
+    await until(lambda: quick.ran)
 
     assert (slow.ran, quick.ran) == ([], ["quick"])
     slow.gate.set()
@@ -94,7 +95,7 @@ async def test_draining_finishes_what_waits_and_refuses_the_rest():
     queues.submit("room", 1, recorder.job("a"))
     queues.submit("room", 1, recorder.job("b"))
 
-    await queues.drain(timeout_s=5)
+    await queues.drain(timeout_s=60)
 
     assert recorder.ran == ["a", "b"]
     assert queues.submit("room", 1, recorder.job("late")) is False

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from bot.scheduler import LearningScheduler
+from tests.rig.waiting import until
 
 
 class Work:
@@ -24,13 +25,6 @@ class Work:
         if self.n_started <= self._fails:
             raise RuntimeError("round failed")
         self.n_finished += 1
-
-
-async def until(condition) -> None:
-    """Wait for ``condition``; fail when it does not come true within five seconds."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def scheduler_for(work: Work, *, every_s: float = 3600.0, early_labels: int = 3) -> LearningScheduler:

@@ -16,7 +16,6 @@ from personalization.explain import (
     evidence_of,
     explain,
     reason_of,
-    strongest,
 )
 from personalization.features import STYLE_FEATURES, FeatureMap
 from personalization.heads import starter_prior
@@ -97,7 +96,7 @@ async def test_what_made_the_difference_comes_first_and_has_a_direction(features
     head = head_of(features, length_chars=-2.0)
     ranking = await ranked(features, head)
 
-    part = strongest(explained(ranking, head), 5)[0]
+    part = explained(ranking, head)[0]
 
     assert ranking.chosen == 0
     assert part.name == "length_chars"

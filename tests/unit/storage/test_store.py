@@ -65,7 +65,7 @@ async def test_closing_twice_is_as_once_and_leaves_no_thread(settings):
     await store.close()
 
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=5)
+        thread.join(timeout=60)
     assert set(threading.enumerate()) - before == set()
     with pytest.raises(StoreClosed):
         await store.record_consent(ALICE)
