@@ -1,4 +1,4 @@
-"""Settings of the bot package: sections ``bot``, ``generator``, ``limits``, ``safety``, ``faq``, ``operator``."""
+"""Settings of the bot package: every section of ``config.toml`` but learning and storage."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from bot.wishes import with_words
 from storage import schema
 from storage.errors import SealBroken
 from storage.records import Consent, Pick, Picked, Place, Who
-from storage.store import Store
+from storage.store import Store, utcnow
 from storage.wishes import NO_WISH
 from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.unit.storage.given import settings_in
@@ -244,7 +244,7 @@ async def _apply(house: House, event: Event) -> None:
             decision = await responder.decide(Prompt(event.who, Context(event.said)))
             await responder.record(event.who, Place(event.channel_id, (event.message_id,)), decision)
         case AskedAgain():
-            generator.enqueue(event.reply)
+            house.generator.enqueue(event.reply)
             decision = await responder.decide_another(
                 Prompt(event.who, Context(event.said)), event.first, "the answer before"
             )
