@@ -56,27 +56,22 @@ class Another(commands.Cog):
     async def another(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Queue another answer behind what the conversation waits for."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        prompt = await self._prompt_of(message)
-        said = await self._refused(interaction, prompt)
-        if said is None and prompt is not None:
-            who = who_clicked(interaction)
-            if self._bot.queues.submit(
-                prompt.channel.id, who.user_id, lambda: self._answer(interaction, message, prompt)
-            ):
-                self._bot.limits.spend(who, messages=1)
-                return
+        prompt, who = await self._prompt_of(message), who_clicked(interaction)
+        if prompt is None or prompt.author.id != interaction.user.id:
+            said = tr(NOT_YOURS)
+        elif await self._bot.is_paused():
+            said = tr(RESTING)
+        elif note := used_up(self._bot, who, interaction.user, await self._bot.servers.of(who.guild_id)):
+            said = note
+        elif self._bot.queues.submit(
+            prompt.channel.id, who.user_id, lambda: self._answer(interaction, message, prompt)
+        ):
+            self._bot.limits.spend(who, messages=1)
+            return
+        else:
             self._bot.metrics.message(Outcome.BUSY)
             said = tr(BUSY)
         await interaction.followup.send(said, ephemeral=True)
-
-    async def _refused(self, interaction: discord.Interaction, prompt: discord.Message | None) -> str | None:
-        """Why there is no other answer; None when there may be one."""
-        if prompt is None or prompt.author.id != interaction.user.id:
-            return tr(NOT_YOURS)
-        if await self._bot.is_paused():
-            return tr(RESTING)
-        who = who_clicked(interaction)
-        return used_up(self._bot, who, interaction.user, await self._bot.servers.of(who.guild_id))
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """The message that this one answers; None where it is no answer, or the prompt is gone."""
