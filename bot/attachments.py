@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import discord
 
 from bot.generators import Picture
+from bot.languages import mark
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ PICTURE_BYTES = 4 * 2**20
 """Largest picture."""
 MOST_PICTURES = 4
 
-NO_PICTURES = "I cannot read pictures. Put what matters into words, and I will answer."
-NO_FILES = (
+NO_PICTURES = mark("I cannot read pictures. Put what matters into words, and I will answer.")
+NO_FILES = mark(
     "I cannot read everything that you attached: I read text files up to 64 KB. Copy what matters into a"
     " message, and I will answer."
 )
@@ -49,7 +50,7 @@ class Attached:
     Attributes:
         text: The text files, one after the other.
         pictures: The pictures, as they were attached.
-        note: What to tell the member about what was not read; empty when all was.
+        note: What to tell the member about what was not read, in English; empty when all was.
     """
 
     text: str = ""
@@ -74,7 +75,9 @@ def may_read(attachments: Sequence[discord.Attachment], *, vision: bool) -> bool
 
 
 def note_on(attachments: Sequence[discord.Attachment], *, vision: bool) -> str:
-    """What to say about attachments that will not be read, by what they say of themselves; else empty.
+    """What to say, in English, of attachments that will not be read, going by what they call themselves.
+
+    Empty when all will be read.
 
     Args:
         attachments: Those of one message.

@@ -13,12 +13,14 @@ from typing import Any
 import discord
 from discord import app_commands
 
-INTRO = (
+from bot.languages import mark, tr
+
+INTRO = mark(
     "I write several replies to each message and post the one I think *you* like best. Mention me, reply to"
     " me, or write to me directly. What you react to with an emoji, I learn from, if you agreed to it."
 )
-COMMAND_LINE = "{command}: {description}"
-MENU_LINE = "In the menu of a message (right-click or hold it, then *Apps*): {menus}"
+COMMAND_LINE = mark("{command}: {description}")
+MENU_LINE = mark("In the menu of a message (right-click or hold it, then *Apps*): {menus}")
 
 NOT_LISTED: Mapping[str, str] = {"help": "it is this very page"}
 """Command -> why the page does not show it."""
@@ -77,12 +79,14 @@ def page_of(commands: Iterable[Listed], ids: Mapping[str, int]) -> str:
     menus: list[str] = []
     for command in commands:
         if isinstance(command, app_commands.ContextMenu):
-            menus.append(f"*{command.name}*")
+            name = tr(command.name)
+            menus.append(f"*{name}*")
         else:
-            lines.append(COMMAND_LINE.format(command=_called(command, ids), description=command.description))
+            description = tr(command.description)
+            lines.append(tr(COMMAND_LINE, command=_called(command, ids), description=description))
     if menus:
-        lines.append(MENU_LINE.format(menus=", ".join(menus)))
-    return "\n".join([INTRO, "", *lines])
+        lines.append(tr(MENU_LINE, menus=", ".join(menus)))
+    return "\n".join([tr(INTRO), "", *lines])
 
 
 def _called(command: app_commands.Command[Any, ..., Any], ids: Mapping[str, int]) -> str:

@@ -19,7 +19,8 @@ from annotated_types import Interval, Len, MaxLen, Predicate
 from pydantic import TypeAdapter, ValidationError
 
 from bot.access import AnyList, GuildAccessList
-from bot.config import Settings, mistakes_in
+from bot.config import Settings
+from bot.languages import mark, tr
 from bot.settings import BotSettings, LimitSettings
 from storage.errors import StorageError
 from storage.guild_settings import GuildRecord, GuildRecords
@@ -35,9 +36,33 @@ _MOST_KNOWN = 10_000
 
 EmojiKey = Annotated[str, Predicate(lambda key: key.startswith(":") and key[1:].isdecimal())]
 
+OUT_OF_RANGE = mark("`{setting}`: that value cannot be kept.")
+TOO_LONG = mark("A list holds at most {entries} entries, and at most {roles} roles have limits of their own.")
+_MOST: Mapping[str, tuple[str, int]] = {
+    "persona": (mark("A persona has at most {most} characters."), MOST_CHARACTERS),
+    "chat_channels": (mark("I answer every message in at most {most} channels."), MOST_CHANNELS),
+    "seeded_reactions": (mark("I put at most {most} emoji under my replies."), MOST_REACTIONS),
+    "emoji": (mark("I keep what at most {most} emoji mean."), MOST_EMOJI),
+}
+"""Setting -> what is said when it is too long, and how much it may hold."""
+
 
 class SettingsRefused(Exception):
-    """What was to be set for a server is out of range; the message has a line for each mistake."""
+    """What was to be set for a server is out of range; the message has a line for each mistake.
+
+    It arises in the storage's writer, which knows no member's language; it is put in words where it is told.
+
+    Args:
+        mistakes: Text that is marked for translation, and the values in it.
+    """
+
+    def __init__(self, *mistakes: tuple[str, Mapping[str, object]]) -> None:
+        super().__init__(*mistakes)
+        self._mistakes = mistakes
+
+    def __str__(self) -> str:
+        """The mistakes, in the language of whoever reads them."""
+        return "\n".join(tr(text, **values) for text, values in self._mistakes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +107,7 @@ def settings_of(record: GuildRecord) -> GuildSettings:
     try:
         return _ADAPTER.validate_json(raw, strict=True, extra="ignore")
     except ValidationError as exc:
-        raise SettingsRefused("\n".join(mistakes_in(exc))) from exc
+        raise SettingsRefused(*(_mistake(error) for error in exc.errors())) from exc
 
 
 def record_of(settings: GuildSettings) -> GuildRecord:
@@ -96,11 +121,18 @@ def record_of(settings: GuildSettings) -> GuildRecord:
     record = GuildRecord(body, emoji)
     longest = max(len(names) for one in (settings.allow, settings.deny) for names in _names(one))
     if longest > MOST_LISTED or len(settings.limits.roles) > MOST_ROLES:
-        raise SettingsRefused(
-            f"expected at most {MOST_LISTED} entries in a list and {MOST_ROLES} roles with limits, found more"
-        )
+        raise SettingsRefused((TOO_LONG, {"entries": MOST_LISTED, "roles": MOST_ROLES}))
     settings_of(record)
     return record
+
+
+def _mistake(error: Any) -> tuple[str, Mapping[str, object]]:
+    """What a manager is told of one mistake that a validation found."""
+    setting = str(error["loc"][0])
+    if setting in _MOST and error["type"] in ("too_long", "string_too_long"):
+        text, most = _MOST[setting]
+        return text, {"most": most}
+    return OUT_OF_RANGE, {"setting": ".".join(str(part) for part in error["loc"])}
 
 
 def _names(one: GuildAccessList) -> tuple[Sequence[object], ...]:

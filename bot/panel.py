@@ -17,6 +17,7 @@ import discord
 from bot.buttons import PersistentButton, PersistentSelect
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.panel_words import PAUSED, excerpt, panel_lines, signs
 from bot.pictures import replay_picture
 from bot.posting import SILENT
@@ -25,20 +26,20 @@ from personalization.taste import Taste
 from storage.errors import LearningPaused, UnknownReply
 from storage.records import Consent, FeedbackSummary, ReplyId, ReplySummary, Who
 
-NOT_AGREED = (
+NOT_AGREED = mark(
     "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
 )
-NO_REPLY = (
+NO_REPLY = mark(
     "I have no reply here that I could learn from. I remember replies to members who agreed to it, from the"
     " moment they agreed. Talk to me, then try again."
 )
-SURE = (
+SURE = mark(
     "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn"
     " your taste anew. Your reactions in the channels stay where they are. Go on?"
 )
-TAKEN_BACK = "Taken back: that choice between two answers says nothing any more."
-NOT_THERE = "That choice was taken back before."
-STARTED_OVER = "Done. I start anew: what you react to from now on is what counts."
+TAKEN_BACK = mark("Taken back: that choice between two answers says nothing any more.")
+NOT_THERE = mark("That choice was taken back before.")
+STARTED_OVER = mark("Done. I start anew: what you react to from now on is what counts.")
 SHORT_EXCERPT = 60
 SHOWN = 10
 
@@ -50,7 +51,7 @@ class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18})
         style = discord.ButtonStyle.primary if chosen else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
-                label="★" * rating if rating else "Undo",
+                label="★" * rating if rating else tr("Undo"),
                 style=style if rating else discord.ButtonStyle.danger,
                 custom_id=f"simpatico:rate:{reply_id}:{rating}",
                 row=0 if rating else 1,
@@ -74,10 +75,10 @@ class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18})
         try:
             await rate(bot, who, self._reply_id, self._rating or None)
         except UnknownReply:
-            await interaction.edit_original_response(content=NO_REPLY, view=None)
+            await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
             return
         except LearningPaused:
-            await interaction.followup.send(PAUSED, ephemeral=True)
+            await interaction.followup.send(tr(PAUSED), ephemeral=True)
             return
         await show_panel(bot, interaction, who, self._reply_id)
 
@@ -93,7 +94,7 @@ class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})")
     def __init__(self, shown: ReplyId, latest: tuple[ReplySummary, ...] = ()) -> None:
         options = [
             discord.SelectOption(
-                label=re.sub(r"<:emoji:\d+>", "custom emoji", signs(one))[:100],
+                label=re.sub(r"<:emoji:\d+>", tr("custom emoji"), signs(one))[:100],
                 description=excerpt(one, SHORT_EXCERPT),
                 value=str(one.reply_id),
             )
@@ -102,8 +103,8 @@ class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})")
         super().__init__(
             discord.ui.Select(
                 custom_id=f"simpatico:undo:{shown}",
-                placeholder="Undo something I recorded",
-                options=options or [discord.SelectOption(label="Nothing to undo", value="0")],
+                placeholder=tr("Undo something I recorded"),
+                options=options or [discord.SelectOption(label=tr("Nothing to undo"), value="0")],
                 row=2,
             )
         )
@@ -132,7 +133,7 @@ class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|d
     def __init__(self, step: str = "ask") -> None:
         super().__init__(
             discord.ui.Button(
-                label="Start over" if step == "ask" else "Yes, start over",
+                label=tr("Start over") if step == "ask" else tr("Yes, start over"),
                 style=discord.ButtonStyle.secondary if step == "ask" else discord.ButtonStyle.danger,
                 custom_id=f"simpatico:over:{step}",
                 row=1,
@@ -155,12 +156,12 @@ class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|d
         if self._step == "ask":
             view = discord.ui.View(timeout=None)
             view.add_item(StartOverButton("do"))
-            await interaction.followup.send(SURE, view=view, ephemeral=True)
+            await interaction.followup.send(tr(SURE), view=view, ephemeral=True)
             return
         changed = await bot.store.start_over(who)
         bot.ranker.drop([bot.store.member_id(who)])
         bot.labels_changed(changed)
-        await interaction.edit_original_response(content=STARTED_OVER, view=None)
+        await interaction.edit_original_response(content=tr(STARTED_OVER), view=None)
 
 
 class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|resume):(?P<reply>\d{1,18})"):
@@ -174,7 +175,7 @@ class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|r
     def __init__(self, shown: ReplyId, to: str) -> None:
         super().__init__(
             discord.ui.Button(
-                label="Pause learning" if to == "pause" else "Go on learning",
+                label=tr("Pause learning") if to == "pause" else tr("Go on learning"),
                 style=discord.ButtonStyle.secondary if to == "pause" else discord.ButtonStyle.success,
                 custom_id=f"simpatico:learning:{to}:{shown}",
                 row=1,
@@ -204,7 +205,7 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
     def __init__(self, preference_id: int) -> None:
         super().__init__(
             discord.ui.Button(
-                label="Undo last choice",
+                label=tr("Undo last choice"),
                 style=discord.ButtonStyle.danger,
                 custom_id=f"simpatico:unpick:{preference_id}",
                 row=1,
@@ -226,7 +227,7 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
         bot, who = clicked
         undone = await bot.store.preferences.undo(who, self._preference_id)
         bot.labels_changed(int(undone))
-        await interaction.followup.send(TAKEN_BACK if undone else NOT_THERE, ephemeral=True)
+        await interaction.followup.send(tr(TAKEN_BACK if undone else NOT_THERE), ephemeral=True)
 
 
 async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[SimpaticoBot, Who] | None:
@@ -241,7 +242,7 @@ async def agreed(bot: SimpaticoBot, interaction: discord.Interaction[Any], who: 
     """Whether the member agreed; tells them how to when not."""
     if await bot.store.consent_of(who) is Consent.AGREED:
         return True
-    await interaction.followup.send(NOT_AGREED, ephemeral=True)
+    await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
     return False
 
 
@@ -263,7 +264,7 @@ async def show_panel(
     """Answer a deferred interaction with the panel about one reply and all that was learnt."""
     shown = await bot.store.reply_summary(who, reply_id)
     if shown is None:
-        await interaction.edit_original_response(content=NO_REPLY, view=None)
+        await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
         return
     summary = await bot.store.feedback_summary(who, SHOWN)
     taste = await bot.taste.taste(bot.store.member_id(who))
@@ -302,13 +303,16 @@ async def _pictures(
     """The picture under the panel; the one that is there stays while it shows the same."""
     if taste.replay is None:
         return []
-    drawn = hashlib.sha256(taste.replay.own.tobytes() + taste.replay.average.tobytes())
+    described = tr(
+        "Of your latest {n} reactions my picture of your taste would have predicted {own} right, what most"
+        " people like {average}.",
+        n=len(taste.replay.own),
+        own=taste.replay.own.sum(),
+        average=taste.replay.average.sum(),
+    )
+    drawn = hashlib.sha256(taste.replay.own.tobytes() + taste.replay.average.tobytes() + described.encode())
     name = f"predictions-{drawn.hexdigest()[:12]}.png"
     if there := [one for one in (shown.attachments if shown else ()) if one.filename == name]:
         return there
     png = await asyncio.to_thread(replay_picture, taste.replay.own, taste.replay.average)
-    described = (
-        f"Of your latest {len(taste.replay.own)} reactions my picture of your taste would have predicted"
-        f" {taste.replay.own.sum()} right, what most people like {taste.replay.average.sum()}."
-    )
     return [discord.File(io.BytesIO(png), name, description=described)]

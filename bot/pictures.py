@@ -17,8 +17,20 @@ from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bot.languages import mark, tr
+
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
 """Okabe and Ito's blue for what is the member's own, grey for everybody's."""
+
+_PARTS = {
+    "wait": mark("wait"),
+    "consent": mark("consent"),
+    "generate": mark("generate"),
+    "filter": mark("filter"),
+    "rank": mark("rank"),
+    "post": mark("post"),
+}
+"""Part of the time of a reply, as it is measured -> what it is called."""
 
 
 def png_of(figure: Figure) -> bytes:
@@ -42,20 +54,20 @@ def stats_picture(
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     days, times, brings = figure.subplots(1, 3, width_ratios=(3, 2, 1.4))
     days.bar([day for day, _ in labels], [n for _, n in labels], color=OWN)
-    days.set(title="labels a day")
+    days.set(title=tr("labels a day"))
     days.yaxis.set_major_locator(MaxNLocator(integer=True))
     days.xaxis.set_major_locator(AutoDateLocator(maxticks=5))
     days.xaxis.set_major_formatter(DateFormatter("%d %b"))
-    times.barh(list(seconds), list(seconds.values()), color=OWN)
+    times.barh([tr(_PARTS.get(part, part)) for part in seconds], list(seconds.values()), color=OWN)
     times.invert_yaxis()
-    times.set(title="time of a reply", xlabel="seconds, mean")
+    times.set(title=tr("time of a reply"), xlabel=tr("seconds, mean"))
     brings.axhline(0, color=AVERAGE, linestyle="--", linewidth=1)
     if gain is not None:
         value, low, high = gain
         brings.errorbar([0], [value], yerr=[[value - low], [high - value]], fmt="o", color=OWN, capsize=6)
     else:
-        brings.text(0.5, 0.6, "not known yet", ha="center", transform=brings.transAxes, color=AVERAGE)
-    brings.set(title="what heads bring", ylabel="liked in 100", xticks=[])
+        brings.text(0.5, 0.6, tr("not known yet"), ha="center", transform=brings.transAxes, color=AVERAGE)
+    brings.set(title=tr("what heads bring"), ylabel=tr("liked in 100"), xticks=[])
     for axes in (days, times, brings):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
@@ -73,9 +85,15 @@ def replay_picture(own: npt.NDArray[np.bool_], average: npt.NDArray[np.bool_]) -
     figure = Figure(figsize=(5, 2.6), layout="constrained")
     axes = figure.subplots()
     n = np.arange(1, len(own) + 1)
-    axes.plot(n, 100 * np.cumsum(average) / n, color=AVERAGE, linestyle="--", label="what most people like")
-    axes.plot(n, 100 * np.cumsum(own) / n, color=OWN, linewidth=2, label="my picture of your taste")
-    axes.set(xlabel="your latest reactions, oldest first", ylabel="predicted right so far (%)", ylim=(0, 102))
+    axes.plot(
+        n, 100 * np.cumsum(average) / n, color=AVERAGE, linestyle="--", label=tr("what most people like")
+    )
+    axes.plot(n, 100 * np.cumsum(own) / n, color=OWN, linewidth=2, label=tr("my picture of your taste"))
+    axes.set(
+        xlabel=tr("your latest reactions, oldest first"),
+        ylabel=tr("predicted right so far (%)"),
+        ylim=(0, 102),
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=GRID)
     axes.spines[["top", "right"]].set_visible(False)

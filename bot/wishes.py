@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from bot.generators import Style
 from bot.generators.prompt import defuse
+from bot.languages import mark, tr
 from storage.errors import NoConsent
 from storage.records import Consent, Who
 from storage.wishes import NO_WISH, Wish, Wishes
@@ -32,7 +33,7 @@ class Preset:
 
     Attributes:
         name: Short name, stored.
-        label: What the menu calls it.
+        label: What the menu calls it, in English.
         instruction: Sentence added to every candidate's instructions.
         styles: Names of styles that go well with it, where they are configured.
         against: Presets that ask for the opposite.
@@ -46,13 +47,13 @@ class Preset:
 
 
 PRESETS = (
-    Preset("short", "Short", "Keep the answer very short.", ("concise",), ("detailed",)),
-    Preset("detailed", "Detailed", "Go into detail in the answer.", ("detailed",), ("short",)),
-    Preset("playful", "Playful", "Be playful and joke a little.", ("playful",), ("formal",)),
-    Preset("warm", "Warm", "Be warm and personal.", ("warm",)),
-    Preset("no-emoji", "No emoji", "Never use emoji."),
-    Preset("plain", "Plain words", "Use plain, everyday words only."),
-    Preset("formal", "Formal", "Keep a polite and formal tone.", (), ("playful",)),
+    Preset("short", mark("Short"), "Keep the answer very short.", ("concise",), ("detailed",)),
+    Preset("detailed", mark("Detailed"), "Go into detail in the answer.", ("detailed",), ("short",)),
+    Preset("playful", mark("Playful"), "Be playful and joke a little.", ("playful",), ("formal",)),
+    Preset("warm", mark("Warm"), "Be warm and personal.", ("warm",)),
+    Preset("no-emoji", mark("No emoji"), "Never use emoji."),
+    Preset("plain", mark("Plain words"), "Use plain, everyday words only."),
+    Preset("formal", mark("Formal"), "Keep a polite and formal tone.", (), ("playful",)),
 )
 """Every ready-made wish, in the order in which they are offered."""
 
@@ -89,8 +90,8 @@ def with_words(before: Wish, words: str) -> Wish:
 
 
 def labels_of(wish: Wish) -> list[str]:
-    """What the chosen presets are called."""
-    return [_BY_NAME[name].label for name in wish.presets if name in _BY_NAME]
+    """What the chosen presets are called, in the language of whoever reads it."""
+    return [tr(_BY_NAME[name].label) for name in wish.presets if name in _BY_NAME]
 
 
 def instructions() -> list[str]:

@@ -47,7 +47,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 }
 """Style feature -> what more of it and less of it is called."""
 
-FROM_FAQ = (
+FROM_FAQ = mark(
     "I had {count} answers and picked this one: it comes from the answers that this server's managers wrote,"
     " to a question close to yours. The words are not mine, so reactions to it teach me nothing about your"
     " taste."
@@ -131,7 +131,7 @@ def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
 
 def _opening(told: ReplyReason) -> str:
     if told.style == FAQ_STYLE:
-        return FROM_FAQ.format(count=told.n_candidates)
+        return tr(FROM_FAQ, count=told.n_candidates)
     if told.n_candidates == 1:
         return tr("I had one answer to post, in the *{style}* style.", style=told.style)
     return tr(

@@ -21,30 +21,31 @@ from bot.conversation import SPEECHLESS, UNAVAILABLE
 from bot.decisions import NothingToSay, Prompt
 from bot.generators import Context, GeneratorError
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.panel import UnpickButton, agreed, clicked_by_who_agreed
 from bot.posting import SILENT
 from storage.errors import LearningPaused
 from storage.records import Picked
 
-ASK = "Which of the two do you like better? Only you see this."
-NOTHING = (
+ASK = mark("Which of the two do you like better? Only you see this.")
+NOTHING = mark(
     "I have no two different answers to show you. Talk to me first and then use `/compare`, or give me a"
     " message to answer: `/compare message: ...`."
 )
-GONE = "That comparison is over. `/compare` starts a new one."
-PAUSED = "Learning is paused, so I did not record that. `/feedback` has the button to let it go on."
+GONE = mark("That comparison is over. `/compare` starts a new one.")
+PAUSED = mark("Learning is paused, so I did not record that. `/feedback` has the button to let it go on.")
 RECORDED = {
-    Picked.FIRST: "Recorded: you like A better.",
-    Picked.SECOND: "Recorded: you like B better.",
-    Picked.EQUAL: "Recorded: both are equal to you.",
+    Picked.FIRST: mark("Recorded: you like A better."),
+    Picked.SECOND: mark("Recorded: you like B better."),
+    Picked.EQUAL: mark("Recorded: both are equal to you."),
 }
-COUNTS = "I learn from it in my next training round; `/feedback` shows what I learnt."
-NEXT = "Here is the next pair."
-LAST = "That was the last pair. Thank you!"
+COUNTS = mark("I learn from it in my next training round; `/feedback` shows what I learnt.")
+NEXT = mark("Here is the next pair.")
+LAST = mark("That was the last pair. Thank you!")
 MOST_SHOWN = 2000
 """Characters of one candidate; two of them must fit one message."""
 
-_LABELS = {Picked.FIRST: "A", Picked.SECOND: "B", Picked.EQUAL: "Equal"}
+_LABELS = {Picked.FIRST: "A", Picked.SECOND: "B", Picked.EQUAL: mark("Equal")}
 
 
 class PickButton(
@@ -56,7 +57,7 @@ class PickButton(
         equal = picked is Picked.EQUAL
         super().__init__(
             discord.ui.Button(
-                label=_LABELS[picked],
+                label=tr(_LABELS[picked]),
                 style=discord.ButtonStyle.secondary if equal else discord.ButtonStyle.primary,
                 custom_id=f"simpatico:pick:{token}:{picked}",
                 row=0,
@@ -78,16 +79,16 @@ class PickButton(
         bot, who = clicked
         comparison = bot.comparisons.under_way(who, self._token)
         if comparison is None:
-            await interaction.edit_original_response(content=GONE, embeds=[], view=None)
+            await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
             return
         try:
             preference_id = await bot.store.preferences.record_pick(who, comparison.pick(self._picked))
         except LearningPaused:
-            await interaction.edit_original_response(content=PAUSED, embeds=[], view=None)
+            await interaction.edit_original_response(content=tr(PAUSED), embeds=[], view=None)
             return
         bot.labels_changed(1)
         more = bot.comparisons.turn(who, comparison)
-        said = "\n".join([RECORDED[self._picked], COUNTS, NEXT if more else LAST])
+        said = "\n".join([tr(RECORDED[self._picked]), tr(COUNTS), tr(NEXT if more else LAST)])
         await _show(interaction, comparison if more else None, said=said, undo=preference_id)
 
 
@@ -102,9 +103,11 @@ class Compare(commands.Cog):
         self._bot.add_dynamic_items(PickButton)
 
     @app_commands.command(
-        name="compare", description="See two of my answers side by side and say which you like better."
+        name="compare", description=mark("See two of my answers side by side and say which you like better.")
     )
-    @app_commands.describe(message="What I shall answer; leave it out to compare what I wrote for you last")
+    @app_commands.describe(
+        message=mark("What I shall answer; leave it out to compare what I wrote for you last")
+    )
     async def compare(
         self, interaction: discord.Interaction, message: app_commands.Range[str, 1, 1000] | None = None
     ) -> None:
@@ -114,7 +117,7 @@ class Compare(commands.Cog):
         if not await agreed(self._bot, interaction, who):
             return
         if await self._bot.store.pauses.is_paused(who):
-            await interaction.edit_original_response(content=PAUSED)
+            await interaction.edit_original_response(content=tr(PAUSED))
             return
         view = await self._bot.servers.of(who.guild_id)
         if message is not None and (note := used_up(self._bot, who, interaction.user, view)):
@@ -123,11 +126,11 @@ class Compare(commands.Cog):
         try:
             comparison = await self._begin(interaction, message)
         except NothingToSay:
-            await interaction.edit_original_response(content=SPEECHLESS)
+            await interaction.edit_original_response(content=tr(SPEECHLESS))
         except GeneratorError:
-            await interaction.edit_original_response(content=UNAVAILABLE)
+            await interaction.edit_original_response(content=tr(UNAVAILABLE))
         else:
-            await _show(interaction, comparison, said=ASK if comparison else NOTHING)
+            await _show(interaction, comparison, said=tr(ASK if comparison else NOTHING))
 
     async def _begin(self, interaction: discord.Interaction, message: str | None) -> Comparison | None:
         who = who_clicked(interaction)

@@ -28,6 +28,7 @@ from bot.guilds import (
     changed_list,
     models_offered,
 )
+from bot.languages import mark, tr
 from bot.posting import SILENT
 from bot.settings import DailyLimit, LimitSettings
 from storage.records import Who
@@ -40,21 +41,23 @@ Resettable = Literal[
     "persona", "model", "chat channels", "reactions", "emoji", "access", "limits", "everything"
 ]
 
-DONE = "Done: this holds from the next message on. `/config show` lists what is set."
-DUE = "Done: reactions with it count anew from the next training round on."
-RESET = "Done: that is again as whoever runs me chose."
-REFUSED = "That was not changed:\n{mistakes}"
-ONE_MODEL = "Only one model runs here, {model}, so there is nothing to choose."
-NO_SUCH_MODEL = "I do not have that model. You can choose among: {models}"
-CANNOT_READ = (
+DONE = mark("Done: this holds from the next message on. `/config show` lists what is set.")
+DUE = mark("Done: reactions with it count anew from the next training round on.")
+RESET = mark("Done: that is again as whoever runs me chose.")
+REFUSED = mark("That was not changed:\n{mistakes}")
+ONE_MODEL = mark("Only one model runs here, {model}, so there is nothing to choose.")
+NO_SUCH_MODEL = mark("I do not have that model. You can choose among: {models}")
+CANNOT_READ = mark(
     "I cannot read messages that do not mention me here, so that would do nothing. Whoever runs me has to set"
     " `message_content = true` first."
 )
-NOT_AN_EMOJI = "That is no emoji I can react with. Give me up to {most}, or `none`."
-NOT_YOUR_EMOJI = "Choose one of this server's own emoji: what the others mean I know, or learn from you all."
-NOBODY_NAMED = "Name a member, a role or a channel."
-NO_ROLE = "Name the role whose members this is for."
-BY_ITSELF = "That is for {per}: leave the role out."
+NOT_AN_EMOJI = mark("That is no emoji I can react with. Give me up to {most}, or `none`.")
+NOT_YOUR_EMOJI = mark(
+    "Choose one of this server's own emoji: what the others mean I know, or learn from you all."
+)
+NOBODY_NAMED = mark("Name a member, a role or a channel.")
+NO_ROLE = mark("Name the role whose members this is for.")
+BY_ITSELF = mark("A role goes with a limit per role only: leave it out.")
 
 _MEANS: dict[Means, float] = {"like": 1.0, "dislike": -1.0, "nothing": 0.0}
 _FIELDS: dict[Resettable, tuple[str, ...]] = {
@@ -70,16 +73,23 @@ _CUSTOM = re.compile(r"<(a?):(\w+):(\d+)>")
 _HIGHEST = 1_000_000_000
 
 
+def _named(*names: str) -> list[app_commands.Choice[str]]:
+    """The choices of an option, whose names are shown in the member's language; their values stay."""
+    return [app_commands.Choice(name=name, value=name) for name in names]
+
+
 @app_commands.default_permissions(manage_guild=True)
 @app_commands.guild_only()
-class Config(commands.GroupCog, group_name="config", group_description="For those who manage this server."):
+class Config(
+    commands.GroupCog, group_name="config", group_description=mark("For those who manage this server.")
+):
     """Shows and changes what holds in a server."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
         super().__init__()
 
-    set_ = app_commands.Group(name="set", description="Change what holds in this server.")
+    set_ = app_commands.Group(name="set", description=mark("Change what holds in this server."))
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
         """Let only those go on who may manage the server now, whatever Discord shows them.
@@ -93,7 +103,7 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
 
     # --- looking -------------------------------------------------------------------------------------------
 
-    @app_commands.command(name="show", description="What is set for this server.")
+    @app_commands.command(name="show", description=mark("What is set for this server."))
     async def show(self, interaction: discord.Interaction) -> None:
         """Show what is set for this server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -103,22 +113,22 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
 
     # --- who the bot is ------------------------------------------------------------------------------------
 
-    @set_.command(name="persona", description="Who I am in this server.")
-    @app_commands.describe(text="For example: You are a patient maths teacher.")
+    @set_.command(name="persona", description=mark("Who I am in this server."))
+    @app_commands.describe(text=mark("For example: You are a patient maths teacher."))
     async def persona(
         self, interaction: discord.Interaction, text: app_commands.Range[str, 1, MOST_CHARACTERS]
     ) -> None:
         """Set the first line of every prompt here."""
         await self._change(interaction, lambda own: replace(own, persona=text))
 
-    @set_.command(name="model", description="Which model writes my replies here.")
+    @set_.command(name="model", description=mark("Which model writes my replies here."))
     async def model(self, interaction: discord.Interaction, name: str) -> None:
         """Choose among the models that whoever runs the bot offers."""
         offered = models_offered(self._bot.servers.settings)
         if len(offered) == 1:
-            await _tell(interaction, ONE_MODEL.format(model=self._bot.generator_name))
+            await _tell(interaction, tr(ONE_MODEL, model=self._bot.generator_name))
         elif name not in offered:
-            await _tell(interaction, NO_SUCH_MODEL.format(models=", ".join(offered)))
+            await _tell(interaction, tr(NO_SUCH_MODEL, models=", ".join(offered)))
         else:
             await self._change(interaction, lambda own: replace(own, model=name))
 
@@ -133,11 +143,11 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
 
     # --- channels and emoji --------------------------------------------------------------------------------
 
-    @set_.command(name="chat-channel", description="Whether I answer every message in a channel.")
+    @set_.command(name="chat-channel", description=mark("Whether I answer every message in a channel."))
     async def chat_channel(self, interaction: discord.Interaction, channel: Place, answer_all: bool) -> None:
         """Answer every message of a channel and its threads, or only those that are for the bot."""
         if answer_all and not self._bot.settings.message_content:
-            await _tell(interaction, CANNOT_READ)
+            await _tell(interaction, tr(CANNOT_READ))
             return
         here = {one.id for one in (*_guild(interaction).channels, *_guild(interaction).threads)}
         configured = tuple(sorted(self._bot.chat_channels & here))
@@ -149,8 +159,8 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
 
         await self._change(interaction, change)
 
-    @set_.command(name="reactions", description="Which emoji I put under my replies for you to click.")
-    @app_commands.describe(emoji="Up to five, or: none")
+    @set_.command(name="reactions", description=mark("Which emoji I put under my replies for you to click."))
+    @app_commands.describe(emoji=mark("Up to five, or `none`"))
     async def reactions(self, interaction: discord.Interaction, emoji: str) -> None:
         """Set the seeded reactions."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -159,17 +169,20 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
         right_many = nothing if not found else len(found) <= MOST_REACTIONS
         custom = [int(one[3]) for one in map(_CUSTOM.match, found) if one is not None]
         if not right_many or not all([await _is_own(_guild(interaction), one) for one in custom]):
-            await _tell(interaction, NOT_AN_EMOJI.format(most=MOST_REACTIONS))
+            await _tell(interaction, tr(NOT_AN_EMOJI, most=MOST_REACTIONS))
         else:
             await self._change(interaction, lambda own: replace(own, seeded_reactions=tuple(found)))
 
-    @set_.command(name="emoji", description="What one of this server's own emoji says when put on a reply.")
+    @set_.command(
+        name="emoji", description=mark("What one of this server's own emoji says when put on a reply.")
+    )
+    @app_commands.choices(means=_named(mark("like"), mark("dislike"), mark("nothing")))
     async def emoji(self, interaction: discord.Interaction, emoji: str, means: Means) -> None:
         """Say what a custom emoji means here, instead of learning it."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         custom = _CUSTOM.fullmatch(emoji.strip())
         if custom is None or not await _is_own(_guild(interaction), int(custom[3])):
-            await _tell(interaction, NOT_YOUR_EMOJI)
+            await _tell(interaction, tr(NOT_YOUR_EMOJI))
             return
         key = f":{custom[3]}"
         await self._change(
@@ -178,8 +191,9 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
 
     # --- access and limits ---------------------------------------------------------------------------------
 
-    @set_.command(name="access", description="Whom I answer, and where. Denied wins over allowed.")
-    @app_commands.describe(rule="allow: I answer only those allowed; neither: take off both lists")
+    @set_.command(name="access", description=mark("Whom I answer, and where. Denied wins over allowed."))
+    @app_commands.describe(rule=mark("allow: I answer only those allowed; neither: take off both lists"))
+    @app_commands.choices(rule=_named(mark("allow"), mark("deny"), mark("neither")))
     async def access(
         self,
         interaction: discord.Interaction,
@@ -198,7 +212,7 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
             in_category = isinstance(channel, discord.CategoryChannel)
             entries["categories" if in_category else "channels"] = channel.id
         if not entries:
-            await _tell(interaction, NOBODY_NAMED)
+            await _tell(interaction, tr(NOBODY_NAMED))
             return
 
         def change(own: GuildSettings) -> GuildSettings:
@@ -207,8 +221,9 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
 
         await self._change(interaction, change)
 
-    @set_.command(name="limit", description="How much I answer in a day. 0: no limit.")
-    @app_commands.describe(role="With per: role. Its members get this instead, where it is more.")
+    @set_.command(name="limit", description=mark("How much I answer in a day. 0: no limit."))
+    @app_commands.describe(role=mark("With per: role. Its members get this instead, where it is more."))
+    @app_commands.choices(per=_named(mark("member"), mark("server"), mark("role")))
     async def limit(
         self,
         interaction: discord.Interaction,
@@ -219,13 +234,25 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
     ) -> None:
         """Set a daily limit of each member, of all together, or of the members of a role."""
         if (per == "role") != (role is not None):
-            await _tell(interaction, NO_ROLE if role is None else BY_ITSELF.format(per=per))
+            await _tell(interaction, tr(NO_ROLE if role is None else BY_ITSELF))
             return
         await self._change(interaction, limit_change(per, DailyLimit(messages, tokens), role))
 
     # --- back to the configuration -------------------------------------------------------------------------
 
-    @app_commands.command(name="reset", description="Set something back to what whoever runs me chose.")
+    @app_commands.command(name="reset", description=mark("Set something back to what whoever runs me chose."))
+    @app_commands.choices(
+        what=_named(
+            mark("persona"),
+            mark("model"),
+            mark("chat channels"),
+            mark("reactions"),
+            mark("emoji"),
+            mark("access"),
+            mark("limits"),
+            mark("everything"),
+        )
+    )
     async def reset(self, interaction: discord.Interaction, what: Resettable) -> None:
         """Take settings of the server away."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -236,7 +263,7 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
             plain = {name: getattr(defaults, name) for name in _FIELDS[what]}
             n_due = await self._bot.servers.change(_guild(interaction).id, lambda own: replace(own, **plain))
         self._count_due(n_due)
-        await _tell(interaction, RESET)
+        await _tell(interaction, tr(RESET))
 
     async def _change(
         self, interaction: discord.Interaction, change: GuildChange, *, done: str = DONE
@@ -247,8 +274,9 @@ class Config(commands.GroupCog, group_name="config", group_description="For thos
         try:
             self._count_due(await self._bot.servers.change(_guild(interaction).id, change))
         except SettingsRefused as exc:
-            done = REFUSED.format(mistakes=exc)
-        await _tell(interaction, done)
+            await _tell(interaction, tr(REFUSED, mistakes=exc))
+        else:
+            await _tell(interaction, tr(done))
 
     def _count_due(self, n_due: int) -> None:
         if n_due:

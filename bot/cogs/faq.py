@@ -16,43 +16,44 @@ from discord.ext import commands
 
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.managers import ManagerForm, is_manager, require_manager
 from bot.posting import SILENT
 from bot.safety import Drop
 from storage.errors import FaqFull, UnknownEntry
 from storage.faq import LONGEST_ANSWER, LONGEST_QUESTION, MOST_ENTRIES, EntryId, FaqEntry
 
-ADD_TITLE = "A question and its answer"
-EDIT_TITLE = "Change an entry"
-QUESTION_LABEL = "Question"
-QUESTION_HINT = "As a member would ask it."
-ANSWER_LABEL = "The best answer"
-ANSWER_HINT = "I may post it word for word."
-ADDED = "I keep that for this server: {question}"
-CHANGED = "Changed: {question}"
-REMOVED = "Removed."
-NONE_YET = "There are no entries yet. `/faq add` hands me a question and the best answer to it."
-GONE = "That entry is gone. `/faq list` shows what there is."
-FULL = "This server has {most} entries, which is all I keep. Remove one first, please."
-BLANK = "Question and answer both need some words."
-WITHHELD = "I would not post that answer here, because of: {reason}. `/safety` shows what is allowed."
-TIDIED = "I would post it without some of its links or mentions; `/safety` shows what is allowed."
-LISTED = "**{count} of {most} entries**\n{entries}"
+ADD_TITLE = mark("A question and its answer")
+EDIT_TITLE = mark("Change an entry")
+QUESTION_LABEL = mark("Question")
+QUESTION_HINT = mark("As a member would ask it.")
+ANSWER_LABEL = mark("The best answer")
+ANSWER_HINT = mark("I may post it word for word.")
+ADDED = mark("I keep that for this server: {question}")
+CHANGED = mark("Changed: {question}")
+REMOVED = mark("Removed.")
+NONE_YET = mark("There are no entries yet. `/faq add` hands me a question and the best answer to it.")
+GONE = mark("That entry is gone. `/faq list` shows what there is.")
+FULL = mark("This server has {most} entries, which is all I keep. Remove one first, please.")
+BLANK = mark("Question and answer both need some words.")
+WITHHELD = mark("I would not post that answer here, because of: {reason}. `/safety` shows what is allowed.")
+TIDIED = mark("I would post it without some of its links or mentions; `/safety` shows what is allowed.")
+LISTED = mark("**{count} of {most} entries**\n{entries}")
 ENTRY = "• {question}"
-IN_FILE = "**{count} of {most} entries**, in the file."
+IN_FILE = mark("**{count} of {most} entries**, in the file.")
 SHOWN = 1800
 """Characters of a list that still stands in the message."""
 
 REASONS = {
-    Drop.BLANK: "nothing in it can be read",
-    Drop.TOO_LONG: "it is too long",
-    Drop.LEAKED_PROMPT: "it repeats my instructions",
-    Drop.INVITE_LINK: "an invitation to a server",
-    Drop.MASKED_LINK: "a link that hides where it leads",
-    Drop.LINK: "a link",
-    Drop.LOOP: "it repeats itself",
-    Drop.BLOCKED_TERM: "a blocked word",
-    Drop.TOXIC: "it reads as toxic",
+    Drop.BLANK: mark("nothing in it can be read"),
+    Drop.TOO_LONG: mark("it is too long"),
+    Drop.LEAKED_PROMPT: mark("it repeats my instructions"),
+    Drop.INVITE_LINK: mark("an invitation to a server"),
+    Drop.MASKED_LINK: mark("a link that hides where it leads"),
+    Drop.LINK: mark("a link"),
+    Drop.LOOP: mark("it repeats itself"),
+    Drop.BLOCKED_TERM: mark("a blocked word"),
+    Drop.TOXIC: mark("it reads as toxic"),
 }
 
 
@@ -77,26 +78,27 @@ class EntryForm(ManagerForm):
             custom_id="question",
             max_length=LONGEST_QUESTION,
             default=before.question if before else None,
-            placeholder=QUESTION_HINT,
+            placeholder=tr(QUESTION_HINT),
         )
         self._answer: discord.ui.TextInput[Any] = discord.ui.TextInput(
             custom_id="answer",
             style=discord.TextStyle.paragraph,
             max_length=LONGEST_ANSWER,
             default=before.answer if before else None,
-            placeholder=ANSWER_HINT,
+            placeholder=tr(ANSWER_HINT),
         )
-        self.add_item(discord.ui.Label(text=QUESTION_LABEL, component=self._question))
-        self.add_item(discord.ui.Label(text=ANSWER_LABEL, component=self._answer))
+        self.add_item(discord.ui.Label(text=tr(QUESTION_LABEL), component=self._question))
+        self.add_item(discord.ui.Label(text=tr(ANSWER_LABEL), component=self._answer))
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
         """Hand on what was written."""
+        interaction.client.tongues.hear(interaction)
         await self._take(interaction, FaqEntry(self._question.value, self._answer.value))
 
 
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
-class Faq(commands.GroupCog, group_name="faq", group_description="Questions and the answers to them."):
+class Faq(commands.GroupCog, group_name="faq", group_description=mark("Questions and the answers to them.")):
     """What a server's managers know better than any model."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
@@ -112,7 +114,7 @@ class Faq(commands.GroupCog, group_name="faq", group_description="Questions and 
         require_manager(interaction)
         return True
 
-    @app_commands.command(name="add", description="Hand me a question and the best answer to it.")
+    @app_commands.command(name="add", description=mark("Hand me a question and the best answer to it."))
     async def add(self, interaction: discord.Interaction) -> None:
         """Open the form for a new entry."""
 
@@ -120,59 +122,59 @@ class Faq(commands.GroupCog, group_name="faq", group_description="Questions and 
             try:
                 await self._bot.store.faq.add(self._guild(sent), entry)
             except FaqFull:
-                await _answer(sent, FULL.format(most=MOST_ENTRIES))
+                await _answer(sent, tr(FULL, most=MOST_ENTRIES))
             except ValueError:
-                await _answer(sent, BLANK)
+                await _answer(sent, tr(BLANK))
             else:
                 await self._confirm(sent, ADDED, entry)
 
-        await interaction.response.send_modal(EntryForm(ADD_TITLE, take))
+        await interaction.response.send_modal(EntryForm(tr(ADD_TITLE), take))
 
-    @app_commands.command(name="edit", description="Change a question or the answer to it.")
-    @app_commands.describe(entry="Which question")
+    @app_commands.command(name="edit", description=mark("Change a question or the answer to it."))
+    @app_commands.describe(entry=mark("Which question"))
     async def edit(self, interaction: discord.Interaction, entry: str) -> None:
         """Open the form with an entry; the one look into the store before it is short."""
         entry_id = _entry_id(entry)
         found = await self._bot.store.faq.entries(self._guild(interaction), [entry_id])
         if entry_id not in found:
-            await interaction.response.send_message(GONE, ephemeral=True, allowed_mentions=SILENT)
+            await interaction.response.send_message(tr(GONE), ephemeral=True, allowed_mentions=SILENT)
             return
 
         async def take(sent: discord.Interaction[Any], changed: FaqEntry) -> None:
             try:
                 await self._bot.store.faq.edit(self._guild(sent), entry_id, changed)
             except UnknownEntry:
-                await _answer(sent, GONE)
+                await _answer(sent, tr(GONE))
             except ValueError:
-                await _answer(sent, BLANK)
+                await _answer(sent, tr(BLANK))
             else:
                 await self._confirm(sent, CHANGED, changed)
 
-        await interaction.response.send_modal(EntryForm(EDIT_TITLE, take, found[entry_id]))
+        await interaction.response.send_modal(EntryForm(tr(EDIT_TITLE), take, found[entry_id]))
 
-    @app_commands.command(name="remove", description="Remove a question and the answer to it.")
-    @app_commands.describe(entry="Which question")
+    @app_commands.command(name="remove", description=mark("Remove a question and the answer to it."))
+    @app_commands.describe(entry=mark("Which question"))
     async def remove(self, interaction: discord.Interaction, entry: str) -> None:
         """Delete an entry."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         removed = await self._bot.store.faq.remove(self._guild(interaction), _entry_id(entry))
-        await _answer(interaction, REMOVED if removed else GONE)
+        await _answer(interaction, tr(REMOVED if removed else GONE))
 
-    @app_commands.command(name="list", description="The questions I have an answer to here.")
+    @app_commands.command(name="list", description=mark("The questions I have an answer to here."))
     async def list_entries(self, interaction: discord.Interaction) -> None:
         """Show the questions, or everything as a file where they are too many."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         entries = list((await self._bot.store.faq.entries(self._guild(interaction))).values())
         if not entries:
-            await _answer(interaction, NONE_YET)
+            await _answer(interaction, tr(NONE_YET))
             return
         lines = "\n".join(ENTRY.format(question=discord.utils.escape_markdown(e.question)) for e in entries)
         if len(lines) <= SHOWN:
-            await _answer(interaction, LISTED.format(count=len(entries), most=MOST_ENTRIES, entries=lines))
+            await _answer(interaction, tr(LISTED, count=len(entries), most=MOST_ENTRIES, entries=lines))
             return
         whole = "\n\n".join(f"{entry.question}\n{entry.answer}" for entry in entries)
         file = discord.File(io.BytesIO(whole.encode()), "faq.txt")
-        text = IN_FILE.format(count=len(entries), most=MOST_ENTRIES)
+        text = tr(IN_FILE, count=len(entries), most=MOST_ENTRIES)
         await interaction.followup.send(text, file=file, ephemeral=True, allowed_mentions=SILENT)
 
     @edit.autocomplete("entry")
@@ -195,12 +197,12 @@ class Faq(commands.GroupCog, group_name="faq", group_description="Questions and 
 
     async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
         """Say that it is kept, and what would become of the answer."""
-        lines = [words.format(question=discord.utils.escape_markdown(entry.question))]
+        lines = [tr(words, question=discord.utils.escape_markdown(entry.question))]
         verdict = await self._bot.responder.verdict_on(who_clicked(interaction), entry.answer.strip())
         for reason in verdict.dropped:
-            lines.append(WITHHELD.format(reason=REASONS[reason]))
+            lines.append(tr(WITHHELD, reason=tr(REASONS[reason])))
         if any(kept.text != entry.answer.strip() for kept in verdict.kept):
-            lines.append(TIDIED)
+            lines.append(tr(TIDIED))
         await _answer(interaction, "\n".join(lines))
 
 

@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.panel import (
     NO_REPLY,
     PauseButton,
@@ -32,7 +33,7 @@ class Feedback(commands.Cog):
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
-        self._menu = app_commands.ContextMenu(name="Rate this reply", callback=self.rate_this)
+        self._menu = app_commands.ContextMenu(name=mark("Rate this reply"), callback=self.rate_this)
 
     async def cog_load(self) -> None:
         """Register the message menu and the buttons that outlive a restart."""
@@ -51,8 +52,10 @@ class Feedback(commands.Cog):
         """Take the message menu away again."""
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
-    @app_commands.command(name="feedback", description="Rate my last reply to you, and see what I recorded.")
-    @app_commands.describe(rating="1 is bad, 5 is great; leave it out to see and choose")
+    @app_commands.command(
+        name="feedback", description=mark("Rate my last reply to you, and see what I recorded.")
+    )
+    @app_commands.describe(rating=mark("1 is bad, 5 is great; leave it out to see and choose"))
     async def feedback(
         self, interaction: discord.Interaction, rating: app_commands.Range[int, 1, 5] | None = None
     ) -> None:
@@ -63,13 +66,13 @@ class Feedback(commands.Cog):
             return
         latest = await self._bot.store.latest_reply(who, interaction.channel_id)
         if latest is None:
-            await interaction.followup.send(NO_REPLY, ephemeral=True)
+            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return
         if rating is not None:
             try:
                 await rate(self._bot, who, latest.reply_id, rating)
             except LearningPaused:
-                await interaction.followup.send(PAUSED, ephemeral=True)
+                await interaction.followup.send(tr(PAUSED), ephemeral=True)
                 return
         await show_panel(self._bot, interaction, who, latest.reply_id)
 
@@ -81,7 +84,7 @@ class Feedback(commands.Cog):
             return
         reply_id = await self._bot.store.reply_of_message(message.id)
         if reply_id is None:
-            await interaction.followup.send(NO_REPLY, ephemeral=True)
+            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return
         await show_panel(self._bot, interaction, who, reply_id)
 

@@ -13,11 +13,12 @@ from bot.cogs.privacy import ChoiceButton
 from bot.cogs.style import StyleButton
 from bot.guide import commands_in, may_use, page_of
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from storage.records import Consent
 
 log = logging.getLogger(__name__)
 
-TITLE = "What you can do with me here"
+TITLE = mark("What you can do with me here")
 
 
 class Help(commands.Cog):
@@ -27,7 +28,7 @@ class Help(commands.Cog):
         self._bot = bot
         self._ids: dict[str, int] = {}
 
-    @app_commands.command(name="help", description="What you can do with me here.")
+    @app_commands.command(name="help", description=mark("What you can do with me here."))
     async def help(self, interaction: discord.Interaction) -> None:
         """Show the commands that this member may use here, and buttons to the pages about themselves."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -44,7 +45,7 @@ class Help(commands.Cog):
             view.add_item(ChoiceButton("agree", who.user_id))
         view.add_item(ChoiceButton("about", who.user_id))
         view.add_item(StyleButton("open"))
-        page = discord.Embed(title=TITLE, description=page_of(shown, await self._command_ids()))
+        page = discord.Embed(title=tr(TITLE), description=page_of(shown, await self._command_ids()))
         await interaction.edit_original_response(embed=page, view=view)
 
     async def _command_ids(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ from bot.buttons import PersistentButton, PersistentSelect
 from bot.client import SimpaticoBot
 from bot.conversation import NOTES
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.managers import require_manager
 from bot.posting import SILENT
 from bot.reports import Reason, Report
@@ -26,27 +27,27 @@ from storage.records import Deleted, ReplyId
 
 log = logging.getLogger(__name__)
 
-NOT_MINE = "Only my own replies can be reported to the managers of this server."
-WHY = "What is wrong with it? Those who manage this server see your choice, and never who chose it."
-CHOOSE = "What is wrong with it?"
-THANKS = "Thank you. Those who manage this server will see that it was reported, and not by whom."
-TWICE = "You have reported that reply already; it waits for those who manage this server."
-NOTHING_WAITS = "No reported reply waits here."
-TITLE = "**Reported replies: {count}**, the longest waiting first. Nobody learns who reported them."
-LINE = "{number}. {link} · {reasons} · since <t:{since}:R>"
+NOT_MINE = mark("Only my own replies can be reported to the managers of this server.")
+WHY = mark("What is wrong with it? Those who manage this server see your choice, and never who chose it.")
+CHOOSE = mark("What is wrong with it?")
+THANKS = mark("Thank you. Those who manage this server will see that it was reported, and not by whom.")
+TWICE = mark("You have reported that reply already; it waits for those who manage this server.")
+NOTHING_WAITS = mark("No reported reply waits here.")
+TITLE = mark("**Reported replies: {count}**, the longest waiting first. Nobody learns who reported them.")
+LINE = mark("{number}. {link} · {reasons} · since <t:{since}:R>")
 TIMES = "{reason} ×{count}"
-DELETED = "Deleted. What I kept of that reply goes with it."
-DISMISSED = "Dismissed; the reply stays."
-HANDLED = "That report was handled already, or the reply is gone."
-NOT_DELETED = "Discord did not let me delete that reply. It still waits in `/review`."
-DELETE_LABEL = "Delete {number}"
-DISMISS_LABEL = "Dismiss {number}"
+DELETED = mark("Deleted. What I kept of that reply goes with it.")
+DISMISSED = mark("Dismissed; the reply stays.")
+HANDLED = mark("That report was handled already, or the reply is gone.")
+NOT_DELETED = mark("Discord did not let me delete that reply. It still waits in `/review`.")
+DELETE_LABEL = mark("Delete {number}")
+DISMISS_LABEL = mark("Dismiss {number}")
 
 REASONS = {
-    Reason.RUDE: "It is rude or hurtful",
-    Reason.WRONG: "It is wrong or misleading",
-    Reason.UNSAFE: "It is dangerous or does not belong here",
-    Reason.OTHER: "Something else",
+    Reason.RUDE: mark("It is rude or hurtful"),
+    Reason.WRONG: mark("It is wrong or misleading"),
+    Reason.UNSAFE: mark("It is dangerous or does not belong here"),
+    Reason.OTHER: mark("Something else"),
 }
 SHOWN = 5
 """Reports in one list: Discord has five rows for buttons."""
@@ -65,9 +66,13 @@ class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,
     """
 
     def __init__(self, message_id: int) -> None:
-        options = [discord.SelectOption(label=words, value=reason.value) for reason, words in REASONS.items()]
+        options = [
+            discord.SelectOption(label=tr(words), value=reason.value) for reason, words in REASONS.items()
+        ]
         super().__init__(
-            discord.ui.Select(custom_id=f"simpatico:report:{message_id}", placeholder=CHOOSE, options=options)
+            discord.ui.Select(
+                custom_id=f"simpatico:report:{message_id}", placeholder=tr(CHOOSE), options=options
+            )
         )
         self._message_id = message_id
 
@@ -87,7 +92,7 @@ class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,
             return
         taken = await bot.reports.take(who_clicked(interaction), channel_id, self._message_id, Reason(value))
         await interaction.edit_original_response(
-            content=THANKS if taken else TWICE, view=None, allowed_mentions=SILENT
+            content=tr(THANKS if taken else TWICE), view=None, allowed_mentions=SILENT
         )
 
 
@@ -108,7 +113,7 @@ class DecideButton(
         danger = discord.ButtonStyle.danger if act == "delete" else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
-                label=label.format(number=place),
+                label=tr(label, number=place),
                 style=danger,
                 custom_id=f"simpatico:review:{act}:{kind}{number_of}",
                 row=max(0, place - 1),
@@ -144,7 +149,7 @@ class DecideButton(
             said = DISMISSED
         else:
             said = DELETED if await delete_reply(bot, report) else NOT_DELETED
-        await show_reports(bot, interaction, said)
+        await show_reports(bot, interaction, tr(said))
 
 
 class Reports(commands.Cog):
@@ -152,7 +157,7 @@ class Reports(commands.Cog):
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
-        menu = app_commands.ContextMenu(name="Report this reply", callback=self.report_this)
+        menu = app_commands.ContextMenu(name=mark("Report this reply"), callback=self.report_this)
         self._menu = app_commands.guild_only(menu)
 
     async def cog_load(self) -> None:
@@ -167,18 +172,18 @@ class Reports(commands.Cog):
     async def report_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Ask why the reply is reported."""
         if not self._is_reply(message) or interaction.guild_id is None:
-            await interaction.response.send_message(NOT_MINE, ephemeral=True, allowed_mentions=SILENT)
+            await interaction.response.send_message(tr(NOT_MINE), ephemeral=True, allowed_mentions=SILENT)
             return
         view = discord.ui.View(timeout=None)
         view.add_item(ReasonMenu(message.id))
-        await interaction.response.send_message(WHY, view=view, ephemeral=True, allowed_mentions=SILENT)
+        await interaction.response.send_message(tr(WHY), view=view, ephemeral=True, allowed_mentions=SILENT)
 
     def _is_reply(self, message: discord.Message) -> bool:
         """Whether it is a reply of the bot: no note of its own, and no answer to a command."""
         mine = message.author.id == self._bot.me and message.content not in NOTES
         return mine and message.interaction_metadata is None and not message.flags.ephemeral
 
-    @app_commands.command(name="review", description="Replies of mine that were reported here.")
+    @app_commands.command(name="review", description=mark("Replies of mine that were reported here."))
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
@@ -227,19 +232,19 @@ async def show_reports(bot: SimpaticoBot, interaction: discord.Interaction[Any],
 
 def _lines(reports: Sequence[Report], count: int, guild_id: int) -> list[str]:
     if not reports:
-        return [NOTHING_WAITS]
-    lines = [TITLE.format(count=count)]
+        return [tr(NOTHING_WAITS)]
+    lines = [tr(TITLE, count=count)]
     for number, report in enumerate(reports, start=1):
         link = f"https://discord.com/channels/{guild_id}/{report.channel_id}/{report.message_ids[0]}"
         counted = sorted(report.reasons.items(), key=lambda item: (-item[1], item[0]))
         reasons = ", ".join(TIMES.format(reason=_words(reason), count=n) for reason, n in counted)
         since = int(report.reported_at.timestamp())
-        lines.append(LINE.format(number=number, link=link, reasons=reasons, since=since))
+        lines.append(tr(LINE, number=number, link=link, reasons=reasons, since=since))
     return lines
 
 
 def _words(reason: str) -> str:
-    return REASONS[Reason(reason)] if reason in set(Reason) else REASONS[Reason.OTHER]
+    return tr(REASONS[Reason(reason) if reason in set(Reason) else Reason.OTHER])
 
 
 async def setup(bot: SimpaticoBot) -> None:

@@ -13,25 +13,30 @@ from discord.ext import commands
 
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.managers import ManagerForm, require_manager
 from bot.posting import SILENT
 from bot.safety import Level
 from storage.safety_rules import LONGEST_TERM, MOST_TERMS
 
 ABOUT = {
-    Level.RELAXED: "**relaxed**: links, invitations, mentions may stand; a link always shows where it leads.",
-    Level.STANDARD: "**standard**: no invitations to servers, no links that hide their address, no mentions.",
-    Level.STRICT: "**strict**: as standard, and links are taken out.",
+    Level.RELAXED: mark(
+        "**relaxed**: links, invitations, mentions may stand; a link always shows where it leads."
+    ),
+    Level.STANDARD: mark(
+        "**standard**: no invitations to servers, no links that hide their address, no mentions."
+    ),
+    Level.STRICT: mark("**strict**: as standard, and links are taken out."),
 }
-EVERYWHERE = "I never ping anybody, at any level."
-RULES = "{level}\nBlocked words of this server: {count}. {everywhere}"
-LEVEL_SET = "From the next reply on:\n{level}"
-WORDS_TITLE = "Words I never post here"
-WORDS_LABEL = "One word or phrase a line"
-WORDS_HINT = "Whole words; I also find them where they are hidden."
-WORDS_SET = "From the next reply on I never post any of these {count} words or phrases here."
-WORDS_CLEARED = "No words are blocked here any more."
-TOO_MANY = "I take up to {most} words or phrases of up to {longest} characters; nothing was changed."
+EVERYWHERE = mark("I never ping anybody, at any level.")
+RULES = mark("{level}\nBlocked words of this server: {count}. {everywhere}")
+LEVEL_SET = mark("From the next reply on:\n{level}")
+WORDS_TITLE = mark("Words I never post here")
+WORDS_LABEL = mark("One word or phrase a line")
+WORDS_HINT = mark("Whole words; I also find them where they are hidden.")
+WORDS_SET = mark("From the next reply on I never post any of these {count} words or phrases here.")
+WORDS_CLEARED = mark("No words are blocked here any more.")
+TOO_MANY = mark("I take up to {most} words or phrases of up to {longest} characters; nothing was changed.")
 _FORM = 4000
 """Characters of a field of a form."""
 
@@ -47,7 +52,7 @@ class WordsForm(ManagerForm):
     """
 
     def __init__(self, bot: SimpaticoBot, before: tuple[str, ...]) -> None:
-        super().__init__(title=WORDS_TITLE)
+        super().__init__(title=tr(WORDS_TITLE))
         self._bot = bot
         self._words: discord.ui.TextInput[Any] = discord.ui.TextInput(
             custom_id="words",
@@ -55,26 +60,27 @@ class WordsForm(ManagerForm):
             required=False,
             max_length=_FORM,
             default="\n".join(before)[:_FORM] or None,
-            placeholder=WORDS_HINT,
+            placeholder=tr(WORDS_HINT),
         )
-        self.add_item(discord.ui.Label(text=WORDS_LABEL, component=self._words))
+        self.add_item(discord.ui.Label(text=tr(WORDS_LABEL), component=self._words))
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
         """Block these words and no others."""
+        self._bot.tongues.hear(interaction)
         guild = self._bot.store.guild_id(who_clicked(interaction))
         lines = (" ".join(line.split()) for line in self._words.value.splitlines())
         terms = tuple(dict.fromkeys(line for line in lines if line))
         try:
             await self._bot.store.safety.record_terms(guild, terms)
         except ValueError:
-            await _answer(interaction, TOO_MANY.format(most=MOST_TERMS, longest=LONGEST_TERM))
+            await _answer(interaction, tr(TOO_MANY, most=MOST_TERMS, longest=LONGEST_TERM))
             return
-        await _answer(interaction, WORDS_SET.format(count=len(terms)) if terms else WORDS_CLEARED)
+        await _answer(interaction, tr(WORDS_SET, count=len(terms)) if terms else tr(WORDS_CLEARED))
 
 
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
-class Safety(commands.GroupCog, group_name="safety", group_description="What I never post here."):
+class Safety(commands.GroupCog, group_name="safety", group_description=mark("What I never post here.")):
     """The server's say in what is posted."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
@@ -90,21 +96,21 @@ class Safety(commands.GroupCog, group_name="safety", group_description="What I n
         require_manager(interaction)
         return True
 
-    @app_commands.command(name="show", description="How strict I am here.")
+    @app_commands.command(name="show", description=mark("How strict I am here."))
     async def show(self, interaction: discord.Interaction) -> None:
         """Show level and number of blocked words."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await _answer(interaction, await rules_in_words(self._bot, interaction))
 
-    @app_commands.command(name="level", description="Choose how strict I am here.")
-    @app_commands.describe(level="relaxed, standard or strict")
+    @app_commands.command(name="level", description=mark("Choose how strict I am here."))
+    @app_commands.describe(level=mark("relaxed, standard or strict"))
     async def level(self, interaction: discord.Interaction, level: LevelName) -> None:
         """Set the level."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await set_level(self._bot, interaction, Level(level))
-        await _answer(interaction, LEVEL_SET.format(level=ABOUT[Level(level)]))
+        await _answer(interaction, tr(LEVEL_SET, level=tr(ABOUT[Level(level)])))
 
-    @app_commands.command(name="words", description="Words and phrases that I never post here.")
+    @app_commands.command(name="words", description=mark("Words and phrases that I never post here."))
     async def words(self, interaction: discord.Interaction) -> None:
         """Open the form with the blocked words; the one look into the store before it is short."""
         rules = await self._bot.store.safety.of(self._bot.store.guild_id(who_clicked(interaction)))
@@ -115,7 +121,7 @@ async def rules_in_words(bot: SimpaticoBot, interaction: discord.Interaction[Any
     """What holds in the server of an interaction."""
     decided = await bot.store.safety.of(bot.store.guild_id(who_clicked(interaction)))
     level = bot.responder.rules_for(decided).level
-    return RULES.format(level=ABOUT[level], count=len(decided.terms), everywhere=EVERYWHERE)
+    return tr(RULES, level=tr(ABOUT[level]), count=len(decided.terms), everywhere=tr(EVERYWHERE))
 
 
 async def set_level(bot: SimpaticoBot, interaction: discord.Interaction[Any], level: Level) -> None:

@@ -17,34 +17,35 @@ from bot.buttons import PersistentButton, PersistentSelect
 from bot.client import SimpaticoBot
 from bot.cogs.errors import answer_error
 from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
 from storage.records import Consent, Who
 from storage.wishes import NO_WISH, Wish
 
-TITLE = "**How I write to you here**"
-NOTHING = "You have not wished for anything, so I go by what your reactions teach me."
-PRESETS_CHOSEN = "You chose: {presets}."
-IN_YOUR_WORDS = "In your own words: {words}"
-FOLLOWED = (
+TITLE = mark("**How I write to you here**")
+NOTHING = mark("You have not wished for anything, so I go by what your reactions teach me.")
+PRESETS_CHOSEN = mark("You chose: {presets}.")
+IN_YOUR_WORDS = mark("In your own words: {words}")
+FOLLOWED = mark(
     "I follow this from my next reply to you on, as well as I can; your reactions go on teaching me besides."
 )
-KEPT = (
+KEPT = mark(
     "I keep it encrypted with a key of your own, for this server alone, until you clear it, stop me from"
     " learning, or use `/forget-me`."
 )
-REMEMBERED = (
+REMEMBERED = mark(
     "You have not agreed that I keep anything about you, so I hold this in memory only: it is gone when I"
     " restart. `/privacy` is where you can agree."
 )
-MENU = "Choose as many as you like"
+MENU = mark("Choose as many as you like")
 BUTTONS: dict[str, tuple[str, discord.ButtonStyle]] = {
-    "words": ("In my own words", discord.ButtonStyle.primary),
-    "clear": ("Clear", discord.ButtonStyle.danger),
-    "open": ("How I should write to you", discord.ButtonStyle.secondary),
+    "words": (mark("In my own words"), discord.ButtonStyle.primary),
+    "clear": (mark("Clear"), discord.ButtonStyle.danger),
+    "open": (mark("How I should write to you"), discord.ButtonStyle.secondary),
 }
-MODAL_TITLE = "In your own words"
-MODAL_LABEL = "How should I write to you?"
-MODAL_EXAMPLE = "Like an old sailor, and never more than two sentences."
+MODAL_TITLE = mark("In your own words")
+MODAL_LABEL = mark("How should I write to you?")
+MODAL_EXAMPLE = mark("Like an old sailor, and never more than two sentences.")
 
 Action = Literal["words", "clear", "open"]
 
@@ -58,13 +59,13 @@ class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
 
     def __init__(self, wish: Wish = NO_WISH) -> None:
         options = [
-            discord.SelectOption(label=one.label, value=one.name, default=one.name in wish.presets)
+            discord.SelectOption(label=tr(one.label), value=one.name, default=one.name in wish.presets)
             for one in PRESETS
         ]
         super().__init__(
             discord.ui.Select(
                 custom_id="simpatico:style-presets",
-                placeholder=MENU,
+                placeholder=tr(MENU),
                 min_values=0,
                 max_values=len(options),
                 options=options,
@@ -92,7 +93,7 @@ class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|
     def __init__(self, action: Action) -> None:
         label, style = BUTTONS[action]
         super().__init__(
-            discord.ui.Button(label=label, style=style, custom_id=f"simpatico:style:{action}", row=1)
+            discord.ui.Button(label=tr(label), style=style, custom_id=f"simpatico:style:{action}", row=1)
         )
         self._action = action
 
@@ -120,11 +121,11 @@ class WordsModal(discord.ui.Modal):
     """Asks for a wish in the member's own words."""
 
     def __init__(self) -> None:
-        super().__init__(title=MODAL_TITLE, timeout=900)
+        super().__init__(title=tr(MODAL_TITLE), timeout=900)
         self.words = discord.ui.TextInput[Any](
-            label=MODAL_LABEL,
+            label=tr(MODAL_LABEL),
             style=discord.TextStyle.paragraph,
-            placeholder=MODAL_EXAMPLE,
+            placeholder=tr(MODAL_EXAMPLE),
             max_length=MOST_CHARACTERS,
             custom_id="words",
         )
@@ -132,6 +133,7 @@ class WordsModal(discord.ui.Modal):
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
         """Wish for it."""
+        interaction.client.tongues.hear(interaction)
         await interaction.response.defer()
         before, _ = await _wish_and_consent(interaction)
         await _change(interaction, with_words(before, self.words.value))
@@ -151,8 +153,10 @@ class MemberStyle(commands.Cog):
         """Register what outlives a restart."""
         self._bot.add_dynamic_items(StyleMenu, StyleButton)
 
-    @app_commands.command(name="style", description="How I should write to you here: choose, or say it.")
-    @app_commands.describe(words="in your own words; leave it out to see and choose")
+    @app_commands.command(
+        name="style", description=mark("How I should write to you here: choose, or say it.")
+    )
+    @app_commands.describe(words=mark("in your own words; leave it out to see and choose"))
     async def style(
         self,
         interaction: discord.Interaction,
@@ -194,13 +198,13 @@ async def _show(interaction: discord.Interaction[Any], wish: Wish, consent: Cons
 
 def page_of(wish: Wish, consent: Consent) -> str:
     """What is wished for, and where it is kept, in words."""
-    lines = [TITLE]
+    lines = [tr(TITLE)]
     if wish.presets:
-        lines.append(PRESETS_CHOSEN.format(presets=", ".join(labels_of(wish))))
+        lines.append(tr(PRESETS_CHOSEN, presets=", ".join(labels_of(wish))))
     if wish.words:
-        lines.append(IN_YOUR_WORDS.format(words=discord.utils.escape_markdown(wish.words)))
-    lines += [FOLLOWED] if wish else [NOTHING]
-    lines.append(KEPT if consent is Consent.AGREED else REMEMBERED)
+        lines.append(tr(IN_YOUR_WORDS, words=discord.utils.escape_markdown(wish.words)))
+    lines.append(tr(FOLLOWED if wish else NOTHING))
+    lines.append(tr(KEPT if consent is Consent.AGREED else REMEMBERED))
     return "\n".join(lines)
 
 

@@ -89,7 +89,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(world):
         ("set emoji", {"emoji": "<:foreign:123>", "means": "like"}, config.NOT_YOUR_EMOJI),
         ("set access", {"rule": "deny"}, config.NOBODY_NAMED),
         ("set limit", {"per": "role", "messages": 1}, config.NO_ROLE),
-        ("set limit", {"per": "server", "messages": 1, "role": role}, config.BY_ITSELF.format(per="server")),
+        ("set limit", {"per": "server", "messages": 1, "role": role}, config.BY_ITSELF),
         ("set chat-channel", {"channel": world.channel, "answer_all": True}, config.CANNOT_READ),
     ]
 
