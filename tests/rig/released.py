@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from storage import rights
+from storage.guild_settings import GuildRecord
 from storage.records import Impression, NewHead, Place, PriorRecord, RoundRecord, Who
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -79,6 +80,9 @@ async def _live(folder: Path) -> None:
         NewHead(store.member_id(who), f"head {who.user_id}".encode(), 3) for who in (ALICE, BOB, LEAVING)
     ]
     await store.record_round(RoundRecord(store._now(), store._now(), cursor, 3, 9, "cpu"), heads)
+    await store.guild_settings.change(
+        ALICE.guild_id, lambda _: GuildRecord({"persona": "You are kind."}, {":4242": 1.0})
+    )
     await store.set_meta("command_tree", "hash")
     rights._erase_rows = lambda *_: os._exit(0)
     await store.forget(LEAVING.user_id)
