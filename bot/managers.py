@@ -34,6 +34,7 @@ class ManagerForm(discord.ui.Modal):
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
         """Ask once more who sends it, then take it in."""
+        interaction.client.tongues.hear(interaction)
         require_manager(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self.take(interaction)

@@ -92,7 +92,6 @@ class EntryForm(ManagerForm):
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
         """Hand on what was written."""
-        interaction.client.tongues.hear(interaction)
         await self._take(interaction, FaqEntry(self._question.value, self._answer.value))
 
 

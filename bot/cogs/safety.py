@@ -66,7 +66,6 @@ class WordsForm(ManagerForm):
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
         """Block these words and no others."""
-        self._bot.tongues.hear(interaction)
         guild = self._bot.store.guild_id(who_clicked(interaction))
         lines = (" ".join(line.split()) for line in self._words.value.splitlines())
         terms = tuple(dict.fromkeys(line for line in lines if line))
