@@ -21,7 +21,7 @@ from personalization.calibration import calibrate, folds, held_out, platt, toget
 from personalization.datasets import Dataset, binary_labels
 from personalization.gate import LearnHeads, learn_heads
 from personalization.heads import FloatArray, HeadBank, Prior
-from personalization.population import Pool, Pooled, Teacher, n_labels, teachers
+from personalization.population import Pool, Pooled, Teacher, teachers
 from personalization.prior import choose_ridge, fit_prior, mean_precision
 from personalization.settings import Device, PriorSettings
 from personalization.training import Examples, solve_heads
@@ -83,8 +83,7 @@ def pooled_prior(
 
     def learn(some: Sequence[Teacher]) -> Prior:
         centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
-        penalty = ridge * n_labels(some) / n_labels(members)  # as in fit_prior
-        theta = Pooled.of(pool, some, device).solve(centre, mean_precision(starter, n_embedding, penalty))
+        theta = Pooled.of(pool, some, device).solve(centre, mean_precision(starter, n_embedding, ridge))
         mean = theta[:-1].astype(np.float32)
         prior = Prior(mean, np.zeros_like(mean), float(theta[-1]), 1e-6, starter.feature_id)
         return prior if vary is None else vary(prior)
