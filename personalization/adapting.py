@@ -240,8 +240,7 @@ class Adaptation:
         """The prior, but its mean fitted to these labels alone."""
         pool, starter = pool_of(self._dataset, features, labels), self._starter
         centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
-        # In proportion to the labels, as the prior's own folds do.
-        precision = mean_precision(starter, self._encoder.dim, ridge * len(labels) / len(self._split.teach))
+        precision = mean_precision(starter, self._encoder.dim, ridge)
         theta = Pooled.of(pool, teachers(pool, MEMBER_CAP), self._device).solve(centre, precision)
         return replace(prior, mean=theta[:-1].astype(np.float32), bias_mean=float(theta[-1]))
 

@@ -21,7 +21,7 @@ from personalization.calibration import calibrate, folds, held_out, platt, toget
 from personalization.datasets import Dataset, binary_labels
 from personalization.gate import LearnHeads, learn_heads
 from personalization.heads import FloatArray, HeadBank, Prior
-from personalization.population import Pool, Pooled, Teacher, n_labels, teachers
+from personalization.population import Pool, Pooled, Teacher, teachers
 from personalization.prior import choose_ridge, fit_prior, mean_precision
 from personalization.settings import Device, PriorSettings
 from personalization.training import Examples, solve_heads
@@ -67,7 +67,13 @@ def pool_of(dataset: Dataset, features: FloatArray, labels: Ints) -> Pool:
 
 
 def pooled_prior(
-    pool: Pool, starter: Prior, *, device: Device, n_embedding: int | None, vary: Vary | None = None
+    pool: Pool,
+    starter: Prior,
+    *,
+    device: Device,
+    n_embedding: int | None,
+    ridge: float | None = None,
+    vary: Vary | None = None,
 ) -> Prior:
     """Fit one head for all: the same features and choice of penalty as simpatico, no model of differences.
 
@@ -76,15 +82,16 @@ def pooled_prior(
         starter: Centre of the penalty.
         device: Where to solve.
         n_embedding: How many features are the embedding.
+        ridge: The penalty, where it has been chosen already.
         vary: Adds what members may differ in; None: nothing.
     """
     members = teachers(pool, MEMBER_CAP)
-    ridge = choose_ridge(pool, members, starter, device=device, n_embedding=n_embedding)
+    if ridge is None:
+        ridge = choose_ridge(pool, members, starter, device=device, n_embedding=n_embedding)
 
     def learn(some: Sequence[Teacher]) -> Prior:
         centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
-        penalty = ridge * n_labels(some) / n_labels(members)  # as in fit_prior
-        theta = Pooled.of(pool, some, device).solve(centre, mean_precision(starter, n_embedding, penalty))
+        theta = Pooled.of(pool, some, device).solve(centre, mean_precision(starter, n_embedding, ridge))
         mean = theta[:-1].astype(np.float32)
         prior = Prior(mean, np.zeros_like(mean), float(theta[-1]), 1e-6, starter.feature_id)
         return prior if vary is None else vary(prior)
@@ -125,9 +132,13 @@ def make_rows(
         return replace(intercept(prior), variance=spread)
 
     made: dict[str, Row] = {}
+    members = teachers(pool, MEMBER_CAP)
+    ridge = choose_ridge(pool, members, starter, device=device, n_embedding=n_embedding)
     for name, vary in {"global": None, "intercept": intercept, "isotropic": isotropic}.items():
         if name in rows or name == "global":
-            prior = pooled_prior(pool, starter, device=device, n_embedding=n_embedding, vary=vary)
+            prior = pooled_prior(
+                pool, starter, device=device, n_embedding=n_embedding, ridge=ridge, vary=vary
+            )
             made[name] = _row(prior, device)
             progress(f"fitted {name}")
     if "simpatico" in rows:
@@ -142,7 +153,7 @@ def make_rows(
         made["simpatico"] = _row(prior, device, learn_heads)
         progress("fitted simpatico")
     if "independent" in rows:
-        made["independent"] = _independent(pool, teachers(pool, MEMBER_CAP))
+        made["independent"] = _independent(pool, members)
         progress("fitted independent")
     if shipped is not None:
         made["plain"], made["starter"] = (_row(prior, device, learn_heads) for prior in (starter, shipped))

@@ -64,6 +64,8 @@ def newton_primal(
     w: Tensor,
     *,
     precision: Tensor | None = None,
+    start: Tensor | None = None,
+    tolerance: float | None = None,
 ) -> tuple[Tensor, int, int]:
     """Maximise every member's ``sum w log p(y | m + C z) - z' P z / 2`` over ``z``; P is the identity.
 
@@ -75,15 +77,19 @@ def newton_primal(
         y: Label values in [0, 1], ``u x n``.
         w: Observation weights, ``u x n``, 0 for padding.
         precision: P, ``r x r``, when it is not the identity.
+        start: Where to begin, ``u x r``: near the solution it saves steps. None: at 0.
+        tolerance: Largest residual at which a member counts as solved. None: :data:`TOLERANCE`.
 
     Returns:
         ``z``, ``u x r``; the steps of the slowest member; and how many members are left unsolved.
     """
     if precision is None:
-        z, steps, unsolved = _newton(_Primal(C, m, y, w))
+        z, steps, unsolved = _newton(_Primal(C, m, y, w), None if start is None else start.T, tolerance)
         return z.T, steps, unsolved
-    T = torch.linalg.inv(torch.linalg.cholesky(precision))  # z = T' v makes the precision of v the identity
-    v, steps, unsolved = _newton(_Primal(C @ T.T, m, y, w))
+    root = torch.linalg.cholesky(precision)
+    T = torch.linalg.inv(root)  # z = T' v makes the precision of v the identity
+    begin = None if start is None else (start @ root).T
+    v, steps, unsolved = _newton(_Primal(C @ T.T, m, y, w), begin, tolerance)
     return v.T @ T, steps, unsolved
 
 
@@ -113,14 +119,21 @@ class _Problem(Protocol):
         ...
 
 
-def _newton(problem: _Problem) -> tuple[Tensor, int, int]:
+def _newton(
+    problem: _Problem, start: Tensor | None = None, enough: float | None = None
+) -> tuple[Tensor, int, int]:
     """Take Newton steps until every lane is solved: unknowns ``k x u``, steps, lanes left unsolved."""
     m, y, w = problem.m, problem.y, problem.w
     tiny = torch.finfo(m.dtype).eps
     # No residual can fall below the rounding of the scores; that is above the tolerance for wild features.
-    tolerance = (8 * tiny * problem.rounding).clamp(min=TOLERANCE[m.dtype])  # (u,)
-    v = torch.zeros(problem.size, m.shape[1], dtype=m.dtype, device=m.device)  # (k, u)
-    image = torch.zeros_like(m)  # (n, u)
+    tolerance = (8 * tiny * problem.rounding).clamp(
+        min=TOLERANCE[m.dtype] if enough is None else enough
+    )  # (u,)
+    if start is None:
+        v = torch.zeros(problem.size, m.shape[1], dtype=m.dtype, device=m.device)  # (k, u)
+        image = torch.zeros_like(m)  # (n, u)
+    else:
+        v, image = start, problem.image(start)
 
     def value(v: Tensor, image: Tensor) -> Tensor:
         f = m + image

@@ -90,11 +90,6 @@ def teachers(pool: Pool, cap: float) -> list[Teacher]:
     return [member for _, member in sorted(members, key=lambda pair: pair[0])]
 
 
-def n_labels(members: Sequence[Teacher]) -> int:
-    """Count the labels of members."""
-    return sum(len(member.rows) for member in members)
-
-
 def only(members: Sequence[Teacher], here: BoolArray) -> list[Teacher]:
     """Keep the labels that ``here`` (``n``) tells; members without any are left out."""
     kept = [(member, here[member.rows]) for member in members]
@@ -161,7 +156,14 @@ class Pooled:
         """Score every label's reply by one head (``d + 1``): ``n``."""
         return (self.X @ torch.from_numpy(theta).to(self.X))[self.row]
 
-    def solve(self, start: Floats, precision: Floats, offset: Tensor | None = None) -> Floats:
+    def solve(
+        self,
+        start: Floats,
+        precision: Floats,
+        offset: Tensor | None = None,
+        *,
+        begin: Floats | None = None,
+    ) -> Floats:
         """Find the weights and intercept that are most probable for all members together.
 
         Newton's method; the Hessian is summed over replies, not labels. Cost: O(m d^2 + d^3) a step, some ten
@@ -171,13 +173,15 @@ class Pooled:
             start: Centre of the penalty, ``d + 1``, the intercept last.
             precision: Of the penalty, ``d + 1``, > 0.
             offset: Added to every label's score, ``n``: what is known of the member who gave it.
+            begin: Where to begin, ``d + 1``: near the solution it saves steps. None: at the centre.
 
         Returns:
             ``d + 1`` float64.
         """
         centre, P = (torch.from_numpy(part).to(self.X) for part in (start, precision))
         known = self.shift if offset is None else self.shift + offset  # (n,)
-        theta, tiny = centre.clone(), torch.finfo(self.X.dtype).eps
+        theta = centre if begin is None else torch.from_numpy(begin).to(self.X)
+        tiny = torch.finfo(self.X.dtype).eps
 
         def value(theta: Tensor) -> Tensor:
             f = (self.X @ theta)[self.row] + known  # (n,)

@@ -34,7 +34,7 @@ from torch import Tensor
 from personalization.calibration import calibrate, folds, held_out, rank_loss
 from personalization.heads import FloatArray, HeadBank, Prior
 from personalization.newton import newton_primal
-from personalization.population import Floats, Pool, Pooled, Teacher, n_labels, teachers
+from personalization.population import Floats, Pool, Pooled, Teacher, teachers
 from personalization.settings import Device, PriorSettings
 from personalization.training import Examples
 
@@ -44,6 +44,9 @@ TURNS = 12
 EM_STEPS = 3
 """In each turn."""
 START_BIAS_VARIANCE = 4.0
+SOLVED = 1e-5
+"""Residual at which a member is solved in an EM step: the next one goes on from there, and the result is
+rounded to a thousandth."""
 STARTER_VARIANCE = 0.02
 """Of taste in each direction of the basis, where the starter prior says nothing."""
 STARTER_MEMBERS = 5.0
@@ -100,9 +103,7 @@ def fit_prior(
     )
 
     def learn(some: Sequence[Teacher]) -> Prior:
-        # In proportion: with fewer labels the same penalty gives quieter scores, and calibration is off.
-        penalty = ridge * n_labels(some) / n_labels(members)
-        return _learn(pool, some, starter, penalty, device, n_embedding, settings)
+        return _learn(pool, some, starter, ridge, device, n_embedding, settings)
 
     prior = learn(members)
     if not calibrated:
@@ -127,10 +128,11 @@ def choose_ridge(
     centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
     losses = np.zeros(len(RIDGES))
     for fold in validated:
-        pooled = Pooled.of(pool, fold.taught, device)
-        for i, ridge in enumerate(RIDGES):
-            penalty = ridge * n_labels(fold.taught) / n_labels(members)
-            theta = pooled.solve(centre, mean_precision(starter, n_embedding, penalty, style_scale))
+        pooled, theta = Pooled.of(pool, fold.taught, device), centre
+        for i, ridge in reversed(list(enumerate(RIDGES))):
+            # As it is: how precise a prior is does not depend on how many labels there are.
+            precision = mean_precision(starter, n_embedding, ridge, style_scale)
+            theta = pooled.solve(centre, precision, begin=theta)
             bank = HeadBank(theta[None, :-1].astype(np.float16), theta[-1:].astype(np.float16), "", "")
             outcome = held_out(pool, fold, partial(_alike, bank), 0)
             if outcome is not None:
@@ -166,10 +168,11 @@ def _learn(
     S = torch.eye(basis.directions.shape[1] + 1).to(pooled.X) * settings.start_variance
     S[-1, -1] = START_BIAS_VARIANCE
     believed = torch.from_numpy(_believed(starter, basis)).to(S)
+    modes = [torch.zeros_like(chunk.C[:, 0]) for chunk in chunks]  # (u, r + 1) each
     for turn in range(TURNS):
-        S, own = _em(chunks, pooled.scores(theta), S, believed)
+        S, own = _em(chunks, modes, pooled.scores(theta), S=S, believed=believed)
         if turn < TURNS - 1:
-            theta = pooled.solve(centre, precision, own)
+            theta = pooled.solve(centre, precision, own, begin=theta)
     values, vectors = torch.linalg.eigh(S[:-1, :-1])
     U = basis.directions @ (vectors * values.clamp(min=0).sqrt()).cpu().numpy().astype(np.float64)  # (d, r)
     U = U * np.sign(U[np.abs(U).argmax(axis=0), np.arange(U.shape[1])])
@@ -185,11 +188,14 @@ def _learn(
     )
 
 
-def _em(chunks: Sequence[Chunk], scores: Tensor, S: Tensor, believed: Tensor) -> tuple[Tensor, Tensor]:
+def _em(
+    chunks: Sequence[Chunk], modes: list[Tensor], scores: Tensor, *, S: Tensor, believed: Tensor
+) -> tuple[Tensor, Tensor]:
     """Some EM steps for the covariance of members around a given mean.
 
     Args:
         chunks: The members.
+        modes: Each chunk's deviations as last found, ``u x (r + 1)``; changed to those found here.
         scores: Of the mean head for every label, ``n``.
         S: Covariance to start from, ``(r + 1) x (r + 1)``, the intercept last.
         believed: Covariance that the starter prior brings, of the same shape.
@@ -203,8 +209,10 @@ def _em(chunks: Sequence[Chunk], scores: Tensor, S: Tensor, believed: Tensor) ->
     for step in range(EM_STEPS):
         P = torch.linalg.inv(S)
         second = torch.zeros_like(S)
-        for chunk in chunks:
-            z, V = _posterior(chunk, scores[chunk.places] * chunk.mask, P)  # (u, r + 1), (u, r + 1, r + 1)
+        for i, chunk in enumerate(chunks):
+            m = scores[chunk.places] * chunk.mask  # (u, n)
+            z, V = _posterior(chunk, m, P, start=modes[i])  # (u, r + 1), (u, r + 1, r + 1)
+            modes[i] = z
             second = second + z.T @ z + V.sum(dim=0)
             if step == EM_STEPS - 1:
                 offset[chunk.places[chunk.mask]] = (chunk.C @ z[:, :, None])[:, :, 0][chunk.mask]
@@ -309,10 +317,10 @@ def _chunks(pooled: Pooled, members: Sequence[Teacher], basis: _Basis) -> Iterat
         yield Chunk(C, pooled.y[places] * mask, pooled.w[places] * mask, mask, places)
 
 
-def _posterior(chunk: Chunk, m: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
+def _posterior(chunk: Chunk, m: Tensor, P: Tensor, *, start: Tensor) -> tuple[Tensor, Tensor]:
     """Laplace approximation of each member's deviation: mode ``u x r`` and covariance ``u x r x r``."""
     C, w = chunk.C, chunk.w
-    z, _, _ = newton_primal(C, m, chunk.y, w, precision=P)
+    z, _, _ = newton_primal(C, m, chunk.y, w, precision=P, start=start, tolerance=SOLVED)
     p = torch.sigmoid(m + (C @ z[:, :, None])[:, :, 0])  # (u, n)
     H = C.transpose(1, 2) @ (C * (w * p * (1 - p))[:, :, None]) + P  # (u, r, r)
     return z, torch.cholesky_inverse(torch.linalg.cholesky(H))

@@ -380,6 +380,21 @@ def test_the_dual_and_the_primal_solve_agree(device: str) -> None:
     torch.testing.assert_close((C.transpose(1, 2) @ a[:, :, None])[:, :, 0], z, atol=1e-8, rtol=1e-8)
 
 
+@pytest.mark.parametrize("tolerance", [None, 1e-5])
+def test_where_a_solve_begins_changes_its_steps_and_not_its_solution(tolerance: float | None) -> None:
+    rng = np.random.default_rng(5)
+    C, start = (torch.from_numpy(rng.normal(size=shape)) for shape in ((7, 9, 4), (7, 4)))
+    m, y, w = (torch.from_numpy(rng.random((7, 9))) for _ in range(3))
+    P = torch.from_numpy(np.diag([0.5, 1.0, 2.0, 4.0]))
+    z, cold, _ = newton_primal(C, m, y, w, precision=P)
+
+    for begin in (start, z):
+        found, steps, unsolved = newton_primal(C, m, y, w, precision=P, start=begin, tolerance=tolerance)
+        torch.testing.assert_close(found, z, atol=1e-4 if tolerance else 1e-9, rtol=0)
+        assert unsolved == 0
+    assert steps < cold
+
+
 def test_a_pair_moves_the_taste_and_leaves_the_threshold() -> None:
     rng = np.random.default_rng(6)
     first, second = rng.normal(size=(2, DIM)).astype(np.float32)

@@ -72,3 +72,13 @@ def test_nobody_weighs_more_in_the_balanced_fit_than_the_cap_lets_them() -> None
     totals = np.bincount(owner, weights=pooled.balanced.numpy())
     assert totals.max() <= 5.0 + 1e-6
     assert totals.max() == pytest.approx(5.0)
+
+
+def test_the_mean_does_not_depend_on_where_its_fit_begins() -> None:
+    pool, taste, intercept = mostly_liked(500)
+    pooled, precision = Pooled.of(pool, teachers(pool, 1e9), "cpu"), np.full(DIM + 1, 3.0)
+
+    cold = pooled.solve(np.zeros(DIM + 1), precision)
+    warm = pooled.solve(np.zeros(DIM + 1), precision, begin=np.append(taste, intercept))
+
+    np.testing.assert_allclose(warm, cold, atol=1e-7)
