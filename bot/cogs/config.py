@@ -122,6 +122,7 @@ class Config(
         await self._change(interaction, lambda own: replace(own, persona=text))
 
     @set_.command(name="model", description=mark("Which model writes my replies here."))
+    @app_commands.describe(name=mark("One of the models that are offered"))
     async def model(self, interaction: discord.Interaction, name: str) -> None:
         """Choose among the models that whoever runs the bot offers."""
         offered = models_offered(self._bot.servers.settings)
@@ -144,6 +145,10 @@ class Config(
     # --- channels and emoji --------------------------------------------------------------------------------
 
     @set_.command(name="chat-channel", description=mark("Whether I answer every message in a channel."))
+    @app_commands.describe(
+        channel=mark("A channel, or a single thread"),
+        answer_all=mark("True: every message; False: only those that are for me"),
+    )
     async def chat_channel(self, interaction: discord.Interaction, channel: Place, answer_all: bool) -> None:
         """Answer every message of a channel and its threads, or only those that are for the bot."""
         if answer_all and not self._bot.settings.message_content:
@@ -176,6 +181,10 @@ class Config(
     @set_.command(
         name="emoji", description=mark("What one of this server's own emoji says when put on a reply.")
     )
+    @app_commands.describe(
+        emoji=mark("One of this server's own emoji"),
+        means=mark("What a member says who puts it on a reply of mine"),
+    )
     @app_commands.choices(means=_named(mark("like"), mark("dislike"), mark("nothing")))
     async def emoji(self, interaction: discord.Interaction, emoji: str, means: Means) -> None:
         """Say what a custom emoji means here, instead of learning it."""
@@ -192,7 +201,12 @@ class Config(
     # --- access and limits ---------------------------------------------------------------------------------
 
     @set_.command(name="access", description=mark("Whom I answer, and where. Denied wins over allowed."))
-    @app_commands.describe(rule=mark("allow: I answer only those allowed; neither: take off both lists"))
+    @app_commands.describe(
+        rule=mark("allow: I answer only those allowed; neither: take off both lists"),
+        member=mark("A member of this server"),
+        role=mark("Whoever has this role"),
+        channel=mark("A channel with its threads, or a category with its channels"),
+    )
     @app_commands.choices(rule=_named(mark("allow"), mark("deny"), mark("neither")))
     async def access(
         self,
@@ -222,7 +236,12 @@ class Config(
         await self._change(interaction, change)
 
     @set_.command(name="limit", description=mark("How much I answer in a day. 0: no limit."))
-    @app_commands.describe(role=mark("With per: role. Its members get this instead, where it is more."))
+    @app_commands.describe(
+        per=mark("Each member, the whole server, or each member of a role"),
+        messages=mark("Messages a day; 0: no limit"),
+        tokens=mark("Tokens a day, estimated; 0: no limit"),
+        role=mark("With per: role. Its members get this instead, where it is more."),
+    )
     @app_commands.choices(per=_named(mark("member"), mark("server"), mark("role")))
     async def limit(
         self,
@@ -241,6 +260,7 @@ class Config(
     # --- back to the configuration -------------------------------------------------------------------------
 
     @app_commands.command(name="reset", description=mark("Set something back to what whoever runs me chose."))
+    @app_commands.describe(what=mark("What to set back"))
     @app_commands.choices(
         what=_named(
             mark("persona"),

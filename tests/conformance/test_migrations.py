@@ -148,4 +148,4 @@ def test_an_installed_wheel_migrates(tmp_path):
         text=True,
     )
 
-    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "14"]
+    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "18"]
