@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import simcord
 
-from bot.cogs.chat import NOT_YOURS_TO_STOP
+from bot.finishing import NOT_YOURS_TO_STOP
 from bot.generators import GeneratorUnavailable
 from bot.playground import _Detached
 from storage.records import Who

@@ -36,6 +36,7 @@ def test_every_outcome_is_there_from_the_start():
         "withheld": 0,
         "unavailable": 0,
         "busy": 0,
+        "unread": 0,
         "merged": 0,
         "limited": 0,
         "failed": 0,
