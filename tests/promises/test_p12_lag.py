@@ -35,7 +35,7 @@ from tests.integration.conftest import World, opened
 from tests.rig.lag import Lag, at_length, measured
 from tests.rig.size import FULL, sized
 
-pytestmark = [pytest.mark.promise("P12"), pytest.mark.slow]
+pytestmark = [pytest.mark.promise("P12"), pytest.mark.slow, pytest.mark.alone]
 
 MEMBERS = [Who(1, 100 + number) for number in range(sized(ci=6, full=60))]
 N_REPLIES = sized(ci=60, full=400)
