@@ -145,7 +145,7 @@ class Chat(commands.Cog):
         messages = burst.begin()
         context, attached = await context_for(self._bot, messages)
         if not context.message and not context.pictures:
-            raise NothingToRead(tr(attached.note))
+            raise NothingToRead(tr(attached.note or EMPTY))
         first = messages[0]
         this_hour = (first.author.id, first.channel.id, int(time.monotonic() // 3600))
         if attached.note and self._told_unread.claim(this_hour):
