@@ -23,6 +23,7 @@ from typing import Any
 
 import discord
 import simcord
+from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from bot.client import SimpaticoBot, create_bot
 from bot.composition import House, open_house
@@ -166,7 +167,7 @@ class _Detached:
     """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Coroutine[Any, Any, None], AsyncWebhookAdapter]] = asyncio.Queue()
         self._running: set[asyncio.Task[None]] = set()
         self._starter: asyncio.Task[None] | None = None
 
@@ -182,12 +183,14 @@ class _Detached:
         await asyncio.gather(self._starter, *self._running, return_exceptions=True)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start ``coroutine`` outside of the bot's own work."""
-        self._queue.put_nowait(coroutine)
+        """Start ``coroutine`` outside of the bot's own work, with the same way to answer commands."""
+        self._queue.put_nowait((coroutine, async_context.get()))
 
     async def _start(self) -> None:
         while True:
-            task = asyncio.create_task(await self._queue.get())
+            coroutine, adapter = await self._queue.get()
+            async_context.set(adapter)  # the task takes it over; it is the simulated Discord's own
+            task = asyncio.create_task(coroutine)
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 

@@ -144,7 +144,7 @@ class Another(commands.Cog):
         """Post, record, and only then seed reactions, as for a first answer; whether it was posted."""
         if await self._bot.is_paused():  # said while this answer was written
             return False
-        started = time.monotonic()
+        started = time.perf_counter()
         with self._bot.inbox.held(prompt.channel.id):
             try:
                 posted = await post_reply(prompt, decision.text, asked_by=interaction.id)
@@ -155,7 +155,7 @@ class Another(commands.Cog):
                 return False
             except AnsweredBefore:
                 return False
-            took = {"post": time.monotonic() - started}
+            took = {"post": time.perf_counter() - started}
             who, place = who_clicked(interaction), place_of(posted)
             await self._bot.responder.record_another(who, place, decision, shown.id)
         self._bot.metrics.reply({**decision.seconds, **took})

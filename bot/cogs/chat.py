@@ -81,7 +81,7 @@ class Chat(commands.Cog):
 
     async def _queue(self, message: discord.Message) -> None:
         """Put the answer to a message behind those of its conversation."""
-        burst, asked = Burst(message), time.monotonic()
+        burst, asked = Burst(message), time.perf_counter()
         channel_id, who = message.channel.id, who_wrote(message)
         if self._bot.queues.submit(channel_id, who.user_id, lambda: self._answer(burst, asked), burst):
             self._bot.limits.spend(who, messages=1)
@@ -101,7 +101,7 @@ class Chat(commands.Cog):
 
     async def _answer(self, burst: Burst, asked: float) -> None:
         """Answer a burst; runs in the conversation's turn, which it has waited for since ``asked``."""
-        outcome, waited, n_tokens = Outcome.FAILED, time.monotonic() - asked, 0
+        outcome, waited, n_tokens = Outcome.FAILED, time.perf_counter() - asked, 0
         who = who_wrote(burst.first)
         speak(self._bot.tongues.of(burst.first))
         try:
@@ -160,7 +160,7 @@ class Chat(commands.Cog):
         """
         if await self._bot.is_paused():  # said while this reply was written
             return False
-        started = time.monotonic()
+        started = time.perf_counter()
         who = who_wrote(message)
         invitee = self._bot.store.member_id(who)  # a pseudonym, because it stays in memory after a forget
         inviting = decision.consent is Consent.UNKNOWN and self._bot.invited.claim(invitee)
@@ -180,7 +180,7 @@ class Chat(commands.Cog):
                 log.warning("a prompt had a reply already; this one was not posted")
                 return False
             waited += decision.seconds.get("turn", 0.0)
-            took = {"wait": waited, "post": time.monotonic() - started}
+            took = {"wait": waited, "post": time.perf_counter() - started}
             failpoint("chat.after-post")
             if decision.more is not None:
                 decision, posted = await grow_to_the_end(

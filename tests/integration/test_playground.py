@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bot.cogs.another import POSTED
 from bot.config import Settings
 from bot.playground import WELCOME, Playground, open_playground
 from tests.fakes import HashEncoder, ScriptedGenerator
@@ -51,6 +52,24 @@ async def test_it_welcomes_and_answers_without_a_mention():
 
         assert channel.last_message.content == "Certainly."
         assert playground.bot.user.name == "Simpatico"
+        async with asyncio.timeout(20):
+            while not (timed := playground.bot.metrics.mean_seconds())[0]:
+                await asyncio.sleep(0.05)
+        assert min(timed[1].values()) >= 0  # the simulated clock has no say in how long a reply took
+
+
+async def test_another_answer_is_told_though_it_is_written_outside_of_the_click():
+    async with opened() as (playground, generator):
+        channel, ada = playground.preview.channel, playground.preview.viewers[0]
+        await ada.send(channel, "hello")
+        await seen(playground, "Certainly.")
+        generator.enqueue("Of course.")
+
+        asked = await ada.context_menu(channel, "Another answer", channel.last_message)
+        await seen(playground, "Of course.")
+        async with asyncio.timeout(20):
+            while asked.response is None or asked.response.content != POSTED:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_click_does_not_wait_for_the_answer():
