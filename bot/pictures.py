@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -55,6 +55,10 @@ def stats_picture(
     days, times, brings = figure.subplots(1, 3, width_ratios=(3, 2, 1.4))
     days.bar([day for day, _ in labels], [n for _, n in labels], color=OWN)
     days.set(title=tr("labels a day"))
+    if labels:  # a week at least, so that a single day is no wall
+        last = labels[-1][0]
+        first = min(labels[0][0], last - timedelta(days=6))
+        days.set_xlim(date2num(first) - 0.6, date2num(last) + 0.6)
     days.yaxis.set_major_locator(MaxNLocator(integer=True))
     days.xaxis.set_major_locator(AutoDateLocator(maxticks=5))
     days.xaxis.set_major_formatter(DateFormatter("%d %b"))
