@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+RUSH = "fifty quick messages, two at once, commands meanwhile"
 LONGEST = 1900
 """Characters; Discord takes 2,000, and the mention needs some."""
 
@@ -187,6 +188,13 @@ def said_since(channel: Any, before: int, me: int) -> list[Any]:
     return [m for m in channel.history() if m.id > before and m.author.id == me]
 
 
+def _tell(outcomes: list[tuple[str, Outcome]]) -> None:
+    text, outcome = outcomes[-1]
+    print(
+        f"{len(outcomes):4} {outcome.seconds:5.1f} s  {outcome.complaint or 'ok'}  {text[:50]!r}", flush=True
+    )
+
+
 async def afternoon() -> tuple[list[tuple[str, Outcome]], list[str]]:
     """Send everything; return each input with what came of it, and what was logged as an error."""
     from bot.config import parse_settings
@@ -200,13 +208,10 @@ async def afternoon() -> tuple[list[tuple[str, Outcome]], list[str]]:
         for half in (ODD[: len(ODD) // 2], ODD[len(ODD) // 2 :]):  # a restart in the middle
             async with open_playground(settings, seed=0) as playground:
                 for number, text in enumerate(half):
-                    outcome = await _one(playground, number, text)
-                    outcomes.append((text, outcome))
-                    said = outcome.complaint or "ok"
-                    print(f"{len(outcomes):4} {outcome.seconds:5.1f} s  {said}  {text[:50]!r}", flush=True)
-                outcomes.append(
-                    ("fifty quick messages, two at once, commands meanwhile", await rush(playground))
-                )
+                    outcomes.append((text, await _one(playground, number, text)))
+                    _tell(outcomes)
+                outcomes.append((RUSH, await rush(playground)))
+                _tell(outcomes)
     return outcomes, complaints.said
 
 
