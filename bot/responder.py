@@ -222,7 +222,7 @@ class Responder:
         left = [] if draft is None else await self._kept(draft.left(), prompt.who, context)
         if not left:
             but = {shown} if draft is None else {shown} | draft.posted
-            decision = await self.decide(prompt, but=but)
+            decision = await self.decide(replace(prompt, context=context), but=but)
             return replace(decision, impression=as_another(decision.impression))
         clock, asker = Stopwatch(), Asker(prompt.who)
         self._askers.add(asker)
