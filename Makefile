@@ -96,7 +96,7 @@ bench: models
 # Gateway events and interactions that nobody would send; N of them.
 N ?= 100000
 fuzz: install
-	FUZZ_EVENTS=$(N) $(BIN)/python -m pytest tests/promises/test_p15_fuzz.py --timeout 0 -q
+	FUZZ_EVENTS=$(N) $(BIN)/python -m pytest tests/promises/test_p15_fuzz.py --timeout 0 -o faulthandler_timeout=0 -q
 
 bench-trust: install
 	$(BIN)/python -m tests.benchmarks.bench_trust

@@ -89,6 +89,7 @@ class LlamaCppGenerator:
                 f"the model {model} cannot be loaded; expected a GGUF file that llama.cpp can read: "
                 "copy it again"
             ) from exc
+        _await_loop(server)
         label = model.stem if settings.model != "packaged" else "SmolLM2-135M-Instruct"
         return cls(server, settings, label)
 
@@ -207,6 +208,15 @@ class LlamaCppGenerator:
                 raise GeneratorUnavailable(
                     "llama.cpp refused the prompt; shorten [generator] persona, or lower context_tokens"
                 )
+
+
+def _await_loop(server: Any) -> None:
+    """Return when llama.cpp's thread has taken its first task: one token.
+
+    The library says that it is ready a moment before that thread starts to listen. Freed within this moment,
+    it never hears that it shall end, and whoever frees it waits for ever with all of Python.
+    """
+    server.handle_completions({"prompt": "a", "n_predict": 1})
 
 
 class _Answer:

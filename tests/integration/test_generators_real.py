@@ -232,6 +232,21 @@ async def test_the_packaged_model_runs_on_llamacpp_without_a_conversion(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_llamacpp_closed_as_soon_as_it_is_open_ends(tmp_path):
+    code = (
+        "import asyncio, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from bot.generators.factory import create_generator; from bot.settings import GeneratorSettings\n"
+        f"settings = GeneratorSettings(device='cpu', model_dir={str(tmp_path)!r})\n"
+        "for _ in range(3): asyncio.run(create_generator(settings).close())\n"
+    )
+
+    # A process of its own: what hangs there holds all of Python. On one CPU its threads take turns, so that
+    # the one which closes comes before the one which starts to listen.
+    subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(REPO)}, check=True, timeout=120
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

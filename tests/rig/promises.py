@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.size import FULL
+
 ROOT = Path(__file__).parents[2]
 PROOFS = ROOT / "tests" / "promises"
 PAGE = ROOT / "docs" / "promises.md"
@@ -106,7 +108,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{PAGE.name} knows no promise {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     tally = Tally(wanted)
-    pytest.main([str(PROOFS), "-q", "--no-header", f"--rootdir={ROOT}"], plugins=[tally])
+    unhurried = ["--timeout=0", "-o", "faulthandler_timeout=0"] if FULL else []
+    pytest.main([str(PROOFS), "-q", "--no-header", f"--rootdir={ROOT}", *unhurried], plugins=[tally])
     print()
     for name in wanted:
         print(verdict(name, tally.found[name]))
