@@ -29,6 +29,19 @@ def require_manager(interaction: discord.Interaction[Any]) -> None:
         raise app_commands.MissingPermissions(["manage_guild"])
 
 
+class ManagersOnly:
+    """What a cog is besides whose commands only managers may use, whatever Discord shows to others."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
+        """Let only managers of the server go on.
+
+        Raises:
+            MissingPermissions: Whoever acts may not manage it.
+        """
+        require_manager(interaction)
+        return True
+
+
 class ManagerForm(discord.ui.Modal):
     """A form that only managers may send; a failure is answered like that of a command."""
 

@@ -39,7 +39,6 @@ THUMBS = ("👍", "👎")
 """What they say is fixed at the ends, unless the configuration says otherwise."""
 
 CONFIGURED_TRUST = 1.0
-HAND_TRUST = 0.6
 PUBLIC_TRUST = 0.2
 PUBLIC_MIN_OCCURRENCES = 50
 """Rarer emoji of the public table have a standard error above 0.1."""

@@ -107,10 +107,6 @@ class Company:
             self._keys.drop_opened()
             self._written_under = found
 
-    def tell_left(self, connection: Connection) -> None:
-        """Tell the others that somebody is leaving, or has left."""
-        self._neighbours.tell(connection, News.LEFT)
-
     def tell_round(self, connection: Connection) -> None:
         """Tell the others that heads are new."""
         self._neighbours.tell(connection, News.HEADS)

@@ -29,6 +29,7 @@ from bot.guilds import (
     models_offered,
 )
 from bot.languages import mark, tr
+from bot.managers import ManagersOnly
 from bot.posting import SILENT
 from bot.settings import DailyLimit, LimitSettings
 from storage.records import Who
@@ -81,7 +82,10 @@ def _named(*names: str) -> list[app_commands.Choice[str]]:
 @app_commands.default_permissions(manage_guild=True)
 @app_commands.guild_only()
 class Config(
-    commands.GroupCog, group_name="config", group_description=mark("For those who manage this server.")
+    ManagersOnly,
+    commands.GroupCog,
+    group_name="config",
+    group_description=mark("For those who manage this server."),
 ):
     """Shows and changes what holds in a server."""
 
@@ -90,16 +94,6 @@ class Config(
         super().__init__()
 
     set_ = app_commands.Group(name="set", description=mark("Change what holds in this server."))
-
-    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Let only those go on who may manage the server now, whatever Discord shows them.
-
-        Raises:
-            MissingPermissions: They may not.
-        """
-        if interaction.guild_id is None or not interaction.permissions.manage_guild:
-            raise app_commands.MissingPermissions(["manage_guild"])
-        return True
 
     # --- looking -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from discord.ext import commands
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.managers import ManagerForm, is_manager, require_manager
+from bot.managers import ManagerForm, ManagersOnly, is_manager
 from bot.posting import SILENT
 from bot.safety import Drop
 from storage.errors import FaqFull, UnknownEntry
@@ -97,21 +97,17 @@ class EntryForm(ManagerForm):
 
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
-class Faq(commands.GroupCog, group_name="faq", group_description=mark("Questions and the answers to them.")):
+class Faq(
+    ManagersOnly,
+    commands.GroupCog,
+    group_name="faq",
+    group_description=mark("Questions and the answers to them."),
+):
     """What a server's managers know better than any model."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
         super().__init__()
-
-    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Let only managers of the server go on.
-
-        Raises:
-            MissingPermissions: Whoever acts may not manage it.
-        """
-        require_manager(interaction)
-        return True
 
     @app_commands.command(name="add", description=mark("Hand me a question and the best answer to it."))
     async def add(self, interaction: discord.Interaction) -> None:

@@ -14,7 +14,7 @@ from discord.ext import commands
 from bot.client import SimpaticoBot
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.managers import ManagerForm, require_manager
+from bot.managers import ManagerForm, ManagersOnly
 from bot.posting import SILENT
 from bot.safety import Level
 from storage.safety_rules import LONGEST_TERM, MOST_TERMS
@@ -79,21 +79,14 @@ class WordsForm(ManagerForm):
 
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
-class Safety(commands.GroupCog, group_name="safety", group_description=mark("What I never post here.")):
+class Safety(
+    ManagersOnly, commands.GroupCog, group_name="safety", group_description=mark("What I never post here.")
+):
     """The server's say in what is posted."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
         super().__init__()
-
-    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Let only managers of the server go on.
-
-        Raises:
-            MissingPermissions: Whoever acts may not manage it.
-        """
-        require_manager(interaction)
-        return True
 
     @app_commands.command(name="show", description=mark("How strict I am here."))
     async def show(self, interaction: discord.Interaction) -> None:

@@ -113,7 +113,7 @@ def lines_of(figures: Figures) -> list[str]:
     lines = [
         tr("**Members whose taste I have learnt here** {learnt}", learnt=learnt),
         tr(
-            "**Replies rated here, last {days} days** {labels} on {active} days",
+            "**Replies rated here, last {days} days** {labels} (days on which some were: {active})",
             days=DAYS,
             labels=n_labels,
             active=len(server.labels),
