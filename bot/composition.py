@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bot.candidates import CandidateSource
 from bot.client import Parts
 from bot.company import FOLLOW, elected, follow
 from bot.config import Settings
@@ -181,9 +182,7 @@ def _responder(
 ) -> Responder:
     """What decides replies, with the styles that are configured."""
     return Responder(
-        generator=generator,
-        output_filter=output_filter,
-        knowledge=knowledge,
+        source=CandidateSource(generator, output_filter, knowledge, store),
         ranker=ranker,
         store=store,
         portfolio=StylePortfolio([style.name for style in written.styles], rng),

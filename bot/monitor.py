@@ -50,7 +50,7 @@ def watch(metrics: Metrics, bot: SimpaticoBot) -> None:
         "Candidates that the output filter withheld, by reason.",
         "reason",
         [reason.value for reason in Drop],
-        lambda: {reason.value: n for reason, n in bot.responder.n_dropped.items()},
+        lambda: {reason.value: n for reason, n in bot.responder.source.n_dropped.items()},
     )
 
 

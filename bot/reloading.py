@@ -148,7 +148,7 @@ def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
     house.ranker.use_settings(settings.personalization)
     house.generator.use_persona(settings.generator.persona)
     bot.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
-    bot.responder.use_settings(settings.safety, settings.faq)
+    bot.responder.source.use_settings(settings.safety, settings.faq)
 
 
 def _changed(before: Settings, after: Settings) -> list[tuple[str, str]]:

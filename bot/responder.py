@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from bot.candidates import CandidateSource
 from bot.decisions import (
     Asker,
     Decision,
@@ -28,10 +29,7 @@ from bot.decisions import (
     unranked,
 )
 from bot.drafts import Drafts
-from bot.generators import Candidate, CandidateGenerator, Context, GeneratorError, Style
-from bot.knowledge import Knowledge
-from bot.safety import CandidateFilter, Drop, Filtered, Rules
-from bot.settings import FaqSettings, SafetySettings
+from bot.generators import Candidate, Style
 from bot.turns import FairTurns
 from bot.wishes import WishBook, in_style, wished_styles
 from personalization import RankingFailed
@@ -39,8 +37,7 @@ from personalization.heads import Head
 from personalization.portfolio import StylePortfolio
 from personalization.ranker import Ranker
 from storage.errors import NoConsent, StorageError
-from storage.records import DIRECT_MESSAGES, FAQ_STYLE, Consent, Impression, MemberId, Place, ReplyId, Who
-from storage.safety_rules import NOTHING_DECIDED, ServerRules
+from storage.records import Consent, Impression, MemberId, Place, ReplyId, Who
 from storage.store import Store
 from storage.wishes import NO_WISH
 
@@ -54,9 +51,7 @@ class Responder:
     """Decides replies.
 
     Args:
-        generator: Where candidates come from.
-        output_filter: Drops what must not be posted.
-        knowledge: Answers that a server's managers gave already.
+        source: Where candidates come from, and what of them may be posted.
         ranker: Orders what is left by the member's head.
         store: Asked for consent, given the impression.
         portfolio: Deals the candidates out to the styles.
@@ -69,9 +64,7 @@ class Responder:
     def __init__(
         self,
         *,
-        generator: CandidateGenerator,
-        output_filter: CandidateFilter,
-        knowledge: Knowledge,
+        source: CandidateSource,
         ranker: Ranker,
         store: Store,
         portfolio: StylePortfolio,
@@ -80,9 +73,7 @@ class Responder:
         turns: FairTurns,
         context_tokens: int,
     ) -> None:
-        self._generator = generator
-        self._filter = output_filter
-        self._knowledge = knowledge
+        self.source = source
         self._ranker = ranker
         self._store = store
         self._styles = tuple(styles)
@@ -96,30 +87,11 @@ class Responder:
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
         self.n_fallbacks = 0
 
-    @property
-    def n_dropped(self) -> Mapping[Drop, int]:
-        """Candidates that were withheld so far, by reason."""
-        return self._filter.n_dropped
-
     def use_styles(self, styles: Sequence[Style], secrets: Sequence[str]) -> None:
         """Ask for other styles from the next reply on; ``secrets`` must not stand in a reply."""
         self._styles = tuple(styles)
         self._portfolio.use_names([style.name for style in styles])
-        self._filter.use_secrets(secrets)
-
-    def use_settings(self, safety: SafetySettings, faq: FaqSettings) -> None:
-        """Withhold by other rules, and know answers by another closeness, from the next reply on."""
-        self._filter.use_settings(safety)
-        self._knowledge.use_settings(faq)
-
-    def rules_for(self, server: ServerRules) -> Rules:
-        """What holds in a server whose managers decided this."""
-        return self._filter.rules_for(server)
-
-    async def verdict_on(self, who: Who, text: str) -> Filtered:
-        """What would become of a candidate with this text, here and now; the judge is not asked."""
-        rules = await self._rules_of(who)
-        return self._filter.apply([Candidate(text, FAQ_STYLE)], rules)
+        self.source.use_secrets(secrets)
 
     async def decide(self, prompt: Prompt, *, but: Collection[str] = ()) -> Decision:
         """Choose the reply to ``prompt``. Stores nothing.
@@ -142,10 +114,10 @@ class Responder:
             head = await self._ranker.head_of(member_id, self._store.guild_id(prompt.who))
             styles = await self._styles_for(prompt.who, consent, head)
             clock.lap("consent")
-            candidates = await self._candidates(prompt.who, context, styles)
+            candidates = await self.source.write(prompt.who, context, styles)
         clock.lap("generate")
         n_tokens = tokens_of(context, candidates, n_prompts=len(styles), most=self._context_tokens)
-        kept = [one for one in await self._kept(candidates, prompt.who, context) if one.text not in but]
+        kept = [one for one in await self.source.keep(candidates, prompt.who, context) if one.text not in but]
         clock.lap("filter")
         if not kept:
             raise NothingToSay(n_tokens)
@@ -155,7 +127,7 @@ class Responder:
         more = None
         if chosen.unfinished:
             style = next(style for style in styles if style.name == chosen.style)
-            more = partial(self._continued, prompt.who, context, style=style, begun=chosen.text)
+            more = partial(self.source.go_on, prompt.who, context, style=style, begun=chosen.text)
         return Decision(
             chosen.text,
             consent,
@@ -219,7 +191,7 @@ class Responder:
         """
         draft = self._drafts.of(prompt.who, message_id)
         context = await prompt.read()
-        left = [] if draft is None else await self._kept(draft.left(), prompt.who, context)
+        left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
         if not left:
             but = {shown} if draft is None else {shown} | draft.posted
             decision = await self.decide(replace(prompt, context=context), but=but)
@@ -308,17 +280,6 @@ class Responder:
         self._portfolio.clear()
         self._drafts.clear()
 
-    async def _continued(
-        self, who: Who, context: Context, *, style: Style, begun: str
-    ) -> AsyncGenerator[str]:
-        """Go on with a draft, up to where the output filter would drop the whole."""
-        async with aclosing(self._generator.continued(context, style, begun)) as texts:
-            async for text in texts:
-                kept = await self._kept([Candidate(text, style.name)], who, context)
-                if not kept:
-                    return
-                yield kept[0].text
-
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
         """The styles of the candidates: by what the head likes, and in each what the member wishes for."""
         try:
@@ -328,39 +289,6 @@ class Responder:
             wish = NO_WISH
         seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
         return [in_style(self._styles[seat], wish) for seat in seats]
-
-    async def _candidates(self, who: Who, context: Context, styles: Sequence[Style]) -> list[Candidate]:
-        """What the language model writes, and what a server's managers have answered already.
-
-        Raises:
-            GeneratorError: No candidate could be generated, and there is no answer either.
-        """
-        known: list[Candidate] = []
-        if who.guild_id != DIRECT_MESSAGES:
-            known = await self._knowledge.answers(self._store.guild_id(who), context.message)
-        try:
-            return [*await self._generator.generate(context, styles), *known]
-        except GeneratorError as exc:
-            if not known:
-                raise
-            log.warning("no candidates (%s); an answer from /faq goes out", exc)
-            return known
-
-    async def _kept(self, candidates: Sequence[Candidate], who: Who, context: Context) -> list[Candidate]:
-        """What of the candidates may be posted where this was asked, as it may be posted."""
-        rules = await self._rules_of(who)
-        return await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
-
-    async def _rules_of(self, who: Who) -> Rules:
-        """What may be posted here, as the host and the server's managers decided."""
-        if who.guild_id == DIRECT_MESSAGES:
-            return self._filter.rules_for(NOTHING_DECIDED)
-        try:
-            decided = await self._store.safety.of(self._store.guild_id(who))
-        except StorageError as exc:
-            log.warning("the rules of a server cannot be read (%s); the strictest hold", type(exc).__name__)
-            decided = None
-        return self._filter.rules_for(decided)
 
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""

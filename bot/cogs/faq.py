@@ -193,7 +193,7 @@ class Faq(
     async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
         """Say that it is kept, and what would become of the answer."""
         lines = [tr(words, question=discord.utils.escape_markdown(entry.question))]
-        verdict = await self._bot.responder.verdict_on(who_clicked(interaction), entry.answer.strip())
+        verdict = await self._bot.responder.source.verdict_on(who_clicked(interaction), entry.answer.strip())
         for reason in verdict.dropped:
             lines.append(tr(WITHHELD, reason=tr(REASONS[reason])))
         if any(kept.text != entry.answer.strip() for kept in verdict.kept):

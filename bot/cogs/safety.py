@@ -112,7 +112,7 @@ class Safety(
 async def rules_in_words(bot: SimpaticoBot, interaction: discord.Interaction[Any]) -> str:
     """What holds in the server of an interaction."""
     decided = await bot.store.safety.of(bot.store.guild_id(who_clicked(interaction)))
-    level = bot.responder.rules_for(decided).level
+    level = bot.responder.source.rules_for(decided).level
     return tr(RULES, level=tr(ABOUT[level]), count=len(decided.terms), everywhere=tr(EVERYWHERE))
 
 

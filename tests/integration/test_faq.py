@@ -87,7 +87,7 @@ async def test_an_answer_joins_the_candidates_and_is_recorded_with_them_but_teac
 async def test_answers_are_ranked_with_the_others_and_only_where_they_belong(world, boss):
     await add(world, boss)
     elsewhere = world.env.create_guild("Elsewhere").create_text_channel("general")
-    knowledge = world.bot.responder._knowledge
+    knowledge = world.bot.responder.source._knowledge
     store = world.house.store
     here, there = (store.guild_id(Who(guild, 0)) for guild in (world.guild.id, elsewhere.guild.id))
 

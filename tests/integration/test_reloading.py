@@ -70,7 +70,7 @@ async def test_what_can_change_does_at_once(running, file):
     assert "lighthouse" not in leaked.content
     assert world.house.ranker._policy.name.startswith("ucb")
     assert world.bot.responder._styles[0].name == "salty"
-    assert world.bot.responder.rules_for(NOTHING_DECIDED) == Rules(Level.STRICT, ("kraken",))
+    assert world.bot.responder.source.rules_for(NOTHING_DECIDED) == Rules(Level.STRICT, ("kraken",))
 
 
 async def test_what_waits_for_a_restart_is_named_in_one_line_without_its_value(running, file, caplog):

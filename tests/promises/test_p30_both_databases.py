@@ -71,7 +71,8 @@ BY_CHANCE = {"key_id"}
 def collected(folder: Path, where: str) -> list[str]:
     """The ids of all tests there."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", where]
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    plain = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    found = subprocess.run(command, cwd=folder, env=plain, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return [line for line in found.stdout.splitlines() if "::" in line]
 
