@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from storage.records import Cleared, Deleted, Observed, Reacted, Who
 from storage.store import Store
@@ -56,6 +59,27 @@ def some_event(rng: random.Random):
             return reacted(
                 rng.choice(PEOPLE), message, emoji, burst=rng.random() < 0.3, added=rng.random() < 0.6
             )
+
+
+@pytest.mark.sqlite_only("how SQLite finds the rows")
+async def test_the_rows_of_a_batch_are_found_by_their_keys(settings, store, replies):
+    asked = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith(("SELECT", "WITH")) and "feedback" in statement:
+            asked.append((statement, parameters))
+
+    try:
+        await store.record_events([reacted(who, FIRST) for who in PEOPLE])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    with sqlite3.connect(settings.data_dir / "data.db") as database:
+        plans = [database.execute(f"EXPLAIN QUERY PLAN {said}", values).fetchall() for said, values in asked]
+    assert plans
+    for step in (row[3] for plan in plans for row in plan):
+        assert not step.startswith(("SCAN feedback", "SCAN members")), step
 
 
 @pytest.mark.parametrize("seed", range(5))
