@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, column, delete, insert, select, update, values
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, text, tuple_, update
 
 from storage.changes import PAGE, mark_due, next_number
 from storage.errors import SealBroken
@@ -77,6 +77,14 @@ _reactors = select(members).where(
 )
 _feedback = select(feedback).join(members).where(members.c.standing == Standing.AGREED)
 _on_replies = _feedback.where(feedback.c.reply_id.in_(bindparam("ids", expanding=True)))
+_pairs: BindParameter[Any] = bindparam("ids", expanding=True)
+_of_pairs = {
+    "postgresql": select(feedback).where(tuple_(feedback.c.member_id, feedback.c.reply_id).in_(_pairs)),
+    # SQLite looks up pairs by their key when they are selected; for a mere list it reads the whole table.
+    "sqlite": select(feedback).where(
+        text("(member_id, reply_id) IN (SELECT * FROM :ids)").bindparams(_pairs)
+    ),
+}
 _own = (feedback.c.member_id == bindparam("member")) & (feedback.c.reply_id == bindparam("reply"))
 _insert = insert(feedback)
 _update = (
@@ -132,7 +140,10 @@ class _Batch:
         pairs = {
             (member, reply) for member, reply in pairs if member in self._reactors and reply not in whole
         }
-        rows = [*_read(connection, _on_replies, whole), *_of_pairs(connection, pairs)]
+        rows = [
+            *_read(connection, _on_replies, whole),
+            *_read(connection, _of_pairs[connection.dialect.name], pairs),
+        ]
         self._keys = keys.found_of({*self._reactors, *(MemberId(row.member_id) for row in rows)})
         self._stored: dict[Whose, FeedbackState | None] = {
             (row.member_id, row.reply_id): _opened(self._keys.get(row.member_id), row) for row in rows
@@ -317,19 +328,6 @@ def _read(connection: Connection, query: Any, ids: Iterable[Any]) -> Iterator[An
     """Rows of a query with a long list of ids, a page at a time."""
     for page in _pages(ids):
         yield from connection.execute(query, {"ids": page})
-
-
-def _of_pairs(connection: Connection, pairs: Iterable[Whose]) -> Iterator[Any]:
-    """The feedback of these members on these replies, each row found by its key.
-
-    A list of pairs behind IN is no search to SQLite: it reads the whole table for it.
-    """
-    of = (column("member", feedback.c.member_id.type), column("reply", feedback.c.reply_id.type))
-    own = (feedback.c.member_id, feedback.c.reply_id)
-    for page in _pages(pairs):
-        wanted = values(*of, name="wanted").data(page).cte()
-        both = (own[0] == wanted.c.member) & (own[1] == wanted.c.reply)
-        yield from connection.execute(select(feedback).select_from(wanted.join(feedback, both)))
 
 
 def _pages(ids: Iterable[T]) -> Iterator[list[T]]:
