@@ -10,7 +10,7 @@ own time grows with the square of them, so that it is no thousand in one run.
 * Behind Alice in her channel he waits for what she has there, which is bounded, and as many of her others.
 
 Controls: turns that are handed out first come, first served, let Ben wait for all of Alice's prompts; so does
-a fair order in which Alice's prompt in Ben's way waits for her turn alone, and her thousand others.
+a fair order in which Alice's prompt in Ben's way waits for her turn alone, and all her others.
 """
 
 from __future__ import annotations
