@@ -110,3 +110,25 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike) -> tuple[floa
     sums = np.bincount(index, weights=x - mean)  # (g,)
     g = len(sums)
     return mean, math.nan if g < 2 else math.sqrt(float((sums**2).sum()) * g / (g - 1)) / len(x)
+
+
+# --- choosing -------------------------------------------------------------------------------------------
+
+
+def as_good_as_the_best(losses: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which candidates lose to the best one by no more than a standard error of the difference.
+
+    Args:
+        losses: Of each candidate on each part of the data, ``c x f``; lower is better.
+
+    Returns:
+        ``c``; the best alone where there is one part only.
+
+    Source: Breiman, Friedman, Olshen, Stone (1984), Classification and regression trees, 3.4.3.
+    """
+    best = int(np.argmin(losses.mean(axis=1)))
+    behind = losses - losses[best]
+    if losses.shape[1] < 2:
+        return np.arange(len(losses)) == best
+    error = behind.std(axis=1, ddof=1) / math.sqrt(losses.shape[1])
+    return behind.mean(axis=1) <= error

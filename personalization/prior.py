@@ -33,6 +33,7 @@ from torch import Tensor
 
 from personalization.calibration import calibrate, folds, held_out, rank_loss
 from personalization.heads import FloatArray, HeadBank, Prior
+from personalization.metrics import as_good_as_the_best
 from personalization.newton import newton_primal
 from personalization.population import Floats, Pool, Pooled, Teacher, teachers
 from personalization.settings import Device, PriorSettings
@@ -121,14 +122,18 @@ def choose_ridge(
     n_embedding: int | None,
     style_scale: float = DEFAULTS.style_scale,
 ) -> float:
-    """Choose the penalty on the mean: by how it ranks other exchanges of members who did not teach it."""
+    """Choose the penalty on the mean: by how it ranks other exchanges of members who did not teach it.
+
+    Of those that rank as well as the best, the smallest: what the mean leaves out of what members share, EM
+    takes for a difference between them, so that too much costs the heads far more than too little.
+    """
     validated = folds(pool, members)
     if not validated:
         return RIDGE if starter.mean.any() else PLAIN_RIDGE
     centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
-    losses = np.zeros(len(RIDGES))
+    losses: list[Floats] = []
     for fold in validated:
-        pooled, theta = Pooled.of(pool, fold.taught, device), centre
+        pooled, theta, lost = Pooled.of(pool, fold.taught, device), centre, np.zeros(len(RIDGES))
         for i, ridge in reversed(list(enumerate(RIDGES))):
             # As it is: how precise a prior is does not depend on how many labels there are.
             precision = mean_precision(starter, n_embedding, ridge, style_scale)
@@ -136,8 +141,9 @@ def choose_ridge(
             bank = HeadBank(theta[None, :-1].astype(np.float16), theta[-1:].astype(np.float16), "", "")
             outcome = held_out(pool, fold, partial(_alike, bank), 0)
             if outcome is not None:
-                losses[i] += outcome.n_members * rank_loss(outcome.own, outcome)
-    return RIDGES[int(np.argmin(losses))]
+                lost[i] = rank_loss(outcome.own, outcome)
+        losses.append(lost)
+    return RIDGES[int(np.argmax(as_good_as_the_best(np.stack(losses, axis=1))))]
 
 
 def _alike(bank: HeadBank, examples: Examples) -> HeadBank:

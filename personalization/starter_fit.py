@@ -39,7 +39,7 @@ from personalization.calibration import VALIDATED_K, Fold, Outcome, choose_trust
 from personalization.datasets import Dataset, DatasetBroken, binary_labels
 from personalization.gate import learn_heads
 from personalization.heads import N_BUCKETS, FloatArray, HeadBank, Prior
-from personalization.metrics import concordance
+from personalization.metrics import as_good_as_the_best, concordance
 from personalization.population import Floats, Pool, Pooled, Teacher, teachers
 from personalization.prior import fit_prior
 from personalization.settings import Device
@@ -226,12 +226,8 @@ def _largest(found: dict[float, Floats]) -> tuple[float, dict[float, float]]:
     Returns:
         The key, and the mean of each.
     """
-    best = max(found, key=lambda key: float(found[key].mean()))
-    chosen = best
-    for key, by_source in found.items():
-        loss = found[best] - by_source
-        if key > chosen and loss.mean() <= loss.std(ddof=1) / np.sqrt(len(loss)):
-            chosen = key
+    good = as_good_as_the_best(-np.stack(list(found.values())))
+    chosen = max(key for key, within in zip(found, good, strict=True) if within)
     return chosen, {key: float(by_source.mean()) for key, by_source in found.items()}
 
 

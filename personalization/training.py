@@ -45,6 +45,9 @@ BoolArray = npt.NDArray[np.bool_]
 T = TypeVar("T")
 R = TypeVar("R")
 
+PARTS_A_THREAD = 4
+"""Chunks are cut at least so fine, so that no thread is idle for long while another solves the last one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -153,9 +156,11 @@ def _parts(n_own: IntArray, space: PriorSpace, n_threads: int) -> list[tuple[Int
     order = np.argsort(-lengths, kind="stable")
     order = order[lengths[order] > 0]
     parts: list[tuple[IntArray, int]] = []
+    n_parts = PARTS_A_THREAD * n_threads if n_threads > 1 else 1
+    share = int(lengths.sum()) // n_parts  # examples, about
     for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1) if len(order) else []:
         n = int(lengths[same[0]])
-        size = min(space.lanes(n), -(-len(same) // n_threads))  # none idle while the last chunk is solved
+        size = min(space.lanes(n), space.lanes(n, max(1, share // n)))
         parts += [(same[start : start + size], n) for start in range(0, len(same), size)]
     return parts
 

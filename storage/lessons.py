@@ -26,6 +26,7 @@ from storage.records import (
     PriorRecord,
     RoundRecord,
 )
+from storage.restored import erasures_of
 from storage.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,13 @@ class Lessons:
         Read and opened in a thread. Rows that do not open, because a key was lost or a row damaged, are left
         out and counted in the log: one member must not stop the learning of all.
         """
+        before = self.company.erasures
         sealed = await self._bulk.run(lambda c: learning.sealed_feedback(c, member_ids, newest))
         keys = await self._reader.run(lambda _: self._keys.found_of(sealed.owners()))
         opened, n_shut = await self._bulk.aside(lambda: sealed.open(keys))
-        if n_shut:
+        if n_shut and await self._reader.run(erasures_of) != before:
+            log.info("%d rows of feedback were left out: somebody left while they were read", n_shut)
+        elif n_shut:
             log.warning("%d rows of feedback were left out: %s", n_shut, SHUT)
         return opened
 

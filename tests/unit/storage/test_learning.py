@@ -202,6 +202,25 @@ async def test_one_member_without_a_key_costs_the_others_nothing(store, liked, s
         assert await due(again) == []
 
 
+async def test_member_who_leaves_while_feedback_is_read_is_no_lost_key(store, liked, caplog):
+    """The advice to put back an older key store must not stand beside a forget that worked."""
+    alice, bob = store.member_id(ALICE), store.member_id(BOB)
+    bulk = store._bulk
+
+    async def read_then_forgotten(query):
+        found = await type(bulk).run(bulk, query)
+        await store.forget(BOB.user_id)
+        return found
+
+    bulk.run = read_then_forgotten
+    caplog.set_level("INFO")
+    found = await store.feedback_of([alice, bob])
+
+    assert {m: len(rows) for m, rows in found.items()} == {alice: 1, bob: 0}
+    assert [r.levelname for r in caplog.records if "left out" in r.message] == ["INFO"]
+    assert "keys.db" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "damage", ["DELETE FROM member_keys", "UPDATE member_keys SET wrapped = zeroblob(60)"]
 )
