@@ -124,8 +124,9 @@ def choose_ridge(
 ) -> float:
     """Choose the penalty on the mean: by how it ranks other exchanges of members who did not teach it.
 
-    Of those that rank as well as the best, the smallest: what the mean leaves out of what members share, EM
-    takes for a difference between them, so that too much costs the heads far more than too little.
+    The next smaller one than the best, if it ranks as well: what the mean leaves out of what members share, EM
+    takes for a difference between them, so that too much costs the heads far more than too little. Not the
+    smallest: where members share nothing all rank alike, and a free mean would be noise.
     """
     validated = folds(pool, members)
     if not validated:
@@ -143,7 +144,9 @@ def choose_ridge(
             if outcome is not None:
                 lost[i] = rank_loss(outcome.own, outcome)
         losses.append(lost)
-    return RIDGES[int(np.argmax(as_good_as_the_best(np.stack(losses, axis=1))))]
+    by_ridge = np.stack(losses, axis=1)
+    best = int(np.argmin(by_ridge.mean(axis=1)))
+    return RIDGES[best - 1 if best > 0 and as_good_as_the_best(by_ridge)[best - 1] else best]
 
 
 def _alike(bank: HeadBank, examples: Examples) -> HeadBank:

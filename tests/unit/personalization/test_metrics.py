@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from personalization.metrics import (
     accuracy,
+    as_good_as_the_best,
     calibration_error,
     clustered_mean,
     concordance,
@@ -85,3 +86,14 @@ def test_clustered_mean_leaves_unknown_values_out() -> None:
     assert clustered_mean([1.0, math.nan, 3.0], [0, 0, 1])[0] == 2.0
     assert math.isnan(clustered_mean([math.nan], [0])[0])
     assert math.isnan(clustered_mean([1.0], [0])[1])
+
+
+def test_as_good_as_the_best_is_whoever_loses_to_it_by_no_more_than_a_standard_error() -> None:
+    best = np.array([0.60, 0.62, 0.58, 0.60])
+    as_good = best + [0.02, -0.01, -0.02, 0.02]
+    always_a_little_worse = best + 0.001
+
+    found = as_good_as_the_best(np.stack([as_good, best, always_a_little_worse]))
+
+    assert found.tolist() == [True, True, False]
+    assert as_good_as_the_best(np.array([[0.5], [0.4], [0.4]])).tolist() == [False, True, False]
