@@ -122,12 +122,7 @@ def choose_ridge(
     n_embedding: int | None,
     style_scale: float = DEFAULTS.style_scale,
 ) -> float:
-    """Choose the penalty on the mean: by how it ranks other exchanges of members who did not teach it.
-
-    The next smaller one than the best, if it ranks as well: what the mean leaves out of what members share, EM
-    takes for a difference between them, so that too much costs the heads far more than too little. Not the
-    smallest: where members share nothing all rank alike, and a free mean would be noise.
-    """
+    """Choose the penalty on the mean: by how it ranks other exchanges of members who did not teach it."""
     validated = folds(pool, members)
     if not validated:
         return RIDGE if starter.mean.any() else PLAIN_RIDGE
@@ -144,9 +139,21 @@ def choose_ridge(
             if outcome is not None:
                 lost[i] = rank_loss(outcome.own, outcome)
         losses.append(lost)
-    by_ridge = np.stack(losses, axis=1)
-    best = int(np.argmin(by_ridge.mean(axis=1)))
-    return RIDGES[best - 1 if best > 0 and as_good_as_the_best(by_ridge)[best - 1] else best]
+    return RIDGES[best_or_next_smaller(np.stack(losses, axis=1))]
+
+
+def best_or_next_smaller(losses: Floats) -> int:
+    """Which penalty to take: the next smaller than the best if it ranks as well, else the best.
+
+    What the mean leaves out of what members share, EM takes for a difference between them, so too much costs
+    the heads far more than too little. Not the smallest that ranks as well: where members share nothing, all
+    do, and a free mean would be noise.
+
+    Args:
+        losses: Of each penalty, in rising order, on each fold, ``c x f``.
+    """
+    best = int(np.argmin(losses.mean(axis=1)))
+    return best - 1 if best > 0 and as_good_as_the_best(losses)[best - 1] else best
 
 
 def _alike(bank: HeadBank, examples: Examples) -> HeadBank:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from personalization.population import Pool, Pooled, teachers
+from personalization.prior import best_or_next_smaller
 
 DIM = 6
 
@@ -82,3 +83,19 @@ def test_the_mean_does_not_depend_on_where_its_fit_begins() -> None:
     warm = pooled.solve(np.zeros(DIM + 1), precision, begin=np.append(taste, intercept))
 
     np.testing.assert_allclose(warm, cold, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "losses"),
+    [
+        (1, [[0.69, 0.70], [0.66, 0.68], [0.67, 0.66], [0.68, 0.69]]),  # 2 is best, 1 level with it
+        (2, [[0.69, 0.70], [0.67, 0.67], [0.66, 0.66], [0.68, 0.69]]),  # 1 is surely worse
+        (2, [[0.70, 0.70], [0.70, 0.70], [0.70, 0.70], [0.69, 0.70]]),  # all say nothing: no further down
+        (0, [[0.66, 0.66], [0.67, 0.67], [0.67, 0.67], [0.67, 0.67]]),  # nothing is smaller
+        (1, [[0.66], [0.65], [0.67], [0.67]]),  # one fold says nothing of its own error
+    ],
+)
+def test_of_penalties_that_rank_alike_the_smaller_neighbour_of_the_best_is_taken(
+    penalty: int, losses: list[list[float]]
+) -> None:
+    assert best_or_next_smaller(np.array(losses)) == penalty
