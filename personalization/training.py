@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from personalization.chunk import Chunk, IntArray, PriorSpace
+from personalization.chunk import LANES_SIZE, Chunk, IntArray, PriorSpace
 from personalization.devices import resolve_device
 from personalization.heads import FloatArray, HeadBank, Prior
 from personalization.settings import Device
@@ -45,8 +45,9 @@ BoolArray = npt.NDArray[np.bool_]
 T = TypeVar("T")
 R = TypeVar("R")
 
-PARTS_A_THREAD = 4
-"""Chunks are cut at least so fine, so that no thread is idle for long while another solves the last one."""
+LONG_PARTS = 4
+"""Members of many labels are cut into at least so many chunks a thread, so that none is idle for long while
+another solves the last one. Members of few gain more by company in the lanes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +157,13 @@ def _parts(n_own: IntArray, space: PriorSpace, n_threads: int) -> list[tuple[Int
     order = np.argsort(-lengths, kind="stable")
     order = order[lengths[order] > 0]
     parts: list[tuple[IntArray, int]] = []
-    n_parts = PARTS_A_THREAD * n_threads if n_threads > 1 else 1
-    share = int(lengths.sum()) // n_parts  # examples, about
+    share = int(lengths.sum()) // n_threads  # examples
     for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1) if len(order) else []:
         n = int(lengths[same[0]])
-        size = min(space.lanes(n), space.lanes(n, max(1, share // n)))
+        finest = 1 if n <= LANES_SIZE or n_threads == 1 else LONG_PARTS
+        most = min(space.lanes(n), space.lanes(n, max(1, share // finest // n)))
+        n_parts = -(-len(same) // (most * n_threads)) * n_threads  # as many for each thread
+        size = space.lanes(n, -(-len(same) // n_parts))
         parts += [(same[start : start + size], n) for start in range(0, len(same), size)]
     return parts
 

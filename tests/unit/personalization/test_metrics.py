@@ -90,7 +90,7 @@ def test_clustered_mean_leaves_unknown_values_out() -> None:
 
 def test_as_good_as_the_best_is_whoever_loses_to_it_by_no_more_than_a_standard_error() -> None:
     best = np.array([0.60, 0.62, 0.58, 0.60])
-    as_good = best + [0.02, -0.01, -0.02, 0.02]
+    as_good = best + np.array([0.02, -0.01, -0.02, 0.02])
     always_a_little_worse = best + 0.001
 
     found = as_good_as_the_best(np.stack([as_good, best, always_a_little_worse]))
