@@ -15,7 +15,7 @@ bucket of the number of labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,49 @@ def calibrate(
     if not validated:
         return None
     priors = [learn(fold.taught) for fold in validated]
+    return _table(_asked(pool, validated, priors, device, heads))
+
+
+def calibrate_with_threshold(
+    pool: Pool,
+    members: Sequence[Teacher],
+    learn: Callable[[Sequence[Teacher]], Prior],
+    device: Device,
+    wide: float,
+) -> tuple[FloatArray, bool] | None:
+    """The same, and whether members' thresholds differ more than the labels say.
+
+    Graded labels scatter less than a yes or no would, so a likelihood of yes and no finds that members differ
+    less than they do, and their thresholds follow too slowly. What says so is how probable the held-out yes
+    and no are; order has no part in it.
+
+    Args:
+        pool: As above.
+        members: As above.
+        learn: As above.
+        device: As above.
+        wide: Variance of the threshold to try in place of the learnt one.
+
+    Returns:
+        The table, and whether the wide threshold is the better one; None with too few members.
+    """
+    validated = folds(pool, members)
+    if not validated:
+        return None
+    priors = [learn(fold.taught) for fold in validated]
+    found: list[tuple[float, FloatArray]] = []
+    for tried in (priors, [replace(prior, bias_variance=wide) for prior in priors]):
+        by_k = _asked(pool, validated, tried, device, learn_heads)
+        table = _table(by_k)
+        found.append((_loss(by_k, table), table))
+    widened = found[1][0] < found[0][0]
+    return found[widened][1], widened
+
+
+def _asked(
+    pool: Pool, validated: Sequence[Fold], priors: Sequence[Prior], device: Device, heads: LearnHeads
+) -> list[Outcome | None]:
+    """What heads of k labels say under the prior of each fold, for each k."""
     by_k: list[Outcome | None] = []
     for k in VALIDATED_K:
         parts = [
@@ -99,6 +142,11 @@ def calibrate(
             for fold, prior in zip(validated, priors, strict=True)
         ]
         by_k.append(together([part for part in parts if part is not None]))
+    return by_k
+
+
+def _table(by_k: Sequence[Outcome | None]) -> FloatArray:
+    """One trust for all, and slope and shift for every bucket, as in :class:`Prior`."""
     trust = choose_trust([outcome for outcome in by_k[1:] if outcome is not None])
     table = np.tile(np.array([trust, 1.0, 0.0], dtype=np.float32), (N_BUCKETS, 1))
     for bucket, outcome in enumerate(by_k):
@@ -108,6 +156,17 @@ def calibrate(
         scores = outcome.base + trust * outcome.own + outcome.biases
         table[bucket, 1:] = platt(scores, outcome.outcome, shift=not outcome.pairwise.all())
     return table.astype(np.float16).astype(np.float32)
+
+
+def _loss(by_k: Sequence[Outcome | None], table: FloatArray) -> float:
+    """Mean log loss of the calibrated probabilities, each number of labels counting alike."""
+    losses: list[float] = []
+    for bucket, outcome in enumerate(by_k):
+        if outcome is not None:
+            trust, slope, shift = (float(table[bucket, i]) for i in range(3))
+            scores = slope * (outcome.base + trust * outcome.own + outcome.biases) + shift
+            losses.append(float(np.mean(np.logaddexp(0, scores) - outcome.outcome * scores)))
+    return float(np.mean(losses)) if losses else 0.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)

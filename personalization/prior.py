@@ -31,7 +31,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from personalization.calibration import calibrate, folds, held_out, rank_loss
+from personalization.calibration import calibrate_with_threshold, folds, held_out, rank_loss
 from personalization.heads import FloatArray, HeadBank, Prior
 from personalization.metrics import as_good_as_the_best
 from personalization.newton import newton_primal
@@ -109,8 +109,15 @@ def fit_prior(
     prior = learn(members)
     if not calibrated:
         return prior
-    found = calibrate(pool, members, learn, device)
-    return replace(prior, calibration=starter.calibration if found is None else found)
+    found = calibrate_with_threshold(pool, members, learn, device, starter.bias_variance)
+    if found is None:
+        return replace(prior, calibration=starter.calibration)
+    table, widened = found
+    return replace(
+        prior,
+        calibration=table,
+        bias_variance=starter.bias_variance if widened else prior.bias_variance,
+    )
 
 
 def choose_ridge(
