@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from personalization.gate import LearnHeads, learn_heads
 from personalization.heads import N_BUCKETS, FloatArray, HeadBank, Prior
-from personalization.metrics import clustered_mean
+from personalization.metrics import clustered_mean, log_loss
 from personalization.population import Floats, Pool, Teacher, only
 from personalization.settings import Device
 from personalization.training import BoolArray, Examples
@@ -153,8 +153,7 @@ def _table(by_k: Sequence[Outcome | None]) -> FloatArray:
         if outcome is None:  # too few gave as many: as for the bucket before
             table[bucket] = table[max(bucket - 1, 0)]
             continue
-        scores = outcome.base + trust * outcome.own + outcome.biases
-        table[bucket, 1:] = platt(scores, outcome.outcome, shift=not outcome.pairwise.all())
+        table[bucket, 1:] = platt(outcome.scores(trust), outcome.outcome, shift=not outcome.pairwise.all())
     return table.astype(np.float16).astype(np.float32)
 
 
@@ -164,8 +163,8 @@ def _loss(by_k: Sequence[Outcome | None], table: FloatArray) -> float:
     for bucket, outcome in enumerate(by_k):
         if outcome is not None:
             trust, slope, shift = (float(table[bucket, i]) for i in range(3))
-            scores = slope * (outcome.base + trust * outcome.own + outcome.biases) + shift
-            losses.append(float(np.mean(np.logaddexp(0, scores) - outcome.outcome * scores)))
+            scores = slope * outcome.scores(trust) + shift
+            losses.append(log_loss(1 / (1 + np.exp(-scores)), outcome.outcome))
     return float(np.mean(losses)) if losses else 0.0
 
 
@@ -191,10 +190,9 @@ class Outcome:
     member: npt.NDArray[np.int64]
     pairwise: BoolArray
 
-    @property
-    def n_members(self) -> int:
-        """Members who were asked."""
-        return int(np.count_nonzero(np.diff(self.member))) + 1
+    def scores(self, trust: float) -> Floats:
+        """What heads say that are trusted so far, before slope and shift, ``n``."""
+        return self.base + trust * self.own + self.biases
 
 
 def together(parts: Sequence[Outcome]) -> Outcome | None:

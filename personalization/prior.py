@@ -134,9 +134,9 @@ def choose_ridge(
     if not validated:
         return RIDGE if starter.mean.any() else PLAIN_RIDGE
     centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
-    losses: list[Floats] = []
-    for fold in validated:
-        pooled, theta, lost = Pooled.of(pool, fold.taught, device), centre, np.zeros(len(RIDGES))
+    losses = np.zeros((len(RIDGES), len(validated)))
+    for f, fold in enumerate(validated):
+        pooled, theta = Pooled.of(pool, fold.taught, device), centre
         for i, ridge in reversed(list(enumerate(RIDGES))):
             # As it is: how precise a prior is does not depend on how many labels there are.
             precision = mean_precision(starter, n_embedding, ridge, style_scale)
@@ -144,9 +144,8 @@ def choose_ridge(
             bank = HeadBank(theta[None, :-1].astype(np.float16), theta[-1:].astype(np.float16), "", "")
             outcome = held_out(pool, fold, partial(_alike, bank), 0)
             if outcome is not None:
-                lost[i] = rank_loss(outcome.own, outcome)
-        losses.append(lost)
-    return RIDGES[best_or_next_smaller(np.stack(losses, axis=1))]
+                losses[i, f] = rank_loss(outcome.own, outcome)
+    return RIDGES[best_or_next_smaller(losses)]
 
 
 def best_or_next_smaller(losses: Floats) -> int:

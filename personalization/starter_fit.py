@@ -305,7 +305,7 @@ def _calibration(trials: Sequence[_Trials]) -> FloatArray:
     table = np.tile(np.array([trust, 1.0, 0.0], dtype=np.float32), (N_BUCKETS, 1))
     for bucket in range(1, N_BUCKETS):
         slopes = [
-            platt(outcome.base + trust * outcome.own + outcome.biases, outcome.outcome, shift=True)[0]
+            platt(outcome.scores(trust), outcome.outcome, shift=True)[0]
             for tried in trials
             if (outcome := tried[bucket]) is not None
         ]
