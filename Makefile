@@ -62,6 +62,7 @@ test: models
 lint: install
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports
 
 types: install
 	$(BIN)/pyright
@@ -82,7 +83,7 @@ translations: install
 	$(BIN)/python -m tests.rig.catalogues
 
 privacy: install
-	$(BIN)/python -m storage.personal_data docs/privacy.md
+	$(BIN)/python -m storage.privacy.personal_data docs/privacy.md
 
 check: lint types quick
 

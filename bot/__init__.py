@@ -1,1 +1,4 @@
-"""The Discord side: events in, one ranked reply out. Composes ``personalization`` and ``storage``."""
+"""The Discord side: events in, one ranked reply out.
+
+The top package: imports ``personalization`` and ``storage``, and neither imports it.
+"""

@@ -1,7 +1,7 @@
 """The ``simpatico`` command's first lines: light, so that Ctrl+C works at once.
 
-Everything heavy is imported by :mod:`bot.cli`, inside :func:`main`: the process that solves heads imports
-this module at its start, and needs none of it.
+Everything heavy is imported by :mod:`bot.commands.main`, inside :func:`main`: the process that solves heads
+imports this module at its start, and needs none of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
-        from bot.cli import run
+        from bot.commands.main import run
 
         return run(argv)
     except KeyboardInterrupt:

@@ -18,25 +18,25 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.access import ALWAYS, may_talk, speaker_of_click
-from bot.comparing import Comparisons
-from bot.gateway import INBOX_EVENTS, events_of
-from bot.guilds import Guilds, GuildView
+from bot.background.uplift_reporter import Reporter
 from bot.identity import who_clicked
-from bot.inbox import Inbox
 from bot.languages import CommandTranslator, Tongues, mark, tr
-from bot.limits import Limits
+from bot.messages.queues import Claims, ConversationQueues, Spawn
+from bot.messages.streaming import Streams
 from bot.metrics import Metrics
-from bot.queues import Claims, ConversationQueues, Spawn
-from bot.readback import Readback
-from bot.reconciliation import Reconciler
-from bot.reporting import Reporter
-from bot.reports import ReportQueue
-from bot.responder import Responder
+from bot.moderation.report_queue import ReportQueue
+from bot.reactions.gateway import INBOX_EVENTS, events_of
+from bot.reactions.inbox import Inbox
+from bot.reactions.readback import Readback
+from bot.reactions.reconciler import Reconciler
+from bot.replies.comparisons import Comparisons
+from bot.replies.responder import Responder
+from bot.servers.access import ALWAYS, may_talk, speaker_of_click
+from bot.servers.daily_limits import Limits
+from bot.servers.server_settings import Guilds, GuildView
 from bot.settings import BotSettings
-from bot.streaming import Streams
-from personalization.ranker import Ranker
-from personalization.taste import TasteReader
+from personalization.insight.taste import TasteReader
+from personalization.ranking.ranker import Ranker
 from storage.errors import StorageError
 from storage.records import Deleted, ForgetReceipt, MemberId, Who
 from storage.store import Store
@@ -45,22 +45,22 @@ log = logging.getLogger(__name__)
 
 COGS = (
     "bot.cogs.errors",
-    "bot.cogs.privacy",
-    "bot.cogs.help",
-    "bot.cogs.style",
-    "bot.cogs.my_data",
-    "bot.cogs.feedback",
-    "bot.cogs.chat",
-    "bot.cogs.another",
-    "bot.cogs.compare",
-    "bot.cogs.insight",
-    "bot.cogs.stats",
-    "bot.cogs.faq",
-    "bot.cogs.safety",
-    "bot.cogs.reports",
+    "bot.cogs.members.privacy",
+    "bot.cogs.members.help",
+    "bot.cogs.members.style",
+    "bot.cogs.members.my_data",
+    "bot.cogs.members.feedback",
+    "bot.cogs.chat.chat",
+    "bot.cogs.chat.another",
+    "bot.cogs.chat.compare",
+    "bot.cogs.members.insight",
+    "bot.cogs.managers.stats",
+    "bot.cogs.managers.faq",
+    "bot.cogs.managers.safety",
+    "bot.cogs.managers.reported_replies",
     "bot.cogs.admin",
-    "bot.cogs.config",
-    "bot.cogs.limits",
+    "bot.cogs.managers.config",
+    "bot.cogs.members.limits",
 )
 
 NOT_HERE = mark(

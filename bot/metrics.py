@@ -2,7 +2,7 @@
 
 Every label value comes from a list that stands in the code. What is counted elsewhere anyway (queues, the
 output filter, failed rankings) is read when somebody asks; the rest is told here as it happens. The one home
-of prometheus_client; :mod:`bot.monitor` serves what :meth:`Metrics.text` writes.
+of prometheus_client; :mod:`bot.app.monitor` serves what :meth:`Metrics.text` writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from personalization.reports import PriorReport, RoundReport
+from personalization.rounds.round_results import PriorReport, RoundReport
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval, MaxLen, MinLen, Predicate
 
-from bot.generators import Style
+from bot.generation import Style
 from personalization.settings import Device
 
 DEFAULT_STYLES = (

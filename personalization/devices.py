@@ -9,7 +9,7 @@ import os
 
 import torch
 
-from personalization import DeviceMissing
+from personalization.errors import DeviceMissing
 from personalization.settings import Device
 
 

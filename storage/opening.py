@@ -8,13 +8,13 @@ from functools import partial
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.engine import Backend, readable_errors
+from storage.database.backend import Backend, readable_errors
+from storage.database.migrations import upgrade
+from storage.database.schema import origin
+from storage.database.sqlite import SqliteBackend
 from storage.errors import KeyUnreadable
-from storage.keys import KeyStore
-from storage.migrations import upgrade
-from storage.schema import origin
+from storage.keys.key_store import KeyStore
 from storage.settings import StorageSettings
-from storage.sqlite import SqliteBackend
 
 
 def backend_of(settings: StorageSettings) -> Backend:
@@ -25,7 +25,7 @@ def backend_of(settings: StorageSettings) -> Backend:
     """
     if not settings.url:
         return SqliteBackend(settings.data_dir)
-    from storage.postgres import PostgresBackend  # asyncpg is read only by those who use it
+    from storage.database.postgres import PostgresBackend  # asyncpg is read only by those who use it
 
     return PostgresBackend(settings.url, settings.password_env)
 

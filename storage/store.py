@@ -18,23 +18,23 @@ from typing import Self
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import consent, events, exchanges, feedback, learning, notes, rights, summaries
-from storage.activity import Activity
-from storage.choices import PastChoices
-from storage.company import Company
-from storage.engine import BulkReader, Reader
-from storage.export import Exported, beside_the_data, members_of, sealed_data
-from storage.faq import FaqEntries
-from storage.farewells import Farewells
-from storage.guild_settings import GuildRecords
-from storage.keys import KeyStore
-from storage.lessons import SHUT
-from storage.neighbours import News
+from storage.coordination import Company
+from storage.database import notes
+from storage.database.backend import BulkReader, Reader
+from storage.database.peers import News
+from storage.database.writer import Writer
+from storage.keys.key_store import KeyStore
+from storage.learning import queries as learning
+from storage.learning.learning_records import SHUT
+from storage.learning.outdated_features import OutdatedReplies
+from storage.learning.past_choices import PastChoices
+from storage.members import consent
+from storage.members.learning_pause import Pauses
+from storage.members.wishes import Wishes
 from storage.opening import backend_of, open_data
-from storage.outdated import OutdatedReplies
-from storage.pausing import Pauses
-from storage.posted import PostedMessages
-from storage.preferences import Preferences, put_aside
+from storage.privacy import erasing as rights
+from storage.privacy.erasure_calls import Farewells
+from storage.privacy.export import Exported, beside_the_data, members_of, sealed_data
 from storage.records import (
     Applied,
     Cleared,
@@ -53,12 +53,18 @@ from storage.records import (
     ReplySummary,
     Who,
 )
-from storage.remarks import Remarks
-from storage.reports import Reports
-from storage.safety_rules import SafetyRules
+from storage.replies import apply_events as events
+from storage.replies import feedback, summaries
+from storage.replies import impressions as exchanges
+from storage.replies.posted_messages import PostedMessages
+from storage.replies.preferences import Preferences, put_aside
+from storage.replies.remarks import Remarks
+from storage.replies.reported_replies import Reports
+from storage.servers.activity import Activity
+from storage.servers.faq import FaqEntries
+from storage.servers.safety_rules import SafetyRules
+from storage.servers.stored_settings import GuildRecords
 from storage.settings import StorageSettings
-from storage.wishes import Wishes
-from storage.writer import Writer
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bot.generators import Candidate, Context, GeneratorError, Style
-from personalization.encoder import FloatArray
+from bot.generation import Candidate, Context, GeneratorError, Style
+from personalization.encoding.encoder import FloatArray
 
 
 class HashEncoder:

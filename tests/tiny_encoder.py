@@ -15,7 +15,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from personalization.datasets import Dataset
+from personalization.lab.datasets import Dataset
 
 WORDS = ("tea", "jam", "hot", "ice", "red", "out", "and", "has", "too", "now", "all", "day")
 

@@ -1,1 +1,4 @@
-"""Thin cogs: receive an event, call the logic, answer."""
+"""Cogs: receive an event or command, call the logic, answer.
+
+May import ``bot.ui``, the client and every room below; a group of cogs never imports another group.
+"""

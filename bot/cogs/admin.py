@@ -14,8 +14,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
-from bot.guide import OWNER_ONLY
 from bot.languages import mark, tr
+from bot.ui.help_page import OWNER_ONLY
 
 log = logging.getLogger(__name__)
 

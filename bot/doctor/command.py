@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bot.config import ConfigError, Settings, load_settings, read_secret
 from bot.doctor import Finding, Verdict, failed, ok
-from bot.doctor.account import examine_account
-from bot.doctor.engines import examine_device, examine_encoder, examine_model, examine_toxicity
-from bot.doctor.keeping import examine_data, examine_disk, examine_owner
+from bot.doctor.discord_account import examine_account
+from bot.doctor.models import examine_device, examine_encoder, examine_model, examine_toxicity
 from bot.doctor.ports import examine_ports
+from bot.doctor.stored_data import examine_data, examine_disk, examine_owner
 
 
 def run_doctor(config: Path | None) -> int:

@@ -2,8 +2,9 @@
 
 Shared by both generators. Takes away what models add around a reply (role names, reasoning, the next
 speaker's lines), a sentence that the token limit cut off, and candidates that are blank or say the same.
-Whether a candidate may be posted is decided later, in ``bot/safety.py``. Every pattern takes time linear in
-the text: possessive quantifiers (``++``) never give back, and a run is only tried from its first character.
+Whether a candidate may be posted is decided later, in ``bot/moderation/output_filter.py``. Every pattern
+takes time linear in the text: possessive quantifiers (``++``) never give back, and a run is only tried from
+its first character.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.generators import Candidate
+from bot.generation import Candidate
 
 _REASONING = re.compile(r"<think>.*?(?:</think>|\Z)|\A.*?</think>", re.DOTALL | re.IGNORECASE)
 _ROLE_PREFIX = re.compile(

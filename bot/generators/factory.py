@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bot.generators import CandidateGenerator
-from bot.models import prepare_generator_model, prepare_gguf
+from bot.generation import CandidateGenerator
+from bot.generators.model_files import prepare_generator_model, prepare_gguf
 from bot.settings import GeneratorSettings
 
 

@@ -23,17 +23,10 @@ from typing import Any, Final
 
 import xllamacpp
 
-from bot.generators import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
+from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
-from bot.generators.prompt import (
-    estimate,
-    estimated_cut,
-    fit,
-    messages_of,
-    system_text,
-    without_system,
-)
+from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text, without_system
 from bot.settings import GeneratorSettings
 
 _LIBRARY: Final[Any] = xllamacpp  # an extension module without types
@@ -126,7 +119,7 @@ class LlamaCppGenerator:
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a candidate; see :class:`~bot.generators.CandidateGenerator`.
+        """Go on with a candidate; see :class:`~bot.generation.CandidateGenerator`.
 
         Raises:
             GeneratorUnavailable: The generator was closed, or llama.cpp refuses the prompt.

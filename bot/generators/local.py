@@ -28,22 +28,15 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bot.generators import (
-    Candidate,
-    Context,
-    GeneratorError,
-    GeneratorUnavailable,
-    ModelMissing,
-    Style,
-)
+from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
+from bot.generators.model_files import UNREADABLE
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
 from bot.generators.sampling import RowTemperatures, StopWhenSet, TellsTokens
-from bot.models import UNREADABLE
 from bot.settings import GeneratorSettings
-from personalization import DeviceMissing
 from personalization.devices import half_of_cores, resolve_device
+from personalization.errors import DeviceMissing
 from personalization.settings import Device
 
 log = logging.getLogger(__name__)
@@ -86,7 +79,7 @@ class LocalGenerator:
         Only safetensors are read and no code from the model's repository is run.
 
         Args:
-            model: As :func:`bot.models.prepare_generator_model` returned it.
+            model: As :func:`bot.generators.model_files.prepare_generator_model` returned it.
             settings: Device, persona, token budgets.
             progress: Whether to show the loader's progress bars.
 
@@ -142,7 +135,7 @@ class LocalGenerator:
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a candidate; see :class:`~bot.generators.CandidateGenerator`.
+        """Go on with a candidate; see :class:`~bot.generation.CandidateGenerator`.
 
         Raises:
             GeneratorUnavailable: The device ran out of memory.

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import openai
 from openai import AsyncOpenAI
 
-from bot.generators import (
+from bot.generation import (
     Candidate,
     Context,
     GeneratorError,
@@ -95,7 +95,7 @@ class OpenAIGenerator:
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a candidate; see :class:`~bot.generators.CandidateGenerator`.
+        """Go on with a candidate; see :class:`~bot.generation.CandidateGenerator`.
 
         The server must take an answer that stands at the end for a begun one: llama.cpp and Ollama do so by
         themselves, vLLM when it is told, which the others pass over.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, TypedDict
 
-from bot.generators import Context, Style, Turn
+from bot.generation import Context, Style, Turn
 
 MIN_MESSAGE_TOKENS = 32
 """Kept of the message whatever the persona's length."""

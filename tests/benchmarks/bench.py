@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bot.composition import House, open_house
+from bot.app.composition import House, open_house
 from bot.config import Settings
-from personalization.encoder import Encoder, load_encoder
+from personalization.encoding.encoder import Encoder
+from personalization.encoding.loading import load_encoder
 from storage.records import Impression, Place, Who
 from tests.fakes import ScriptedGenerator
 

@@ -22,15 +22,15 @@ import torch
 import xllamacpp
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.decisions import Prompt
-from bot.generators import Context
+from bot.generation import Context
 from bot.generators.cleaning import Written
 from bot.generators.llamacpp import LlamaCppGenerator
+from bot.generators.model_files import prepare_generator_model, prepare_gguf
 from bot.generators.prompt import messages_of, system_text
-from bot.models import prepare_generator_model, prepare_gguf
+from bot.replies.decision import Prompt
 from bot.settings import DEFAULT_STYLES, GeneratorSettings
 from personalization.devices import half_of_cores
-from personalization.encoder import load_encoder
+from personalization.encoding.loading import load_encoder
 from storage.records import Who
 from tests.benchmarks.bench import MESSAGE, Row, house, print_rows
 

@@ -27,11 +27,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from personalization.chunk import Chunk, PriorSpace, Solved
 from personalization.devices import resolve_device
-from personalization.heads import HeadBank, Prior
+from personalization.heads.heads import HeadBank, Prior
 from personalization.settings import Device
-from personalization.training import Examples, solve_heads
+from personalization.solving.member_chunk import Chunk, PriorSpace, Solved
+from personalization.solving.training import Examples, solve_heads
 from tests.benchmarks.peers import PEERS, log_loss
 from tests.benchmarks.population import DIM, SPACE, Population
 

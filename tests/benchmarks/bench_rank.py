@@ -16,10 +16,11 @@ import numpy as np
 import torch
 import transformers
 
-from personalization.encoder import _packaged_folder, load_encoder
-from personalization.features import FeatureMap
-from personalization.heads import starter_prior
-from personalization.ranker import Ranker
+from personalization.encoding.encoder import _packaged_folder
+from personalization.encoding.features import FeatureMap
+from personalization.encoding.loading import load_encoder
+from personalization.heads.heads import starter_prior
+from personalization.ranking.ranker import Ranker
 from personalization.settings import LearningSettings
 
 MESSAGE = "What should I cook tonight with chicken and rice?"

@@ -25,24 +25,26 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, insert
 
-from personalization import gathering, rounds
-from personalization.heads import Prior, starter_prior
-from personalization.labels import EmojiValence
-from personalization.reports import RoundReport
-from personalization.rounds import Trainer
+from personalization.heads.heads import Prior, starter_prior
+from personalization.labels.labels import EmojiValence
+from personalization.rounds import gathering
+from personalization.rounds import trainer as rounds
+from personalization.rounds.round_results import RoundReport
+from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
-from storage import feedback, learning
-from storage.changes import next_number
-from storage.exchanges import slot as reply_slot
-from storage.keys import KeyStore
-from storage.learning import SealedFeedback
+from storage.database.change_numbers import next_number
+from storage.database.schema import Standing, members, replies
+from storage.database.schema import feedback as feedback_table
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import new_key
+from storage.keys.wrapping import member_keys, member_slot
+from storage.learning import queries as learning
+from storage.learning.queries import SealedFeedback
 from storage.records import MemberId, PriorRecord, ReplyId, Who
-from storage.schema import Standing, members, replies
-from storage.schema import feedback as feedback_table
-from storage.sealing import new_key
+from storage.replies import feedback
+from storage.replies.impressions import slot as reply_slot
 from storage.settings import StorageSettings
 from storage.store import Store
-from storage.wrapping import member_keys, member_slot
 from tests.benchmarks.population import SPACE, Population
 
 MEMBERS_AT_ONCE = 500

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.composition import House, open_house
+from bot.app.composition import House, open_house
 from bot.config import parse_settings
-from bot.inbox import BATCH, Inbox
-from bot.readback import Readback, Shown
-from bot.reconciliation import Reconciler
-from personalization.features import FeatureMap
+from bot.reactions.inbox import BATCH, Inbox
+from bot.reactions.readback import Readback, Shown
+from bot.reactions.reconciler import Reconciler
+from personalization.encoding.features import FeatureMap
+from storage.keys.sealing import SealingKey, Slot
 from storage.records import Impression, Place, Reacted, Who
-from storage.sealing import SealingKey, Slot
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.lag import measured
 

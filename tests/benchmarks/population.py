@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from personalization.heads import FeatureSpace, Prior, starter_prior
-from personalization.population import Pool
-from personalization.prior import fit_prior
+from personalization.heads.heads import FeatureSpace, Prior, starter_prior
+from personalization.population.fit_prior import fit_prior
+from personalization.population.pooled import Pool
 from personalization.settings import LearningSettings
-from personalization.training import Examples
+from personalization.solving.training import Examples
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from personalization.heads import Prior
+from personalization.heads.heads import Prior
 from tests.benchmarks import bench_heads, bench_round, bench_trust
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.population import Population

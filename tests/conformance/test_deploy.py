@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot.cli import EXIT_CONFIG, EXIT_DISCORD, EXIT_MODEL, EXIT_STORAGE, command_parser
+from bot.commands.main import EXIT_CONFIG, EXIT_DISCORD, EXIT_MODEL, EXIT_STORAGE, command_parser
 from bot.config import Settings, parse_settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import cli
+from bot.commands import main as cli
 from storage.failpoints import FAILPOINTS
 
 ROOT = Path(__file__).parents[2]

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from personalization import chunk, newton
-from personalization.heads import Head, HeadBank, Prior
-from personalization.newton import newton_dual, newton_primal
-from personalization.population import Pooled, teachers
-from personalization.prior import Pool, fit_prior
-from personalization.training import Examples, solve_heads
+from personalization.heads.heads import Head, HeadBank, Prior
+from personalization.population.fit_prior import Pool, fit_prior
+from personalization.population.pooled import Pooled, teachers
+from personalization.solving import member_chunk as chunk
+from personalization.solving import newton
+from personalization.solving.newton import newton_dual, newton_primal
+from personalization.solving.training import Examples, solve_heads
 from tests.reference import map_head
 
 DIM = 12

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, event, text
 
-from storage import schema
+from storage.database import schema
+from storage.database.migrations import upgrade
 from storage.errors import DatabaseNewer
-from storage.migrations import upgrade
 
 ROOT = Path(__file__).parents[2]
-VERSIONS = ROOT / "storage" / "migrations" / "versions"
+VERSIONS = ROOT / "storage" / "database" / "migrations" / "versions"
 
 # A released migration is never edited: write a new one instead, and add its line here.
 HASHES = {
@@ -132,7 +132,7 @@ def test_an_installed_wheel_migrates(tmp_path):
     zipfile.ZipFile(wheel).extractall(installed)
 
     migrate = (
-        "import storage, sqlalchemy as sa; from storage.migrations import upgrade\n"
+        "import storage, sqlalchemy as sa; from storage.database.migrations import upgrade\n"
         "with sa.create_engine('sqlite://').begin() as c:\n"
         "    upgrade(c); print(storage.__file__); print(len(sa.inspect(c).get_table_names()))"
     )

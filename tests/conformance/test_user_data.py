@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from storage import ledger, personal_data, schema, wrapping
-from storage.personal_data import PERSONAL_DATA, Form, Kept, Whose, page
+from storage.database import schema
+from storage.keys import erasure_ledger as ledger
+from storage.keys import wrapping
+from storage.privacy import personal_data
+from storage.privacy.personal_data import PERSONAL_DATA, Form, Kept, Whose, page
 
 PRIVACY = Path(__file__).parents[2] / "docs" / "privacy.md"
 TABLES = {**schema.metadata.tables, **wrapping.metadata.tables, **ledger.metadata.tables}

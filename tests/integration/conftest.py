@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import pytest
 import simcord
 
+from bot.app.composition import House, open_house
 from bot.client import SimpaticoBot, create_bot
-from bot.composition import House, open_house
 from bot.config import Settings, parse_settings
 from tests.fakes import HashEncoder, ScriptedGenerator
 

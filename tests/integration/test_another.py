@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.cogs import another
+from bot.cogs.chat import another
 from storage.records import ANOTHER, Picked, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened

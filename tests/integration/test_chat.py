@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from simcord.backend.models import AllowedMentions
 
-from bot import conversation
-from bot.attachments import NO_PICTURES
-from bot.generators import Context, GeneratorUnavailable, Picture, Turn
+from bot.generation import Context, GeneratorUnavailable, Picture, Turn
+from bot.messages import conversation
+from bot.messages.attachments import NO_PICTURES
 from storage.records import Who
 from tests.integration.conftest import opened
 from tests.rig.waiting import until

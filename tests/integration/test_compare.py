@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.cogs import compare
-from bot.panel import NOT_AGREED, NOT_THERE, TAKEN_BACK
+from bot.cogs.chat import compare
+from bot.ui.feedback_panel import NOT_AGREED, NOT_THERE, TAKEN_BACK
 from storage.records import Picked, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened

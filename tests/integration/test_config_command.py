@@ -7,11 +7,11 @@ from dataclasses import replace
 import discord
 
 from bot.client import NOT_HERE
-from bot.cogs import config
-from bot.guild_words import NOTHING_SET
-from storage.guild_settings import GuildRecord
-from storage.neighbours import News
+from bot.cogs.managers import config
+from bot.ui.server_settings_text import NOTHING_SET
+from storage.database.peers import News
 from storage.records import Who
+from storage.servers.stored_settings import GuildRecord
 from tests.integration.conftest import World, opened
 
 KEEPER = "You are a very old lighthouse keeper."

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import main
-from bot.cli import EXIT_CONFIG
+from bot.commands.evaluate import add_arguments, run_evaluation
+from bot.commands.fit_starter import add_fitting_arguments, run_fitting
+from bot.commands.main import EXIT_CONFIG
 from bot.config import ConfigError, Settings
-from bot.evaluating import add_arguments, run_evaluation
-from bot.fitting import add_fitting_arguments, run_fitting
-from personalization.baselines import ROWS
-from personalization.datasets import DatasetBroken
+from personalization.lab.baselines import ROWS
+from personalization.lab.datasets import DatasetBroken
 from tests.fakes import HashEncoder
 
 DATA = Path(__file__).parents[1] / "data"
@@ -285,7 +285,7 @@ def test_a_population_without_labels_beside_the_tested_is_told(tmp_path):
 
 
 def is_dev(user: str) -> bool:
-    from personalization.datasets import dev_members
+    from personalization.lab.datasets import dev_members
 
     return bool(dev_members([user])[0])
 

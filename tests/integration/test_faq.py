@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from bot.cogs import faq
-from bot.generators import GeneratorUnavailable
+from bot.cogs.managers import faq
+from bot.generation import GeneratorUnavailable
+from storage.database.schema import replies
 from storage.errors import DatabaseFailed
-from storage.faq import FaqEntry
 from storage.records import Who
-from storage.schema import replies
+from storage.servers.faq import FaqEntry
 from tests.integration.conftest import World
 
 QUESTION, ANSWER = "When is the library open?", "On Mondays, from nine to five."

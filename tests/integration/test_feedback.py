@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot import panel
+from bot.ui import feedback_panel as panel
 from storage.records import DIRECT_MESSAGES, Who
 
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import discord
 from discord import app_commands
 
-from bot.cogs.insight import NO_REPLY
-from bot.cogs.privacy import AGREED
+from bot.cogs.members.insight import NO_REPLY
 from bot.languages import LANGUAGES, speaking, tr
+from bot.ui.privacy_panel import AGREED
 
 GERMAN = discord.Locale.german
 

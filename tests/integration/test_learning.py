@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from personalization.encoder import load_encoder
+from personalization.encoding.loading import load_encoder
 from storage.records import Who
 from tests.integration.conftest import World, opened
 
@@ -130,7 +130,7 @@ async def test_a_head_trained_in_the_worker_process_outlives_a_restart(settings)
         before = await world.house.store.head_of(member_id)
 
     with ThreadPoolExecutor(1) as executor:
-        from bot.composition import open_house
+        from bot.app.composition import open_house
         from tests.fakes import HashEncoder, ScriptedGenerator
 
         async with open_house(

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.bursts import Burst
-from bot.generators import GeneratorUnavailable
+from bot.generation import GeneratorUnavailable
+from bot.messages.bursts import Burst
 from bot.settings import LimitSettings
 from storage.records import Who
 from tests.fakes import FixedClock

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot.app.monitor import watch
 from bot.metrics import PARTS, Metrics
-from bot.monitor import watch
-from bot.safety import Drop
+from bot.moderation.output_filter import Drop
 from tests.unit.bot.test_metrics import samples
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "operator" / "grafana-dashboard.json"

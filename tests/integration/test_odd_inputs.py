@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from bot.conversation import NOTES
+from bot.messages.conversation import NOTES
 from tests.integration.conftest import opened
 from tests.integration.test_playground import opened as playing
 from tests.rig.odd_inputs import ODD, judged, rush, said_since

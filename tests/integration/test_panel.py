@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bot import panel, remarks
+from bot.ui import feedback_panel as panel
+from bot.ui import remark_form as remarks
 from tests.integration.test_feedback import stored
 
 

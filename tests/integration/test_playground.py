@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.cogs.another import POSTED
+from bot.app.playground import WELCOME, Playground, open_playground
+from bot.cogs.chat.another import POSTED
 from bot.config import Settings
-from bot.playground import WELCOME, Playground, open_playground
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.waiting import AT_MOST_S
 

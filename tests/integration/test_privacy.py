@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.client import create_bot
-from bot.cogs import privacy
+from bot.ui import privacy_panel as privacy
 from storage.records import Consent, DataSummary, Who
 from tests.rig.waiting import until
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.composition import open_house
+from bot.app.composition import open_house
 from storage.records import Impression, Place, Who
 from tests.fakes import HashEncoder, ScriptedGenerator
 

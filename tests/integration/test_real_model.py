@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import simcord
 
+from bot.app.composition import open_house
 from bot.client import create_bot
-from bot.composition import open_house
 from bot.config import Settings
-from bot.decisions import Prompt
-from bot.generators import Context
+from bot.generation import Context
+from bot.replies.decision import Prompt
 from storage.records import Who
 
 pytestmark = pytest.mark.slow

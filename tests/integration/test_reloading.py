@@ -9,10 +9,10 @@ import signal
 
 import pytest
 
+from bot.app.config_reload import Reloaded, Reloader, put_into_use
 from bot.config import load_settings
-from bot.reloading import Reloaded, Reloader, put_into_use
-from bot.safety import Level, Rules
-from storage.safety_rules import NOTHING_DECIDED
+from bot.moderation.output_filter import Level, Rules
+from storage.servers.safety_rules import NOTHING_DECIDED
 from tests.integration.conftest import opened
 
 SAME = """

@@ -6,8 +6,8 @@ import discord
 import pytest
 from sqlalchemy import func, select
 
-from bot.cogs import reports as cog
-from storage import schema
+from bot.cogs.managers import reported_replies as cog
+from storage.database import schema
 from storage.records import Who
 from tests.integration.conftest import World
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import discord
 import pytest
 
-from bot.cogs import safety
-from bot.conversation import SPEECHLESS
-from bot.safety import Level
+from bot.cogs.managers import safety
+from bot.messages.conversation import SPEECHLESS
+from bot.moderation.output_filter import Level
 from storage.errors import SealBroken
-from storage.safety_rules import ServerRules
+from storage.servers.safety_rules import ServerRules
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import discord
 import pytest
 
-from bot.cogs.stats import FEWEST_MEMBERS, WITHHELD
+from bot.cogs.managers.stats import FEWEST_MEMBERS, WITHHELD
 from tests.integration.conftest import World
 
 

@@ -14,9 +14,9 @@ from functools import partial
 import pytest
 import simcord
 
-from bot.finishing import NOT_YOURS_TO_STOP
-from bot.generators import GeneratorUnavailable
-from bot.playground import _Detached
+from bot.app.playground import _Detached
+from bot.generation import GeneratorUnavailable
+from bot.ui.stop_button import NOT_YOURS_TO_STOP
 from storage.records import Who
 from tests.integration.conftest import World, opened
 

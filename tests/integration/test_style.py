@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bot import guide
-from bot.cogs.style import IN_YOUR_WORDS, KEPT, NOTHING, PRESETS_CHOSEN, REMEMBERED
-from bot.wishes import in_style
+from bot.replies.style_wishes import in_style
+from bot.ui import help_page as guide
+from bot.ui.style_panel import IN_YOUR_WORDS, KEPT, NOTHING, PRESETS_CHOSEN, REMEMBERED
+from storage.members.wishes import NO_WISH, Wish
 from storage.records import Who
-from storage.wishes import NO_WISH, Wish
 from tests.integration.conftest import World
 from tests.rig.canary import Canaries
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.cogs import insight
+from bot.cogs.members import insight
 from storage.records import Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened

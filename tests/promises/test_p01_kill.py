@@ -23,9 +23,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from storage import schema
-from storage.feedback import FeedbackState, slot
+from storage.database import schema
 from storage.records import Consent
+from storage.replies.feedback import FeedbackState, slot
 from storage.store import Store
 from tests.rig.recorder import LEAVER, MEMBERS, settings_of, started, where
 from tests.rig.size import FULL, sized

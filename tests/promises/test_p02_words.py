@@ -16,7 +16,7 @@ import random
 import numpy as np
 import pytest
 
-from personalization.features import Encoded, FeatureMap
+from personalization.encoding.features import Encoded, FeatureMap
 from storage.records import Who
 from tests.rig.counterfactual import (
     Wished,

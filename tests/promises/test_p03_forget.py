@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage import sqlite
+from storage.database import sqlite
+from storage.database.writer import Writer
 from storage.failpoints import FAILPOINTS
 from storage.store import Store
-from storage.writer import Writer
 from tests.rig.canary import Canaries
 from tests.rig.planted import ALICE, VECTOR, WEIGHTS, in_clear, plant, secrets_of, traces
 from tests.unit.storage.given import settings_in

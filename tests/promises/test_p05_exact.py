@@ -24,8 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from personalization.features import FeatureMap
-from storage import rights
+from personalization.encoding.features import FeatureMap
+from storage.privacy import erasing as rights
 from storage.records import Who
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.logs import discreet_handler
+from bot.app.logs import discreet_handler
 from storage.records import Consent, Who
 from storage.store import Store
 from tests.integration.conftest import World

@@ -24,12 +24,12 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from storage.errors import SealBroken
-from storage.guild_settings import GuildRecord
-from storage.personal_data import PERSONAL_DATA, Form
+from storage.keys.sealing import NONCE_BYTES, SealingKey, Slot
+from storage.members.wishes import Wish
+from storage.privacy.personal_data import PERSONAL_DATA, Form
 from storage.records import NewHead, PriorRecord, Who
-from storage.sealing import NONCE_BYTES, SealingKey, Slot
+from storage.servers.stored_settings import GuildRecord
 from storage.store import Store
-from storage.wishes import Wish
 from tests.fakes import HashEncoder
 from tests.rig.canary import Canaries
 from tests.rig.counterfactual import Asked, made_keys, outcome_of, random_history

@@ -17,7 +17,7 @@ import discord
 import pytest
 import simcord
 
-from bot import posting
+from bot.messages import posting
 from tests.integration.conftest import World
 
 pytestmark = pytest.mark.promise("P10")

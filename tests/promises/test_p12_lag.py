@@ -24,11 +24,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bot.composition import House, open_house
+from bot.app.composition import House, open_house
 from bot.config import parse_settings
-from personalization import rounds
-from personalization.features import FeatureMap
-from personalization.worker import open_worker
+from personalization.encoding.features import FeatureMap
+from personalization.rounds import trainer as rounds
+from personalization.rounds.worker import open_worker
 from storage.records import Impression, Place, Reacted, Who
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.integration.conftest import World, opened

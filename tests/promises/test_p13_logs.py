@@ -23,8 +23,8 @@ import pytest
 from aiohttp import web
 from discord.http import HTTPClient, Route
 
-from bot.generators import GeneratorUnavailable
-from bot.logs import discreet_handler
+from bot.app.logs import discreet_handler
+from bot.generation import GeneratorUnavailable
 from storage.failpoints import switch_on
 from tests.integration.conftest import opened
 from tests.rig.canary import Canaries

@@ -19,14 +19,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from personalization import rounds
-from personalization.examples import Told
-from personalization.features import FeatureMap
-from personalization.gathering import thinned
-from personalization.heads import starter_prior
-from personalization.labels import EmojiValence
+from personalization.encoding.features import FeatureMap
+from personalization.heads.heads import starter_prior
+from personalization.labels.labels import EmojiValence
+from personalization.rounds import trainer as rounds
+from personalization.rounds.examples import Told
+from personalization.rounds.gathering import thinned
+from personalization.rounds.teaching import teach
 from personalization.settings import LearningSettings
-from personalization.teaching import teach
 from storage.records import MemberId, Who
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from simcord.actors import _component_interaction
 
-from bot import gateway
 from bot.config import parse_settings
+from bot.reactions import gateway
 from tests.rig.outages import Twin, twin
 from tests.rig.schedules import EMOJI, Act
 from tests.rig.size import sized

@@ -18,7 +18,7 @@ import itertools
 import discord
 import pytest
 
-from bot.reconciliation import FIRST_WAIT_S
+from bot.reactions.reconciler import FIRST_WAIT_S
 from tests.rig.outages import Twin, _Answer, twin
 from tests.rig.size import sized
 

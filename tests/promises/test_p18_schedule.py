@@ -20,9 +20,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_MISSED
 
-from bot.composition import open_house
+from bot.app.composition import open_house
+from bot.background.scheduler import LearningScheduler
 from bot.config import parse_settings
-from bot.scheduler import LearningScheduler
 from storage.errors import AlreadyOpen
 from storage.records import Impression, Place, Who
 from storage.store import Store

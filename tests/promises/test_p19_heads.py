@@ -24,8 +24,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.keys.sealing import SealingKey
 from storage.records import NewHead, Who
-from storage.sealing import SealingKey
 from tests.rig.counterfactual import (
     Outcome,
     left_in,

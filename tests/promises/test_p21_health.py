@@ -17,10 +17,10 @@ from types import SimpleNamespace
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.health import BEATS, SILENT_S, Health, proofs_of
-from bot.inbox import BATCH
+from bot.app.health import BEATS, SILENT_S, Health, proofs_of
+from bot.app.monitor import create_page
 from bot.metrics import Metrics
-from bot.monitor import create_page
+from bot.reactions.inbox import BATCH
 from storage.records import Deleted
 
 pytestmark = pytest.mark.promise("P21")

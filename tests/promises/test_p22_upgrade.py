@@ -28,9 +28,9 @@ from sqlalchemy import MetaData, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from storage import schema
+from storage.database import schema
+from storage.database.migrations import upgrade
 from storage.errors import DatabaseNewer, StorageError
-from storage.migrations import upgrade
 from storage.records import Consent, HeadRecord
 from storage.store import Store
 from tests.fakes import FixedClock
@@ -156,7 +156,7 @@ def sound(path: Path) -> list[tuple[str, ...]]:
 
 
 def test_every_released_schema_is_kept_with_data():
-    scripts = ScriptDirectory(str(ROOT / "storage" / "migrations"))
+    scripts = ScriptDirectory(str(ROOT / "storage" / "database" / "migrations"))
 
     assert sorted(script.revision for script in scripts.walk_revisions()) == REVISIONS, (
         "run `python -m tests.rig.released` with the new migration, and keep what it writes"

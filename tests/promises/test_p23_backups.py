@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pytest
 
-from bot import cli
-from storage import backup
-from storage.backup import back_up, back_up_keys, restore, restore_keys
+from bot.commands import main as cli
 from storage.errors import AlreadyOpen, DatabaseDamaged, LedgerBehind, StorageError
 from storage.failpoints import FailpointReached, switch_on
+from storage.maintenance import backup
+from storage.maintenance.backup import back_up, back_up_keys, restore, restore_keys
 from storage.records import Consent, Impression, Place, Who
 from storage.store import Store
 from tests.rig.canary import Canaries

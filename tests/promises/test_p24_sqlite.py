@@ -23,7 +23,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
-from storage import sqlite
+from storage.database import sqlite
 from storage.errors import DatabaseFailed
 from storage.records import NewHead
 from storage.store import Store

@@ -1,8 +1,9 @@
 """P25: you can take your data with you.
 
-``/my-data`` hands out every stored field that is the member's: each column that ``storage/personal_data.py``
-lists as one member's is in the file (or the proof names it and fails), with the stored values, opened. It is
-for the member's eyes only, holds every server of a member, and nothing of anybody else.
+``/my-data`` hands out every stored field that is the member's: each column that
+``storage/privacy/personal_data.py`` lists as one member's is in the file (or the proof names it and fails),
+with the stored values, opened. It is for the member's eyes only, holds every server of a member, and
+nothing of anybody else.
 
 Control: an export that leaves out one column fails the same check; a sealed column without an opener raises.
 """
@@ -15,12 +16,12 @@ import json
 import numpy as np
 import pytest
 
-from bot.exporting import PART_BYTES, parts_of
-from storage import export
-from storage.personal_data import PERSONAL_DATA
+from bot.ui.data_export import PART_BYTES, parts_of
+from storage.members.wishes import Wish
+from storage.privacy import export
+from storage.privacy.personal_data import PERSONAL_DATA
 from storage.records import NewHead, Pick, Picked, Remark, Who
 from storage.store import Store
-from storage.wishes import Wish
 from tests.rig.canary import Canaries
 from tests.unit.storage.given import ALICE, FIRST, GUILD, IMPRESSION, SECOND, posted, round_of, settings_in
 

@@ -17,9 +17,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from storage.database.writer import Writer
 from storage.records import Consent, Who
 from storage.store import Store
-from storage.writer import Writer
 from tests.fakes import FixedClock
 from tests.rig.canary import Canaries
 from tests.unit.storage.given import ALICE, BOB, FIRST, posted, settings_in
@@ -175,7 +175,7 @@ async def test_an_outage_is_no_departure(world):
 
 
 async def test_control_without_the_grace_a_mistake_would_cost_everything(tmp_path, monkeypatch):
-    from storage import departures
+    from storage.privacy import departures
 
     monkeypatch.setattr(departures, "GRACE", timedelta(0))
     clock = FixedClock()

@@ -22,15 +22,16 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 
-from personalization import AdapterTrouble, EncoderDamaged, EncoderError, HeadDamaged, HeadOutdated
-from personalization.checkpoints import read_progress
-from personalization.encoder import load_encoder, load_model
-from personalization.features import FeatureMap
-from personalization.heads import Head, Prior, starter_prior
-from personalization.lora import WEIGHTS, AdaptableEncoder, AdapterShape
+from personalization.encoding.adapter import WEIGHTS, AdaptableEncoder, AdapterShape
+from personalization.encoding.encoder import load_model
+from personalization.encoding.features import FeatureMap
+from personalization.encoding.loading import load_encoder
+from personalization.errors import AdapterTrouble, EncoderDamaged, EncoderError, HeadDamaged, HeadOutdated
+from personalization.heads.heads import Head, Prior, starter_prior
+from personalization.heads.starter import load_starter, shipped_prior
+from personalization.lab.adapting.checkpoints import read_progress
 from personalization.settings import LearningSettings
-from personalization.starter import load_starter, shipped_prior
-from storage import schema
+from storage.database import schema
 from storage.errors import SealBroken
 from storage.records import NewHead
 from storage.store import Store
@@ -205,7 +206,7 @@ def test_an_adapter_that_is_none_is_refused_and_nothing_runs(tmp_path):
 def test_a_pickle_for_the_starter_is_refused_and_a_plain_prior_answers(tmp_path, monkeypatch):
     features = FeatureMap(HashEncoder(8))
     (tmp_path / "starter.safetensors").write_bytes(pickle.dumps(Bomb(str(tmp_path / "acted"))))
-    monkeypatch.setattr("personalization.starter.FILE", tmp_path / "starter.safetensors")
+    monkeypatch.setattr("personalization.heads.starter.FILE", tmp_path / "starter.safetensors")
 
     with pytest.raises(HeadDamaged, match="as safetensors"):
         shipped_prior(features)

@@ -27,21 +27,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from storage import schema, sqlite
+from storage.database import schema, sqlite
 from storage.errors import StorageError
-from storage.records import (
-    NewHead,
-    Pick,
-    Picked,
-    Place,
-    PriorRecord,
-    Remark,
-    ReplyId,
-    RoundRecord,
-    Who,
-)
+from storage.members.wishes import Wish
+from storage.records import NewHead, Pick, Picked, Place, PriorRecord, Remark, ReplyId, RoundRecord, Who
 from storage.store import Store
-from storage.wishes import Wish
 from tests.fakes import FixedClock
 from tests.promises.test_p01_kill import expected, killed, stored
 from tests.rig.recorder import MEMBERS

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import pytest
 
 from bot.client import SimpaticoBot
-from bot.generators import Candidate, Context, Style
-from bot.turns import FairTurns
+from bot.generation import Candidate, Context, Style
+from bot.replies.fair_turns import FairTurns
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import World, opened
 from tests.integration.conftest import settings as settings  # a fixture
@@ -119,6 +119,6 @@ class NobodyBehind(FairTurns):
 
 @pytest.mark.parametrize("turns", [FirstComeFirstServed, NobodyBehind])
 async def test_control_without_it_another_waits_for_all(settings, monkeypatch, turns):
-    monkeypatch.setattr("bot.composition.FairTurns", turns)
+    monkeypatch.setattr("bot.app.composition.FairTurns", turns)
 
     assert await begun_before_ben(settings, in_her_channel=True) >= N_CHANNELS

@@ -16,7 +16,7 @@ import pytest
 from discord import app_commands
 
 from bot.cogs import admin
-from storage.guild_settings import GuildRecord
+from storage.servers.stored_settings import GuildRecord
 from tests.integration.conftest import World
 from tests.integration.conftest import settings as settings  # a fixture
 from tests.integration.conftest import world as world  # a fixture

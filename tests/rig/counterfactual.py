@@ -26,16 +26,16 @@ from typing import Any, TypeVar
 import numpy as np
 from sqlalchemy import Table, func, select
 
-from bot.composition import House, open_house
+from bot.app.composition import House, open_house
 from bot.config import Settings, parse_settings
-from bot.decisions import Prompt
-from bot.generators import Context
-from bot.wishes import with_words
-from storage import schema
+from bot.generation import Context
+from bot.replies.decision import Prompt
+from bot.replies.style_wishes import with_words
+from storage.database import schema
 from storage.errors import SealBroken
+from storage.members.wishes import NO_WISH
 from storage.records import Consent, Pick, Picked, Place, Who
 from storage.store import Store, utcnow
-from storage.wishes import NO_WISH
 from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.unit.storage.given import settings_in
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.inbox import Inbox
-from bot.readback import NotHere, NotNow, Shown
-from bot.reconciliation import Reconciler
-from storage.posted import PostedMessage, PostedPage
+from bot.reactions.inbox import Inbox
+from bot.reactions.readback import NotHere, NotNow, Shown
+from bot.reactions.reconciler import Reconciler
 from storage.records import Applied
+from storage.replies.posted_messages import PostedMessage, PostedPage
 
 UP = ("👍", False)
 
@@ -29,7 +29,7 @@ class Posted:
 
 
 class Discord:
-    """What Discord shows; stands where :class:`bot.readback.Readback` does."""
+    """What Discord shows; stands where :class:`bot.reactions.readback.Readback` does."""
 
     def __init__(self) -> None:
         self.standing: dict[int, dict[tuple[str, bool], list[int]]] = {}

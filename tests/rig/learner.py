@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
+from storage.database.schema import heads
 from storage.failpoints import switch_on
 from storage.records import Who
-from storage.schema import heads
 from storage.store import Store
 from tests.rig.counterfactual import Event, Learnt, outcome_of, random_history
 

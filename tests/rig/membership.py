@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from personalization.heads import Head
-from storage import schema
+from personalization.heads.heads import Head
+from storage.database import schema
 from storage.records import Impression, Place, Reacted, Who
 from tests.rig.counterfactual import rows_in
 from tests.unit.personalization.bench import Bench

@@ -197,8 +197,8 @@ def _tell(outcomes: list[tuple[str, Outcome]]) -> None:
 
 async def afternoon() -> tuple[list[tuple[str, Outcome]], list[str]]:
     """Send everything; return each input with what came of it, and what was logged as an error."""
+    from bot.app.playground import open_playground
     from bot.config import parse_settings
-    from bot.playground import open_playground
 
     complaints = Complaints()
     logging.getLogger().addHandler(complaints)

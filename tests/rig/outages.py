@@ -21,8 +21,8 @@ import discord
 import simcord
 from simcord.backend import serializers
 
+from bot.app.composition import House, open_house
 from bot.client import SimpaticoBot, create_bot
-from bot.composition import House, open_house
 from bot.config import Settings
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.schedules import Act, Truth, emoji_payload

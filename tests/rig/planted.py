@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.faq import FaqEntry
-from storage.guild_settings import GuildRecord
-from storage.personal_data import PERSONAL_DATA, Form, Whose
+from storage.keys.wrapping import member_slot
+from storage.members.wishes import Wish
+from storage.privacy.personal_data import PERSONAL_DATA, Form, Whose
 from storage.records import Impression, NewHead, Pick, Picked, Place, PriorRecord, Remark, Who
-from storage.safety_rules import ServerRules
+from storage.servers.faq import FaqEntry
+from storage.servers.safety_rules import ServerRules
+from storage.servers.stored_settings import GuildRecord
 from storage.store import Store
-from storage.wishes import Wish
-from storage.wrapping import member_slot
 from tests.rig.canary import Canaries, Hit
 from tests.unit.storage.given import BOB, START, posted, round_of
 

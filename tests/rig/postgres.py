@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from storage.migrations import upgrade
+from storage.database.migrations import upgrade
 
 TEMPLATE = "simpatico_template"
 TRIES = 3

@@ -17,9 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from storage import rights
-from storage.guild_settings import GuildRecord
+from storage.privacy import erasing as rights
 from storage.records import Impression, NewHead, Place, PriorRecord, RoundRecord, Who
+from storage.servers.stored_settings import GuildRecord
 from storage.settings import StorageSettings
 from storage.store import Store
 from tests.fakes import FixedClock

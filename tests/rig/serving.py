@@ -17,9 +17,9 @@ from typing import Any
 
 import simcord
 
-from bot import cli
+from bot.app.composition import open_house
 from bot.client import SimpaticoBot
-from bot.composition import open_house
+from bot.commands import main as cli
 from bot.config import parse_settings
 from storage.records import Who
 from tests.fakes import HashEncoder, ScriptedGenerator

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import simcord
 
+from bot.app.composition import House, open_house
+from bot.app.logs import set_up_logging
 from bot.client import create_bot
-from bot.composition import House, open_house
 from bot.config import Settings, parse_settings
-from bot.logs import set_up_logging
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.soak_members import Faults, Members, say
 from tests.rig.soak_model import CANDIDATES, Model, Step, load, save

@@ -15,8 +15,8 @@ from simcord.actors import MemberActor
 from simcord.backend import serializers
 from simcord.builders import ChannelHandle, GuildHandle, UserHandle
 
-from storage.backup import back_up
 from storage.failpoints import switch_on
+from storage.maintenance.backup import back_up
 from storage.settings import StorageSettings
 from tests.rig.soak_model import NAMES, SAID, Given, Model, Step
 

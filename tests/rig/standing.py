@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from bot.gateway import key_of
-from personalization.labels import emoji_key
-from storage import schema
-from storage.feedback import FeedbackState, slot
+from bot.reactions.gateway import key_of
+from personalization.labels.labels import emoji_key
+from storage.database import schema
 from storage.records import Who
+from storage.replies.feedback import FeedbackState, slot
 from storage.store import Store
 from tests.rig.schedules import Truth, emoji_payload
 

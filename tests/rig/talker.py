@@ -19,9 +19,9 @@ import struct
 import sys
 from pathlib import Path
 
-from bot.cli import run
+from bot.app.playground import open_playground
+from bot.commands.main import run
 from bot.config import parse_settings
-from bot.playground import open_playground
 
 HOME = "192.0.2.1"
 """An address for documentation: nobody's."""

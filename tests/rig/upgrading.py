@@ -16,8 +16,9 @@ from pathlib import Path
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-import storage.postgres  # noqa: F401 - read before forking
-from storage import failpoints, migrations
+import storage.database.postgres  # noqa: F401 - read before forking
+from storage import failpoints
+from storage.database import migrations
 from storage.store import Store
 from tests.rig.released import settings_in
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from bot.__main__ import main
-from bot.cli import EXIT_CONFIG, EXIT_MODEL, EXIT_STORAGE
+from bot.commands.main import EXIT_CONFIG, EXIT_MODEL, EXIT_STORAGE
 
 
 @pytest.fixture

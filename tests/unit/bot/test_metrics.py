@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot.app.monitor import create_page, measure_lag, open_monitor
+from bot.background.round_curves import RoundCurves
 from bot.config import ConfigError
-from bot.curves import RoundCurves
 from bot.metrics import Metrics, Outcome
-from bot.monitor import create_page, measure_lag, open_monitor
 from bot.settings import OperatorSettings
-from personalization.reports import PriorReport, RoundReport
+from personalization.rounds.round_results import PriorReport, RoundReport
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, str], float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from personalization.features import FeatureMap
-from personalization.heads import starter_prior
-from personalization.labels import EmojiValence
-from personalization.ranker import Ranker
-from personalization.rounds import Trainer
+from personalization.encoding.features import FeatureMap
+from personalization.heads.heads import starter_prior
+from personalization.labels.labels import EmojiValence
+from personalization.ranking.ranker import Ranker
+from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
 from storage.records import Impression, Place, Who
 from storage.store import Store

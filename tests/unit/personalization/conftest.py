@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from personalization.encoder import TransformersEncoder, load_encoder
-from personalization.features import FeatureMap
+from personalization.encoding.encoder import TransformersEncoder
+from personalization.encoding.features import FeatureMap
+from personalization.encoding.loading import load_encoder
 from storage.settings import StorageSettings
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder

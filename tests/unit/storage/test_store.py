@@ -18,7 +18,7 @@ from storage.errors import (
     StorageError,
     StoreClosed,
 )
-from storage.keys import KeyStore
+from storage.keys.key_store import KeyStore
 from storage.opening import backend_of
 from storage.store import Store
 from tests.unit.storage.given import ALICE, FIRST, posted, settings_in, standing

@@ -1,0 +1,168 @@
+"""Taking in a changed ``config.toml`` while the bot runs: at a SIGHUP, and when the file changes.
+
+What can change does so at once, from the next message on. What cannot (a model, a folder, an intent) stays as
+it is until the next start, and one line of the log names it. A file that cannot be read changes nothing. The
+log names keys, never values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from bot.app.composition import House, secrets_of
+from bot.client import SimpaticoBot
+from bot.config import ConfigError, Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = {
+    "bot": {"chat_channels", "seeded_reactions", "history_messages", "history_minutes", "allow", "deny"},
+    "generator": {"persona", "styles"},
+    "limits": {"member_messages", "member_tokens", "server_messages", "server_tokens", "roles"},
+    "safety": {"level", "blocked_terms"},
+    "faq": {"similarity", "most"},
+    "personalization": {
+        "policy",
+        "exploration",
+        "thompson_scale",
+        "ucb_width",
+        "relevance_weight",
+        "personal_bound",
+        "head_cache",
+    },
+}
+"""Section -> the keys that can change while the bot runs."""
+
+LOOK_EVERY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload did; keys as ``[section] key``.
+
+    Attributes:
+        applied: What changed at once.
+        waiting: What waits for a restart.
+    """
+
+    applied: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+class Reloader:
+    """Compares the configuration in use with the file, and has the difference applied.
+
+    Args:
+        find: Where the file is now; None: there is none, so everything is as by default.
+        settings: What is in use.
+        apply: Puts settings into use; called with values that are valid.
+    """
+
+    def __init__(
+        self, find: Callable[[], Path | None], settings: Settings, apply: Callable[[Settings], None]
+    ) -> None:
+        self._find = find
+        self._apply = apply
+        self._seen = self._stamp()
+        self.settings = settings
+
+    def reload(self) -> Reloaded | None:
+        """Read the file and apply what can change; None when it cannot be read, and nothing changed."""
+        self._seen = self._stamp()
+        try:
+            wanted = load_settings(self._find())
+        except ConfigError as exc:
+            mistakes = len(str(exc).splitlines())
+            log.warning(
+                "the changed configuration has %d mistakes and is not used; see simpatico doctor", mistakes
+            )
+            return None
+        changed = _changed(self.settings, wanted)
+        applied = [key for key in changed if self._can_change(*key)]
+        waiting = tuple(_named(key) for key in changed if key not in applied)
+        for section, key in applied:
+            value = getattr(getattr(wanted, section), key)
+            own = replace(getattr(self.settings, section), **{key: value})
+            self.settings = replace(self.settings, **{section: own})
+        if applied:
+            self._apply(self.settings)
+        reloaded = Reloaded(tuple(_named(key) for key in applied), waiting)
+        log.warning(
+            "configuration read again; in use now: %s; waits for a restart: %s",
+            ", ".join(reloaded.applied) or "nothing new",
+            ", ".join(reloaded.waiting) or "nothing",
+        )
+        return reloaded
+
+    def look(self) -> Reloaded | None:
+        """Reload if the file is another one than at the last look."""
+        return self.reload() if self._stamp() != self._seen else None
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Reload at every SIGHUP, and look at the file every :data:`LOOK_EVERY_S` seconds."""
+        loop = asyncio.get_running_loop()
+        looking = asyncio.create_task(self._look_again(), name="reloading")
+        with contextlib.suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NotImplementedError, AttributeError):
+                loop.remove_signal_handler(signal.SIGHUP)
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.look()
+
+    def _can_change(self, section: str, key: str) -> bool:
+        if key == "chat_channels" and not self.settings.bot.message_content:
+            return False  # without the intent the bot would answer messages that it cannot read
+        return key in AT_ONCE.get(section, ())
+
+    def _stamp(self) -> tuple[str, int, int, int] | None:
+        path = self._find()
+        try:
+            found = path.stat() if path is not None else None
+        except OSError:
+            found = None
+        return None if found is None else (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
+    """Have every part go by ``settings``, as far as parts can change."""
+    bot.use_settings(settings.bot)
+    bot.servers.use_settings(settings)
+    house.ranker.use_settings(settings.personalization)
+    house.generator.use_persona(settings.generator.persona)
+    bot.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
+    bot.responder.source.use_settings(settings.safety, settings.faq)
+
+
+def _changed(before: Settings, after: Settings) -> list[tuple[str, str]]:
+    return [
+        (section.name, key.name)
+        for section in fields(Settings)
+        for key in fields(_of(before, section.name))
+        if getattr(_of(before, section.name), key.name) != getattr(_of(after, section.name), key.name)
+    ]
+
+
+def _of(settings: Settings, section: str) -> Any:
+    return getattr(settings, section)
+
+
+def _named(key: tuple[str, str]) -> str:
+    return "[{}] {}".format(*key)

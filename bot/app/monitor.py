@@ -1,0 +1,116 @@
+"""The operator's page on a loopback port: ``/metrics`` for Prometheus, and whatever else is handed in.
+
+Nothing is opened unless ``[operator] metrics_port`` is set. The page answers to this machine alone, knows
+nothing of members, and is never reached from Discord. Beside it a task measures how late the event loop is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from aiohttp import web
+
+from bot.client import SimpaticoBot
+from bot.config import ConfigError
+from bot.metrics import Metrics
+from bot.moderation.output_filter import Drop
+from bot.settings import OperatorSettings
+
+log = logging.getLogger(__name__)
+
+LAG_EVERY_S = 0.5
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def watch(metrics: Metrics, bot: SimpaticoBot) -> None:
+    """Have the numbers that the bot's parts keep anyway read whenever somebody asks."""
+    metrics.gauge(
+        "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
+    )
+    metrics.gauge("simpatico_events_waiting", "Discord events that wait.", lambda: len(bot.inbox))
+    metrics.gauge(
+        "simpatico_writes_waiting", "Changes that wait for the writer.", lambda: bot.store.writes_waiting
+    )
+    metrics.counter(
+        "simpatico_events_recorded",
+        "Discord events about reactions that were written.",
+        lambda: bot.inbox.n_recorded,
+    )
+    metrics.counter(
+        "simpatico_ranking_fallbacks",
+        "Replies that went out unranked, because ranking failed.",
+        lambda: bot.responder.n_fallbacks,
+    )
+    metrics.counters(
+        "simpatico_candidates_dropped",
+        "Candidates that the output filter withheld, by reason.",
+        "reason",
+        [reason.value for reason in Drop],
+        lambda: {reason.value: n for reason, n in bot.responder.source.n_dropped.items()},
+    )
+
+
+def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:
+    """The page.
+
+    Args:
+        metrics: What ``/metrics`` tells.
+        routes: Further addresses, such as ``/healthz``.
+    """
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": _CONTENT_TYPE})
+
+    page = web.Application()
+    page.add_routes([web.get("/metrics", show), *routes])
+    return page
+
+
+@asynccontextmanager
+async def open_monitor(
+    settings: OperatorSettings, bot: SimpaticoBot, routes: Iterable[web.AbstractRouteDef] = ()
+) -> AsyncIterator[None]:
+    """Serve the page while the bot runs, if a port is configured.
+
+    Raises:
+        ConfigError: The port cannot be had.
+    """
+    if not settings.metrics_port:
+        yield
+        return
+    metrics = bot.metrics
+    watch(metrics, bot)
+    runner = web.AppRunner(create_page(metrics, routes), access_log=None, handle_signals=False)
+    await runner.setup()
+    lag = asyncio.create_task(measure_lag(metrics), name="loop-lag")
+    try:
+        await _listen(runner, settings)
+        yield
+    finally:
+        lag.cancel()
+        with suppress(asyncio.CancelledError):
+            await lag
+        await runner.cleanup()
+
+
+async def measure_lag(metrics: Metrics, every_s: float = LAG_EVERY_S) -> None:
+    """Sleep again and again, and take how much longer it took; until cancelled."""
+    while True:
+        started = time.monotonic()
+        await asyncio.sleep(every_s)
+        metrics.lag(time.monotonic() - started - every_s)
+
+
+async def _listen(runner: web.AppRunner, settings: OperatorSettings) -> None:
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        raise ConfigError(
+            f"[operator] metrics_port = {port}: cannot be had on {host} ({exc.strerror}); take another, or 0"
+        ) from exc
+    log.info("metrics on http://%s:%d/metrics", host, port)

@@ -1,0 +1,218 @@
+"""The same bot in a simulated Discord, in the browser: no account, no token, nothing kept.
+
+Three members with tastes of their own share one channel, in which every message is answered. Data and keys
+live in a temporary folder and go with the process. simcord settles the bot after every click; answers take
+seconds, so they run outside of what it waits for, and the page is published again whenever the simulated
+Discord changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import discord
+import simcord
+from discord.webhook.async_ import AsyncWebhookAdapter, async_context
+
+from bot.app.composition import House, open_house
+from bot.app.monitor import open_monitor
+from bot.client import SimpaticoBot, create_bot
+from bot.config import ConfigError, Settings
+
+log = logging.getLogger(__name__)
+
+_QUIET_S = 0.3
+"""The simulated Discord has been quiet for so long when it is shown again, seconds."""
+_MOST_WAITS = 7
+
+MEMBERS = ("ada", "ben", "chloe")
+SEEDED = ("👍", "👎", "❤️", "😂", "🙄")
+WELCOME = """\
+Hello! This is the playground: the real bot, in a Discord that lives in this window.
+**1.** Write a message. I write several replies and post one.
+**2.** Press *Learn what I like* under my reply, then click the reactions under my replies.
+**3.** Keep going: every few seconds I train, and my choices turn toward your taste. \
+`/feedback` shows what I learnt, `/why` why I picked a reply, `/style` takes wishes; `/help` lists the rest.
+Switch the viewer at the top to be somebody else, with another taste. Everything is gone when you stop me.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Playground:
+    """A running playground; ``url`` holds the key to it."""
+
+    url: str
+    house: House
+    bot: SimpaticoBot
+    env: simcord.Env
+    preview: simcord.Preview
+
+
+async def play(settings: Settings, port: int) -> None:
+    """Open the playground, print its address, and stay until it is closed, SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: The port cannot be had.
+    """
+    _check_port(port)
+    print("Preparing the playground; the models load for some seconds ...", flush=True)
+    async with open_playground(settings, port=port) as playground:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for stop in (signal.SIGTERM, signal.SIGINT):  # not before: Ctrl+C must end a long loading, too
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(stop, stopped.set)
+        print(f"The playground is open: {playground.url}\nStop it with Ctrl+C.", flush=True)
+        closed = asyncio.create_task(playground.preview.wait_closed())
+        halt = asyncio.create_task(stopped.wait())
+        await asyncio.wait({closed, halt}, return_when=asyncio.FIRST_COMPLETED)
+        closed.cancel()
+        halt.cancel()
+
+
+def _check_port(port: int) -> None:
+    """Find out before the models load, not after."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as exc:
+        raise ConfigError(
+            f"--port {port}: cannot be had on 127.0.0.1 ({exc}); leave it out for a free one"
+        ) from exc
+
+
+@asynccontextmanager
+async def open_playground(settings: Settings, *, port: int = 0, **house: Any) -> AsyncIterator[Playground]:
+    """Open a simulated Discord with the bot in it.
+
+    Args:
+        settings: As for Discord; data, keys, seeded reactions and training pace are the playground's own.
+        port: Port on 127.0.0.1, 0 for a free one.
+        house: Passed on to :func:`bot.app.composition.open_house`.
+    """
+    with tempfile.TemporaryDirectory(prefix="simpatico-playground-") as folder:
+        async with (
+            open_house(_for_play(settings, Path(folder)), progress=True, **house) as parts,
+            _Detached() as home,
+        ):
+            own = replace(settings.bot, seeded_reactions=SEEDED, message_content=True)
+            if settings.generator.model == "packaged":
+                own = replace(own, history_messages=2)  # so small a model copies itself when shown more
+            bot = create_bot(own, parts.parts, spawn=home.spawn, always_sync=True)
+            async with (
+                simcord.run(bot, settle_timeout=120.0, check_errors=False) as env,
+                open_monitor(settings.operator, bot),
+            ):
+                guild = env.create_guild("Simpatico playground")
+                channel = guild.create_text_channel("playground")
+                viewers = [
+                    guild.add_member(env.create_user(name, global_name=name.title())) for name in MEMBERS
+                ]
+                bot.chat_channels.add(channel.id)
+                await _set_clock(env)
+                await _introduce(bot, channel.id)
+                async with env.preview(channel, viewers=viewers, layout="channel", port=port) as preview:
+                    parts.scheduler.start()
+                    refresher = asyncio.create_task(_republish(env, preview))
+                    try:
+                        yield Playground(preview.url, parts, bot, env, preview)
+                    finally:
+                        refresher.cancel()
+                        await parts.scheduler.stop()
+                        await bot.queues.drain(5.0)
+
+
+def _for_play(settings: Settings, folder: Path) -> Settings:
+    """The host's settings with throw-away data and a training round every few seconds."""
+    return replace(
+        settings,
+        storage=replace(
+            settings.storage, data_dir=folder / "data", key_dir=folder / "keys", master_key_env=""
+        ),
+        personalization=replace(settings.personalization, round_every_s=3.0, round_min_labels=1),
+    )
+
+
+async def _introduce(bot: SimpaticoBot, channel_id: int) -> None:
+    channel = bot.get_channel(channel_id)
+    assert bot.user is not None and isinstance(channel, discord.TextChannel)
+    await bot.user.edit(username="Simpatico")
+    # An embed, because text of the bot's own would be part of every conversation here, and be parroted.
+    await channel.send(embed=discord.Embed(description=WELCOME))
+
+
+async def _set_clock(env: simcord.Env) -> None:
+    """Move the simulated clock, which stands still by itself, to the time of day."""
+    await env.advance_time(max(0.0, (datetime.now(UTC) - env.now()).total_seconds()))
+
+
+class _Detached:
+    """A home for answers that simcord must not wait for.
+
+    simcord counts every task that bot code starts as work of the current click and shows nothing until it
+    ends. Coroutines handed to :meth:`spawn` are started by a task that was there before the bot, so they do
+    not count.
+    """
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[Coroutine[Any, Any, None], AsyncWebhookAdapter]] = asyncio.Queue()
+        self._running: set[asyncio.Task[None]] = set()
+        self._starter: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> _Detached:
+        self._starter = asyncio.create_task(self._start())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._starter is not None
+        self._starter.cancel()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(self._starter, *self._running, return_exceptions=True)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start ``coroutine`` outside of the bot's own work, with the same way to answer commands."""
+        self._queue.put_nowait((coroutine, async_context.get()))
+
+    async def _start(self) -> None:
+        while True:
+            coroutine, adapter = await self._queue.get()
+            async_context.set(adapter)  # the task takes it over; it is the simulated Discord's own
+            task = asyncio.create_task(coroutine)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+
+async def _republish(env: simcord.Env, preview: simcord.Preview) -> None:
+    """Publish the page again when the simulated Discord changed outside of a click."""
+    changed = asyncio.Event()
+    env.backend.subscribers.append(lambda event, payload: changed.set())
+    while True:
+        await changed.wait()
+        # A reply and its reactions become one picture: a click on an older one would be turned down.
+        for _ in range(_MOST_WAITS):
+            changed.clear()
+            await asyncio.sleep(_QUIET_S)
+            if not changed.is_set():
+                break
+        changed.clear()
+        try:
+            await _set_clock(env)
+            await preview.refresh()
+        except (
+            simcord.SetupError
+        ):  # a click is being carried out; it publishes too, but maybe before our change
+            await asyncio.sleep(0.3)
+            changed.set()

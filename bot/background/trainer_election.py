@@ -1,0 +1,64 @@
+"""Several processes of one bot: who does the learning, and how the others follow.
+
+On PostgreSQL several processes may share one database, each with its own gateway connection (a shard, say).
+One of them, elected by the store, runs what must run once: rounds, priors, deletions that are due. What it
+publishes the others hear, and drop what they keep in memory. With SQLite there is one process and nothing is
+ever heard.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bot.background.scheduler import LearningScheduler, Work
+from bot.replies.responder import Responder
+from personalization.ranking.ranker import Ranker
+from storage.coordination import Company
+from storage.database.peers import News
+from storage.errors import NotTrainer
+
+log = logging.getLogger(__name__)
+
+FOLLOW = "follow"
+"""Name of the work that reads the prior anew."""
+
+
+def elected(company: Company, work: Callable[[], Awaitable[Any]], *, ask: bool = False) -> Work:
+    """Do ``work`` in the one process that trains.
+
+    Args:
+        company: Who trains.
+        work: What to do.
+        ask: Elsewhere, tell that process that a round is due.
+    """
+
+    async def run() -> None:
+        if await company.lead():
+            try:
+                await work()
+            except NotTrainer:
+                log.info("another process has taken over the training; what was under way here is dropped")
+        elif ask:
+            await company.tell(News.DUE)
+
+    return run
+
+
+def follow(company: Company, ranker: Ranker, responder: Responder, scheduler: LearningScheduler) -> None:
+    """Keep memory in step with what other processes do."""
+
+    def heard(news: News) -> None:
+        if news in (News.HEADS, News.LEFT):
+            ranker.drop_all()
+        if news in (News.PRIOR, News.LEFT):
+            scheduler.mark_due(FOLLOW)
+        if news is News.LEFT:
+            responder.member_left()
+        if company.leads and news is News.LEFT:
+            scheduler.mark_due("prior", "round")
+        if company.leads and news is News.DUE:
+            scheduler.mark_due("round")
+
+    company.listen(heard)

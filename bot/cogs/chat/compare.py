@@ -1,0 +1,172 @@
+"""``/compare``: two candidates side by side, for the member's eyes only; which of them suits better?
+
+A pick is kept as two lists of numbers and a click, sealed, and is learnt from in the next round. Which pair
+is shown is :mod:`bot.replies.comparisons`'s to decide.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Self
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.cogs.chat.preconditions import used_up
+from bot.generation import Context, GeneratorError
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.messages.conversation import SPEECHLESS, UNAVAILABLE
+from bot.messages.posting import SILENT
+from bot.replies.comparisons import Comparison
+from bot.replies.decision import NothingToSay, Prompt
+from bot.ui.components import PersistentButton
+from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
+from storage.errors import LearningPaused
+from storage.records import Picked
+
+ASK = mark("Which of the two do you like better? Only you see this.")
+NOTHING = mark(
+    "I have no two different answers to show you. Talk to me first and then use `/compare`, or give me a"
+    " message to answer: `/compare message: ...`."
+)
+GONE = mark("That comparison is over. `/compare` starts a new one.")
+PAUSED = mark("Learning is paused, so I did not record that. `/feedback` has the button to let it go on.")
+RECORDED = {
+    Picked.FIRST: mark("Recorded: you like A better."),
+    Picked.SECOND: mark("Recorded: you like B better."),
+    Picked.EQUAL: mark("Recorded: both are equal to you."),
+}
+COUNTS = mark("I learn from it in my next training round; `/feedback` shows what I learnt.")
+NEXT = mark("Here is the next pair.")
+LAST = mark("That was the last pair. Thank you!")
+MOST_SHOWN = 2000
+"""Characters of one candidate; two of them must fit one message."""
+
+_LABELS = {Picked.FIRST: "A", Picked.SECOND: "B", Picked.EQUAL: mark("Equal")}
+
+
+class PickButton(
+    PersistentButton, template=r"simpatico:pick:(?P<token>[0-9a-f]{8}):(?P<picked>first|second|equal)"
+):
+    """A button that chooses between the two candidates that are shown."""
+
+    def __init__(self, token: str, picked: Picked) -> None:
+        equal = picked is Picked.EQUAL
+        super().__init__(
+            discord.ui.Button(
+                label=tr(_LABELS[picked]),
+                style=discord.ButtonStyle.secondary if equal else discord.ButtonStyle.primary,
+                custom_id=f"simpatico:pick:{token}:{picked}",
+                row=0,
+            )
+        )
+        self._token, self._picked = token, picked
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(match["token"], Picked(match["picked"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Record the choice of whoever clicks, and show the next pair."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        comparison = bot.comparisons.under_way(who, self._token)
+        if comparison is None:
+            await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
+            return
+        try:
+            preference_id = await bot.store.preferences.record_pick(who, comparison.pick(self._picked))
+        except LearningPaused:
+            await interaction.edit_original_response(content=tr(PAUSED), embeds=[], view=None)
+            return
+        bot.labels_changed(1)
+        more = bot.comparisons.turn(who, comparison)
+        said = "\n".join([tr(RECORDED[self._picked]), tr(COUNTS), tr(NEXT if more else LAST)])
+        await _show(interaction, comparison if more else None, said=said, undo=preference_id)
+
+
+class Compare(commands.Cog):
+    """Choices between two replies."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    async def cog_load(self) -> None:
+        """Register the buttons that outlive a restart."""
+        self._bot.add_dynamic_items(PickButton)
+
+    @app_commands.command(
+        name="compare", description=mark("See two of my answers side by side and say which you like better.")
+    )
+    @app_commands.describe(
+        message=mark("What I shall answer; leave it out to compare what I wrote for you last")
+    )
+    async def compare(
+        self, interaction: discord.Interaction, message: app_commands.Range[str, 1, 1000] | None = None
+    ) -> None:
+        """Show the pair that tells most."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        if not await agreed(self._bot, interaction, who):
+            return
+        if await self._bot.store.pauses.is_paused(who):
+            await interaction.edit_original_response(content=tr(PAUSED))
+            return
+        view = await self._bot.servers.of(who.guild_id)
+        if message is not None and (note := used_up(self._bot, who, interaction.user, view)):
+            await interaction.edit_original_response(content=note)
+            return
+        try:
+            comparison = await self._begin(interaction, message)
+        except NothingToSay:
+            await interaction.edit_original_response(content=tr(SPEECHLESS))
+        except GeneratorError:
+            await interaction.edit_original_response(content=tr(UNAVAILABLE))
+        else:
+            await _show(interaction, comparison, said=tr(ASK if comparison else NOTHING))
+
+    async def _begin(self, interaction: discord.Interaction, message: str | None) -> Comparison | None:
+        who = who_clicked(interaction)
+        if message is not None:
+            view = await self._bot.servers.of(who.guild_id)
+            context = Context(message, persona=view.persona, model=view.model)
+            self._bot.limits.spend(who, messages=1)
+            return await self._bot.comparisons.of_message(Prompt(who, context))
+        latest = await self._bot.store.latest_reply(who, interaction.channel_id)
+        return None if latest is None else await self._bot.comparisons.of_reply(who, latest.reply_id)
+
+
+async def _show(
+    interaction: discord.Interaction,
+    comparison: Comparison | None,
+    *,
+    said: str,
+    undo: int | None = None,
+) -> None:
+    """Show a pair with its buttons, or none."""
+    view = discord.ui.View(timeout=None)
+    embeds: list[discord.Embed] = []
+    if comparison is not None:
+        for picked in (Picked.FIRST, Picked.SECOND, Picked.EQUAL):
+            view.add_item(PickButton(comparison.token, picked))
+        for name, index in zip("AB", comparison.shown, strict=True):
+            embeds.append(discord.Embed(title=name, description=_cut(comparison.texts[index])))
+    if undo is not None:
+        view.add_item(UnpickButton(undo))
+    await interaction.edit_original_response(content=said, embeds=embeds, view=view, allowed_mentions=SILENT)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Compare(bot))

@@ -1,0 +1,350 @@
+"""``/config``: what holds in one server, for those who may manage it.
+
+Discord hides the command from others; whoever gets at it all the same is checked when they use it. Every
+change is validated, stored sealed, and holds from the next message on. Whom the bot shall not answer is kept
+as a keyed hash, and roles and channels by number; a name is kept of nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import discord
+import emoji as emoji_library
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.languages import mark, tr
+from bot.messages.posting import SILENT
+from bot.servers.server_settings import (
+    MOST_CHARACTERS,
+    MOST_REACTIONS,
+    GuildChange,
+    GuildSettings,
+    SettingsRefused,
+    changed_list,
+    models_offered,
+)
+from bot.settings import DailyLimit, LimitSettings
+from bot.ui.managers_only import ManagersOnly
+from bot.ui.server_settings_text import lines_of
+from storage.records import Who
+
+Place = (
+    discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.StageChannel | discord.Thread
+)
+Means = Literal["like", "dislike", "nothing"]
+Resettable = Literal[
+    "persona", "model", "chat channels", "reactions", "emoji", "access", "limits", "everything"
+]
+
+DONE = mark("Done: this holds from the next message on. `/config show` lists what is set.")
+DUE = mark("Done: reactions with it count anew from the next training round on.")
+RESET = mark("Done: that is again as whoever runs me chose.")
+REFUSED = mark("That was not changed:\n{mistakes}")
+ONE_MODEL = mark("Only one model runs here, {model}, so there is nothing to choose.")
+NO_SUCH_MODEL = mark("I do not have that model. You can choose among: {models}")
+CANNOT_READ = mark(
+    "I cannot read messages that do not mention me here, so that would do nothing. Whoever runs me has to set"
+    " `message_content = true` first."
+)
+NOT_AN_EMOJI = mark("That is no emoji I can react with. Give me up to {most}, or `none`.")
+NOT_YOUR_EMOJI = mark(
+    "Choose one of this server's own emoji: what the others mean I know, or learn from you all."
+)
+NOBODY_NAMED = mark("Name a member, a role or a channel.")
+NO_ROLE = mark("Name the role whose members this is for.")
+BY_ITSELF = mark("A role goes with a limit per role only: leave it out.")
+
+_MEANS: dict[Means, float] = {"like": 1.0, "dislike": -1.0, "nothing": 0.0}
+_FIELDS: dict[Resettable, tuple[str, ...]] = {
+    "persona": ("persona",),
+    "model": ("model",),
+    "chat channels": ("chat_channels",),
+    "reactions": ("seeded_reactions",),
+    "emoji": ("emoji",),
+    "access": ("allow", "deny"),
+    "limits": ("limits",),
+}
+_CUSTOM = re.compile(r"<(a?):(\w+):(\d+)>")
+_HIGHEST = 1_000_000_000
+
+
+def _named(*names: str) -> list[app_commands.Choice[str]]:
+    """The choices of an option, whose names are shown in the member's language; their values stay."""
+    return [app_commands.Choice(name=name, value=name) for name in names]
+
+
+@app_commands.default_permissions(manage_guild=True)
+@app_commands.guild_only()
+class Config(
+    ManagersOnly,
+    commands.GroupCog,
+    group_name="config",
+    group_description=mark("For those who manage this server."),
+):
+    """Shows and changes what holds in a server."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        super().__init__()
+
+    set_ = app_commands.Group(name="set", description=mark("Change what holds in this server."))
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    @app_commands.command(name="show", description=mark("What is set for this server."))
+    async def show(self, interaction: discord.Interaction) -> None:
+        """Show what is set for this server."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        own = await self._bot.servers.read(_guild(interaction).id)
+        lines = lines_of(own, readable=self._bot.settings.message_content)
+        await _tell(interaction, "\n".join(lines)[:2000])
+
+    # --- who the bot is ------------------------------------------------------------------------------------
+
+    @set_.command(name="persona", description=mark("Who I am in this server."))
+    @app_commands.describe(text=mark("For example: You are a patient maths teacher."))
+    async def persona(
+        self, interaction: discord.Interaction, text: app_commands.Range[str, 1, MOST_CHARACTERS]
+    ) -> None:
+        """Set the first line of every prompt here."""
+        await self._change(interaction, lambda own: replace(own, persona=text))
+
+    @set_.command(name="model", description=mark("Which model writes my replies here."))
+    @app_commands.describe(name=mark("One of the models that are offered"))
+    async def model(self, interaction: discord.Interaction, name: str) -> None:
+        """Choose among the models that whoever runs the bot offers."""
+        offered = models_offered(self._bot.servers.settings)
+        if len(offered) == 1:
+            await _tell(interaction, tr(ONE_MODEL, model=self._bot.generator_name))
+        elif name not in offered:
+            await _tell(interaction, tr(NO_SUCH_MODEL, models=", ".join(offered)))
+        else:
+            await self._change(interaction, lambda own: replace(own, model=name))
+
+    @model.autocomplete("name")
+    async def offer_models(
+        self, interaction: discord.Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        """Offer models to those who may choose."""
+        offered = models_offered(self._bot.servers.settings) if interaction.permissions.manage_guild else ()
+        found = [name for name in offered if typed.casefold() in name.casefold()]
+        return [app_commands.Choice(name=name[:100], value=name[:100]) for name in found[:25]]
+
+    # --- channels and emoji --------------------------------------------------------------------------------
+
+    @set_.command(name="chat-channel", description=mark("Whether I answer every message in a channel."))
+    @app_commands.describe(
+        channel=mark("A channel, or a single thread"),
+        answer_all=mark("True: every message; False: only those that are for me"),
+    )
+    async def chat_channel(self, interaction: discord.Interaction, channel: Place, answer_all: bool) -> None:
+        """Answer every message of a channel and its threads, or only those that are for the bot."""
+        if answer_all and not self._bot.settings.message_content:
+            await _tell(interaction, tr(CANNOT_READ))
+            return
+        here = {one.id for one in (*_guild(interaction).channels, *_guild(interaction).threads)}
+        configured = tuple(sorted(self._bot.chat_channels & here))
+
+        def change(own: GuildSettings) -> GuildSettings:
+            before = configured if own.chat_channels is None else own.chat_channels
+            kept = tuple(one for one in before if one != channel.id)
+            return replace(own, chat_channels=(*kept, channel.id) if answer_all else kept)
+
+        await self._change(interaction, change)
+
+    @set_.command(name="reactions", description=mark("Which emoji I put under my replies for you to click."))
+    @app_commands.describe(emoji=mark("Up to five, or `none`"))
+    async def reactions(self, interaction: discord.Interaction, emoji: str) -> None:
+        """Set the seeded reactions."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        found = emoji_in(emoji)
+        nothing = emoji.strip().casefold() == "none"
+        right_many = nothing if not found else len(found) <= MOST_REACTIONS
+        custom = [int(one[3]) for one in map(_CUSTOM.match, found) if one is not None]
+        if not right_many or not all([await _is_own(_guild(interaction), one) for one in custom]):
+            await _tell(interaction, tr(NOT_AN_EMOJI, most=MOST_REACTIONS))
+        else:
+            await self._change(interaction, lambda own: replace(own, seeded_reactions=tuple(found)))
+
+    @set_.command(
+        name="emoji", description=mark("What one of this server's own emoji says when put on a reply.")
+    )
+    @app_commands.describe(
+        emoji=mark("One of this server's own emoji"),
+        means=mark("What a member says who puts it on a reply of mine"),
+    )
+    @app_commands.choices(means=_named(mark("like"), mark("dislike"), mark("nothing")))
+    async def emoji(self, interaction: discord.Interaction, emoji: str, means: Means) -> None:
+        """Say what a custom emoji means here, instead of learning it."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        custom = _CUSTOM.fullmatch(emoji.strip())
+        if custom is None or not await _is_own(_guild(interaction), int(custom[3])):
+            await _tell(interaction, tr(NOT_YOUR_EMOJI))
+            return
+        key = f":{custom[3]}"
+        await self._change(
+            interaction, lambda own: replace(own, emoji=own.emoji | {key: _MEANS[means]}), done=DUE
+        )
+
+    # --- access and limits ---------------------------------------------------------------------------------
+
+    @set_.command(name="access", description=mark("Whom I answer, and where. Denied wins over allowed."))
+    @app_commands.describe(
+        rule=mark("allow: I answer only those allowed; neither: take off both lists"),
+        member=mark("A member of this server"),
+        role=mark("Whoever has this role"),
+        channel=mark("A channel with its threads, or a category with its channels"),
+    )
+    @app_commands.choices(rule=_named(mark("allow"), mark("deny"), mark("neither")))
+    async def access(
+        self,
+        interaction: discord.Interaction,
+        rule: Literal["allow", "deny", "neither"],
+        member: discord.Member | None = None,
+        role: discord.Role | None = None,
+        channel: Place | discord.CategoryChannel | None = None,
+    ) -> None:
+        """Put members, roles, channels and categories on a list, or take them off both."""
+        entries: dict[str, object] = {}
+        if member is not None:
+            entries["members"] = self._bot.servers.name_of(Who(_guild(interaction).id, member.id))
+        if role is not None:
+            entries["roles"] = role.id
+        if channel is not None:
+            in_category = isinstance(channel, discord.CategoryChannel)
+            entries["categories" if in_category else "channels"] = channel.id
+        if not entries:
+            await _tell(interaction, tr(NOBODY_NAMED))
+            return
+
+        def change(own: GuildSettings) -> GuildSettings:
+            allow = changed_list(own.allow, entries, listed=rule == "allow")
+            return replace(own, allow=allow, deny=changed_list(own.deny, entries, listed=rule == "deny"))
+
+        await self._change(interaction, change)
+
+    @set_.command(name="limit", description=mark("How much I answer in a day. 0: no limit."))
+    @app_commands.describe(
+        per=mark("Each member, the whole server, or each member of a role"),
+        messages=mark("Messages a day; 0: no limit"),
+        tokens=mark("Tokens a day, estimated; 0: no limit"),
+        role=mark("With per: role. Its members get this instead, where it is more."),
+    )
+    @app_commands.choices(per=_named(mark("member"), mark("server"), mark("role")))
+    async def limit(
+        self,
+        interaction: discord.Interaction,
+        per: Literal["member", "server", "role"],
+        messages: app_commands.Range[int, 0, _HIGHEST],
+        tokens: app_commands.Range[int, 0, _HIGHEST] = 0,
+        role: discord.Role | None = None,
+    ) -> None:
+        """Set a daily limit of each member, of all together, or of the members of a role."""
+        if (per == "role") != (role is not None):
+            await _tell(interaction, tr(NO_ROLE if role is None else BY_ITSELF))
+            return
+        await self._change(interaction, limit_change(per, DailyLimit(messages, tokens), role))
+
+    # --- back to the configuration -------------------------------------------------------------------------
+
+    @app_commands.command(name="reset", description=mark("Set something back to what whoever runs me chose."))
+    @app_commands.describe(what=mark("What to set back"))
+    @app_commands.choices(
+        what=_named(
+            mark("persona"),
+            mark("model"),
+            mark("chat channels"),
+            mark("reactions"),
+            mark("emoji"),
+            mark("access"),
+            mark("limits"),
+            mark("everything"),
+        )
+    )
+    async def reset(self, interaction: discord.Interaction, what: Resettable) -> None:
+        """Take settings of the server away."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        if what == "everything":
+            n_due = await self._bot.servers.clear(_guild(interaction).id)
+        else:
+            defaults = GuildSettings()
+            plain = {name: getattr(defaults, name) for name in _FIELDS[what]}
+            n_due = await self._bot.servers.change(_guild(interaction).id, lambda own: replace(own, **plain))
+        self._count_due(n_due)
+        await _tell(interaction, tr(RESET))
+
+    async def _change(
+        self, interaction: discord.Interaction, change: GuildChange, *, done: str = DONE
+    ) -> None:
+        """Carry a change out and say so, or say what is wrong with it."""
+        if not interaction.response.is_done():
+            await interaction.response.defer(ephemeral=True, thinking=True)
+        try:
+            self._count_due(await self._bot.servers.change(_guild(interaction).id, change))
+        except SettingsRefused as exc:
+            await _tell(interaction, tr(REFUSED, mistakes=exc))
+        else:
+            await _tell(interaction, tr(done))
+
+    def _count_due(self, n_due: int) -> None:
+        if n_due:
+            self._bot.labels_changed(n_due)
+
+
+def limit_change(per: str, limit: DailyLimit, role: discord.Role | None) -> Callable[[Any], GuildSettings]:
+    """The change that sets a limit."""
+
+    def change(own: GuildSettings) -> GuildSettings:
+        limits: LimitSettings = own.limits
+        if role is not None:
+            others = {id_: given for id_, given in limits.roles.items() if id_ != str(role.id)}
+            limits = replace(limits, roles=others | {str(role.id): limit})
+        elif per == "member":
+            limits = replace(limits, member_messages=limit.messages, member_tokens=limit.tokens)
+        else:
+            limits = replace(limits, server_messages=limit.messages, server_tokens=limit.tokens)
+        return replace(own, limits=limits)
+
+    return change
+
+
+def emoji_in(text: str) -> list[str]:
+    """The emoji in a text, in order, each once: Unicode ones, and custom ones as Discord writes them."""
+    plain = [(found["match_start"], found["emoji"]) for found in emoji_library.emoji_list(text)]
+    custom = [(found.start(), found.group()) for found in _CUSTOM.finditer(text)]
+    return list(dict.fromkeys(found for _, found in sorted([*plain, *custom])))
+
+
+async def _is_own(guild: discord.Guild, emoji_id: int) -> bool:
+    """Whether an emoji is the server's; asked of Discord where memory does not know, as emoji come and go."""
+    if guild.get_emoji(emoji_id) is not None:
+        return True
+    try:
+        await guild.fetch_emoji(emoji_id)
+    except discord.NotFound:
+        return False
+    return True
+
+
+def _guild(interaction: discord.Interaction) -> discord.Guild:
+    guild = interaction.guild
+    assert guild is not None, "the command is for servers only"
+    return guild
+
+
+async def _tell(interaction: discord.Interaction, text: str) -> None:
+    if interaction.response.is_done():
+        await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
+    else:
+        await interaction.response.send_message(text, ephemeral=True, allowed_mentions=SILENT)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Config(bot))

@@ -1,0 +1,215 @@
+"""``/faq``: the managers of a server hand over questions and the best answer to each.
+
+An answer whose question is close to a message joins the candidates (:mod:`bot.replies.faq_answers`). Texts
+are written into forms; who wrote them is not kept.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.messages.posting import SILENT
+from bot.moderation.output_filter import Drop
+from bot.ui.managers_only import ManagerForm, ManagersOnly, is_manager
+from storage.errors import FaqFull, UnknownEntry
+from storage.servers.faq import LONGEST_ANSWER, LONGEST_QUESTION, MOST_ENTRIES, EntryId, FaqEntry
+
+ADD_TITLE = mark("A question and its answer")
+EDIT_TITLE = mark("Change an entry")
+QUESTION_LABEL = mark("Question")
+QUESTION_HINT = mark("As a member would ask it.")
+ANSWER_LABEL = mark("The best answer")
+ANSWER_HINT = mark("I may post it word for word.")
+ADDED = mark("I keep that for this server: {question}")
+CHANGED = mark("Changed: {question}")
+REMOVED = mark("Removed.")
+NONE_YET = mark("There are no entries yet. `/faq add` hands me a question and the best answer to it.")
+GONE = mark("That entry is gone. `/faq list` shows what there is.")
+FULL = mark("This server has {most} entries, which is all I keep. Remove one first, please.")
+BLANK = mark("Question and answer both need some words.")
+WITHHELD = mark("I would not post that answer here, because of: {reason}. `/safety` shows what is allowed.")
+TIDIED = mark("I would post it without some of its links or mentions; `/safety` shows what is allowed.")
+LISTED = mark("**{count} of {most} entries**\n{entries}")
+ENTRY = "• {question}"
+IN_FILE = mark("**{count} of {most} entries**, in the file.")
+SHOWN = 1800
+"""Characters of a list that still stands in the message."""
+
+REASONS = {
+    Drop.BLANK: mark("nothing in it can be read"),
+    Drop.TOO_LONG: mark("it is too long"),
+    Drop.LEAKED_PROMPT: mark("it repeats my instructions"),
+    Drop.INVITE_LINK: mark("an invitation to a server"),
+    Drop.MASKED_LINK: mark("a link that hides where it leads"),
+    Drop.LINK: mark("a link"),
+    Drop.LOOP: mark("it repeats itself"),
+    Drop.BLOCKED_TERM: mark("a blocked word"),
+    Drop.TOXIC: mark("it reads as toxic"),
+}
+
+
+class EntryForm(ManagerForm):
+    """A question and an answer.
+
+    Args:
+        title: Over the form.
+        take: Called with what was written, after it was checked who wrote it.
+        before: What stands there already.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        take: Callable[[discord.Interaction[Any], FaqEntry], Any],
+        before: FaqEntry | None = None,
+    ) -> None:
+        super().__init__(title=title)
+        self._take = take
+        self._question: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            custom_id="question",
+            max_length=LONGEST_QUESTION,
+            default=before.question if before else None,
+            placeholder=tr(QUESTION_HINT),
+        )
+        self._answer: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            custom_id="answer",
+            style=discord.TextStyle.paragraph,
+            max_length=LONGEST_ANSWER,
+            default=before.answer if before else None,
+            placeholder=tr(ANSWER_HINT),
+        )
+        self.add_item(discord.ui.Label(text=tr(QUESTION_LABEL), component=self._question))
+        self.add_item(discord.ui.Label(text=tr(ANSWER_LABEL), component=self._answer))
+
+    async def take(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand on what was written."""
+        await self._take(interaction, FaqEntry(self._question.value, self._answer.value))
+
+
+@app_commands.guild_only()
+@app_commands.default_permissions(manage_guild=True)
+class Faq(
+    ManagersOnly,
+    commands.GroupCog,
+    group_name="faq",
+    group_description=mark("Questions and the answers to them."),
+):
+    """What a server's managers know better than any model."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        super().__init__()
+
+    @app_commands.command(name="add", description=mark("Hand me a question and the best answer to it."))
+    async def add(self, interaction: discord.Interaction) -> None:
+        """Open the form for a new entry."""
+
+        async def take(sent: discord.Interaction[Any], entry: FaqEntry) -> None:
+            try:
+                await self._bot.store.faq.add(self._guild(sent), entry)
+            except FaqFull:
+                await _answer(sent, tr(FULL, most=MOST_ENTRIES))
+            except ValueError:
+                await _answer(sent, tr(BLANK))
+            else:
+                await self._confirm(sent, ADDED, entry)
+
+        await interaction.response.send_modal(EntryForm(tr(ADD_TITLE), take))
+
+    @app_commands.command(name="edit", description=mark("Change a question or the answer to it."))
+    @app_commands.describe(entry=mark("Which question"))
+    async def edit(self, interaction: discord.Interaction, entry: str) -> None:
+        """Open the form with an entry; the one look into the store before it is short."""
+        entry_id = _entry_id(entry)
+        found = await self._bot.store.faq.entries(self._guild(interaction), [entry_id])
+        if entry_id not in found:
+            await interaction.response.send_message(tr(GONE), ephemeral=True, allowed_mentions=SILENT)
+            return
+
+        async def take(sent: discord.Interaction[Any], changed: FaqEntry) -> None:
+            try:
+                await self._bot.store.faq.edit(self._guild(sent), entry_id, changed)
+            except UnknownEntry:
+                await _answer(sent, tr(GONE))
+            except ValueError:
+                await _answer(sent, tr(BLANK))
+            else:
+                await self._confirm(sent, CHANGED, changed)
+
+        await interaction.response.send_modal(EntryForm(tr(EDIT_TITLE), take, found[entry_id]))
+
+    @app_commands.command(name="remove", description=mark("Remove a question and the answer to it."))
+    @app_commands.describe(entry=mark("Which question"))
+    async def remove(self, interaction: discord.Interaction, entry: str) -> None:
+        """Delete an entry."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        removed = await self._bot.store.faq.remove(self._guild(interaction), _entry_id(entry))
+        await _answer(interaction, tr(REMOVED if removed else GONE))
+
+    @app_commands.command(name="list", description=mark("The questions I have an answer to here."))
+    async def list_entries(self, interaction: discord.Interaction) -> None:
+        """Show the questions, or everything as a file where they are too many."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        entries = list((await self._bot.store.faq.entries(self._guild(interaction))).values())
+        if not entries:
+            await _answer(interaction, tr(NONE_YET))
+            return
+        lines = "\n".join(ENTRY.format(question=discord.utils.escape_markdown(e.question)) for e in entries)
+        if len(lines) <= SHOWN:
+            await _answer(interaction, tr(LISTED, count=len(entries), most=MOST_ENTRIES, entries=lines))
+            return
+        whole = "\n\n".join(f"{entry.question}\n{entry.answer}" for entry in entries)
+        file = discord.File(io.BytesIO(whole.encode()), "faq.txt")
+        text = tr(IN_FILE, count=len(entries), most=MOST_ENTRIES)
+        await interaction.followup.send(text, file=file, ephemeral=True, allowed_mentions=SILENT)
+
+    @edit.autocomplete("entry")
+    @remove.autocomplete("entry")
+    async def entries_like(
+        self, interaction: discord.Interaction, current: str
+    ) -> list[app_commands.Choice[str]]:
+        """The questions with these letters in them; nothing for who may not manage the server."""
+        if not is_manager(interaction):
+            return []
+        entries = await self._bot.store.faq.entries(self._guild(interaction))
+        return [
+            app_commands.Choice(name=entry.question[:100], value=str(entry_id))
+            for entry_id, entry in entries.items()
+            if current.casefold() in entry.question.casefold()
+        ][:25]
+
+    def _guild(self, interaction: discord.Interaction[Any]) -> bytes:
+        return self._bot.store.guild_id(who_clicked(interaction))
+
+    async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
+        """Say that it is kept, and what would become of the answer."""
+        lines = [tr(words, question=discord.utils.escape_markdown(entry.question))]
+        verdict = await self._bot.responder.source.verdict_on(who_clicked(interaction), entry.answer.strip())
+        for reason in verdict.dropped:
+            lines.append(tr(WITHHELD, reason=tr(REASONS[reason])))
+        if any(kept.text != entry.answer.strip() for kept in verdict.kept):
+            lines.append(tr(TIDIED))
+        await _answer(interaction, "\n".join(lines))
+
+
+def _entry_id(value: str) -> EntryId:
+    """The number that the autocompletion gave; what somebody typed instead names no entry."""
+    return EntryId(int(value)) if value.isascii() and value.isdigit() and len(value) <= 18 else EntryId(0)
+
+
+async def _answer(interaction: discord.Interaction[Any], text: str) -> None:
+    await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Faq(bot))

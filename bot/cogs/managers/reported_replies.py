@@ -1,0 +1,252 @@
+"""*Report this reply* for everybody, and ``/review`` for those who manage the server.
+
+Who reports stays unknown: to the managers, and to the store. The text of a reply is shown by a link, never
+copied. A reply is deleted in Discord, and what is kept of it goes the way of every deleted message.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, Self, cast
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.messages.conversation import NOTES
+from bot.messages.posting import SILENT
+from bot.moderation.report_queue import Reason, Report
+from bot.ui.components import PersistentButton, PersistentSelect
+from bot.ui.managers_only import require_manager
+from storage.records import Deleted, ReplyId
+
+log = logging.getLogger(__name__)
+
+NOT_MINE = mark("Only my own replies can be reported to the managers of this server.")
+WHY = mark("What is wrong with it? Those who manage this server see your choice, and never who chose it.")
+CHOOSE = mark("What is wrong with it?")
+THANKS = mark("Thank you. Those who manage this server will see that it was reported, and not by whom.")
+TWICE = mark("You have reported that reply already; it waits for those who manage this server.")
+NOTHING_WAITS = mark("No reported reply waits here.")
+TITLE = mark("**Reported replies: {count}**, the longest waiting first. Nobody learns who reported them.")
+LINE = mark("{number}. {link} · {reasons} · since <t:{since}:R>")
+TIMES = "{reason} ×{count}"
+DELETED = mark("Deleted. What I kept of that reply goes with it.")
+DISMISSED = mark("Dismissed; the reply stays.")
+HANDLED = mark("That report was handled already, or the reply is gone.")
+NOT_DELETED = mark("Discord did not let me delete that reply. It still waits in `/review`.")
+DELETE_LABEL = mark("Delete {number}")
+DISMISS_LABEL = mark("Dismiss {number}")
+
+REASONS = {
+    Reason.RUDE: mark("It is rude or hurtful"),
+    Reason.WRONG: mark("It is wrong or misleading"),
+    Reason.UNSAFE: mark("It is dangerous or does not belong here"),
+    Reason.OTHER: mark("Something else"),
+}
+SHOWN = 5
+"""Reports in one list: Discord has five rows for buttons."""
+
+_WAIT_S = 2.0
+"""For the deletion to be stored, so that the list shows it."""
+
+Act = Literal["delete", "dismiss"]
+
+
+class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,20})"):
+    """Why a reply is reported; works after a restart, where the message stands.
+
+    Args:
+        message_id: The reported message.
+    """
+
+    def __init__(self, message_id: int) -> None:
+        options = [
+            discord.SelectOption(label=tr(words), value=reason.value) for reason, words in REASONS.items()
+        ]
+        super().__init__(
+            discord.ui.Select(
+                custom_id=f"simpatico:report:{message_id}", placeholder=tr(CHOOSE), options=options
+            )
+        )
+        self._message_id = message_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the menu from its id."""
+        return cls(int(match["message"]))
+
+    async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
+        """Take the report."""
+        await interaction.response.defer(ephemeral=True)
+        bot: SimpaticoBot = interaction.client
+        channel_id = interaction.channel_id
+        if channel_id is None or value not in set(Reason) or self._message_id >= 2**63:
+            return
+        taken = await bot.reports.take(who_clicked(interaction), channel_id, self._message_id, Reason(value))
+        await interaction.edit_original_response(
+            content=tr(THANKS if taken else TWICE), view=None, allowed_mentions=SILENT
+        )
+
+
+class DecideButton(
+    PersistentButton, template=r"simpatico:review:(?P<act>delete|dismiss):(?P<kind>[rm])(?P<id>\d{1,20})"
+):
+    """A manager's decision on one report: of a stored reply (``r``), or of a message (``m``).
+
+    Args:
+        act: What it does.
+        kind: Whose number ``number_of`` is.
+        number_of: Of the reply or the message.
+        place: In the list, from 1.
+    """
+
+    def __init__(self, act: Act, kind: str, number_of: int, place: int = 0) -> None:
+        label = DELETE_LABEL if act == "delete" else DISMISS_LABEL
+        danger = discord.ButtonStyle.danger if act == "delete" else discord.ButtonStyle.secondary
+        super().__init__(
+            discord.ui.Button(
+                label=tr(label, number=place),
+                style=danger,
+                custom_id=f"simpatico:review:{act}:{kind}{number_of}",
+                row=max(0, place - 1),
+            )
+        )
+        self._act: Act = act
+        self._kind = kind
+        self._number = number_of
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(cast(Act, match["act"]), match["kind"], int(match["id"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Decide, if whoever presses may, and show what is left."""
+        require_manager(interaction)
+        await interaction.response.defer(ephemeral=True)
+        bot: SimpaticoBot = interaction.client
+        who = who_clicked(interaction)
+        if self._number >= 2**63:
+            report = None
+        elif self._kind == "r":
+            report = await bot.reports.of_reply(who, ReplyId(self._number))
+        else:
+            report = bot.reports.of_message(who, self._number)
+        if report is None:
+            said = HANDLED
+        elif self._act == "dismiss":
+            await bot.reports.dismiss(who, report)
+            said = DISMISSED
+        else:
+            said = DELETED if await delete_reply(bot, report) else NOT_DELETED
+        await show_reports(bot, interaction, tr(said))
+
+
+class Reports(commands.Cog):
+    """Reports and their review."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        menu = app_commands.ContextMenu(name=mark("Report this reply"), callback=self.report_this)
+        self._menu = app_commands.guild_only(menu)
+
+    async def cog_load(self) -> None:
+        """Register the message menu and what outlives a restart."""
+        self._bot.tree.add_command(self._menu)
+        self._bot.add_dynamic_items(ReasonMenu, DecideButton)
+
+    async def cog_unload(self) -> None:
+        """Take the message menu away again."""
+        self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
+
+    async def report_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
+        """Ask why the reply is reported."""
+        if not self._is_reply(message) or interaction.guild_id is None:
+            await interaction.response.send_message(tr(NOT_MINE), ephemeral=True, allowed_mentions=SILENT)
+            return
+        view = discord.ui.View(timeout=None)
+        view.add_item(ReasonMenu(message.id))
+        await interaction.response.send_message(tr(WHY), view=view, ephemeral=True, allowed_mentions=SILENT)
+
+    def _is_reply(self, message: discord.Message) -> bool:
+        """Whether it is a reply of the bot: no note of its own, and no answer to a command."""
+        mine = message.author.id == self._bot.me and message.content not in NOTES
+        return mine and message.interaction_metadata is None and not message.flags.ephemeral
+
+    @app_commands.command(name="review", description=mark("Replies of mine that were reported here."))
+    @app_commands.guild_only()
+    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.checks.has_permissions(manage_guild=True)
+    async def review(self, interaction: discord.Interaction) -> None:
+        """Show what waits for a decision."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await show_reports(self._bot, interaction)
+
+
+async def delete_reply(bot: SimpaticoBot, report: Report) -> bool:
+    """Delete all messages of a reply in Discord; whether that is done.
+
+    What is kept goes the way of every deleted message; the event that Discord sends too comes second.
+    """
+    channel = bot.get_partial_messageable(report.channel_id)
+    for message_id in report.message_ids:
+        try:
+            await channel.get_partial_message(message_id).delete()
+        except discord.NotFound:
+            log.info("a reported reply was gone already")
+        except discord.HTTPException as exc:
+            log.warning(
+                "a reported reply was not deleted: Discord answered %s (code %s)", exc.status, exc.code
+            )
+            return False
+        bot.inbox.put(Deleted(report.channel_id, message_id))
+        bot.reports.drop(message_id)
+    await bot.inbox.drain(_WAIT_S)
+    return True
+
+
+async def show_reports(bot: SimpaticoBot, interaction: discord.Interaction[Any], said: str = "") -> None:
+    """Answer a deferred interaction with the reports that wait, under what was just done."""
+    reports, count = await bot.reports.waiting(who_clicked(interaction), SHOWN)
+    view = discord.ui.View(timeout=None)
+    for place, report in enumerate(reports, start=1):
+        kind, number_of = ("m", report.message_ids[0]) if report.reply_id is None else ("r", report.reply_id)
+        for act in ("delete", "dismiss"):
+            view.add_item(DecideButton(act, kind, number_of, place))
+    lines = [said] if said else []
+    lines += _lines(reports, count, interaction.guild_id or 0)
+    await interaction.edit_original_response(
+        content="\n".join(lines), view=view if reports else None, allowed_mentions=SILENT
+    )
+
+
+def _lines(reports: Sequence[Report], count: int, guild_id: int) -> list[str]:
+    if not reports:
+        return [tr(NOTHING_WAITS)]
+    lines = [tr(TITLE, count=count)]
+    for number, report in enumerate(reports, start=1):
+        link = f"https://discord.com/channels/{guild_id}/{report.channel_id}/{report.message_ids[0]}"
+        counted = sorted(report.reasons.items(), key=lambda item: (-item[1], item[0]))
+        reasons = ", ".join(TIMES.format(reason=_words(reason), count=n) for reason, n in counted)
+        since = int(report.reported_at.timestamp())
+        lines.append(tr(LINE, number=number, link=link, reasons=reasons, since=since))
+    return lines
+
+
+def _words(reason: str) -> str:
+    return tr(REASONS[Reason(reason) if reason in set(Reason) else Reason.OTHER])
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Reports(bot))

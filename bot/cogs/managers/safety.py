@@ -1,0 +1,130 @@
+"""``/safety``: how strict the bot is in a server, and which words it never posts there; its managers decide.
+
+:func:`rules_in_words` and :func:`set_level` know no command, so a panel of all settings can use them too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.messages.posting import SILENT
+from bot.moderation.output_filter import Level
+from bot.ui.managers_only import ManagerForm, ManagersOnly
+from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
+
+ABOUT = {
+    Level.RELAXED: mark(
+        "**relaxed**: links, invitations, mentions may stand; a link always shows where it leads."
+    ),
+    Level.STANDARD: mark(
+        "**standard**: no invitations to servers, no links that hide their address, no mentions."
+    ),
+    Level.STRICT: mark("**strict**: as standard, and links are taken out."),
+}
+EVERYWHERE = mark("I never ping anybody, at any level.")
+RULES = mark("{level}\nBlocked words of this server: {count}. {everywhere}")
+LEVEL_SET = mark("From the next reply on:\n{level}")
+WORDS_TITLE = mark("Words I never post here")
+WORDS_LABEL = mark("One word or phrase a line")
+WORDS_HINT = mark("Whole words; I also find them where they are hidden.")
+WORDS_SET = mark("From the next reply on I never post any of these {count} words or phrases here.")
+WORDS_CLEARED = mark("No words are blocked here any more.")
+TOO_MANY = mark("I take up to {most} words or phrases of up to {longest} characters; nothing was changed.")
+_FORM = 4000
+"""Characters of a field of a form."""
+
+LevelName = Literal["relaxed", "standard", "strict"]
+
+
+class WordsForm(ManagerForm):
+    """All blocked words of a server, one a line.
+
+    Args:
+        bot: The bot.
+        before: Those that are blocked now.
+    """
+
+    def __init__(self, bot: SimpaticoBot, before: tuple[str, ...]) -> None:
+        super().__init__(title=tr(WORDS_TITLE))
+        self._bot = bot
+        self._words: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            custom_id="words",
+            style=discord.TextStyle.paragraph,
+            required=False,
+            max_length=_FORM,
+            default="\n".join(before)[:_FORM] or None,
+            placeholder=tr(WORDS_HINT),
+        )
+        self.add_item(discord.ui.Label(text=tr(WORDS_LABEL), component=self._words))
+
+    async def take(self, interaction: discord.Interaction[Any]) -> None:
+        """Block these words and no others."""
+        guild = self._bot.store.guild_id(who_clicked(interaction))
+        lines = (" ".join(line.split()) for line in self._words.value.splitlines())
+        terms = tuple(dict.fromkeys(line for line in lines if line))
+        try:
+            await self._bot.store.safety.record_terms(guild, terms)
+        except ValueError:
+            await _answer(interaction, tr(TOO_MANY, most=MOST_TERMS, longest=LONGEST_TERM))
+            return
+        await _answer(interaction, tr(WORDS_SET, count=len(terms)) if terms else tr(WORDS_CLEARED))
+
+
+@app_commands.guild_only()
+@app_commands.default_permissions(manage_guild=True)
+class Safety(
+    ManagersOnly, commands.GroupCog, group_name="safety", group_description=mark("What I never post here.")
+):
+    """The server's say in what is posted."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        super().__init__()
+
+    @app_commands.command(name="show", description=mark("How strict I am here."))
+    async def show(self, interaction: discord.Interaction) -> None:
+        """Show level and number of blocked words."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await _answer(interaction, await rules_in_words(self._bot, interaction))
+
+    @app_commands.command(name="level", description=mark("Choose how strict I am here."))
+    @app_commands.describe(level=mark("relaxed, standard or strict"))
+    async def level(self, interaction: discord.Interaction, level: LevelName) -> None:
+        """Set the level."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await set_level(self._bot, interaction, Level(level))
+        await _answer(interaction, tr(LEVEL_SET, level=tr(ABOUT[Level(level)])))
+
+    @app_commands.command(name="words", description=mark("Words and phrases that I never post here."))
+    async def words(self, interaction: discord.Interaction) -> None:
+        """Open the form with the blocked words; the one look into the store before it is short."""
+        rules = await self._bot.store.safety.of(self._bot.store.guild_id(who_clicked(interaction)))
+        await interaction.response.send_modal(WordsForm(self._bot, rules.terms))
+
+
+async def rules_in_words(bot: SimpaticoBot, interaction: discord.Interaction[Any]) -> str:
+    """What holds in the server of an interaction."""
+    decided = await bot.store.safety.of(bot.store.guild_id(who_clicked(interaction)))
+    level = bot.responder.source.rules_for(decided).level
+    return tr(RULES, level=tr(ABOUT[level]), count=len(decided.terms), everywhere=tr(EVERYWHERE))
+
+
+async def set_level(bot: SimpaticoBot, interaction: discord.Interaction[Any], level: Level) -> None:
+    """Choose the level of the server of an interaction; who asks is checked by the caller."""
+    await bot.store.safety.record_level(bot.store.guild_id(who_clicked(interaction)), level.value)
+
+
+async def _answer(interaction: discord.Interaction[Any], text: str) -> None:
+    await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Safety(bot))

@@ -1,0 +1,152 @@
+"""``/stats``: how learning goes in this server, for those who may manage it; counts over many, never few.
+
+Whoever manages a server must not read a member out of its figures, so each rests on at least
+:data:`FEWEST_MEMBERS` members, or is not shown. Counts are of this server alone; the time of replies and the
+estimate of what heads bring are of the whole bot, in which no server can be told apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.background.uplift_reporter import verdict
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.ui.charts import stats_picture
+from personalization.insight.uplift_report import Report
+from storage.servers.activity import RoundActivity, ServerActivity
+
+FEWEST_MEMBERS = 5
+FEWEST_REPLIES = 20
+"""Timed replies from which on a mean says something."""
+DAYS = 30
+REPORT_EVERY_S = 3600.0
+"""The estimate reads the whole log, so it is made at most so often."""
+
+WITHHELD = mark("Figures that rest on fewer than {n} members are not shown: they would tell about a person.")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What there is to show.
+
+    Attributes:
+        server: Counts of this server.
+        rounds: Rounds of the whole bot.
+        report: What heads bring, over the whole bot; None while it rests on too few members.
+        n_replies: Replies timed since the start.
+        seconds: Mean time of each part of them; empty while they are too few.
+    """
+
+    server: ServerActivity
+    rounds: RoundActivity
+    report: Report | None
+    n_replies: int
+    seconds: dict[str, float]
+
+
+class Stats(commands.Cog):
+    """How learning goes."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        self._report: tuple[float, Report] | None = None
+        self._reporting = asyncio.Lock()
+
+    @app_commands.command(name="stats", description=mark("How learning goes in this server, in figures."))
+    @app_commands.guild_only()
+    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.checks.has_permissions(manage_guild=True)
+    async def stats(self, interaction: discord.Interaction) -> None:
+        """Show the figures of this server to whoever may manage it."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        figures = await self._figures(self._bot.store.guild_id(who_clicked(interaction)))
+        text = "\n".join(lines_of(figures))
+        if not figures.server.labels and not figures.seconds and figures.report is None:
+            await interaction.followup.send(text, ephemeral=True)
+            return
+        picture = await asyncio.to_thread(
+            stats_picture, figures.server.labels, figures.seconds, _gain(figures.report)
+        )
+        file = discord.File(
+            io.BytesIO(picture), "stats.png", description=tr("The figures above, as a picture.")
+        )
+        await interaction.followup.send(text, file=file, ephemeral=True)
+
+    async def _figures(self, guild: bytes) -> Figures:
+        since = datetime.now(UTC) - timedelta(days=DAYS)
+        activity = self._bot.store.activity
+        report = await self._latest_report()
+        n_replies, seconds = self._bot.metrics.mean_seconds()
+        return Figures(
+            server=await activity.of_server(guild, since, FEWEST_MEMBERS),
+            rounds=await activity.of_rounds(since),
+            report=report if report.n_members >= FEWEST_MEMBERS else None,
+            n_replies=n_replies,
+            seconds=seconds if n_replies >= FEWEST_REPLIES else {},
+        )
+
+    async def _latest_report(self) -> Report:
+        async with self._reporting:
+            now = time.monotonic()
+            if self._report is None or now - self._report[0] > REPORT_EVERY_S:
+                self._report = now, await self._bot.reporter.report()
+            return self._report[1]
+
+
+def lines_of(figures: Figures) -> list[str]:
+    """The figures in words."""
+    server, rounds = figures.server, figures.rounds
+    n_labels = sum(n for _, n in server.labels)
+    learning = server.n_learning
+    learnt = tr("fewer than {n}", n=FEWEST_MEMBERS) if learning is None else f"{learning}"
+    lines = [
+        tr("**Members whose taste I have learnt here** {learnt}", learnt=learnt),
+        tr(
+            "**Replies rated here, last {days} days** {labels} (days on which some were: {active})",
+            days=DAYS,
+            labels=n_labels,
+            active=len(server.labels),
+        ),
+        tr(
+            "**Training rounds, all servers** {rounds}, {seconds:.1f} s each",
+            rounds=rounds.n_rounds,
+            seconds=rounds.seconds,
+        ),
+    ]
+    if figures.seconds:
+        total = sum(figures.seconds.values())
+        lines.append(
+            tr(
+                "**A reply takes** {seconds:.1f} s (mean of {replies} since I was started)",
+                seconds=total,
+                replies=figures.n_replies,
+            )
+        )
+    if figures.report is not None:
+        lines.append(tr("**What heads bring, all servers** {verdict}", verdict=verdict(figures.report)))
+    if server.n_learning is None or server.n_days_withheld or figures.report is None:
+        lines.append(f"*{tr(WITHHELD, n=FEWEST_MEMBERS)}*")
+    return lines
+
+
+def _gain(report: Report | None) -> tuple[float, float, float] | None:
+    if report is None or math.isnan(report.liked.gain.dr.low):
+        return None
+    gain = report.liked.gain.dr
+    return 100 * gain.value, 100 * gain.low, 100 * gain.high
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Stats(bot))

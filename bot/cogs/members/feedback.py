@@ -1,0 +1,94 @@
+"""``/feedback``, the menu "Rate this reply" and the stars: an explicit rating, shown and undone.
+
+Reactions do not come here: :mod:`bot.reactions.inbox` takes them in the order in which Discord sent them.
+"""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.ui.feedback_panel import (
+    NO_REPLY,
+    PauseButton,
+    RateButton,
+    StartOverButton,
+    UndoMenu,
+    UnpickButton,
+    agreed,
+    rate,
+    show_panel,
+)
+from bot.ui.feedback_text import PAUSED
+from bot.ui.remark_form import ForgetRemarkButton, RemarkButton
+from storage.errors import LearningPaused
+
+
+class Feedback(commands.Cog):
+    """Ratings."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        self._menu = app_commands.ContextMenu(name=mark("Rate this reply"), callback=self.rate_this)
+
+    async def cog_load(self) -> None:
+        """Register the message menu and the buttons that outlive a restart."""
+        self._bot.tree.add_command(self._menu)
+        self._bot.add_dynamic_items(
+            RateButton,
+            UndoMenu,
+            StartOverButton,
+            PauseButton,
+            UnpickButton,
+            RemarkButton,
+            ForgetRemarkButton,
+        )
+
+    async def cog_unload(self) -> None:
+        """Take the message menu away again."""
+        self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
+
+    @app_commands.command(
+        name="feedback", description=mark("Rate my last reply to you, and see what I recorded.")
+    )
+    @app_commands.describe(rating=mark("1 is bad, 5 is great; leave it out to see and choose"))
+    async def feedback(
+        self, interaction: discord.Interaction, rating: app_commands.Range[int, 1, 5] | None = None
+    ) -> None:
+        """Rate the last reply, or show what is recorded for it."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        if not await agreed(self._bot, interaction, who):
+            return
+        latest = await self._bot.store.latest_reply(who, interaction.channel_id)
+        if latest is None:
+            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
+            return
+        if rating is not None:
+            try:
+                await rate(self._bot, who, latest.reply_id, rating)
+            except LearningPaused:
+                await interaction.followup.send(tr(PAUSED), ephemeral=True)
+                return
+        await show_panel(self._bot, interaction, who, latest.reply_id)
+
+    async def rate_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
+        """Rate the reply that the message menu was opened on."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        if not await agreed(self._bot, interaction, who):
+            return
+        reply_id = await self._bot.store.reply_of_message(message.id)
+        if reply_id is None:
+            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
+            return
+        await show_panel(self._bot, interaction, who, reply_id)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Feedback(bot))

@@ -1,0 +1,97 @@
+"""``/why``: why a reply was chosen. ``/status``: what runs here. Both in words."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.ui.taste_text import points_of, reason_lines
+from storage.records import ReplyId
+
+NO_REPLY = mark(
+    "I have no reply to you here whose choice I could explain. I remember replies to members who agreed to it"
+    " (`/privacy`), from the moment they agreed."
+)
+NOT_YOURS = mark(
+    "That reply was chosen for somebody else, so only they may ask why. `/why` tells about the last one to"
+    " you."
+)
+
+
+class Insight(commands.Cog):
+    """What members and the host may see of the inside."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+        self._menu = app_commands.ContextMenu(name=mark("Why this reply?"), callback=self.why_this)
+
+    async def cog_load(self) -> None:
+        """Register the message menu."""
+        self._bot.tree.add_command(self._menu)
+
+    async def cog_unload(self) -> None:
+        """Take the message menu away again."""
+        self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
+
+    @app_commands.command(name="why", description=mark("Why I picked my last reply to you."))
+    async def why(self, interaction: discord.Interaction) -> None:
+        """Explain the choice of the last reply to the member here."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        latest = await self._bot.store.latest_reply(who_clicked(interaction), interaction.channel_id)
+        await self._explain(interaction, None if latest is None else latest.reply_id, NO_REPLY)
+
+    async def why_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
+        """Explain the choice of the reply that the message menu was opened on."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        reply_id = await self._bot.store.reply_of_message(message.id)
+        await self._explain(interaction, reply_id, NO_REPLY if reply_id is None else NOT_YOURS)
+
+    async def _explain(
+        self, interaction: discord.Interaction, reply_id: ReplyId | None, nothing: str
+    ) -> None:
+        who = who_clicked(interaction)
+        told = None if reply_id is None else await self._bot.store.reason_of(who, reply_id)
+        if told is None:
+            await interaction.followup.send(tr(nothing), ephemeral=True)
+            return
+        names = [] if told.reason is None else points_of(told.reason.parts)
+        evidence = await self._bot.taste.evidence(self._bot.store.member_id(who), names)
+        await interaction.followup.send("\n".join(reason_lines(told, evidence)), ephemeral=True)
+
+    @app_commands.command(
+        name="status", description=mark("Version, models, device and the last training round.")
+    )
+    async def status(self, interaction: discord.Interaction) -> None:
+        """Show version, models, device and the last round."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        last = await self._bot.store.latest_round()
+        if last is None:
+            learnt = tr("no training round yet")
+        else:
+            took = (last.finished_at - last.started_at).total_seconds()
+            learnt = tr(
+                "<t:{when}:R>, {members} members, {labels} labels, {seconds:.1f} s on {device}",
+                when=int(last.finished_at.timestamp()),
+                members=last.n_members,
+                labels=last.n_labels,
+                seconds=took,
+                device=last.device,
+            )
+        lines = (
+            f"**Simpatico** {version('simpatico')}, discord.py {discord.__version__}",
+            tr("**Writes with** {model}", model=self._bot.generator_name),
+            tr("**Ranks with** {model}", model=self._bot.encoder_name),
+            tr("**Last training round** {learnt}", learnt=learnt),
+        )
+        await interaction.followup.send("\n".join(lines), ephemeral=True)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(Insight(bot))

@@ -1,0 +1,69 @@
+"""``/limits``: what is left of the day, when it comes back, and whether the bot may talk to the member."""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.servers.access import may_talk, roles_of, speaker_of_click
+from bot.servers.daily_limits import Standing
+
+NO_LIMIT = mark("I answer you here without a limit.")
+OWN_MESSAGES = mark("**Your messages today:** {left} of {limit} left.")
+OWN_TOKENS = mark("**Your tokens today:** {left} of {limit} left.")
+SERVER_MESSAGES = mark("**This server's messages today:** {left} of {limit} left.")
+SERVER_TOKENS = mark("**This server's tokens today:** {left} of {limit} left.")
+BACK = mark("All of yours comes back <t:{when}:R>.")
+SERVER_BACK = mark("All of the server's comes back <t:{when}:R>.")
+BLOCKED = mark(
+    "I may not talk to you here: whoever runs this server, or me, has set it so. They can change it; what I"
+    " keep about you is yours all the same (`/privacy`)."
+)
+
+
+class LimitsCog(commands.Cog):
+    """Shows a member what is left."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    @app_commands.command(
+        name="limits", description=mark("How much I still answer you today, and when more comes.")
+    )
+    async def limits(self, interaction: discord.Interaction) -> None:
+        """Show what is left to the member, and to the server."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        view = await self._bot.servers.of(who.guild_id)
+        speaker = speaker_of_click(interaction, self._bot.servers.name_of(who))
+        if not all(may_talk(speaker, allow, deny) for allow, deny in view.access):
+            await interaction.followup.send(tr(BLOCKED), ephemeral=True)
+            return
+        own = self._bot.limits.of_member(who, view.limits, roles_of(interaction.user))
+        server = self._bot.limits.of_server(who, view.limits)
+        lines = [
+            *lines_of(own, OWN_MESSAGES, OWN_TOKENS, back=BACK),
+            *lines_of(server, SERVER_MESSAGES, SERVER_TOKENS, back=SERVER_BACK),
+        ]
+        await interaction.followup.send("\n".join(lines) or tr(NO_LIMIT), ephemeral=True)
+
+
+def lines_of(standing: Standing, messages: str, tokens: str, *, back: str) -> list[str]:
+    """What is left, line by line; nothing without a limit."""
+    lines = []
+    if standing.messages is not None:
+        lines.append(tr(messages, left=standing.messages, limit=standing.limit.messages))
+    if standing.tokens is not None:
+        lines.append(tr(tokens, left=standing.tokens, limit=standing.limit.tokens))
+    if lines and standing.back_at is not None:
+        lines.append(tr(back, when=int(standing.back_at.timestamp())))
+    return lines
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(LimitsCog(bot))

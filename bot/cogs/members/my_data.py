@@ -1,0 +1,43 @@
+"""``/my-data``: everything kept about the member, as a file for their eyes only."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.ui.data_export import file_of, parts_of
+
+
+class MyData(commands.Cog):
+    """The member's right to see and to take along."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    @app_commands.command(
+        name="my-data", description=mark("Everything I keep about you, as a file for you alone.")
+    )
+    async def my_data(self, interaction: discord.Interaction) -> None:
+        """Answer with a summary and the file; what does not fit one message follows in others."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        who = who_clicked(interaction)
+        content, summary = await file_of(self._bot.store, self._bot.taste, who, datetime.now(UTC))
+        for number, (name, part) in enumerate(parts_of(content)):
+            file = discord.File(io.BytesIO(part), filename=name)
+            if number == 0:
+                await interaction.edit_original_response(content=summary, attachments=[file])
+            else:
+                text = tr("Part {number}; put the parts together in order.", number=number + 1)
+                await interaction.followup.send(text, file=file, ephemeral=True)
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(MyData(bot))

@@ -1,0 +1,49 @@
+"""``/style``: how a member would like to be answered here, by presets or in their own words.
+
+The page is for the member's eyes only; its menu and buttons act for whoever clicks, on what is theirs, and
+work after a restart. What a wish does stands in :mod:`bot.replies.style_wishes`.
+"""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import SimpaticoBot
+from bot.languages import mark
+from bot.replies.style_wishes import MOST_CHARACTERS, with_words
+from bot.ui.style_panel import StyleButton, StyleMenu, change_wish, show_wish, wish_and_consent
+
+
+class MemberStyle(commands.Cog):
+    """Wishes."""
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    async def cog_load(self) -> None:
+        """Register what outlives a restart."""
+        self._bot.add_dynamic_items(StyleMenu, StyleButton)
+
+    @app_commands.command(
+        name="style", description=mark("How I should write to you here: choose, or say it.")
+    )
+    @app_commands.describe(words=mark("in your own words; leave it out to see and choose"))
+    async def style(
+        self,
+        interaction: discord.Interaction,
+        words: app_commands.Range[str, 1, MOST_CHARACTERS] | None = None,
+    ) -> None:
+        """Show what the member wishes for, after taking in new words."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        wish, consent = await wish_and_consent(interaction)
+        if words is None:
+            await show_wish(interaction, wish, consent)
+        else:
+            await change_wish(interaction, with_words(wish, words))
+
+
+async def setup(bot: SimpaticoBot) -> None:
+    """Load the cog."""
+    await bot.add_cog(MemberStyle(bot))

@@ -1,0 +1,243 @@
+"""``simpatico evaluate``: the protocol of docs/learning.md on a folder of judgements; table, JSON, picture.
+
+Glue between the command line and :mod:`personalization.lab.evaluate`: reads the folder, encodes its texts
+once with a progress bar (or takes them from ``--cache``), runs, prints. What could only fail at the end,
+after minutes, is checked first. Tables and pictures are made in :mod:`bot.commands.evaluate_output`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from bot.commands.evaluate_output import as_table
+from bot.config import ConfigError, Settings
+from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.encoding.features import FeatureMap
+from personalization.encoding.loading import load_encoder
+from personalization.errors import HeadDamaged
+from personalization.heads.heads import Prior, starter_prior
+from personalization.heads.starter import FITTED_ON, shipped_prior
+from personalization.lab.bandit_replay import POLICIES, replay
+from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS
+from personalization.lab.datasets import Dataset, dev_members, join, read_dataset
+from personalization.lab.encoding_cache import CachedEncoder
+from personalization.lab.evaluate import DEFAULT_K, evaluate, row_names
+from personalization.lab.first_replies import first_replies
+from personalization.settings import LearningSettings
+
+_TEXTS_AT_ONCE = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+    )
+    tested = parser.add_mutually_exclusive_group(required=True)
+    tested.add_argument("--members", type=Path, help="folder whose members are tested, on the same items")
+    tested.add_argument(
+        "--dev", action="store_true", help="test a fixed fifth of the population's own members"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="ways to split the groups (default 3)")
+    parser.add_argument(
+        "--k", default=",".join(map(str, DEFAULT_K)), help="labels given to a head, 0,1,3,..."
+    )
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {','.join(ROWS)} to measure")
+    parser.add_argument(
+        "--bandit", action="store_true", help="also play policies through 40 rounds (dense sets)"
+    )
+    parser.add_argument(
+        "--starter",
+        action="store_true",
+        help="also measure the prior that ships, as on a server that has taught nothing yet",
+    )
+    add_cache_argument(parser)
+    parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
+    parser.add_argument("--plot", type=Path, help="draw the curves over k there, as PNG")
+
+
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--cache``."""
+    parser.add_argument(
+        "--cache", type=Path, help="folder that keeps encodings, so that no text is encoded twice"
+    )
+
+
+def run_evaluation(
+    arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None
+) -> None:
+    """Measure and print.
+
+    Args:
+        arguments: As declared by :func:`add_arguments`.
+        settings: All sections.
+        encoder: In place of the configured one.
+
+    Raises:
+        DatasetBroken: A folder is not in the format, or nothing can be measured on it.
+        ConfigError: An argument cannot be used, or a package of the extra is missing.
+    """
+    ks, rows = _checked(arguments)
+    learning = settings.personalization
+    dataset, tested = _read(arguments)
+    features, encoded = encode_set(dataset, learning, arguments.cache, encoder)
+    shipped = _shipped(features) if arguments.starter else None
+    result = _measure(
+        dataset, encoded, tested, features, learning, arguments, ks=ks, rows=rows, shipped=shipped
+    )
+    if shipped is None and not result["members"]:  # the one thing that can be measured here
+        try:
+            shipped = _shipped(features)
+        except ConfigError as exc:
+            result["note"] += f"; {exc}"
+    if shipped is not None:
+        result["starter"] = first_replies(dataset, encoded, shipped)
+        if dataset.name == FITTED_ON:
+            result["starter"]["note"] = "the prior that ships was fitted on this very set"
+    print(as_table(result))
+    if arguments.json_path is not None:
+        text = json.dumps(result, indent=1, allow_nan=False)
+        arguments.json_path.write_text(text + "\n", encoding="utf-8")
+    if arguments.plot is not None:
+        from bot.ui.charts import evaluation_picture  # matplotlib is loaded for a picture only
+
+        arguments.plot.write_bytes(evaluation_picture(result))
+
+
+def encode_set(
+    dataset: Dataset, learning: LearningSettings, cache: Path | None, encoder: Encoder | None = None
+) -> tuple[FeatureMap, FloatArray]:
+    """Compute the features of a set's texts, with a progress bar.
+
+    Args:
+        dataset: Whose texts.
+        learning: Which encoder, and where it runs.
+        cache: Folder that keeps encodings; None: nothing is kept.
+        encoder: In place of the configured one.
+
+    Returns:
+        What the features are, and the features: ``items x d`` float32.
+
+    Raises:
+        EncoderError: The encoder is missing or damaged.
+        OSError: The folder cannot be written.
+    """
+    if encoder is None:
+        encoder = load_encoder(learning.encoder, learning.device)
+    if cache is None:
+        features = FeatureMap(encoder)
+        return features, encode(features, dataset.texts)
+    kept = CachedEncoder(encoder, cache)
+    features = FeatureMap(kept)
+    encoded = encode(features, dataset.texts)
+    kept.flush()
+    return features, encoded
+
+
+def encode(features: FeatureMap, texts: tuple[str, ...]) -> FloatArray:
+    """Features of all texts, ``items x d`` float32, with a progress bar."""
+    starts = range(0, len(texts), _TEXTS_AT_ONCE)
+    parts = [
+        features.features(texts[start : start + _TEXTS_AT_ONCE])
+        for start in tqdm(starts, desc="encoding", unit="batch")
+    ]
+    return np.concatenate(parts)
+
+
+@contextmanager
+def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar; call what is given after each step, with its name."""
+    with tqdm(total=total, desc=what, unit="step") as bar:
+
+        def progress(step: str) -> None:
+            bar.set_postfix_str(step)
+            bar.update()
+
+        yield progress
+
+
+def _measure(
+    dataset: Dataset,
+    encoded: FloatArray,
+    tested: npt.NDArray[np.bool_],
+    features: FeatureMap,
+    learning: LearningSettings,
+    arguments: argparse.Namespace,
+    *,
+    ks: list[int],
+    rows: list[str],
+    shipped: Prior | None,
+) -> dict[str, Any]:
+    """Run the protocol, and the replay where it is wanted."""
+    plain = starter_prior(features, learning)
+    seeds, bandit = arguments.seeds, arguments.bandit
+    a_seed = 2 * len(row_names(rows)) + (1 + len(NEW_SERVER_ROWS)) * (shipped is not None)
+    with steps(seeds * a_seed + bandit * (1 + seeds * len(POLICIES)), "measuring") as progress:
+        how: dict[str, Any] = {
+            "seeds": seeds,
+            "device": learning.device,
+            "n_embedding": features.n_embedding,
+            "settings": learning.prior,
+            "progress": progress,
+        }
+        result = evaluate(dataset, encoded, tested, plain, shipped=shipped, ks=ks, rows=rows, **how)
+        if bandit:
+            try:
+                result["bandit"] = replay(dataset, encoded, tested, plain, **how)
+            except ValueError as exc:
+                raise ConfigError(f"--bandit cannot be played on {dataset.name}: {exc}") from exc
+    return result
+
+
+def _checked(arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
+    """Check what could only fail at the end, and read ``--k`` and ``--rows``."""
+    rows = arguments.rows.split(",")
+    if unknown := [row for row in rows if row not in ROWS]:
+        raise ConfigError(f"--rows {','.join(unknown)}: expected some of {','.join(ROWS)}")
+    if arguments.seeds < 1:
+        raise ConfigError(f"--seeds {arguments.seeds}: expected 1 or more")
+    if "independent" in rows and find_spec("sklearn") is None:
+        raise ConfigError("the row independent needs scikit-learn: pip install 'simpatico[evaluate]'")
+    for path in (arguments.json_path, arguments.plot):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"{path}: expected a folder {path.parent}, found none; make it first")
+    return _whole_numbers(arguments.k), rows
+
+
+def _read(arguments: argparse.Namespace) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+    """Read the sets; which of the users are tested."""
+    dataset = read_dataset(arguments.population)
+    if arguments.members is not None:
+        dataset, tested = join(dataset, read_dataset(arguments.members))
+    else:
+        tested = dev_members(dataset.users)
+    if arguments.bandit and dataset.pairwise:
+        raise ConfigError(f"--bandit needs single labels, and {dataset.name} has pairs")
+    return dataset, tested
+
+
+def _shipped(features: FeatureMap) -> Prior:
+    try:
+        return shipped_prior(features)
+    except HeadDamaged as exc:
+        raise ConfigError(f"the starter prior cannot be measured: {exc}") from exc
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError as exc:
+        raise ConfigError(f"--k {text}: expected whole numbers with commas between, such as 0,5,20") from exc
+    if numbers[0] < 0:
+        raise ConfigError(f"--k {text}: expected numbers from 0 on")
+    return numbers

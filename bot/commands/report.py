@@ -1,0 +1,104 @@
+"""``simpatico report``: what personalization brings, from the bot's own log; a table, and JSON.
+
+Glue around :mod:`personalization.insight.uplift_report`. The command opens the database itself, so on
+SQLite the bot must be stopped; a running bot says the same in one line of its own log, once a day. Numbers
+over everybody, and nothing about anybody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bot.background.uplift_reporter import DAYS, Reporter, signed, verdict
+from bot.config import ConfigError, Settings
+from personalization.insight.off_policy import Estimate, Estimates
+from personalization.insight.uplift_report import Outcome, Report
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("--days", type=int, default=DAYS, help=f"how far back to look (default {DAYS})")
+    parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
+
+
+def run_reporting(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Estimate and print.
+
+    Raises:
+        ConfigError: An argument cannot be used.
+        StorageError: The data cannot be opened; on SQLite it cannot while the bot runs.
+    """
+    if arguments.days < 1:
+        raise ConfigError(f"--days {arguments.days}: expected a number from 1 on")
+
+    async def read() -> Report:
+        async with await Store.open(settings.storage) as store:
+            return await Reporter(store.choices, settings.personalization).report(arguments.days)
+
+    report = asyncio.run(read())
+    print(as_text(report, arguments.days))
+    if arguments.json_path is not None:
+        text = json.dumps(_finite(asdict(report)), indent=1, allow_nan=False)
+        arguments.json_path.write_text(text + "\n", encoding="utf-8")
+
+
+def as_text(report: Report, days: int) -> str:
+    """Write Markdown: how much it rests on, the table, and what follows from it."""
+    left_out = {
+        "went out unranked": report.n_unranked,
+        "could not have been posted otherwise": report.n_unanswerable,
+        "could not be opened": report.n_shut,
+        "were asked for in place of another": report.n_another,
+    }
+    lines = [
+        f"{report.n_replies} replies to {report.n_members} members in the last {days} days,"
+        f" {report.n_answered} of them answered; head and prior disagree on {report.n_personal}.",
+        *(f"Left out: {n} that {why}." for why, n in left_out.items() if n),
+    ]
+    if not report.n_replies:
+        return "\n".join(lines)
+    lines += ["", "| in 100 replies | liked | disliked |", "|---|---|---|"]
+    lines += _rows("as they were posted", report, lambda outcome: outcome.posted)
+    for name, of in (
+        ("best by the member's head", lambda outcome: outcome.head),
+        ("best by the prior", lambda outcome: outcome.prior),
+        ("what heads bring", lambda outcome: outcome.gain),
+    ):
+        lines += _estimators(name, report, of)
+    return "\n".join([*lines, "", verdict(report)])
+
+
+def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:
+    """Write the rows of one quantity: each estimator, and the replies that carry it."""
+    rows: list[str] = []
+    for label, field in (("doubly robust", "dr"), ("SNIPS", "snips"), ("IPS", "ips")):
+        rows += _rows(f"{name}: {label}", report, lambda outcome, field=field: getattr(of(outcome), field))
+    carried = f"{of(report.liked).dr.n_effective:.0f}"
+    return [*rows, f"| {name}: effective replies | {carried} | {carried} |"]
+
+
+def _rows(name: str, report: Report, of: Callable[[Outcome], Estimate]) -> list[str]:
+    how = signed if "bring" in name else _plain
+    return [f"| {name} | {how(of(report.liked))} | {how(of(report.disliked))} |"]
+
+
+def _plain(found: Estimate) -> str:
+    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def _finite(value: Any) -> Any:
+    """Write what cannot be had as null."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

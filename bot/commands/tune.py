@@ -1,0 +1,105 @@
+"""``simpatico tune``: search the settings of the population prior on a folder of judgements.
+
+Glue between the command line and :mod:`personalization.lab.prior_search`: reads the folder, encodes its
+texts once, shows a progress bar and a table, and writes the lines for ``config.toml`` when they are better.
+Optuna comes with the extra ``tune``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bot.commands.evaluate import encode
+from bot.config import ConfigError, Settings
+from personalization.encoding.features import FeatureMap
+from personalization.encoding.loading import load_encoder
+from personalization.heads.heads import starter_prior
+from personalization.lab.datasets import dev_members, is_support, read_dataset
+from personalization.lab.prior_search import Choice, Search, Trial, Tuned, as_toml
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+    )
+    parser.add_argument(
+        "--dev",
+        action="store_true",
+        help="leave out who is tested by evaluate --dev, and the groups they are asked about under --seed",
+    )
+    parser.add_argument("--trials", type=int, default=30, help="settings to try (default 30)")
+    parser.add_argument("--folds", type=int, default=2, help="ways to split (default 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of every chance in it (default 0)")
+    parser.add_argument("--out", type=Path, help="write the lines for config.toml there, if they are better")
+
+
+def run_tuning(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Search, and say what was found.
+
+    Raises:
+        DatasetBroken: The folder is not in the format.
+        ConfigError: An argument cannot be used, or a package of the extra is missing.
+        EncoderError: The encoder cannot be loaded.
+    """
+    for name in ("trials", "folds"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} {getattr(arguments, name)}: expected a number from 1 on")
+    if find_spec("optuna") is None:
+        raise ConfigError("tuning needs optuna: pip install 'simpatico[tune]'")
+    dataset = read_dataset(arguments.population)
+    labels = np.arange(len(dataset.y))
+    if arguments.dev:
+        labels = np.flatnonzero(
+            ~dev_members(dataset.users)[dataset.user] & is_support(dataset, arguments.seed)
+        )
+    learning = settings.personalization
+    features = FeatureMap(load_encoder(learning.encoder, learning.device))
+    search = Search(
+        dataset,
+        labels,
+        encode(features, dataset.texts),
+        starter_prior(features, learning),
+        n_embedding=features.n_embedding,
+        in_use=Choice(learning.prior, learning.bias_sd),
+        folds=arguments.folds,
+        seed=arguments.seed,
+        device=learning.device,
+    )
+    with tqdm(total=arguments.trials, desc="searching", unit="trial") as bar:
+
+        def tell(trial: Trial) -> None:
+            bar.update()
+
+        result = search.run(arguments.trials, tell)
+    print(as_text(result))
+    if not result.is_better:
+        print("The settings in use stay: nothing that was tried is surely better (two standard errors).")
+        return
+    print(as_toml(result.best.choice))
+    if arguments.out is not None:
+        arguments.out.write_text(as_toml(result.best.choice), encoding="utf-8")
+
+
+def as_text(result: Tuned) -> str:
+    """Write a Markdown table of the trials, the best first, and what the jury said."""
+    head = "| loss | rank | style_scale | whitening | start_variance | bias_sd |"
+    whole = [trial for trial in result.trials if trial.loss is not None]
+    lines = [head, "|---" * 6 + "|", *(map(_row, sorted(whole, key=lambda trial: trial.loss or 0.0)))]
+    lines.append(f"{len(result.trials) - len(whole)} of {len(result.trials)} trials were broken off;")
+    lines.append(
+        f"{result.n_judges} members who took no part judge the best:"
+        f" {result.gain:+.4f} ± {result.gain_se:.4f} against the settings in use"
+    )
+    return "\n".join(lines)
+
+
+def _row(trial: Trial) -> str:
+    prior = trial.choice.prior
+    numbers = (prior.style_scale, prior.whitening, prior.start_variance, trial.choice.bias_sd)
+    return f"| {trial.loss:.5f} | {prior.rank} | " + " | ".join(f"{number:.4g}" for number in numbers) + " |"

@@ -1,0 +1,131 @@
+"""How toxic a text is, as a model of the host's choice says: off unless one is named in ``config.toml``.
+
+Any Hugging Face model for sequence classification will do. It stands behind the protocol
+:class:`bot.moderation.output_filter.Judge` and runs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from bot.settings import SafetySettings
+from personalization.devices import resolve_device
+
+HARMLESS = {
+    "neutral",
+    "non-toxic",
+    "non_toxic",
+    "nontoxic",
+    "not-toxic",
+    "not_toxic",
+    "normal",
+    "safe",
+    "ok",
+    "label_0",
+}
+"""Labels that mean nothing bad, in small letters, where the configuration names none that do."""
+PIECE = 1000
+"""Characters judged at once; the worst piece of a text counts. About half of what such models read."""
+
+
+class ToxicityError(Exception):
+    """The model for toxicity cannot be used; check [safety] toxicity_model in config.toml."""
+
+
+class ToxicityModel:
+    """A transformers model for sequence classification.
+
+    Args:
+        model: With ``config.id2label``.
+        tokenizer: Its own.
+        device: Where it runs.
+        toxic: Labels that mean something bad; empty: all but :data:`HARMLESS`.
+
+    Raises:
+        ToxicityError: The model has none of these labels, or only harmless ones.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device, toxic: Sequence[str] = ()) -> None:
+        self._model = model.to(device).eval()
+        self._tokenizer = tokenizer
+        self._device = device
+        labels = {int(i): str(name) for i, name in model.config.id2label.items()}
+        if toxic:
+            self._toxic = [i for i, name in labels.items() if name in toxic]
+        else:
+            self._toxic = [
+                i for i, name in labels.items() if len(labels) == 1 or name.lower() not in HARMLESS
+            ]
+        if not self._toxic:
+            raise ToxicityError(
+                f"expected a model with toxic labels, found only {sorted(labels.values())}; name those that"
+                " mean something bad in [safety] toxic_labels"
+            )
+        self._longest = min(512, int(getattr(model.config, "max_position_embeddings", 512)))
+        self._each_alone = len(labels) == 1 or model.config.problem_type == "multi_label_classification"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="toxicity")
+
+    async def toxicity(self, texts: Sequence[str]) -> list[float]:
+        """Judge each text, 0 to 1, in order.
+
+        Raises:
+            RuntimeError: The model failed.
+        """
+        return await asyncio.wrap_future(self._thread.submit(self._judge, list(texts)))
+
+    def close(self) -> None:
+        """Stop the thread; what it is working on is finished first."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _judge(self, texts: list[str]) -> list[float]:
+        """The worst piece of each text. Blocks."""
+        pieces = [
+            (i, t[start : start + PIECE]) for i, t in enumerate(texts) for start in range(0, len(t), PIECE)
+        ]
+        worst = [0.0] * len(texts)
+        for start in range(0, len(pieces), 16):
+            some = pieces[start : start + 16]
+            for (i, _), score in zip(some, self._scores([piece for _, piece in some]), strict=True):
+                worst[i] = max(worst[i], score)
+        return worst
+
+    def _scores(self, texts: list[str]) -> list[float]:
+        with torch.inference_mode():
+            tokens = self._tokenizer(
+                texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+            ).to(self._device)
+            logits = self._model(**tokens).logits.float()  # (texts, labels)
+            if self._each_alone:
+                return logits.sigmoid()[:, self._toxic].amax(dim=1).tolist()  # (texts,)
+            return logits.softmax(dim=1)[:, self._toxic].sum(dim=1).tolist()  # (texts,)
+
+
+def load_judge(settings: SafetySettings) -> ToxicityModel | None:
+    """Load the configured model; None when none is. Blocks for seconds.
+
+    Raises:
+        ToxicityError: It is missing, damaged, or has no label that means something bad.
+        DeviceMissing: The named device is not in this machine.
+    """
+    name = settings.toxicity_model
+    if not name:
+        return None
+    device = resolve_device(settings.device)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True
+        )
+    except (OSError, ValueError, SafetensorError) as exc:
+        raise ToxicityError(
+            f"expected a model for sequence classification at {name!r} (a folder, or a Hugging Face id with"
+            ' safetensors weights), found none that loads; correct [safety] toxicity_model, or set it to ""'
+        ) from exc
+    return ToxicityModel(model, tokenizer, device, settings.toxic_labels)

@@ -1,0 +1,78 @@
+"""The candidates of the latest replies, in memory: what is left when somebody asks for another answer.
+
+Bounded per member and over all members, gone with a restart; then new candidates are written. Holds the
+bot's own texts and no word of a member's. Part of :mod:`bot.replies.responder`; no discord import here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bot.generation import Candidate
+from storage.records import Place, Who
+
+MOST_MEMBERS = 1000
+REPLIES_EACH = 3
+
+
+@dataclass(eq=False)
+class Draft:
+    """What was written for one prompt.
+
+    Attributes:
+        candidates: All of them, as far as they may be posted.
+        posted: Texts that stand in Discord by now.
+        message_ids: Where they stand.
+    """
+
+    candidates: list[Candidate]
+    posted: set[str] = field(default_factory=set[str])
+    message_ids: set[int] = field(default_factory=set[int])
+
+    def left(self) -> list[Candidate]:
+        """Whole candidates that were not posted yet, each text once."""
+        whole = [one for one in self.candidates if not one.unfinished and one.text not in self.posted]
+        return list({one.text: one for one in whole}.values())
+
+
+class Drafts:
+    """Keeps the latest drafts of the latest members."""
+
+    def __init__(self) -> None:
+        self._by_member: OrderedDict[Who, deque[Draft]] = OrderedDict()
+
+    def keep(self, who: Who, place: Place, candidates: Sequence[Candidate], text: str) -> None:
+        """Keep what was written for a member, of which ``text`` was posted."""
+        draft = Draft(list(candidates), {text}, set(place.message_ids))
+        self._by_member.setdefault(who, deque(maxlen=REPLIES_EACH)).append(draft)
+        self._by_member.move_to_end(who)
+        if len(self._by_member) > MOST_MEMBERS:
+            self._by_member.popitem(last=False)
+
+    def extend(
+        self, who: Who, message_id: int, place: Place, *, candidates: Sequence[Candidate], text: str
+    ) -> None:
+        """Note that another answer was posted in place of the one in this message."""
+        draft = self.of(who, message_id)
+        if draft is None:
+            self.keep(who, place, candidates, text)
+            return
+        known = {one.text for one in draft.candidates}
+        draft.candidates += [one for one in candidates if one.text not in known]
+        draft.posted.add(text)
+        draft.message_ids |= set(place.message_ids)
+
+    def of(self, who: Who, message_id: int) -> Draft | None:
+        """What was written for this member's reply in this message."""
+        return next((one for one in self._by_member.get(who, ()) if message_id in one.message_ids), None)
+
+    def clear(self) -> None:
+        """Let go of everything; what is asked for again is written anew."""
+        self._by_member.clear()
+
+    def drop(self, concerned: Callable[[Who], bool]) -> None:
+        """Let go of what is kept for these members."""
+        for who in [who for who in self._by_member if concerned(who)]:
+            del self._by_member[who]

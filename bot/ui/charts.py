@@ -1,0 +1,136 @@
+"""Small pictures for members and operators, drawn in memory: the one home of matplotlib in this package.
+
+Figures are made without pyplot, whose global state is not safe in threads. Colours tell apart also for people
+who see red and green alike. Nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bot.languages import mark, tr
+
+OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
+"""Okabe and Ito's blue for what is the member's own, grey for everybody's."""
+
+_PARTS = {
+    "wait": mark("wait"),
+    "consent": mark("consent"),
+    "generate": mark("generate"),
+    "filter": mark("filter"),
+    "rank": mark("rank"),
+    "post": mark("post"),
+}
+"""Part of the time of a reply, as it is measured -> what it is called."""
+
+
+def png_of(figure: Figure, dpi: int = 120) -> bytes:
+    """Draw a figure. Blocks."""
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def stats_picture(
+    labels: Sequence[tuple[date, int]], seconds: Mapping[str, float], gain: tuple[float, float, float] | None
+) -> bytes:
+    """What ``/stats`` shows, as a PNG: labels a day, the time of a reply by part, what heads bring. Blocks.
+
+    Args:
+        labels: (day, labels), oldest first; days that are not there are left blank.
+        seconds: Part of a reply -> mean time, in order.
+        gain: Liked replies in 100 that heads bring, and the ends of its interval; None: not known yet.
+    """
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    days, times, brings = figure.subplots(1, 3, width_ratios=(3, 2, 1.4))
+    days.bar([day for day, _ in labels], [n for _, n in labels], color=OWN)
+    days.set(title=tr("labels a day"))
+    if labels:  # a week at least, so that a single day is no wall
+        last = labels[-1][0]
+        first = min(labels[0][0], last - timedelta(days=6))
+        days.set_xlim(date2num(first) - 0.6, date2num(last) + 0.6)
+    days.yaxis.set_major_locator(MaxNLocator(integer=True))
+    days.xaxis.set_major_locator(AutoDateLocator(maxticks=5))
+    days.xaxis.set_major_formatter(DateFormatter("%d %b"))
+    times.barh([tr(_PARTS.get(part, part)) for part in seconds], list(seconds.values()), color=OWN)
+    times.invert_yaxis()
+    times.set(title=tr("time of a reply"), xlabel=tr("seconds, mean"))
+    brings.axhline(0, color=AVERAGE, linestyle="--", linewidth=1)
+    if gain is not None:
+        value, low, high = gain
+        brings.errorbar([0], [value], yerr=[[value - low], [high - value]], fmt="o", color=OWN, capsize=6)
+    else:
+        brings.text(0.5, 0.6, tr("not known yet"), ha="center", transform=brings.transAxes, color=AVERAGE)
+    brings.set(title=tr("what heads bring"), ylabel=tr("liked in 100"), xticks=[])
+    for axes in (days, times, brings):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.title.set_fontsize(10)
+        axes.tick_params(labelsize=8)
+    return png_of(figure)
+
+
+def replay_picture(own: npt.NDArray[np.bool_], average: npt.NDArray[np.bool_]) -> bytes:
+    """How often each would have been right so far, label by label, as a PNG. Blocks.
+
+    Args:
+        own: Whether the member's own head, knowing the earlier labels only, would have been right (n).
+        average: Whether the average taste would have been right (n).
+    """
+    figure = Figure(figsize=(5, 2.6), layout="constrained")
+    axes = figure.subplots()
+    n = np.arange(1, len(own) + 1)
+    axes.plot(
+        n, 100 * np.cumsum(average) / n, color=AVERAGE, linestyle="--", label=tr("what most people like")
+    )
+    axes.plot(n, 100 * np.cumsum(own) / n, color=OWN, linewidth=2, label=tr("my picture of your taste"))
+    axes.set(
+        xlabel=tr("your latest reactions, oldest first"),
+        ylabel=tr("predicted right so far (%)"),
+        ylim=(0, 102),
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    return png_of(figure)
+
+
+def evaluation_picture(result: dict[str, Any]) -> bytes:
+    """Draw the gain over the global head by number of labels, with standard errors, as a PNG. Blocks.
+
+    Args:
+        result: What ``simpatico evaluate --json`` writes.
+    """
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    rows = {name: row for name, row in result["rows"].items() if row}
+    ks = sorted({int(k) for row in rows.values() for k in row})
+    for name, row in rows.items():
+        places = [i for i, k in enumerate(ks) if str(k) in row]
+        cells = [row[str(ks[i])] for i in places]
+        gains, errors = ([_nan_for_none(cell[key]) for cell in cells] for key in ("gain", "gain_se"))
+        axes.errorbar(places, gains, yerr=errors, label=name, marker="o", capsize=3)
+    axes.set_xticks(range(len(ks)), [str(k) for k in ks])
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set_xlabel("labels of the member (k)")
+    axes.set_ylabel(f"gain in {result['metric']} over the global head")
+    axes.set_title(f"{result['dataset']}, {result['members']} members, mean and standard error")
+    if rows:
+        axes.legend()
+    return png_of(figure, dpi=130)
+
+
+def _nan_for_none(value: float | None) -> float:
+    return math.nan if value is None else value

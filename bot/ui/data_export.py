@@ -1,0 +1,98 @@
+"""Everything kept about a member as a file, and in a few words: what ``/my-data`` answers with.
+
+Knows no Discord. The file is the member's own: nothing of it is kept here or logged.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from bot.languages import mark, tr
+from personalization.heads.packing import numbers_of
+from personalization.insight.taste import TasteReader
+from storage.privacy.export import WORDS, Exported
+from storage.records import MemberId, ReplyId, Who
+from storage.store import Store
+
+PART_BYTES = 8 * 2**20
+"""Discord takes files of 10 MiB."""
+BESIDE = mark(
+    "Also in it: {n_preferences} choices between two answers, {n_remarks} private words about replies."
+)
+HOW_TO_READ = (
+    "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
+    " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
+    " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
+    " how far it counts. choice is which of two answers you picked. numbers are the weights of your model."
+    " Your key itself is not in here."
+)
+
+
+async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> tuple[bytes, str]:
+    """Everything of a member as JSON, and a summary in words."""
+    found = await store.export(who)
+    servers = [await _readable(member_id, exported, taste) for member_id, exported in found]
+    content = {
+        "made_at": at.isoformat(),
+        "how_to_read": HOW_TO_READ,
+        "columns": {f"{table}.{column}": what for (table, column), what in WORDS.items()},
+        "servers": servers,
+    }
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    return text.encode(), summary_of(servers)
+
+
+async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader) -> dict[str, Any]:
+    """Add what the numbers say: the label of each feedback, the weights of the head."""
+    labels = await taste.labels(member_id)
+    for row in exported["feedback"]:
+        label = labels.get(ReplyId(row["reply_id"]))
+        row["label"], row["weight"] = (label.value, label.weight) if label else (None, None)
+    for row in exported["heads"]:
+        if row["body"] is not None:
+            row["numbers"] = numbers_of(base64.b64decode(row["body"]))
+    return exported
+
+
+def summary_of(servers: Sequence[Exported]) -> str:
+    """What is in the file, in words."""
+    if not servers:
+        return tr("I keep nothing about you, in no server.")
+
+    def count(table: str) -> int:
+        return sum(len(server[table]) for server in servers)
+
+    texts = sum(row["texts"] is not None for server in servers for row in server["replies"])
+    agreed = sum(row["standing"] == "agreed" for server in servers for row in server["members"])
+    n_replies, n_feedback, n_heads = map(count, ("replies", "feedback", "heads"))
+    said = tr(
+        "This is everything I keep about you, in {places} places ({agreed} where you agreed): {replies}"
+        " replies of mine, {texts} with their texts, {feedback} pieces of feedback with the labels I make of"
+        " them, and {heads} models of your taste with all their weights.",
+        places=len(servers),
+        agreed=agreed,
+        replies=n_replies,
+        texts=texts,
+        feedback=n_feedback,
+        heads=n_heads,
+    )
+    n_preferences, n_remarks = count("preferences"), count("remarks")
+    if not n_preferences and not n_remarks:
+        return said
+    return f"{said} {tr(BESIDE, n_preferences=n_preferences, n_remarks=n_remarks)}"
+
+
+def parts_of(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """The file as Discord takes it: as it is, or compressed, or compressed in several parts."""
+    if len(content) <= PART_BYTES:
+        yield "my-data.json", content
+        return
+    packed = gzip.compress(content, mtime=0)
+    pieces = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
+    for number, piece in enumerate(pieces, start=1):
+        yield "my-data.json.gz" + (f".{number:03}" if len(pieces) > 1 else ""), piece

@@ -1,0 +1,62 @@
+"""Turns an exception into a message for the member, and logs its details.
+
+Used by the command tree's error handler and by buttons.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import discord
+from discord import app_commands
+
+from bot.languages import mark, tr
+from storage.errors import NoConsent, StorageError, UnknownReply
+
+log = logging.getLogger(__name__)
+
+
+UNEXPECTED = mark(
+    "Something went wrong on my side; nothing of yours was lost. The host finds the details in the log."
+)
+
+
+def in_words(error: BaseException) -> str:
+    """Say what went wrong and what to do, without jargon."""
+    cause = getattr(error, "original", error)
+    match cause:
+        case NoConsent():
+            return tr("I do not learn from you here, so nothing was recorded. `/privacy` shows how it works.")
+        case UnknownReply():
+            return tr("I no longer have that reply, so it cannot be rated.")
+        case StorageError():
+            return tr(
+                "My memory does not answer right now, so nothing was recorded. Please try again in a minute."
+            )
+        case app_commands.MissingPermissions():
+            return tr("You may not use this command here.")
+        case app_commands.CommandOnCooldown():
+            return tr(
+                "Please wait {seconds:.0f} seconds before you use this again.", seconds=cause.retry_after
+            )
+        case discord.Forbidden():
+            return tr("Discord does not let me do that here; a permission is missing.")
+        case _:
+            return tr(UNEXPECTED)
+
+
+async def answer_error(interaction: discord.Interaction, error: BaseException) -> None:
+    """Tell the member what went wrong; log class and traceback, never what was said."""
+    words = in_words(error)
+    cause = getattr(error, "original", error)
+    if words == tr(UNEXPECTED):
+        log.error("a command failed: %s", type(cause).__name__, exc_info=cause)
+    else:
+        log.warning("a command was answered with an error: %s", type(cause).__name__)
+    try:
+        if interaction.response.is_done():
+            await interaction.followup.send(words, ephemeral=True)
+        else:
+            await interaction.response.send_message(words, ephemeral=True)
+    except discord.HTTPException as exc:
+        log.warning("an error could not be told: Discord answered %s (code %s)", exc.status, exc.code)

@@ -1,0 +1,318 @@
+"""The ``/feedback`` panel: what was recorded, what came of it, and the buttons to change both.
+
+Everything in it is the asking member's own. Buttons and the menu carry their state in their ids, so they work
+after a restart; each acts for whoever clicks, on what is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import re
+from typing import Any, Self
+
+import discord
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.messages.posting import SILENT
+from bot.ui.charts import replay_picture
+from bot.ui.components import PersistentButton, PersistentSelect
+from bot.ui.feedback_text import PAUSED, excerpt, panel_lines, signs
+from bot.ui.remark_form import RemarkButton
+from personalization.insight.taste import Taste
+from storage.errors import LearningPaused, UnknownReply
+from storage.records import Consent, FeedbackSummary, ReplyId, ReplySummary, Who
+
+NOT_AGREED = mark(
+    "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
+)
+NO_REPLY = mark(
+    "I have no reply here that I could learn from. I remember replies to members who agreed to it, from the"
+    " moment they agreed. Talk to me, then try again."
+)
+SURE = mark(
+    "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn"
+    " your taste anew. Your reactions in the channels stay where they are. Go on?"
+)
+TAKEN_BACK = mark("Taken back: that choice between two answers says nothing any more.")
+NOT_THERE = mark("That choice was taken back before.")
+STARTED_OVER = mark("Done. I start anew: what you react to from now on is what counts.")
+SHORT_EXCERPT = 60
+SHOWN = 10
+
+
+class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18}):(?P<rating>[0-5])"):
+    """A button that rates one reply; rating 0 takes the rating back."""
+
+    def __init__(self, reply_id: ReplyId, rating: int, *, chosen: bool = False) -> None:
+        style = discord.ButtonStyle.primary if chosen else discord.ButtonStyle.secondary
+        super().__init__(
+            discord.ui.Button(
+                label="★" * rating if rating else tr("Undo"),
+                style=style if rating else discord.ButtonStyle.danger,
+                custom_id=f"simpatico:rate:{reply_id}:{rating}",
+                row=0 if rating else 1,
+            )
+        )
+        self._reply_id = reply_id
+        self._rating = rating
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(ReplyId(int(match["reply"])), int(match["rating"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Record the rating of whoever clicks, and show it."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        try:
+            await rate(bot, who, self._reply_id, self._rating or None)
+        except UnknownReply:
+            await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
+            return
+        except LearningPaused:
+            await interaction.followup.send(tr(PAUSED), ephemeral=True)
+            return
+        await show_panel(bot, interaction, who, self._reply_id)
+
+
+class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})"):
+    """A menu of the latest feedback; what is chosen says nothing any more.
+
+    Args:
+        shown: The reply the panel is about.
+        latest: What may be undone, newest first.
+    """
+
+    def __init__(self, shown: ReplyId, latest: tuple[ReplySummary, ...] = ()) -> None:
+        options = [
+            discord.SelectOption(
+                label=re.sub(r"<:emoji:\d+>", tr("custom emoji"), signs(one))[:100],
+                description=excerpt(one, SHORT_EXCERPT),
+                value=str(one.reply_id),
+            )
+            for one in latest
+        ]
+        super().__init__(
+            discord.ui.Select(
+                custom_id=f"simpatico:undo:{shown}",
+                placeholder=tr("Undo something I recorded"),
+                options=options or [discord.SelectOption(label=tr("Nothing to undo"), value="0")],
+                row=2,
+            )
+        )
+        self._shown = shown
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the menu from its id."""
+        return cls(ReplyId(int(match["reply"])))
+
+    async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
+        """Undo what was chosen, and show the panel anew."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        if re.fullmatch(r"\d{1,18}", value, re.ASCII):  # else it is none of ours
+            bot.labels_changed(int(await bot.store.undo_feedback(who, ReplyId(int(value)))))
+        await show_panel(bot, interaction, who, self._shown)
+
+
+class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|do)"):
+    """Asks once, then puts all that was learnt of whoever clicks aside."""
+
+    def __init__(self, step: str = "ask") -> None:
+        super().__init__(
+            discord.ui.Button(
+                label=tr("Start over") if step == "ask" else tr("Yes, start over"),
+                style=discord.ButtonStyle.secondary if step == "ask" else discord.ButtonStyle.danger,
+                custom_id=f"simpatico:over:{step}",
+                row=1,
+            )
+        )
+        self._step = step
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(match["step"])
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Ask, or start over."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        if self._step == "ask":
+            view = discord.ui.View(timeout=None)
+            view.add_item(StartOverButton("do"))
+            await interaction.followup.send(tr(SURE), view=view, ephemeral=True)
+            return
+        changed = await bot.store.start_over(who)
+        bot.ranker.drop([bot.store.member_id(who)])
+        bot.labels_changed(changed)
+        await interaction.edit_original_response(content=tr(STARTED_OVER), view=None)
+
+
+class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|resume):(?P<reply>\d{1,18})"):
+    """Pauses learning, or lets it go on, for whoever clicks.
+
+    Args:
+        shown: The reply the panel is about.
+        to: What it does.
+    """
+
+    def __init__(self, shown: ReplyId, to: str) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label=tr("Pause learning") if to == "pause" else tr("Go on learning"),
+                style=discord.ButtonStyle.secondary if to == "pause" else discord.ButtonStyle.success,
+                custom_id=f"simpatico:learning:{to}:{shown}",
+                row=1,
+            )
+        )
+        self._shown, self._to = shown, to
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(ReplyId(int(match["reply"])), match["to"])
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Pause or resume, and show the panel anew."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        await (bot.store.pauses.pause(who) if self._to == "pause" else bot.store.pauses.resume(who))
+        await show_panel(bot, interaction, who, self._shown)
+
+
+class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
+    """A button that takes one choice between two answers back."""
+
+    def __init__(self, preference_id: int) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label=tr("Undo last choice"),
+                style=discord.ButtonStyle.danger,
+                custom_id=f"simpatico:unpick:{preference_id}",
+                row=1,
+            )
+        )
+        self._preference_id = preference_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(int(match["preference"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Take the choice of whoever clicks back."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        undone = await bot.store.preferences.undo(who, self._preference_id)
+        bot.labels_changed(int(undone))
+        await interaction.followup.send(tr(TAKEN_BACK if undone else NOT_THERE), ephemeral=True)
+
+
+async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[SimpaticoBot, Who] | None:
+    """Defer the answer to a click; None when the member did not agree, which they are told."""
+    await interaction.response.defer(ephemeral=True)
+    bot: SimpaticoBot = interaction.client
+    who = who_clicked(interaction)
+    return (bot, who) if await agreed(bot, interaction, who) else None
+
+
+async def agreed(bot: SimpaticoBot, interaction: discord.Interaction[Any], who: Who) -> bool:
+    """Whether the member agreed; tells them how to when not."""
+    if await bot.store.consent_of(who) is Consent.AGREED:
+        return True
+    await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
+    return False
+
+
+async def rate(bot: SimpaticoBot, who: Who, reply_id: ReplyId, rating: int | None) -> None:
+    """Record a rating, or take it back with None, and let the scheduler know.
+
+    Raises:
+        UnknownReply: The reply is no longer stored.
+        LearningPaused: The member paused learning.
+        NoConsent: The member does not agree (any more).
+    """
+    await bot.store.record_rating(who, reply_id, rating)
+    bot.labels_changed(1)
+
+
+async def show_panel(
+    bot: SimpaticoBot, interaction: discord.Interaction, who: Who, reply_id: ReplyId
+) -> None:
+    """Answer a deferred interaction with the panel about one reply and all that was learnt."""
+    shown = await bot.store.reply_summary(who, reply_id)
+    if shown is None:
+        await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
+        return
+    summary = await bot.store.feedback_summary(who, SHOWN)
+    taste = await bot.taste.taste(bot.store.member_id(who))
+    remark = await bot.store.remarks.of(who, reply_id)
+    await interaction.edit_original_response(
+        content="\n".join(panel_lines(shown, summary, taste, remark)),
+        view=_view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None),
+        attachments=await _pictures(taste, interaction.message),
+        allowed_mentions=SILENT,
+    )
+
+
+def _view(
+    shown: ReplySummary, summary: FeedbackSummary, *, disliked: bool, remarked: bool
+) -> discord.ui.View:
+    view = discord.ui.View(timeout=None)
+    for stars in range(1, 6):
+        view.add_item(RateButton(shown.reply_id, stars, chosen=stars == shown.rating))
+    if shown.rating is not None:
+        view.add_item(RateButton(shown.reply_id, 0))
+    if summary.n_replies or summary.n_preferences:
+        view.add_item(StartOverButton())
+    if summary.latest_preference is not None:
+        view.add_item(UnpickButton(summary.latest_preference))
+    view.add_item(PauseButton(shown.reply_id, "resume" if summary.paused else "pause"))
+    if disliked or remarked:
+        view.add_item(RemarkButton(shown.reply_id))
+    if summary.latest:
+        view.add_item(UndoMenu(shown.reply_id, summary.latest))
+    return view
+
+
+async def _pictures(
+    taste: Taste, shown: discord.Message | None
+) -> list[discord.File] | list[discord.Attachment]:
+    """The picture under the panel; the one that is there stays while it shows the same."""
+    if taste.replay is None:
+        return []
+    described = tr(
+        "Of your latest {n} reactions my picture of your taste would have predicted {own} right, what most"
+        " people like {average}.",
+        n=len(taste.replay.own),
+        own=taste.replay.own.sum(),
+        average=taste.replay.average.sum(),
+    )
+    drawn = hashlib.sha256(taste.replay.own.tobytes() + taste.replay.average.tobytes() + described.encode())
+    name = f"predictions-{drawn.hexdigest()[:12]}.png"
+    if there := [one for one in (shown.attachments if shown else ()) if one.filename == name]:
+        return there
+    png = await asyncio.to_thread(replay_picture, taste.replay.own, taste.replay.average)
+    return [discord.File(io.BytesIO(png), name, description=described)]

@@ -1,0 +1,118 @@
+"""The ``/feedback`` panel in words: what was recorded, what came of it, and whether learning is paused.
+
+Pure functions over what the store and the taste reader tell; :mod:`bot.ui.feedback_panel` shows them. No
+discord import here.
+"""
+
+from __future__ import annotations
+
+from bot.languages import mark, tr, trn
+from bot.ui.taste_text import taste_lines
+from personalization.insight.taste import Taste
+from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
+
+EXCERPT = 200
+PAUSED = mark(
+    "**Learning is paused.** I record nothing new that you react to, rate or compare here; what you told me"
+    " before stays, and so does what I made of it."
+)
+REMARKED = mark("You told me what was wrong: {reasons}")
+REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)")
+CHOSE = mark("**Choices you made between two answers:** {n}")
+REASONS = {
+    "too long": mark("too long"),
+    "too short": mark("too short"),
+    "wrong": mark("not true or not helpful"),
+    "tone": mark("not my tone"),
+    "emoji": mark("too many emoji"),
+    "else": mark("something else"),
+}
+"""What may be wrong with a reply: how it is kept -> how it is said."""
+
+
+def panel_lines(
+    shown: ReplySummary, summary: FeedbackSummary, taste: Taste, remark: Remark | None
+) -> list[str]:
+    """What the panel says, line by line."""
+    lines = [tr(PAUSED) + "\n"] if summary.paused else []
+    if shown.text is not None:
+        lines.append(f"> {excerpt(shown, EXCERPT)}\n")
+    if shown.reactions:
+        lines.append(tr("Your reactions: {reactions}", reactions=" ".join(map(emoji_of, shown.reactions))))
+    else:
+        lines.append(tr("Your reactions: none"))
+    if shown.rating:
+        lines.append(tr("Your rating: {rating} of 5", rating=shown.rating))
+    else:
+        lines.append(tr("Your rating: none yet"))
+    if remark is not None:
+        lines.append(_remarked(remark))
+    lines.append(f"\n{_recorded(summary, taste)}")
+    if summary.n_preferences:
+        lines.append(tr(CHOSE, n=summary.n_preferences))
+    lines.append(_in_use(summary.head))
+    lines.append(tr("**What you seem to like:**"))
+    lines += taste_lines(taste)
+    return lines
+
+
+def _remarked(remark: Remark) -> str:
+    reasons = ", ".join(tr(REASONS.get(reason, reason)) for reason in remark.reasons) or tr(REASONS["else"])
+    words = " ".join((remark.words or "").split())
+    if not words:
+        return tr(REMARKED, reasons=reasons)
+    return tr(REMARKED_IN_WORDS, reasons=reasons, words=cut(words, EXCERPT))
+
+
+def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
+    if not taste.n_labels:
+        return tr("**What I recorded of you here:** nothing that tells me what you like, yet.")
+    recorded = trn(
+        "**What I recorded of you here:** feedback on one reply, {liked} of them liked.",
+        "**What I recorded of you here:** feedback on {n} replies, {liked} of them liked.",
+        taste.n_labels,
+        liked=taste.n_liked,
+    )
+    if latest := " · ".join(signs(one) for one in summary.latest[:5]):
+        lately = tr("Lately: {latest}", latest=latest)
+        return f"{recorded} {lately}"
+    return recorded
+
+
+def _in_use(head: HeadSummary | None) -> str:
+    if head is None:
+        return tr("**Your own ranking:** not yet; the next training round makes it from your feedback.")
+    when = int(head.trained_at.timestamp())
+    if head.rolled_back:
+        return tr(
+            "**Your own ranking:** set aside <t:{when}:R>: it did not predict your reactions better than what"
+            " most people like, so that ranks for you until it does.",
+            when=when,
+        )
+    return tr(
+        "**Your own ranking:** in use, from {labels} labels, last trained <t:{when}:R>.",
+        labels=head.n_labels,
+        when=when,
+    )
+
+
+def signs(one: ReplySummary) -> str:
+    """The feedback on a reply, as Discord shows it."""
+    rating = [tr("{rating} of 5", rating=one.rating)] if one.rating else []
+    return " ".join([*map(emoji_of, one.reactions), *rating])
+
+
+def excerpt(one: ReplySummary, longest: int) -> str:
+    """The beginning of a reply, in one line."""
+    text = " ".join((one.text or tr("a reply whose text is no longer kept")).split())
+    return cut(text, longest)
+
+
+def cut(text: str, longest: int) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def emoji_of(key: str) -> str:
+    """Write a stored emoji so that Discord shows it; custom ones are stored by id alone."""
+    return f"<:emoji{key}>" if key.startswith(":") else key

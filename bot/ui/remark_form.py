@@ -1,0 +1,128 @@
+"""A private word about a reply that was disliked: reasons to tick, and room for own words.
+
+The button stands on the ``/feedback`` panel; the form is opened first, without a defer, as Discord wants it.
+What is told is kept sealed for the member, and nothing is learnt from it (:mod:`storage.replies.remarks`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Self
+
+import discord
+
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.ui.components import PersistentButton
+from bot.ui.errors import answer_error
+from bot.ui.feedback_text import REASONS
+from storage.errors import NoConsent, UnknownReply
+from storage.records import Remark, ReplyId
+
+TITLE = mark("What was wrong?")
+WHICH = mark("What was wrong with this reply?")
+OWN_WORDS = mark("Anything else? (optional)")
+OWN_WORDS_WHY = mark("Kept sealed for you alone; I learn from your reactions, never from your words.")
+THANKS = mark(
+    "Thank you for telling me. It is kept sealed under your key: `/feedback` and `/my-data` show it to you,"
+    " and to nobody else. Your own words go after a while, the reasons when you take them back or forget."
+)
+TAKEN_BACK = mark("Taken back: what you told me about this reply is deleted.")
+GONE = mark("I cannot keep that: the reply is gone, or you no longer let me keep anything about you here.")
+MOST_WORDS = 500
+"""Characters of a member's own words."""
+
+
+class RemarkButton(PersistentButton, template=r"simpatico:remark:(?P<reply>\d{1,18})"):
+    """Opens the form about one reply for whoever clicks."""
+
+    def __init__(self, reply_id: ReplyId) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label=tr("Tell me what was wrong"),
+                style=discord.ButtonStyle.secondary,
+                custom_id=f"simpatico:remark:{reply_id}",
+                row=1,
+            )
+        )
+        self._reply_id = reply_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(ReplyId(int(match["reply"])))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Open the form; nothing is looked up before, because a form cannot wait."""
+        await interaction.response.send_modal(RemarkForm(self._reply_id))
+
+
+class ForgetRemarkButton(PersistentButton, template=r"simpatico:unremark:(?P<reply>\d{1,18})"):
+    """Deletes what whoever clicks told about one reply."""
+
+    def __init__(self, reply_id: ReplyId) -> None:
+        super().__init__(
+            discord.ui.Button(
+                label=tr("Undo"),
+                style=discord.ButtonStyle.danger,
+                custom_id=f"simpatico:unremark:{reply_id}",
+            )
+        )
+        self._reply_id = reply_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(ReplyId(int(match["reply"])))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Delete it."""
+        await interaction.response.defer(ephemeral=True)
+        said = TAKEN_BACK if await _record(interaction, self._reply_id, None) else GONE
+        await interaction.edit_original_response(content=tr(said), view=None)
+
+
+class RemarkForm(discord.ui.Modal):
+    """Reasons and own words about one reply."""
+
+    def __init__(self, reply_id: ReplyId) -> None:
+        super().__init__(title=tr(TITLE), timeout=900)
+        self._reply_id = reply_id
+        options = [discord.SelectOption(label=tr(said), value=kept) for kept, said in REASONS.items()]
+        self._reasons: discord.ui.Select[Any] = discord.ui.Select(
+            options=options, min_values=1, max_values=len(options)
+        )
+        self._words: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            style=discord.TextStyle.paragraph, required=False, max_length=MOST_WORDS
+        )
+        self.add_item(discord.ui.Label(text=tr(WHICH), component=self._reasons))
+        self.add_item(
+            discord.ui.Label(text=tr(OWN_WORDS), description=tr(OWN_WORDS_WHY), component=self._words)
+        )
+
+    async def on_submit(self, interaction: discord.Interaction[Any]) -> None:
+        """Keep what was told."""
+        interaction.client.tongues.hear(interaction)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        remark = Remark(tuple(self._reasons.values), self._words.value.strip() or None)
+        kept = await _record(interaction, self._reply_id, remark)
+        view = discord.ui.View(timeout=None)
+        if kept:
+            view.add_item(ForgetRemarkButton(self._reply_id))
+        await interaction.edit_original_response(content=tr(THANKS if kept else GONE), view=view)
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: Exception) -> None:
+        """A failure is answered like that of a command."""
+        await answer_error(interaction, error)
+
+
+async def _record(interaction: discord.Interaction[Any], reply_id: ReplyId, remark: Remark | None) -> bool:
+    try:
+        await interaction.client.store.remarks.record(who_clicked(interaction), reply_id, remark)
+    except (NoConsent, UnknownReply):
+        return False
+    return True

@@ -1,0 +1,189 @@
+"""Style page: the member's wishes, a menu of presets, and a button to clear them.
+
+Used by ``/style``. What a wish changes in a reply is defined in :mod:`bot.replies.style_wishes`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self, cast
+
+import discord
+
+from bot.client import SimpaticoBot
+from bot.identity import who_clicked
+from bot.languages import mark, tr
+from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
+from bot.ui.components import PersistentButton, PersistentSelect
+from bot.ui.errors import answer_error
+from storage.members.wishes import NO_WISH, Wish
+from storage.records import Consent, Who
+
+TITLE = mark("**How I write to you here**")
+
+NOTHING = mark("You have not wished for anything, so I go by what your reactions teach me.")
+
+PRESETS_CHOSEN = mark("You chose: {presets}.")
+
+IN_YOUR_WORDS = mark("In your own words: {words}")
+
+FOLLOWED = mark(
+    "I follow this from my next reply to you on, as well as I can; your reactions go on teaching me besides."
+)
+
+KEPT = mark(
+    "I keep it encrypted with a key of your own, for this server alone, until you clear it, stop me from"
+    " learning, or use `/forget-me`."
+)
+
+REMEMBERED = mark(
+    "You have not agreed that I keep anything about you, so I hold this in memory only: it is gone when I"
+    " restart. `/privacy` is where you can agree."
+)
+
+MENU = mark("Choose as many as you like")
+
+BUTTONS: dict[str, tuple[str, discord.ButtonStyle]] = {
+    "words": (mark("In my own words"), discord.ButtonStyle.primary),
+    "clear": (mark("Clear"), discord.ButtonStyle.danger),
+    "open": (mark("How I should write to you"), discord.ButtonStyle.secondary),
+}
+
+MODAL_TITLE = mark("In your own words")
+
+MODAL_LABEL = mark("How should I write to you?")
+
+MODAL_EXAMPLE = mark("Like an old sailor, and never more than two sentences.")
+
+Action = Literal["words", "clear", "open"]
+
+
+class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
+    """A menu of the presets; any number of them may be chosen.
+
+    Args:
+        wish: What is chosen now.
+    """
+
+    def __init__(self, wish: Wish = NO_WISH) -> None:
+        options = [
+            discord.SelectOption(label=tr(one.label), value=one.name, default=one.name in wish.presets)
+            for one in PRESETS
+        ]
+        super().__init__(
+            discord.ui.Select(
+                custom_id="simpatico:style-presets",
+                placeholder=tr(MENU),
+                min_values=0,
+                max_values=len(options),
+                options=options,
+                row=0,
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the menu from its id."""
+        return cls()
+
+    async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
+        """Wish for all presets that are chosen now, and for no other."""
+        await interaction.response.defer()
+        before, _ = await wish_and_consent(interaction)
+        await change_wish(interaction, with_presets(before, self.item.values))
+
+
+class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|clear|open)"):
+    """A button of the page, or to it."""
+
+    def __init__(self, action: Action) -> None:
+        label, style = BUTTONS[action]
+        super().__init__(
+            discord.ui.Button(label=tr(label), style=style, custom_id=f"simpatico:style:{action}", row=1)
+        )
+        self._action = action
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the button from its id."""
+        return cls(cast(Action, match["action"]))
+
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
+        """Ask for words, clear the wish, or open the page."""
+        match self._action:
+            case "words":
+                await interaction.response.send_modal(WordsModal())
+            case "clear":
+                await interaction.response.defer()
+                await change_wish(interaction, NO_WISH)
+            case "open":
+                await interaction.response.defer(ephemeral=True, thinking=True)
+                await show_wish(interaction, *await wish_and_consent(interaction))
+
+
+class WordsModal(discord.ui.Modal):
+    """Asks for a wish in the member's own words."""
+
+    def __init__(self) -> None:
+        super().__init__(title=tr(MODAL_TITLE), timeout=900)
+        self.words = discord.ui.TextInput[Any](
+            label=tr(MODAL_LABEL),
+            style=discord.TextStyle.paragraph,
+            placeholder=tr(MODAL_EXAMPLE),
+            max_length=MOST_CHARACTERS,
+            custom_id="words",
+        )
+        self.add_item(self.words)
+
+    async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
+        """Wish for it."""
+        interaction.client.tongues.hear(interaction)
+        await interaction.response.defer()
+        before, _ = await wish_and_consent(interaction)
+        await change_wish(interaction, with_words(before, self.words.value))
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:
+        """Answer as for a command that failed."""
+        await answer_error(interaction, error)
+
+
+async def wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish, Consent]:
+    """Return the wish and the consent of the member who used the command or button."""
+    bot: SimpaticoBot = interaction.client
+    who = who_clicked(interaction)
+    consent = await bot.store.consent_of(who)
+    return await bot.responder.wishes.of(who, consent), consent
+
+
+async def change_wish(interaction: discord.Interaction[Any], wish: Wish) -> None:
+    """Keep a wish, or remember it, and show what is kept afterwards."""
+    bot: SimpaticoBot = interaction.client
+    who: Who = who_clicked(interaction)
+    await bot.responder.wishes.put(who, wish, await bot.store.consent_of(who))
+    await show_wish(interaction, *await wish_and_consent(interaction))
+
+
+async def show_wish(interaction: discord.Interaction[Any], wish: Wish, consent: Consent) -> None:
+    """Answer a deferred interaction with the page."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(StyleMenu(wish))
+    view.add_item(StyleButton("words"))
+    if wish:
+        view.add_item(StyleButton("clear"))
+    await interaction.edit_original_response(content=page_of(wish, consent), view=view)
+
+
+def page_of(wish: Wish, consent: Consent) -> str:
+    """What is wished for, and where it is kept, in words."""
+    lines = [tr(TITLE)]
+    if wish.presets:
+        lines.append(tr(PRESETS_CHOSEN, presets=", ".join(labels_of(wish))))
+    if wish.words:
+        lines.append(tr(IN_YOUR_WORDS, words=discord.utils.escape_markdown(wish.words)))
+    lines.append(tr(FOLLOWED if wish else NOTHING))
+    lines.append(tr(KEPT if consent is Consent.AGREED else REMEMBERED))
+    return "\n".join(lines)

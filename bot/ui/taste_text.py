@@ -1,0 +1,175 @@
+"""What was learnt, in plain words: style features, reasons and evidence as short sentences.
+
+Pure functions over the numbers of :mod:`personalization.ranking.explain` and
+:mod:`personalization.insight.taste`; the cogs put the sentences together. No discord import here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bot.languages import mark, tr, trn
+from personalization.encoding.features import STYLE_FEATURES
+from personalization.insight.taste import Leaning, Taste
+from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
+from storage.records import FAQ_STYLE, ReplyReason
+
+PHRASES: Mapping[str, tuple[str, str]] = {
+    "length_chars": (mark("a long answer"), mark("a short answer")),
+    "length_words": (mark("a long answer"), mark("a short answer")),
+    "sentences": (mark("many sentences"), mark("few sentences")),
+    "sentence_words": (mark("long sentences"), mark("short sentences")),
+    "word_length": (mark("long words"), mark("simple words")),
+    "different_words": (mark("varied words"), mark("repeated words")),
+    "lines": (mark("several lines"), mark("few lines")),
+    "emoji": (mark("emoji"), mark("few or no emoji")),
+    "questions": (mark("questions"), mark("few or no questions")),
+    "ends_with_question": (mark("a question at the end"), mark("no question at the end")),
+    "exclamations": (mark("exclamation marks"), mark("a calm tone")),
+    "ellipses": (mark("trailing dots …"), mark("no trailing dots")),
+    "commas": (mark("sentences with many parts"), mark("plain sentences")),
+    "list_items": (mark("a list"), mark("no list")),
+    "code": (mark("code"), mark("no code")),
+    "markdown": (mark("bold and other formatting"), mark("plain text")),
+    "links": (mark("links"), mark("no links")),
+    "digits": (mark("numbers"), mark("few numbers")),
+    "upper_case": (mark("capital letters"), mark("few capital letters")),
+    "first_person": (mark("talk about myself"), mark("little talk about myself")),
+    "second_person": (mark("talk about you"), mark("little talk about you")),
+    "hedges": (mark("careful words such as maybe"), mark("straight answers")),
+    "greeting": (mark("a greeting"), mark("no greeting")),
+    "courtesy": (mark("polite words"), mark("few polite words")),
+    "positive_tone": (mark("a cheerful tone"), mark("a matter-of-fact tone")),
+    "negative_tone": (mark("talk of what is hard or bad"), mark("little talk of what is hard or bad")),
+    "humour": (mark("humour"), mark("no jokes")),
+    RELEVANCE: (mark("a close fit to your message"), mark("a loose fit to your message")),
+    WORDING: (mark("what it says"), mark("what it says")),
+}
+"""Style feature -> what more of it and less of it is called."""
+
+FROM_FAQ = mark(
+    "I had {count} answers and picked this one: it comes from the answers that this server's managers wrote,"
+    " to a question close to yours. The words are not mine, so reactions to it teach me nothing about your"
+    " taste."
+)
+
+LEAST = 0.05
+"""Logits; a part below it is not worth a word."""
+EXPERIMENT = 0.25
+"""Propensity below which a reply is called an experiment."""
+SURE, UNSURE = 0.5, 1.0
+"""Standard deviations of a score, logits, up to which the model is called sure, and from which unsure."""
+
+
+def phrase(name: str, direction: float) -> str:
+    """What more (positive) or less of a feature is called."""
+    more, less = PHRASES[name]
+    return tr(more if direction > 0 else less)
+
+
+def counted(evidence: Evidence, direction: float) -> str:
+    """``you liked 8 of 10 such replies``; empty when there were fewer than two."""
+    liked, n = (
+        (evidence.liked_with, evidence.n_with)
+        if direction > 0
+        else (evidence.liked_without, evidence.n_without)
+    )
+    return tr("you liked {liked} of {n} such replies", liked=liked, n=n) if n >= 2 else ""
+
+
+def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: int = 3) -> list[str]:
+    """Why a reply was chosen, line by line.
+
+    Args:
+        told: The reason as it was kept.
+        evidence: What the member's labels say, by style feature; may lack any.
+        most: Points in favour, and against.
+    """
+    lines = [_opening(told)]
+    if told.reason is None:
+        return [*lines, tr("I could not compare them at that moment, so the first one went out.")]
+    good, bad = _points(told.reason.parts, evidence)
+    if good:
+        lines += [tr("**What spoke for it:**"), *(f"• {point}" for point in good[:most])]
+    if bad:
+        lines += [tr("**What spoke against it:**"), *(f"• {point}" for point in bad[:most])]
+    if not good and not bad:
+        lines.append(tr("They were about equally good, as far as I can tell."))
+    lines.append(_footing(told.reason.n_labels, told.reason.uncertainty))
+    if told.n_candidates > 1 and told.propensity < EXPERIMENT:
+        lines.append(
+            tr(
+                "It was also a bit of an experiment: I pick one like this {percent} % of the time, to learn"
+                " what you think of it.",
+                percent=round(told.propensity * 100),
+            )
+        )
+    return lines
+
+
+def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
+    """The style features among the parts of a reason that are worth a word, the weightiest first."""
+    return [name for name, amount, _ in parts if name in STYLE_FEATURES and abs(amount) >= LEAST]
+
+
+def taste_lines(taste: Taste) -> list[str]:
+    """What seems to have been learnt, line by line."""
+    if not taste.leanings:
+        return [tr("Nothing sure yet: my picture of your taste is still close to what most people like.")]
+    lines = []
+    for leaning in _once(taste.leanings):
+        proof = counted(leaning.evidence, leaning.amount)
+        lines.append(f"• {phrase(leaning.name, leaning.amount)}" + (f" ({proof})" if proof else ""))
+    return lines
+
+
+def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
+    """Leanings without those that would be called the same."""
+    called = {phrase(leaning.name, leaning.amount): leaning for leaning in reversed(leanings)}
+    return [leaning for leaning in leanings if leaning in called.values()]
+
+
+def _opening(told: ReplyReason) -> str:
+    if told.style == FAQ_STYLE:
+        return tr(FROM_FAQ, count=told.n_candidates)
+    if told.n_candidates == 1:
+        return tr("I had one answer to post, in the *{style}* style.", style=told.style)
+    return tr(
+        "I wrote {n} different answers and picked this one, in the *{style}* style.",
+        n=told.n_candidates,
+        style=told.style,
+    )
+
+
+def _points(
+    parts: Sequence[tuple[str, float, float]], evidence: Mapping[str, Evidence]
+) -> tuple[list[str], list[str]]:
+    good: dict[str, str] = {}
+    bad: dict[str, str] = {}
+    for name, amount, difference in parts:
+        if name == OTHER or name not in PHRASES or abs(amount) < LEAST:
+            continue
+        direction = amount if name == RELEVANCE else difference
+        called = phrase(name, direction)
+        proof = counted(evidence[name], direction) if name in evidence else ""
+        (good if amount > 0 else bad).setdefault(called, f"{called}, {proof}" if proof else called)
+    return list(good.values()), list(bad.values())
+
+
+def _footing(n_labels: int, uncertainty: float) -> str:
+    if not n_labels:
+        return tr(
+            "I have no picture of your taste yet, so this is what most people like. Reactions teach me yours."
+        )
+    rests = trn(
+        "My picture of your taste rests on {n} reaction, rating or choice of yours.",
+        "My picture of your taste rests on {n} reactions, ratings and choices of yours.",
+        n_labels,
+    )
+    if uncertainty < SURE:
+        sure = tr("About this reply I was quite sure.")
+    elif uncertainty < UNSURE:
+        sure = tr("About this reply I was fairly sure.")
+    else:
+        sure = tr("About this reply I was still unsure.")
+    return f"{rests} {sure}"

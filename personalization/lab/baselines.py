@@ -1,0 +1,216 @@
+"""The rows of the evaluation: ways of making heads that are measured beside each other.
+
+``global`` (one head for all), ``intercept`` (global and an own threshold), ``independent`` (scikit-learn's
+LogisticRegression per member), ``isotropic`` (hierarchical, every direction alike), ``simpatico`` (the
+model of :mod:`personalization.population.fit_prior`). On a server that has taught nothing yet: ``plain``
+(mean zero, every direction alike) and ``starter`` (the prior that ships with the package). Used by
+:mod:`personalization.lab.evaluate` and :mod:`personalization.lab.bandit_replay`; knows no storage.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.lab.datasets import Dataset, binary_labels
+from personalization.population.calibration import calibrate, folds, held_out, platt, together
+from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
+from personalization.population.pooled import Pool, Pooled, Teacher, teachers
+from personalization.settings import Device, PriorSettings
+from personalization.solving.gate import LearnHeads, learn_heads
+from personalization.solving.training import Examples, solve_heads
+
+ROWS = ("global", "intercept", "independent", "isotropic", "simpatico")
+NEW_SERVER_ROWS = ("plain", "starter")
+"""What answers where no population has taught a prior yet."""
+MEMBER_CAP = 1e9
+"""No cap: in these sets members were asked alike."""
+ISOTROPIC_VARIANCE = 0.3
+
+Solver = Callable[[Examples], HeadBank]
+Vary = Callable[[Prior], Prior]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Row:
+    """A way of making heads, and what their scores are worth by k."""
+
+    solve: Solver
+    probability: Callable[[FloatArray, int], FloatArray]
+
+
+def features_of(dataset: Dataset, features: FloatArray, labels: Ints) -> FloatArray:
+    """Features of labels, ``n x d``: of the reply, or the difference of the two that are compared."""
+    first = features[dataset.item[labels, 0]]
+    return first - features[dataset.item[labels, 1]] if dataset.pairwise else first
+
+
+def pool_of(dataset: Dataset, features: FloatArray, labels: Ints) -> Pool:
+    """Pool the population's labels; calibration is to their yes or no, exchanges are the groups."""
+    group = np.unique(np.array(dataset.groups)[dataset.item[labels, 0]], return_inverse=True)[1]
+    return Pool(
+        features_of(dataset, features, labels),
+        dataset.y[labels],
+        np.full(len(labels), dataset.trust, np.float32),
+        dataset.user[labels],
+        np.full(len(labels), dataset.pairwise),
+        group.astype(np.int64),
+        binary_labels(dataset.y[labels], dataset.y[labels]),
+    )
+
+
+def pooled_prior(
+    pool: Pool,
+    starter: Prior,
+    *,
+    device: Device,
+    n_embedding: int | None,
+    ridge: float | None = None,
+    vary: Vary | None = None,
+) -> Prior:
+    """Fit one head for all: the same features and choice of penalty as simpatico, no model of differences.
+
+    Args:
+        pool: The population's labels.
+        starter: Centre of the penalty.
+        device: Where to solve.
+        n_embedding: How many features are the embedding.
+        ridge: The penalty, where it has been chosen already.
+        vary: Adds what members may differ in; None: nothing.
+    """
+    members = teachers(pool, MEMBER_CAP)
+    if ridge is None:
+        ridge = choose_ridge(pool, members, starter, device=device, n_embedding=n_embedding)
+
+    def learn(some: Sequence[Teacher]) -> Prior:
+        centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
+        theta = Pooled.of(pool, some, device).solve(centre, mean_precision(starter, n_embedding, ridge))
+        mean = theta[:-1].astype(np.float32)
+        prior = Prior(mean, np.zeros_like(mean), float(theta[-1]), 1e-6, starter.feature_id)
+        return prior if vary is None else vary(prior)
+
+    return replace(learn(members), calibration=calibrate(pool, members, learn, device, solve_heads))
+
+
+def make_rows(
+    pool: Pool,
+    starter: Prior,
+    *,
+    shipped: Prior | None = None,
+    device: Device,
+    n_embedding: int | None,
+    rows: Sequence[str],
+    settings: PriorSettings,
+    progress: Callable[[str], None],
+) -> dict[str, Row]:
+    """Fit every row on the population's support labels.
+
+    Args:
+        pool: The population's support labels.
+        starter: Where the population prior starts; the row ``plain`` as it is.
+        shipped: The row ``starter``; None: neither of :data:`NEW_SERVER_ROWS`.
+        device: Where to solve.
+        n_embedding: How many features are the embedding.
+        rows: Which of :data:`ROWS`; ``global`` is always among them.
+        settings: How the row ``simpatico`` fits its prior.
+        progress: Told after each row.
+    """
+
+    def intercept(prior: Prior) -> Prior:
+        return replace(prior, bias_variance=starter.bias_variance)
+
+    def isotropic(prior: Prior) -> Prior:
+        spread = np.full(starter.dim, ISOTROPIC_VARIANCE, np.float32)
+        spread[starter.dim if n_embedding is None else n_embedding :] *= 0.1
+        return replace(intercept(prior), variance=spread)
+
+    made: dict[str, Row] = {}
+    members = teachers(pool, MEMBER_CAP)
+    ridge = choose_ridge(pool, members, starter, device=device, n_embedding=n_embedding)
+    for name, vary in {"global": None, "intercept": intercept, "isotropic": isotropic}.items():
+        if name in rows or name == "global":
+            prior = pooled_prior(
+                pool, starter, device=device, n_embedding=n_embedding, ridge=ridge, vary=vary
+            )
+            made[name] = _row(prior, device)
+            progress(f"fitted {name}")
+    if "simpatico" in rows:
+        prior = fit_prior(
+            pool,
+            starter,
+            member_cap=MEMBER_CAP,
+            device=device,
+            n_embedding=n_embedding,
+            settings=settings,
+        )
+        made["simpatico"] = _row(prior, device, learn_heads)
+        progress("fitted simpatico")
+    if "independent" in rows:
+        made["independent"] = _independent(pool, members)
+        progress("fitted independent")
+    if shipped is not None:
+        made["plain"], made["starter"] = (_row(prior, device, learn_heads) for prior in (starter, shipped))
+        progress("took the starter")
+    return {name: made[name] for name in (*ROWS, *NEW_SERVER_ROWS) if name in made}
+
+
+def _row(prior: Prior, device: Device, heads: LearnHeads = solve_heads) -> Row:
+    return Row(lambda given: heads(given, prior, device)[0], prior.probability)
+
+
+def _independent(pool: Pool, members: Sequence[Teacher]) -> Row:
+    """Each member alone, with scikit-learn's defaults; slope and shift from held-out members."""
+    slopes: dict[int, tuple[float, float]] = {}
+
+    def probability(scores: FloatArray, k: int) -> FloatArray:
+        if k not in slopes:
+            parts = [held_out(pool, fold, _solve_alone, k) for fold in folds(pool, members)[:1]]
+            outcome = together([part for part in parts if part is not None])
+            slopes[k] = (
+                (1.0, 0.0)
+                if outcome is None
+                else platt(outcome.own + outcome.biases, outcome.outcome, shift=not outcome.pairwise.all())
+            )
+        slope, shift = slopes[k]
+        return (1 / (1 + np.exp(-(slope * scores + shift)))).astype(np.float32)
+
+    return Row(_solve_alone, probability)
+
+
+def _solve_alone(given: Examples) -> HeadBank:
+    # An extra, needed for this baseline alone; it ships without types.
+    from sklearn.linear_model import LogisticRegression  # pyright: ignore
+
+    u, n, d = given.X.shape
+    weights, biases = np.zeros((u, d), np.float16), np.zeros(u, np.float16)
+    pairs = given.pairwise is not None and bool(given.pairwise.all())
+    for i in range(u):
+        # A graded label counts as both answers, each by its share.
+        both = np.concatenate([given.X[i], given.X[i]])
+        y = np.repeat([1, 0], n)
+        weight = np.concatenate([given.y[i], 1 - given.y[i]])
+        kept = weight > 0
+        if len(set(y[kept])) < 2:  # one answer only: nothing to tell apart
+            if pairs and n:  # but a pair turned round is the other answer
+                both, y, weight = (
+                    np.concatenate([both, -both]),
+                    np.concatenate([y, 1 - y]),
+                    np.tile(weight, 2),
+                )
+                kept = weight > 0
+            else:
+                biases[i] = 0.0 if not n else np.sign(given.y[i].mean() - 0.5) * np.log1p(n)
+                continue
+        model: Any = LogisticRegression(fit_intercept=not pairs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of slow convergence, which is not ours to mend
+            model.fit(both[kept], y[kept], weight[kept])
+        weights[i], biases[i] = model.coef_[0], float(np.ravel(model.intercept_)[0])
+    return HeadBank(weights, biases, "", "")

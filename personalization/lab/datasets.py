@@ -1,0 +1,218 @@
+"""Folders of people's judgements of texts -> arrays, and the split that keeps an evaluation honest.
+
+A folder holds ``dataset.json`` (name, kind, source, licence), ``items.jsonl.gz`` (``item_id, reply, group``)
+and ``labels.jsonl.gz`` (pointwise ``user_id, item_id, label``; pairwise ``user_id, item_a, item_b, label``).
+What stands under ``context`` is never read: a head sees the bot's reply and nothing a member wrote.
+
+Who is tested and what is support is decided by hashes of ids, so that it does not depend on order, on chance
+or on anybody's wish. Used by :mod:`personalization.lab.evaluate` and the starter command; NumPy only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from personalization.errors import PersonalizationError
+
+Ints = npt.NDArray[np.int64]
+
+
+PSEUDO_LABELS = 2.0
+"""Of the average, beside a member's own labels, when their other labels say what they mean."""
+
+
+class DatasetBroken(PersonalizationError):
+    """The data folder is not in the format of docs/learning.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Judgements of one set.
+
+    Attributes:
+        name: As in ``dataset.json``.
+        pairwise: Whether a label compares two items.
+        texts: The items' replies.
+        groups: Dialogue, debate or item that each item belongs to.
+        users: Ids of the members.
+        user: Who gave each label, ``n``.
+        item: What it is about, ``n x 1``, or ``n x 2`` for pairs (the second is the one compared with).
+        y: Label values in [0, 1], ``n`` float32. Pairs that are equal are left out.
+        trust: What a label is worth, in answers of yes or no (thumbs), >= 1: :func:`trust_in` finds it.
+    """
+
+    name: str
+    pairwise: bool
+    texts: tuple[str, ...]
+    groups: tuple[str, ...]
+    users: tuple[str, ...]
+    user: Ints
+    item: Ints
+    y: npt.NDArray[np.float32]
+    trust: float = 1.0
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read a folder.
+
+    Raises:
+        DatasetBroken: A file is missing, or a line is not what it should be.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        items, labels = (_lines(folder / f"{name}.jsonl.gz") for name in ("items", "labels"))
+        return _checked(folder, about, items, labels)
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise DatasetBroken(
+            f"expected dataset.json, items.jsonl.gz and labels.jsonl.gz in {folder}, found"
+            f" {type(exc).__name__}: {exc}; docs/learning.md describes the format"
+        ) from exc
+
+
+def _checked(
+    folder: Path, about: dict[str, Any], items: list[dict[str, Any]], labels: list[dict[str, Any]]
+) -> Dataset:
+    """Put the lines of a folder into arrays, and say what is wrong with them."""
+    if about["kind"] not in ("pointwise", "pairwise"):
+        raise DatasetBroken(
+            f"expected the kind pointwise or pairwise in {folder / 'dataset.json'}, found {about['kind']!r}"
+        )
+    pairwise = about["kind"] == "pairwise"
+    place = {str(item["item_id"]): i for i, item in enumerate(items)}
+    if len(place) < len(items):
+        raise DatasetBroken(
+            f"expected each item_id once in {folder}, found {len(items) - len(place)} that stand twice"
+        )
+    keys = ("item_a", "item_b") if pairwise else ("item_id",)
+    labels = [label for label in labels if not pairwise or label["label"] != 0.5]
+    if not labels:
+        raise DatasetBroken(
+            f"expected labels in {folder}, found no labels"
+            + (" (equal pairs are left out)" if pairwise else "")
+        )
+    about_what = [[str(label[key]) for key in keys] for label in labels]
+    unknown = [own for own in about_what if any(item not in place for item in own)]
+    if unknown:
+        missing = next(item for item in unknown[0] if item not in place)
+        raise DatasetBroken(
+            f"expected labels about the items in {folder}, found {missing!r}, and {len(unknown)} labels in"
+            " all, which are not in items.jsonl.gz"
+        )
+    y = np.array([label["label"] for label in labels], np.float32)
+    if not ((y >= 0) & (y <= 1)).all():
+        wrong = y[~((y >= 0) & (y <= 1))]
+        raise DatasetBroken(
+            f"expected labels in [0, 1] in {folder}, found {wrong[0]:g} and {len(wrong) - 1} more"
+        )
+    users: dict[str, int] = {}
+    user = np.array([users.setdefault(str(label["user_id"]), len(users)) for label in labels], np.int64)
+    return Dataset(
+        name=str(about["name"]),
+        pairwise=pairwise,
+        texts=tuple(str(item["reply"]) for item in items),
+        groups=tuple(str(item["group"]) for item in items),
+        users=tuple(users),
+        user=user,
+        item=np.array([[place[item] for item in own] for own in about_what], np.int64),
+        y=y,
+    )
+
+
+def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+    """Put the labels of other members on the same items beside the population's.
+
+    Returns:
+        One set, and which of its users are the other members. An id in both counts as two people.
+
+    Raises:
+        DatasetBroken: Different kinds, or a member judged a text that the population does not know.
+    """
+    if population.pairwise != members.pairwise:
+        raise DatasetBroken("expected population and members of one kind, found pairs and single labels")
+    place = {key: i for i, key in enumerate(zip(population.texts, population.groups, strict=True))}
+    keys = list(zip(members.texts, members.groups, strict=True))
+    used = np.unique(members.item)
+    if unknown := sum(keys[i] not in place for i in used):
+        raise DatasetBroken(f"expected members who judged the population's items, found {unknown} others")
+    moved = np.array([place.get(key, -1) for key in keys], np.int64)
+    joined = Dataset(
+        population.name,
+        population.pairwise,
+        population.texts,
+        population.groups,
+        (*population.users, *members.users),
+        np.concatenate([population.user, members.user + len(population.users)]),
+        np.concatenate([population.item, moved[members.item]]),
+        np.concatenate([population.y, members.y]),
+    )
+    return joined, np.arange(len(joined.users)) >= len(population.users)
+
+
+def dev_members(users: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Tell which users are tested under ``--dev``: a fifth, by the hash of their id."""
+    return np.array([_first_byte(f"{user}/dev") % 5 == 0 for user in users], dtype=np.bool_)
+
+
+def is_support(dataset: Dataset, seed: int) -> npt.NDArray[np.bool_]:
+    """Tell which labels are support (the others are query), ``n``: half of the groups, by hash and seed."""
+    by_group = {group: _first_byte(f"{seed}/{group}") < 128 for group in set(dataset.groups)}
+    item = np.array([by_group[group] for group in dataset.groups], dtype=np.bool_)
+    return item[dataset.item[:, 0]]
+
+
+def binary_labels(y: npt.NDArray[np.float32], population: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Say yes or no: above the population's median, or at least at it if fewer than a fifth would be yes.
+
+    Args:
+        y: Label values, any shape.
+        population: The population's label values, which decide the threshold.
+    """
+    median = float(np.median(population))
+    strict = float((population > median).mean()) >= 0.2
+    return (y > median if strict else y >= median).astype(np.float32)
+
+
+def trust_in(dataset: Dataset, labels: Ints) -> float:
+    """Find how many answers of yes or no one of these labels is worth: by how much less it scatters.
+
+    A yes or no of somebody who likes a share p scatters by p (1 - p); a graded judgement keeps closer to what
+    its giver means. The ratio of the two, over all labels, around what each giver's other labels say. With
+    weight 1 a model would expect more scatter than there is, and take people's differences for part of it.
+
+    Args:
+        dataset: The judgements.
+        labels: Which of them to look at, ``n``: the population's.
+
+    Returns:
+        From 1 on; 1 for yes or no, and for pairs.
+
+    Only for replies that the population has judged: about others, what a model does not know of the reply
+    itself scatters as well (on DBDC3 this weight gains nothing).
+
+    Source: McCullagh and Nelder (1989), Generalized linear models, 9.2: quasi-likelihood and dispersion.
+    """
+    y, user = dataset.y[labels].astype(np.float64), dataset.user[labels]
+    if not len(y) or np.isin(y, (0.0, 1.0)).all():
+        return 1.0
+    n, total = np.bincount(user)[user], np.bincount(user, weights=y)[user]
+    others = (total - y + PSEUDO_LABELS * y.mean()) / (n - 1 + PSEUDO_LABELS)  # (n,)
+    return max(1.0, float((others * (1 - others)).sum() / ((y - others) ** 2).sum()))
+
+
+def _first_byte(text: str) -> int:
+    return hashlib.sha256(text.encode()).digest()[0]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

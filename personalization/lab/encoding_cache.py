@@ -1,0 +1,118 @@
+"""Encodings kept on disk, so that measuring on the same texts again need not encode them again.
+
+For public sets only: the bot never uses it. A kept encoding is found by the SHA-256 of its text under the
+encoder's id; the text itself is not written. The folder holds one subfolder for each encoder, with files of
+fixed-size records that are read where they lie, so that memory holds only what was asked for. Wraps any
+:class:`personalization.encoding.encoder.Encoder`; NumPy only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from personalization.encoding.encoder import Encoder, FloatArray
+
+log = logging.getLogger(__name__)
+
+TEXTS_PER_FILE = 1024
+
+
+class CachedEncoder:
+    """An encoder that looks in a folder first, and keeps there what it had to encode.
+
+    Several processes may share the folder: a file is written under another name and then moved, and two with
+    the same texts do no harm.
+
+    Args:
+        encoder: Makes what is not there yet.
+        folder: Where encodings are kept; made when it is not there.
+
+    Attributes:
+        encoder_id: The encoder's own.
+        dim: The encoder's own.
+        frozen: The encoder's own.
+        n_found: Texts so far that were found in the folder.
+    """
+
+    def __init__(self, encoder: Encoder, folder: Path) -> None:
+        self._encoder = encoder
+        self.encoder_id = encoder.encoder_id
+        self.dim = encoder.dim
+        self.frozen = encoder.frozen
+        self.n_found = 0
+        self._record = np.dtype([("key", np.uint8, 32), ("vector", "<f4", (self.dim,))])
+        self._folder = folder / hashlib.sha256(encoder.encoder_id.encode()).hexdigest()[:16]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files: list[npt.NDArray[np.void]] = []
+        self._place: dict[bytes, tuple[int, int]] = {}
+        self._waiting: dict[bytes, FloatArray] = {}
+        for path in sorted(self._folder.glob("*.npy")):
+            self._read(path)
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Encode the texts, in order; kept ones are read. Blocks.
+
+        Returns:
+            ``n x d`` float32.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        missing = {
+            key: text
+            for key, text in zip(keys, texts, strict=True)
+            if key not in self._place and key not in self._waiting
+        }
+        self.n_found += sum(key not in missing for key in keys)
+        if missing:
+            vectors = self._encoder.encode(list(missing.values()))
+            self._waiting.update(zip(missing, vectors, strict=True))
+        found = [self._vector(key) for key in keys]
+        if len(self._waiting) >= TEXTS_PER_FILE:
+            self.flush()
+        return np.array(found, dtype=np.float32).reshape(len(keys), self.dim)
+
+    def flush(self) -> None:
+        """Write what was encoded since the last file; call it at the end.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if not self._waiting:
+            return
+        records = np.empty(len(self._waiting), self._record)
+        records["key"] = np.frombuffer(b"".join(self._waiting), np.uint8).reshape(-1, 32)
+        records["vector"] = np.array(list(self._waiting.values()))
+        name = hashlib.sha256(records.tobytes()).hexdigest()[:16]
+        beside = self._folder / f"{name}.{os.getpid()}.part"
+        with beside.open("wb") as file:
+            np.save(file, records, allow_pickle=False)
+        beside.replace(self._folder / f"{name}.npy")
+        self._waiting.clear()
+        self._read(self._folder / f"{name}.npy")
+
+    def _read(self, path: Path) -> None:
+        try:
+            records = np.load(path, mmap_mode="r", allow_pickle=False)
+            if records.dtype != self._record or records.ndim != 1:
+                raise ValueError(f"records of {records.dtype}")
+        except (OSError, ValueError, EOFError) as exc:
+            log.warning("Kept encodings in %s are not used: %s", path, exc)
+            return
+        keys = np.ascontiguousarray(records["key"])
+        self._place.update((key.tobytes(), (len(self._files), i)) for i, key in enumerate(keys))
+        self._files.append(records)
+
+    def _vector(self, key: bytes) -> FloatArray:
+        if key in self._waiting:
+            return self._waiting[key]
+        file, row = self._place[key]
+        return np.asarray(self._files[file][row]["vector"], np.float32)

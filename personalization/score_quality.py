@@ -1,0 +1,135 @@
+"""How good scores and probabilities are: plain functions on arrays, each with its source.
+
+Used by :mod:`personalization.lab.evaluate`; what policies earn stands in
+:mod:`personalization.insight.off_policy`. Knows nothing of heads, data folders or storage; NumPy only. Rank
+metrics (:func:`concordance`, :func:`accuracy`) do not see a member's intercept, likelihood metrics
+(:func:`log_loss`, :func:`calibration_error`) do: a model can gain much in one and nothing in the other, so
+both are reported.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+EPS = 1e-12
+
+
+# --- one member's queries --------------------------------------------------------------------------------
+
+
+def concordance(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Share of differently labelled pairs that the scores order rightly; tied scores count half.
+
+    For two label values this is the area under the ROC curve. Cost: O(n^2).
+
+    Args:
+        scores: ``n`` floats.
+        labels: ``n`` floats, graded or binary.
+
+    Returns:
+        0 to 1; NaN when all labels are equal.
+    """
+    s, y = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
+    higher = y[:, None] > y[None, :]  # (n, n)
+    if not higher.any():
+        return math.nan
+    gap = (s[:, None] - s[None, :])[higher]
+    return float(np.mean(np.where(gap == 0, 0.5, gap > 0)))
+
+
+def accuracy(differences: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Share of pairs whose better side has the higher score; a difference of 0 counts half.
+
+    Args:
+        differences: Score of a minus score of b, ``n`` floats.
+        labels: 1 where a is better, 0 where b is, ``n``.
+
+    Returns:
+        0 to 1; NaN without pairs.
+    """
+    d, y = np.asarray(differences, np.float64), np.asarray(labels, np.float64)
+    if not len(d):
+        return math.nan
+    return float(np.mean(np.where(d == 0, 0.5, (d > 0) == (y > 0.5))))
+
+
+def log_loss(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:
+    """Mean negative log-likelihood of binary outcomes, in nats; NaN without any."""
+    p = np.clip(np.asarray(probabilities, np.float64), EPS, 1 - EPS)
+    y = np.asarray(outcomes, np.float64)
+    return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))) if len(p) else math.nan
+
+
+def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, n_bins: int = 10) -> float:
+    """Expected calibration error: the gap between promise and outcome in bins of equal width, by their share.
+
+    Biased upwards by about ``0.8 sqrt(p (1 - p) / n)`` in each bin, so it only says something over many
+    outcomes.
+
+    Args:
+        probabilities: ``n`` floats in [0, 1]; 1 falls into the last bin.
+        outcomes: ``n`` floats, 0 or 1.
+        n_bins: Number of bins.
+
+    Source: Naeini, Cooper, Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian binning.
+    """
+    p, y = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.float64)
+    if not len(p):
+        return math.nan
+    bins = np.minimum((p * n_bins).astype(np.int64), n_bins - 1)
+    gaps = np.bincount(bins, weights=p - y, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+# --- many members ----------------------------------------------------------------------------------------
+
+
+def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike) -> tuple[float, float]:
+    """Mean of values that come in clusters (a member in several seeds), and its standard error.
+
+    Args:
+        values: ``n`` floats; NaN is left out.
+        clusters: Cluster of each value, ``n``; values of one cluster may depend on each other.
+
+    Returns:
+        Mean and standard error; NaN where there is no value, or only one cluster.
+
+    Source: Liang and Zeger (1986), the sandwich estimate for a mean, with the factor g / (g - 1).
+    """
+    x, c = np.asarray(values, np.float64), np.asarray(clusters)
+    here = ~np.isnan(x)
+    x, c = x[here], c[here]
+    if not len(x):
+        return math.nan, math.nan
+    mean = float(x.mean())
+    _, index = np.unique(c, return_inverse=True)
+    sums = np.bincount(index, weights=x - mean)  # (g,)
+    g = len(sums)
+    return mean, math.nan if g < 2 else math.sqrt(float((sums**2).sum()) * g / (g - 1)) / len(x)
+
+
+# --- choosing -------------------------------------------------------------------------------------------
+
+
+def as_good_as_the_best(losses: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which candidates lose to the best one by no more than a standard error of the difference.
+
+    Args:
+        losses: Of each candidate on each part of the data, ``c x f``; lower is better.
+
+    Returns:
+        ``c``; the best alone where there is one part only.
+
+    Source: Breiman, Friedman, Olshen, Stone (1984), Classification and regression trees, 3.4.3.
+    """
+    best = int(np.argmin(losses.mean(axis=1)))
+    behind = losses - losses[best]
+    if losses.shape[1] < 2:
+        return np.arange(len(losses)) == best
+    error = behind.std(axis=1, ddof=1) / math.sqrt(losses.shape[1])
+    return behind.mean(axis=1) <= error

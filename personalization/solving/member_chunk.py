@@ -1,0 +1,184 @@
+"""One chunk of members, solved on a device: features in, heads out.
+
+A chunk holds members whose examples are padded to one length. Its features are read once (twice where the
+prior has a diagonal part), in tiles that stay in the cache, and leave ``r`` numbers for each example; all
+else happens there. Company has no effect, to the last bit: tiles of one length have one fixed shape, so the
+same arithmetic is done in the same order whoever else is there.
+
+Called by :mod:`personalization.solving.training`, which cuts the chunks; imports torch and NumPy. Axes:
+``u`` members of the chunk, ``lanes`` with the empty places behind them, ``n`` examples, ``d`` features,
+``r`` directions of taste.
+"""
+
+# torch ships without types for these; and matrices are capital here, as in the source.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportConstantRedefinition=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from personalization.heads.heads import Prior
+from personalization.solving.newton import newton_dual, newton_primal
+
+IntArray = npt.NDArray[np.int64]
+
+CHUNK_FLOATS = 2**21
+"""Rough size of what the CPU computes for one chunk, so that it stays near the cache."""
+DEVICE_SHARE = 0.25
+"""Share of an accelerator's free memory for one chunk, its features included; at most 4 GiB."""
+TILE_ROWS = 640
+"""Examples whose features the CPU reads at a time; an accelerator reads a chunk at once."""
+WIDTH_MIN = 16
+"""Narrower or odd products BLAS takes in ways that depend on where in memory a row stands."""
+LANES_SIZE = 32
+"""Systems of so many examples or fewer are factored all together."""
+LANES_MIN = 64
+"""Fewer members are computed as so many: less would cost as much."""
+
+
+def tile_size(n: int) -> int:
+    """Members of ``n`` examples whose features the CPU reads at a time: a power of two."""
+    return min(LANES_MIN, 1 << max(0, (TILE_ROWS // n).bit_length() - 1))
+
+
+def _free_floats(place: torch.device) -> int:
+    """Room for one chunk."""
+    if place.type == "cuda":
+        return min(2**30, int(DEVICE_SHARE * torch.cuda.mem_get_info(place)[0]) // 4)
+    return CHUNK_FLOATS if place.type == "cpu" else 2**26
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Chunk:
+    """Some members on the device, all padded to the same n; lanes beyond them are empty.
+
+    Attributes:
+        X: Features, float32: row by row those of the examples, ``u * n x d``, or those that ``rows`` names.
+        rows: Row of each example, ``u x n`` int64, or None.
+        y: Label values, ``lanes x n``.
+        w: Weights, ``lanes x n``, 0 for padding.
+        has_bias: 1 where an intercept takes part, ``lanes x n``.
+        n_own: Number of examples, ``u``, > 0.
+    """
+
+    X: Tensor
+    rows: Tensor | None
+    y: Tensor
+    w: Tensor
+    has_bias: Tensor
+    n_own: IntArray
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Read the features of some members at a time: which members, and ``members x n x d``.
+
+        Of one shape for this n, whoever else is there: the last tile ends with features of no meaning.
+        """
+        (lanes, n), u, d = self.y.shape, len(self.n_own), self.X.shape[1]
+        size = tile_size(n) if self.X.device.type == "cpu" else lanes
+        spare: Tensor | None = None
+        for start in range(0, u, size):
+            some = slice(start * n, min(start + size, u) * n)
+            if self.rows is None and some.stop - some.start == size * n:
+                X = self.X[some]
+            else:
+                X = spare = self.X.new_zeros(size * n, d) if spare is None else spare
+                index = torch.arange(some.start, some.stop) if self.rows is None else self.rows.view(-1)[some]
+                torch.index_select(self.X, 0, index.to(X.device), out=X[: len(index)])
+            yield slice(start, start + size), X.view(size, n, d)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Solved:
+    """Heads of a chunk on the device: ``u x d`` and ``u`` float16; Newton steps, members not converged."""
+
+    weights: Tensor
+    biases: Tensor
+    n_steps: int
+    n_unsolved: int
+
+
+class PriorSpace:
+    """The prior on a device, where chunks of members are solved.
+
+    Args:
+        prior: The prior.
+        place: The device.
+    """
+
+    def __init__(self, prior: Prior, place: torch.device) -> None:
+        A = np.roll(prior.directions(), 1, axis=1)  # (d + 1, r), the own intercept first
+        if prior.factor is not None:
+            A = np.pad(A, ((0, 0), (0, max(WIDTH_MIN - 1 - A.shape[1], (A.shape[1] + 1) % 2))))
+        into = np.hstack([A[:-1, 1:], prior.mean[:, None]])  # (d, r)
+        shift = np.append(A[-1], prior.bias_mean)  # (r + 1,)
+        self._into, self._shift, self._back, self._mean, self._spread = (
+            torch.from_numpy(part.astype(np.float32)).to(place)
+            for part in (into, shift, A[:-1].T, prior.mean, np.sqrt(prior.variance))
+        )
+        self._spreads = bool((prior.variance > 0).any())
+        self._prior, self._place, self._r = prior, place, A.shape[1]
+        self._room = _free_floats(place)
+
+    def _is_dual(self, n: int) -> bool:
+        return self._spreads or n <= self._r
+
+    def lanes(self, n: int, u: int | None = None) -> int:
+        """How many members of ``n`` examples to solve at once: at most, or for ``u`` of them."""
+        size = n * (self._r + 1) + (3 * n**2 if self._is_dual(n) else n * self._r + 2 * self._r**2)
+        if self._place.type != "cpu":
+            size += 2 * n * len(self._mean)
+        unit = LANES_MIN if n <= LANES_SIZE or self._place.type != "cpu" else tile_size(n)
+        most = max(unit, self._room // size // unit * unit)
+        return most if u is None else -(-u // unit) * unit
+
+    def solve(self, chunk: Chunk) -> Solved:
+        """Solve the heads of a chunk, in float32.
+
+        Raises:
+            ValueError: A feature is NaN or infinite.
+        """
+        (lanes, n), u, prior = chunk.y.shape, len(chunk.n_own), self._prior
+        P, K = self._project(chunk)  # (u, n, r + 1), (u, n, n)
+        if not P.sum().isfinite():
+            raise ValueError("expected finite features, found NaN or infinity")
+        P.addcmul_(chunk.has_bias[:, :, None], self._shift)
+        C, m, w = P[:, :, :-1], P[:, :, -1], chunk.w  # (u, n, r), (u, n), (u, n)
+        a = None
+        if self._is_dual(n):
+            K = C @ C.transpose(1, 2) if K is None else K.baddbmm_(C, C.transpose(1, 2))
+            a, steps, unsolved = newton_dual(K, m, chunk.y, w, lanes=n <= LANES_SIZE)
+            z = (a[:, :, None] * C).sum(dim=1)  # (u, r)
+        else:
+            z, steps, unsolved = newton_primal(C, m, chunk.y, w)
+        trust = np.zeros((lanes, 1), dtype=np.float32)
+        trust[:u, 0] = prior.trust_at(chunk.n_own)
+        trusted = torch.from_numpy(trust).to(self._place)  # (u, 1)
+        if lanes < LANES_MIN:  # a product of few rows takes another way through BLAS
+            z, trusted = (pad(part, (0, 0, 0, LANES_MIN - lanes)) for part in (z, trusted))
+        weights = torch.addmm(self._mean, trusted * z, self._back)  # (u, d)
+        if self._spreads and a is not None:
+            for some, X in chunk.tiles():
+                weights[some] += (trusted[some, :, None] * a[some, :, None] * X).sum(dim=1) * self._spread**2
+        biases = prior.bias_mean + z @ self._shift[:-1]  # (u,)
+        return Solved(weights[:u].half(), biases[:u].half(), steps, unsolved)
+
+    def _project(self, chunk: Chunk) -> tuple[Tensor, Tensor | None]:
+        """Read the features: coordinates and mean score without intercepts, and K of the diagonal part."""
+        lanes, n = chunk.y.shape
+        P = chunk.X.new_zeros(lanes, n, self._r + 1)  # (u, n, r + 1)
+        K = chunk.X.new_zeros(lanes, n, n) if self._spreads else None  # (u, n, n)
+        scaled = None
+        for some, X in chunk.tiles():
+            torch.mm(X.view(-1, X.shape[2]), self._into, out=P[some].view(-1, self._r + 1)[:, 1:])
+            if K is not None:
+                scaled = torch.mul(X, self._spread, out=scaled)
+                torch.bmm(scaled, scaled.transpose(1, 2), out=K[some])
+        return P, K

@@ -1,0 +1,228 @@
+"""What a member's labels say about the head they made: did it predict them, and what does it leave open?
+
+Each label is predicted by the head of all the *other* labels, in closed form: at the solution, leaving one
+label out moves its score by ``-S / (1 - h S) * w (y - p)``, where S is the posterior variance of that score
+and h the curvature of the label's loss. No head is solved twice. On 132 held-out judges of DBDC3 the sum over
+a member's labels agrees with solving a head before every single label (correlation .97 to .99 at 5 to 20
+labels), and tells more, because each label is judged by a head of nearly all the others.
+
+The same covariance, packed (:mod:`personalization.heads.spread`), is what a policy needs beside the head.
+Called by :mod:`personalization.solving.gate`; imports torch and NumPy.
+
+Source: Rad and Maleki (2020), A scalable estimate of the out-of-sample prediction error via approximate
+leave-one-out cross-validation; Rasmussen and Williams (2006), Gaussian Processes for Machine Learning,
+equation 3.24.
+"""
+
+# torch ships without types for these; and matrices are capital here, as in the sources.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportConstantRedefinition=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from personalization.devices import resolve_device
+from personalization.heads.heads import FloatArray, HalfArray, HeadBank, Prior
+from personalization.heads.spread import LEADING, pack
+from personalization.settings import Device
+from personalization.solving.newton import newton_dual
+from personalization.solving.training import Examples
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+WORKSPACE_BYTES = 64 * 2**20
+LEAST_OPEN = 0.05
+"""A label that made its own score has nothing to be predicted from; the closed form stops short of that."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Hindsight:
+    """What members' labels say about their heads.
+
+    Attributes:
+        evidence: By how many nats the head predicted the member's labels better than the prior with an own
+            threshold did, each label left out of what predicts it, ``u``; 0 without labels.
+        error: Standard error of that sum, from how labels differ in it, ``u``.
+        spreads: What the labels leave open, ``u x s`` float16, as :func:`personalization.heads.spread.pack`.
+    """
+
+    evidence: Floats
+    error: Floats
+    spreads: HalfArray
+
+
+def look_back(
+    examples: Examples, prior: Prior, own: HeadBank, plain: HeadBank, device: Device = "auto"
+) -> Hindsight:
+    """Judge solved heads by their own labels. Blocks.
+
+    In float64, so that rounding hides what batch a member was in. Cost: O(n d r + n r^2 + r^3) a member,
+    O(n^2 d + n^3) under a prior with a diagonal part.
+
+    Args:
+        examples: ``u`` members' labels.
+        prior: The prior of both banks.
+        own: Heads solved under the prior, fully trusted.
+        plain: Heads that may differ from the prior in their threshold only.
+        device: Where to compute.
+
+    Raises:
+        DeviceMissing: The named device is not in this machine.
+    """
+    place = resolve_device(device)
+    dtype = torch.float32 if place.type == "mps" else torch.float64
+    A = torch.from_numpy(prior.directions()).to(place, dtype)  # (d + 1, r + 1)
+    variance = torch.from_numpy(prior.variance.copy()).to(place, dtype)  # (d,)
+    evidence, error = np.zeros((2, len(examples.X)))
+    width = 0 if prior.factor is None else prior.factor.shape[1]
+    spreads = pack(np.tile(np.eye(width), (len(examples.X), 1, 1)), prior)
+    for rows, n in _chunks(examples, A.shape[1], dual=bool((prior.variance > 0).any())):
+        chunk = _Chunk.of(examples, rows, n, place, dtype)
+        C = chunk.X @ A[:-1] + chunk.has_bias[:, :, None] * A[-1]  # (u, n, r + 1)
+        f = chunk.scores(own, rows)
+        V, S = _posterior(C, chunk, f, variance)
+        plain_f = chunk.scores(plain, rows)
+        plain_h = (chunk.w * chunk.has_bias * _curvature(plain_f)).sum(dim=1, keepdim=True)
+        plain_S = chunk.has_bias / (1 / prior.bias_variance + plain_h)  # (u, n)
+        gain = (_loss_left_out(plain_f, plain_S, chunk) - _loss_left_out(f, S, chunk)).cpu().numpy()  # (u, n)
+        n_own = examples.mask[rows].sum(axis=1)
+        evidence[rows] = gain.sum(axis=1)
+        error[rows] = np.sqrt(np.maximum((gain**2).sum(axis=1) - evidence[rows] ** 2 / n_own, 0))
+        spreads[rows] = pack(V[:, :-1, :-1].cpu().numpy().astype(np.float64), prior)
+    return Hindsight(evidence, error, spreads)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Chunk:
+    """Members on the device, padded: features, values, weights, 1 where an intercept takes part."""
+
+    X: Tensor
+    y: Tensor
+    w: Tensor
+    has_bias: Tensor
+
+    @classmethod
+    def of(cls, examples: Examples, rows: Ints, n: int, place: torch.device, dtype: torch.dtype) -> _Chunk:
+        mask = examples.mask[rows, :n]
+        point = mask if examples.pairwise is None else mask & ~examples.pairwise[rows, :n]
+        X, y, w = (
+            np.where(mask[..., None] if part.ndim == 3 else mask, part[rows, :n], 0)
+            for part in (examples.X, examples.y, examples.weight)
+        )
+        X, y, w, has_bias = (torch.from_numpy(part).to(place, dtype) for part in (X, y, w, point))
+        return cls(X, y, w, has_bias)
+
+    def scores(self, bank: HeadBank, rows: Ints) -> Tensor:
+        """What these heads say of their own labels, ``u x n``."""
+        weights, biases = (
+            torch.from_numpy(part[rows]).to(self.X) for part in (bank.weights, bank.biases)
+        )  # (u, d), (u,)
+        return (self.X @ weights[:, :, None])[:, :, 0] + self.has_bias * biases[:, None]
+
+
+def _posterior(C: Tensor, chunk: _Chunk, f: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Covariance of the coordinates (``u x r x r``) and variance of the scores (``u x n``)."""
+    h = chunk.w * _curvature(f)  # (u, n)
+    eye = torch.eye(C.shape[2]).to(C)
+    if not (variance > 0).any():
+        V = torch.cholesky_inverse(torch.linalg.cholesky(eye + C.transpose(1, 2) @ (C * h[:, :, None])))
+        return V, ((C @ V) * C).sum(dim=2)
+    K = C @ C.transpose(1, 2) + (chunk.X * variance) @ chunk.X.transpose(1, 2)  # (u, n, n)
+    root = h.sqrt()
+    B = torch.eye(K.shape[1]).to(K) + root[:, :, None] * K * root[:, None, :]
+    L = torch.linalg.cholesky(B)
+    T = torch.linalg.solve_triangular(L, root[:, :, None] * K, upper=False)  # (u, n, n)
+    Q = torch.linalg.solve_triangular(L, root[:, :, None] * C, upper=False)  # (u, n, r)
+    return eye - Q.transpose(1, 2) @ Q, K.diagonal(dim1=1, dim2=2) - (T**2).sum(dim=1)
+
+
+def _curvature(f: Tensor) -> Tensor:
+    p = torch.sigmoid(f)
+    return p * (1 - p)
+
+
+def _loss_left_out(f: Tensor, S: Tensor, chunk: _Chunk) -> Tensor:
+    """Loss of each label when it is left out of what predicts it, ``u x n``; 0 for padding."""
+    open_ = (1 - chunk.w * _curvature(f) * S).clamp(min=LEAST_OPEN)
+    without = f - S / open_ * chunk.w * (chunk.y - torch.sigmoid(f))  # (u, n)
+    return chunk.w * (softplus(without) - chunk.y * without)
+
+
+def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[Ints, int]]:
+    """Cut members with labels, sorted by how far theirs reach, into chunks of bounded memory."""
+    u, n_padded, d = examples.X.shape
+    last = n_padded - np.argmax(examples.mask[:, ::-1], axis=1) if n_padded else np.zeros(u, np.int64)
+    reach = np.where(examples.mask.any(axis=1), last, 0)
+    order = np.argsort(-reach, kind="stable")
+    order = order[reach[order] > 0]
+    start = 0
+    while start < len(order):
+        n = int(reach[order[start]])
+        size = max(
+            1, WORKSPACE_BYTES // (8 * (2 * n * d + 3 * n * r + 3 * r * r + 4 * n * n * dual + LEADING))
+        )
+        yield order[start : start + size], n
+        start += size
+
+
+# --- without shortcuts -----------------------------------------------------------------------------------
+
+
+def exact_score_covariance(
+    examples: Examples, candidates: FloatArray, prior: Prior, device: Device = "auto"
+) -> npt.NDArray[np.float64]:
+    """Compute the posterior covariance of each member's scores of their own candidates. Blocks.
+
+    What :mod:`personalization.heads.spread` keeps the most of, and without taking the mean off. All members
+    at once, without chunks: for some hundred members. Cost: O(n (n + k) d + n^3) a member.
+
+    Args:
+        examples: ``u`` members' labels.
+        candidates: Features, ``u x k x d`` float32.
+        prior: The prior that the heads were solved under.
+        device: Where to solve.
+
+    Returns:
+        ``u x k x k`` float64; the prior covariance for a member without labels.
+
+    Raises:
+        DeviceMissing: The named device is not in this machine.
+    """
+    place = resolve_device(device)
+    dtype = torch.float32 if place.type == "mps" else torch.float64
+    A = torch.from_numpy(prior.directions()).to(place, dtype)  # (d + 1, r)
+    variance = torch.from_numpy(prior.variance.copy()).to(place, dtype)  # (d,)
+    mean = torch.from_numpy(prior.mean.copy()).to(place, dtype)  # (d,)
+    mask = torch.from_numpy(examples.mask).to(place)  # (u, n)
+    X = torch.from_numpy(examples.X).to(place, dtype).masked_fill(~mask[:, :, None], 0.0)  # (u, n, d)
+    y, w = (
+        torch.from_numpy(part).to(place, dtype).masked_fill(~mask, 0.0)
+        for part in (examples.y, examples.weight)
+    )  # (u, n)
+    has_bias = mask.to(dtype)
+    if examples.pairwise is not None:
+        has_bias = has_bias * torch.from_numpy(~examples.pairwise).to(place)
+    Z = torch.from_numpy(candidates).to(place, dtype)  # (u, k, d)
+    C_x = X @ A[:-1] + has_bias[:, :, None] * A[-1]  # (u, n, r)
+    C_z = Z @ A[:-1] + A[-1]  # (u, k, r)
+    K_zz = C_z @ C_z.transpose(1, 2) + (Z * variance) @ Z.transpose(1, 2)  # (u, k, k)
+    if not X.shape[1]:
+        return K_zz.cpu().numpy()
+    K = C_x @ C_x.transpose(1, 2) + (X * variance) @ X.transpose(1, 2)  # (u, n, n)
+    K_xz = C_x @ C_z.transpose(1, 2) + (X * variance) @ Z.transpose(1, 2)  # (u, n, k)
+    m = X @ mean + prior.bias_mean * has_bias  # (u, n)
+    a, _, _ = newton_dual(K, m, y, w)
+    p = torch.sigmoid(m + (K @ a[:, :, None])[:, :, 0])  # (u, n)
+    root = (w * p * (1 - p)).sqrt()
+    B = torch.eye(K.shape[1], dtype=dtype, device=place) + root[:, :, None] * K * root[:, None, :]
+    V = torch.linalg.solve_triangular(torch.linalg.cholesky(B), root[:, :, None] * K_xz, upper=False)
+    return (K_zz - V.transpose(1, 2) @ V).cpu().numpy()

@@ -1,0 +1,67 @@
+"""The one sequence of the database: it numbers replies and changes, and says which members are due.
+
+A member is due when ``members.changed_seq`` is above the cursor of the last round. Numbers only grow and are
+never given twice, also not after deletions. All functions run inside a unit of the writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+
+from storage.database.schema import feedback, members, origin, preferences, prior
+from storage.records import MemberId
+
+T = TypeVar("T")
+
+PAGE = 500
+
+
+def pages(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a long list into pieces that fit one ``IN``."""
+    return (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
+
+
+def next_number(connection: Connection, count: int = 1) -> int:
+    """Take ``count`` numbers and return the last of them."""
+    taken = update(origin).values(last_number=origin.c.last_number + count).returning(origin.c.last_number)
+    return connection.execute(taken).scalar_one()
+
+
+def mark_due(connection: Connection, member_ids: Collection[MemberId]) -> None:
+    """Give each member a change number of its own."""
+    for page in pages(sorted(member_ids)):
+        _renumber(connection, members.c.member_id.in_(page), len(page))
+
+
+def drop_prior(connection: Connection) -> None:
+    """Delete the learnt prior; every head that rested on it is due."""
+    if connection.execute(prior.delete()).rowcount:
+        mark_all_due(connection)
+
+
+def mark_all_due(connection: Connection) -> None:
+    """Make every member due who gave feedback or chose between replies."""
+    teaches = or_(*(members.c.member_id.in_(select(told.c.member_id)) for told in (feedback, preferences)))
+    _renumber(connection, teaches, connection.execute(select(func.count()).where(teaches)).scalar_one())
+
+
+def mark_guild_due(connection: Connection, guild: bytes) -> int:
+    """Make every member of a server with feedback due; how many they are."""
+    teaches = and_(members.c.guild == guild, members.c.member_id.in_(select(feedback.c.member_id)))
+    count = connection.execute(select(func.count()).where(teaches)).scalar_one()
+    _renumber(connection, teaches, count)
+    return count
+
+
+def _renumber(connection: Connection, which: ColumnElement[bool], count: int) -> None:
+    first = next_number(connection, count) - count
+    rank = func.row_number().over(order_by=members.c.member_id)
+    numbered = select(members.c.member_id, rank.label("rank")).where(which).subquery()
+    connection.execute(
+        update(members)
+        .values(changed_seq=first + numbered.c.rank)
+        .where(members.c.member_id == numbered.c.member_id)
+    )

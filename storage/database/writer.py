@@ -1,0 +1,195 @@
+"""The one writer: every change of the database is a unit of work in its queue.
+
+One task over one connection. Units that come in within a few milliseconds, or while a commit is under way,
+share one transaction (group commit), each inside its own savepoint, so that a failing unit undoes only
+itself. A unit's future resolves after the commit: acknowledged means on the disk. Callers only wait; when a
+caller is cancelled its unit still runs whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.backend import LIBRARY_ERRORS, Backend, abandon, readable
+from storage.errors import DatabaseFailed, StoreClosed, WriterFull
+from storage.failpoints import failpoint
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+GROUP_LIMIT = 256
+QUEUE_LIMIT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[Any], Any]
+    alone: bool
+    done: asyncio.Future[Any]
+
+    def settle(self, outcome: object, what: str) -> None:
+        if self.done.done():  # its caller was cancelled
+            return
+        if isinstance(outcome, LIBRARY_ERRORS):
+            failure = readable(outcome, what)
+            failure.__cause__ = outcome
+            outcome = failure
+        if isinstance(outcome, BaseException):
+            self.done.set_exception(outcome)
+        else:
+            self.done.set_result(outcome)
+
+
+class Writer:
+    """Applies units of work in the order they were submitted."""
+
+    def __init__(
+        self, connection: AsyncConnection, backend: Backend, *, wait_s: float, limit: int = QUEUE_LIMIT
+    ) -> None:
+        """Start the writer's task; call inside the running loop.
+
+        Args:
+            connection: Used by nobody else from now on; not closed here.
+            backend: Where it leads to.
+            wait_s: How long a unit waits for others to share its commit, seconds.
+            limit: Units that may wait.
+        """
+        self._connection = connection
+        self._backend = backend
+        self._wait_s = wait_s
+        self._limit = limit
+        self._waiting: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._log_due = False
+        self._task = asyncio.create_task(self._run(), name="storage-writer")
+
+    def __len__(self) -> int:
+        """Units that wait."""
+        return len(self._waiting)
+
+    def submit(self, unit: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Queue a unit; it may share its transaction with others.
+
+        Raises:
+            StoreClosed: After :meth:`close`.
+            WriterFull: ``limit`` units wait already.
+        """
+        return self._enqueue(unit, alone=False)
+
+    def submit_alone(self, job: Callable[[AsyncConnection], Awaitable[T]]) -> asyncio.Future[T]:
+        """Queue a job that makes its own transactions, with no other unit between them.
+
+        Raises:
+            StoreClosed: After :meth:`close`.
+            WriterFull: ``limit`` units wait already.
+        """
+        return self._enqueue(job, alone=True)
+
+    async def empty_log(self, wait_s: float = 1.0) -> None:
+        """Empty the write-ahead log; where that fails, try again after each commit.
+
+        Inside a job of :meth:`submit_alone`.
+        """
+        failpoint("writer.before-checkpoint")
+        self._log_due = not await self._connection.run_sync(self._backend.empty_log, wait_s)
+        failpoint("writer.after-checkpoint")
+        if self._log_due and wait_s:
+            log.warning(
+                "the log of data.db could not be emptied (does another program read it?); trying again"
+            )
+
+    async def close(self) -> None:
+        """Apply what waits, then stop. Idempotent."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([self._task])
+
+    def _enqueue(self, work: Callable[[Any], Any], *, alone: bool) -> asyncio.Future[Any]:
+        if self._closing or self._task.done():
+            raise StoreClosed
+        if len(self._waiting) >= self._limit:
+            raise WriterFull(
+                f"{self._limit} writes are waiting, so this one was not taken; try again in a moment."
+            )
+        job = _Job(work, alone, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        self._wake.set()
+        return job.done
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting or not self._closing:
+                if self._waiting:
+                    await self._apply(self._next_group())
+                    if self._log_due:
+                        await self.empty_log(wait_s=0)
+                    continue
+                self._wake.clear()
+                await self._wake.wait()
+                if not self._closing:
+                    await asyncio.sleep(self._wait_s)
+        finally:
+            for job in self._waiting:
+                job.settle(StoreClosed(), self._backend.what)
+
+    def _next_group(self) -> list[_Job]:
+        group = [self._waiting.popleft()]
+        while (
+            self._waiting and not group[0].alone and not self._waiting[0].alone and len(group) < GROUP_LIMIT
+        ):
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _apply(self, group: list[_Job]) -> None:
+        """Run the group and commit it, then tell every caller how its unit went."""
+        outcomes: list[object]
+        try:
+            if group[0].alone:
+                async with self._backend.alone(self._connection):
+                    outcomes = [await group[0].work(self._connection)]
+            else:
+                async with self._connection.begin():
+                    outcomes = await self._connection.run_sync(_run_units, group)
+                    failpoint("writer.before-commit")
+                failpoint("writer.after-commit")
+        except Exception as exc:  # whatever a job or the commit raises belongs to the callers
+            outcomes = [exc] * len(group)
+            await self._connection.run_sync(abandon)
+        except BaseException:
+            for job in group:
+                stopped = DatabaseFailed("The writer was stopped before the commit; nothing is acknowledged.")
+                job.settle(stopped, self._backend.what)
+            raise
+        for job, outcome in zip(group, outcomes, strict=True):
+            job.settle(outcome, self._backend.what)
+
+
+def _run_units(connection: Connection, group: list[_Job]) -> list[object]:
+    """Run every unit in a savepoint of its own; an error becomes the unit's outcome."""
+    outcomes: list[object] = []
+    for job in group:
+        if outcomes:
+            failpoint("writer.mid-batch")
+        savepoint = connection.begin_nested()
+        try:
+            outcome = job.work(connection)
+            savepoint.commit()
+        except Exception as exc:
+            try:
+                savepoint.rollback()
+            except SQLAlchemyError:  # the whole transaction is gone, as when the disk is full
+                raise exc from None
+            outcome = exc
+        outcomes.append(outcome)
+    return outcomes

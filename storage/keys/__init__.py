@@ -1,0 +1,4 @@
+"""Keys and what they protect: master key, data keys, sealing, pseudonyms, rotation, erasure ledger.
+
+May import database, records and the leaves.
+"""

@@ -1,0 +1,295 @@
+"""The key store ``keys.db``: one data key per member, wrapped by the master key, apart from the data.
+
+A SQLite file also where the data are in PostgreSQL, whose files keep deleted rows for a while: destroying a
+key must leave nothing of it. Several processes of one host may share it.
+
+Destroying a member's key makes everything sealed under it unreadable at once, wherever a copy lies. The
+methods without ``async`` are for queries and units of work: they run inside :meth:`AsyncConnection.run_sync`,
+and only the writer calls the ones that change something.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.database.backend import readable_errors
+from storage.database.change_numbers import pages
+from storage.database.sqlite import PRAGMAS, one_opens, open_engine
+from storage.errors import DatabaseFailed, KeyMissing, SealBroken
+from storage.failpoints import failpoint
+from storage.keys.erasure_ledger import Ledger
+from storage.keys.master_key import require_private
+from storage.keys.pseudonyms import Pseudonyms
+from storage.keys.sealing import SealingKey, new_key
+from storage.keys.wrapping import (
+    FILE,
+    NUMBER_BYTES,
+    Wrapping,
+    begin_writing,
+    member_keys,
+    member_slot,
+    prepare,
+    rewrap,
+)
+from storage.records import MemberId
+from storage.settings import StorageSettings
+
+# A rollback journal, cut to nothing at each commit, in place of a write-ahead log: it needs no checkpoint to
+# leave no old page, and SQLite before 3.51.3 loses nothing in it when several processes write.
+KEY_PRAGMAS = PRAGMAS | {"journal_mode": "truncate"}
+CACHED_KEYS = 10_000
+
+
+class KeyStore:
+    """Opened keys, and the pseudonyms that only this store can compute.
+
+    Every key has a random number, ``key_id``, which the member's row in ``data.db`` repeats: it tells what a
+    member left behind from what the same member gave after coming back.
+
+    Attributes:
+        pseudonyms: Names for Discord ids.
+        system: Key of what belongs to no single member, such as the prior.
+        ledger: Which keys were destroyed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        engine: AsyncEngine,
+        wrapping: Wrapping,
+        system: dict[str, bytes],
+        ledger: Ledger,
+    ) -> None:
+        self._path = path
+        self._engine = engine
+        self._wrapping = wrapping
+        self._opened: OrderedDict[MemberId, SealingKey] = OrderedDict()
+        self._destroyed = 0
+        self.pseudonyms = Pseudonyms(system["pseudonym"])
+        self.system = SealingKey(system["system"])
+        self.ledger = ledger
+
+    @classmethod
+    async def open(cls, settings: StorageSettings, *, data_exists: bool) -> KeyStore:
+        """Open ``keys.db``, or make it when there is no data yet.
+
+        Raises:
+            KeyMissing: Data or wrapped keys exist, but not the key they need.
+            KeyUnreadable: The master key is malformed, or not the one that wrapped these keys.
+            DatabaseDamaged: ``keys.db`` is not a sound database.
+            DatabaseNewer: ``keys.db`` was written by a newer version.
+            DatabaseFailed: The folder cannot be written to.
+        """
+        path = settings.key_dir / FILE
+        if data_exists and not _is_there(path):
+            raise KeyMissing(f"Data exists, but no key store: expected {path}; restore it from its backup.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise DatabaseFailed(f"Expected a folder to write to at {settings.key_dir}: {exc}.") from exc
+        async with one_opens(path.parent):
+            return await cls._open(path, settings, data_exists)
+
+    @classmethod
+    async def _open(cls, path: Path, settings: StorageSettings, data_exists: bool) -> KeyStore:
+        try:
+            wrapping = Wrapping(settings, may_make=not _is_there(path))
+            engine = open_engine(path, connections=2, begin="BEGIN", pragmas=KEY_PRAGMAS)
+            for private in (path.parent, path):
+                require_private(private)
+        except OSError as exc:
+            raise DatabaseFailed(f"Expected a folder to write to at {settings.key_dir}: {exc}.") from exc
+        try:
+            with readable_errors(FILE):
+                async with engine.connect() as connection:
+                    system = await connection.run_sync(prepare, wrapping, path, not data_exists)
+                    await connection.commit()
+            ledger = await Ledger.open(settings.key_dir, Pseudonyms(system["pseudonym"]))
+        except BaseException:
+            await engine.dispose()
+            raise
+        return cls(path, engine, wrapping, system, ledger)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files in which a key could leave a trace."""
+        return [self._path, self._path.with_name(f"{FILE}-journal")]
+
+    def key_of(self, member_id: MemberId) -> SealingKey:
+        """The data key of one member.
+
+        Raises:
+            KeyMissing: There is none: it was destroyed, or lost.
+            SealBroken: It was changed.
+        """
+        return self.keys_of([member_id])[member_id]
+
+    def keys_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
+        """The data keys of many members.
+
+        Raises:
+            KeyMissing: One of them has none.
+            SealBroken: One was changed.
+        """
+        wanted = list(dict.fromkeys(member_ids))
+        found = self._look_up(wanted, skip_broken=False)
+        if len(found) < len(wanted):
+            raise KeyMissing(
+                f"{len(wanted) - len(found)} members have data but no key in {FILE}; restore its backup."
+            )
+        return found
+
+    def found_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
+        """The data keys of those of many members who have one that opens; the others are left out."""
+        return self._look_up(list(dict.fromkeys(member_ids)), skip_broken=True)
+
+    def make(self, member_id: MemberId, person: bytes) -> bytes:
+        """Make a data key for this member unless one opens; return the number of it. In the writer."""
+        if self.found_of([member_id]) and (known := self.numbers([member_id])):
+            return known[member_id]
+        number = secrets.token_bytes(NUMBER_BYTES)
+        with self._engine.sync_engine.begin() as connection:
+            connection.execute(delete(member_keys).where(member_keys.c.member_id == member_id))
+            wrapping = self._wrapping.current(connection)  # after the first write, so that it stays so
+            wrapped = wrapping.seal(new_key(), member_slot(member_id))
+            row = {"member_id": member_id, "wrapped": wrapped, "key_id": number, "person": person}
+            connection.execute(insert(member_keys).values(row))
+        return number
+
+    def numbers(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
+        """The numbers of these members' keys; who has no key is left out."""
+        found: dict[MemberId, bytes] = {}
+        with self._engine.sync_engine.connect() as connection:
+            for page in pages(member_ids):
+                rows = select(member_keys.c.member_id, member_keys.c.key_id)
+                rows = connection.execute(rows.where(member_keys.c.member_id.in_(page)))
+                found |= {MemberId(member_id): key_id for member_id, key_id in rows}
+        return found
+
+    def entries(self, member_ids: Sequence[MemberId]) -> list[dict[str, bytes | None]]:
+        """What is kept beside these members' keys, without the keys."""
+        shown = [column for column in member_keys.c if column is not member_keys.c.wrapped]
+        wanted = select(*shown).where(member_keys.c.member_id.in_(member_ids))
+        with self._engine.sync_engine.connect() as connection:
+            return [dict(row) for row in connection.execute(wanted).mappings()]
+
+    def numbers_of(self, person: bytes | None) -> list[bytes]:
+        """The numbers of one person's keys in every server; None: of all keys there are."""
+        wanted = select(member_keys.c.key_id)
+        if person is not None:
+            wanted = wanted.where(member_keys.c.person == person)
+        with self._engine.sync_engine.connect() as connection:
+            return list(connection.execute(wanted).scalars())
+
+    def destroy(self, key_ids: Sequence[bytes]) -> None:
+        """Destroy the keys of these numbers, on the disk and in memory. In the writer; idempotent.
+
+        Raises:
+            DatabaseFailed: Another program keeps reading ``keys.db``, so that nothing can be written.
+        """
+        whose: list[MemberId] = []
+        with readable_errors(FILE), self._engine.sync_engine.connect() as connection:
+            begin_writing(connection)
+            for page in pages(key_ids):
+                named = member_keys.c.key_id.in_(page)
+                whose += connection.execute(select(member_keys.c.member_id).where(named)).scalars()
+                self._drop(whose)
+                connection.execute(delete(member_keys).where(named))
+            connection.commit()
+        self._drop(whose)  # again: a reader may have read and kept one before the commit
+
+    async def purge(self) -> int:
+        """Destroy every key that the ledger names, as after an older backup of this file; return how many."""
+
+        def work(_: Connection) -> int:
+            named = sorted(self.ledger.named(self.numbers_of(None)))
+            self.destroy(named)
+            return len(named)
+
+        async with self._engine.connect() as connection:
+            await connection.rollback()  # only a place to run in; the work has connections of its own
+            return await connection.run_sync(work)
+
+    async def rewrap(self, new: SealingKey) -> int:
+        """Wrap every key anew, in one transaction; return how many members' keys that were."""
+
+        def work(connection: Connection) -> int:
+            begin_writing(connection)
+            return rewrap(connection, self._wrapping.current(connection), new)
+
+        with readable_errors(FILE):
+            async with self._engine.connect() as connection:
+                count = await connection.run_sync(work)
+                failpoint("rotate.before-commit")
+                await connection.commit()
+        return count
+
+    async def wrapped_by_next(self) -> bool:
+        """Whether the next master key wraps these keys already."""
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(self._wrapping.is_next)
+
+    def drop_opened(self) -> None:
+        """Let go of every opened key: another process may have destroyed one."""
+        self._destroyed += 1
+        self._opened.clear()
+
+    async def close(self) -> None:
+        """Close the file and drop every opened key."""
+        self._opened.clear()
+        await self.ledger.close()
+        await self._engine.dispose()
+
+    def _look_up(self, wanted: list[MemberId], *, skip_broken: bool) -> dict[MemberId, SealingKey]:
+        destroyed = self._destroyed
+        found = {m: self._opened[m] for m in wanted if m in self._opened}
+        missing = [m for m in wanted if m not in found]
+        for page in pages(missing):
+            found |= self._fetched(page, skip_broken=skip_broken)
+        if destroyed == self._destroyed:  # else what was read may be gone by now
+            self._keep(found)
+        return found
+
+    def _fetched(self, page: Sequence[MemberId], *, skip_broken: bool) -> dict[MemberId, SealingKey]:
+        opened: dict[MemberId, SealingKey] = {}
+        wrapped_keys = select(member_keys.c.member_id, member_keys.c.wrapped)
+        with self._engine.sync_engine.connect() as connection:
+            wrapping = self._wrapping.latest
+            for member_id, wrapped in connection.execute(
+                wrapped_keys.where(member_keys.c.member_id.in_(page))
+            ).all():
+                slot = member_slot(member_id)
+                try:
+                    opened[member_id] = SealingKey(wrapping.open(wrapped, slot))
+                except SealBroken:
+                    before, wrapping = wrapping, self._wrapping.current(connection)
+                    try:
+                        if wrapping is before:
+                            raise
+                        opened[member_id] = SealingKey(wrapping.open(wrapped, slot))
+                    except SealBroken:
+                        if not skip_broken:
+                            raise
+        return opened
+
+    def _drop(self, member_ids: Sequence[MemberId]) -> None:
+        self._destroyed += 1
+        for member_id in member_ids:
+            self._opened.pop(member_id, None)
+
+    def _keep(self, keys: dict[MemberId, SealingKey]) -> None:
+        for member_id, key in keys.items():
+            self._opened[member_id] = key
+            self._opened.move_to_end(member_id)
+        while len(self._opened) > CACHED_KEYS:
+            self._opened.popitem(last=False)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0

@@ -1,0 +1,97 @@
+"""Sealing: AES-256-GCM bound to the one place where a value belongs.
+
+A sealed value is ``format (1 byte) | nonce (12) | ciphertext and tag``. The associated data names table,
+column, row, member and version, so that a value copied to any other place, or an older value put back, does
+not open. The only user of AES in the project; :mod:`storage.keys.key_store` hands out the keys.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from storage.errors import SealBroken
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+FORMAT = b"\x01"
+
+
+class Slot(NamedTuple):
+    """The place a sealed value is bound to. A tuple, because a round makes two for every label.
+
+    Attributes:
+        row: Key of the row inside its table.
+        member: Pseudonym of the member whose value it is; empty for the system's own.
+        version: Changes whenever the value is replaced, where the row records it.
+    """
+
+    table: str
+    column: str
+    row: int | str = ""
+    member: bytes = b""
+    version: int = 0
+
+    def associated_data(self) -> bytes:
+        """Every part with its length in front, so that no two places read the same."""
+        row, version = str(self.row).encode(), str(self.version).encode()
+        member = self.member.hex().encode()
+        return b"".join(
+            (
+                _start(self.table, self.column),
+                len(row).to_bytes(2),
+                row,
+                len(member).to_bytes(2),
+                member,
+                len(version).to_bytes(2),
+                version,
+            )
+        )
+
+
+@cache
+def _start(table: str, column: str) -> bytes:
+    return FORMAT + b"".join(len(part).to_bytes(2) + part.encode() for part in (table, column))
+
+
+class SealingKey:
+    """A 256-bit key that seals and opens values.
+
+    Random nonces are safe up to 2**32 values under one key (NIST SP 800-38D, section 8.3); a key here belongs
+    to one member.
+    """
+
+    __slots__ = ("_cipher",)
+
+    def __init__(self, raw: bytes) -> None:
+        self._cipher = AESGCM(raw)
+
+    def seal(self, value: bytes, slot: Slot) -> bytes:
+        """Encrypt ``value`` for this place."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return FORMAT + nonce + self._cipher.encrypt(nonce, value, slot.associated_data())
+
+    def open(self, sealed: bytes, slot: Slot) -> bytes:
+        """Decrypt what was sealed for this place.
+
+        Raises:
+            SealBroken: Changed, moved, cut short, or sealed under another key.
+        """
+        body = sealed[1 + NONCE_BYTES :]
+        try:
+            if sealed[:1] != FORMAT:
+                raise SealBroken(
+                    f"Expected sealing format {FORMAT.hex()}, found {sealed[:1].hex() or 'nothing'}."
+                )
+            return self._cipher.decrypt(sealed[1 : 1 + NONCE_BYTES], body, slot.associated_data())
+        except (InvalidTag, ValueError) as exc:
+            raise SealBroken(f"A value in {slot.table}.{slot.column} does not open at its place.") from exc
+
+
+def new_key() -> bytes:
+    """32 random bytes."""
+    return secrets.token_bytes(KEY_BYTES)

@@ -1,0 +1,195 @@
+"""What wraps the keys in ``keys.db``: a key made from the master key, and the tables of what it wraps.
+
+The master key may be changed by another process while this one runs (:mod:`storage.keys.rotation`), all
+keys being wrapped anew in one transaction. So whoever opens or writes a wrapped key asks, in the same
+transaction, which master key is the right one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import (
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from storage.database.sqlite import check_sound, pragma
+from storage.errors import DatabaseNewer, KeyMissing, KeyUnreadable, SealBroken
+from storage.keys.master_key import master_key, next_master_key
+from storage.keys.sealing import KEY_BYTES, SealingKey, Slot, new_key
+from storage.records import MemberId
+from storage.settings import StorageSettings
+
+FILE = "keys.db"
+SCHEMA = 2
+NUMBER_BYTES = 16
+TRIES = 3
+"""Looks for the right master key: another process may be renaming the next one between two reads."""
+
+metadata = MetaData()
+system_keys = Table(
+    "system_keys",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+member_keys = Table(
+    "member_keys",
+    metadata,
+    Column("member_id", LargeBinary, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary),
+    Column("person", LargeBinary),
+)
+
+
+def member_slot(member_id: MemberId) -> Slot:
+    """Where a member's wrapped key belongs."""
+    return Slot("member_keys", "wrapped", member=member_id)
+
+
+def system_slot(name: str) -> Slot:
+    """Where a wrapped key of the program belongs."""
+    return Slot("system_keys", "wrapped", name)
+
+
+def derived(master: bytes) -> SealingKey:
+    """The wrapping key of a master key."""
+    info = b"simpatico: wrapping key, version 1"
+    return SealingKey(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(master))
+
+
+class Wrapping:
+    """The wrapping key in use.
+
+    Args:
+        settings: Where the master key is.
+        may_make: Whether a master key may be made; only when there is nothing it could belong to.
+
+    Raises:
+        KeyMissing: There is no master key.
+        KeyUnreadable: It is malformed, or readable by others.
+    """
+
+    def __init__(self, settings: StorageSettings, *, may_make: bool) -> None:
+        self._settings = settings
+        self.latest = derived(master_key(settings, may_make=may_make))
+
+    def current(self, connection: Connection) -> SealingKey:
+        """The key that wraps what this transaction sees.
+
+        Raises:
+            KeyUnreadable: No master key at hand opens it.
+        """
+        return self.opening(_wrapped(connection))
+
+    def opening(self, wrapped: dict[str, bytes]) -> SealingKey:
+        """The key that wraps these keys of the program.
+
+        Raises:
+            KeyUnreadable: No master key at hand opens them.
+        """
+        for _ in range(TRIES):
+            for candidate in (self.latest, *self._candidates()):
+                if _opened(candidate, wrapped) is not None:
+                    self.latest = candidate
+                    return candidate
+        raise KeyUnreadable(
+            f"The master key does not open {self._settings.key_dir / FILE}: expected the key that it was "
+            "made with. Put that key back; a new one would make all data unreadable."
+        )
+
+    def is_next(self, connection: Connection) -> bool:
+        """Whether the next master key, not the present one, wraps what this transaction sees."""
+        master = next_master_key(self._settings)
+        return master is not None and _opened(derived(master), _wrapped(connection)) is not None
+
+    def system(self, connection: Connection) -> dict[str, bytes]:
+        """The keys of the program by name, opened."""
+        opened = _opened(self.current(connection), _wrapped(connection))
+        assert opened is not None, "current() gives a key that opens them"
+        return opened
+
+    def _candidates(self) -> list[SealingKey]:
+        masters = (master_key(self._settings, may_make=False), next_master_key(self._settings))
+        return [derived(master) for master in masters if master is not None]
+
+
+def begin_writing(connection: Connection) -> None:
+    """Take the write lock before anything is read: who reads first and writes then is refused, not queued."""
+    connection.execute(update(system_keys).values(name=system_keys.c.name))
+
+
+def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
+    """Wrap every key anew, in the caller's transaction; those that do not open stay as they are.
+
+    Returns:
+        How many members' keys were wrapped anew.
+    """
+    for name, wrapped in _wrapped(connection).items():
+        again = new.seal(old.open(wrapped, system_slot(name)), system_slot(name))
+        connection.execute(update(system_keys).where(system_keys.c.name == name).values(wrapped=again))
+    rows: list[dict[str, bytes]] = []
+    every = select(member_keys.c.member_id, member_keys.c.wrapped)
+    for member_id, wrapped in connection.execute(every).all():
+        slot = member_slot(MemberId(member_id))
+        try:
+            rows.append({"whose": member_id, "again": new.seal(old.open(wrapped, slot), slot)})
+        except SealBroken:
+            continue
+    if rows:
+        own = member_keys.c.member_id == bindparam("whose")
+        connection.execute(update(member_keys).where(own).values(wrapped=bindparam("again")), rows)
+    return len(rows)
+
+
+def prepare(connection: Connection, wrapping: Wrapping, path: Path, may_make: bool) -> dict[str, bytes]:
+    """Check the file, bring it to the newest schema; open the keys of the program, or make them.
+
+    Raises:
+        DatabaseDamaged: It is not a sound database.
+        DatabaseNewer: It was written by a newer version.
+        KeyMissing: It holds no keys, but there are data.
+        KeyUnreadable: No master key at hand opens it.
+    """
+    check_sound(connection, FILE)
+    (version,) = pragma(connection, "user_version")
+    if version > SCHEMA:
+        raise DatabaseNewer(f"{path} has schema {version}, this version knows up to {SCHEMA}.")
+    metadata.create_all(connection)
+    if version == 1:
+        for column in ("key_id", "person"):
+            connection.exec_driver_sql(f"ALTER TABLE member_keys ADD COLUMN {column} BLOB")
+        connection.execute(update(member_keys).values(key_id=func.randomblob(NUMBER_BYTES)))
+    if version != SCHEMA:  # writing it for nothing would collide with another process that writes
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+    if not _wrapped(connection):
+        if not may_make:
+            raise KeyMissing(f"Data exists, but {path} holds no keys; restore it from its backup.")
+        for name in ("pseudonym", "system"):
+            sealed = wrapping.latest.seal(new_key(), system_slot(name))
+            connection.execute(insert(system_keys).values(name=name, wrapped=sealed))
+    return wrapping.system(connection)
+
+
+def _wrapped(connection: Connection) -> dict[str, bytes]:
+    return {name: wrapped for name, wrapped in connection.execute(select(system_keys))}
+
+
+def _opened(key: SealingKey, wrapped: dict[str, bytes]) -> dict[str, bytes] | None:
+    try:
+        return {name: key.open(value, system_slot(name)) for name, value in wrapped.items()}
+    except SealBroken:
+        return None

@@ -1,0 +1,173 @@
+"""What training asks of the store: who is due, labels, heads, rounds and the prior.
+
+The part of :class:`storage.store.Store` that implements what ``personalization`` calls its learning store.
+How each is read and written stands in :mod:`storage.learning.queries`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from storage.coordination import Company
+from storage.database.backend import BulkReader, Reader
+from storage.database.erasure_count import erasures_of
+from storage.database.writer import Writer
+from storage.keys.key_store import KeyStore
+from storage.learning import queries as learning
+from storage.records import (
+    ChangedMember,
+    FeedbackRow,
+    HeadRecord,
+    MemberId,
+    NewHead,
+    PriorRecord,
+    RoundRecord,
+)
+from storage.servers import stored_settings as guild_settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SHUT = (
+    "a key is missing, or they are damaged; if keys.db was replaced by an older backup, restore the one that "
+    "belongs to this data"
+)
+
+
+class Lessons:
+    """Reads and writes what is learnt.
+
+    Args:
+        keys: Opens and seals.
+        writer: Applies changes.
+        reader: Runs queries of few rows.
+        bulk: Runs queries of many rows.
+        company: Other processes on the same data.
+    """
+
+    def __init__(
+        self, keys: KeyStore, writer: Writer, reader: Reader, bulk: BulkReader, company: Company
+    ) -> None:
+        self._keys = keys
+        self._writer = writer
+        self._reader = reader
+        self._bulk = bulk
+        self.company = company
+
+    async def cursor(self) -> int:
+        """Number of the last change that a round took in."""
+        return await self._reader.run(learning.cursor)
+
+    async def changed_after(self, cursor: int, limit: int) -> list[ChangedMember]:
+        """Members due for a round, the longest waiting first."""
+        return await self._reader.run(lambda c: learning.changed_after(c, cursor, limit))
+
+    async def count_changed_after(self, cursor: int) -> int:
+        """How many members are due."""
+        return await self._reader.run(lambda c: learning.count_changed_after(c, cursor))
+
+    async def feedback_of(
+        self, member_ids: Sequence[MemberId], newest: int = 1000
+    ) -> dict[MemberId, list[FeedbackRow]]:
+        """Each of these members' feedback on their ``newest`` replies, oldest reply first.
+
+        Read and opened in a thread. Rows that do not open, because a key was lost or a row damaged, are left
+        out and counted in the log: one member must not stop the learning of all.
+        """
+        before = self.company.erasures
+        sealed = await self._bulk.run(lambda c: learning.sealed_feedback(c, member_ids, newest))
+        keys = await self._reader.run(lambda _: self._keys.found_of(sealed.owners()))
+        opened, n_shut = await self._bulk.aside(lambda: sealed.open(keys))
+        if n_shut and await self._reader.run(erasures_of) != before:
+            log.info("%d rows of feedback were left out: somebody left while they were read", n_shut)
+        elif n_shut:
+            log.warning("%d rows of feedback were left out: %s", n_shut, SHUT)
+        return opened
+
+    async def feedback_counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
+        """How many replies each of these members gave feedback on; those without any are left out."""
+        return await self._bulk.run(lambda c: learning.feedback_counts(c, member_ids))
+
+    async def members_with_feedback(
+        self, after: MemberId | None, limit: int, agreed_before: datetime | None = None
+    ) -> list[MemberId]:
+        """One page of the members who gave feedback; ``after`` is the last of the page before.
+
+        With ``agreed_before`` only those who have agreed since then or longer.
+        """
+        return await self._reader.run(
+            lambda c: learning.members_with_feedback(c, after, limit, agreed_before)
+        )
+
+    async def emoji_of_guilds(self) -> dict[bytes, dict[str, float]]:
+        """What emoji mean in each server that says so: server -> emoji -> -1 to 1, 0: nothing."""
+        return await self._reader.run(lambda c: guild_settings.emoji_of_guilds(c, self._keys))
+
+    async def head_of(self, member_id: MemberId) -> HeadRecord | None:
+        """The member's published head."""
+        return await self._reader.run(lambda c: learning.head_of(c, self._keys, member_id))
+
+    async def record_round(
+        self, record: RoundRecord, heads: Sequence[NewHead], *, erasures: int | None = None
+    ) -> int | None:
+        """Store heads, cursor and round in one transaction.
+
+        Args:
+            record: The round.
+            heads: What it learnt; members who are not there any more are passed over.
+            erasures: :attr:`erasures` as it was before the labels behind these heads were read.
+
+        Returns:
+            The version; None when a member left since then: they may have agreed again meanwhile, and a head
+            learnt from what was forgotten is not stored.
+
+        Raises:
+            NotTrainer: Another process trains.
+        """
+
+        def unit(connection: Connection) -> int | None:
+            fence = self.company.require_lead(connection)
+            if not self.company.nobody_left(connection, erasures):
+                return None
+            version = learning.record_round(connection, self._keys, record, heads, fence)
+            self.company.tell_round(connection)
+            return version
+
+        return await self._change(unit)
+
+    async def record_prior(self, record: PriorRecord, *, erasures: int | None = None) -> bool:
+        """Replace the learnt prior; every member with feedback is due again.
+
+        False when a member left since ``erasures`` was read, before the labels were: the prior may hold
+        traces of them and was not stored.
+
+        Raises:
+            NotTrainer: Another process trains.
+        """
+
+        def unit(connection: Connection) -> bool:
+            self.company.require_lead(connection)
+            if not self.company.nobody_left(connection, erasures):
+                return False
+            self.company.tell_prior(connection)
+            learning.record_prior(connection, self._keys, record)
+            return True
+
+        return await self._change(unit)
+
+    async def prior(self) -> PriorRecord | None:
+        """The learnt prior; None before there is one."""
+        return await self._reader.run(lambda c: learning.prior_of_all(c, self._keys))
+
+    async def latest_round(self) -> RoundRecord | None:
+        """The last round."""
+        return await self._reader.run(learning.latest_round)
+
+    async def _change(self, unit: Callable[[Connection], T]) -> T:
+        return await self._writer.submit(unit)

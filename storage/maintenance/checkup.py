@@ -1,0 +1,206 @@
+"""A look at data and keys that changes nothing: what ``simpatico doctor`` asks of this package.
+
+Opening the store would make what is missing, migrate, and finish erasures; here every file is opened for
+reading alone. A SQLite database that a running bot holds is left alone, because a second process has no
+business in it (:mod:`storage.database.sqlite`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Connection, NullPool, create_engine, select
+
+from storage.database.backend import readable_errors
+from storage.database.migrations import revisions
+from storage.database.notes import note_of
+from storage.database.schema import origin
+from storage.database.sqlite import FILE, folder_lock, pragma
+from storage.errors import DatabaseDamaged, DatabaseNewer, KeyMissing, KeyUnreadable, LedgerBehind
+from storage.keys import erasure_ledger as ledger
+from storage.keys.master_key import KEY_FILE
+from storage.keys.pseudonyms import Pseudonyms
+from storage.keys.wrapping import FILE as KEYS
+from storage.keys.wrapping import SCHEMA as KEYS_SCHEMA
+from storage.keys.wrapping import Wrapping
+from storage.opening import backend_of
+from storage.privacy.erasing import LEDGER_NOTE
+from storage.settings import StorageSettings
+
+
+class Keys(NamedTuple):
+    """A key store that opens.
+
+    Attributes:
+        check: What a database that belongs to it bears.
+        erasures: Changes of the erasure ledger beside it.
+    """
+
+    check: bytes
+    erasures: int
+
+
+def files_in_use(settings: StorageSettings) -> list[Path]:
+    """Those of our files and folders that are there."""
+    files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE)]
+    if not settings.url:
+        files.append(settings.data_dir / FILE)
+    return [path for path in (*{path.parent for path in files}, *files) if path.exists()]
+
+
+def not_ours(settings: StorageSettings) -> list[Path]:
+    """Files that belong to another user of this machine; those will be in the way."""
+    return [path for path in files_in_use(settings) if path.stat().st_uid != os.geteuid()]
+
+
+def open_to_others(settings: StorageSettings) -> list[Path]:
+    """Files that other users of this machine may read."""
+    return [
+        path
+        for path in files_in_use(settings)
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+
+
+def check_keys(settings: StorageSettings) -> Keys | None:
+    """Open the key store with the master key; None when there is none yet.
+
+    Blocks while every page of ``keys.db`` and of the ledger is read.
+
+    Raises:
+        KeyMissing: There is a key store, but no master key, or one of its own keys is gone.
+        KeyUnreadable: The master key is malformed, readable by others, or another one.
+        DatabaseDamaged: A file is not a sound database.
+        DatabaseNewer: A file was written by a newer version.
+        DatabaseFailed: A file cannot be read.
+    """
+    path = settings.key_dir / KEYS
+    if not _has_content(path):
+        return None
+    wrapping = Wrapping(settings, may_make=False)
+    with _sound(path, newest=KEYS_SCHEMA) as connection:
+        opened = wrapping.system(connection)
+    if missing := {"pseudonym", "system"} - opened.keys():
+        raise KeyMissing(f"{path} lacks its keys {sorted(missing)}; restore it from its backup.")
+    return Keys(Pseudonyms(opened["pseudonym"]).check(), _ledger_changes(path.with_name(ledger.FILE)))
+
+
+async def check_database(settings: StorageSettings, found: Keys | None) -> str:
+    """Read the database, and whether it belongs to these keys; say in words how it stands.
+
+    Args:
+        settings: Where it is.
+        found: What :func:`check_keys` found.
+
+    Raises:
+        AlreadyOpen: A running bot holds it.
+        KeyMissing: It holds data, and there are no keys.
+        KeyUnreadable: It was written under other keys.
+        LedgerBehind: It has seen more of the erasure ledger than there is.
+        DatabaseDamaged: It is not a sound database.
+        DatabaseNewer: It was written by a newer version.
+        StorageError: It cannot be reached, or ``url`` is none.
+    """
+    if settings.url:
+        return await _check_server(settings, found)
+    path = settings.data_dir / FILE
+    if not _has_content(path):
+        return f"none yet; {path} is made at the first start"
+    with folder_lock(settings.data_dir), _read_only(path, alone=True) as connection:
+        _check_every_page(connection, path)
+        return _standing(connection, found, FILE)
+
+
+async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
+    async with AsyncExitStack() as stack:
+        backend = backend_of(settings)
+        await backend.open(stack)
+        reader = backend.reader()
+        stack.push_async_callback(reader.close)
+        return await reader.run(lambda connection: _standing(connection, found, backend.what))
+
+
+def _standing(connection: Connection, found: Keys | None, what: str) -> str:
+    revision, known = revisions(connection)
+    if revision is None:
+        return f"{what} is empty; its tables are made at the first start"
+    if revision not in known:
+        raise DatabaseNewer(
+            f"{what} has schema {revision}, this version knows up to {known[0]}; run the version of "
+            "Simpatico that wrote it, or a later one."
+        )
+    if (bound_to := connection.execute(select(origin.c.key_check)).scalar()) is not None:
+        _check_pair(connection, bound_to, found, what)
+    if revision != known[0]:
+        return (
+            f"{what} opens; the next start brings its schema from {revision} to {known[0]}: back it up first"
+        )
+    return f"{what} opens, schema {revision}"
+
+
+def _check_pair(connection: Connection, bound_to: bytes, found: Keys | None, what: str) -> None:
+    if found is None:
+        raise KeyMissing(f"{what} holds data, but there is no key store; restore the keys from their backup.")
+    if bound_to != found.check:
+        raise KeyUnreadable(
+            f"The key store opens, but {what} was written under another one; restore the two as a pair."
+        )
+    seen = int(note_of(connection, LEDGER_NOTE) or 0)
+    if found.erasures < seen:
+        raise LedgerBehind(
+            f"{what} has seen {seen} changes of the erasure ledger, but {ledger.FILE} beside the keys has "
+            f"{found.erasures}: put its newest copy back."
+        )
+
+
+def _ledger_changes(path: Path) -> int:
+    if not _has_content(path):
+        return 0
+    with _sound(path, newest=ledger.SCHEMA) as connection:
+        return connection.execute(select(ledger.ledger_origin.c.changes)).scalar() or 0
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+@contextmanager
+def _sound(path: Path, *, newest: int) -> Generator[Connection]:
+    """Open a file of the key folder, whole and of a version that we know."""
+    with _read_only(path) as connection:
+        _check_every_page(connection, path)
+        (version,) = pragma(connection, "user_version")
+        if version > newest:
+            raise DatabaseNewer(f"{path} has schema {version}, this version knows up to {newest}.")
+        yield connection
+
+
+@contextmanager
+def _read_only(path: Path, *, alone: bool = False) -> Generator[Connection]:
+    # Reading a database with a write-ahead log would leave an empty one behind, of whoever runs this.
+    immutable = "&immutable=1" if alone and not _has_content(path.with_name(f"{path.name}-wal")) else ""
+    address = f"{path.absolute().as_uri()}?mode=ro{immutable}"
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(address, uri=True),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    try:
+        with readable_errors(str(path)), engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _check_every_page(connection: Connection, path: Path) -> None:
+    """As at every start, and the indexes against their tables too."""
+    (verdict,) = pragma(connection, "integrity_check(1)")
+    if verdict != "ok":
+        raise DatabaseDamaged(f"{path} is damaged ({verdict}); restore it from a backup.")

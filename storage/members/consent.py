@@ -1,0 +1,102 @@
+"""What members decided. Everything else in this package asks here first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from storage.database.change_numbers import mark_due
+from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
+from storage.errors import NoConsent, StorageError
+from storage.keys.erasure_ledger import Decision
+from storage.keys.key_store import KeyStore
+from storage.records import Consent, MemberId, Who
+
+_DECISIONS = {
+    None: Consent.UNKNOWN,
+    Standing.AGREED: Consent.AGREED,
+    Standing.REFUSED: Consent.REFUSED,
+    Standing.FORGETTING: Consent.UNKNOWN,
+    Standing.REFUSING: Consent.REFUSED,
+}
+
+
+def standing_of(connection: Connection, member_id: MemberId) -> Standing | None:
+    """Where the member stands; None when nothing is known."""
+    found = connection.execute(select(members.c.standing).where(members.c.member_id == member_id)).scalar()
+    return None if found is None else Standing(found)
+
+
+def consent_of(connection: Connection, member_id: MemberId) -> Consent:
+    """The decision in the words that other packages use."""
+    return _DECISIONS[standing_of(connection, member_id)]
+
+
+def require_agreed(connection: Connection, member_id: MemberId) -> None:
+    """Stop unless the member agreed.
+
+    Raises:
+        NoConsent: The member did not.
+    """
+    if standing_of(connection, member_id) is not Standing.AGREED:
+        raise NoConsent
+
+
+def put_standing(
+    connection: Connection, decision: Decision, standing: Standing, key_id: bytes | None = None
+) -> None:
+    """Write where a member stands and which key seals their data, new or known."""
+    member_id, person, guild, decided_at = decision
+    now = {"standing": standing, "decided_at": decided_at, "key_id": key_id}
+    known = update(members).where(members.c.member_id == member_id).values(now)
+    if not connection.execute(known).rowcount:
+        names = {"member_id": member_id, "person": person, "guild": guild}
+        connection.execute(insert(members).values(**names, **now))
+
+
+def agree(connection: Connection, keys: KeyStore, who: Who, at: datetime) -> MemberId:
+    """Record the consent, after the member's data key exists. Idempotent: the first date stays.
+
+    A key that was lost, as after an older backup of the key store, is made again; what the lost one sealed
+    can never be opened any more and is deleted.
+
+    Raises:
+        StorageError: An earlier deletion of this member's data did not finish.
+    """
+    member_id = keys.pseudonyms.member(who)
+    known = connection.execute(
+        select(members.c.standing, members.c.key_id).where(members.c.member_id == member_id)
+    ).first()
+    standing, sealed_under = known or (None, None)
+    if standing in (Standing.FORGETTING, Standing.REFUSING):
+        raise StorageError("An earlier deletion did not finish; repeat it first, then agree.")
+    if standing == Standing.REFUSED:
+        keys.ledger.cancel_refusal(member_id)
+    key_id = keys.make(member_id, keys.pseudonyms.person(who.user_id))
+    if standing != Standing.AGREED:
+        put_standing(connection, decided(keys, who, at), Standing.AGREED, key_id)
+    elif key_id != sealed_under:
+        _delete_sealed(connection, member_id)
+        connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
+    return member_id
+
+
+def decided(keys: KeyStore, who: Who, at: datetime) -> Decision:
+    """The names under which a decision is kept."""
+    names = keys.pseudonyms
+    return Decision(names.member(who), names.person(who.user_id), names.guild(who), at)
+
+
+def _delete_sealed(connection: Connection, member_id: MemberId) -> None:
+    """Delete all that was sealed under this member's key; whose feedback went with it is due."""
+    own_replies = select(replies.c.reply_id).where(replies.c.member_id == member_id)
+    received = select(feedback.c.member_id).where(feedback.c.reply_id.in_(own_replies))
+    others = set(connection.execute(received).scalars()) - {member_id}
+    connection.execute(delete(feedback).where(feedback.c.member_id == member_id))
+    connection.execute(
+        delete(replies).where(replies.c.member_id == member_id)
+    )  # and others' feedback on them
+    for table in (heads, preferences, remarks, wishes):
+        connection.execute(delete(table).where(table.c.member_id == member_id))
+    mark_due(connection, others)

@@ -1,0 +1,97 @@
+"""What a member wishes replies to sound like: presets, and words of their own handed over on purpose.
+
+Sealed under the member's own key, in one row for each member who agreed; bound to a running number, so that
+an older wish put back does not open. Never a label and never a feature: nothing is learnt from it. Reached as
+``Store.wishes``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from storage.database.backend import Reader
+from storage.database.change_numbers import next_number
+from storage.database.schema import Standing, members, wishes
+from storage.database.writer import Writer
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import Slot
+from storage.members.consent import require_agreed
+from storage.records import MemberId, Who
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How one member would like to be answered in one server.
+
+    Attributes:
+        presets: Names of ready-made wishes, in the order in which they are offered.
+        words: The member's own words; may be empty.
+    """
+
+    presets: tuple[str, ...] = ()
+    words: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether anything is wished for."""
+        return bool(self.presets or self.words)
+
+
+NO_WISH = Wish()
+
+
+class Wishes:
+    """Reads and writes them. Methods may raise what those of the store do."""
+
+    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, now: Callable[[], datetime]) -> None:
+        self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+
+    async def of(self, who: Who) -> Wish:
+        """What this member wishes for in this server; :data:`NO_WISH` when nothing is kept."""
+        return await self._reader.run(lambda c: _wish_of(c, self._keys, who))
+
+    async def put(self, who: Who, wish: Wish) -> None:
+        """Keep a wish in the place of the one before; an empty one deletes it.
+
+        Raises:
+            NoConsent: The member did not agree.
+        """
+        at = self._now()
+        await self._writer.submit(lambda c: _put(c, self._keys, who, wish, at))
+        await self._writer.submit_alone(lambda _: self._writer.empty_log())  # the one before is gone for good
+
+
+def slot(member_id: MemberId, number: int) -> Slot:
+    """Where a sealed wish belongs."""
+    return Slot("wishes", "body", member=member_id, version=number)
+
+
+def _wish_of(connection: Connection, keys: KeyStore, who: Who) -> Wish:
+    member_id = keys.pseudonyms.member(who)
+    own = (
+        select(wishes.c.number, wishes.c.body)
+        .join(members)
+        .where(wishes.c.member_id == member_id, members.c.standing == Standing.AGREED)
+    )
+    row = connection.execute(own).first()
+    if row is None:
+        return NO_WISH
+    content = json.loads(keys.key_of(member_id).open(row.body, slot(member_id, row.number)))
+    return Wish(tuple(content["presets"]), content["words"])
+
+
+def _put(connection: Connection, keys: KeyStore, who: Who, wish: Wish, at: datetime) -> None:
+    member_id = keys.pseudonyms.member(who)
+    require_agreed(connection, member_id)
+    connection.execute(delete(wishes).where(wishes.c.member_id == member_id))
+    if wish:
+        number = next_number(connection)
+        content = {"presets": wish.presets, "words": wish.words}
+        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        sealed = keys.key_of(member_id).seal(body, slot(member_id, number))
+        row = {"member_id": member_id, "changed_at": at, "number": number, "body": sealed}
+        connection.execute(insert(wishes).values(**row))

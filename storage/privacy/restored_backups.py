@@ -1,0 +1,88 @@
+"""What a restored backup may bring back, found when the store opens: rows of nobody, and what knows them.
+
+Data and keys can be restored whole, or a table of them by hand. Rows whose member is forgotten are named by
+the erasure ledger (:mod:`storage.privacy.erasing`); this module knows the rest: rows without a member, and
+heads and a prior from before somebody left, which may know them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from storage.database.change_numbers import drop_prior, mark_due
+from storage.database.erasure_count import (
+    ERASED_NOTE,
+)
+from storage.database.notes import note_of
+from storage.database.schema import (
+    Standing,
+    feedback,
+    heads,
+    members,
+    messages,
+    preferences,
+    remarks,
+    replies,
+    reports,
+    wishes,
+)
+from storage.errors import SealBroken
+from storage.keys.key_store import KeyStore
+from storage.learning.queries import cursor, prior_of_all
+from storage.records import MemberId
+
+
+def number_keys(connection: Connection, keys: KeyStore) -> None:
+    """Write the number of their key to members from before keys had one.
+
+    Who agreed, but has neither number nor key, was forgotten since that backup was made, and leaves.
+    """
+    unnumbered = members.c.key_id.is_(None) & (members.c.standing == Standing.AGREED)
+    member_ids = [
+        MemberId(m) for m in connection.execute(select(members.c.member_id).where(unnumbered)).scalars()
+    ]
+    for member_id, key_id in keys.numbers(member_ids).items():
+        connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
+    connection.execute(update(members).where(unnumbered).values(standing=Standing.FORGETTING))
+
+
+def delete_orphans(connection: Connection) -> None:
+    """Delete rows whose member or reply is not there, as after a table was restored by hand."""
+    there = select(members.c.member_id)
+    posted = select(replies.c.reply_id)
+    connection.execute(delete(heads).where(heads.c.member_id.not_in(there)))
+    connection.execute(delete(wishes).where(wishes.c.member_id.not_in(there)))
+    connection.execute(delete(replies).where(replies.c.member_id.not_in(there)))
+    for table in (messages, reports):
+        connection.execute(delete(table).where(table.c.reply_id.not_in(posted)))
+    orphans = feedback.c.member_id.not_in(there) | feedback.c.reply_id.not_in(posted)
+    connection.execute(delete(feedback).where(orphans))
+    connection.execute(
+        delete(preferences).where(
+            preferences.c.member_id.not_in(there)
+            | preferences.c.first_reply.not_in(posted)
+            | preferences.c.second_reply.not_in(posted)
+        )
+    )
+    connection.execute(
+        delete(remarks).where(remarks.c.member_id.not_in(there) | remarks.c.reply_id.not_in(posted))
+    )
+
+
+def drop_old_prior(connection: Connection, keys: KeyStore) -> None:
+    """Delete a prior that does not open: it is bound to the count of those who left when it was made."""
+    try:
+        prior_of_all(connection, keys)
+    except SealBroken:
+        drop_prior(connection)
+
+
+def mark_old_heads(connection: Connection) -> None:
+    """Make members due whose head is from before somebody left, unless they are."""
+    erased = int(note_of(connection, ERASED_NOTE) or 0)
+    old = (
+        select(heads.c.member_id)
+        .join(members)
+        .where(heads.c.version <= erased, func.coalesce(members.c.changed_seq, 0) <= cursor(connection))
+    )
+    mark_due(connection, [MemberId(m) for m in connection.execute(old).scalars()])

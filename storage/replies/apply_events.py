@@ -1,0 +1,325 @@
+"""Discord's events about reactions -> feedback, a batch at a time: read once, fold in order, write once.
+
+Set-based, because every statement costs a hop between threads: a batch of hundreds takes a dozen statements
+where events one by one would take four each. The fold happens in memory over opened states, in the order of
+the gateway, so that an event that comes twice changes nothing and add-remove-add ends as added. Runs inside
+one unit of the writer: all of it is committed, or nothing. Rows that do not open, because a key was lost or a
+row damaged, are left alone and counted: one member must not stop the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, text, tuple_, update
+
+from storage.database.change_numbers import PAGE, mark_due, next_number
+from storage.database.schema import Standing, feedback, members, messages, replies
+from storage.errors import SealBroken
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import SealingKey
+from storage.records import Applied, Cleared, Deleted, DiscordEvent, MemberId, Observed, Reacted, ReplyId, Who
+from storage.replies.feedback import NOTHING, FeedbackState, Reaction, slot
+from storage.replies.preferences import preferring
+
+T = TypeVar("T")
+
+Whose = tuple[MemberId, ReplyId]
+"""Whose feedback on which reply: the key of a row."""
+
+
+class _Chunk(NamedTuple):
+    """A stored message of a reply whose asker agrees."""
+
+    message: bytes
+    reply_id: ReplyId
+    position: int
+    posted_at: datetime
+    guild: bytes
+
+
+class _Reactor(NamedTuple):
+    """A member who agreed: since when what they do counts, and whether they paused learning."""
+
+    guild: bytes
+    since: datetime
+    paused: bool
+
+    @classmethod
+    def of(cls, row: Any) -> _Reactor:
+        """Read a row of ``members``."""
+        since = row.decided_at if row.resumed_at is None else max(row.decided_at, row.resumed_at)
+        return cls(row.guild, since, row.paused)
+
+
+_chunks = (
+    select(
+        messages.c.message, messages.c.reply_id, messages.c.position, replies.c.created_at, members.c.guild
+    )
+    .select_from(messages.join(replies).join(members))
+    .where(messages.c.message.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED)
+)
+_reactors = select(members).where(
+    members.c.member_id.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED
+)
+_feedback = select(feedback).join(members).where(members.c.standing == Standing.AGREED)
+_on_replies = _feedback.where(feedback.c.reply_id.in_(bindparam("ids", expanding=True)))
+_pairs: BindParameter[Any] = bindparam("ids", expanding=True)
+_of_pairs = {
+    "postgresql": select(feedback).where(tuple_(feedback.c.member_id, feedback.c.reply_id).in_(_pairs)),
+    # SQLite looks up pairs by their key when they are selected; for a mere list it reads the whole table.
+    "sqlite": select(feedback).where(
+        text("(member_id, reply_id) IN (SELECT * FROM :ids)").bindparams(_pairs)
+    ),
+}
+_own = (feedback.c.member_id == bindparam("member")) & (feedback.c.reply_id == bindparam("reply"))
+_insert = insert(feedback)
+_update = (
+    update(feedback).where(_own).values({c: bindparam(c) for c in ("changed_seq", "changed_at", "state")})
+)
+_delete = delete(feedback).where(_own)
+_touch = (
+    update(members).where(members.c.member_id == bindparam("member")).values(changed_seq=bindparam("number"))
+)
+
+
+def record_events(
+    connection: Connection, keys: KeyStore, events: Sequence[DiscordEvent], at: datetime
+) -> Applied:
+    """Apply events in order. Members who did not agree and messages that are not stored leave no trace."""
+    named = {id_: keys.pseudonyms.message(id_) for id_ in {event.message_id for event in events}}
+    found = {row[0]: _Chunk(*row) for row in _read(connection, _chunks, named.values())}
+    chunks = {id_: found[name] for id_, name in named.items() if name in found}
+    about = [event for event in events if event.message_id in chunks]
+    if not about:
+        return Applied()
+    batch = _Batch(connection, keys, chunks, about)
+    for event in about:
+        batch.apply(event)
+    return batch.write(at)
+
+
+@dataclass(slots=True)
+class _Reply:
+    """A reply in the batch: who has feedback on it, and which of its messages are left."""
+
+    raters: dict[MemberId, None]
+    chunks: set[bytes]
+
+
+class _Batch:
+    """The states that a batch touches, opened, changed in memory, and written at the end."""
+
+    def __init__(
+        self, connection: Connection, keys: KeyStore, chunks: dict[int, _Chunk], events: list[DiscordEvent]
+    ) -> None:
+        self._connection = connection
+        self._chunks = chunks
+        self._ids = _Names(keys)
+        whole = {chunks[e.message_id].reply_id for e in events if not isinstance(e, Reacted)}
+        reactors = {member for event in events for member in self._ids.of(event)}
+        self._reactors = {
+            MemberId(row.member_id): _Reactor.of(row) for row in _read(connection, _reactors, reactors)
+        }
+        pairs = {
+            (self._ids.member(e.who), chunks[e.message_id].reply_id) for e in events if isinstance(e, Reacted)
+        }
+        pairs = {
+            (member, reply) for member, reply in pairs if member in self._reactors and reply not in whole
+        }
+        rows = [
+            *_read(connection, _on_replies, whole),
+            *_read(connection, _of_pairs[connection.dialect.name], pairs),
+        ]
+        self._keys = keys.found_of({*self._reactors, *(MemberId(row.member_id) for row in rows)})
+        self._stored: dict[Whose, FeedbackState | None] = {
+            (row.member_id, row.reply_id): _opened(self._keys.get(row.member_id), row) for row in rows
+        }
+        self._states = {whose: state for whose, state in self._stored.items() if state is not None}
+        self._replies = self._whole_replies(whole)
+        self._gone: list[bytes] = []
+        self._n_taken = 0
+
+    def _whole_replies(self, reply_ids: set[ReplyId]) -> dict[ReplyId, _Reply]:
+        """Who rated these replies, and their messages; of the others nobody needs to know."""
+        found = {reply_id: _Reply({}, set()) for reply_id in reply_ids}
+        for member_id, reply_id in self._stored:
+            if reply_id in found:
+                found[reply_id].raters[member_id] = None
+        left = select(messages.c.reply_id, messages.c.message).where(
+            messages.c.reply_id.in_(bindparam("ids", expanding=True))
+        )
+        for reply_id, message in _read(self._connection, left, reply_ids):
+            found[reply_id].chunks.add(message)
+        return found
+
+    def apply(self, event: DiscordEvent) -> None:
+        """Change the states as the event says."""
+        chunk = self._chunks.get(event.message_id)
+        if chunk is None:  # deleted by an event before
+            return
+        match event:
+            case Reacted():
+                self._react(event, chunk)
+            case Cleared(emoji=emoji):
+                self._keep_on(chunk, lambda _, r: emoji not in (None, r.emoji))
+            case Deleted():
+                self._keep_on(chunk, lambda _member, _reaction: False)
+                self._replies[chunk.reply_id].chunks.discard(chunk.message)
+                self._gone.append(chunk.message)
+                del self._chunks[event.message_id]
+            case Observed():
+                self._observe(event, chunk)
+
+    def _react(self, event: Reacted, chunk: _Chunk) -> None:
+        member = self._ids.member(event.who)
+        reactor = self._reactors.get(member)
+        if reactor is None or reactor.guild != chunk.guild or (reactor.paused and event.added):
+            return
+        self._n_taken += 1
+        state = self._state(member, chunk.reply_id)
+        one = {Reaction(chunk.position, event.emoji, event.burst)}
+        self._put(member, chunk, state, state.reactions | one if event.added else state.reactions - one)
+
+    def _keep_on(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
+        """Take from everybody what does not stay on a message: ``stays(member, reaction)``."""
+        self._n_taken += 1
+        for member in list(self._replies[chunk.reply_id].raters):
+            state = self._state(member, chunk.reply_id)
+            kept = {r for r in state.reactions if r.position != chunk.position or stays(member, r)}
+            self._put(member, chunk, state, kept)
+
+    def _observe(self, event: Observed, chunk: _Chunk) -> None:
+        """Make it so. What members gave before they agreed, or while they paused, is not taken in."""
+        seen: dict[MemberId, set[Reaction]] = {}
+        for (emoji, burst), user_ids in event.users.items():
+            for user_id in user_ids:
+                member = self._ids.member(Who(event.guild_id, user_id))
+                seen.setdefault(member, set()).add(Reaction(chunk.position, emoji, burst))
+        nothing: set[Reaction] = set()
+        self._keep_on(chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing))
+        for member, reactions in seen.items():
+            reactor = self._reactors.get(member)
+            if reactor is None or reactor.guild != chunk.guild:
+                continue
+            if reactor.paused or reactor.since > chunk.posted_at:
+                continue
+            state = self._state(member, chunk.reply_id)
+            self._put(member, chunk, state, state.reactions | reactions)
+
+    def _state(self, member: MemberId, reply_id: ReplyId) -> FeedbackState:
+        return self._states.get((member, reply_id), NOTHING)
+
+    def _put(
+        self, member: MemberId, chunk: _Chunk, state: FeedbackState, reactions: Iterable[Reaction]
+    ) -> None:
+        self._states[member, chunk.reply_id] = state.showing(frozenset(reactions))
+        if chunk.reply_id in self._replies:
+            self._replies[chunk.reply_id].raters[member] = None
+
+    def write(self, at: datetime) -> Applied:
+        """Store every changed state under a new number and make its member due."""
+        emptied = {reply_id for reply_id, reply in self._replies.items() if not reply.chunks}
+        changed = {
+            whose: state
+            for whose, state in self._states.items()
+            if whose[1] not in emptied and state != self._stored.get(whose, NOTHING)
+        }
+        shut = {whose for whose in changed if self._is_shut(whose)}
+        changed = {whose: state for whose, state in changed.items() if whose not in shut}
+        bereft = {m: None for m, reply_id in self._stored if reply_id in emptied}
+        self._write_states(changed, list(bereft), at)
+        self._delete_all(emptied)
+        touched = frozenset({*(member for member, _ in changed), *bereft})
+        return Applied(self._n_taken, touched, len(changed) + len(bereft), len(shut))
+
+    def _is_shut(self, whose: Whose) -> bool:
+        return whose[0] not in self._keys or self._stored.get(whose, NOTHING) is None
+
+    def _write_states(
+        self, changed: dict[Whose, FeedbackState], bereft: list[MemberId], at: datetime
+    ) -> None:
+        n_numbers = len(changed) + len(bereft)
+        if not n_numbers:
+            return
+        number = next_number(self._connection, n_numbers) - n_numbers
+        touch: dict[MemberId, int] = {}
+        new: list[dict[str, Any]] = []
+        other: list[dict[str, Any]] = []
+        nothing: list[dict[str, Any]] = []
+        for (member, reply_id), state in changed.items():
+            number += 1
+            touch[member] = number
+            own = {"member": member, "reply": reply_id}
+            if state == NOTHING:
+                nothing.append(own)
+                continue
+            sealed = self._keys[member].seal(state.to_bytes(), slot(member, reply_id, number))
+            values = {"changed_seq": number, "changed_at": at, "state": sealed}
+            if (member, reply_id) in self._stored:
+                other.append(own | values)
+            else:
+                new.append({"member_id": member, "reply_id": reply_id, **values})
+        for member in bereft:
+            number += 1
+            touch[member] = number
+        for statement, rows in ((_insert, new), (_update, other), (_delete, nothing)):
+            if rows:
+                self._connection.execute(statement, rows)
+        self._connection.execute(_touch, [{"member": m, "number": n} for m, n in touch.items()])
+
+    def _delete_all(self, emptied: set[ReplyId]) -> None:
+        """Delete the messages that are gone, and replies without any, with all that hangs on them."""
+        for page in _pages(self._gone):
+            self._connection.execute(delete(messages).where(messages.c.message.in_(page)))
+        for page in _pages(emptied):
+            mark_due(self._connection, preferring(self._connection, page))
+            self._connection.execute(delete(replies).where(replies.c.reply_id.in_(page)))
+
+
+class _Names:
+    """Pseudonyms of members, each computed once in a batch."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+        self._known: dict[Who, MemberId] = {}
+
+    def member(self, who: Who) -> MemberId:
+        name = self._known.get(who)
+        if name is None:
+            name = self._known[who] = self._keys.pseudonyms.member(who)
+        return name
+
+    def of(self, event: DiscordEvent) -> Iterator[MemberId]:
+        """The members whose own doing an event is."""
+        if isinstance(event, Reacted):
+            yield self.member(event.who)
+        elif isinstance(event, Observed):
+            for user_id in set[int]().union(*event.users.values()):
+                yield self.member(Who(event.guild_id, user_id))
+
+
+def _opened(key: SealingKey | None, row: Any) -> FeedbackState | None:
+    """What stands in a row; None where it does not open."""
+    if key is None:
+        return None
+    try:
+        return FeedbackState.from_bytes(
+            key.open(row.state, slot(row.member_id, row.reply_id, row.changed_seq))
+        )
+    except SealBroken:
+        return None
+
+
+def _read(connection: Connection, query: Any, ids: Iterable[Any]) -> Iterator[Any]:
+    """Rows of a query with a long list of ids, a page at a time."""
+    for page in _pages(ids):
+        yield from connection.execute(query, {"ids": page})
+
+
+def _pages(ids: Iterable[T]) -> Iterator[list[T]]:
+    all_ids = list(ids)
+    return (all_ids[start : start + PAGE] for start in range(0, len(all_ids), PAGE))

@@ -1,0 +1,197 @@
+"""Feedback: the reactions of one member on one reply that stand now, and a rating, sealed in one row.
+
+A reaction is (chunk, emoji, burst): the same emoji may stand on two chunks of a reply, and as a normal and a
+super reaction; training sees it once. A row without any of it is deleted. Every real change takes a new
+number of the sequence, which the seal is bound to, so that an older state put back does not open. Reactions
+come in batches, see :mod:`storage.replies.apply_events`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from storage.database.change_numbers import next_number
+from storage.database.schema import Standing, feedback, members
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import Slot
+from storage.members.consent import require_agreed
+from storage.members.learning_pause import require_learning
+from storage.records import MemberId, ReplyId, Who
+from storage.replies.impressions import require_visible
+
+
+class Reaction(NamedTuple):
+    """One reaction: on which chunk, what, and whether as a super reaction."""
+
+    position: int
+    emoji: str
+    burst: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackState:
+    """All feedback of one member on one reply.
+
+    Attributes:
+        reactions: What stands in Discord.
+        rating: 1 to 5, or None.
+        undone: Those of the reactions that the member took back here and not in Discord: they say nothing.
+    """
+
+    reactions: frozenset[Reaction] = frozenset()
+    rating: int | None = None
+    undone: frozenset[Reaction] = frozenset()
+
+    @property
+    def emoji(self) -> tuple[str, ...]:
+        """The distinct emoji that count, sorted."""
+        return tuple(sorted({reaction.emoji for reaction in self.reactions - self.undone}))
+
+    def showing(self, reactions: frozenset[Reaction]) -> FeedbackState:
+        """The state when Discord shows these reactions; one that went and is given again, counts again."""
+        return replace(self, reactions=reactions, undone=self.undone & reactions)
+
+    def undone_all(self) -> FeedbackState:
+        """The state after the member undid it: what stands in Discord is known and says nothing."""
+        return replace(self, rating=None, undone=self.reactions)
+
+    def to_bytes(self) -> bytes:
+        """JSON, the same for the same state."""
+        content: dict[str, Any] = {"reactions": sorted(self.reactions), "rating": self.rating}
+        if self.undone:
+            content["undone"] = sorted(self.undone)
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> FeedbackState:
+        """The inverse of :meth:`to_bytes`."""
+        content = json.loads(body)
+        reactions, undone = (
+            frozenset(Reaction(*reaction) for reaction in content.get(name, ()))
+            for name in ("reactions", "undone")
+        )
+        return cls(reactions, content["rating"], undone)
+
+
+NOTHING = FeedbackState()
+
+
+def slot(member_id: MemberId, reply_id: ReplyId, changed_seq: int) -> Slot:
+    """Where a sealed state belongs."""
+    return Slot("feedback", "state", reply_id, member_id, changed_seq)
+
+
+_own = (feedback.c.member_id == bindparam("member")) & (feedback.c.reply_id == bindparam("reply"))
+_state = select(feedback.c.changed_seq, feedback.c.state).where(_own)
+_insert = insert(feedback)
+_update = (
+    update(feedback).where(_own).values({c: bindparam(c) for c in ("changed_seq", "changed_at", "state")})
+)
+_delete = delete(feedback).where(_own)
+_touch = (
+    update(members)
+    .where(members.c.member_id == bindparam("member"))
+    .values(changed_seq=bindparam("changed_seq"))
+)
+
+
+def record_rating(
+    connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId, rating: int | None, at: datetime
+) -> int | None:
+    """Set or take back the rating; return the one before.
+
+    Raises:
+        NoConsent: The member did not agree.
+        LearningPaused: The member paused learning; taking back goes on.
+        UnknownReply: Not stored, or of another server.
+        ValueError: Not 1 to 5.
+    """
+    if rating is not None and not 1 <= rating <= 5:
+        raise ValueError(f"Expected a rating from 1 to 5, found {rating}.")
+    member_id = keys.pseudonyms.member(who)
+    require_agreed(connection, member_id)
+    if rating is not None:
+        require_learning(connection, member_id)
+    require_visible(connection, keys, who, reply_id)
+    before = state_of(connection, keys, member_id, reply_id)
+    _write(connection, keys, (member_id, reply_id), before, replace(before, rating=rating), at)
+    return before.rating
+
+
+def undo(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId | None, at: datetime) -> int:
+    """Let the member's feedback on one reply (None: on all in this server) say nothing any more.
+
+    Returns:
+        How many replies that changed.
+
+    Raises:
+        NoConsent: The member did not agree.
+    """
+    member_id = keys.pseudonyms.member(who)
+    require_agreed(connection, member_id)
+    own = select(feedback.c.reply_id, feedback.c.changed_seq, feedback.c.state).where(
+        feedback.c.member_id == member_id
+    )
+    if reply_id is not None:
+        own = own.where(feedback.c.reply_id == reply_id)
+    n_changed = 0
+    for row in connection.execute(own.order_by(feedback.c.reply_id)).all():
+        before = _opened(keys, member_id, row.reply_id, row)
+        after = before.undone_all()
+        _write(connection, keys, (member_id, row.reply_id), before, after, at)
+        n_changed += before != after
+    return n_changed
+
+
+def members_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:
+    """Who has feedback on this reply."""
+    given = (
+        select(feedback.c.member_id)
+        .join(members)
+        .where(feedback.c.reply_id == reply_id, members.c.standing == Standing.AGREED)
+    )
+    return set(connection.execute(given).scalars())
+
+
+def state_of(connection: Connection, keys: KeyStore, member_id: MemberId, reply_id: ReplyId) -> FeedbackState:
+    """What stands now, opened."""
+    row = connection.execute(_state, {"member": member_id, "reply": reply_id}).first()
+    return NOTHING if row is None else _opened(keys, member_id, reply_id, row)
+
+
+def _opened(keys: KeyStore, member_id: MemberId, reply_id: ReplyId, row: Any) -> FeedbackState:
+    if row.state is None:
+        return NOTHING
+    place = slot(member_id, reply_id, row.changed_seq)
+    return FeedbackState.from_bytes(keys.key_of(member_id).open(row.state, place))
+
+
+def _write(
+    connection: Connection,
+    keys: KeyStore,
+    whose: tuple[MemberId, ReplyId],
+    before: FeedbackState,
+    after: FeedbackState,
+    at: datetime,
+) -> None:
+    """Store a changed state under a new number and make the member due; an unchanged one is left alone."""
+    if after == before:
+        return
+    member_id, reply_id = whose
+    seq = next_number(connection)
+    own = {"member": member_id, "reply": reply_id}
+    if after == NOTHING:
+        connection.execute(_delete, own)
+    else:
+        sealed = keys.key_of(member_id).seal(after.to_bytes(), slot(member_id, reply_id, seq))
+        values = {"changed_seq": seq, "changed_at": at, "state": sealed}
+        if before == NOTHING:
+            connection.execute(_insert, {"member_id": member_id, "reply_id": reply_id, **values})
+        else:
+            connection.execute(_update, own | values)
+    connection.execute(_touch, {"member": member_id, "changed_seq": seq})

@@ -1,0 +1,166 @@
+"""Impressions: what the bot posted, with its rivals, scores and propensities, sealed under the asker's key.
+
+Three sealed parts with different lives: ``texts`` go after the retention time, ``decision`` and ``features``
+stay until the asker forgets. Holds no word that a member wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from storage.database.change_numbers import next_number
+from storage.database.schema import Standing, members, messages, remarks, replies
+from storage.errors import UnknownReply
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import Slot
+from storage.members.consent import require_agreed
+from storage.records import Impression, MemberId, Place, Reason, ReplyId, ReplyReason, Who
+
+
+def slot(column: str, reply_id: ReplyId, asker: MemberId) -> Slot:
+    """Where a sealed part of a reply belongs."""
+    return Slot("replies", column, reply_id, asker)
+
+
+def place_slot(reply_id: ReplyId, position: int, asker: MemberId) -> Slot:
+    """Where the sealed place of a message belongs."""
+    return Slot("messages", "place", f"{reply_id}:{position}", asker)
+
+
+def record_impression(
+    connection: Connection, keys: KeyStore, who: Who, place: Place, impression: Impression, at: datetime
+) -> ReplyId:
+    """Store a posted reply and the messages it stands in.
+
+    Raises:
+        NoConsent: The asker did not agree.
+        ValueError: ``place`` names no message.
+    """
+    if not place.message_ids:
+        raise ValueError("Expected a place with at least one message id, found none.")
+    asker = keys.pseudonyms.member(who)
+    require_agreed(connection, asker)
+    key = keys.key_of(asker)
+    reply_id = ReplyId(next_number(connection))
+    decision = {
+        "styles": impression.styles,
+        "chosen": impression.chosen,
+        "scores": impression.scores,
+        "prior_scores": impression.prior_scores,
+        "propensities": impression.propensities,
+        "policy": impression.policy,
+        "head_version": impression.head_version,
+        "reason": None if impression.reason is None else asdict(impression.reason),
+    }
+    parts = {
+        "features": impression.features,
+        "decision": _json(decision),
+        "texts": _json(impression.candidates),
+    }
+    connection.execute(
+        insert(replies).values(
+            reply_id=reply_id,
+            member_id=asker,
+            channel=keys.pseudonyms.channel(place.channel_id),
+            created_at=at,
+            feature_id=impression.feature_id,
+            **{column: key.seal(value, slot(column, reply_id, asker)) for column, value in parts.items()},
+        )
+    )
+    chunks = [
+        {
+            "message": keys.pseudonyms.message(message_id),
+            "reply_id": reply_id,
+            "position": position,
+            # Kept sealed so that reactions missed while offline can be read back from Discord.
+            "place": key.seal(
+                _json([place.channel_id, message_id, who.guild_id]), place_slot(reply_id, position, asker)
+            ),
+        }
+        for position, message_id in enumerate(place.message_ids)
+    ]
+    connection.execute(insert(messages), chunks)
+    return reply_id
+
+
+def reply_of_message(connection: Connection, keys: KeyStore, message_id: int) -> ReplyId | None:
+    """The reply that this message is a chunk of."""
+    chunk = select(messages.c.reply_id).where(messages.c.message == keys.pseudonyms.message(message_id))
+    return connection.execute(chunk).scalar()
+
+
+def require_visible(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> Row[Any]:
+    """The row of a reply in this member's server.
+
+    Raises:
+        UnknownReply: Not stored, or of another server.
+    """
+    row = connection.execute(
+        select(replies)
+        .join(members)
+        .where(
+            replies.c.reply_id == reply_id,
+            members.c.standing == Standing.AGREED,
+            members.c.guild == keys.pseudonyms.guild(who),
+        )
+    ).first()
+    if row is None:
+        raise UnknownReply
+    return row
+
+
+def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplyReason | None:
+    """Why a reply to this very member was chosen; None for everybody else."""
+    asker = keys.pseudonyms.member(who)
+    row = connection.execute(
+        select(replies).where(replies.c.reply_id == reply_id, replies.c.member_id == asker)
+    ).first()
+    if row is None:
+        return None
+    decision = json.loads(keys.key_of(asker).open(row.decision, slot("decision", reply_id, asker)))
+    reason, chosen = decision.get("reason"), decision["chosen"]
+    if reason is not None:
+        reason["parts"] = tuple((str(name), *amounts) for name, *amounts in reason["parts"])
+    return ReplyReason(
+        reply_id=reply_id,
+        created_at=row.created_at,
+        n_candidates=len(decision["scores"]),
+        style=decision["styles"][chosen],
+        propensity=decision["propensities"][chosen],
+        head_version=decision["head_version"],
+        reason=None if reason is None else Reason(**reason),
+    )
+
+
+def expire_texts(connection: Connection, before: datetime) -> int:
+    """Delete the texts of replies older than ``before``; return how many replies lost theirs.
+
+    A member's own words about a reply, told in private, go as long after they were told.
+    """
+    spoken = remarks.c.told_at < before, remarks.c.words.is_not(None)
+    connection.execute(update(remarks).where(*spoken).values(words=None))
+    old = (
+        update(replies).where(replies.c.created_at < before, replies.c.texts.is_not(None)).values(texts=None)
+    )
+    return connection.execute(old).rowcount
+
+
+def posted_text(keys: KeyStore, row: Row[Any]) -> str | None:
+    """The text that was posted, from a row of ``replies``; None after the retention time."""
+    if row.texts is None:
+        return None
+    key = keys.key_of(row.member_id)
+    texts, decision = (
+        json.loads(key.open(sealed, slot(column, row.reply_id, row.member_id)))
+        for column, sealed in (("texts", row.texts), ("decision", row.decision))
+    )
+    return texts[decision["chosen"]]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,294 @@
+"""Choices between two replies, with the features of both sealed under the key of the member who chose.
+
+Either a pick between two candidates shown side by side, or the fact that another answer was asked for in
+place of the first: what the member thinks of the two, their feedback says, so the label is derived from it
+like every other and never stored. Features suffice; no text is kept here. A choice goes with the replies it
+is about. Reached as ``Store.preferences``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, or_, select
+
+from storage.database.backend import BulkReader, Reader
+from storage.database.change_numbers import mark_due, next_number, pages
+from storage.database.schema import Standing, members, preferences, replies
+from storage.database.writer import Writer
+from storage.errors import LearningPaused, NoConsent, SealBroken
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import SealingKey, Slot
+from storage.members.consent import require_agreed
+from storage.members.learning_pause import require_learning
+from storage.records import MemberId, Pick, Picked, PreferenceRow, ReplyId, Who
+from storage.replies.impressions import slot as reply_slot
+
+log = logging.getLogger(__name__)
+
+Rows = Sequence[Any]
+
+MOST_SHOWN = 100
+"""Choices about one reply that are looked at when the next pair is sought; more pairs it hardly has."""
+
+
+class Preferences:
+    """Keeps and reads them. Methods may raise what those of the store do."""
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        bulk: BulkReader,
+        *,
+        writer: Writer,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._keys, self._reader, self._bulk, self._writer, self._now = keys, reader, bulk, writer, now
+
+    async def record_pick(self, who: Who, pick: Pick) -> int:
+        """Keep a choice between two candidates; return its number.
+
+        A reply that went meanwhile does not take the choice along: it is kept without it.
+
+        Raises:
+            NoConsent: The member did not agree.
+            LearningPaused: The member paused learning.
+        """
+        at = self._now()
+        return await self._writer.submit(lambda c: _record_pick(c, self._keys, who, pick, at=at))
+
+    async def record_another(self, who: Who, first: ReplyId, second: ReplyId) -> bool:
+        """Keep that a member asked for another answer and got it.
+
+        Args:
+            who: Who asked.
+            first: The reply they asked another one for.
+            second: The other one.
+
+        Returns:
+            False, and nothing is kept, where the two are not both replies to this member, described by the
+            same models; and where the member does not agree (any more) or paused learning.
+        """
+        at = self._now()
+        return await self._writer.submit(
+            lambda c: _record_another(c, self._keys, who, (first, second), at=at)
+        )
+
+    async def undo(self, who: Who, preference_id: int) -> bool:
+        """Delete a choice of this very member; whether there was one."""
+        member_id = self._keys.pseudonyms.member(who)
+        return bool(await self._writer.submit(lambda c: put_aside(c, member_id, preference_id)))
+
+    async def candidates_of(self, who: Who, reply_id: ReplyId) -> tuple[tuple[str, str], ...]:
+        """All candidates of a reply to this very member, text and style; none after the retention time."""
+        return await self._reader.run(lambda c: _candidates_of(c, self._keys, who, reply_id))
+
+    async def picked_of(self, who: Who, reply_id: ReplyId) -> frozenset[frozenset[int]]:
+        """Between which candidates of a reply this member has chosen already, by index."""
+        member_id = self._keys.pseudonyms.member(who)
+        sealed = await self._reader.run(lambda c: _rows(c, [member_id], MOST_SHOWN, reply_id))
+        keys = await self._reader.run(lambda _: self._keys.found_of([member_id]))
+        return frozenset(
+            frozenset(_choice(row, keys[member_id])["candidates"]) for row in sealed if member_id in keys
+        )
+
+    async def counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
+        """How often each of these members chose; those who never did are left out."""
+        return await self._bulk.run(lambda c: _counts(c, member_ids))
+
+    async def of(self, member_ids: Sequence[MemberId], newest: int) -> dict[MemberId, list[PreferenceRow]]:
+        """The latest choices of each of these members, oldest first; what does not open is left out."""
+        sealed = await self._bulk.run(lambda c: _rows(c, member_ids, newest))
+        keys = await self._reader.run(lambda _: self._keys.found_of({MemberId(r.member_id) for r in sealed}))
+        opened, n_shut = await self._bulk.aside(lambda: _open(sealed, keys))
+        if n_shut:
+            log.warning("%d choices between replies were left out: they do not open", n_shut)
+        return {member_id: opened.get(member_id, []) for member_id in member_ids}
+
+
+def slot(column: str, preference_id: int, member_id: MemberId) -> Slot:
+    """Where a sealed part of a choice belongs."""
+    return Slot("preferences", column, preference_id, member_id)
+
+
+def preferring(connection: Connection, reply_ids: Iterable[ReplyId]) -> set[MemberId]:
+    """Whose choices are about one of these replies, and go with it."""
+    wanted = list(reply_ids)
+    about = or_(preferences.c.first_reply.in_(wanted), preferences.c.second_reply.in_(wanted))
+    return {MemberId(m) for m in connection.execute(select(preferences.c.member_id).where(about)).scalars()}
+
+
+def put_aside(connection: Connection, member_id: MemberId, preference_id: int | None = None) -> int:
+    """Delete one choice of a member, with None all of them; how many went. The member is due."""
+    which = delete(preferences).where(preferences.c.member_id == member_id)
+    if preference_id is not None:
+        which = which.where(preferences.c.preference_id == preference_id)
+    count = connection.execute(which).rowcount
+    if count:
+        mark_due(connection, [member_id])
+    return count
+
+
+def _record_pick(connection: Connection, keys: KeyStore, who: Who, pick: Pick, *, at: datetime) -> int:
+    member_id = keys.pseudonyms.member(who)
+    require_agreed(connection, member_id)
+    require_learning(connection, member_id)
+    own = select(replies.c.reply_id).where(
+        replies.c.reply_id == pick.reply_id, replies.c.member_id == member_id
+    )
+    reply_id = None if pick.reply_id is None else connection.execute(own).scalar()
+    choice = {"picked": pick.picked, "candidates": pick.candidates}
+    about = {"first_reply": reply_id, "second_reply": reply_id, "feature_id": pick.feature_id, "told_at": at}
+    return _insert(connection, keys, member_id, choice, about=about, features=pick.first + pick.second)
+
+
+def _record_another(
+    connection: Connection, keys: KeyStore, who: Who, both: tuple[ReplyId, ReplyId], *, at: datetime
+) -> bool:
+    member_id = keys.pseudonyms.member(who)
+    try:
+        require_agreed(connection, member_id)
+        require_learning(connection, member_id)
+    except (NoConsent, LearningPaused):
+        return False
+    own = select(replies).where(replies.c.reply_id.in_(both), replies.c.member_id == member_id)
+    found = {row.reply_id: row for row in connection.execute(own)}
+    if set(found) != set(both) or len({row.feature_id for row in found.values()}) != 1:
+        return False
+    key = keys.key_of(member_id)
+    parts = [key.open(found[r].features, reply_slot("features", r, member_id)) for r in both]
+    if not parts[0] or len(parts[0]) != len(parts[1]):  # one of them went out unranked
+        return False
+    about = {
+        "first_reply": both[0],
+        "second_reply": both[1],
+        "feature_id": found[both[0]].feature_id,
+        "told_at": at,
+    }
+    _insert(connection, keys, member_id, {"picked": Picked.AGAIN}, about=about, features=b"".join(parts))
+    return True
+
+
+def _insert(
+    connection: Connection,
+    keys: KeyStore,
+    member_id: MemberId,
+    choice: Mapping[str, object],
+    *,
+    about: Mapping[str, object],
+    features: bytes,
+) -> int:
+    preference_id = next_number(connection)
+    key = keys.key_of(member_id)
+    parts = {"choice": json.dumps(choice).encode(), "features": features}
+    sealed = {
+        column: key.seal(value, slot(column, preference_id, member_id)) for column, value in parts.items()
+    }
+    names = {"preference_id": preference_id, "member_id": member_id}
+    connection.execute(insert(preferences).values(**names, **about, **sealed))
+    mark_due(connection, [member_id])
+    return preference_id
+
+
+def _candidates_of(
+    connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId
+) -> tuple[tuple[str, str], ...]:
+    member_id = keys.pseudonyms.member(who)
+    own = (
+        select(replies.c.texts, replies.c.decision)
+        .join(members)
+        .where(
+            replies.c.reply_id == reply_id,
+            replies.c.member_id == member_id,
+            members.c.standing == Standing.AGREED,
+        )
+    )
+    found = connection.execute(own).first()
+    if found is None or found.texts is None:
+        return ()
+    key = keys.key_of(member_id)
+    texts = json.loads(key.open(found.texts, reply_slot("texts", reply_id, member_id)))
+    decision = json.loads(key.open(found.decision, reply_slot("decision", reply_id, member_id)))
+    return tuple(zip(texts, decision["styles"], strict=True))
+
+
+def _counts(connection: Connection, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
+    counts: dict[MemberId, int] = {}
+    for page in pages(member_ids):
+        counted = (
+            select(preferences.c.member_id, func.count())
+            .where(preferences.c.member_id.in_(page))
+            .group_by(preferences.c.member_id)
+        )
+        counts |= {MemberId(member_id): n for member_id, n in connection.execute(counted)}
+    return counts
+
+
+def _rows(
+    connection: Connection, member_ids: Sequence[MemberId], newest: int, about: ReplyId | None = None
+) -> Rows:
+    """The newest choices of each member who agrees now, oldest first; with ``about`` picks about one reply.
+
+    Nobody's history is read whole.
+    """
+    rank = func.row_number().over(
+        partition_by=preferences.c.member_id, order_by=preferences.c.preference_id.desc()
+    )
+    rows: list[Any] = []
+    for page in pages(member_ids):
+        own = (
+            select(preferences.c.preference_id, rank.label("rank"))
+            .join(members)
+            .where(preferences.c.member_id.in_(page), members.c.standing == Standing.AGREED)
+        )
+        if about is not None:
+            own = own.where(preferences.c.first_reply == about, preferences.c.second_reply == about)
+        latest = own.subquery()
+        wanted = (
+            select(preferences, members.c.guild)
+            .join(members)
+            .join(latest, latest.c.preference_id == preferences.c.preference_id)
+            .where(latest.c.rank <= newest)
+            .order_by(preferences.c.preference_id)
+        )
+        rows += connection.execute(wanted).all()
+    return rows
+
+
+def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> tuple[dict[MemberId, list[PreferenceRow]], int]:
+    """Open every row that opens; and how many do not."""
+    opened: dict[MemberId, list[PreferenceRow]] = {}
+    n_shut = 0
+    for row in rows:
+        try:
+            if row.member_id not in keys:
+                raise SealBroken("A key is missing.")
+            opened.setdefault(MemberId(row.member_id), []).append(_opened(row, keys[row.member_id]))
+        except SealBroken:
+            n_shut += 1
+    return opened, n_shut
+
+
+def _opened(row: Any, key: SealingKey) -> PreferenceRow:
+    features = key.open(row.features, slot("features", row.preference_id, row.member_id))
+    picked = Picked(_choice(row, key)["picked"])
+    half = len(features) // 2
+    return PreferenceRow(
+        preference_id=row.preference_id,
+        picked=picked,
+        replies=(row.first_reply, row.second_reply) if picked is Picked.AGAIN else None,
+        feature_id=row.feature_id,
+        first=features[:half],
+        second=features[half:],
+        told_at=row.told_at,
+        guild=row.guild,
+    )
+
+
+def _choice(row: Any, key: SealingKey) -> dict[str, Any]:
+    return json.loads(key.open(row.choice, slot("choice", row.preference_id, row.member_id)))

@@ -1,0 +1,84 @@
+"""What a member may be shown: one reply with the own feedback, and how much is kept in all."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Table, func, select
+
+from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies
+from storage.errors import UnknownReply
+from storage.keys.key_store import KeyStore
+from storage.members.learning_pause import is_paused
+from storage.records import DataSummary, FeedbackSummary, HeadSummary, MemberId, ReplyId, ReplySummary, Who
+from storage.replies.feedback import state_of
+from storage.replies.impressions import posted_text, require_visible
+
+
+def latest_reply(
+    connection: Connection, keys: KeyStore, who: Who, channel_id: int | None
+) -> ReplySummary | None:
+    """The newest reply to this member, in one channel or anywhere in the server."""
+    newest = select(replies.c.reply_id).where(replies.c.member_id == keys.pseudonyms.member(who))
+    if channel_id is not None:
+        newest = newest.where(replies.c.channel == keys.pseudonyms.channel(channel_id))
+    reply_id = connection.execute(newest.order_by(replies.c.reply_id.desc()).limit(1)).scalar()
+    return None if reply_id is None else reply_summary(connection, keys, who, reply_id)
+
+
+def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplySummary | None:
+    """What this member may see of a reply: its text while it is kept, and the member's own feedback."""
+    try:
+        row = require_visible(connection, keys, who, reply_id)
+    except UnknownReply:
+        return None
+    state = state_of(connection, keys, keys.pseudonyms.member(who), reply_id)
+    return ReplySummary(
+        reply_id, row.created_at, posted_text(keys, row), reactions=state.emoji, rating=state.rating
+    )
+
+
+def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: int) -> FeedbackSummary:
+    """The member's own feedback in this server: how much, the latest of it, and the head made from it."""
+    member_id = keys.pseudonyms.member(who)
+    own = feedback.c.member_id == member_id
+    rows = connection.execute(
+        select(feedback.c.reply_id).where(own).order_by(feedback.c.changed_seq.desc()).limit(newest)
+    )
+    found = [reply_summary(connection, keys, who, ReplyId(reply_id)) for reply_id in rows.scalars().all()]
+    known = select(heads.c.n_labels, heads.c.trained_at, heads.c.rolled_back)
+    head = connection.execute(known.where(heads.c.member_id == member_id)).first()
+    return FeedbackSummary(
+        n_replies=connection.execute(select(func.count()).select_from(feedback).where(own)).scalar_one(),
+        latest=tuple(s for s in found if s is not None and (s.reactions or s.rating is not None)),
+        head=None if head is None else HeadSummary(*head),
+        n_preferences=_count(connection, preferences, member_id),
+        latest_preference=connection.execute(
+            select(func.max(preferences.c.preference_id)).where(preferences.c.member_id == member_id)
+        ).scalar(),
+        paused=is_paused(connection, member_id),
+    )
+
+
+def data_summary(connection: Connection, keys: KeyStore, who: Who) -> DataSummary:
+    """How much is kept about this member in this server."""
+    member_id = keys.pseudonyms.member(who)
+    agreed = select(members.c.decided_at).where(
+        members.c.member_id == member_id, members.c.standing == Standing.AGREED
+    )
+    head = connection.execute(
+        select(heads.c.version, heads.c.n_labels).where(heads.c.member_id == member_id)
+    ).first()
+    return DataSummary(
+        agreed_at=connection.execute(agreed).scalar(),
+        n_replies=_count(connection, replies, member_id),
+        n_feedback=_count(connection, feedback, member_id),
+        n_preferences=_count(connection, preferences, member_id),
+        n_remarks=_count(connection, remarks, member_id),
+        head_version=None if head is None else head.version,
+        head_labels=0 if head is None else head.n_labels,
+    )
+
+
+def _count(connection: Connection, table: Table, member_id: MemberId) -> int:
+    """How many rows of a table are this member's."""
+    own = select(func.count()).select_from(table).where(table.c.member_id == member_id)
+    return connection.execute(own).scalar_one()

@@ -1,0 +1,142 @@
+"""What those who manage a server set for it: one record a server, sealed under a key of the program.
+
+Two parts, because two packages read them: ``emoji`` says what the server's own emoji mean, which labels
+depend on, and ``body`` is everything else, a JSON object whose meaning is the bot's. No member's id is in it:
+whom the bot shall not answer stands there as a keyed hash (:meth:`GuildRecords.name_of`). A record goes when
+the server's data go, a week after the bot left it (:mod:`storage.privacy.departures`). Reached as
+``Store.guild_settings``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from storage.coordination import Company
+from storage.database.backend import Reader
+from storage.database.change_numbers import mark_guild_due, next_number
+from storage.database.schema import guild_settings
+from storage.database.writer import Writer
+from storage.errors import SealBroken
+from storage.keys.key_store import KeyStore
+from storage.keys.sealing import Slot
+from storage.records import Who
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GuildRecord:
+    """What was set for one server; empty where nothing was.
+
+    Attributes:
+        body: The bot's settings, as JSON values.
+        emoji: Custom emoji, spelt ``:id`` -> what it says here, -1 (dislike) to 1 (like); 0: nothing at all.
+    """
+
+    body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    emoji: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+Change = Callable[[GuildRecord], GuildRecord]
+
+
+class GuildRecords:
+    """Reads and changes what is set for servers.
+
+    Any call may raise :class:`~storage.errors.DatabaseFailed` or :class:`~storage.errors.SealBroken`, a
+    change also :class:`~storage.errors.WriterFull` or :class:`~storage.errors.StoreClosed`.
+    """
+
+    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, company: Company) -> None:
+        self._keys = keys
+        self._reader = reader
+        self._writer = writer
+        self._company = company
+
+    def name_of(self, who: Who) -> str:
+        """What stands for a member in the settings of their server; says nothing to whoever reads it."""
+        return self._keys.pseudonyms.listed(who).hex()
+
+    async def of(self, guild_id: int) -> GuildRecord:
+        """What was set for a server."""
+        guild = self._guild(guild_id)
+        return await self._reader.run(lambda c: _read(c, self._keys, guild))
+
+    async def change(self, guild_id: int, change: Change) -> int:
+        """Change what is set for a server, in one transaction with the reading of it; other processes follow.
+
+        When the meaning of an emoji changes, every member of the server who gave feedback is due: their
+        labels may say something else now.
+
+        Args:
+            guild_id: Discord id of the server.
+            change: What was set -> what shall be; called in the writer, and may raise to change nothing.
+
+        Returns:
+            How many members became due.
+        """
+        guild = self._guild(guild_id)
+
+        def unit(connection: Connection) -> int:
+            before = _read(connection, self._keys, guild)
+            after = change(before)
+            if after == before:
+                return 0
+            connection.execute(delete(guild_settings).where(guild_settings.c.guild == guild))
+            if after != GuildRecord():
+                _write(connection, self._keys, guild, after)
+            self._company.tell_settings(connection)
+            return mark_guild_due(connection, guild) if after.emoji != before.emoji else 0
+
+        return await self._writer.submit(unit)
+
+    def _guild(self, guild_id: int) -> bytes:
+        return self._keys.pseudonyms.guild(Who(guild_id, 0))
+
+
+def emoji_of_guilds(connection: Connection, keys: KeyStore) -> dict[bytes, dict[str, float]]:
+    """What emoji mean in each server that says so, by the server's pseudonym.
+
+    A record that does not open is passed over: one server must not stop the learning of all.
+    """
+    found: dict[bytes, dict[str, float]] = {}
+    columns = guild_settings.c
+    for guild, version, sealed in connection.execute(select(columns.guild, columns.version, columns.emoji)):
+        try:
+            emoji = json.loads(keys.system.open(sealed, _slot("emoji", guild, version)))
+        except SealBroken:
+            log.warning("what emoji mean in one server does not open, and is left out")
+            continue
+        if emoji:
+            found[guild] = emoji
+    return found
+
+
+def _read(connection: Connection, keys: KeyStore, guild: bytes) -> GuildRecord:
+    row = connection.execute(select(guild_settings).where(guild_settings.c.guild == guild)).first()
+    if row is None:
+        return GuildRecord()
+    body, emoji = (
+        json.loads(keys.system.open(sealed, _slot(column, guild, row.version)))
+        for column, sealed in (("body", row.body), ("emoji", row.emoji))
+    )
+    return GuildRecord(body, emoji)
+
+
+def _write(connection: Connection, keys: KeyStore, guild: bytes, record: GuildRecord) -> None:
+    version = next_number(connection)  # never given twice, so that an older record put back does not open
+    sealed = {
+        column: keys.system.seal(json.dumps(dict(value)).encode(), _slot(column, guild, version))
+        for column, value in (("body", record.body), ("emoji", record.emoji))
+    }
+    connection.execute(insert(guild_settings).values(guild=guild, version=version, **sealed))
+
+
+def _slot(column: str, guild: bytes, version: int) -> Slot:
+    return Slot("guild_settings", column, row=guild.hex(), version=version)

@@ -1,0 +1,116 @@
+"""The scheduler marks work as due; the worker does it once, in order, and survives failures."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from bot.background.scheduler import LearningScheduler
+from tests.rig.waiting import until
+
+
+class Work:
+    """Counts its runs; each takes until it is let go."""
+
+    def __init__(self, *, fails: int = 0) -> None:
+        self.n_started = 0
+        self.n_finished = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._fails = fails
+
+    async def __call__(self) -> None:
+        self.n_started += 1
+        await self.gate.wait()
+        if self.n_started <= self._fails:
+            raise RuntimeError("round failed")
+        self.n_finished += 1
+
+
+def scheduler_for(work: Work, *, every_s: float = 3600.0, early_labels: int = 3) -> LearningScheduler:
+    return LearningScheduler({"round": (work, every_s)}, early="round", early_labels=early_labels)
+
+
+async def test_jobs_are_never_dropped_and_never_pile_up():
+    scheduler = scheduler_for(Work(), every_s=60.0)
+    scheduler.start()
+
+    job = scheduler.scheduler.get_job("round")
+
+    assert job is not None
+    assert (job.id, job.coalesce, job.max_instances, job.misfire_grace_time) == ("round", True, 1, None)
+    assert job.trigger.interval == timedelta(seconds=60)
+    await scheduler.stop()
+
+
+async def test_a_due_interval_runs_the_work():
+    work = Work()
+    scheduler = scheduler_for(work, every_s=1.0)
+
+    scheduler.start()
+    await until(lambda: work.n_finished >= 1)
+
+    await scheduler.stop()
+
+
+async def test_enough_labels_start_a_round_early():
+    work = Work()
+    scheduler = scheduler_for(work)
+    scheduler.start()
+
+    scheduler.labels_changed(2)
+    await asyncio.sleep(0.02)
+    before = work.n_finished
+    scheduler.labels_changed(1)
+    await until(lambda: work.n_finished == 1)
+
+    assert before == 0
+    await scheduler.stop()
+
+
+async def test_marks_during_a_run_become_one_more_run():
+    work = Work()
+    work.gate.clear()
+    scheduler = scheduler_for(work)
+    scheduler.start()
+    scheduler.mark_due("round")
+    await until(lambda: work.n_started == 1)
+
+    for _ in range(5):
+        scheduler.mark_due("round")
+    work.gate.set()
+    await until(lambda: work.n_finished == 2)
+    await asyncio.sleep(0.02)
+
+    assert work.n_started == 2
+    await scheduler.stop()
+
+
+async def test_a_failed_round_is_counted_and_the_next_one_runs(caplog):
+    work = Work(fails=1)
+    scheduler = scheduler_for(work)
+    scheduler.start()
+
+    scheduler.mark_due("round")
+    await until(lambda: scheduler.n_failures == 1)
+    scheduler.mark_due("round")
+    await until(lambda: work.n_finished == 1)
+
+    assert "round failed; it runs again at its next time" in caplog.text
+    await scheduler.stop()
+
+
+async def test_stopping_lets_the_running_work_finish():
+    work = Work()
+    work.gate.clear()
+    scheduler = scheduler_for(work)
+    scheduler.start()
+    scheduler.mark_due("round")
+    await until(lambda: work.n_started == 1)
+
+    stopping = asyncio.create_task(scheduler.stop())
+    await asyncio.sleep(0.02)
+    work.gate.set()
+    await stopping
+
+    assert work.n_finished == 1

@@ -1,0 +1,99 @@
+"""What was learnt, in plain words: right about numbers, silent where there is nothing to say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.ui.taste_text import PHRASES, counted, phrase, points_of, reason_lines, taste_lines
+from personalization.encoding.features import STYLE_FEATURES
+from personalization.insight.taste import Leaning, Taste
+from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
+from storage.records import Reason, ReplyId, ReplyReason
+
+SHORT = Evidence("length_chars", liked_with=1, n_with=9, liked_without=8, n_without=10)
+
+
+def told(reason, **changes) -> ReplyReason:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    given = dict(n_candidates=4, style="concise", propensity=0.9, head_version=3, reason=reason)
+    return ReplyReason(ReplyId(1), at, **(given | changes))
+
+
+def test_every_part_of_a_score_has_words_for_more_and_for_less():
+    assert PHRASES.keys() == {*STYLE_FEATURES, RELEVANCE, WORDING}
+    assert all(more and less for more, less in PHRASES.values())
+
+
+def test_a_reason_names_what_spoke_for_and_against_with_the_members_own_counts():
+    parts = (("length_chars", 0.8, -1.2), ("emoji", -0.3, 0.5), (RELEVANCE, 0.2, 0.2), (OTHER, 0.1, 0.1))
+
+    lines = reason_lines(told(Reason(parts, 0.3, 19)), {"length_chars": SHORT})
+
+    assert lines == [
+        "I wrote 4 different answers and picked this one, in the *concise* style.",
+        "**What spoke for it:**",
+        "• a short answer, you liked 8 of 10 such replies",
+        "• a close fit to your message",
+        "**What spoke against it:**",
+        "• emoji",
+        "My picture of your taste rests on 19 reactions, ratings and choices of yours."
+        " About this reply I was quite sure.",
+    ]
+
+
+def test_two_features_of_one_name_are_told_once():
+    parts = (("length_chars", 0.8, -1.2), ("length_words", 0.6, -1.0))
+
+    assert sum("short" in line for line in reason_lines(told(Reason(parts, 2.0, 1)), {})) == 1
+
+
+def test_a_rare_choice_is_called_an_experiment():
+    lines = reason_lines(told(Reason((), 2.0, 0), propensity=0.04), {})
+
+    assert lines[-1].startswith("It was also a bit of an experiment: I pick one like this 4 % of")
+    assert lines[1] == "They were about equally good, as far as I can tell."
+
+
+def test_a_reply_that_was_never_ranked_says_so():
+    assert reason_lines(told(None), {})[1] == (
+        "I could not compare them at that moment, so the first one went out."
+    )
+
+
+def test_only_what_is_worth_a_word_is_looked_up():
+    assert points_of([("emoji", 0.2, 1.0), ("links", 0.01, 1.0), (OTHER, 3.0, 3.0)]) == ["emoji"]
+
+
+@pytest.mark.parametrize(
+    ("direction", "words"), [(1.0, "you liked 1 of 9 such replies"), (-1.0, "you liked 8 of 10 such replies")]
+)
+def test_counts_follow_the_direction(direction, words):
+    assert counted(SHORT, direction) == words
+
+
+def test_one_reply_is_no_evidence():
+    assert counted(Evidence("emoji", 1, 1, 0, 0), 1.0) == ""
+
+
+def test_a_taste_is_told_in_its_directions_and_each_thing_once():
+    taste = Taste(
+        19,
+        9,
+        (
+            Leaning("length_chars", -0.4, SHORT),
+            Leaning("length_words", -0.3, SHORT),
+            Leaning("humour", 0.2, Evidence("humour", 1, 1, 0, 18)),
+        ),
+        None,
+    )
+
+    assert taste_lines(taste) == ["• a short answer (you liked 8 of 10 such replies)", "• humour"]
+    assert phrase("emoji", -1) == "few or no emoji"
+
+
+def test_no_taste_yet_is_said_plainly():
+    assert taste_lines(Taste(0, 0, (), None)) == [
+        "Nothing sure yet: my picture of your taste is still close to what most people like."
+    ]

@@ -1,0 +1,87 @@
+"""The portfolio follows a head, keeps every style alive, and is even where nothing is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from personalization.heads.heads import Head
+from personalization.ranking.style_portfolio import FLOOR, LEAST_SEEN, StylePortfolio
+
+NAMES = ("concise", "detailed", "playful", "warm")
+D = 4
+
+
+def head(*weights: float) -> Head:
+    return Head(np.array(weights, dtype=np.float16), 0.5, "features", "prior")
+
+
+def taught() -> StylePortfolio:
+    """A portfolio that has seen each style point along its own axis."""
+    portfolio = StylePortfolio(NAMES, np.random.default_rng(0))
+    for _ in range(LEAST_SEEN):
+        for axis, name in enumerate(NAMES):
+            portfolio.observe(name, np.eye(D, dtype=np.float32)[axis])
+    return portfolio
+
+
+def test_a_head_that_tells_no_style_apart_gives_each_one_of_four_seats():
+    assert sorted(taught().deal(4, head(0, 0, 0, 0))) == [0, 1, 2, 3]
+
+
+def test_before_every_style_is_known_the_seats_are_even():
+    portfolio = StylePortfolio(NAMES, np.random.default_rng(0))
+    portfolio.observe("concise", np.ones(D, dtype=np.float32))
+
+    assert sorted(portfolio.deal(4, head(9, 0, 0, 0))) == [0, 1, 2, 3]
+
+
+def test_a_liked_style_gets_more_seats_and_comes_first():
+    seats = taught().deal(4, head(2, 0, 0, 0))
+
+    assert seats[0] == 0
+    assert seats.count(0) >= 2
+
+
+def test_every_style_keeps_its_floor_however_strong_the_taste():
+    shares = taught().shares(head(50, 0, 0, -50))
+
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares.min() == pytest.approx(FLOOR / len(NAMES))
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 7])
+def test_expected_seats_are_exactly_the_shares(k):
+    portfolio, taste = taught(), head(1, 0.5, 0, -1)
+    n_deals = 4000
+
+    counts = np.bincount(np.concatenate([portfolio.deal(k, taste) for _ in range(n_deals)]), minlength=4)
+
+    # Systematic sampling gives each style floor or ceil of its share, so a seat count varies by less than 1.
+    np.testing.assert_allclose(counts / n_deals, k * portfolio.shares(taste), atol=4 * 0.5 / np.sqrt(n_deals))
+
+
+def test_a_common_intercept_changes_nothing():
+    portfolio = taught()
+    low, high = head(1, 0, 0, 0), Head(head(1, 0, 0, 0).weights, 9.0, "features", "prior")
+
+    np.testing.assert_allclose(portfolio.shares(low), portfolio.shares(high), rtol=1e-6)
+
+
+def test_clearing_forgets_what_styles_sound_like():
+    portfolio = taught()
+    portfolio.clear()
+
+    assert portfolio.shares(head(9, 0, 0, 0)).tolist() == [0.25] * 4
+
+
+def test_servers_know_nothing_of_one_another():
+    assert taught().shares(head(9, 0, 0, 0), server=7).tolist() == [0.25] * 4
+
+
+def test_other_features_start_anew():
+    portfolio = taught()
+    portfolio.observe("concise", np.ones(D + 1, dtype=np.float32))
+
+    assert portfolio.shares(head(9, 0, 0, 0)).tolist() == [0.25] * 4
+    portfolio.observe("unknown", np.ones(D, dtype=np.float32))

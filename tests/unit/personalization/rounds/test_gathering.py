@@ -1,0 +1,166 @@
+"""Who teaches the prior: a bounded number of labels, in pieces, whoever came and went before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from personalization.errors import RoundFailed
+from personalization.heads.heads import starter_prior
+from personalization.labels.labels import EmojiValence
+from personalization.rounds import gathering, teaching
+from personalization.rounds import trainer as rounds
+from personalization.rounds.gathering import Gatherer
+from personalization.rounds.teaching import seat, teach_seated
+from tests.unit.personalization.bench import CROWD, LONG, SETTINGS, SHORT
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two to four labels of a member, read two members at a time."""
+    monkeypatch.setattr(gathering, "FEWEST_LABELS", 2)
+    monkeypatch.setattr(gathering, "MOST_LABELS", 4)
+    monkeypatch.setattr(gathering, "MEMBERS_READ_AT_ONCE", 2)
+
+
+async def seated(
+    bench, n_labels: int, *, per_day: int = 1000, agreed_before: datetime = LATER
+) -> list[list[tuple[bytes, int]]]:
+    """Who is seated in each piece, and with how many labels."""
+    pieces: list[list[tuple[bytes, int]]] = []
+
+    async def aside(function, *args, **kwargs):
+        return function(*args, **kwargs)
+
+    async def work(function, lesson, told):
+        assert function is seat
+        pieces.append([(member.member_id, len(member.X)) for member in told])
+        return sum(map(len, pieces))
+
+    gatherer = Gatherer(bench.features, aside, work)
+    settings = replace(SETTINGS, prior_labels=n_labels, prior_labels_per_day=per_day)
+    n_seated = await gatherer.seat_teachers(bench.store, "lesson", settings, agreed_before, lambda: False)
+    assert n_seated == sum(map(len, pieces))
+    return pieces
+
+
+async def everybody(bench) -> list[bytes]:
+    """Six members with six labels each, in the order of their pseudonyms."""
+    for who in CROWD:
+        for _ in range(3):
+            await bench.teach(who, likes=LONG, dislikes=SHORT)
+    return sorted(bench.store.member_id(who) for who in CROWD)
+
+
+@pytest.mark.parametrize(("n_labels", "each"), [(1000, 4), (24, 4), (20, 3), (12, 2)])
+async def test_everybody_teaches_with_as_many_labels_as_there_is_room_for(
+    bench, small, n_labels: int, each: int
+) -> None:
+    names = await everybody(bench)
+
+    pieces = await seated(bench, n_labels)
+
+    assert pieces == [[(name, each) for name in names[i : i + 2]] for i in (0, 2, 4)]
+
+
+async def test_when_there_are_too_many_members_those_teach_whose_pseudonyms_come_first(bench, small) -> None:
+    names = await everybody(bench)
+
+    assert await seated(bench, 7) == [[(names[0], 2), (names[1], 2)], [(names[2], 2)]]
+
+
+async def test_the_newest_labels_teach(bench, small) -> None:
+    await everybody(bench)
+    member_id = bench.store.member_id(CROWD[0])
+
+    told = [
+        member async for few in bench.trainer._gatherer.told(bench.store, [member_id], 2) for member in few
+    ]
+
+    rows = (await bench.store.feedback_of([member_id]))[member_id]
+    assert len(rows) == 6
+    assert [one.X.tobytes() for one in told] == [b"".join(row.features for row in rows[-2:])]
+
+
+async def test_forgetting_is_exact_when_not_everybody_fits(bench, store, monkeypatch) -> None:
+    """The place of who left is taken by who would have had it without them."""
+    monkeypatch.setattr(gathering, "FEWEST_LABELS", 2)
+    bench.trainer._settings = replace(SETTINGS, prior_labels=10)
+    texts = [LONG, SHORT, "Hm.", "Why not?", "No idea, sorry.", "Ask me tomorrow."]
+    by_name = sorted(CROWD, key=lambda who: store.member_id(who))
+    for who, text in zip(by_name[1:], texts[1:], strict=True):
+        await bench.teach(who, likes=text, dislikes="Never.")
+    without = await bench.trainer.rebuild_prior()
+    await bench.teach(by_name[0], likes=texts[0], dislikes="Never.")
+    with_them = await bench.trainer.rebuild_prior()
+
+    await store.forget(by_name[0].user_id)
+    after = await bench.trainer.rebuild_prior()
+
+    assert (without.n_members, with_them.n_members) == (5, 5)
+    assert after.prior_id == without.prior_id != with_them.prior_id
+
+
+async def test_a_worker_started_anew_meanwhile_does_not_teach_half_a_class(bench, monkeypatch) -> None:
+    for who in CROWD:
+        await bench.teach(who, likes=LONG, dislikes=SHORT)
+    work = bench.trainer._gatherer._work
+
+    async def dies_once(function, *args, **kwargs):
+        found = await work(function, *args, **kwargs)
+        teaching._classroom.clear()
+        return found
+
+    monkeypatch.setattr(bench.trainer._gatherer, "_work", dies_once)
+
+    with pytest.raises(RoundFailed, match="expected 6 members to teach the prior, found 0"):
+        await bench.trainer.rebuild_prior()
+
+
+async def test_a_lesson_that_was_not_given_leaves_nothing_behind(bench) -> None:
+    starter = starter_prior(bench.features, SETTINGS)
+    for who in CROWD:
+        await bench.teach(who, likes=LONG, dislikes=SHORT)
+    await bench.trainer._gatherer.seat_teachers(bench.store, "abandoned", SETTINGS, LATER, lambda: False)
+
+    await bench.trainer.rebuild_prior()
+
+    assert teaching._classroom == {}
+    with pytest.raises(RoundFailed, match="found 0"):
+        teach_seated("abandoned", 6, starter, EmojiValence(), SETTINGS, member_cap=rounds.PRIOR_MEMBER_CAP)
+
+
+async def test_a_reading_holds_a_bounded_number_of_labels(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six members of six labels, thirteen at a time; somebody with more than fit is read alone."""
+    names = await everybody(bench)
+    read: list[int] = []
+
+    async def aside(function, *args, **kwargs):
+        return function(*args, **kwargs)
+
+    gatherer = Gatherer(bench.features, aside, aside)
+    for most in (13, 5):
+        monkeypatch.setattr(gathering, "LABELS_AT_ONCE", most)
+        read += [len(few) async for few in gatherer.told(bench.store, names, 1000)]
+
+    assert read == [2, 2, 2, 1, 1, 1, 1, 1, 1]
+
+
+async def test_a_busy_day_of_one_member_teaches_no_more_than_its_cap(bench) -> None:
+    await everybody(bench)  # all on one day
+
+    pieces = await seated(bench, 1000, per_day=2)
+
+    assert [n for piece in pieces for _, n in piece] == [2] * len(CROWD)
+
+
+async def test_who_agreed_just_now_does_not_teach_yet(bench) -> None:
+    await everybody(bench)
+    now = bench.trainer._now()
+
+    assert await seated(bench, 1000, agreed_before=now - timedelta(days=1)) == []
+    assert sum(map(len, await seated(bench, 1000, agreed_before=now))) == len(CROWD)

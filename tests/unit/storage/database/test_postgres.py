@@ -1,0 +1,207 @@
+"""PostgreSQL is opened safely: no password in the configuration, settings read back, losses mended."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from sqlalchemy import insert, select, text
+
+from storage.database import postgres as postgres_module
+from storage.database.postgres import PostgresBackend
+from storage.database.schema import notes
+from storage.database.writer import Writer
+from storage.errors import DatabaseFailed, StorageError
+from storage.store import Store
+from tests.unit.storage.given import ALICE, FIRST, posted, settings_in, standing
+
+
+@pytest.fixture
+async def database(postgres):
+    name = await postgres.fresh()
+    yield name
+    await postgres.drop(name)
+
+
+@pytest.fixture
+async def admin(postgres, database):
+    """A connection that is not ours."""
+    connection = await postgres.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def backend(postgres, database):
+    async with AsyncExitStack() as stack:
+        backend = PostgresBackend(postgres.url(database), "NO_PASSWORD")
+        await backend.open(stack)
+        yield backend
+
+
+@pytest.fixture
+async def connection(backend):
+    async with AsyncExitStack() as stack:
+        yield await backend.connect_writer(stack)
+
+
+@pytest.fixture
+async def writer(backend, connection):
+    writer = Writer(connection, backend, wait_s=0.005)
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+async def reader(backend):
+    reader = backend.reader()
+    yield reader
+    await reader.close()
+
+
+def note(key):
+    return lambda connection: connection.execute(insert(notes).values(key=key, value="")) and None
+
+
+def keys(connection):
+    return sorted(connection.execute(select(notes.c.key)).scalars())
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("postgresql://bot:hunter2@db/simpatico", "found a password in it; put that into the variable PW"),
+        ("postgresql://bot@db/simpatico?password=hunter2", "found a password in it"),
+        ("mysql://bot@db/simpatico", "found mysql://"),
+        ("data.db", "found something else"),
+        ("postgresql://bot@db:port/x", "found something else"),
+    ],
+)
+def test_address_that_is_none_or_holds_a_password_is_refused_without_repeating_it(url, found):
+    with pytest.raises(StorageError, match=found) as caught:
+        PostgresBackend(url, "PW")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_password_comes_from_the_environment_and_is_never_shown(monkeypatch):
+    monkeypatch.setenv("PW", "hunter2\n")
+    address = postgres_module._address("postgres://bot@db/simpatico?sslmode=require", "PW")
+
+    assert (address.password, address.query) == ("hunter2", {"ssl": "require"})
+    assert "hunter2" not in PostgresBackend("postgres://bot@db/simpatico", "PW").what + repr(address)
+
+
+async def test_server_that_cannot_be_reached_is_a_clear_error(tmp_path):
+    settings = settings_in(tmp_path, url=f"postgresql://bot@/simpatico?host={tmp_path}")
+
+    with pytest.raises(DatabaseFailed, match=r"PostgreSQL database simpatico on .* refused .*FileNotFound"):
+        await Store.open(settings)
+
+
+async def test_database_that_does_not_exist_is_a_clear_error(tmp_path, postgres):
+    with pytest.raises(DatabaseFailed, match="InvalidCatalogNameError 3D000"):
+        await Store.open(settings_in(tmp_path, url=postgres.url("nowhere")))
+
+
+async def test_setting_that_does_not_hold_is_refused(backend, monkeypatch):
+    monkeypatch.setitem(postgres_module.EXPECTED, "full_page_writes", "off")
+
+    async with AsyncExitStack() as stack:
+        with pytest.raises(
+            DatabaseFailed, match="Expected the PostgreSQL setting full_page_writes = off, found on"
+        ):
+            await backend.connect_writer(stack)
+
+
+async def test_reader_cannot_write(reader):
+    with pytest.raises(DatabaseFailed, match="ReadOnlySQLTransactionError"):
+        await reader.run(note("a"))
+
+
+async def test_reader_sees_one_state(reader, admin):
+    connection = await reader._engine.connect()
+    first = await connection.run_sync(keys)
+    await admin.execute("INSERT INTO notes VALUES ('meanwhile', '')")
+    second = await connection.run_sync(keys)
+    await connection.close()
+
+    assert (first, second, await reader.run(keys)) == ([], [], ["meanwhile"])
+
+
+async def test_what_is_refused_names_the_constraint_and_no_value(writer):
+    await writer.submit(note("private"))
+
+    with pytest.raises(DatabaseFailed, match="UniqueViolationError pk_notes 23505") as caught:
+        await writer.submit(note("private"))
+    assert "private" not in str(caught.value)
+
+
+async def test_lost_connection_fails_what_was_under_way_and_the_next_write_connects_anew(writer, reader):
+    def cut(connection):
+        note("lost")(connection)
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    await writer.submit(note("before"))
+    under_way = [writer.submit(note("with it")), writer.submit(cut), writer.submit(note("behind it"))]
+    outcomes = await asyncio.gather(*under_way, return_exceptions=True)
+    await writer.submit(note("after"))
+
+    assert {type(outcome) for outcome in outcomes} == {DatabaseFailed}
+    assert await reader.run(keys) == ["after", "before"]
+
+
+async def test_job_alone_whose_connection_is_lost_hinders_nobody(writer, reader):
+    async def job(connection):
+        async with connection.begin():
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(DatabaseFailed):
+        await writer.submit_alone(job)
+    await writer.submit(note("after"))
+
+    assert await reader.run(keys) == ["after"]
+
+
+async def test_writers_of_several_processes_take_turns(backend, writer, reader):
+    """The second one does not begin before the first one has committed, nor between two steps of a job."""
+    began = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def job(connection):
+        for key in ("first step", "second step"):
+            async with connection.begin():
+                await connection.run_sync(note(key))
+            began.set()
+            await go_on.wait()
+
+    async with AsyncExitStack() as stack:
+        other = Writer(await backend_like(backend, stack), backend, wait_s=0)
+        stack.push_async_callback(other.close)
+        alone = writer.submit_alone(job)
+        await began.wait()
+        seen = other.submit(keys)
+        await asyncio.sleep(0.05)
+        early = seen.done()
+        go_on.set()
+        await alone
+
+        assert (early, await seen) == (False, ["first step", "second step"])
+
+
+async def backend_like(backend, stack):
+    """The writer's connection of another process on the same database."""
+    other = PostgresBackend(backend._url.set(drivername="postgresql").render_as_string(), "NO_PASSWORD")
+    await other.open(stack)
+    return await other.connect_writer(stack)
+
+
+async def test_store_goes_on_after_the_server_cut_all_connections(tmp_path, postgres, database, admin):
+    async with await Store.open(settings_in(tmp_path, url=postgres.url(database))) as store:
+        reply = await posted(store, ALICE, FIRST)
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'simpatico'"
+        )
+
+        with pytest.raises(DatabaseFailed):
+            await store.record_reaction(ALICE, FIRST, "👍", added=True)
+        assert await store.record_reaction(ALICE, FIRST, "👍", added=True)
+        assert await standing(store, ALICE) == {reply: (("👍",), None)}

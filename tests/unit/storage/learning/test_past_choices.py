@@ -1,0 +1,64 @@
+"""How replies were chosen, as the operator's report reads it: whose, with what feedback, what is left out."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+
+from storage.database.schema import replies
+from storage.learning.past_choices import ChoicePage
+from storage.records import PastChoice, Place
+from tests.unit.storage.given import ALICE, BOB, CHANNEL, FIRST, IMPRESSION, SECOND, START, posted
+
+
+def choice_of(store, who, reactions=(), rating=None) -> PastChoice:
+    return PastChoice(
+        member_id=store.member_id(who),
+        chosen=IMPRESSION.chosen,
+        scores=IMPRESSION.scores,
+        prior_scores=IMPRESSION.prior_scores,
+        propensities=IMPRESSION.propensities,
+        policy=IMPRESSION.policy,
+        reactions=reactions,
+        rating=rating,
+    )
+
+
+async def test_a_choice_comes_with_what_its_asker_made_of_it_and_nobody_else(store):
+    await store.record_consent(BOB)
+    first = await posted(store, ALICE, FIRST)
+    second = await posted(store, ALICE, SECOND)
+    await store.record_reaction(ALICE, FIRST, "👍", added=True)
+    await store.record_rating(ALICE, first, 4)
+    await store.record_reaction(BOB, SECOND, "👎", added=True)
+
+    page = await store.choices.page(START, None, 10)
+
+    assert page == ChoicePage([choice_of(store, ALICE, ("👍",), 4), choice_of(store, ALICE)], 0, None)
+    assert (await store.choices.page(START, first, 10)).choices == [choice_of(store, ALICE)]
+    assert (await store.choices.page(START, None, 2)).last == second
+
+
+async def test_replies_from_before_and_of_members_who_left_are_not_in_it(store, clock):
+    await posted(store, ALICE, FIRST)
+    clock.advance(days=2)
+    later = clock()
+    await posted(store, BOB, SECOND)
+    await store.record_impression(ALICE, Place(CHANNEL, (SECOND + 1,)), IMPRESSION)
+
+    assert (await store.choices.page(later, None, 10)).choices == [
+        choice_of(store, BOB),
+        choice_of(store, ALICE),
+    ]
+    await store.record_refusal(BOB)
+    assert (await store.choices.page(later, None, 10)).choices == [choice_of(store, ALICE)]
+
+
+async def test_a_damaged_row_is_counted_and_does_not_stop_the_others(store):
+    reply_id = await posted(store, ALICE, FIRST)
+    await posted(store, BOB, SECOND)
+    damage = update(replies).where(replies.c.reply_id == reply_id).values(decision=bytes(64))
+    await store._writer.submit(lambda c: c.execute(damage) and None)
+
+    page = await store.choices.page(START, None, 10)
+
+    assert page == ChoicePage([choice_of(store, BOB)], 1, None)
