@@ -154,7 +154,7 @@ class SimpaticoBot(commands.Bot):
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
-        self.inbox = Inbox(parts.store.record_events, parts.labels_changed, spawn=spawn)
+        self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync
@@ -205,17 +205,17 @@ class SimpaticoBot(commands.Bot):
     async def on_ready(self) -> None:
         """A new session, at the start or after a failed resume: read back what was missed."""
         self.reconciler.outage()
-        await self.store.record_servers([guild.id for guild in self.guilds])
+        await self.store.departures.record_present([guild.id for guild in self.guilds])
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed from a server; an outage of Discord is no removal."""
         if not guild.unavailable:
             self.reports.drop_server(guild.id)
-            await self.store.record_departure(guild.id)
+            await self.store.departures.record(guild.id)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was invited to a server, perhaps again."""
-        await self.store.record_return(guild.id)
+        await self.store.departures.record_return(guild.id)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Leave text to the chat cog: there are no prefix commands."""
@@ -229,7 +229,7 @@ class SimpaticoBot(commands.Bot):
             self.inbox.drop(user_id)
             self._let_go(member_ids, user_id, None)
 
-        return self._learn_anew(await self.store.forget(user_id, let_go))
+        return self._learn_anew(await self.store.privacy.forget(user_id, let_go))
 
     async def refuse(self, who: Who) -> ForgetReceipt:
         """Forget a member in one server, and remember the no; they are still answered."""
@@ -237,7 +237,7 @@ class SimpaticoBot(commands.Bot):
         def let_go(member_ids: Sequence[MemberId]) -> None:
             self._let_go(member_ids, who.user_id, who.guild_id)
 
-        return self._learn_anew(await self.store.record_refusal(who, let_go))
+        return self._learn_anew(await self.store.privacy.refuse(who, let_go))
 
     def _let_go(self, member_ids: Sequence[MemberId], user_id: int, guild_id: int | None) -> None:
         """Drop what memory holds of who leaves; the store gives nothing of them any more."""
@@ -255,12 +255,12 @@ class SimpaticoBot(commands.Bot):
 
     async def pause(self, paused: bool) -> None:
         """Post nothing any more, in any process on this database; or answer again."""
-        await self.store.set_meta(_PAUSED, "yes" if paused else "no")
+        await self.store.notes.put(_PAUSED, "yes" if paused else "no")
 
     async def is_paused(self) -> bool:
         """Whether nothing may be posted. While the store does not answer, the bot goes on."""
         try:
-            return await self.store.meta(_PAUSED) == "yes"
+            return await self.store.notes.of(_PAUSED) == "yes"
         except StorageError as exc:
             log.warning("the store does not say whether the bot is paused (%s)", type(exc).__name__)
             return False
@@ -285,10 +285,10 @@ class SimpaticoBot(commands.Bot):
         digest = hashlib.sha256(
             json.dumps([self.application_id, payload], sort_keys=True, default=str).encode()
         ).hexdigest()
-        if not self._always_sync and await self.store.meta(_TREE_HASH) == digest:
+        if not self._always_sync and await self.store.notes.of(_TREE_HASH) == digest:
             return
         synced = await self.tree.sync()
-        await self.store.set_meta(_TREE_HASH, digest)
+        await self.store.notes.put(_TREE_HASH, digest)
         log.info("%d commands synced", len(synced))
 
 

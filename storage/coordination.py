@@ -21,10 +21,10 @@ from storage.keys.key_store import KeyStore
 log = logging.getLogger(__name__)
 
 
-class Company:
+class Coordination:
     """The part of the store that knows of other processes; with SQLite it is always alone and always trains.
 
-    Reached as ``Store.company``. Methods that take a connection are for units of the writer.
+    Reached as ``Store.coordination``. Methods that take a connection are for units of the writer.
     """
 
     def __init__(self, neighbours: Neighbours, keys: KeyStore, writer: Writer) -> None:

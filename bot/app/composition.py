@@ -125,14 +125,14 @@ async def open_house(
         stack.callback(knowledge.close)
         output_filter = await _open_filter(settings, stack)
         responder = _responder(settings.generator, generator, ranker, store, rng, output_filter, knowledge)
-        follow(store.company, ranker, responder, scheduler)
+        follow(store.coordination, ranker, responder, scheduler)
         servers = Guilds(store.guild_settings, settings)
-        store.company.listen(servers.hear)
+        store.coordination.listen(servers.hear)
         parts = Parts(
             store=store,
             responder=responder,
             ranker=ranker,
-            taste=TasteReader(store, ranker, features, valence, settings.personalization),
+            taste=TasteReader(store.learning, ranker, features, valence, settings.personalization),
             labels_changed=_counted(metrics, scheduler),
             metrics=metrics,
             reporter=Reporter(store.choices, settings.personalization),
@@ -216,7 +216,7 @@ async def _open_learning(
     starter = load_starter(features, settings)
     ranker = Ranker(features, settings, load_head=_head_loader(store), prior=starter, rng=rng)
     stack.callback(ranker.close)
-    trainer = Trainer(store, ranker, settings, features, valence, executor, starter=starter, now=now)
+    trainer = Trainer(store.learning, ranker, settings, features, valence, executor, starter=starter, now=now)
     stack.push_async_callback(trainer.close)
     await trainer.restore()
     return ranker, trainer
@@ -227,7 +227,7 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
 
     async def load(member_id: MemberId) -> HeadRecord | None:
         try:
-            return await store.head_of(member_id)
+            return await store.learning.head_of(member_id)
         except SealBroken as exc:
             raise HeadDamaged(str(exc)) from exc
 
@@ -248,7 +248,7 @@ def _erasing_departed(parts: Parts, knowledge: Knowledge) -> Work:
     """Delete the data of servers that were left, and have memory and prior follow."""
 
     async def erase_departed() -> None:
-        if await parts.store.erase_departed(parts.ranker.drop) is not None:
+        if await parts.store.departures.erase_due(parts.ranker.drop) is not None:
             knowledge.clear()
             parts.responder.member_left()
             parts.member_left()
@@ -287,18 +287,21 @@ def _schedule(
     run_round: Work,
 ) -> LearningScheduler:
     """What runs by itself, in the order in which it runs when several are due."""
-    company = store.company
+    coordination = store.coordination
     return LearningScheduler(
         {
             FOLLOW: (trainer.restore, 3600.0),
-            "reembed": (elected(company, metrics.watched("reembed", reembedder.run)), 86400.0),
+            "reembed": (elected(coordination, metrics.watched("reembed", reembedder.run)), 86400.0),
             "prior": (
-                elected(company, metrics.watched("prior", trainer.rebuild_prior)),
+                elected(coordination, metrics.watched("prior", trainer.rebuild_prior)),
                 settings.prior_every_s,
             ),
-            "round": (elected(company, run_round, ask=True), settings.round_every_s),
-            "expire_texts": (elected(company, metrics.watched("expire_texts", store.expire_texts)), 3600.0),
-            "settle": (store.settle, 30.0),
+            "round": (elected(coordination, run_round, ask=True), settings.round_every_s),
+            "expire_texts": (
+                elected(coordination, metrics.watched("expire_texts", store.replies.expire_texts)),
+                3600.0,
+            ),
+            "settle": (store.feedback.settle, 30.0),
             "report": (metrics.watched("report", Reporter(store.choices, settings).run), 86400.0),
         },
         early="round",

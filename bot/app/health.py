@@ -116,7 +116,7 @@ def proofs_of(bot: SimpaticoBot, scheduler: LearningScheduler) -> dict[str, Proo
         return moved or not len(bot.inbox)
 
     async def writer() -> bool:
-        await bot.store.set_meta("heartbeat", "")
+        await bot.store.notes.put("heartbeat", "")
         return True
 
     async def trainer() -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from bot.background.scheduler import LearningScheduler, Work
 from bot.replies.responder import Responder
 from personalization.ranking.ranker import Ranker
-from storage.coordination import Company
+from storage.coordination import Coordination
 from storage.database.peers import News
 from storage.errors import NotTrainer
 
@@ -25,28 +25,30 @@ FOLLOW = "follow"
 """Name of the work that reads the prior anew."""
 
 
-def elected(company: Company, work: Callable[[], Awaitable[Any]], *, ask: bool = False) -> Work:
+def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, ask: bool = False) -> Work:
     """Do ``work`` in the one process that trains.
 
     Args:
-        company: Who trains.
+        coordination: Who trains.
         work: What to do.
         ask: Elsewhere, tell that process that a round is due.
     """
 
     async def run() -> None:
-        if await company.lead():
+        if await coordination.lead():
             try:
                 await work()
             except NotTrainer:
                 log.info("another process has taken over the training; what was under way here is dropped")
         elif ask:
-            await company.tell(News.DUE)
+            await coordination.tell(News.DUE)
 
     return run
 
 
-def follow(company: Company, ranker: Ranker, responder: Responder, scheduler: LearningScheduler) -> None:
+def follow(
+    coordination: Coordination, ranker: Ranker, responder: Responder, scheduler: LearningScheduler
+) -> None:
     """Keep memory in step with what other processes do."""
 
     def heard(news: News) -> None:
@@ -56,9 +58,9 @@ def follow(company: Company, ranker: Ranker, responder: Responder, scheduler: Le
             scheduler.mark_due(FOLLOW)
         if news is News.LEFT:
             responder.member_left()
-        if company.leads and news is News.LEFT:
+        if coordination.leads and news is News.LEFT:
             scheduler.mark_due("prior", "round")
-        if company.leads and news is News.DUE:
+        if coordination.leads and news is News.DUE:
             scheduler.mark_due("round")
 
-    company.listen(heard)
+    coordination.listen(heard)

@@ -126,7 +126,7 @@ def _forget(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 async def _forget_person(user_id: int, settings: StorageSettings) -> ForgetReceipt:
     async with await Store.open(settings) as store:
-        return await store.forget(user_id)
+        return await store.privacy.forget(user_id)
 
 
 def receipt_in_words(receipt: ForgetReceipt) -> str:

@@ -226,7 +226,7 @@ class Responder:
         """
         if not decision.asker.left:
             self._drafts.extend(who, message_id, place, candidates=decision.written, text=decision.text)
-        first = await self._store.reply_of_message(message_id)
+        first = await self._store.replies.of_message(message_id)
         reply_id = await self._record(who, place, decision)
         if first is not None and reply_id is not None:
             await self._store.preferences.record_another(who, first, reply_id)
@@ -244,7 +244,7 @@ class Responder:
         if consent is not Consent.AGREED:
             return None
         try:
-            return await self._store.record_impression(who, place, decision.impression)
+            return await self._store.replies.record(who, place, decision.impression)
         except NoConsent:  # withdrawn or forgotten just now
             return None
 
@@ -293,7 +293,7 @@ class Responder:
     async def _known_of(self, who: Who) -> tuple[Consent, MemberId | None]:
         """Ask the store about a member; while it does not answer, everybody is a stranger who said no."""
         try:
-            consent = await self._store.consent_of(who)
+            consent = await self._store.consent.of(who)
             return consent, self._store.member_id(who) if consent is Consent.AGREED else None
         except StorageError as exc:
             log.warning("the store does not answer (%s); this reply is nobody's", type(exc).__name__)

@@ -35,7 +35,7 @@ HOW_TO_READ = (
 
 async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> tuple[bytes, str]:
     """Everything of a member as JSON, and a summary in words."""
-    found = await store.export(who)
+    found = await store.privacy.export(who)
     servers = [await _readable(member_id, exported, taste) for member_id, exported in found]
     content = {
         "made_at": at.isoformat(),

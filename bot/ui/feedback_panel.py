@@ -123,7 +123,7 @@ class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})")
             return
         bot, who = clicked
         if re.fullmatch(r"\d{1,18}", value, re.ASCII):  # else it is none of ours
-            bot.labels_changed(int(await bot.store.undo_feedback(who, ReplyId(int(value)))))
+            bot.labels_changed(int(await bot.store.feedback.undo(who, ReplyId(int(value)))))
         await show_panel(bot, interaction, who, self._shown)
 
 
@@ -158,7 +158,7 @@ class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|d
             view.add_item(StartOverButton("do"))
             await interaction.followup.send(tr(SURE), view=view, ephemeral=True)
             return
-        changed = await bot.store.start_over(who)
+        changed = await bot.store.learning.start_over(who)
         bot.ranker.drop([bot.store.member_id(who)])
         bot.labels_changed(changed)
         await interaction.edit_original_response(content=tr(STARTED_OVER), view=None)
@@ -240,7 +240,7 @@ async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[
 
 async def agreed(bot: SimpaticoBot, interaction: discord.Interaction[Any], who: Who) -> bool:
     """Whether the member agreed; tells them how to when not."""
-    if await bot.store.consent_of(who) is Consent.AGREED:
+    if await bot.store.consent.of(who) is Consent.AGREED:
         return True
     await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
     return False
@@ -254,7 +254,7 @@ async def rate(bot: SimpaticoBot, who: Who, reply_id: ReplyId, rating: int | Non
         LearningPaused: The member paused learning.
         NoConsent: The member does not agree (any more).
     """
-    await bot.store.record_rating(who, reply_id, rating)
+    await bot.store.feedback.record_rating(who, reply_id, rating)
     bot.labels_changed(1)
 
 
@@ -262,11 +262,11 @@ async def show_panel(
     bot: SimpaticoBot, interaction: discord.Interaction, who: Who, reply_id: ReplyId
 ) -> None:
     """Answer a deferred interaction with the panel about one reply and all that was learnt."""
-    shown = await bot.store.reply_summary(who, reply_id)
+    shown = await bot.store.replies.summary(who, reply_id)
     if shown is None:
         await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
         return
-    summary = await bot.store.feedback_summary(who, SHOWN)
+    summary = await bot.store.feedback.summary(who, SHOWN)
     taste = await bot.taste.taste(bot.store.member_id(who))
     remark = await bot.store.remarks.of(who, reply_id)
     await interaction.edit_original_response(

@@ -102,7 +102,7 @@ class ChoiceButton(
         who = who_clicked(interaction)
         private = interaction.message is not None and interaction.message.flags.ephemeral
         await interaction.response.defer(ephemeral=True)
-        agrees = await bot.store.consent_of(who) is Consent.AGREED
+        agrees = await bot.store.consent.of(who) is Consent.AGREED
         if self._choice == "about":
             await show_privacy(bot, interaction, beside=True)
         elif self._choice == "withdraw" or (self._choice == "refuse" and agrees):
@@ -120,7 +120,7 @@ class ChoiceButton(
     async def _carry_out(self, bot: SimpaticoBot, who: Who, message: discord.Message | None) -> str:
         match self._choice:
             case "agree":
-                await bot.store.record_consent(who)
+                await bot.store.consent.record(who)
                 await bot.responder.agreed(who, message.id if message else None)
                 return tr(AGREED)
             case "refuse" | "stop":
@@ -148,8 +148,8 @@ def choices(user_id: int, *names: Choice) -> discord.ui.View:
 async def show_privacy(bot: SimpaticoBot, interaction: discord.Interaction, *, beside: bool = False) -> None:
     """Answer a deferred interaction with what is kept; ``beside`` leaves the message it came from."""
     who = who_clicked(interaction)
-    consent = await bot.store.consent_of(who)
-    summary = await bot.store.summary_of(who)
+    consent = await bot.store.consent.of(who)
+    summary = await bot.store.privacy.summary(who)
     content = f"{tr(ABOUT)}\n{kept_in_words(summary)}"
     offered: tuple[Choice, ...] = ("withdraw", "forget") if consent is Consent.AGREED else ("agree", "refuse")
     if consent is Consent.REFUSED:

@@ -155,7 +155,7 @@ async def wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish,
     """Return the wish and the consent of the member who used the command or button."""
     bot: SimpaticoBot = interaction.client
     who = who_clicked(interaction)
-    consent = await bot.store.consent_of(who)
+    consent = await bot.store.consent.of(who)
     return await bot.responder.wishes.of(who, consent), consent
 
 
@@ -163,7 +163,7 @@ async def change_wish(interaction: discord.Interaction[Any], wish: Wish) -> None
     """Keep a wish, or remember it, and show what is kept afterwards."""
     bot: SimpaticoBot = interaction.client
     who: Who = who_clicked(interaction)
-    await bot.responder.wishes.put(who, wish, await bot.store.consent_of(who))
+    await bot.responder.wishes.put(who, wish, await bot.store.consent.of(who))
     await show_wish(interaction, *await wish_and_consent(interaction))
 
 

@@ -21,6 +21,13 @@ NONCE_BYTES = 12
 FORMAT = b"\x01"
 
 
+UNOPENED_HINT = (
+    "a key is missing, or they are damaged; if keys.db was replaced by an older backup, restore the one that "
+    "belongs to this data"
+)
+"""For log lines about rows that do not open."""
+
+
 class Slot(NamedTuple):
     """The place a sealed value is bound to. A tuple, because a round makes two for every label.
 

@@ -1,7 +1,7 @@
-"""What training asks of the store: who is due, labels, heads, rounds and the prior.
+"""Records of learning: changed members, feedback to learn from, heads, rounds and the prior.
 
-The part of :class:`storage.store.Store` that implements what ``personalization`` calls its learning store.
-How each is read and written stands in :mod:`storage.learning.queries`.
+Implements the protocol :class:`personalization.rounds.store_protocol.LearningStore`. The statements are in
+:mod:`storage.learning.queries`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from storage.coordination import Company
+from storage.coordination import Coordination
 from storage.database.backend import BulkReader, Reader
 from storage.database.erasure_count import erasures_of
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
-from storage.learning import queries as learning
+from storage.keys.sealing import UNOPENED_HINT
+from storage.learning import queries
 from storage.records import (
     ChangedMember,
     FeedbackRow,
@@ -27,50 +27,63 @@ from storage.records import (
     NewHead,
     PriorRecord,
     RoundRecord,
+    Who,
 )
-from storage.servers import stored_settings as guild_settings
+from storage.replies import feedback
+from storage.replies.preferences import Preferences, put_aside
+from storage.servers.stored_settings import emoji_of_guilds
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-SHUT = (
-    "a key is missing, or they are damaged; if keys.db was replaced by an older backup, restore the one that "
-    "belongs to this data"
-)
-
-
-class Lessons:
-    """Reads and writes what is learnt.
+class LearningRecords:
+    """Reads and writes what is learnt. Reached as ``Store.learning``.
 
     Args:
         keys: Opens and seals.
         writer: Applies changes.
         reader: Runs queries of few rows.
         bulk: Runs queries of many rows.
-        company: Other processes on the same data.
+        coordination: Other processes on the same data.
+        preferences: Members' choices between two replies.
+        now: The clock, aware UTC.
     """
 
     def __init__(
-        self, keys: KeyStore, writer: Writer, reader: Reader, bulk: BulkReader, company: Company
+        self,
+        keys: KeyStore,
+        writer: Writer,
+        reader: Reader,
+        bulk: BulkReader,
+        *,
+        coordination: Coordination,
+        preferences: Preferences,
+        now: Callable[[], datetime],
     ) -> None:
         self._keys = keys
         self._writer = writer
         self._reader = reader
         self._bulk = bulk
-        self.company = company
+        self._coordination = coordination
+        self._now = now
+        self.preferences = preferences
+
+    @property
+    def erasures(self) -> int:
+        """Counter of erased members; see :meth:`record_round` and :meth:`record_prior`. No I/O."""
+        return self._coordination.erasures
 
     async def cursor(self) -> int:
         """Number of the last change that a round took in."""
-        return await self._reader.run(learning.cursor)
+        return await self._reader.run(queries.cursor)
 
     async def changed_after(self, cursor: int, limit: int) -> list[ChangedMember]:
         """Members due for a round, the longest waiting first."""
-        return await self._reader.run(lambda c: learning.changed_after(c, cursor, limit))
+        return await self._reader.run(lambda c: queries.changed_after(c, cursor, limit))
 
     async def count_changed_after(self, cursor: int) -> int:
         """How many members are due."""
-        return await self._reader.run(lambda c: learning.count_changed_after(c, cursor))
+        return await self._reader.run(lambda c: queries.count_changed_after(c, cursor))
 
     async def feedback_of(
         self, member_ids: Sequence[MemberId], newest: int = 1000
@@ -80,19 +93,19 @@ class Lessons:
         Read and opened in a thread. Rows that do not open, because a key was lost or a row damaged, are left
         out and counted in the log: one member must not stop the learning of all.
         """
-        before = self.company.erasures
-        sealed = await self._bulk.run(lambda c: learning.sealed_feedback(c, member_ids, newest))
+        before = self._coordination.erasures
+        sealed = await self._bulk.run(lambda c: queries.sealed_feedback(c, member_ids, newest))
         keys = await self._reader.run(lambda _: self._keys.found_of(sealed.owners()))
         opened, n_shut = await self._bulk.aside(lambda: sealed.open(keys))
         if n_shut and await self._reader.run(erasures_of) != before:
             log.info("%d rows of feedback were left out: somebody left while they were read", n_shut)
         elif n_shut:
-            log.warning("%d rows of feedback were left out: %s", n_shut, SHUT)
+            log.warning("%d rows of feedback were left out: %s", n_shut, UNOPENED_HINT)
         return opened
 
     async def feedback_counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
         """How many replies each of these members gave feedback on; those without any are left out."""
-        return await self._bulk.run(lambda c: learning.feedback_counts(c, member_ids))
+        return await self._bulk.run(lambda c: queries.feedback_counts(c, member_ids))
 
     async def members_with_feedback(
         self, after: MemberId | None, limit: int, agreed_before: datetime | None = None
@@ -101,17 +114,15 @@ class Lessons:
 
         With ``agreed_before`` only those who have agreed since then or longer.
         """
-        return await self._reader.run(
-            lambda c: learning.members_with_feedback(c, after, limit, agreed_before)
-        )
+        return await self._reader.run(lambda c: queries.members_with_feedback(c, after, limit, agreed_before))
 
     async def emoji_of_guilds(self) -> dict[bytes, dict[str, float]]:
         """What emoji mean in each server that says so: server -> emoji -> -1 to 1, 0: nothing."""
-        return await self._reader.run(lambda c: guild_settings.emoji_of_guilds(c, self._keys))
+        return await self._reader.run(lambda c: emoji_of_guilds(c, self._keys))
 
     async def head_of(self, member_id: MemberId) -> HeadRecord | None:
         """The member's published head."""
-        return await self._reader.run(lambda c: learning.head_of(c, self._keys, member_id))
+        return await self._reader.run(lambda c: queries.head_of(c, self._keys, member_id))
 
     async def record_round(
         self, record: RoundRecord, heads: Sequence[NewHead], *, erasures: int | None = None
@@ -132,14 +143,14 @@ class Lessons:
         """
 
         def unit(connection: Connection) -> int | None:
-            fence = self.company.require_lead(connection)
-            if not self.company.nobody_left(connection, erasures):
+            fence = self._coordination.require_lead(connection)
+            if not self._coordination.nobody_left(connection, erasures):
                 return None
-            version = learning.record_round(connection, self._keys, record, heads, fence)
-            self.company.tell_round(connection)
+            version = queries.record_round(connection, self._keys, record, heads, fence)
+            self._coordination.tell_round(connection)
             return version
 
-        return await self._change(unit)
+        return await self._writer.submit(unit)
 
     async def record_prior(self, record: PriorRecord, *, erasures: int | None = None) -> bool:
         """Replace the learnt prior; every member with feedback is due again.
@@ -152,22 +163,39 @@ class Lessons:
         """
 
         def unit(connection: Connection) -> bool:
-            self.company.require_lead(connection)
-            if not self.company.nobody_left(connection, erasures):
+            self._coordination.require_lead(connection)
+            if not self._coordination.nobody_left(connection, erasures):
                 return False
-            self.company.tell_prior(connection)
-            learning.record_prior(connection, self._keys, record)
+            self._coordination.tell_prior(connection)
+            queries.record_prior(connection, self._keys, record)
             return True
 
-        return await self._change(unit)
+        return await self._writer.submit(unit)
 
     async def prior(self) -> PriorRecord | None:
         """The learnt prior; None before there is one."""
-        return await self._reader.run(lambda c: learning.prior_of_all(c, self._keys))
+        return await self._reader.run(lambda c: queries.prior_of_all(c, self._keys))
 
     async def latest_round(self) -> RoundRecord | None:
         """The last round."""
-        return await self._reader.run(learning.latest_round)
+        return await self._reader.run(queries.latest_round)
 
-    async def _change(self, unit: Callable[[Connection], T]) -> T:
+    async def start_over(self, who: Who) -> int:
+        """Stop all of the member's feedback in this server from counting, and drop their head.
+
+        Their choices between replies are deleted.
+
+        Returns:
+            The number of replies with feedback that counted, plus the number of choices.
+
+        Raises:
+            NoConsent: The member did not agree.
+        """
+        at, member_id = self._now(), self._keys.pseudonyms.member(who)
+
+        def unit(connection: Connection) -> int:
+            queries.drop_head(connection, member_id)
+            n_undone = feedback.undo(connection, self._keys, who, None, at)
+            return n_undone + put_aside(connection, member_id)
+
         return await self._writer.submit(unit)

@@ -1,13 +1,16 @@
-"""What members decided. Everything else in this package asks here first."""
+"""Members' consent: reading it, recording it, and the check that every other write makes first."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from storage.database.backend import Reader
 from storage.database.change_numbers import mark_due
 from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
+from storage.database.writer import Writer
 from storage.errors import NoConsent, StorageError
 from storage.keys.erasure_ledger import Decision
 from storage.keys.key_store import KeyStore
@@ -20,6 +23,24 @@ _DECISIONS = {
     Standing.FORGETTING: Consent.UNKNOWN,
     Standing.REFUSING: Consent.REFUSED,
 }
+
+
+class Consents:
+    """Reads and records consent. Reached as ``Store.consent``."""
+
+    def __init__(
+        self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
+    ) -> None:
+        self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+
+    async def of(self, who: Who) -> Consent:
+        """Return what this member decided."""
+        member_id = self._keys.pseudonyms.member(who)
+        return await self._reader.run(lambda c: consent_of(c, member_id))
+
+    async def record(self, who: Who) -> MemberId:
+        """Record that this member agrees, after making the data key. Idempotent."""
+        return await self._writer.submit(lambda c: agree(c, self._keys, who, self._now()))
 
 
 def standing_of(connection: Connection, member_id: MemberId) -> Standing | None:

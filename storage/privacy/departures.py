@@ -1,26 +1,83 @@
-"""Servers that the bot left: their data go a week later, unless it is invited again.
+"""Servers that the bot left: their data are deleted a week later, unless the bot is invited again.
 
-A week, because a removal may be a mistake, and an outage of Discord must never delete anything: only a
-removal that Discord confirms, or a server that is missing from the complete list of a new session, counts.
-Direct messages are in no such list and stay. A no stays as well.
+The week allows for removals by mistake. An outage of Discord must never delete anything: only a removal that
+Discord confirms counts, or a server that is missing from the complete list of a new session. Direct messages
+are not in that list and are kept. Refusals of consent are kept as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
+from storage.database.backend import Reader
 from storage.database.notes import note_of, put_note
 from storage.database.schema import SERVER_TABLES, Standing, departures, members
+from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.privacy.erasing import Parting
+from storage.privacy.erasure_jobs import ErasureJobs, LetGo
+from storage.records import ForgetReceipt, Who
 
 GRACE = timedelta(days=7)
 SERVERS_NOTE = "servers"
 """Pseudonyms of the servers that the bot was in when it last looked."""
+
+
+class Departures:
+    """Records which servers the bot left, and erases their data. Reached as ``Store.departures``.
+
+    Args:
+        keys: Names servers.
+        reader: Runs queries of few rows.
+        writer: Applies changes.
+        erasures: Carries out erasures.
+        now: The clock, aware UTC.
+    """
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        writer: Writer,
+        *,
+        erasures: ErasureJobs,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._keys, self._reader, self._writer = keys, reader, writer
+        self._erasures, self._now = erasures, now
+
+    async def record(self, guild_id: int) -> None:
+        """Record that the bot was removed from a server; its data are deleted after :data:`GRACE`."""
+        guild = self._guild(guild_id)
+        await self._writer.submit(lambda c: depart(c, guild, self._now()))
+
+    async def record_present(self, guild_ids: Iterable[int]) -> None:
+        """Record the complete list of servers that the bot is in, reachable or not; others were left."""
+        present = {self._guild(guild_id) for guild_id in guild_ids}
+        await self._writer.submit(lambda c: see_servers(c, present, self._now()))
+
+    async def record_return(self, guild_id: int) -> None:
+        """Record that the bot is in this server, again or for the first time."""
+        guild = self._guild(guild_id)
+        await self._writer.submit(lambda c: come_back(c, guild))
+
+    async def erase_due(self, let_go: LetGo = lambda _: None) -> ForgetReceipt | None:
+        """Delete all data of servers that were left at least :data:`GRACE` ago; None when there are none.
+
+        Args:
+            let_go: Called with the members that are erased, so that memory drops them.
+        """
+        before = self._now() - GRACE
+        if not await self._reader.run(lambda c: departed(c, before)):
+            return None
+        return await self._erasures.run(departing(self._keys, before), let_go)
+
+    def _guild(self, guild_id: int) -> bytes:
+        return self._keys.pseudonyms.guild(Who(guild_id, 0))
 
 
 def depart(connection: Connection, guild: bytes, at: datetime) -> None:

@@ -3,7 +3,7 @@
 Made from the tables themselves: every column of every table with rows of the member is in it, so that a new
 column shows up by itself, and one that is sealed without an opener here fails. What is left out is the
 wrapped data key: a copy of it would outlive a forget. Other members' feedback on the member's replies is
-theirs and is not in it. Reached as ``Store.export``.
+theirs and is not in it. Reached as ``Store.privacy.export``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from storage.coordination import Company
+from storage.coordination import Coordination
 from storage.database.backend import Reader
 from storage.database.change_numbers import mark_guild_due, next_number
 from storage.database.schema import guild_settings
@@ -53,11 +53,11 @@ class GuildRecords:
     change also :class:`~storage.errors.WriterFull` or :class:`~storage.errors.StoreClosed`.
     """
 
-    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, company: Company) -> None:
+    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, coordination: Coordination) -> None:
         self._keys = keys
         self._reader = reader
         self._writer = writer
-        self._company = company
+        self._coordination = coordination
 
     def name_of(self, who: Who) -> str:
         """What stands for a member in the settings of their server; says nothing to whoever reads it."""
@@ -91,7 +91,7 @@ class GuildRecords:
             connection.execute(delete(guild_settings).where(guild_settings.c.guild == guild))
             if after != GuildRecord():
                 _write(connection, self._keys, guild, after)
-            self._company.tell_settings(connection)
+            self._coordination.tell_settings(connection)
             return mark_guild_due(connection, guild) if after.emoji != before.emoji else 0
 
         return await self._writer.submit(unit)

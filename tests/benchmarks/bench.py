@@ -96,7 +96,7 @@ async def bench_store(encoder: Encoder, n_reactions: int) -> list[Row]:
 
         async def react(i: int, *, added: bool) -> None:
             member = i % 50
-            await opened.store.record_reaction(
+            await opened.store.feedback.record_reaction(
                 members[member], _message_id(member, i // 50 % 20), "👍", added=added
             )
 
@@ -121,7 +121,9 @@ async def bench_round(encoder: Encoder, n_members: int) -> list[Row]:
         for i, who in enumerate(members):
             await asyncio.gather(
                 *(
-                    opened.store.record_reaction(who, _message_id(i, n), "👍" if n % 2 else "👎", added=True)
+                    opened.store.feedback.record_reaction(
+                        who, _message_id(i, n), "👍" if n % 2 else "👎", added=True
+                    )
                     for n in range(20)
                 )
             )
@@ -164,11 +166,11 @@ async def _fill(opened: House, members: Sequence[Who], *, n_replies: int) -> Non
     rng = np.random.default_rng(0)
     ranking = await opened.ranker.rank(None, MESSAGE, CANDIDATES)
     for i, who in enumerate(members):
-        await opened.store.record_consent(who)
+        await opened.store.consent.record(who)
         features = rng.standard_normal((n_replies, ranking.features.shape[1])).astype("<f4")
         await asyncio.gather(
             *(
-                opened.store.record_impression(
+                opened.store.replies.record(
                     who,
                     Place(1, (_message_id(i, reply),)),
                     Impression(

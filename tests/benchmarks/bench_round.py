@@ -59,7 +59,7 @@ async def fill(store: Store, population: Population, n_members: int, n_labels: i
     for start in range(0, n_members, MEMBERS_AT_ONCE):
         users = range(start, min(n_members, start + MEMBERS_AT_ONCE))
         page = population.members(np.full(len(users), n_labels))
-        await store._change(partial(_fill, keys=store._keys, users=users, X=page.X, y=page.y))
+        await store._writer.submit(partial(_fill, keys=store._keys, users=users, X=page.X, y=page.y))
 
 
 def _fill(connection: Connection, keys: KeyStore, users: Sequence[int], X: np.ndarray, y: np.ndarray) -> None:
@@ -197,9 +197,9 @@ async def measure(
     stored = StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
     async with await Store.open(stored) as store:
         await fill(store, population, *size)
-        await store.record_prior(PriorRecord(prior.to_bytes(), size[0], datetime.now(UTC)))
+        await store.learning.record_prior(PriorRecord(prior.to_bytes(), size[0], datetime.now(UTC)))
         listener = Listener(starter_prior(SPACE, settings))
-        trainer = Trainer(store, listener, settings, SPACE, EmojiValence(), executor)  # type: ignore[arg-type]
+        trainer = Trainer(store.learning, listener, settings, SPACE, EmojiValence(), executor)  # type: ignore[arg-type]
         await trainer.restore()
         await trainer.warm_up()
         spent = Spent()

@@ -52,7 +52,7 @@ async def post(house: House, n_replies: int) -> None:
     features = FeatureMap(ENCODER)
     kind = features.feature_id
     asker = Who(GUILD, 10)
-    await house.store.record_consent(asker)
+    await house.store.consent.record(asker)
     for start in range(0, n_replies, BATCH):
         texts = [f"reply {number}" for number in range(start, min(n_replies, start + BATCH))]
         vectors = features.features(texts)
@@ -62,7 +62,7 @@ async def post(house: House, n_replies: int) -> None:
         )
         await asyncio.gather(
             *(
-                house.store.record_impression(asker, Place(CHANNEL, (1000 + start + at,)), impression)
+                house.store.replies.record(asker, Place(CHANNEL, (1000 + start + at,)), impression)
                 for at, impression in enumerate(impressions)
             )
         )
@@ -89,9 +89,9 @@ async def fill(house: House, n_labels: int, n_replies: int) -> float:
     n_members = n_labels // LABELS_EACH
     for start in range(0, n_members, BATCH):
         await asyncio.gather(
-            *(house.store.record_consent(member(n)) for n in range(start, min(n_members, start + BATCH)))
+            *(house.store.consent.record(member(n)) for n in range(start, min(n_members, start + BATCH)))
         )
-    inbox = Inbox(house.store.record_events, lambda _: None, limit=n_labels)
+    inbox = Inbox(house.store.feedback.record_events, lambda _: None, limit=n_labels)
     happened = reactions(n_labels, n_replies)
     started = time.perf_counter()
     for event in happened:
@@ -123,7 +123,7 @@ async def forgets(house: House, n: int) -> list[float]:
     took: list[float] = []
     for number in range(n):
         started = time.perf_counter()
-        receipt = await house.store.forget(member(number).user_id)
+        receipt = await house.store.privacy.forget(member(number).user_id)
         took.append(time.perf_counter() - started)
         if receipt.n_feedback != LABELS_EACH:
             raise RuntimeError(f"expected {LABELS_EACH} labels forgotten, found {receipt.n_feedback}")
@@ -144,7 +144,7 @@ class Everything(Readback):
 
 async def requests_per_1000(house: House, n_replies: int) -> float:
     """Requests of a quick look after an outage in which nothing happened."""
-    inbox = Inbox(house.store.record_events, lambda _: None)
+    inbox = Inbox(house.store.feedback.record_events, lambda _: None)
 
     async def no_time(_seconds: float) -> None:
         await asyncio.sleep(0)
@@ -175,7 +175,7 @@ async def run(n_labels: int, n_forgets: int) -> list[tuple[str, str]]:
         with measured() as lag:
             learning = asyncio.ensure_future(opened.trainer.run_round())
             while not learning.done():
-                await opened.store.forget(member(n_forgets).user_id)
+                await opened.store.privacy.forget(member(n_forgets).user_id)
                 n_forgets += 1
                 await asyncio.sleep(0.2)
             opened.trainer.stop_soon()

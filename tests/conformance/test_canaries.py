@@ -42,7 +42,7 @@ async def test_nothing_stands_in_clear(tmp_path):
 async def test_a_value_written_without_sealing_would_be_found(tmp_path):
     async with await Store.open(settings_in(tmp_path)) as store:
         await plant(store)
-        await store.set_meta("leak", ONE)
+        await store.notes.put("leak", ONE)
 
         assert {(hit.canary, hit.form) for hit in in_clear(tmp_path)} == {(ONE, "raw")}
 
@@ -53,7 +53,7 @@ async def test_nothing_is_stored_about_who_did_not_agree(tmp_path):
         before = files(tmp_path)
         for number in range(200):
             who = Who(ALICE.guild_id, ALICE.user_id + number)
-            assert await store.record_reaction(who, 1, EMOJI, added=number % 2 == 0) is False
+            assert await store.feedback.record_reaction(who, 1, EMOJI, added=number % 2 == 0) is False
 
         assert files(tmp_path)["data.db"] == before["data.db"]
         assert files(tmp_path)["data.db-wal"] == before["data.db-wal"]
@@ -69,7 +69,7 @@ async def test_after_leaving_not_even_the_ciphertext_is_left(tmp_path, leave):
         assert len(left.forms) > 40
         assert found_of(left, tmp_path) == values(left)
 
-        await (store.forget(ALICE.user_id) if leave == "forget" else store.record_refusal(ALICE))
+        await (store.privacy.forget(ALICE.user_id) if leave == "forget" else store.privacy.refuse(ALICE))
 
         found = found_of(left, tmp_path)
         assert found == (set() if leave == "forget" else remembered)
@@ -88,6 +88,6 @@ async def test_expired_texts_leave_no_ciphertext(tmp_path):
 
     async with await Store.open(settings) as store:
         assert {hit.where for hit in sealed.in_folder(tmp_path)} == {"data/data.db"}
-        assert await store.expire_texts() == 1
+        assert await store.replies.expire_texts() == 1
         assert sealed.in_folder(tmp_path) == []
-        assert (await store.latest_reply(BOB)).text is None
+        assert (await store.replies.latest(BOB)).text is None

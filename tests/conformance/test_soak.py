@@ -33,7 +33,7 @@ def model() -> Model:
 
 
 async def test_what_is_stored_as_it_must_be_is_neither_lost_nor_extra(store, model):
-    await store.record_reaction(ALICE, 1, "👍", added=True)
+    await store.feedback.record_reaction(ALICE, 1, "👍", added=True)
 
     assert await model.compare(store) == Faulty([], [])
 
@@ -44,7 +44,7 @@ async def test_a_reaction_that_is_not_stored_is_lost(store, model):
 
 async def test_a_reaction_that_should_not_be_stored_is_extra(store, model):
     for message, emoji in ((1, "👍"), (2, "👎")):
-        await store.record_reaction(ALICE, message, emoji, added=True)
+        await store.feedback.record_reaction(ALICE, message, emoji, added=True)
 
     assert await model.compare(store) == Faulty([], [Given(ALICE.user_id, 2, "👎")])
 

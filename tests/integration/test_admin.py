@@ -72,6 +72,6 @@ async def test_a_store_that_does_not_answer_does_not_silence_the_bot(world, monk
     async def fails(_key):
         raise DatabaseFailed
 
-    monkeypatch.setattr(world.house.store, "meta", fails)
+    monkeypatch.setattr(world.house.store.notes, "of", fails)
 
     assert await world.bot.is_paused() is False

@@ -55,10 +55,10 @@ async def test_what_is_asked_for_again_and_liked_is_a_choice_with_honest_chances
     await world.alice.context_menu(world.channel, MENU, first)
     last = world.channel.last_message
     await world.alice.react(last, "👍")
-    both = [await store.reply_of_message(message.id) for message in (first, last)]
+    both = [await store.replies.of_message(message.id) for message in (first, last)]
 
     rows = (await store.preferences.of([store.member_id(who)], 10))[store.member_id(who)]
-    (_, exported), *_ = await store.export(who)
+    (_, exported), *_ = await store.privacy.export(who)
     report = await world.house.trainer.run_round()
 
     assert [(row.picked, list(row.replies)) for row in rows] == [(Picked.AGAIN, both)]

@@ -133,7 +133,7 @@ async def test_a_reaction_that_comes_before_the_reply_is_recorded_waits_for_it(w
     await world.ask(world.alice)
 
     member_id = world.house.store.member_id(Who(world.guild.id, world.alice.id))
-    rows = (await world.house.store.feedback_of([member_id]))[member_id]
+    rows = (await world.house.store.learning.feedback_of([member_id]))[member_id]
     assert [row.reactions for row in rows] == [("👍",)]
 
 

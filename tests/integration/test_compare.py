@@ -64,7 +64,7 @@ async def test_a_message_that_is_given_is_answered_for_comparison_and_not_kept(w
     assert world.generator.contexts[-1].message == "what about tea?"
     assert len(shown.response.embeds) == 2
     assert await kept(world, world.alice) == [Picked.SECOND]
-    (_, exported), *_ = await world.house.store.export(Who(world.guild.id, world.alice.id))
+    (_, exported), *_ = await world.house.store.privacy.export(Who(world.guild.id, world.alice.id))
     assert exported["replies"] == []
     assert "tea" not in str(exported)
 

@@ -166,12 +166,14 @@ async def test_an_emoji_that_a_server_explains_makes_its_members_due(world):
     await world.bot.inbox.wait_idle()
     await world.house.trainer.run_round()
     store, member_id = world.house.store, world.house.store.member_id(Who(world.guild.id, world.alice.id))
-    before = await store.head_of(member_id)
+    before = await store.learning.head_of(member_id)
 
     await boss.slash(world.channel, "config set emoji", emoji=f"<:party:{party.id}>", means="like")
-    due = [changed.member_id for changed in await store.changed_after(await store.cursor(), 10)]
+    due = [
+        changed.member_id for changed in await store.learning.changed_after(await store.learning.cursor(), 10)
+    ]
     await world.house.trainer.run_round()
-    after = await store.head_of(member_id)
+    after = await store.learning.head_of(member_id)
 
     assert before is None
     assert due == [member_id]

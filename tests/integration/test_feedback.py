@@ -15,7 +15,7 @@ def who(world, member) -> Who:
 async def stored(world, member) -> list[tuple[tuple[str, ...], int | None]]:
     """What is stored of a member's feedback: (reactions, rating) per reply, in order."""
     member_id = world.house.store.member_id(who(world, member))
-    rows = (await world.house.store.feedback_of([member_id])).get(member_id, [])
+    rows = (await world.house.store.learning.feedback_of([member_id])).get(member_id, [])
     return [(row.reactions, row.rating) for row in rows]
 
 
@@ -40,7 +40,7 @@ async def test_nothing_is_stored_before_consent(world):
 
     await world.alice.react(reply, "👍")
 
-    assert await world.house.store.reply_of_message(reply.id) is None
+    assert await world.house.store.replies.of_message(reply.id) is None
     assert await stored(world, world.alice) == []
 
 
@@ -163,7 +163,7 @@ async def test_a_deleted_reply_takes_its_feedback_along(world, in_bulk):
     await world.env.settle()
 
     assert await stored(world, world.alice) == []
-    assert await world.house.store.reply_of_message(reply.id) is None
+    assert await world.house.store.replies.of_message(reply.id) is None
 
 
 async def test_feedback_rates_the_last_reply_shows_it_and_undoes_it(world):
@@ -245,7 +245,7 @@ async def test_direct_messages_are_a_server_of_their_own(world):
     await world.alice.user.set_reaction(reply, "👍", reacted=True)
 
     in_private = world.house.store.member_id(Who(DIRECT_MESSAGES, world.alice.id))
-    assert [row.reactions for row in (await world.house.store.feedback_of([in_private]))[in_private]] == [
-        ("👍",)
-    ]
+    assert [
+        row.reactions for row in (await world.house.store.learning.feedback_of([in_private]))[in_private]
+    ] == [("👍",)]
     assert await stored(world, world.alice) == []

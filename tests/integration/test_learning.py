@@ -99,7 +99,7 @@ async def test_each_member_gets_their_own_kind_and_forgetting_undoes_it(world):
     await teach(world, ben, likes_short=False)
     report = await world.house.trainer.run_round()
     after_alice, after_ben = [await share_of_short(world, member) for member in (alice, ben)]
-    bens_head = await store.head_of(of_ben)
+    bens_head = await store.learning.head_of(of_ben)
 
     shown = await alice.slash(world.channel, "forget-me")
     await alice.click(shown.response, label="Forget everything about me")
@@ -112,8 +112,8 @@ async def test_each_member_gets_their_own_kind_and_forgetting_undoes_it(world):
     assert after_alice >= 0.8
     assert 1 - after_ben >= 0.8
     assert forgotten == before[0]
-    assert await store.head_of(of_alice) is None
-    assert await store.head_of(of_ben) == bens_head
+    assert await store.learning.head_of(of_alice) is None
+    assert await store.learning.head_of(of_ben) == bens_head
     assert await share_of_short(world, ben) == after_ben
 
 
@@ -127,7 +127,7 @@ async def test_a_head_trained_in_the_worker_process_outlives_a_restart(settings)
             await world.alice.react(reply, "👍" if is_short(reply.content) else "👎")
         member_id = world.house.store.member_id(Who(world.guild.id, world.alice.id))
         await world.house.trainer.run_round()
-        before = await world.house.store.head_of(member_id)
+        before = await world.house.store.learning.head_of(member_id)
 
     with ThreadPoolExecutor(1) as executor:
         from bot.app.composition import open_house
@@ -136,7 +136,7 @@ async def test_a_head_trained_in_the_worker_process_outlives_a_restart(settings)
         async with open_house(
             settings, encoder=HashEncoder(), generator=ScriptedGenerator(), trainer_executor=executor
         ) as house:
-            after = await house.store.head_of(member_id)
+            after = await house.store.learning.head_of(member_id)
             ranking = await house.ranker.rank(member_id, "hello", candidates(30))
 
     assert before is not None

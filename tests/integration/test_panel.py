@@ -58,7 +58,7 @@ async def test_what_is_undone_says_nothing_until_it_is_given_again(world):
     reply = await world.ask(world.alice)
     await world.alice.react(reply, "👍")
     shown = await panel_of(world, world.alice)
-    reply_id = await world.house.store.reply_of_message(reply.id)
+    reply_id = await world.house.store.replies.of_message(reply.id)
 
     await world.alice.select(shown, [str(reply_id)])
     undone = await stored(world, world.alice)
@@ -90,14 +90,14 @@ async def test_starting_over_asks_once_and_puts_everything_aside(world):
     assert await stored(world, world.alice) == [((), None)]
     store = world.house.store
     members = [store.member_id(panel.Who(world.guild.id, who.id)) for who in (world.alice, world.ben)]
-    assert [await store.head_of(member) is None for member in members] == [True, False]
+    assert [await store.learning.head_of(member) is None for member in members] == [True, False]
 
 
 async def test_somebody_who_withdrew_meanwhile_changes_nothing(world):
     await world.agree(world.alice)
     await world.alice.react(await world.ask(world.alice), "👍")
     shown = await panel_of(world, world.alice)
-    await world.house.store.record_refusal(panel.Who(world.guild.id, world.alice.id))
+    await world.house.store.privacy.refuse(panel.Who(world.guild.id, world.alice.id))
 
     asked = await world.alice.click(shown, label="Start over")
 

@@ -100,7 +100,7 @@ async def test_reactions_train_a_head_within_seconds():
         await ada.react(channel.last_message, "👍")
 
         async with asyncio.timeout(AT_MOST_S):
-            while (last := await playground.house.store.latest_round()) is None:
+            while (last := await playground.house.store.learning.latest_round()) is None:
                 await asyncio.sleep(0.1)
         assert (last.n_members, last.n_labels) == (1, 1)
 
@@ -145,7 +145,7 @@ async def test_a_newcomer_chats_agrees_and_reacts_in_a_real_browser():
             await page.get_by_role("button", name="👍").first.click(timeout=30_000)
 
             async with asyncio.timeout(AT_MOST_S):
-                while (last := await playground.house.store.latest_round()) is None:
+                while (last := await playground.house.store.learning.latest_round()) is None:
                     await asyncio.sleep(0.1)
             await browser.close()
 

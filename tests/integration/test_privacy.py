@@ -33,7 +33,7 @@ async def test_agreeing_under_a_reply_is_recorded_and_the_buttons_go(world):
 
     pressed = await world.alice.click(reply, label="Learn what I like")
 
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.AGREED
     assert [followup.content for followup in pressed.followups] == [privacy.AGREED]
     assert all(followup.ephemeral for followup in pressed.followups)
     assert labels(world.channel.last_message) == []
@@ -46,7 +46,7 @@ async def test_an_old_invitation_cannot_wipe_with_one_click(world):
     pressed = await world.alice.click(reply, label="No, thanks")
 
     assert pressed.followups[0].content == privacy.SURE
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.AGREED
 
 
 async def test_a_reply_from_before_consent_is_stored_only_by_its_own_button(world):
@@ -54,7 +54,7 @@ async def test_a_reply_from_before_consent_is_stored_only_by_its_own_button(worl
 
     await world.agree(world.alice)
 
-    assert await world.house.store.reply_of_message(reply.id) is None
+    assert await world.house.store.replies.of_message(reply.id) is None
 
 
 async def test_a_no_in_one_server_leaves_waiting_questions_alone(world):
@@ -82,11 +82,11 @@ async def decided_during_an_answer(world, decide):
 
 
 async def test_agreeing_while_an_answer_is_written_counts_for_it(world):
-    reply = await decided_during_an_answer(world, world.house.store.record_consent)
+    reply = await decided_during_an_answer(world, world.house.store.consent.record)
 
     await world.alice.react(reply, "👍")
 
-    assert (await world.house.store.summary_of(who(world, world.alice))).n_feedback == 1
+    assert (await world.house.store.privacy.summary(who(world, world.alice))).n_feedback == 1
 
 
 async def test_forgetting_while_an_answer_is_written_leaves_nothing_waiting(world):
@@ -96,18 +96,18 @@ async def test_forgetting_while_an_answer_is_written_leaves_nothing_waiting(worl
     reply = await decided_during_an_answer(world, forget)
     await world.alice.click(reply, label="Learn what I like")
 
-    assert await world.house.store.reply_of_message(reply.id) is None
+    assert await world.house.store.replies.of_message(reply.id) is None
 
 
 async def test_the_reply_under_which_a_member_agreed_counts_already(world):
     reply = await world.ask(world.alice)
-    before = await world.house.store.reply_of_message(reply.id)
+    before = await world.house.store.replies.of_message(reply.id)
     await world.alice.click(reply, label="Learn what I like")
 
     await world.alice.react(reply, "👍")
 
     member_id = world.house.store.member_id(who(world, world.alice))
-    rows = (await world.house.store.feedback_of([member_id]))[member_id]
+    rows = (await world.house.store.learning.feedback_of([member_id]))[member_id]
     assert before is None
     assert [row.reactions for row in rows] == [("👍",)]
 
@@ -118,7 +118,7 @@ async def test_a_no_lets_go_of_the_reply_that_waited(world):
 
     await world.agree(world.alice)
 
-    assert await world.house.store.reply_of_message(reply.id) is None
+    assert await world.house.store.replies.of_message(reply.id) is None
 
 
 async def test_an_invitation_is_for_one_member_only(world):
@@ -127,8 +127,8 @@ async def test_an_invitation_is_for_one_member_only(world):
     pressed = await world.ben.click(reply, label="Learn what I like")
 
     assert pressed.response.content == privacy.NOT_YOURS
-    assert await world.house.store.consent_of(who(world, world.ben)) is Consent.UNKNOWN
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.UNKNOWN
+    assert await world.house.store.consent.of(who(world, world.ben)) is Consent.UNKNOWN
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.UNKNOWN
 
 
 async def test_a_no_is_remembered_and_nobody_asks_again(world):
@@ -138,7 +138,7 @@ async def test_a_no_is_remembered_and_nobody_asks_again(world):
 
     again = await world.ask(world.alice)
 
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.REFUSED
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.REFUSED
     assert labels(again) == []
 
 
@@ -170,13 +170,15 @@ async def test_withdrawing_deletes_what_was_kept_here(world):
 
     shown = await world.alice.slash(world.channel, "privacy")
     asked = await world.alice.click(shown.response, label="Stop learning here")
-    before = await world.house.store.consent_of(who(world, world.alice))
+    before = await world.house.store.consent.of(who(world, world.alice))
     await world.alice.click(asked.followups[0], label="Stop and delete what is kept here")
 
     assert before is Consent.AGREED
     assert asked.followups[0].ephemeral
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.REFUSED
-    assert await world.house.store.summary_of(who(world, world.alice)) == DataSummary(None, 0, 0, None, 0)
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.REFUSED
+    assert await world.house.store.privacy.summary(who(world, world.alice)) == DataSummary(
+        None, 0, 0, None, 0
+    )
 
 
 async def test_forget_me_asks_first_and_can_be_cancelled(world):
@@ -189,7 +191,7 @@ async def test_forget_me_asks_first_and_can_be_cancelled(world):
     assert shown.ephemeral
     assert "This cannot be undone" in asked
     assert shown.response.content == privacy.KEPT
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.AGREED
 
 
 async def test_forget_me_removes_the_member_and_leaves_the_other(world):
@@ -199,14 +201,16 @@ async def test_forget_me_removes_the_member_and_leaves_the_other(world):
         await member.react(reply, "👍")
     await world.house.trainer.run_round()
     bens = world.house.store.member_id(who(world, world.ben))
-    before = await world.house.store.head_of(bens)
+    before = await world.house.store.learning.head_of(bens)
 
     shown = await world.alice.slash(world.channel, "forget-me")
     await world.alice.click(shown.response, label="Forget everything about me")
 
     assert "Deleted: your key, 1 replies, 1 pieces of feedback and 1 models" in shown.response.content
-    assert await world.house.store.summary_of(who(world, world.alice)) == DataSummary(None, 0, 0, None, 0)
-    assert await world.house.store.head_of(bens) == before
+    assert await world.house.store.privacy.summary(who(world, world.alice)) == DataSummary(
+        None, 0, 0, None, 0
+    )
+    assert await world.house.store.learning.head_of(bens) == before
     assert before is not None
 
 
@@ -218,14 +222,14 @@ async def test_an_answer_in_the_making_is_not_recorded_after_forgetting(world):
     async def decide_then_forget(prompt):
         nonlocal decision
         decision = await type(responder).decide(responder, prompt)
-        await world.house.store.forget(world.alice.id)
+        await world.house.store.privacy.forget(world.alice.id)
         return decision
 
     responder.decide = decide_then_forget
     reply = await world.ask(world.alice)
 
     assert decision is not None
-    assert await world.house.store.reply_of_message(reply.id) is None
+    assert await world.house.store.replies.of_message(reply.id) is None
 
 
 async def test_buttons_work_after_a_restart(world):
@@ -234,7 +238,7 @@ async def test_buttons_work_after_a_restart(world):
     await world.env.restart_bot(create_bot(world.bot.settings, world.house.parts, always_sync=True))
     await world.alice.click(reply, label="Learn what I like")
 
-    assert await world.house.store.consent_of(who(world, world.alice)) is Consent.AGREED
+    assert await world.house.store.consent.of(who(world, world.alice)) is Consent.AGREED
 
 
 async def test_status_says_what_runs(world):

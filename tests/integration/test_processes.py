@@ -52,8 +52,8 @@ async def post(house, message_id: int):
         ranking.feature_id,
         ranking.features[ranking.chosen].tobytes(),
     )
-    await house.store.record_impression(ALICE, Place(3, (message_id,)), impression)
-    await house.store.record_reaction(ALICE, message_id, "👍", added=True)
+    await house.store.replies.record(ALICE, Place(3, (message_id,)), impression)
+    await house.store.feedback.record_reaction(ALICE, message_id, "👍", added=True)
     return ranking.head_version
 
 
@@ -66,7 +66,7 @@ async def until_version(house, wanted: int):
 
 async def test_labels_of_one_process_are_learnt_in_the_other_and_the_head_is_used_in_both(houses):
     trainer, other = houses
-    await other.store.record_consent(ALICE)
+    await other.store.consent.record(ALICE)
     versions = [await post(other, 100), (await rank(trainer)).head_version]
 
     other.scheduler.start()
@@ -75,19 +75,19 @@ async def test_labels_of_one_process_are_learnt_in_the_other_and_the_head_is_use
 
     assert versions == [0, 0]
     assert await until_version(other, 1) == await until_version(trainer, 1) == 1
-    assert (await other.store.latest_round()).n_members == 1
+    assert (await other.store.learning.latest_round()).n_members == 1
     assert trainer.ranker.n_kept == other.ranker.n_kept == 1
 
 
 async def test_who_leaves_in_one_process_is_dropped_from_the_memory_of_the_other(houses):
     trainer, other = houses
-    await trainer.store.record_consent(ALICE)
+    await trainer.store.consent.record(ALICE)
     await post(trainer, 100)
     await trainer.trainer.run_round()
     versions = [(await rank(house)).head_version for house in houses]
     assert (trainer.ranker.n_kept, other.ranker.n_kept) == (1, 1)
 
-    receipt = await trainer.store.forget(ALICE.user_id)
+    receipt = await trainer.store.privacy.forget(ALICE.user_id)
     async with asyncio.timeout(WAIT_S):
         while other.ranker.n_kept:
             await asyncio.sleep(0.02)
@@ -99,7 +99,7 @@ async def test_who_leaves_in_one_process_is_dropped_from_the_memory_of_the_other
 
 async def test_when_the_trainer_ends_the_other_takes_over(houses):
     trainer, other = houses
-    await other.store.record_consent(ALICE)
+    await other.store.consent.record(ALICE)
     await post(other, 100)
     await trainer.store.close()
 

@@ -32,7 +32,7 @@ async def test_message_reply_reaction_round_restart(settings):
         await alice.react(reply, "👍")
         report = await house.trainer.run_round()
         me = house.store.member_id(Who(guild.id, alice.id))
-        before = await house.store.head_of(me)
+        before = await house.store.learning.head_of(me)
         await env.shutdown()
 
     assert reply.content.strip()
@@ -40,7 +40,7 @@ async def test_message_reply_reaction_round_restart(settings):
     assert (report.n_members, report.n_labels, report.n_unsolved) == (1, 1, 0)
 
     async with open_house(settings, seed=0) as house:
-        after = await house.store.head_of(me)
+        after = await house.store.learning.head_of(me)
         decision = await house.parts.responder.decide(
             Prompt(Who(guild.id, alice.id), Context("And for lunch?"))
         )

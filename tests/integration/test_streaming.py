@@ -54,7 +54,7 @@ async def shown(world: World, text: str) -> None:
 
 async def stored(world: World) -> dict:
     """The latest reply to Alice as ``/my-data`` has it."""
-    ((_, exported),) = await world.house.store.export(Who(world.guild.id, world.alice.id))
+    ((_, exported),) = await world.house.store.privacy.export(Who(world.guild.id, world.alice.id))
     return exported["replies"][-1]
 
 
@@ -79,7 +79,7 @@ async def test_only_the_chosen_text_grows_and_what_is_shown_in_the_end_is_stored
     (text,) = [text for text in row["texts"] if text.endswith("goes on.")]
     assert " ".join(message.content for message in mine).split() == text.split()
     assert len(mine) == 2
-    assert [await here.house.store.reply_of_message(one.id) for one in mine] == [row["reply_id"]] * 2
+    assert [await here.house.store.replies.of_message(one.id) for one in mine] == [row["reply_id"]] * 2
     features = await here.house.ranker.describe(text)
     assert row["features"] == base64.b64encode(features.astype("<f4").tobytes()).decode()
     assert [message.components for message in mine] == [[], []]
@@ -127,5 +127,5 @@ async def test_however_it_ends_what_is_shown_is_the_reply(here, how):
 
     reply = await ended(here)
     assert (reply.content, reply.components) == ("One.", [])
-    kept = await here.house.store.reply_of_message(reply.id)
+    kept = await here.house.store.replies.of_message(reply.id)
     assert (kept is None) == (how == "left")

@@ -56,11 +56,11 @@ async def test_without_a_stored_reply_there_is_nothing_to_tell(world):
 
 async def test_a_reason_is_of_the_asker_alone_also_in_the_store(world):
     await world.agree(world.alice)
-    reply_id = await world.house.store.reply_of_message((await world.ask(world.alice)).id)
+    reply_id = await world.house.store.replies.of_message((await world.ask(world.alice)).id)
     store, guild = world.house.store, world.guild.id
 
-    mine = await store.reason_of(Who(guild, world.alice.id), reply_id)
-    his = await store.reason_of(Who(guild, world.ben.id), reply_id)
+    mine = await store.replies.reason(Who(guild, world.alice.id), reply_id)
+    his = await store.replies.reason(Who(guild, world.ben.id), reply_id)
 
     assert mine is not None and mine.reason is not None
     assert sum(amount for _, amount, _ in mine.reason.parts) != 0

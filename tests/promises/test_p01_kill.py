@@ -91,7 +91,7 @@ async def expected(folder: Path, numbers: list[int]) -> Counter[tuple[bytes, int
         found: Counter[tuple[bytes, int, int, str]] = Counter()
         for number in numbers:
             who, message_id, emoji = where(number)
-            reply_id = await store.reply_of_message(message_id)
+            reply_id = await store.replies.of_message(message_id)
             assert reply_id is not None
             found[(store.member_id(who), reply_id, message_id % 2, emoji)] += 1
         return found
@@ -129,7 +129,7 @@ async def test_a_kill_while_somebody_is_forgotten_touches_nobody_else(tmp_path, 
     assert await killed_and_compared(tmp_path, moment) > 0
 
     async with await Store.open(settings_of(tmp_path)) as store:
-        assert await store.consent_of(LEAVER) is Consent.UNKNOWN, "opening finished what was begun"
+        assert await store.consent.of(LEAVER) is Consent.UNKNOWN, "opening finished what was begun"
 
 
 async def test_control_acknowledging_before_the_commit_loses_reactions(tmp_path):

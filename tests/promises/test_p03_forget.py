@@ -56,7 +56,7 @@ async def test_nothing_is_left_in_any_form(tmp_path):
         assert len(known.forms) > 60
         assert known.in_folder(tmp_path) != []
 
-        receipt = await store.forget(ALICE.user_id)
+        receipt = await store.privacy.forget(ALICE.user_id)
 
         assert left(known, tmp_path) == []
         assert (receipt.n_traces, receipt.files_searched) == (0, True)
@@ -97,11 +97,11 @@ async def test_while_another_program_reads_the_receipt_says_so_and_then_nothing_
         known = everything(tmp_path, store)
         other = reading(tmp_path)
 
-        receipt = await store.forget(ALICE.user_id)
+        receipt = await store.privacy.forget(ALICE.user_id)
         meanwhile = known.in_folder(tmp_path)
         other.close()
-        await store.set_meta("any", "write")
-        await store.set_meta("another", "write")
+        await store.notes.put("any", "write")
+        await store.notes.put("another", "write")
 
         assert receipt.n_traces > 0
         assert meanwhile != []  # the control: a reader keeps old pages, and the scan sees them
@@ -121,7 +121,7 @@ async def test_control_without_the_safeguard_the_scan_finds_something(tmp_path, 
         await plant(store)
         known = traces(tmp_path, store)
 
-        await store.forget(ALICE.user_id)
+        await store.privacy.forget(ALICE.user_id)
 
         assert known.in_folder(tmp_path) != []
 

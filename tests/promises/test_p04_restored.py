@@ -61,8 +61,8 @@ async def lived(folder: Path) -> None:
             await posted(store, who, message_id)
         for who in (ALICE, BOB):
             for message_id in (FIRST, SECOND):
-                await store.record_reaction(who, message_id, "👍", added=True)
-        await store.record_prior(PriorRecord(b"prior", 2, START))
+                await store.feedback.record_reaction(who, message_id, "👍", added=True)
+        await store.learning.record_prior(PriorRecord(b"prior", 2, START))
         heads = [NewHead(store.member_id(who), b"head" * 8, 2) for who in (ALICE, BOB)]
         await round_of(store, *heads)
 
@@ -83,10 +83,10 @@ async def forget(folder: Path, moment: str, copies: Path) -> None:
     if failpoint := MOMENTS[moment]:
         switch_on(f"{failpoint}=raise")
         with pytest.raises(FailpointReached):
-            await store.forget(ALICE.user_id)
+            await store.privacy.forget(ALICE.user_id)
         switch_on("")
         shutil.copytree(folder, copies)
-    await store.forget(ALICE.user_id)
+    await store.privacy.forget(ALICE.user_id)
     await store.close()
     if moment == "after":
         shutil.copytree(folder, copies)
@@ -118,14 +118,14 @@ async def test_who_was_forgotten_stays_forgotten(tmp_path, moment, what):
     put_back(folder, copies, what)
 
     async with await Store.open(settings_in(folder)) as store:
-        assert await store.summary_of(ALICE) == NOTHING
-        assert await store.consent_of(ALICE) is Consent.UNKNOWN
-        assert (await store.head_of(alice), await store.prior()) == (None, None)
-        assert await store.reply_of_message(FIRST) is None
-        assert (await store.summary_of(BOB)).n_feedback == 1
+        assert await store.privacy.summary(ALICE) == NOTHING
+        assert await store.consent.of(ALICE) is Consent.UNKNOWN
+        assert (await store.learning.head_of(alice), await store.learning.prior()) == (None, None)
+        assert await store.replies.of_message(FIRST) is None
+        assert (await store.privacy.summary(BOB)).n_feedback == 1
         assert await due(store) == [BOB], "Bob's head may know Alice and is made anew"
         assert canaries.in_folder(folder) == []
-        assert [row.reactions for row in (await store.feedback_of([bob]))[bob]] == [("👍",)]
+        assert [row.reactions for row in (await store.learning.feedback_of([bob]))[bob]] == [("👍",)]
 
 
 async def test_who_came_back_keeps_what_they_gave_since(tmp_path):
@@ -134,18 +134,18 @@ async def test_who_came_back_keeps_what_they_gave_since(tmp_path):
     await forget(folder, "before", old)
     async with await Store.open(settings_in(folder)) as store:
         await posted(store, ALICE, FIRST + 9)
-        await store.record_reaction(ALICE, FIRST + 9, "🎉", added=True)
+        await store.feedback.record_reaction(ALICE, FIRST + 9, "🎉", added=True)
     shutil.copytree(folder, new)
 
     put_back(folder, old, "data")
     async with await Store.open(settings_in(folder)) as store:
-        assert await store.summary_of(ALICE) == NOTHING
+        assert await store.privacy.summary(ALICE) == NOTHING
 
     put_back(folder, new, "data")
     async with await Store.open(settings_in(folder)) as store:
-        summary = await store.summary_of(ALICE)
+        summary = await store.privacy.summary(ALICE)
         alice = store.member_id(ALICE)
-        (row,) = (await store.feedback_of([alice]))[alice]
+        (row,) = (await store.learning.feedback_of([alice]))[alice]
     assert (summary.n_replies, row.reactions) == (1, ("🎉",))
 
 
@@ -154,14 +154,14 @@ async def test_a_no_said_since_the_copy_stands(tmp_path):
     await lived(folder)
     shutil.copytree(folder, copies)
     async with await Store.open(settings_in(folder)) as store:
-        await store.record_refusal(ALICE)
+        await store.privacy.refuse(ALICE)
 
     put_back(folder, copies, "data and keys")
 
     async with await Store.open(settings_in(folder)) as store:
-        assert await store.consent_of(ALICE) is Consent.REFUSED
-        assert (await store.summary_of(ALICE)).n_replies == 0
-        assert await store.reply_of_message(FIRST) is None
+        assert await store.consent.of(ALICE) is Consent.REFUSED
+        assert (await store.privacy.summary(ALICE)).n_replies == 0
+        assert await store.replies.of_message(FIRST) is None
 
 
 @pytest.mark.parametrize("what", ["data and keys", "keys"])

@@ -107,8 +107,8 @@ async def bench(tmp_path):
             rng = np.random.default_rng(1)
             for who in CROWD:
                 await joins(bench, drawn(rng, bench, who, N_REPLIES))
-            await store.record_consent(GONE)
-            await store.forget(GONE.user_id)
+            await store.consent.record(GONE)
+            await store.privacy.forget(GONE.user_id)
             await learn(bench)
             yield bench
             await bench.trainer.close()
@@ -136,7 +136,7 @@ async def visits(bench: Bench, *, then) -> tuple[list[Left], list[Left], list[fl
         body = await bench.head(who)
         assert body is not None
         own.append(betrayal(head_of(bench, body), bench.features.features(clicks.texts), clicks.liked))
-        bench.ranker.drop((await bench.store.forget(who.user_id)).member_ids)
+        bench.ranker.drop((await bench.store.privacy.forget(who.user_id)).member_ids)
         await then(bench)
         there.append(await attacked(bench, clicks, CROWD))
     return there, never, own

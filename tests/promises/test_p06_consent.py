@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from bot.app.logs import discreet_handler
+from storage.members.consent import Consents
 from storage.records import Consent, Who
-from storage.store import Store
 from tests.integration.conftest import World
 from tests.rig.canary import Canaries
 from tests.rig.listening import everything_to
@@ -117,14 +117,14 @@ async def test_events_of_those_who_did_not_agree_leave_no_row_no_byte_and_no_lin
 
 
 async def test_control_consent_taken_for_granted_stores_strangers(world, folder, monkeypatch):
-    async def granted(store: Store, who: Who) -> Consent:
-        await store.record_consent(who)
+    async def granted(consents: Consents, who: Who) -> Consent:
+        await consents.record(who)
         return Consent.AGREED
 
     await world.agree(world.alice)
     alices_reply = await world.ask(world.alice)
     before = rows(folder)
-    monkeypatch.setattr(Store, "consent_of", granted)
+    monkeypatch.setattr(Consents, "of", granted)
 
     await strangers_come(world, alices_reply)
 

@@ -89,10 +89,10 @@ async def test_after_each_outage_what_is_stored_is_what_discord_shows(settings, 
             await play.outage()
             assert await as_discord_shows(here), f"after outage {outage}"
 
-        replies = [await here.house.store.reply_of_message(id_) for id_ in here.api.truth.standing]
+        replies = [await here.house.store.replies.of_message(id_) for id_ in here.api.truth.standing]
         assert None not in replies
         for message_id in here.api.deleted:
-            assert await here.house.store.reply_of_message(message_id) is None
+            assert await here.house.store.replies.of_message(message_id) is None
 
 
 async def test_control_without_reading_back_the_labels_are_others(settings):

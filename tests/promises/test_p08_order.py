@@ -95,7 +95,7 @@ async def test_control_a_task_for_each_event_applies_them_in_reverse(world):
     async def handle(events):
         for _ in range(next(turns)):  # the first handler has more to do before it reaches the store
             await asyncio.sleep(0)
-        await world.house.store.record_events(events)
+        await world.house.store.feedback.record_events(events)
 
     tasks = []
     world.bot.inbox.put = lambda event: tasks.append(asyncio.create_task(handle([event])))

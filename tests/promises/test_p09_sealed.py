@@ -60,12 +60,12 @@ async def filled(folder: Path) -> Store:
             await posted(store, who, message)
     for message in (1, 2, 3, 4):
         for who in (ALICE, BOB):
-            await store.record_reaction(who, message, "👍", added=True)
-            await store.record_reaction(who, message, "👎", added=True)
+            await store.feedback.record_reaction(who, message, "👍", added=True)
+            await store.feedback.record_reaction(who, message, "👎", added=True)
     for words in ("like a pirate", "like an owl"):
         for who in (ALICE, BOB):
             await store.wishes.put(who, Wish(("short",), words))
-    await store.record_prior(PriorRecord(b"the average taste", 2, START))
+    await store.learning.record_prior(PriorRecord(b"the average taste", 2, START))
     for version in (1, 2):
         record = GuildRecord({"persona": f"persona {version}"}, {":1": 1.0})
         await store.guild_settings.change(ALICE.guild_id, lambda _, record=record: record)
@@ -142,7 +142,7 @@ async def test_control_without_the_binding_swapped_values_open(cells, monkeypatc
 async def test_the_store_refuses_what_was_swapped(tmp_path):
     store = await filled(tmp_path)
     alice, bob = store.member_id(ALICE), store.member_id(BOB)
-    before = await store.feedback_of([alice, bob], 100)
+    before = await store.learning.feedback_of([alice, bob], 100)
     await store.close()
     raw = sqlite3.connect(tmp_path / "data" / "data.db")
     for table, column in (("feedback", "state"), ("heads", "body"), ("wishes", "body"), ("replies", "texts")):
@@ -153,14 +153,14 @@ async def test_the_store_refuses_what_was_swapped(tmp_path):
     raw.close()
 
     async with await Store.open(settings_in(tmp_path)) as store:
-        after = await store.feedback_of([alice, bob], 100)
+        after = await store.learning.feedback_of([alice, bob], 100)
         for who in (ALICE, BOB):
             with pytest.raises(SealBroken):
                 await store.wishes.of(who)
             with pytest.raises(SealBroken):
-                await store.head_of(store.member_id(who))
+                await store.learning.head_of(store.member_id(who))
             with pytest.raises(SealBroken):
-                await store.latest_reply(who)
+                await store.replies.latest(who)
 
     assert [len(rows) for rows in before.values()] == [4, 4]
     assert [len(rows) for rows in after.values()] == [0, 0]

@@ -53,7 +53,7 @@ async def test_a_crash_between_post_and_record_leaves_one_reply(settings, first,
         assert replies(here) == before
         assert len(here.generator.contexts) == 1  # it was answered again, and not posted
         message = here.channels[0].history()[-1]
-        assert await here.house.store.reply_of_message(message.id) is None
+        assert await here.house.store.replies.of_message(message.id) is None
 
 
 async def test_the_same_words_again_are_recorded(settings):
@@ -61,7 +61,7 @@ async def test_the_same_words_again_are_recorded(settings):
         before = await cut_off_and_asked_again(here, "The same answer.", "The same answer.")
 
         assert replies(here) == before
-        assert await here.house.store.reply_of_message(here.channels[0].history()[-1].id) is not None
+        assert await here.house.store.replies.of_message(here.channels[0].history()[-1].id) is not None
 
 
 async def test_a_prompt_that_comes_twice_is_answered_once(settings):

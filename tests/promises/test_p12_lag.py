@@ -87,7 +87,7 @@ async def teach(house: House) -> None:
     """Every member has an opinion on every reply."""
     store, features = house.store, FeatureMap(ENCODER)
     for who in MEMBERS:
-        await store.record_consent(who)
+        await store.consent.record(who)
     happened = []
     for number in range(N_REPLIES):
         text = f"reply {number}" + " and more" * (number % 9)
@@ -95,17 +95,19 @@ async def teach(house: House) -> None:
             (text,), ("plain",), 0, (0.0,), (0.0,), (1.0,), "greedy", 0,
             features.feature_id, features.features([text])[0].tobytes(),
         )  # fmt: skip
-        await store.record_impression(MEMBERS[0], Place(1, (number + 1,)), impression)
+        await store.replies.record(MEMBERS[0], Place(1, (number + 1,)), impression)
         for place, who in enumerate(MEMBERS):
             emoji = "👍" if (number % 9 > 4) == (place % 2 == 0) else "👎"
             happened.append(Reacted(1, number + 1, who, emoji, False, True))
-    await store.record_events(happened)
+    await store.feedback.record_events(happened)
 
 
 async def a_round(house: House, number: int) -> None:
     """A new reaction, another for each number, makes each member due again."""
     emoji, message = chr(0x1F600 + number % 64), 1 + number // 64
-    await house.store.record_events([Reacted(1, message, who, emoji, False, True) for who in MEMBERS])
+    await house.store.feedback.record_events(
+        [Reacted(1, message, who, emoji, False, True) for who in MEMBERS]
+    )
     assert (await house.trainer.run_round()).n_members == len(MEMBERS)
 
 

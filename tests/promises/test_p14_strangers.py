@@ -59,18 +59,18 @@ async def stage(tmp_path):
 
 async def solved_again(bench: Bench) -> bytes | None:
     """Alice's head after a round that solves it anew, with the labels she had."""
-    reply_id = await bench.store.reply_of_message(1)
+    reply_id = await bench.store.replies.of_message(1)
     for rating in (1, None):
-        await bench.store.record_rating(ALICE, reply_id, rating)
+        await bench.store.feedback.record_rating(ALICE, reply_id, rating)
     await bench.trainer.run_round()
     return await bench.head(ALICE)
 
 
 async def attack(bench: Bench, *, as_whom=None) -> None:
     for who in HOSTILE:
-        await bench.store.record_consent(who)
+        await bench.store.consent.record(who)
         for message_id in range(1, bench.n_messages + 1):
-            await bench.store.record_reaction(as_whom or who, message_id, "👎", added=True)
+            await bench.store.feedback.record_reaction(as_whom or who, message_id, "👎", added=True)
 
 
 async def test_a_crowd_of_strangers_does_not_move_a_head(stage):
@@ -98,7 +98,8 @@ async def prior_after_a_crowd(bench: Bench, *, days: float) -> tuple[bytes, byte
     bench.trainer._now = lambda: FixedClock()() + timedelta(days=3)
     await bench.trainer.rebuild_prior()
     before = bench.ranker.prior.to_bytes()
-    bench.store._now = lambda: FixedClock()() + timedelta(days=3, hours=-1)
+    for part in (bench.store.consent, bench.store.replies, bench.store.feedback):
+        part._now = lambda: FixedClock()() + timedelta(days=3, hours=-1)
     await attack(bench)
     await bench.trainer.rebuild_prior()
     return before, bench.ranker.prior.to_bytes()

@@ -126,15 +126,15 @@ async def label(house, number: int) -> None:
         ranking.feature_id,
         ranking.features[0].tobytes(),
     )
-    await house.store.record_consent(ALICE)
-    await house.store.record_impression(ALICE, Place(1, (number,)), impression)
-    await house.store.record_reaction(ALICE, number, "👍", added=True)
+    await house.store.consent.record(ALICE)
+    await house.store.replies.record(ALICE, Place(1, (number,)), impression)
+    await house.store.feedback.record_reaction(ALICE, number, "👍", added=True)
 
 
 async def labels_learnt(house, *, within_s: float) -> int:
     """Labels of the last round, as soon as there is one."""
     until = time.monotonic() + within_s
-    while (last := await house.store.latest_round()) is None and time.monotonic() < until:
+    while (last := await house.store.learning.latest_round()) is None and time.monotonic() < until:
         await asyncio.sleep(0.05)
     return 0 if last is None else last.n_labels
 

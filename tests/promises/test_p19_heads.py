@@ -159,7 +159,9 @@ async def test_a_head_whose_checksum_does_not_hold_is_not_served_and_said_once(t
 async def test_a_head_of_a_broken_format_is_not_served_and_said_once(tmp_path, caplog):
     async def garbage(house) -> None:
         store = house.store
-        await store.record_round(await store.latest_round(), [NewHead(store.member_id(PEOPLE[0]), b"{", 1)])
+        await store.learning.record_round(
+            await store.learning.latest_round(), [NewHead(store.member_id(PEOPLE[0]), b"{", 1)]
+        )
 
     await learnt(tmp_path / "run", then=garbage)
     caplog.set_level(logging.WARNING)

@@ -64,7 +64,7 @@ async def test_sigterm_under_load_drains_and_leaves_nothing_behind(tmp_path, sto
     assert seen["threads"] == []
     assert took_s < WITHIN_S
     async with await Store.open(settings_in(tmp_path)) as store:
-        assert await store.cursor() >= 0
+        assert await store.learning.cursor() >= 0
 
 
 def test_control_leaving_at_once_loses_what_was_taken(tmp_path):

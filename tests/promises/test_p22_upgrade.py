@@ -80,19 +80,19 @@ def moments(revision: str) -> range:
 async def everything(store: Store) -> dict[str, Any]:
     """What members would miss if it were not there."""
     ids = [store.member_id(who) for who in (ALICE, BOB, LEAVING)]
-    feedback = await store.feedback_of(ids, 100)
-    latest = await store.latest_round()
+    feedback = await store.learning.feedback_of(ids, 100)
+    latest = await store.learning.latest_round()
     return {
-        "consents": [await store.consent_of(who) for who in (ALICE, BOB, REFUSED, LEAVING)],
+        "consents": [await store.consent.of(who) for who in (ALICE, BOB, REFUSED, LEAVING)],
         "feedback": [[(row.reactions, row.rating, row.features) for row in feedback[one]] for one in ids],
         "texts": [
-            reply and reply.text for reply in [await store.latest_reply(w) for w in (ALICE, BOB, LEAVING)]
+            reply and reply.text for reply in [await store.replies.latest(w) for w in (ALICE, BOB, LEAVING)]
         ],
-        "heads": [await store.head_of(member_id) for member_id in ids],
+        "heads": [await store.learning.head_of(member_id) for member_id in ids],
         "round": latest and (latest.n_members, latest.n_labels, latest.n_rolled_back),
-        "prior": await store.prior(),
-        "note": await store.meta("command_tree"),
-        "forgotten reply": await store.reply_of_message(20),
+        "prior": await store.learning.prior(),
+        "note": await store.notes.of("command_tree"),
+        "forgotten reply": await store.replies.of_message(20),
     }
 
 
@@ -276,7 +276,7 @@ async def test_a_newer_database_is_refused_with_a_clear_line_and_left_alone(
     for url in ("", postgres.url(name)):
         folder = tmp_path / ("postgres" if url else "sqlite")
         async with await Store.open(settings_in(folder, url)) as store:
-            await store.record_consent(ALICE)
+            await store.consent.record(ALICE)
             newer = text("UPDATE alembic_version SET version_num = '9999'")
             await store._writer.submit(lambda c, newer=newer: c.execute(newer) and None)
 

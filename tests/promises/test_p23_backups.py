@@ -49,10 +49,10 @@ SAID = Impression(
 async def write_on(store: Store, acknowledged: list[int], stop: asyncio.Event) -> None:
     """Number n is message n of Alice; 500 a second, each behind the one before."""
     began, number, waiting = time.monotonic(), 0, []
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
 
     async def write(number: int) -> None:
-        await store.record_impression(ALICE, Place(1, (number,)), SAID)
+        await store.replies.record(ALICE, Place(1, (number,)), SAID)
         acknowledged.append(number)
 
     while not stop.is_set():
@@ -136,8 +136,8 @@ async def test_a_restored_copy_gives_that_history_back(tmp_path):
     assert (await restore(settings, copy)).member_ids == ()
 
     async with await Store.open(settings) as store:
-        assert (await store.latest_reply(ALICE)).text == "Let me explain."
-        assert await store.consent_of(BOB) is Consent.UNKNOWN
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
+        assert await store.consent.of(BOB) is Consent.UNKNOWN
 
 
 async def test_a_restore_erases_again_who_was_forgotten_since(tmp_path):
@@ -148,20 +148,20 @@ async def test_a_restore_erases_again_who_was_forgotten_since(tmp_path):
     back_up(settings, data)
     back_up_keys(settings, keys)
     async with await Store.open(settings) as store:
-        await store.forget(ALICE.user_id)
+        await store.privacy.forget(ALICE.user_id)
 
     assert await restore_keys(settings, keys, timedelta(days=1)) == 1
     assert (await restore(settings, data)).member_ids == (alice,)
 
     async with await Store.open(settings) as store:
-        assert await store.consent_of(ALICE) is Consent.UNKNOWN
+        assert await store.consent.of(ALICE) is Consent.UNKNOWN
 
 
 async def test_keys_and_ledger_that_are_lost_come_back_from_their_copy(tmp_path):
     settings, keys = settings_in(tmp_path), tmp_path / "keys-copy"
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
-        await store.record_refusal(BOB)
+        await store.privacy.refuse(BOB)
     back_up_keys(settings, keys)
     for name in ("keys.db", "ledger.db"):
         (tmp_path / "keys" / name).unlink()
@@ -169,8 +169,8 @@ async def test_keys_and_ledger_that_are_lost_come_back_from_their_copy(tmp_path)
     assert await restore_keys(settings, keys, timedelta(days=1)) == 0
 
     async with await Store.open(settings) as store:
-        assert (await store.latest_reply(ALICE)).text == "Let me explain."
-        assert await store.consent_of(BOB) is Consent.REFUSED
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
+        assert await store.consent.of(BOB) is Consent.REFUSED
     assert backup.ledger_counts(settings) == (0, 1)
 
 
@@ -193,7 +193,7 @@ async def test_a_ledger_older_than_the_data_is_refused_until_its_loss_is_accepte
     shutil.copy2(tmp_path / "keys" / "ledger.db", tmp_path / "old")
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
-        await store.forget(ALICE.user_id)
+        await store.privacy.forget(ALICE.user_id)
     shutil.copy2(tmp_path / "old", tmp_path / "keys" / "ledger.db")
 
     with pytest.raises(LedgerBehind, match="put its newest copy back"):
@@ -219,7 +219,7 @@ async def test_what_is_no_copy_is_refused_and_leaves_the_data(tmp_path):
     with pytest.raises(StorageError, match="found none"):
         await restore(settings, tmp_path / "nowhere")
     async with await Store.open(settings) as store:
-        assert (await store.latest_reply(ALICE)).text == "Let me explain."
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
 
 
 async def test_a_restore_cut_short_leaves_the_data(tmp_path):
@@ -236,7 +236,7 @@ async def test_a_restore_cut_short_leaves_the_data(tmp_path):
         switch_on("")
 
     async with await Store.open(settings) as store:
-        assert (await store.latest_reply(ALICE)).text == "Let me explain."
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
 
 
 def test_the_commands_say_what_they_did(tmp_path, capsys):
@@ -273,8 +273,8 @@ async def test_forget_by_the_operator_is_refused_while_the_bot_runs(tmp_path, ca
     config = tmp_path / "config.toml"
     config.write_text('[storage]\ndata_dir = "data"\nkey_dir = "keys"\n')
     async with await Store.open(settings_in(tmp_path)) as store:
-        await store.record_consent(Who(1, 5))
+        await store.consent.record(Who(1, 5))
         code = await asyncio.to_thread(cli.run, ["--config", str(config), "forget", "5"])
 
-        assert (code, await store.consent_of(Who(1, 5))) == (3, Consent.AGREED)
+        assert (code, await store.consent.of(Who(1, 5))) == (3, Consent.AGREED)
     assert "The bot runs: the person can use /forget-me" in capsys.readouterr().err

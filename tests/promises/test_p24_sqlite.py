@@ -91,12 +91,12 @@ async def live(store: Store) -> None:
     await posted(store, ALICE, FIRST)
     await posted(store, BOB, SECOND)
     for who in (ALICE, BOB):
-        await store.record_reaction(who, FIRST, "👍", added=True)
-    await store.feedback_of([store.member_id(ALICE), store.member_id(BOB)])
+        await store.feedback.record_reaction(who, FIRST, "👍", added=True)
+    await store.learning.feedback_of([store.member_id(ALICE), store.member_id(BOB)])
     await round_of(store, NewHead(store.member_id(BOB), b"head", 1))
-    await store.latest_reply(BOB)
-    await store.expire_texts()
-    await store.forget(ALICE.user_id)
+    await store.replies.latest(BOB)
+    await store.replies.expire_texts()
+    await store.privacy.forget(ALICE.user_id)
 
 
 async def try_to_write(store: Store) -> bool:

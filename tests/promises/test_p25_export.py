@@ -40,24 +40,24 @@ async def lived(store: Store) -> None:
     await posted(store, ALICE, FIRST)
     await posted(store, BOB, SECOND)
     for who in (ALICE, BOB):
-        reply_id = (await store.latest_reply(who)).reply_id
+        reply_id = (await store.replies.latest(who)).reply_id
         await store.preferences.record_pick(who, Pick(Picked.EQUAL, "hash-4", b"one", b"two", reply_id))
         await store.remarks.record(who, reply_id, Remark(("too long",), f"said by {who.user_id}"))
         for message_id in (FIRST, SECOND):
-            await store.record_reaction(who, message_id, "👍", added=True)
+            await store.feedback.record_reaction(who, message_id, "👍", added=True)
     await store.wishes.put(ALICE, Wish(("short",), "like a pirate"))
     await store.reports.record(store.guild_id(ALICE), FIRST, "rude")
     await round_of(
         store, *(NewHead(store.member_id(who), b"head of %d" % who.user_id, 2) for who in (ALICE, BOB))
     )
-    await store.record_refusal(Who(7, ALICE.user_id))
+    await store.privacy.refuse(Who(7, ALICE.user_id))
 
 
 async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
     async with await Store.open(settings_in(tmp_path)) as store:
         await lived(store)
 
-        (here, exported), (_, elsewhere) = await store.export(ALICE)
+        (here, exported), (_, elsewhere) = await store.privacy.export(ALICE)
 
         names = {**exported, "refusals": elsewhere["refusals"]}
         assert PERSONAL - fields(names) == set()
@@ -88,7 +88,7 @@ async def test_nothing_of_anybody_else_is_in_it(tmp_path):
             .text("bob's head", f"head of {BOB.user_id}")
         )
 
-        text = json.dumps([exported for _, exported in await store.export(ALICE)])
+        text = json.dumps([exported for _, exported in await store.privacy.export(ALICE)])
 
     assert others.in_text([text]) == []
 
@@ -98,7 +98,7 @@ async def test_control_a_table_that_is_left_out_fails_the_check(tmp_path, monkey
     async with await Store.open(settings_in(tmp_path)) as store:
         await lived(store)
 
-        (_, exported), _ = await store.export(ALICE)
+        (_, exported), _ = await store.privacy.export(ALICE)
 
     assert ("messages", "place") in PERSONAL - fields(exported)
 
@@ -109,7 +109,7 @@ async def test_control_a_sealed_column_without_an_opener_raises(tmp_path, monkey
         await lived(store)
 
         with pytest.raises(KeyError):
-            await store.export(ALICE)
+            await store.privacy.export(ALICE)
 
 
 async def test_the_command_answers_the_member_alone_with_a_file_and_a_summary(world):

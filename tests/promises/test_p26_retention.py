@@ -48,20 +48,20 @@ async def test_texts_go_after_the_retention_time_and_leave_no_trace(tmp_path):
         await posted(store, ALICE, FIRST)
         texts = ciphertexts(tmp_path, {"replies": ("texts",)})
         clock.advance(days=29, hours=23)
-        early = await store.expire_texts()
+        early = await store.replies.expire_texts()
         assert texts.in_folder(tmp_path) != []
 
         clock.advance(hours=2)
 
-        assert (early, await store.expire_texts()) == (0, 1)
+        assert (early, await store.replies.expire_texts()) == (0, 1)
         assert texts.in_folder(tmp_path) == []
-        assert (await store.latest_reply(ALICE)).text is None
+        assert (await store.replies.latest(ALICE)).text is None
 
 
 async def test_a_deleted_message_leaves_nothing_within_a_minute(tmp_path, world):
     async with await Store.open(settings_in(tmp_path / "own")) as store:
         await posted(store, ALICE, FIRST)
-        await store.record_reaction(ALICE, FIRST, "👍", added=True)
+        await store.feedback.record_reaction(ALICE, FIRST, "👍", added=True)
         everything = {
             "replies": ("features", "decision", "texts"),
             "messages": ("place",),
@@ -69,13 +69,13 @@ async def test_a_deleted_message_leaves_nothing_within_a_minute(tmp_path, world)
         }
         sealed = ciphertexts(tmp_path / "own", everything)
 
-        await store.record_deleted([FIRST])
-        await store.settle()
+        await store.feedback.record_deleted([FIRST])
+        await store.feedback.settle()
 
-        assert (await store.summary_of(ALICE)).n_replies == 0
+        assert (await store.privacy.summary(ALICE)).n_replies == 0
         assert sealed.in_folder(tmp_path / "own") == []
     job = world.house.scheduler._works["settle"]
-    assert job == (world.house.store.settle, 30.0)
+    assert job == (world.house.store.feedback.settle, 30.0)
 
 
 async def test_control_without_emptying_the_log_a_deleted_message_is_found(tmp_path, monkeypatch):
@@ -87,8 +87,8 @@ async def test_control_without_emptying_the_log_a_deleted_message_is_found(tmp_p
         await posted(store, ALICE, FIRST)
         sealed = ciphertexts(tmp_path, {"replies": ("texts",)})
 
-        await store.record_deleted([FIRST])
-        await store.settle()
+        await store.feedback.record_deleted([FIRST])
+        await store.feedback.settle()
 
         assert sealed.in_folder(tmp_path) != []
 
@@ -97,11 +97,11 @@ async def lived(store: Store) -> None:
     """Alice agreed here and in direct messages, Bob here and elsewhere; Bob said no in a third server."""
     for number, who in enumerate((ALICE, BOB, ELSEWHERE, DIRECT)):
         await posted(store, who, FIRST + number)
-    await store.record_refusal(Who(ALICE.guild_id + 2, BOB.user_id))
+    await store.privacy.refuse(Who(ALICE.guild_id + 2, BOB.user_id))
 
 
 async def standing(store: Store) -> list[bool]:
-    return [await store.consent_of(who) is Consent.AGREED for who in (ALICE, BOB, ELSEWHERE, DIRECT)]
+    return [await store.consent.of(who) is Consent.AGREED for who in (ALICE, BOB, ELSEWHERE, DIRECT)]
 
 
 async def test_a_servers_data_go_seven_days_after_it_was_left_and_leave_no_trace(tmp_path):
@@ -114,32 +114,32 @@ async def test_a_servers_data_go_seven_days_after_it_was_left_and_leave_no_trace
             tmp_path, {"replies": ("texts",)},
             f"member_id IN (SELECT member_id FROM members WHERE guild = x'{guild}')",
         )  # fmt: skip
-        await store.record_departure(ALICE.guild_id)
+        await store.departures.record(ALICE.guild_id)
         clock.advance(days=6, hours=23)
-        assert await store.erase_departed() is None
-        await store.record_departure(ALICE.guild_id)  # told again: the first time counts
+        assert await store.departures.erase_due() is None
+        await store.departures.record(ALICE.guild_id)  # told again: the first time counts
         clock.advance(hours=1)
 
-        receipt = await store.erase_departed(gone.extend)
+        receipt = await store.departures.erase_due(gone.extend)
 
         assert receipt is not None and (len(receipt.member_ids), receipt.n_keys) == (2, 2)
         assert set(gone) == {store.member_id(ALICE), store.member_id(BOB)}
         assert await standing(store) == [False, False, True, True]
         assert sealed.in_folder(tmp_path) == []
-        assert await store.erase_departed() is None
-        assert await store.consent_of(Who(ALICE.guild_id + 2, BOB.user_id)) is Consent.REFUSED
+        assert await store.departures.erase_due() is None
+        assert await store.consent.of(Who(ALICE.guild_id + 2, BOB.user_id)) is Consent.REFUSED
 
 
 async def test_a_server_that_the_bot_came_back_to_keeps_its_data(tmp_path):
     clock = FixedClock()
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
         await lived(store)
-        await store.record_departure(ALICE.guild_id)
+        await store.departures.record(ALICE.guild_id)
         clock.advance(days=6)
-        await store.record_return(ALICE.guild_id)
+        await store.departures.record_return(ALICE.guild_id)
         clock.advance(days=30)
 
-        assert await store.erase_departed() is None
+        assert await store.departures.erase_due() is None
         assert await standing(store) == [True] * 4
 
 
@@ -147,15 +147,15 @@ async def test_a_server_left_while_the_bot_was_away_counts_from_the_next_look(tm
     clock = FixedClock()
     here, elsewhere = ALICE.guild_id, ELSEWHERE.guild_id
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
-        await store.record_servers([here, elsewhere])
+        await store.departures.record_present([here, elsewhere])
         await lived(store)
     clock.advance(days=100)
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
-        assert await store.erase_departed() is None
-        await store.record_servers([here])
+        assert await store.departures.erase_due() is None
+        await store.departures.record_present([here])
         clock.advance(days=7)
 
-        assert await store.erase_departed() is not None
+        assert await store.departures.erase_due() is not None
         assert await standing(store) == [True, True, False, True]
 
 
@@ -167,7 +167,7 @@ async def test_an_outage_is_no_departure(world):
     async def note(guild_id: int) -> None:
         noted.append(guild_id)
 
-    store.record_departure = note
+    store.departures.record = note
     await world.bot.on_guild_remove(SimpleNamespace(id=guild_id, unavailable=True))
     await world.bot.on_guild_remove(SimpleNamespace(id=guild_id + 1, unavailable=False))
 
@@ -181,8 +181,8 @@ async def test_control_without_the_grace_a_mistake_would_cost_everything(tmp_pat
     clock = FixedClock()
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
         await lived(store)
-        await store.record_departure(ALICE.guild_id)
-        await store.erase_departed()
-        await store.record_return(ALICE.guild_id)
+        await store.departures.record(ALICE.guild_id)
+        await store.departures.erase_due()
+        await store.departures.record_return(ALICE.guild_id)
 
         assert await standing(store) == [False, False, True, True]

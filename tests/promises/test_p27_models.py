@@ -167,7 +167,7 @@ async def test_a_head_that_belongs_to_somebody_else_does_not_open(tmp_path):
 
         for member_id in (alice, bob):
             with pytest.raises(SealBroken):
-                await store.head_of(member_id)
+                await store.learning.head_of(member_id)
 
 
 _NAMED = (schema.heads.c.member_id, schema.heads.c.body)

@@ -48,7 +48,7 @@ def rotated(folder: Path, failpoint: str = "") -> int:
 async def members_read(folder: Path, numbers: list[int]) -> int:
     """How many of these members' reactions can be read."""
     async with await Store.open(settings_in(folder)) as store:
-        found = [await store.latest_reply(member(number)) for number in numbers]
+        found = [await store.replies.latest(member(number)) for number in numbers]
     return sum(reply is not None and reply.reactions == ("👍",) for reply in found)
 
 
@@ -85,7 +85,7 @@ async def test_a_rotation_cut_short_leaves_one_key_that_opens_and_is_tidied_up_b
 
     for _ in range(2):
         async with await Store.open(settings_in(tmp_path)) as store:
-            assert (await store.latest_reply(ALICE)).text == "Let me explain."
+            assert (await store.replies.latest(ALICE)).text == "Let me explain."
         assert await rotate(settings_in(tmp_path)) == 1
     assert not (tmp_path / "keys" / "master.key.next").exists()
 
@@ -131,7 +131,7 @@ async def test_a_key_from_the_environment_changes_while_the_bot_is_stopped(tmp_p
         await Store.open(settings)
     monkeypatch.setenv(settings.master_key_env, new)
     async with await Store.open(settings) as store:
-        assert (await store.latest_reply(ALICE)).text == "Let me explain."
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
 
 
 async def test_control_a_new_key_without_wrapping_anew_opens_nothing(tmp_path):

@@ -140,21 +140,21 @@ async def step(store: Store, clock: FixedClock, rng: random.Random) -> object:
     clock.advance(minutes=rng.randrange(600))
     who, other, message = rng.choice(PEOPLE), rng.choice(PEOPLE), rng.randrange(1, 40)
     member_id, emoji = store.member_id(who), rng.choice("👍👎🎉")
-    reply = (await store.latest_reply(other)) if rng.random() < 0.5 else None
-    record = RoundRecord(START, clock(), await store.cursor() + rng.randrange(5), 1, 1, "cpu")
+    reply = (await store.replies.latest(other)) if rng.random() < 0.5 else None
+    record = RoundRecord(START, clock(), await store.learning.cursor() + rng.randrange(5), 1, 1, "cpu")
     act = rng.choices(
         [
-            lambda: store.record_consent(who),
-            lambda: store.record_impression(who, Place(CHANNEL, (message, message + 60)), IMPRESSION),
-            lambda: store.record_reaction(who, message, emoji, added=rng.random() < 0.7),
-            lambda: store.record_rating(who, reply.reply_id if reply else 1, rng.randrange(1, 6)),
-            lambda: store.record_clear(message, rng.choice([None, "👍"])),
-            lambda: store.record_deleted([message, message + 60]),
-            lambda: store.record_round(record, [NewHead(member_id, b"head", rng.randrange(9))]),
-            lambda: store.record_prior(PriorRecord(b"prior", 2, clock())),
-            lambda: store.record_refusal(who),
-            lambda: store.forget(who.user_id),
-            lambda: store.expire_texts(),
+            lambda: store.consent.record(who),
+            lambda: store.replies.record(who, Place(CHANNEL, (message, message + 60)), IMPRESSION),
+            lambda: store.feedback.record_reaction(who, message, emoji, added=rng.random() < 0.7),
+            lambda: store.feedback.record_rating(who, reply.reply_id if reply else 1, rng.randrange(1, 6)),
+            lambda: store.feedback.record_clear(message, rng.choice([None, "👍"])),
+            lambda: store.feedback.record_deleted([message, message + 60]),
+            lambda: store.learning.record_round(record, [NewHead(member_id, b"head", rng.randrange(9))]),
+            lambda: store.learning.record_prior(PriorRecord(b"prior", 2, clock())),
+            lambda: store.privacy.refuse(who),
+            lambda: store.privacy.forget(who.user_id),
+            lambda: store.replies.expire_texts(),
             lambda: store.preferences.record_pick(
                 who, Pick(Picked.FIRST, "hash-4", b"one!", b"two!", reply.reply_id if reply else None)
             ),
@@ -188,19 +188,19 @@ async def rows_of(store: Store) -> dict[str, object]:
 
     ids = [store.member_id(who) for who in PEOPLE]
     told = {
-        "feedback": await store.feedback_of(ids, 1000),
-        "few": await store.feedback_of(ids, 2),
+        "feedback": await store.learning.feedback_of(ids, 1000),
+        "few": await store.learning.feedback_of(ids, 2),
         "choices": await store.preferences.of(ids, 3),
-        "words": [[exported["remarks"] for _, exported in await store.export(who)] for who in PEOPLE],
-        "heads": [await store.head_of(member_id) for member_id in ids],
-        "due": await store.changed_after(0, 1000),
-        "pages": await store.members_with_feedback(None, 3),
-        "consents": [await store.consent_of(who) for who in PEOPLE],
-        "summaries": [await store.summary_of(who) for who in PEOPLE],
-        "latest": [await store.latest_reply(who) for who in PEOPLE],
+        "words": [[exported["remarks"] for _, exported in await store.privacy.export(who)] for who in PEOPLE],
+        "heads": [await store.learning.head_of(member_id) for member_id in ids],
+        "due": await store.learning.changed_after(0, 1000),
+        "pages": await store.learning.members_with_feedback(None, 3),
+        "consents": [await store.consent.of(who) for who in PEOPLE],
+        "summaries": [await store.privacy.summary(who) for who in PEOPLE],
+        "latest": [await store.replies.latest(who) for who in PEOPLE],
         "wishes": [await store.wishes.of(who) for who in PEOPLE],
-        "prior": await store.prior(),
-        "round": await store.latest_round(),
+        "prior": await store.learning.prior(),
+        "round": await store.learning.latest_round(),
     }
     return await store._reader.run(plain) | told
 

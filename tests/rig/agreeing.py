@@ -28,12 +28,12 @@ async def main(folder: Path, seed: int) -> None:
     os.write(1, b"0\n")
     for number in count(seed * 1_000_000 + 1):
         await posted(store, member(number), number)
-        assert await store.record_reaction(member(number), number, "👍", added=True)
+        assert await store.feedback.record_reaction(member(number), number, "👍", added=True)
         if number % FORGETFUL == 0:
             store._keys._opened.clear()
             before = member(number - 1)
             if number - 1 > seed * 1_000_000:
-                assert (await store.latest_reply(before)).reactions == ("👍",)
+                assert (await store.replies.latest(before)).reactions == ("👍",)
         os.write(1, f"{number}\n".encode())
 
 

@@ -238,7 +238,7 @@ async def _apply(house: House, event: Event) -> None:
     store, responder = house.store, house.parts.responder
     match event:
         case Agreed():
-            await store.record_consent(event.who)
+            await store.consent.record(event.who)
         case Asked():
             house.generator.enqueue(event.reply)
             decision = await responder.decide(Prompt(event.who, Context(event.said)))
@@ -257,15 +257,15 @@ async def _apply(house: House, event: Event) -> None:
                 event.who, Pick(event.picked, shown.feature_id, first, second)
             )
         case Reacted():
-            await store.record_reaction(event.who, event.message_id, event.emoji, added=event.added)
+            await store.feedback.record_reaction(event.who, event.message_id, event.emoji, added=event.added)
         case Rated():
-            reply_id = await store.reply_of_message(event.message_id)
+            reply_id = await store.replies.of_message(event.message_id)
             if reply_id is not None:
-                await store.record_rating(event.who, reply_id, event.rating)
+                await store.feedback.record_rating(event.who, reply_id, event.rating)
         case Wished():
             await responder.wishes.put(event.who, with_words(NO_WISH, event.said), Consent.AGREED)
         case Forgot():
-            receipt = await store.forget(event.who.user_id)
+            receipt = await store.privacy.forget(event.who.user_id)
             house.ranker.drop(receipt.member_ids)
             responder.drop(event.who.user_id)
             responder.member_left()
@@ -292,9 +292,9 @@ async def rows_in(store: Store, tables: Iterable[Table]) -> dict[str, int]:
 
 async def _outcome(house: House, people: Iterable[Who]) -> Outcome:
     store = house.store
-    left = [who for who in people if await store.consent_of(who) is Consent.AGREED]
-    records = {who: await _sound(store.head_of(store.member_id(who))) for who in left}
-    prior = await _sound(store.prior())
+    left = [who for who in people if await store.consent.of(who) is Consent.AGREED]
+    records = {who: await _sound(store.learning.head_of(store.member_id(who))) for who in left}
+    prior = await _sound(store.learning.prior())
     tables = (
         schema.members,
         schema.replies,
@@ -306,7 +306,7 @@ async def _outcome(house: House, people: Iterable[Who]) -> Outcome:
     counters = await rows_in(store, tables)
     counters["members behind the prior"] = 0 if prior is None else prior.n_members
     for place, who in enumerate(left):
-        summary = await store.summary_of(who)
+        summary = await store.privacy.summary(who)
         counters[f"replies to {place}"] = summary.n_replies
         counters[f"feedback of {place}"] = summary.n_feedback
         counters[f"labels of {place}"] = summary.head_labels

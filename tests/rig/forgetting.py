@@ -23,7 +23,7 @@ async def main(folder: Path, moment: str) -> None:
         gone = [form.value for form in traces(folder, store).forms] + secrets_of(folder, store)
         print("\n".join(value.hex() for value in gone), flush=True)
         switch_on(f"{moment}=kill")  # not before: opening a store finishes what was left, by the same steps
-        await store.forget(ALICE.user_id)
+        await store.privacy.forget(ALICE.user_id)
 
 
 if __name__ == "__main__":

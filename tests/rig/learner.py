@@ -15,8 +15,8 @@ from sqlalchemy import delete
 
 from storage.database.schema import heads
 from storage.failpoints import switch_on
+from storage.learning.learning_records import LearningRecords
 from storage.records import Who
-from storage.store import Store
 from tests.rig.counterfactual import Event, Learnt, outcome_of, random_history
 
 PEOPLE = [Who(1, 100 + person) for person in range(5)]
@@ -37,16 +37,16 @@ def first_half() -> list[Event]:
 
 def learn_hastily() -> None:
     """Switch off the one transaction."""
-    record_round = Store.record_round
+    record_round = LearningRecords.record_round
 
-    async def in_two_steps(store: Store, record, new_heads, *, erasures=None):
+    async def in_two_steps(learning: LearningRecords, record, new_heads, *, erasures=None):
         member_ids = [head.member_id for head in new_heads]
-        await store._writer.submit(
+        await learning._writer.submit(
             lambda c: c.execute(delete(heads).where(heads.c.member_id.in_(member_ids)))
         )
-        return await record_round(store, record, new_heads, erasures=erasures)
+        return await record_round(learning, record, new_heads, erasures=erasures)
 
-    Store.record_round = in_two_steps
+    LearningRecords.record_round = in_two_steps
 
 
 def learn(folder: Path, keys: Path, failpoints: str, hasty: bool) -> None:

@@ -54,13 +54,13 @@ def drawn(rng: np.random.Generator, bench: Bench, who: Who, n_replies: int) -> C
 
 async def joins(bench: Bench, clicks: Clicks, fellows: Sequence[Who] = ()) -> None:
     """The member agrees, gets the replies and reacts to all of them; fellows react to some, alike."""
-    await bench.store.record_consent(clicks.who)
+    await bench.store.consent.record(clicks.who)
     features = bench.features.features(clicks.texts)
     first = bench.n_messages + 1
     bench.n_messages += len(clicks.texts)
     await asyncio.gather(
         *(
-            bench.store.record_impression(
+            bench.store.replies.record(
                 clicks.who,
                 Place(1, (first + number,)),
                 Impression(
@@ -75,7 +75,7 @@ async def joins(bench: Bench, clicks: Clicks, fellows: Sequence[Who] = ()) -> No
     for number, liked in enumerate(clicks.liked):
         for who in (clicks.who, *(fellows if number % 5 == 0 else ())):
             happened.append(Reacted(1, first + number, who, "👍" if liked else "👎", False, True))
-    await bench.store.record_events(happened)
+    await bench.store.feedback.record_events(happened)
 
 
 async def learn(bench: Bench) -> None:
@@ -90,7 +90,7 @@ async def attacked(bench: Bench, clicks: Clicks, others: Sequence[Who]) -> Left:
     heads = [head_of(bench, body) for who in others if (body := await bench.head(who))]
     tables = [table for table in schema.metadata.sorted_tables if table is not schema.rounds]
     counts = await rows_in(bench.store, tables)
-    record = await bench.store.prior()
+    record = await bench.store.learning.prior()
     return Left(
         prior=betrayal(bench.ranker.prior.head(), X, clicks.liked),
         heads=float(np.mean([betrayal(head, X, clicks.liked) for head in heads])),

@@ -62,31 +62,31 @@ async def plant(store: Store) -> None:
         features=FEATURES.encode() + VECTOR.astype("<f4").tobytes(),
     )
     await posted(store, BOB, 1)
-    await store.record_consent(ALICE)
-    reply_id = await store.record_impression(ALICE, Place(CHANNEL, MESSAGES), impression)
+    await store.consent.record(ALICE)
+    reply_id = await store.replies.record(ALICE, Place(CHANNEL, MESSAGES), impression)
     for who in (ALICE, BOB):
-        await store.record_reaction(who, MESSAGES[0], EMOJI, added=True)
-        await store.record_reaction(who, MESSAGES[1], EMOJI, added=True, burst=True)
-        await store.record_reaction(who, MESSAGES[1], EMOJI, added=False, burst=True)
-    await store.record_rating(ALICE, reply_id, 5)
-    await store.record_reaction(ALICE, 1, EMOJI, added=True)
+        await store.feedback.record_reaction(who, MESSAGES[0], EMOJI, added=True)
+        await store.feedback.record_reaction(who, MESSAGES[1], EMOJI, added=True, burst=True)
+        await store.feedback.record_reaction(who, MESSAGES[1], EMOJI, added=False, burst=True)
+    await store.feedback.record_rating(ALICE, reply_id, 5)
+    await store.feedback.record_reaction(ALICE, 1, EMOJI, added=True)
     await store.remarks.record(ALICE, reply_id, Remark((REASON,), REMARK))
     await store.preferences.record_pick(
         ALICE, Pick(Picked.FIRST, "plain", FEATURES.encode(), VECTOR.astype("<f4").tobytes(), reply_id)
     )
-    second = await store.record_impression(ALICE, Place(CHANNEL, (77,)), impression)
+    second = await store.replies.record(ALICE, Place(CHANNEL, (77,)), impression)
     await store.preferences.record_another(ALICE, reply_id, second)
     await store.wishes.put(ALICE, Wish(("short",), WISH))
     await store.reports.record(store.guild_id(ALICE), MESSAGES[1], RUDE)
     guild = store.guild_id(BOB)  # what is a server's own names the server as long as it is there
     await store.faq.add(guild, FaqEntry(QUESTION, ANSWER))
     await store.safety.record(guild, ServerRules("strict", (TERM,)))
-    await store.record_prior(PriorRecord(PRIOR.encode(), 2, START))
+    await store.learning.record_prior(PriorRecord(PRIOR.encode(), 2, START))
     await round_of(store, NewHead(store.member_id(ALICE), HEAD.encode() + WEIGHTS.tobytes(), 3))
     await store.guild_settings.change(
         BOB.guild_id, lambda _: GuildRecord({"blocked": [store.guild_settings.name_of(ALICE)]})
     )
-    await store.set_meta("commands", "not personal")
+    await store.notes.put("commands", "not personal")
 
 
 def secrets_of(folder: Path, store: Store) -> list[bytes]:

@@ -46,7 +46,7 @@ async def _record(
         numbers[0] += 1
         number = numbers[0]
         who, message_id, emoji = where(number)
-        recording = asyncio.ensure_future(store.record_reaction(who, message_id, emoji, added=True))
+        recording = asyncio.ensure_future(store.feedback.record_reaction(who, message_id, emoji, added=True))
         if hasty:
             await asyncio.sleep(0)
             say(number)
@@ -58,19 +58,19 @@ async def _record(
 
 async def _all_else(store: Store) -> None:
     while True:
-        await store.forget(LEAVER.user_id)
+        await store.privacy.forget(LEAVER.user_id)
         await posted(store, LEAVER, 90)
-        await store.record_reaction(LEAVER, 90, "👍", added=True)
-        await store.record_reaction(LEAVER, MESSAGES[0][0], "👍", added=True)
+        await store.feedback.record_reaction(LEAVER, 90, "👍", added=True)
+        await store.feedback.record_reaction(LEAVER, MESSAGES[0][0], "👍", added=True)
         await round_of(store, *(NewHead(store.member_id(who), b"a head", 1) for who in (*MEMBERS, LEAVER)))
-        await store.expire_texts()
+        await store.replies.expire_texts()
 
 
 async def _main(folder: Path, seed: int, hasty: bool, say: Callable[[int], None]) -> None:
     rng = random.Random(seed)
     store = await Store.open(settings_of(folder))
     for who, messages in zip(MEMBERS * 2, MESSAGES, strict=False):
-        if await store.reply_of_message(messages[0]) is None:
+        if await store.replies.of_message(messages[0]) is None:
             await posted(store, who, *messages)
     numbers = [seed * 1_000_000]
     say(READY)

@@ -65,27 +65,28 @@ def restore(revision: str, folder: Path) -> None:
 
 async def _live(folder: Path) -> None:
     """What four members do; the process dies in the midst of a forget."""
-    store = await Store.open(settings_in(folder), now=FixedClock())
+    clock = FixedClock()
+    store = await Store.open(settings_in(folder), now=clock)
     for number, who in enumerate((ALICE, BOB, LEAVING)):
-        await store.record_consent(who)
-        await store.record_impression(who, Place(CHANNEL, (10 * number, 10 * number + 1)), IMPRESSION)
+        await store.consent.record(who)
+        await store.replies.record(who, Place(CHANNEL, (10 * number, 10 * number + 1)), IMPRESSION)
     for who in (ALICE, BOB, LEAVING):
         for message in (0, 10, 20):
-            await store.record_reaction(who, message, "👍", added=True)
-    await store.record_rating(BOB, (await store.latest_reply(BOB)).reply_id, 5)
-    await store.record_refusal(REFUSED)
-    await store.record_prior(PriorRecord(b"prior", 2, store._now()))
-    cursor = (await store.changed_after(0, 10))[0].changed_seq
+            await store.feedback.record_reaction(who, message, "👍", added=True)
+    await store.feedback.record_rating(BOB, (await store.replies.latest(BOB)).reply_id, 5)
+    await store.privacy.refuse(REFUSED)
+    await store.learning.record_prior(PriorRecord(b"prior", 2, clock()))
+    cursor = (await store.learning.changed_after(0, 10))[0].changed_seq
     heads = [
         NewHead(store.member_id(who), f"head {who.user_id}".encode(), 3) for who in (ALICE, BOB, LEAVING)
     ]
-    await store.record_round(RoundRecord(store._now(), store._now(), cursor, 3, 9, "cpu"), heads)
+    await store.learning.record_round(RoundRecord(clock(), clock(), cursor, 3, 9, "cpu"), heads)
     await store.guild_settings.change(
         ALICE.guild_id, lambda _: GuildRecord({"persona": "You are kind."}, {":4242": 1.0})
     )
-    await store.set_meta("command_tree", "hash")
+    await store.notes.put("command_tree", "hash")
     rights._erase_rows = lambda *_: os._exit(0)
-    await store.forget(LEAVING.user_id)
+    await store.privacy.forget(LEAVING.user_id)
 
 
 def _dump(path: Path) -> str:

@@ -44,7 +44,7 @@ async def start(bot: SimpaticoBot, _token: str) -> None:
     guild = env.create_guild("Busy")
     channel = guild.create_text_channel("general")
     alice = guild.add_member(env.create_user("alice"))
-    await bot.store.record_consent(Who(guild.id, alice.id))
+    await bot.store.consent.record(Who(guild.id, alice.id))
     await alice.send(channel, f"<@{bot.me}> hello")
     reply = channel.last_message.id
     put = bot.inbox.put

@@ -116,7 +116,7 @@ async def live(env: simcord.Env, house: House, members: Members, saved: Path, st
             await house.trainer.run_round()
         if burst % 40 == 20:
             await house.trainer.rebuild_prior()
-            await house.store.expire_texts()
+            await house.store.replies.expire_texts()
         found = await members.model.compare(house.store)
         tidy(env)
         save(saved, env.backend, members.model)

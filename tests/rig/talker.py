@@ -68,7 +68,7 @@ async def play(folder: Path, *, phone_home: bool) -> None:
         reply = channel.last_message
         await ada.click(reply, label="Learn what I like")
         await ada.react(reply, "👍")
-        while await playground.house.store.latest_round() is None:
+        while await playground.house.store.learning.latest_round() is None:
             await asyncio.sleep(0.1)
 
 

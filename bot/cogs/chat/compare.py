@@ -139,7 +139,7 @@ class Compare(commands.Cog):
             context = Context(message, persona=view.persona, model=view.model)
             self._bot.limits.spend(who, messages=1)
             return await self._bot.comparisons.of_message(Prompt(who, context))
-        latest = await self._bot.store.latest_reply(who, interaction.channel_id)
+        latest = await self._bot.store.replies.latest(who, interaction.channel_id)
         return None if latest is None else await self._bot.comparisons.of_reply(who, latest.reply_id)
 
 

@@ -64,7 +64,7 @@ class Feedback(commands.Cog):
         who = who_clicked(interaction)
         if not await agreed(self._bot, interaction, who):
             return
-        latest = await self._bot.store.latest_reply(who, interaction.channel_id)
+        latest = await self._bot.store.replies.latest(who, interaction.channel_id)
         if latest is None:
             await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return
@@ -82,7 +82,7 @@ class Feedback(commands.Cog):
         who = who_clicked(interaction)
         if not await agreed(self._bot, interaction, who):
             return
-        reply_id = await self._bot.store.reply_of_message(message.id)
+        reply_id = await self._bot.store.replies.of_message(message.id)
         if reply_id is None:
             await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return

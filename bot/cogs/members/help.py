@@ -41,7 +41,7 @@ class Help(commands.Cog):
         ]
         who = who_clicked(interaction)
         view = discord.ui.View(timeout=None)
-        if await self._bot.store.consent_of(who) is not Consent.AGREED:
+        if await self._bot.store.consent.of(who) is not Consent.AGREED:
             view.add_item(ChoiceButton("agree", who.user_id))
         view.add_item(ChoiceButton("about", who.user_id))
         view.add_item(StyleButton("open"))

@@ -43,20 +43,20 @@ class Insight(commands.Cog):
     async def why(self, interaction: discord.Interaction) -> None:
         """Explain the choice of the last reply to the member here."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        latest = await self._bot.store.latest_reply(who_clicked(interaction), interaction.channel_id)
+        latest = await self._bot.store.replies.latest(who_clicked(interaction), interaction.channel_id)
         await self._explain(interaction, None if latest is None else latest.reply_id, NO_REPLY)
 
     async def why_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Explain the choice of the reply that the message menu was opened on."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        reply_id = await self._bot.store.reply_of_message(message.id)
+        reply_id = await self._bot.store.replies.of_message(message.id)
         await self._explain(interaction, reply_id, NO_REPLY if reply_id is None else NOT_YOURS)
 
     async def _explain(
         self, interaction: discord.Interaction, reply_id: ReplyId | None, nothing: str
     ) -> None:
         who = who_clicked(interaction)
-        told = None if reply_id is None else await self._bot.store.reason_of(who, reply_id)
+        told = None if reply_id is None else await self._bot.store.replies.reason(who, reply_id)
         if told is None:
             await interaction.followup.send(tr(nothing), ephemeral=True)
             return
@@ -70,7 +70,7 @@ class Insight(commands.Cog):
     async def status(self, interaction: discord.Interaction) -> None:
         """Show version, models, device and the last round."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        last = await self._bot.store.latest_round()
+        last = await self._bot.store.learning.latest_round()
         if last is None:
             learnt = tr("no training round yet")
         else:

@@ -35,7 +35,7 @@ class Privacy(commands.Cog):
         """Ask once, then forget."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
-        summary = await self._bot.store.summary_of(who)
+        summary = await self._bot.store.privacy.summary(who)
         await interaction.edit_original_response(
             content=f"{kept_in_words(summary)}\n{tr(SURE_OF_ALL)}",
             view=choices(interaction.user.id, "forget", "keep"),

@@ -26,8 +26,10 @@ class Bench:
     def __init__(self, store: Store, features: FeatureMap, executor, clock: FixedClock) -> None:
         self.store, self.features = store, features
         prior = starter_prior(features, SETTINGS)
-        self.ranker = Ranker(features, SETTINGS, store.head_of, prior, np.random.default_rng(0))
-        self.trainer = Trainer(store, self.ranker, SETTINGS, features, EmojiValence(), executor, now=clock)
+        self.ranker = Ranker(features, SETTINGS, store.learning.head_of, prior, np.random.default_rng(0))
+        self.trainer = Trainer(
+            store.learning, self.ranker, SETTINGS, features, EmojiValence(), executor, now=clock
+        )
         self.n_messages = 0
 
     async def reply(self, who: Who, text: str) -> int:
@@ -37,16 +39,16 @@ class Bench:
         impression = Impression(
             (text,), ("plain",), 0, (0.0,), (0.0,), (1.0,), "greedy", 0, self.features.feature_id, features
         )
-        await self.store.record_impression(who, Place(1, (self.n_messages,)), impression)
+        await self.store.replies.record(who, Place(1, (self.n_messages,)), impression)
         return self.n_messages
 
     async def teach(self, who: Who, *, likes: str, dislikes: str) -> None:
-        await self.store.record_consent(who)
+        await self.store.consent.record(who)
         for text, emoji in ((likes, "👍"), (dislikes, "👎")):
-            await self.store.record_reaction(who, await self.reply(who, text), emoji, added=True)
+            await self.store.feedback.record_reaction(who, await self.reply(who, text), emoji, added=True)
 
     async def head(self, who: Who) -> bytes | None:
-        record = await self.store.head_of(self.store.member_id(who))
+        record = await self.store.learning.head_of(self.store.member_id(who))
         return None if record is None else record.body
 
     async def favourite(self, who: Who) -> str:

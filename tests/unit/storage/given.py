@@ -38,25 +38,28 @@ def settings_in(folder: Path, **changes: object) -> StorageSettings:
 
 async def posted(store: Store, who: Who, *message_ids: int) -> ReplyId:
     """A reply to a member who agreed, in these messages."""
-    await store.record_consent(who)
-    return await store.record_impression(who, Place(CHANNEL, message_ids), IMPRESSION)
+    await store.consent.record(who)
+    return await store.replies.record(who, Place(CHANNEL, message_ids), IMPRESSION)
 
 
 async def standing(store: Store, who: Who) -> dict[ReplyId, tuple[tuple[str, ...], int | None]]:
     """Reply -> (emoji, rating) of this member."""
     member_id = store.member_id(who)
-    rows = (await store.feedback_of([member_id]))[member_id]
+    rows = (await store.learning.feedback_of([member_id]))[member_id]
     return {row.reply_id: (row.reactions, row.rating) for row in rows}
 
 
 async def due(store: Store) -> list[Who]:
     """Who waits for a round, the longest waiting first."""
     names = {store.member_id(who): who for who in (ALICE, BOB, CAROL)}
-    return [names[changed.member_id] for changed in await store.changed_after(await store.cursor(), 100)]
+    return [
+        names[changed.member_id]
+        for changed in await store.learning.changed_after(await store.learning.cursor(), 100)
+    ]
 
 
 async def round_of(store: Store, *heads: object) -> int:
     """A round that took in every change so far."""
-    changed = await store.changed_after(await store.cursor(), 1000)
-    cursor = changed[-1].changed_seq if changed else await store.cursor()
-    return await store.record_round(RoundRecord(START, START, cursor, 1, 1, "cpu"), heads)
+    changed = await store.learning.changed_after(await store.learning.cursor(), 1000)
+    cursor = changed[-1].changed_seq if changed else await store.learning.cursor()
+    return await store.learning.record_round(RoundRecord(START, START, cursor, 1, 1, "cpu"), heads)

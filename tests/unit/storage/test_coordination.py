@@ -47,7 +47,7 @@ async def heard_by(store, happens, *wanted):
         if set(wanted) <= set(heard):
             all_there.set()
 
-    store.company.listen(listen)
+    store.coordination.listen(listen)
     await happens
     await asyncio.wait_for(all_there.wait(), WAIT_S)
     return heard
@@ -55,8 +55,8 @@ async def heard_by(store, happens, *wanted):
 
 async def test_on_sqlite_the_only_process_trains(tmp_path):
     async with await Store.open(settings_in(tmp_path)) as store:
-        assert (store.company.leads, await store.company.lead()) == (True, True)
-        assert await store.record_round(RECORD, []) == 1
+        assert (store.coordination.leads, await store.coordination.lead()) == (True, True)
+        assert await store.learning.record_round(RECORD, []) == 1
 
 
 async def test_processes_that_start_at_once_on_nothing_share_keys_and_data(tmp_path, postgres):
@@ -64,8 +64,8 @@ async def test_processes_that_start_at_once_on_nothing_share_keys_and_data(tmp_p
     settings = settings_in(tmp_path, url=postgres.url(name))
     stores = await asyncio.gather(*(Store.open(settings) for _ in range(3)))
 
-    member_ids = [await store.record_consent(ALICE) for store in stores]
-    leading = [store.company.leads for store in stores]
+    member_ids = [await store.consent.record(ALICE) for store in stores]
+    leading = [store.coordination.leads for store in stores]
     for store in stores:
         await store.close()
     await postgres.drop(name)
@@ -76,16 +76,16 @@ async def test_processes_that_start_at_once_on_nothing_share_keys_and_data(tmp_p
 
 async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path, url):
     first, second = [await Store.open(settings_in(tmp_path, url=url)) for _ in range(2)]
-    before = await first.company.lead(), await second.company.lead()
-    await first.record_round(RECORD, [])
+    before = await first.coordination.lead(), await second.coordination.lead()
+    await first.learning.record_round(RECORD, [])
     with pytest.raises(NotTrainer, match="Another process trains now"):
-        await second.record_round(RECORD, [])
+        await second.learning.record_round(RECORD, [])
     with pytest.raises(NotTrainer):
-        await second.record_prior(PriorRecord(b"prior", 1, START))
+        await second.learning.record_prior(PriorRecord(b"prior", 1, START))
     await first.close()
 
-    after = await second.company.lead()
-    assert await second.record_round(RECORD, []) == 2
+    after = await second.coordination.lead()
+    assert await second.learning.record_round(RECORD, []) == 2
     await second.close()
     assert (before, after) == ((True, False), True)
 
@@ -93,21 +93,21 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
 async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
     """As after a pause: it still believes that it trains, and another has taken over."""
     first, second = stores
-    neighbours = first.company._neighbours
+    neighbours = first.coordination._neighbours
     neighbours._driver.remove_termination_listener(neighbours._on_loss)
     await neighbours._driver.close()
 
-    assert await second.company.lead()
-    assert first.company.leads
+    assert await second.coordination.lead()
+    assert first.coordination.leads
     with pytest.raises(NotTrainer):
-        await first.record_round(RECORD, [])
-    assert await second.record_round(RECORD, []) == 1
-    assert await second.latest_round() == RECORD
+        await first.learning.record_round(RECORD, [])
+    assert await second.learning.record_round(RECORD, []) == 1
+    assert await second.learning.latest_round() == RECORD
 
 
 async def test_a_cut_line_is_mended_and_the_lead_can_be_taken_again(tmp_path, url, postgres):
     async with await Store.open(settings_in(tmp_path, url=url)) as store:
-        store.company._neighbours._first_wait_s = 0.01
+        store.coordination._neighbours._first_wait_s = 0.01
         admin = await postgres.connect()
         cut = admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -115,25 +115,25 @@ async def test_a_cut_line_is_mended_and_the_lead_can_be_taken_again(tmp_path, ur
         )
         heard = await heard_by(store, cut, News.LEFT)
         await admin.close()
-        while not store.company.leads:
-            await store.company.lead()
+        while not store.coordination.leads:
+            await store.coordination.lead()
             await asyncio.sleep(0.01)
 
         assert heard == [News.LEFT]
-        assert await store.record_round(RECORD, []) == 1
+        assert await store.learning.record_round(RECORD, []) == 1
 
 
 async def test_the_others_hear_what_one_stores_and_it_does_not_hear_itself(stores):
     first, second = stores
     own = []
-    first.company.listen(own.append)
+    first.coordination.listen(own.append)
     await posted(first, ALICE, FIRST)
 
     async def store_things():
-        await first.record_prior(PriorRecord(b"prior", 1, START))
-        await first.record_round(RECORD, [NewHead(first.member_id(ALICE), b"head", 1)])
-        await first.company.tell(News.DUE)
-        await first.forget(ALICE.user_id)
+        await first.learning.record_prior(PriorRecord(b"prior", 1, START))
+        await first.learning.record_round(RECORD, [NewHead(first.member_id(ALICE), b"head", 1)])
+        await first.coordination.tell(News.DUE)
+        await first.privacy.forget(ALICE.user_id)
 
     heard = await heard_by(second, store_things(), News.LEFT)
 
@@ -148,8 +148,8 @@ async def test_what_is_not_committed_is_not_told(stores):
 
     async def fail_then_tell():
         with pytest.raises(Exception, match="ck_heads_n_labels"):
-            await first.record_round(RECORD, [NewHead(alice, b"bad", -1)])
-        await first.company.tell(News.DUE)
+            await first.learning.record_round(RECORD, [NewHead(alice, b"bad", -1)])
+        await first.coordination.tell(News.DUE)
 
     assert await heard_by(second, fail_then_tell(), News.DUE) == [News.DUE]
 
@@ -157,23 +157,23 @@ async def test_what_is_not_committed_is_not_told(stores):
 async def test_nothing_learnt_from_somebody_who_left_in_another_process_is_stored(stores):
     trainer, other = stores
     await posted(trainer, ALICE, FIRST)
-    before = trainer.company.erasures
-    await other.forget(ALICE.user_id)
+    before = trainer.coordination.erasures
+    await other.privacy.forget(ALICE.user_id)
 
-    assert await trainer.record_prior(PriorRecord(b"prior", 1, START), erasures=before) is False
-    assert await trainer.record_round(RECORD, [], erasures=before) is None
-    assert await trainer.record_round(RECORD, [], erasures=trainer.company.erasures) == 1
+    assert await trainer.learning.record_prior(PriorRecord(b"prior", 1, START), erasures=before) is False
+    assert await trainer.learning.record_round(RECORD, [], erasures=before) is None
+    assert await trainer.learning.record_round(RECORD, [], erasures=trainer.coordination.erasures) == 1
 
 
 async def test_somebody_who_came_back_is_not_sealed_under_the_key_that_another_process_destroyed(stores):
     first, second = stores
     await posted(first, ALICE, FIRST)
-    await second.record_reaction(ALICE, FIRST, "👍", added=True)  # the second one knows the key now
-    second.company._neighbours._heard = lambda _: None  # and the news do not come in time
-    await first.forget(ALICE.user_id)
+    await second.feedback.record_reaction(ALICE, FIRST, "👍", added=True)  # the second one knows the key now
+    second.coordination._neighbours._heard = lambda _: None  # and the news do not come in time
+    await first.privacy.forget(ALICE.user_id)
     reply = await posted(first, ALICE, SECOND)
 
-    assert await second.record_reaction(ALICE, SECOND, "🎉", added=True)
+    assert await second.feedback.record_reaction(ALICE, SECOND, "🎉", added=True)
 
     assert await standing(first, ALICE) == {reply: (("🎉",), None)}
 
@@ -186,7 +186,7 @@ async def test_both_write_at_once_and_no_change_is_lost(stores):
 
     await asyncio.gather(
         *(
-            store.record_reaction(who, FIRST, one, added=True)
+            store.feedback.record_reaction(who, FIRST, one, added=True)
             for i, one in enumerate(emoji)
             for who, store in ((ALICE, stores[i % 2]), (BOB, stores[(i + 1) % 2]))
         )
@@ -194,7 +194,7 @@ async def test_both_write_at_once_and_no_change_is_lost(stores):
 
     found = [await standing(second, who) for who in (ALICE, BOB)]
     assert [list(rows.values()) for rows in found] == [[(tuple(emoji), None)]] * 2
-    changed = await second.changed_after(0, 10)
+    changed = await second.learning.changed_after(0, 10)
     assert len({one.changed_seq for one in changed}) == 2
 
 
@@ -203,7 +203,7 @@ async def test_two_forgets_in_two_processes_each_tell_of_their_own_member(stores
     for who, message in ((ALICE, FIRST), (BOB, SECOND)):
         await posted(first, who, message)
 
-    receipts = await asyncio.gather(first.forget(ALICE.user_id), second.forget(BOB.user_id))
+    receipts = await asyncio.gather(first.privacy.forget(ALICE.user_id), second.privacy.forget(BOB.user_id))
 
     assert [receipt.member_ids for receipt in receipts] == [
         (first.member_id(ALICE),),
@@ -220,7 +220,7 @@ from tests.unit.storage.given import settings_in, round_of
 async def main():
     store = await Store.open(settings_in(Path(sys.argv[1]), url=sys.argv[2]))
     await round_of(store)
-    print(store.company.leads, flush=True)
+    print(store.coordination.leads, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -234,10 +234,10 @@ async def test_a_killed_trainer_gives_way_to_another_process(tmp_path, url):
     try:
         assert await asyncio.to_thread(child.stdout.readline) == "True\n"
         async with await Store.open(settings_in(tmp_path, url=url)) as store:
-            while_it_lives = await store.company.lead()
+            while_it_lives = await store.coordination.lead()
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
-            while not await store.company.lead():
+            while not await store.coordination.lead():
                 await asyncio.sleep(0.05)  # until the server has noticed
 
             assert while_it_lives is False

@@ -29,7 +29,7 @@ async def closed(settings):
     """A closed store with one reaction in it."""
     async with await Store.open(settings) as store:
         reply_id = await posted(store, ALICE, FIRST)
-        await store.record_reaction(ALICE, FIRST, "👍", added=True)
+        await store.feedback.record_reaction(ALICE, FIRST, "👍", added=True)
     return reply_id
 
 
@@ -46,7 +46,7 @@ async def changed(settings, statement: str) -> None:
 async def test_everything_outlives_a_restart(settings, closed):
     async with await Store.open(settings) as store:
         assert await standing(store, ALICE) == {closed: (("👍",), None)}
-        assert (await store.latest_reply(ALICE)).text == "Let me explain."
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
 
 
 @pytest.mark.sqlite_only("several processes may share a PostgreSQL database")
@@ -60,7 +60,7 @@ async def test_second_store_on_the_folder_is_refused(settings):
 async def test_closing_twice_is_as_once_and_leaves_no_thread(settings):
     before = set(threading.enumerate())
     store = await Store.open(settings)
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     await store.close()
     await store.close()
 
@@ -68,27 +68,27 @@ async def test_closing_twice_is_as_once_and_leaves_no_thread(settings):
         thread.join(timeout=60)
     assert set(threading.enumerate()) - before == set()
     with pytest.raises(StoreClosed):
-        await store.record_consent(ALICE)
+        await store.consent.record(ALICE)
 
 
 async def test_closing_writes_what_waits(settings):
     store = await Store.open(settings)
     waiting = [
-        asyncio.ensure_future(store.record_consent(ALICE)),
-        asyncio.ensure_future(store.set_meta("a", "b")),
+        asyncio.ensure_future(store.consent.record(ALICE)),
+        asyncio.ensure_future(store.notes.put("a", "b")),
     ]
     await asyncio.sleep(0)
     await store.close()
 
     assert await asyncio.gather(*waiting) == [store.member_id(ALICE), None]
     async with await Store.open(settings) as again:
-        assert await again.meta("a") == "b"
+        assert await again.notes.of("a") == "b"
 
 
 @pytest.mark.sqlite_only("the server's files are its own")
 async def test_files_are_the_owners_alone(settings, closed):
     async with await Store.open(settings) as store:
-        await store.set_meta("a", "b")
+        await store.notes.put("a", "b")
         files = [path for folder in (settings.data_dir, settings.key_dir) for path in folder.iterdir()]
 
         assert {path.name: path.stat().st_mode & 0o077 for path in files if path.is_file()} == {
@@ -199,4 +199,4 @@ async def test_first_start_cut_short_after_the_keys_starts_again(settings):
     await (await KeyStore.open(settings, data_exists=False)).close()
 
     async with await Store.open(settings) as store:
-        assert await store.latest_reply(ALICE) is None
+        assert await store.replies.latest(ALICE) is None

@@ -31,13 +31,15 @@ async def fill(settings: StorageSettings) -> None:
     async with await Store.open(settings) as store:
         for user in range(20):
             who = Who(1, 1000 + user)
-            await store.record_consent(who)
+            await store.consent.record(who)
             for i in range(4):
                 message, chosen = 10_000 + 10 * user + i, i % 2
                 impression = replace(TOLD_APART, chosen=chosen)
-                await store.record_impression(who, Place(5, (message,)), impression)
+                await store.replies.record(who, Place(5, (message,)), impression)
                 if i < 2 or user % 2:  # the others say nothing
-                    await store.record_reaction(who, message, "👍" if chosen == 0 else "👎", added=True)
+                    await store.feedback.record_reaction(
+                        who, message, "👍" if chosen == 0 else "👎", added=True
+                    )
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ async def test_heads_after_a_change_of_encoder_are_as_if_it_had_always_been_ther
         assert (count, report.n_members, report.n_labels) == (4, 2, 4)
         assert [await after.favourite(who) for who in (ALICE, BOB)] == [SHORT, LONG]
         head = await after.head(ALICE)
-        await store.forget(ALICE.user_id)
+        await store.privacy.forget(ALICE.user_id)
         await after.teach(ALICE, likes=SHORT, dislikes=LONG)
         await after.trainer.run_round()
         assert await after.head(ALICE) == head

@@ -127,7 +127,7 @@ async def test_the_starter_answers_before_members_have_taught_and_when_they_left
     await bench.trainer.rebuild_prior()
     taught = await bench.favourite(ALICE)
     for who in CROWD[:5]:
-        await store.forget(who.user_id)
+        await store.privacy.forget(who.user_id)
     await bench.trainer.rebuild_prior()
 
     assert (first, taught, await bench.favourite(ALICE)) == (LONG, SHORT, LONG)

@@ -81,7 +81,7 @@ async def test_the_newest_labels_teach(bench, small) -> None:
         member async for few in bench.trainer._gatherer.told(bench.store, [member_id], 2) for member in few
     ]
 
-    rows = (await bench.store.feedback_of([member_id]))[member_id]
+    rows = (await bench.store.learning.feedback_of([member_id]))[member_id]
     assert len(rows) == 6
     assert [one.X.tobytes() for one in told] == [b"".join(row.features for row in rows[-2:])]
 
@@ -98,7 +98,7 @@ async def test_forgetting_is_exact_when_not_everybody_fits(bench, store, monkeyp
     await bench.teach(by_name[0], likes=texts[0], dislikes="Never.")
     with_them = await bench.trainer.rebuild_prior()
 
-    await store.forget(by_name[0].user_id)
+    await store.privacy.forget(by_name[0].user_id)
     after = await bench.trainer.rebuild_prior()
 
     assert (without.n_members, with_them.n_members) == (5, 5)

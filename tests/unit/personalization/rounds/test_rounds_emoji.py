@@ -12,9 +12,9 @@ ELSEWHERE = Who(2, ALICE.user_id)
 
 async def party(bench: Bench, who: Who) -> None:
     """A member puts the server's emoji on a short reply, and a thumb down on a long one."""
-    await bench.store.record_consent(who)
-    await bench.store.record_reaction(who, await bench.reply(who, SHORT), PARTY, added=True)
-    await bench.store.record_reaction(who, await bench.reply(who, LONG), "👎", added=True)
+    await bench.store.consent.record(who)
+    await bench.store.feedback.record_reaction(who, await bench.reply(who, SHORT), PARTY, added=True)
+    await bench.store.feedback.record_reaction(who, await bench.reply(who, LONG), "👎", added=True)
 
 
 async def say(bench: Bench, **emoji: float) -> int:
@@ -23,7 +23,7 @@ async def say(bench: Bench, **emoji: float) -> int:
 
 
 async def n_labels(bench: Bench, who: Who) -> int:
-    record = await bench.store.head_of(bench.store.member_id(who))
+    record = await bench.store.learning.head_of(bench.store.member_id(who))
     return 0 if record is None else record.n_labels
 
 
@@ -57,14 +57,14 @@ async def test_heads_do_not_remember_what_was_said_before(bench):
 
 async def test_what_is_said_while_a_round_reads_is_learnt_by_the_next(bench, monkeypatch):
     await party(bench, ALICE)
-    read = bench.store.emoji_of_guilds
+    read = bench.store.learning.emoji_of_guilds
 
     async def read_then_changed():
         found = await read()
         await say(bench, e4242=1.0)
         return found
 
-    monkeypatch.setattr(bench.store, "emoji_of_guilds", read_then_changed)
+    monkeypatch.setattr(bench.store.learning, "emoji_of_guilds", read_then_changed)
     await bench.trainer.run_round()
     monkeypatch.undo()
     late = await n_labels(bench, ALICE)

@@ -31,7 +31,7 @@ async def favourites(bench: Bench) -> dict[int, str]:
 
 
 async def stored(bench: Bench) -> Prior:
-    record = await bench.store.prior()
+    record = await bench.store.learning.prior()
     assert record is not None
     return Prior.from_bytes(record.body, feature_id=bench.features.feature_id, dim=bench.features.dim)
 
@@ -94,7 +94,7 @@ async def test_forgetting_takes_the_mean_of_a_server_along_and_is_exact(bench, s
     await bench.teach(Who(1, 5999), likes=LONG, dislikes="Maybe another time, who knows?")
     with_them = (await bench.trainer.rebuild_prior()).prior_id
 
-    await store.forget(5999)
+    await store.privacy.forget(5999)
     await bench.trainer.run_round()
     forgotten = await favourites(bench)
     again = (await bench.trainer.rebuild_prior()).prior_id

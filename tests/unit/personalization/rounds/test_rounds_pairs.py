@@ -14,7 +14,7 @@ async def choose(bench, who, better: str, worse: str) -> int:
 
 async def test_who_only_compared_gets_a_head_of_their_own(bench, store) -> None:
     for who in (ALICE, BOB):
-        await store.record_consent(who)
+        await store.consent.record(who)
     for _ in range(5):
         last = await choose(bench, ALICE, LONG, SHORT)
         await choose(bench, BOB, SHORT, LONG)
@@ -32,13 +32,13 @@ async def test_who_only_compared_gets_a_head_of_their_own(bench, store) -> None:
 
 
 async def test_another_answer_that_is_liked_counts_as_a_choice(bench, store) -> None:
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     first, second = [await bench.reply(ALICE, text) for text in (LONG, SHORT)]
-    ids = [await store.reply_of_message(message) for message in (first, second)]
+    ids = [await store.replies.of_message(message) for message in (first, second)]
     assert await store.preferences.record_another(ALICE, *ids)
     asked = await bench.trainer.run_round()
 
-    await store.record_reaction(ALICE, second, "👍", added=True)
+    await store.feedback.record_reaction(ALICE, second, "👍", added=True)
     liked = await bench.trainer.run_round()
 
     assert (asked.n_labels, liked.n_labels) == (0, 2)  # the thumb, and that it is better than the first

@@ -23,7 +23,7 @@ async def test_prior_waits_for_enough_members(bench, store) -> None:
     report = await bench.trainer.rebuild_prior()
 
     assert report == PriorReport(starter_prior(bench.features, SETTINGS).prior_id, 0, 0, False)
-    assert await store.prior() is None
+    assert await store.learning.prior() is None
 
 
 async def test_prior_carries_the_taste_of_the_many_to_a_newcomer(bench, store) -> None:
@@ -36,7 +36,7 @@ async def test_prior_carries_the_taste_of_the_many_to_a_newcomer(bench, store) -
     assert (report.n_members, report.n_labels, report.changed) == (5, 10, True)
     assert report.prior_id == bench.ranker.prior.prior_id
     assert await bench.favourite(ALICE) == LONG
-    stored = await store.prior()
+    stored = await store.learning.prior()
     assert stored is not None
     assert (stored.body, stored.n_members) == (bench.ranker.prior.to_bytes(), 5)
     again = await bench.trainer.run_round()
@@ -63,7 +63,7 @@ async def test_prior_returns_to_the_starter_when_members_leave(bench, store) -> 
     for who in CROWD[:5]:
         await bench.teach(who, likes=LONG, dislikes=SHORT)
     await bench.trainer.rebuild_prior()
-    await store.forget(CROWD[0].user_id)
+    await store.privacy.forget(CROWD[0].user_id)
 
     await bench.trainer.run_round()
 
@@ -84,7 +84,7 @@ async def test_forgetting_is_exact_for_prior_and_heads(bench, store) -> None:
     await bench.trainer.run_round()
     with_them = [bench.ranker.prior.prior_id, *[await bench.head(who) for who in CROWD[:5]]]
 
-    await store.forget(CROWD[5].user_id)
+    await store.privacy.forget(CROWD[5].user_id)
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
@@ -96,8 +96,8 @@ async def laugh(bench: Bench, who: Who, thumb: str) -> None:
     """Put 💀 beside a thumb, and 💀 alone on another reply."""
     await bench.teach(who, likes=LONG, dislikes=SHORT)
     for emoji in ("💀", thumb):
-        await bench.store.record_reaction(who, bench.n_messages, emoji, added=True)
-    await bench.store.record_reaction(who, await bench.reply(who, "Hm."), "💀", added=True)
+        await bench.store.feedback.record_reaction(who, bench.n_messages, emoji, added=True)
+    await bench.store.feedback.record_reaction(who, await bench.reply(who, "Hm."), "💀", added=True)
 
 
 async def test_what_emoji_mean_is_learnt_with_the_prior_and_read_with_it(bench, store) -> None:
@@ -107,7 +107,7 @@ async def test_what_emoji_mean_is_learnt_with_the_prior_and_read_with_it(bench, 
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
-    stored = await store.prior()
+    stored = await store.learning.prior()
     prior = Prior.from_bytes(stored.body, feature_id=bench.features.feature_id, dim=bench.features.dim)
     assert prior.meanings.keys() == {"💀"}
     assert prior.meanings["💀"].value < (EmojiValence().valence("💀") or 0.0)
@@ -128,7 +128,7 @@ async def test_forgetting_is_exact_for_what_emoji_mean(bench, store) -> None:
     await bench.trainer.run_round()
     with_them = [bench.ranker.prior.prior_id, *[await bench.head(who) for who in CROWD[:5]]]
 
-    await store.forget(CROWD[5].user_id)
+    await store.privacy.forget(CROWD[5].user_id)
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
@@ -145,7 +145,7 @@ async def test_member_who_leaves_while_the_prior_is_made_is_not_in_it(bench, sto
     async def leave_once() -> None:
         if not left:
             left.append(CROWD[5].user_id)
-            await store.forget(CROWD[5].user_id)
+            await store.privacy.forget(CROWD[5].user_id)
 
     bench.trainer._store = Meanwhile(store, "record_prior", leave_once)
     report = await bench.trainer.rebuild_prior()
@@ -162,14 +162,14 @@ async def test_prior_is_given_up_when_members_keep_leaving(bench, store) -> None
 
     async def somebody_leaves() -> None:
         stranger = Who(1, next(strangers))
-        await store.record_consent(stranger)
-        await store.forget(stranger.user_id)
+        await store.consent.record(stranger)
+        await store.privacy.forget(stranger.user_id)
 
     bench.trainer._store = Meanwhile(store, "record_prior", somebody_leaves)
     with pytest.raises(RoundFailed, match="leaving in each of 5 tries"):
         await bench.trainer.rebuild_prior()
 
-    assert await store.prior() is None
+    assert await store.learning.prior() is None
     assert bench.ranker.prior.prior_id == starter_prior(bench.features, SETTINGS).prior_id
 
 
@@ -184,7 +184,7 @@ async def test_prior_is_not_made_of_half_the_members_when_told_to_stop(bench, st
     report = await bench.trainer.rebuild_prior()
 
     assert report == PriorReport(starter_prior(bench.features, SETTINGS).prior_id, 0, 0, False)
-    assert await store.prior() is None
+    assert await store.learning.prior() is None
 
 
 async def test_restored_prior_answers_after_a_restart(bench, store, features, clock) -> None:
@@ -220,9 +220,9 @@ async def test_damaged_prior_is_not_used(bench, store, caplog) -> None:
     for who in CROWD:
         await bench.teach(who, likes=LONG, dislikes=SHORT)
     await bench.trainer.rebuild_prior()
-    record = await store.prior()
+    record = await store.learning.prior()
     assert record is not None
-    await store.record_prior(replace(record, body=record.body[:-1]))
+    await store.learning.record_prior(replace(record, body=record.body[:-1]))
 
     await bench.trainer.restore()
 

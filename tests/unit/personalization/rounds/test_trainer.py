@@ -24,8 +24,10 @@ async def test_round_teaches_each_member_their_own_taste(bench, store, clock) ->
 
     assert report == RoundReport(version=1, n_members=2, n_labels=4, device="cpu")
     assert [await bench.favourite(who) for who in (ALICE, BOB)] == [SHORT, LONG]
-    assert await store.latest_round() == RoundRecord(clock.now, clock.now, await store.cursor(), 2, 4, "cpu")
-    assert await store.changed_after(await store.cursor(), 10) == []
+    assert await store.learning.latest_round() == RoundRecord(
+        clock.now, clock.now, await store.learning.cursor(), 2, 4, "cpu"
+    )
+    assert await store.learning.changed_after(await store.learning.cursor(), 10) == []
 
 
 async def test_head_that_fails_its_own_labels_is_rolled_back_and_that_is_recorded(bench, store) -> None:
@@ -36,9 +38,9 @@ async def test_head_that_fails_its_own_labels_is_rolled_back_and_that_is_recorde
 
     report = await bench.trainer.run_round()
 
-    records = [await store.head_of(store.member_id(who)) for who in (ALICE, BOB)]
+    records = [await store.learning.head_of(store.member_id(who)) for who in (ALICE, BOB)]
     assert [(record.n_labels, record.rolled_back) for record in records if record] == [(40, True), (2, False)]
-    latest = await store.latest_round()
+    latest = await store.learning.latest_round()
     assert (report.n_rolled_back, latest.n_rolled_back if latest else None) == (1, 1)
     texts = [SHORT, LONG, "Hm."]
     alice, nobody = [await bench.ranker.rank(who, "", texts) for who in (store.member_id(ALICE), None)]
@@ -50,11 +52,11 @@ async def test_head_comes_back_from_a_roll_back_when_labels_are_taken_back(bench
         await bench.teach(ALICE, likes=f"{LONG} {i}", dislikes=f"{LONG} {i}")
     await bench.trainer.run_round()
     for message in range(2, bench.n_messages + 1, 2):
-        await store.record_reaction(ALICE, message, "👎", added=False)
+        await store.feedback.record_reaction(ALICE, message, "👎", added=False)
 
     report = await bench.trainer.run_round()
 
-    record = await store.head_of(store.member_id(ALICE))
+    record = await store.learning.head_of(store.member_id(ALICE))
     assert report.n_rolled_back == 0
     assert record is not None
     assert (record.n_labels, record.rolled_back) == (20, False)
@@ -63,12 +65,12 @@ async def test_head_comes_back_from_a_roll_back_when_labels_are_taken_back(bench
 async def test_round_without_news_writes_nothing(bench, store) -> None:
     await bench.teach(ALICE, likes=SHORT, dislikes=LONG)
     await bench.trainer.run_round()
-    latest, head = await store.latest_round(), await bench.head(ALICE)
+    latest, head = await store.learning.latest_round(), await bench.head(ALICE)
 
     report = await bench.trainer.run_round()
 
     assert report == RoundReport()
-    assert (await store.latest_round(), await bench.head(ALICE)) == (latest, head)
+    assert (await store.learning.latest_round(), await bench.head(ALICE)) == (latest, head)
 
 
 async def test_round_solves_only_members_with_news(bench, store) -> None:
@@ -76,13 +78,13 @@ async def test_round_solves_only_members_with_news(bench, store) -> None:
     await bench.teach(BOB, likes=LONG, dislikes=SHORT)
     await bench.trainer.run_round()
     before = await bench.head(BOB)
-    await store.record_reaction(ALICE, await bench.reply(ALICE, "More."), "👍", added=True)
+    await store.feedback.record_reaction(ALICE, await bench.reply(ALICE, "More."), "👍", added=True)
 
     report = await bench.trainer.run_round()
 
     assert (report.version, report.n_members, report.n_labels) == (2, 1, 3)
     assert await bench.head(BOB) == before
-    records = [await store.head_of(store.member_id(who)) for who in (ALICE, BOB)]
+    records = [await store.learning.head_of(store.member_id(who)) for who in (ALICE, BOB)]
     assert [(record.version, record.n_labels) for record in records if record] == [(2, 3), (1, 2)]
 
 
@@ -104,10 +106,10 @@ async def test_head_is_a_pure_function_of_prior_and_labels(bench, store) -> None
         await bench.teach(ALICE, likes=text, dislikes="Never.")
         await bench.trainer.run_round()
     message = await bench.reply(ALICE, "A detour.")
-    await store.record_reaction(ALICE, message, "👎", added=True)
+    await store.feedback.record_reaction(ALICE, message, "👎", added=True)
     await bench.trainer.run_round()
     with_detour = await bench.head(ALICE)
-    await store.record_reaction(ALICE, message, "👎", added=False)
+    await store.feedback.record_reaction(ALICE, message, "👎", added=False)
     await bench.trainer.run_round()
 
     for text in (SHORT, LONG, "Hm."):
@@ -118,12 +120,12 @@ async def test_head_is_a_pure_function_of_prior_and_labels(bench, store) -> None
 
 
 async def test_member_without_a_label_left_goes_back_to_the_prior(bench, store) -> None:
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     message = await bench.reply(ALICE, SHORT)
-    await store.record_reaction(ALICE, message, "👍", added=True)
+    await store.feedback.record_reaction(ALICE, message, "👍", added=True)
     await bench.trainer.run_round()
     assert await bench.head(ALICE) is not None
-    await store.record_reaction(ALICE, message, "👍", added=False)
+    await store.feedback.record_reaction(ALICE, message, "👍", added=False)
 
     report = await bench.trainer.run_round()
 
@@ -133,8 +135,8 @@ async def test_member_without_a_label_left_goes_back_to_the_prior(bench, store) 
 
 
 async def test_emoji_nobody_knows_teaches_nothing(bench, store) -> None:
-    await store.record_consent(ALICE)
-    await store.record_reaction(ALICE, await bench.reply(ALICE, SHORT), "kappa:4242", added=True)
+    await store.consent.record(ALICE)
+    await store.feedback.record_reaction(ALICE, await bench.reply(ALICE, SHORT), "kappa:4242", added=True)
 
     report = await bench.trainer.run_round()
 
@@ -169,7 +171,7 @@ async def test_forgotten_user_during_round_leaves_no_head(bench, store, clock) -
     async def alice_leaves() -> None:
         if ALICE.user_id not in left:
             left.append(ALICE.user_id)
-            bench.ranker.drop((await store.forget(ALICE.user_id)).member_ids)
+            bench.ranker.drop((await store.privacy.forget(ALICE.user_id)).member_ids)
 
     bench.trainer._store = Meanwhile(store, "record_round", alice_leaves)
     await bench.trainer.run_round()
@@ -189,8 +191,8 @@ async def test_member_who_forgets_and_agrees_again_during_a_round_gets_no_head_o
     async def alice_starts_anew() -> None:
         if not left:
             left.append(ALICE.user_id)
-            await store.forget(ALICE.user_id)
-            await store.record_consent(ALICE)
+            await store.privacy.forget(ALICE.user_id)
+            await store.consent.record(ALICE)
 
     bench.trainer._store = Meanwhile(store, "record_round", alice_starts_anew)
     report = await bench.trainer.run_round()
@@ -206,13 +208,13 @@ async def test_round_is_given_up_when_members_keep_leaving(bench, store) -> None
 
     async def somebody_leaves() -> None:
         stranger = Who(1, next(strangers))
-        await store.record_consent(stranger)
-        await store.forget(stranger.user_id)
+        await store.consent.record(stranger)
+        await store.privacy.forget(stranger.user_id)
 
     bench.trainer._store = Meanwhile(store, "record_round", somebody_leaves)
     with pytest.raises(RoundFailed, match="leaving in each of 5 tries"):
         await bench.trainer.run_round()
-    assert (await store.cursor(), await bench.head(ALICE)) == (0, None)
+    assert (await store.learning.cursor(), await bench.head(ALICE)) == (0, None)
     bench.trainer._store = store
 
     assert (await bench.trainer.run_round()).n_members == 1
@@ -233,7 +235,7 @@ async def test_round_of_many_chunks_ends_after_the_running_one_when_told_to_stop
     report = await bench.trainer.run_round()
 
     assert (report.version, report.n_members) == (1, 1)
-    assert len(await store.changed_after(await store.cursor(), 10)) == 7
+    assert len(await store.learning.changed_after(await store.learning.cursor(), 10)) == 7
     assert await bench.trainer.run_round() == RoundReport()
 
 
@@ -247,7 +249,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         await bench.teach(who, likes=SHORT, dislikes=LONG)
     read: list[int] = []
     solved: list[int] = []
-    feedback_of, work = store.feedback_of, bench.trainer._work
+    feedback_of, work = store.learning.feedback_of, bench.trainer._work
 
     async def counted(member_ids, newest):
         read.append(len(member_ids))
@@ -257,7 +259,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         solved.append(len(examples.y))
         return await work(function, examples, *args)
 
-    monkeypatch.setattr(store, "feedback_of", counted)
+    monkeypatch.setattr(store.learning, "feedback_of", counted)
     monkeypatch.setattr(bench.trainer, "_work", watched)
     report = await bench.trainer.run_round()
 
@@ -283,7 +285,7 @@ async def test_label_that_comes_during_a_round_is_learnt_in_the_next(bench, stor
     message = await bench.reply(ALICE, "Late.")
 
     async def late() -> None:
-        await store.record_reaction(ALICE, message, "👍", added=True)
+        await store.feedback.record_reaction(ALICE, message, "👍", added=True)
 
     bench.trainer._store = Meanwhile(store, "record_round", late)
     first = await bench.trainer.run_round()
@@ -298,9 +300,9 @@ async def test_strangers_cannot_move_a_head(bench, store) -> None:
     await bench.trainer.run_round()
     before = await bench.head(ALICE)
     for who in CROWD:
-        await store.record_consent(who)
+        await store.consent.record(who)
         for message in range(1, bench.n_messages + 1):
-            await store.record_reaction(who, message, "👎", added=True)
+            await store.feedback.record_reaction(who, message, "👎", added=True)
 
     await bench.trainer.run_round()
 
@@ -318,7 +320,7 @@ async def test_dead_worker_fails_the_round_and_the_next_has_a_new_one(store, fea
 
     with pytest.raises(RoundFailed, match="the next round starts a new process"):
         await bench.trainer.run_round()
-    assert (await store.cursor(), await bench.head(ALICE)) == (0, None)
+    assert (await store.learning.cursor(), await bench.head(ALICE)) == (0, None)
     report = await bench.trainer.run_round()
 
     assert (report.version, report.n_labels) == (1, 2)

@@ -202,6 +202,6 @@ async def test_store_goes_on_after_the_server_cut_all_connections(tmp_path, post
         )
 
         with pytest.raises(DatabaseFailed):
-            await store.record_reaction(ALICE, FIRST, "👍", added=True)
-        assert await store.record_reaction(ALICE, FIRST, "👍", added=True)
+            await store.feedback.record_reaction(ALICE, FIRST, "👍", added=True)
+        assert await store.feedback.record_reaction(ALICE, FIRST, "👍", added=True)
         assert await standing(store, ALICE) == {reply: (("👍",), None)}

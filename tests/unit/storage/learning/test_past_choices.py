@@ -24,12 +24,12 @@ def choice_of(store, who, reactions=(), rating=None) -> PastChoice:
 
 
 async def test_a_choice_comes_with_what_its_asker_made_of_it_and_nobody_else(store):
-    await store.record_consent(BOB)
+    await store.consent.record(BOB)
     first = await posted(store, ALICE, FIRST)
     second = await posted(store, ALICE, SECOND)
-    await store.record_reaction(ALICE, FIRST, "👍", added=True)
-    await store.record_rating(ALICE, first, 4)
-    await store.record_reaction(BOB, SECOND, "👎", added=True)
+    await store.feedback.record_reaction(ALICE, FIRST, "👍", added=True)
+    await store.feedback.record_rating(ALICE, first, 4)
+    await store.feedback.record_reaction(BOB, SECOND, "👎", added=True)
 
     page = await store.choices.page(START, None, 10)
 
@@ -43,13 +43,13 @@ async def test_replies_from_before_and_of_members_who_left_are_not_in_it(store, 
     clock.advance(days=2)
     later = clock()
     await posted(store, BOB, SECOND)
-    await store.record_impression(ALICE, Place(CHANNEL, (SECOND + 1,)), IMPRESSION)
+    await store.replies.record(ALICE, Place(CHANNEL, (SECOND + 1,)), IMPRESSION)
 
     assert (await store.choices.page(later, None, 10)).choices == [
         choice_of(store, BOB),
         choice_of(store, ALICE),
     ]
-    await store.record_refusal(BOB)
+    await store.privacy.refuse(BOB)
     assert (await store.choices.page(later, None, 10)).choices == [choice_of(store, ALICE)]
 
 

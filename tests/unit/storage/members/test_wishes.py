@@ -17,7 +17,7 @@ PIRATE = Wish(("short", "playful"), "like a pirate, Käpt'n")
 async def test_a_wish_is_kept_for_one_member_in_one_server_until_it_is_changed_or_cleared(store):
     elsewhere = Who(ALICE.guild_id + 1, ALICE.user_id)
     for who in (ALICE, BOB, elsewhere):
-        await store.record_consent(who)
+        await store.consent.record(who)
 
     await store.wishes.put(ALICE, PIRATE)
 
@@ -40,15 +40,17 @@ async def test_a_wish_goes_with_the_member(store, leave):
     await posted(store, ALICE, FIRST)
     await store.wishes.put(ALICE, PIRATE)
 
-    receipt = await (store.forget(ALICE.user_id) if leave == "forget" else store.record_refusal(ALICE))
+    receipt = await (
+        store.privacy.forget(ALICE.user_id) if leave == "forget" else store.privacy.refuse(ALICE)
+    )
 
     assert receipt.n_traces == 0
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     assert await store.wishes.of(ALICE) == NO_WISH
 
 
 async def test_an_earlier_wish_put_back_does_not_open(store):
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     await store.wishes.put(ALICE, PIRATE)
     (row,) = await store._reader.run(lambda c: c.execute(wishes.select()).all())
     await store.wishes.put(ALICE, Wish(words="plain"))

@@ -39,7 +39,7 @@ def reacted(who, message_id, emoji="👍", *, burst=False, added=True) -> Reacte
 async def replies(store):
     """A reply in two chunks and one in one, both to Alice; Bob and Carol agreed before."""
     for who in (BOB, CAROL):
-        await store.record_consent(who)
+        await store.consent.record(who)
     return [await posted(store, ALICE, FIRST, SECOND), await posted(store, ALICE, OTHER)]
 
 
@@ -71,7 +71,7 @@ async def test_the_rows_of_a_batch_are_found_by_their_keys(settings, store, repl
             asked.append((statement, parameters))
 
     try:
-        await store.record_events([reacted(who, FIRST) for who in PEOPLE])
+        await store.feedback.record_events([reacted(who, FIRST) for who in PEOPLE])
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
@@ -92,12 +92,12 @@ async def test_a_batch_ends_as_one_by_one(tmp_path, seed):
     for name, size in (("single", 1), ("batch", 40), ("all", len(events))):
         async with await Store.open(settings_in(tmp_path / name), now=FixedClock()) as store:
             for who in PEOPLE:
-                await store.record_consent(who)
+                await store.consent.record(who)
             await posted(store, ALICE, FIRST, SECOND)
             await posted(store, ALICE, OTHER)
             for start in range(0, len(events), size):
-                await store.record_events(events[start : start + size])
-            replies = [await store.reply_of_message(message) for message in (FIRST, SECOND, OTHER)]
+                await store.feedback.record_events(events[start : start + size])
+            replies = [await store.replies.of_message(message) for message in (FIRST, SECOND, OTHER)]
             kept = [await standing(store, who) for who in PEOPLE]
             found.append([[mine.get(reply) for reply in replies] for mine in kept])
 
@@ -105,7 +105,7 @@ async def test_a_batch_ends_as_one_by_one(tmp_path, seed):
 
 
 async def test_a_batch_tells_what_came_of_it(store, replies):
-    applied = await store.record_events(
+    applied = await store.feedback.record_events(
         [
             reacted(BOB, FIRST),
             reacted(BOB, OTHER),
@@ -123,9 +123,9 @@ async def test_a_batch_tells_what_came_of_it(store, replies):
 
 async def test_a_member_of_another_server_has_no_say(store, replies):
     stranger = Who(GUILD + 1, BOB.user_id)
-    await store.record_consent(stranger)
+    await store.consent.record(stranger)
 
-    applied = await store.record_events([reacted(stranger, FIRST)])
+    applied = await store.feedback.record_events([reacted(stranger, FIRST)])
 
     assert applied.n_taken == 0
     assert await standing(store, stranger) == {}
@@ -133,13 +133,13 @@ async def test_a_member_of_another_server_has_no_say(store, replies):
 
 async def test_a_finding_is_what_stands(store, replies):
     first, _ = replies
-    await store.record_events(
+    await store.feedback.record_events(
         [reacted(BOB, FIRST, "👎"), reacted(BOB, SECOND, "🎉"), reacted(CAROL, FIRST, "👍", burst=True)]
     )
-    await store.record_rating(BOB, first, 4)
+    await store.feedback.record_rating(BOB, first, 4)
     await round_of(store)
 
-    applied = await store.record_events(
+    applied = await store.feedback.record_events(
         [Observed(CHANNEL, FIRST, GUILD, {("👍", False): frozenset({BOB.user_id, 1})})]
     )
 
@@ -151,9 +151,9 @@ async def test_a_finding_is_what_stands(store, replies):
 
 async def test_what_was_not_asked_about_stays(store, replies):
     first, _ = replies
-    await store.record_events([reacted(BOB, FIRST, "👎"), reacted(BOB, FIRST, "🎉")])
+    await store.feedback.record_events([reacted(BOB, FIRST, "👎"), reacted(BOB, FIRST, "🎉")])
 
-    await store.record_events([Observed(CHANNEL, FIRST, GUILD, {}, frozenset({("👎", False)}))])
+    await store.feedback.record_events([Observed(CHANNEL, FIRST, GUILD, {}, frozenset({("👎", False)}))])
 
     assert await standing(store, BOB) == {first: (("👎",), None)}
 
@@ -161,11 +161,11 @@ async def test_what_was_not_asked_about_stays(store, replies):
 async def test_what_stood_before_a_member_agreed_is_not_read_back(store, replies, clock):
     late = Who(GUILD, 820_000_000_000_000_009)
     clock.advance(minutes=1)
-    await store.record_consent(late)
+    await store.consent.record(late)
     newer = await posted(store, ALICE, FIRST + 200)
 
     for message in (FIRST, FIRST + 200):
-        await store.record_events(
+        await store.feedback.record_events(
             [Observed(CHANNEL, message, GUILD, {("👍", False): frozenset({late.user_id})})]
         )
 
@@ -175,7 +175,7 @@ async def test_what_stood_before_a_member_agreed_is_not_read_back(store, replies
 @pytest.mark.parametrize("happens", ["react", "clear", "observe", "delete"])
 async def test_a_member_whose_key_is_lost_does_not_stop_the_others(store, replies, happens, caplog):
     first, _ = replies
-    await store.record_events([reacted(BOB, FIRST), reacted(CAROL, FIRST), reacted(CAROL, OTHER)])
+    await store.feedback.record_events([reacted(BOB, FIRST), reacted(CAROL, FIRST), reacted(CAROL, OTHER)])
     member = store.member_id(BOB)
     await store._writer.submit(lambda _: store._keys.destroy([*store._keys.numbers([member]).values()]))
     events = {
@@ -185,7 +185,7 @@ async def test_a_member_whose_key_is_lost_does_not_stop_the_others(store, replie
         "delete": [Deleted(CHANNEL, FIRST)],
     }
 
-    applied = await store.record_events(events[happens])
+    applied = await store.feedback.record_events(events[happens])
 
     assert first not in await standing(store, CAROL)
     assert applied.n_shut == 1

@@ -30,7 +30,7 @@ async def kept(store, *people) -> list[list[tuple]]:
 
 
 async def test_a_choice_is_kept_sealed_for_who_made_it_and_makes_them_due(store) -> None:
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     with pytest.raises(NoConsent):
         await store.preferences.record_pick(BOB, PICK)
 
@@ -71,7 +71,7 @@ async def test_a_choice_goes_with_a_reply_that_is_deleted_and_its_member_is_due(
     assert await store.preferences.candidates_of(BOB, second) == ()
     await round_of(store)
 
-    await store.record_deleted([SECOND])
+    await store.feedback.record_deleted([SECOND])
 
     assert await kept(store, ALICE) == [[(Picked.SECOND, b"one!", b"two!")]]
     assert await due(store) == [ALICE]
@@ -84,14 +84,14 @@ async def test_starting_over_and_leaving_leave_no_choice_and_no_word(store) -> N
         await store.remarks.record(who, reply_id, Remark(("wrong",), "the words"))
     await store.remarks.record(ALICE, reply_id, Remark(("too long",), None))  # about Bob's reply
 
-    assert await store.start_over(ALICE) == 1
+    assert await store.learning.start_over(ALICE) == 1
     started_over = await kept(store, ALICE, BOB)
     await store.preferences.record_pick(ALICE, PICK)
-    receipt = await store.forget(ALICE.user_id)
+    receipt = await store.privacy.forget(ALICE.user_id)
 
     assert [len(rows) for rows in started_over] == [0, 1]
     assert (receipt.n_preferences, receipt.n_remarks, receipt.n_traces) == (1, 2, 0)
-    await store.record_consent(ALICE)
+    await store.consent.record(ALICE)
     assert await kept(store, ALICE) == [[]]
     assert await store.remarks.of(ALICE, reply_id) is None
     assert await store.remarks.of(BOB, reply_id) == Remark(("wrong",), "the words")
@@ -104,7 +104,7 @@ async def test_own_words_go_after_the_retention_time_and_the_reasons_stay(store,
     before = await store.remarks.of(ALICE, reply_id)
     clock.advance(days=31)
 
-    await store.expire_texts()
+    await store.replies.expire_texts()
 
     assert before == Remark(("emoji", "tone"), "the words")
     assert await store.remarks.of(ALICE, reply_id) == Remark(("emoji", "tone"), None)
@@ -114,30 +114,30 @@ async def test_own_words_go_after_the_retention_time_and_the_reasons_stay(store,
 
 async def test_while_learning_is_paused_nothing_new_is_recorded_and_taking_back_goes_on(store, clock) -> None:
     reply_id, other = await posted(store, ALICE, FIRST), await posted(store, ALICE, SECOND)
-    await store.record_reaction(ALICE, FIRST, "👍", added=True)
+    await store.feedback.record_reaction(ALICE, FIRST, "👍", added=True)
     await store.pauses.pause(ALICE)
     clock.advance(minutes=1)
 
-    await store.record_reaction(ALICE, SECOND, "👍", added=True)
-    await store.record_events(
+    await store.feedback.record_reaction(ALICE, SECOND, "👍", added=True)
+    await store.feedback.record_events(
         [Observed(CHANNEL, SECOND, ALICE.guild_id, {("👍", False): frozenset([ALICE.user_id])})]
     )
     for refused in (
-        store.record_rating(ALICE, reply_id, 5),
+        store.feedback.record_rating(ALICE, reply_id, 5),
         store.preferences.record_pick(ALICE, PICK),
     ):
         with pytest.raises(LearningPaused):
             await refused
     assert await store.preferences.record_another(ALICE, reply_id, other) is False
     meanwhile = await standing(store, ALICE)
-    await store.record_reaction(ALICE, FIRST, "👍", added=False)
+    await store.feedback.record_reaction(ALICE, FIRST, "👍", added=False)
     taken_back = await standing(store, ALICE)
     await store.pauses.resume(ALICE)
-    await store.record_events(
+    await store.feedback.record_events(
         [Observed(CHANNEL, SECOND, ALICE.guild_id, {("👍", False): frozenset([ALICE.user_id])})]
     )
     resumed = await standing(store, ALICE)
-    await store.record_reaction(ALICE, SECOND, "👎", added=True)
+    await store.feedback.record_reaction(ALICE, SECOND, "👎", added=True)
 
     assert meanwhile == {reply_id: (("👍",), None)}
     assert (taken_back, resumed) == ({}, {})
@@ -147,15 +147,15 @@ async def test_while_learning_is_paused_nothing_new_is_recorded_and_taking_back_
 
 async def test_a_pause_is_the_members_own_and_goes_when_they_leave(store) -> None:
     for who in (ALICE, BOB):
-        await store.record_consent(who)
+        await store.consent.record(who)
     await store.pauses.pause(ALICE)
     with pytest.raises(NoConsent):
         await store.pauses.pause(CAROL)
 
     paused = [await store.pauses.is_paused(who) for who in (ALICE, BOB, CAROL)]
-    await store.record_refusal(ALICE)
-    await store.record_consent(ALICE)
+    await store.privacy.refuse(ALICE)
+    await store.consent.record(ALICE)
 
     assert paused == [True, False, False]
     assert await store.pauses.is_paused(ALICE) is False
-    assert await store.record_impression(ALICE, Place(CHANNEL, (9,)), IMPRESSION)
+    assert await store.replies.record(ALICE, Place(CHANNEL, (9,)), IMPRESSION)

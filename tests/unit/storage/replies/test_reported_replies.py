@@ -61,11 +61,11 @@ async def test_a_report_goes_with(store, here, clock, end):
 
     match end:
         case "asker forgets":
-            await store.forget(ALICE.user_id)
+            await store.privacy.forget(ALICE.user_id)
         case "asker withdraws":
-            await store.record_refusal(ALICE)
+            await store.privacy.refuse(ALICE)
         case "message deleted":
-            await store.record_deleted([FIRST])
+            await store.feedback.record_deleted([FIRST])
         case _:
             clock.advance(hours=2)
             assert await store.reports.expire() == 2

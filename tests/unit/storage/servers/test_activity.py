@@ -21,7 +21,7 @@ async def rate(store: Store, *numbers: int, guild: int = GUILD) -> None:
     for number in numbers:
         who = member(number, guild)
         reply_id = await posted(store, who, 1_040_000_000_000_000_000 + 1000 * (guild - GUILD) + number)
-        await store.record_rating(who, reply_id, 5)
+        await store.feedback.record_rating(who, reply_id, 5)
 
 
 async def activity(store: Store, clock, guild: int = GUILD) -> ServerActivity:
@@ -59,7 +59,7 @@ async def test_members_count_once_there_are_enough_heads(store, clock):
 
 async def test_a_member_who_left_does_not_count(store, clock):
     await rate(store, 1, 2, 3)
-    await store.forget(member(1).user_id)
+    await store.privacy.forget(member(1).user_id)
 
     assert await activity(store, clock) == ServerActivity(None, [], n_days_withheld=1)
 

@@ -72,10 +72,10 @@ async def test_what_is_a_servers_own_goes_a_week_after_it_was_left_without_any_m
     for guild in (here, elsewhere):
         await store.faq.add(guild, OPEN)
         await store.safety.record(guild, rules)
-    await store.record_departure(GUILD)
+    await store.departures.record(GUILD)
     clock.advance(days=7)
 
-    receipt = await store.erase_departed()
+    receipt = await store.departures.erase_due()
 
     assert receipt is not None and receipt.member_ids == ()
     assert (await store.faq.entries(here), await store.safety.of(here)) == ({}, NOTHING_DECIDED)

@@ -24,7 +24,7 @@ async def test_a_server_has_what_was_set_for_it_and_others_have_not(store):
 
     assert await store.guild_settings.of(GUILD) == RECORD
     assert await store.guild_settings.of(GUILD + 1) == GuildRecord()
-    assert await store.emoji_of_guilds() == {store.guild_id(ALICE): {":4242": 1.0}}
+    assert await store.learning.emoji_of_guilds() == {store.guild_id(ALICE): {":4242": 1.0}}
 
 
 async def test_changes_at_once_do_not_undo_each_other(store):
@@ -52,8 +52,8 @@ async def test_a_changed_emoji_makes_those_due_who_gave_feedback_in_that_server(
     elsewhere = Who(GUILD + 1, BOB.user_id)
     for message, who in enumerate((ALICE, BOB, elsewhere), start=1):
         await posted(store, who, message)
-    await store.record_reaction(ALICE, 1, ":4242", added=True)
-    await store.record_reaction(elsewhere, 3, ":4242", added=True)
+    await store.feedback.record_reaction(ALICE, 1, ":4242", added=True)
+    await store.feedback.record_reaction(elsewhere, 3, ":4242", added=True)
     await round_of(store)
 
     n_persona = await store.guild_settings.change(GUILD, set_to(GuildRecord(RECORD.body)))
@@ -67,12 +67,12 @@ async def test_a_changed_emoji_makes_those_due_who_gave_feedback_in_that_server(
 async def test_the_settings_go_a_week_after_the_bot_left_also_where_nobody_agreed(store: Store, clock):
     await store.guild_settings.change(GUILD, set_to(RECORD))
     await store.guild_settings.change(GUILD + 1, set_to(RECORD))
-    await store.record_departure(GUILD)
+    await store.departures.record(GUILD)
 
     clock.advance(days=6)
-    early = await store.erase_departed()
+    early = await store.departures.erase_due()
     clock.advance(days=2)
-    await store.erase_departed()
+    await store.departures.erase_due()
 
     assert early is None
     assert await store.guild_settings.of(GUILD) == GuildRecord()

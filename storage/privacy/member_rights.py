@@ -1,0 +1,77 @@
+"""A member's rights: see how much is kept, export it, withdraw in one server, be forgotten everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from storage.database.backend import BulkReader, Reader
+from storage.keys.key_store import KeyStore
+from storage.privacy import erasing
+from storage.privacy.erasure_jobs import ErasureJobs, LetGo
+from storage.privacy.export import Exported, beside_the_data, members_of, sealed_data
+from storage.records import DataSummary, ForgetReceipt, MemberId, Who
+from storage.replies import summaries
+
+
+class MemberRights:
+    """Summary, export, withdrawal and forgetting. Reached as ``Store.privacy``.
+
+    Args:
+        keys: Names members, and opens their data.
+        reader: Runs queries of few rows.
+        bulk: Runs queries of many rows.
+        erasures: Carries out erasures.
+        now: The clock, aware UTC.
+    """
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        bulk: BulkReader,
+        *,
+        erasures: ErasureJobs,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._keys, self._reader, self._bulk = keys, reader, bulk
+        self._erasures, self._now = erasures, now
+
+    async def forget(self, user_id: int, let_go: LetGo = lambda _: None) -> ForgetReceipt:
+        """Delete everything of this person in every server; see :mod:`storage.privacy.erasing`. Idempotent.
+
+        The learnt prior is deleted too, and every head that rested on it is due for training. Refusals of
+        consent are kept.
+
+        Args:
+            user_id: Discord user id.
+            let_go: Called with the members that are erased, so that memory drops them.
+        """
+        parting = erasing.forgetting(self._keys, self._keys.pseudonyms.person(user_id))
+        return await self._erasures.run(parting, let_go)
+
+    async def refuse(self, who: Who, let_go: LetGo = lambda _: None) -> ForgetReceipt:
+        """Record a refusal or a withdrawal: delete all of this member in this server, keep the refusal.
+
+        ``let_go`` as in :meth:`forget`.
+        """
+        return await self._erasures.run(erasing.refusing(self._keys, who, self._now()), let_go)
+
+    async def summary(self, who: Who) -> DataSummary:
+        """Return how much is kept about this member in this server."""
+        return await self._reader.run(lambda c: summaries.data_summary(c, self._keys, who))
+
+    async def export(self, who: Who) -> list[tuple[MemberId, Exported]]:
+        """Return everything kept of this person, decrypted, one entry per server, this server's first."""
+        here = self._keys.pseudonyms.member(who)
+        person = self._keys.pseudonyms.person(who.user_id)
+        member_ids = await self._reader.run(lambda c: members_of(c, person))
+        keys = await self._reader.run(lambda _: self._keys.found_of(member_ids))
+        found: list[tuple[MemberId, Exported]] = []
+        for member_id in sorted(member_ids, key=lambda m: m != here):
+            sealed = await self._bulk.run(lambda c, m=member_id: sealed_data(c, m))
+            key = keys.get(member_id)
+            opened = await self._bulk.aside(lambda s=sealed, k=key: s.open(k))
+            beside = await self._reader.run(lambda _, m=member_id: beside_the_data(self._keys, [m]))
+            found.append((member_id, opened | beside))
+        return found
