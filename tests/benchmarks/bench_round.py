@@ -39,6 +39,7 @@ from storage.keys.key_store import KeyStore
 from storage.keys.sealing import new_key
 from storage.keys.wrapping import member_keys, member_slot
 from storage.learning import queries as learning
+from storage.learning.learning_records import LearningRecords
 from storage.learning.queries import SealedFeedback
 from storage.records import MemberId, PriorRecord, ReplyId, Who
 from storage.replies import feedback
@@ -155,7 +156,7 @@ class Spent:
             ("solve, the way to the worker and back included", Trainer, "_work"),
             ("heads to bytes", rounds, "new_heads"),
             ("seal and write heads", learning, "record_round"),
-            ("... until it is on the disk", Store, "record_round"),
+            ("... until it is on the disk", LearningRecords, "record_round"),
         ]
         before = [(home, name, getattr(home, name)) for _, home, name in parts]
         for part, home, name in parts:

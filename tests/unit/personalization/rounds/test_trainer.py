@@ -173,7 +173,7 @@ async def test_forgotten_user_during_round_leaves_no_head(bench, store, clock) -
             left.append(ALICE.user_id)
             bench.ranker.drop((await store.privacy.forget(ALICE.user_id)).member_ids)
 
-    bench.trainer._store = Meanwhile(store, "record_round", alice_leaves)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", alice_leaves)
     await bench.trainer.run_round()
 
     assert await bench.head(ALICE) is None
@@ -194,7 +194,7 @@ async def test_member_who_forgets_and_agrees_again_during_a_round_gets_no_head_o
             await store.privacy.forget(ALICE.user_id)
             await store.consent.record(ALICE)
 
-    bench.trainer._store = Meanwhile(store, "record_round", alice_starts_anew)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", alice_starts_anew)
     report = await bench.trainer.run_round()
 
     assert report == RoundReport(version=1, n_members=1, n_labels=2, device="cpu")
@@ -211,11 +211,11 @@ async def test_round_is_given_up_when_members_keep_leaving(bench, store) -> None
         await store.consent.record(stranger)
         await store.privacy.forget(stranger.user_id)
 
-    bench.trainer._store = Meanwhile(store, "record_round", somebody_leaves)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", somebody_leaves)
     with pytest.raises(RoundFailed, match="leaving in each of 5 tries"):
         await bench.trainer.run_round()
     assert (await store.learning.cursor(), await bench.head(ALICE)) == (0, None)
-    bench.trainer._store = store
+    bench.trainer._store = store.learning
 
     assert (await bench.trainer.run_round()).n_members == 1
 
@@ -231,7 +231,7 @@ async def test_round_of_many_chunks_ends_after_the_running_one_when_told_to_stop
     async def stop() -> None:
         bench.trainer.stop_soon()
 
-    bench.trainer._store = Meanwhile(store, "record_round", stop)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", stop)
     report = await bench.trainer.run_round()
 
     assert (report.version, report.n_members) == (1, 1)
@@ -287,9 +287,9 @@ async def test_label_that_comes_during_a_round_is_learnt_in_the_next(bench, stor
     async def late() -> None:
         await store.feedback.record_reaction(ALICE, message, "👍", added=True)
 
-    bench.trainer._store = Meanwhile(store, "record_round", late)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", late)
     first = await bench.trainer.run_round()
-    bench.trainer._store = store
+    bench.trainer._store = store.learning
     second = await bench.trainer.run_round()
 
     assert [(r.n_members, r.n_labels) for r in (first, second)] == [(1, 2), (1, 3)]
