@@ -15,7 +15,7 @@ Used by ``simpatico evaluate --bandit``; imports no storage.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -132,40 +132,88 @@ def replay(
     """
     if dataset.pairwise:
         raise ValueError("expected single labels for a replay, found pairs")
-    population = np.flatnonzero(~tested[dataset.user])
+    dataset, prior, base = _fitted(
+        dataset, features, ~tested, starter, device=device, n_embedding=n_embedding, settings=settings
+    )
+    progress("fitted the priors")
+    tally = _Tally()
+    for seed in range(seeds):
+        world = make_world(dataset, tested, seed)
+        tally.users += world.users.tolist()
+        for name in POLICIES:
+            player, plays_by = _player(name, features, base, prior, policy, device)
+            play = play_through(world, player, plays_by, np.random.default_rng(seed))
+            liked = tally.add(name, world, play)
+            if name in ("random", "simpatico"):
+                estimate = estimate_global(play, liked, features, base)
+                tally.estimates.append({"seed": seed, "log": name, **estimate})
+            progress(f"seed {seed}: {name}")
+    return tally.result()
+
+
+def _fitted(
+    dataset: Dataset,
+    features: FloatArray,
+    others: npt.NDArray[np.bool_],
+    starter: Prior,
+    *,
+    device: Device,
+    n_embedding: int | None,
+    settings: PriorSettings,
+) -> tuple[Dataset, Prior, Prior]:
+    """Fit the population's prior and its global head.
+
+    Returns:
+        The set with the trust found in it, simpatico's prior, and the global head as a prior.
+    """
+    population = np.flatnonzero(others[dataset.user])
     dataset = replace(dataset, trust=trust_in(dataset, population))
-    # Nobody's replies are held out here: the tested members meet replies that others have judged.
+    # No replies are held out: tested members are offered replies that the population has judged.
     pool = replace(pool_of(dataset, features, population), group=None)
     prior = fit_prior(
         pool, starter, member_cap=MEMBER_CAP, device=device, n_embedding=n_embedding, settings=settings
     )
-    base = pooled_prior(pool, starter, device=device, n_embedding=n_embedding)
-    progress("fitted the priors")
-    likes: dict[str, list[float]] = {name: [] for name in POLICIES}
-    missed: dict[str, list[float]] = {name: [] for name in POLICIES}
-    users: list[int] = []
-    estimates: list[dict[str, Any]] = []
-    for seed in range(seeds):
-        world = make_world(dataset, tested, seed)
-        users += [int(user) for user in world.users]
+    return dataset, prior, pooled_prior(pool, starter, device=device, n_embedding=n_embedding)
+
+
+@dataclass(eq=False, slots=True)
+class _Tally:
+    """Results over all worlds.
+
+    Attributes:
+        likes: Share of posted replies that each member liked, by policy.
+        missed: Rounds in which each member liked an offered reply but not the posted one, by policy.
+        users: The members of all worlds, in the order of those lists.
+        estimates: Off-policy estimates of the global policy, with the truth.
+    """
+
+    likes: dict[str, list[float]] = field(default_factory=lambda: {name: list[float]() for name in POLICIES})
+    missed: dict[str, list[float]] = field(default_factory=lambda: {name: list[float]() for name in POLICIES})
+    users: list[int] = field(default_factory=list[int])
+    estimates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def add(self, name: str, world: World, play: Play) -> npt.NDArray[np.bool_]:
+        """Count the likes of one play; whether each offered item is liked, ``u x rounds x k``."""
+        offered = np.take_along_axis(world.labels[:, None, :], play.offered, axis=2)  # (u, rounds, k)
+        liked = offered > LIKED
+        got = np.take_along_axis(liked, play.chosen[:, :, None], axis=2)[:, :, 0]  # (u, rounds)
+        self.likes[name] += got.mean(axis=1).tolist()
+        self.missed[name] += (liked.any(axis=2) & ~got).sum(axis=1).tolist()
+        return liked
+
+    def result(self) -> dict[str, Any]:
+        """Average over members, with standard errors clustered by member."""
+        result: dict[str, Any] = {}
         for name in POLICIES:
-            player, plays_by = _player(name, features, base, prior, policy, device)
-            play = play_through(world, player, plays_by, np.random.default_rng(seed))
-            offered = np.take_along_axis(world.labels[:, None, :], play.offered, axis=2)  # (u, rounds, k)
-            liked = offered > LIKED
-            got = np.take_along_axis(liked, play.chosen[:, :, None], axis=2)[:, :, 0]  # (u, rounds)
-            likes[name] += got.mean(axis=1).tolist()
-            missed[name] += (liked.any(axis=2) & ~got).sum(axis=1).tolist()
-            if name in ("random", "simpatico"):
-                estimates.append({"seed": seed, "log": name, **estimate_global(play, liked, features, base)})
-            progress(f"seed {seed}: {name}")
-    result: dict[str, Any] = {}
-    for name in POLICIES:
-        (rate, rate_se), (regret, regret_se) = (
-            clustered_mean(values[name], users) for values in (likes, missed)
-        )
-        result[name] = {"like_rate": rate, "like_rate_se": rate_se, "regret": regret, "regret_se": regret_se}
-    return {**result, "estimates": estimates}
+            rate, rate_se = clustered_mean(self.likes[name], self.users)
+            regret, regret_se = clustered_mean(self.missed[name], self.users)
+            result[name] = {
+                "like_rate": rate,
+                "like_rate_se": rate_se,
+                "regret": regret,
+                "regret_se": regret_se,
+            }
+        return {**result, "estimates": self.estimates}
 
 
 def make_world(dataset: Dataset, tested: npt.NDArray[np.bool_], seed: int) -> World:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from personalization.heads.heads import FloatArray, Prior
 from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS, Row, features_of, make_rows, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels, is_support
 from personalization.population.fit_prior import DEFAULTS
+from personalization.population.pooled import Pool
 from personalization.score_quality import accuracy, calibration_error, clustered_mean, concordance, log_loss
 from personalization.settings import Device, PriorSettings
 from personalization.solving.training import Examples
@@ -51,6 +53,10 @@ class Cell:
     user: list[int] = field(default_factory=list[int])
     p: list[FloatArray] = field(default_factory=list[FloatArray])
     outcome: list[FloatArray] = field(default_factory=list[FloatArray])
+
+
+Cells = dict[str, dict[int, Cell]]
+"""Row name -> k -> measurements."""
 
 
 def evaluate(
@@ -93,46 +99,12 @@ def evaluate(
         DatasetBroken: Members to test, but no label of a population to learn from.
     """
     names = [*row_names(rows), *(NEW_SERVER_ROWS if shipped is not None else ())]
-    cells: dict[str, dict[int, Cell]] = {name: {k: Cell() for k in ks} for name in names}
-    n_tested = 0
-    for seed in range(seeds):
-        support = is_support(dataset, seed)
-        members = tested_members(dataset, tested, support, seed)
-        if not members:
-            progress(f"seed {seed}: nobody to test")
-            continue
-        taught = np.flatnonzero(support & ~tested[dataset.user])
-        if not len(taught):
-            raise DatasetBroken(
-                f"expected labels of a population beside the tested members in {dataset.name}, found none in"
-                f" the support half of seed {seed}; give a folder with more people or more groups"
-            )
-        n_tested += len(members)
-        made = make_rows(
-            pool_of(dataset, features, taught),
-            starter,
-            shipped=shipped,
-            device=device,
-            n_embedding=n_embedding,
-            rows=rows,
-            settings=settings,
-            progress=progress,
-        )
-        outcome = binary_labels(dataset.y, dataset.y[taught])
-        for name, row in made.items():
-            for k in ks:
-                _measure(cells[name][k], row, k, members, dataset, features, outcome)
-            progress(f"seed {seed}: {name}")
-    result: dict[str, Any] = {
-        "dataset": dataset.name,
-        "metric": "accuracy" if dataset.pairwise else "concordance",
-        "seeds": seeds,
-        "members": n_tested,
-        "rows": {
-            name: {str(k): _summary(cell, cells["global"][k]) for k, cell in by_k.items() if len(cell.metric)}
-            for name, by_k in cells.items()
-        },
-    }
+    how = {"device": device, "n_embedding": n_embedding, "rows": rows, "settings": settings}
+    fit = partial(make_rows, starter=starter, shipped=shipped, progress=progress, **how)
+    cells: Cells = {name: {k: Cell() for k in ks} for name in names}
+    n_tested = sum(_run_seed(cells, dataset, features, tested, seed, fit, progress) for seed in range(seeds))
+    result = {"dataset": dataset.name, "metric": "accuracy" if dataset.pairwise else "concordance"}
+    result |= {"seeds": seeds, "members": n_tested, "rows": _summaries(cells)}
     return result if n_tested else {**result, "note": _why_nobody(dataset, tested)}
 
 
@@ -169,6 +141,35 @@ def tested_members(
 # --- measuring -------------------------------------------------------------------------------------------
 
 
+def _run_seed(
+    cells: Cells,
+    dataset: Dataset,
+    features: FloatArray,
+    tested: npt.NDArray[np.bool_],
+    seed: int,
+    fit: Callable[[Pool], dict[str, Row]],
+    progress: Callable[[str], None],
+) -> int:
+    """Fit all rows on one split, add what they score to the cells; the number of members tested."""
+    support = is_support(dataset, seed)
+    members = tested_members(dataset, tested, support, seed)
+    if not members:
+        progress(f"seed {seed}: nobody to test")
+        return 0
+    taught = np.flatnonzero(support & ~tested[dataset.user])
+    if not len(taught):
+        raise DatasetBroken(
+            f"expected labels of a population beside the tested members in {dataset.name}, found none in"
+            f" the support half of seed {seed}; give a folder with more people or more groups"
+        )
+    outcome = binary_labels(dataset.y, dataset.y[taught])
+    for name, row in fit(pool_of(dataset, features, taught)).items():
+        for k, cell in cells[name].items():
+            _measure(cell, row, k, members, dataset, features, outcome)
+        progress(f"seed {seed}: {name}")
+    return len(members)
+
+
 def _measure(
     cell: Cell,
     row: Row,
@@ -196,6 +197,13 @@ def _measure(
             cell.user.append(member.user)
             cell.p.append(p)
             cell.outcome.append(outcome[member.query])
+
+
+def _summaries(cells: Cells) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {
+        name: {str(k): _summary(cell, cells["global"][k]) for k, cell in by_k.items() if len(cell.metric)}
+        for name, by_k in cells.items()
+    }
 
 
 def _summary(cell: Cell, base: Cell) -> dict[str, float | None]:

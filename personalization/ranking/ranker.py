@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from personalization.encoding.encoder import FloatArray
 from personalization.encoding.features import FeatureMap
@@ -74,7 +75,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Kept:
+class _CachedHead:
     """A head in memory; None where the prior answers."""
 
     head: Head | None
@@ -82,7 +83,7 @@ class _Kept:
     n_labels: int = 0
 
 
-_NOBODY = _Kept(None, PRIOR_VERSION)
+_NO_HEAD = _CachedHead(None, PRIOR_VERSION)
 
 
 class Ranker:
@@ -109,7 +110,7 @@ class Ranker:
         self._load_head = load_head
         self._policy = policy_of(settings)
         self._rng = rng
-        self._kept: OrderedDict[MemberId, _Kept] = OrderedDict()
+        self._kept: OrderedDict[MemberId, _CachedHead] = OrderedDict()
         self._epoch = 0  # counts publications; a head loaded across one may be old and is not kept
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._set_prior(prior)
@@ -149,9 +150,10 @@ class Ranker:
         """
         if not candidates:
             raise ValueError("expected one or more candidates, found none")
+        # The encoder runs while the head is loaded.
         # Not loop.run_in_executor: a plain future does not depend on the loop's own default executor.
         encoding = asyncio.wrap_future(self._thread.submit(self._features.encode, message, list(candidates)))
-        kept = _NOBODY if member_id is None else await self._head_of(member_id)
+        cached = _NO_HEAD if member_id is None else await self._cached_head(member_id)
         try:
             encoded = await encoding
         except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
@@ -159,16 +161,19 @@ class Ranker:
         relevance = encoded.relevance  # (k,)
         if fits is not None:
             relevance = np.maximum(relevance, np.asarray(fits, dtype=np.float32))
-        server_head = self._server_head(guild)
-        head = kept.head or server_head
-        personal = head.score(encoded.features)  # (k,)
+        return self._ranking(encoded.features, relevance, cached, self._server_head(guild))
+
+    def _ranking(
+        self, features: FloatArray, relevance: FloatArray, cached: _CachedHead, server_head: Head
+    ) -> Ranking:
+        """Score and choose among candidates, ``k x d`` features and ``k`` cosines."""
+        head = cached.head or server_head
+        personal = head.score(features)  # (k,)
         scores, slope = self._scores(personal, relevance)
-        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
-        covariance = score_covariance(encoded.features, self._prior, spread)  # (k, k)
-        covariance = slope[:, None] * covariance * slope
+        covariance = slope[:, None] * self._covariance(features, head) * slope  # (k, k)
         choice = choose(self._policy, scores, covariance, self._rng)
         chosen = choice.order[0]
-        impersonal, _ = self._scores(server_head.score(encoded.features), relevance)
+        impersonal, _ = self._scores(server_head.score(features), relevance)
         return Ranking(
             order=choice.order,
             scores=tuple(float(score) for score in scores),
@@ -176,13 +181,13 @@ class Ranker:
             propensities=choice.propensities,
             chosen=chosen,
             policy=self._policy.name,
-            head_version=kept.version,
+            head_version=cached.version,
             feature_id=self._features.feature_id,
-            features=encoded.features,
+            features=features,
             personal=personal,
             relevance=relevance,
             parts=explain(
-                encoded.features,
+                features,
                 relevance,
                 head,
                 chosen,
@@ -190,8 +195,14 @@ class Ranker:
                 personal_bound=self._settings.personal_bound,
             ),
             uncertainty=float(np.sqrt(max(covariance[chosen, chosen], 0))),
-            n_labels=kept.n_labels,
+            n_labels=cached.n_labels,
         )
+
+    def _covariance(self, features: FloatArray, head: Head) -> npt.NDArray[np.float64]:
+        """Compute the posterior covariance of the head's scores, ``k x k``."""
+        # The spread is stored in the coordinates of the prior that the head was solved under.
+        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
+        return score_covariance(features, self._prior, spread)
 
     async def contrast(
         self, member_id: MemberId, candidates: Sequence[str], *, guild: bytes = b""
@@ -208,8 +219,7 @@ class Ranker:
         """
         features = await self._described(candidates)
         head = await self.head_of(member_id, guild)
-        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
-        covariance = score_covariance(features, self._prior, spread)  # (k, k)
+        covariance = self._covariance(features, head)  # (k, k)
         return Contrast(features, covariance, self._features.feature_id, self._features.n_embedding)
 
     async def describe(self, text: str) -> FloatArray:
@@ -234,7 +244,7 @@ class Ranker:
             member_id: Whose; None: a stranger's.
             guild: Pseudonym of the server.
         """
-        own = None if member_id is None else (await self._head_of(member_id)).head
+        own = None if member_id is None else (await self._cached_head(member_id)).head
         return own or self._server_head(guild)
 
     async def publish(self, changed: Iterable[MemberId]) -> None:
@@ -289,7 +299,7 @@ class Ranker:
         taste = np.tanh((personal - personal.mean()) / bound)  # (k,)
         return self._settings.relevance_weight * relevance + bound * taste, 1 - taste**2
 
-    async def _head_of(self, member_id: MemberId) -> _Kept:
+    async def _cached_head(self, member_id: MemberId) -> _CachedHead:
         if (kept := self._kept.get(member_id)) is not None:
             self._kept.move_to_end(member_id)
             return kept
@@ -298,21 +308,21 @@ class Ranker:
             kept = self._read(await self._load_head(member_id))
         except HeadDamaged as exc:  # said once: kept until the next head is published
             log.warning("A stored head is not used, the prior answers: %s", exc)
-            kept = _NOBODY
+            kept = _NO_HEAD
         except Exception as exc:  # boundary: a head that cannot be read costs personalization, not the reply
             log.warning("A stored head could not be read (%s), the prior answers", type(exc).__name__)
-            return _NOBODY
+            return _NO_HEAD
         if epoch == self._epoch:
             self._kept[member_id] = kept
             while len(self._kept) > self._settings.head_cache:
                 self._kept.popitem(last=False)
         return kept
 
-    def _read(self, record: HeadRecord | None) -> _Kept:
+    def _read(self, record: HeadRecord | None) -> _CachedHead:
         if record is None:
-            return _NOBODY
+            return _NO_HEAD
         try:
             head = Head.from_bytes(record.body, feature_id=self._features.feature_id, dim=self._features.dim)
         except HeadOutdated:
-            return _NOBODY  # expected after a change of encoder, until the next round
-        return _Kept(head, record.version, record.n_labels)
+            return _NO_HEAD  # expected after a change of encoder, until the next round
+        return _CachedHead(head, record.version, record.n_labels)

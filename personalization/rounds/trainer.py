@@ -14,11 +14,9 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -28,10 +26,10 @@ from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, by_server, examples_of, new_heads, pages, read_labels
 from personalization.rounds.gathering import MEMBERS_AT_ONCE, Gatherer
+from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import PriorReport, RoundReport
 from personalization.rounds.store_protocol import LearningStore
 from personalization.rounds.teaching import Lesson, teach_seated
-from personalization.rounds.worker import open_worker
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
@@ -39,9 +37,6 @@ from storage.failpoints import failpoint
 from storage.records import ChangedMember, NewHead, PriorRecord, RoundRecord
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 SHEAF_BYTES = 32 * 2**20
 """Features held at once, and what one reading of few members adds to them."""
@@ -102,11 +97,9 @@ class Trainer:
         self._settings = settings
         self._features = features
         self._valence = valence
-        self._given = executor
-        self._own: Executor | None = None
+        self._off_loop = OffLoop(executor)
         self._now = now
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="labels")
-        self._gatherer = Gatherer(features, self._aside, self._work)
+        self._gatherer = Gatherer(features, self._off_loop.in_thread, self._off_loop.in_worker)
         self._starter = starter_prior(features, settings) if starter is None else starter
         self._lock = asyncio.Lock()
         self._closing = False
@@ -124,7 +117,7 @@ class Trainer:
         """
         one = np.ones(1, dtype=np.float32)
         nothing = Examples.pad([(np.zeros((1, self._features.dim), dtype=np.float32), one, one)])
-        await self._work(learn_heads, nothing, self._starter, self._settings.device)
+        await self._off_loop.in_worker(learn_heads, nothing, self._starter, self._settings.device)
 
     async def run_round(self) -> RoundReport:
         """Learn from all feedback that changed since the last round. Safe to call again while it runs.
@@ -213,10 +206,7 @@ class Trainer:
         """Let the chunk that runs finish, then end the worker process and the thread. Idempotent."""
         self.stop_soon()
         async with self._lock:
-            if self._own is not None:
-                await self._aside(self._own.shutdown)
-                self._own = None
-            self._thread.shutdown()
+            await self._off_loop.close()
 
     # --- one chunk of a round -----------------------------------------------------------------------------
 
@@ -233,7 +223,7 @@ class Trainer:
         async for few in self._gatherer.told(
             self._store, member_ids, LABELS_PER_MEMBER, pairs=PAIRS_PER_MEMBER
         ):
-            waiting += await self._aside(read_labels, few, valence, self._settings)
+            waiting += await self._off_loop.in_thread(read_labels, few, valence, self._settings)
             if sum(member.X.nbytes for member in waiting) >= SHEAF_BYTES:
                 await self._solve(waiting, prior, learnt)
                 waiting = []
@@ -273,9 +263,11 @@ class Trainer:
         for guild, some in by_server(able, prior.shifts).items():
             around = prior.around(guild)
             for page in pages(some):
-                examples = await self._aside(examples_of, page)
-                bank, solved = await self._work(learn_heads, examples, around, self._settings.device)
-                learnt.heads += await self._aside(new_heads, page, bank)
+                examples = await self._off_loop.in_thread(examples_of, page)
+                bank, solved = await self._off_loop.in_worker(
+                    learn_heads, examples, around, self._settings.device
+                )
+                learnt.heads += await self._off_loop.in_thread(new_heads, page, bank)
                 learnt.n_labels += solved.n_examples
                 learnt.n_unsolved += solved.n_unsolved
                 learnt.device = solved.device
@@ -309,7 +301,7 @@ class Trainer:
     async def _teach(self, name: str, n_seated: int) -> Lesson | None:
         if not n_seated:
             return None
-        return await self._work(
+        return await self._off_loop.in_worker(
             teach_seated,
             name,
             n_seated,
@@ -329,23 +321,3 @@ class Trainer:
         record = PriorRecord(body, n_members, self._now())
         failpoint("rounds.prior-taught")
         return await self._store.record_prior(record, erasures=erasures)
-
-    # --- off the event loop -------------------------------------------------------------------------------
-
-    async def _aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in the trainer's thread."""
-        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
-
-    async def _work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in the worker process, which starts now if there is none."""
-        executor = self._given or self._own
-        if executor is None:
-            executor = self._own = open_worker()
-        try:
-            return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
-        except BrokenProcessPool as exc:
-            self._own = self._given = None
-            raise RoundFailed(
-                "expected an answer of the worker process, found it dead (killed, or out of memory); the"
-                " heads in use stay, and the next round starts a new process"
-            ) from exc

@@ -206,7 +206,7 @@ async def test_new_encoder_starts_from_the_starter_prior(bench, store, clock) ->
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
-    other = Bench(store, FeatureMap(HashEncoder(24)), bench.trainer._given, clock)
+    other = Bench(store, FeatureMap(HashEncoder(24)), bench.trainer._off_loop._given, clock)
     await other.trainer.restore()
     ranking = await other.ranker.rank(store.member_id(CROWD[0]), "", [SHORT])
 

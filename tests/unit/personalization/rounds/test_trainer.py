@@ -247,7 +247,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         await bench.teach(who, likes=SHORT, dislikes=LONG)
     read: list[int] = []
     solved: list[int] = []
-    feedback_of, work = store.feedback_of, bench.trainer._work
+    feedback_of, work = store.feedback_of, bench.trainer._off_loop.in_worker
 
     async def counted(member_ids, newest):
         read.append(len(member_ids))
@@ -258,7 +258,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         return await work(function, examples, *args)
 
     monkeypatch.setattr(store, "feedback_of", counted)
-    monkeypatch.setattr(bench.trainer, "_work", watched)
+    monkeypatch.setattr(bench.trainer._off_loop, "in_worker", watched)
     report = await bench.trainer.run_round()
 
     assert (read, solved) == ([2, 2, 1], [2, 2, 1])
@@ -312,7 +312,7 @@ async def test_dead_worker_fails_the_round_and_the_next_has_a_new_one(store, fea
     bench = Bench(store, features, None, clock)
     await bench.teach(ALICE, likes=SHORT, dislikes=LONG)
     await bench.trainer.warm_up()
-    (process,) = bench.trainer._own._processes.values()  # type: ignore[union-attr]
+    (process,) = bench.trainer._off_loop._own._processes.values()  # type: ignore[union-attr]
     assert process.pid != os.getpid()
     os.kill(process.pid, signal.SIGKILL)
 
