@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from personalization.encoding.encoder import FloatArray
 from personalization.encoding.features import FeatureMap
@@ -110,7 +110,7 @@ class Ranker:
         self._load_head = load_head
         self._policy = policy_of(settings)
         self._rng = rng
-        self._kept: OrderedDict[MemberId, _CachedHead] = OrderedDict()
+        self._heads: LRUCache[MemberId, _CachedHead] = LRUCache(settings.head_cache)
         self._epoch = 0  # counts publications; a head loaded across one may be old and is not kept
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._set_prior(prior)
@@ -123,7 +123,7 @@ class Ranker:
     @property
     def n_kept(self) -> int:
         """Members whose head (or lack of one) is in memory."""
-        return len(self._kept)
+        return len(self._heads)
 
     async def rank(
         self,
@@ -255,12 +255,12 @@ class Ranker:
         """Let go of everything kept about these members, at once."""
         self._epoch += 1
         for member_id in members:
-            self._kept.pop(member_id, None)
+            self._heads.pop(member_id, None)
 
     def drop_all(self) -> None:
         """Let go of every kept head: another process stored new ones, or somebody left there."""
         self._epoch += 1
-        self._kept.clear()
+        self._heads.clear()
 
     async def use_prior(self, prior: Prior) -> None:
         """Answer with this prior from now on, for members without a head.
@@ -274,6 +274,11 @@ class Ranker:
         """Choose by other weights, bounds or another policy from the next ranking on."""
         self._settings = settings
         self._policy = policy_of(settings)
+        if settings.head_cache != self._heads.maxsize:
+            earlier, self._heads = self._heads, LRUCache(settings.head_cache)
+            while earlier:  # from the least recently used to the most recently used
+                member_id, cached = earlier.popitem()
+                self._heads[member_id] = cached
 
     def close(self) -> None:
         """Stop the encoder's thread; what it is working on is finished first, what waits is dropped."""
@@ -300,23 +305,21 @@ class Ranker:
         return self._settings.relevance_weight * relevance + bound * taste, 1 - taste**2
 
     async def _cached_head(self, member_id: MemberId) -> _CachedHead:
-        if (kept := self._kept.get(member_id)) is not None:
-            self._kept.move_to_end(member_id)
-            return kept
+        if (cached := self._heads.get(member_id)) is not None:
+            return cached
         epoch = self._epoch
         try:
-            kept = self._read(await self._load_head(member_id))
-        except HeadDamaged as exc:  # said once: kept until the next head is published
+            cached = self._read(await self._load_head(member_id))
+        except HeadDamaged as exc:  # cached as missing until the next publication, so it is logged once
             log.warning("A stored head is not used, the prior answers: %s", exc)
-            kept = _NO_HEAD
-        except Exception as exc:  # boundary: a head that cannot be read costs personalization, not the reply
+            cached = _NO_HEAD
+        # Boundary: a failed read of a head costs the personalization of one ranking, not the reply.
+        except Exception as exc:
             log.warning("A stored head could not be read (%s), the prior answers", type(exc).__name__)
             return _NO_HEAD
         if epoch == self._epoch:
-            self._kept[member_id] = kept
-            while len(self._kept) > self._settings.head_cache:
-                self._kept.popitem(last=False)
-        return kept
+            self._heads[member_id] = cached
+        return cached
 
     def _read(self, record: HeadRecord | None) -> _CachedHead:
         if record is None:

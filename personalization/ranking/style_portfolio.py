@@ -8,12 +8,12 @@ replies, live in memory, and are dropped when anybody leaves.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from personalization.heads.heads import FloatArray, Head
 
@@ -48,7 +48,7 @@ class StylePortfolio:
     def __init__(self, names: Sequence[str], rng: np.random.Generator) -> None:
         self._names = tuple(names)
         self._rng = rng
-        self._servers: OrderedDict[int, dict[str, _Sound]] = OrderedDict()
+        self._servers: LRUCache[int, dict[str, _Sound]] = LRUCache(MOST_SERVERS)
 
     def use_names(self, names: Sequence[str]) -> None:
         """Deal out to other styles; what the earlier ones sound like is let go of."""
@@ -60,9 +60,6 @@ class StylePortfolio:
         if name not in self._names:
             return
         sounds = self._servers.setdefault(server, {})
-        self._servers.move_to_end(server)
-        if len(self._servers) > MOST_SERVERS:
-            self._servers.popitem(last=False)
         known = sounds.get(name)
         if known is None or known.mean.shape != features.shape:
             sounds[name] = _Sound(features.astype(np.float32), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -226,6 +227,16 @@ async def test_memory_holds_no_more_heads_than_configured(make_ranker, shelf, fe
     assert shelf.asked == [*members, members[0]]
 
 
+async def test_a_cache_made_smaller_keeps_the_heads_used_last(make_ranker, shelf) -> None:
+    ranker = make_ranker(replace(GREEDY, head_cache=2))
+    for member in (ALICE, BOB, ALICE):
+        await ranker.head_of(member)
+
+    ranker.use_settings(replace(GREEDY, head_cache=1))
+    await ranker.head_of(ALICE)
+    assert (ranker.n_kept, shelf.asked) == (1, [ALICE, BOB])
+
+
 def directed(prior: Prior) -> Prior:
     """A prior under which members differ in one thing only: how long they like replies to be."""
     factor = np.zeros((prior.dim + 1, 1), np.float32)
@@ -297,9 +308,7 @@ async def test_same_seed_same_choices(shelf, features) -> None:
 
 
 async def test_encoding_leaves_the_event_loop_free(make_ranker) -> None:
-    """The loop goes on turning while a slow encoder works."""
-    import threading
-
+    """The loop keeps running other callbacks while a slow encoder works."""
     release = threading.Event()
 
     class SlowEncoder(HashEncoder):
