@@ -19,7 +19,7 @@ from personalization.heads.heads import FeatureSpace, Head, Prior
 from personalization.labels.labels import EmojiValence, Label, label_of
 from personalization.ranking.explain import Evidence, evidence_of
 from personalization.ranking.ranker import Ranker
-from personalization.rounds.examples import Labelled, labelled, told_of
+from personalization.rounds.examples import Labelled, decode_feedback, labelled
 from personalization.rounds.store_protocol import LearningStore
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
@@ -140,7 +140,7 @@ class TasteReader:
 
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)
-        (told,) = told_of([member_id], rows, self._features)
+        (told,) = decode_feedback([member_id], rows, self._features)
         return labelled(told, await self._valence_now(), self._settings)
 
     async def _valence_now(self) -> EmojiValence:

@@ -2,7 +2,7 @@
 
 :mod:`personalization.rounds.trainer` decides what is computed; this module decides where. Labelling and
 padding are short and share memory with the caller, so they run in a thread. Solving is long, so it runs in a
-process of its own (:mod:`personalization.rounds.worker`), where neither the GIL nor a crash reaches the bot.
+separate process (:mod:`personalization.rounds.worker`): there, neither the GIL nor a crash affects the bot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OffLoop:
     """One thread, and one worker process that starts with its first work.
 
     Args:
-        executor: Used in place of a worker process; its owner closes it. None: a worker process, owned here.
+        executor: Solves in place of a worker process; the caller closes it. None starts a worker process.
     """
 
     def __init__(self, executor: Executor | None = None) -> None:
