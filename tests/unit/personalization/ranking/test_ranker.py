@@ -1,4 +1,4 @@
-"""Published heads -> Ranking, and what happens when a head cannot be used."""
+"""Rankings from published heads, the cache of heads, and fallbacks when a head cannot be used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GREEDY = LearningSettings(policy="greedy")
 
 
 class Shelf:
-    """Stored heads by member, and how often each was asked for."""
+    """Stored heads by member, with a list of the loads."""
 
     def __init__(self) -> None:
         self.heads: dict[MemberId, HeadRecord] = {}
@@ -64,7 +64,7 @@ def make_ranker(shelf: Shelf, features: FeatureMap):
 def stored(
     features: FeatureMap, *, version: int = 1, feature_id: str | None = None, **weights: float
 ) -> HeadRecord:
-    """A head with these weights on style features."""
+    """A stored head with these weights on style features."""
     w = np.zeros(features.dim, np.float16)
     for name, weight in weights.items():
         w[features.n_embedding + STYLE_FEATURES.index(name)] = weight
@@ -238,7 +238,7 @@ async def test_a_cache_made_smaller_keeps_the_heads_used_last(make_ranker, shelf
 
 
 def directed(prior: Prior) -> Prior:
-    """A prior under which members differ in one thing only: how long they like replies to be."""
+    """A prior under which members differ only in how long they like replies to be."""
     factor = np.zeros((prior.dim + 1, 1), np.float32)
     factor[prior.dim - len(STYLE_FEATURES) + STYLE_FEATURES.index("length_chars")] = 5.0
     return replace(prior, variance=np.zeros_like(prior.variance), factor=factor)
