@@ -1,8 +1,8 @@
 """Policies: from scores and their covariance to the candidate to post, with exact propensities.
 
 A policy computes the probability of posting each candidate, and :func:`choose` draws one candidate with these
-probabilities. So the propensities stored with an impression are exact, not estimated, and off-policy
-estimates of the uplift (:mod:`personalization.insight.uplift_report`) are unbiased. Called by
+probabilities. So the propensities stored with an impression are exact, and the uplift report
+(:mod:`personalization.insight.uplift_report`) needs no estimate of them. Called by
 :mod:`personalization.ranking.ranker`. Pure functions on arrays; the random generator is an argument.
 """
 

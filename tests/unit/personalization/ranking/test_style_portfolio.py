@@ -57,7 +57,7 @@ def test_expected_seats_are_exactly_the_shares(k):
 
     counts = np.bincount(np.concatenate([portfolio.deal(k, taste) for _ in range(n_deals)]), minlength=4)
 
-    # Systematic sampling gives each style the floor or ceiling of its share, so a count varies by less than 1.
+    # Systematic sampling gives each style the floor or ceiling of its share: counts vary by less than 1.
     np.testing.assert_allclose(counts / n_deals, k * portfolio.shares(taste), atol=4 * 0.5 / np.sqrt(n_deals))
 
 
