@@ -1,14 +1,13 @@
-"""What another policy would have earned, told from the log of the one that ran: IPS, SNIPS, doubly robust.
+"""Off-policy estimates: the value of a policy, from the log of another one. IPS, SNIPS and doubly robust.
 
-Each reply was posted with a known chance. A reply that another policy would have posted more often counts
-more, one that it would have posted less often counts less: so the log of one policy answers for another,
-without trying it on anybody. How sure that is, an interval says; how many replies carry it, the effective
-sample size. What one member does hangs together, and what they are shown depends on what they said before,
-so members are what chance is counted over.
+Each reply was posted with a known propensity. Weighting it by the ratio of the target policy's propensity to
+the logged one estimates the target policy without running it. An interval gives the uncertainty, and the
+effective sample size gives the number of replies that carry the estimate. A member's replies are correlated,
+and later replies depend on earlier feedback, so standard errors are clustered by member.
 
-Plain functions on arrays, each with its source; NumPy only. Used by
+Pure functions on arrays, each with its source; NumPy only. Used by
 :mod:`personalization.insight.uplift_report` on the bot's own log and by
-:mod:`personalization.lab.bandit_replay` where the truth is known.
+:mod:`personalization.lab.bandit_replay`, where the truth is known.
 """
 
 from __future__ import annotations
@@ -30,12 +29,16 @@ Z_95 = 1.959964
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Log:
-    """What was posted, with which chances.
+    """Posted replies with their propensities.
 
     Attributes:
-        propensities: Chance of each candidate, ``n x k``, 0 where a reply had fewer; > 0 for the posted one.
+        propensities: Propensity of each candidate, ``n x k``; 0 pads replies with fewer candidates, and the
+            posted candidate's is > 0.
         chosen: Index of the posted candidate, ``n``.
-        member: To whom, ``n``.
+        member: Member who got the reply, ``n``.
+
+    Raises:
+        ValueError: A posted candidate has propensity 0.
     """
 
     propensities: Floats
@@ -48,17 +51,17 @@ class Log:
             raise ValueError(f"expected propensities > 0, found {float(posted.min()):g}")
 
     def of_posted(self, values: npt.NDArray[np.generic]) -> Floats:
-        """Take the value (``n x k``) of the candidate that was posted, ``n``."""
+        """Select the values (``n x k``) of the posted candidates, ``n``."""
         return np.take_along_axis(values, self.chosen[:, None], axis=1)[:, 0].astype(np.float64)
 
     def only(self, here: npt.NDArray[np.bool_]) -> Log:
-        """Keep some of the replies (``n``)."""
+        """Keep the replies for which ``here`` (``n``) is true."""
         return Log(self.propensities[here], self.chosen[here], self.member[here])
 
     def answers_for(self, target: Floats) -> npt.NDArray[np.bool_]:
-        """Tell for which replies all that the target might post could have been posted, ``n``.
+        """Check overlap: whether every candidate the target may post had a propensity > 0, ``n``.
 
-        For the others no log can answer.
+        Replies without overlap cannot be used in an estimate.
         """
         unable: npt.NDArray[np.int64] = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
         return unable == 0
@@ -66,14 +69,14 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a policy would earn, or how much more than another one.
+    """Estimated value of a policy, or of the difference between two policies.
 
     Attributes:
-        value: Mean reward a reply.
-        low: Lower end of the 95 % interval, over members; NaN with fewer than two.
-        high: Upper end of it.
-        n_effective: Replies that carry the estimate, ``(sum w)^2 / sum w^2``; far below the number logged,
-            the interval is not to be trusted. Of a difference: the smaller one of the two.
+        value: Mean reward per reply.
+        low: Lower end of the 95 % interval over members; NaN with fewer than two members.
+        high: Upper end of the interval.
+        n_effective: Effective number of replies, ``(sum w)^2 / sum w^2``. If it is far below the number
+            logged, the interval cannot be trusted. For a difference, the smaller of the two numbers.
     """
 
     value: float
@@ -84,7 +87,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """The same by three estimators."""
+    """One quantity, estimated by three estimators."""
 
     ips: Estimate
     snips: Estimate
@@ -92,7 +95,7 @@ class Estimates:
 
 
 def mean_of(log: Log, rewards: Floats) -> Estimate:
-    """Give the mean reward (of ``n``) of the policy that ran."""
+    """Compute the mean of the rewards (``n``) of the policy that ran."""
     return _estimate(rewards, log.member, float(len(rewards)))
 
 
@@ -100,10 +103,10 @@ def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Es
     """Estimate the mean reward of a policy.
 
     Args:
-        log: What was posted.
-        rewards: What that earned, ``n``.
-        target: Chance that the policy gives to each candidate, ``n x k``.
-        predicted: Reward predicted for each candidate, ``n x k``; only the doubly robust estimate uses it.
+        log: Posted replies.
+        rewards: Reward of each posted reply, ``n``.
+        target: Propensity of each candidate under the target policy, ``n x k``.
+        predicted: Predicted reward of each candidate, ``n x k``; used by the doubly robust estimate only.
     """
     terms = _terms(log, rewards, target, predicted)
     carried = n_effective(log, target)
@@ -111,9 +114,14 @@ def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Es
 
 
 def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, predicted: Floats) -> Estimates:
-    """Estimate by how much a policy earns more than another one; chance that both share cancels.
+    """Estimate the mean reward of a policy minus that of another one; shared noise cancels.
 
-    Arguments as in :func:`value_of`.
+    Args:
+        log: Posted replies.
+        rewards: Reward of each posted reply, ``n``.
+        target: Propensities under the policy, ``n x k``.
+        other: Propensities under the other policy, ``n x k``.
+        predicted: Predicted reward of each candidate, ``n x k``.
     """
     one, two = (_terms(log, rewards, policy, predicted) for policy in (target, other))
     carried = min(n_effective(log, target), n_effective(log, other))
@@ -121,7 +129,7 @@ def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, pred
 
 
 def n_effective(log: Log, target: Floats) -> float:
-    """Count the replies that carry an estimate of the target.
+    """Compute the effective number of replies for an estimate of the target.
 
     Source: Kish (1965), Survey sampling, for weighted samples.
     """
@@ -130,7 +138,7 @@ def n_effective(log: Log, target: Floats) -> float:
     return float(w.sum()) ** 2 / squares if squares else 0.0
 
 
-# --- the estimators: terms whose mean is the estimate ----------------------------------------------------
+# --- estimators: terms whose mean is the estimate --------------------------------------------------------
 
 
 def _weights(log: Log, target: Floats) -> Floats:
@@ -143,7 +151,7 @@ def _terms(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> tupl
 
 
 def _ips(w: Floats, rewards: Floats) -> Floats:
-    """Weigh by inverse propensities: unbiased, with a large variance.
+    """Inverse propensity weighting: unbiased, with a large variance.
 
     Source: Horvitz and Thompson (1952).
     """
@@ -151,16 +159,18 @@ def _ips(w: Floats, rewards: Floats) -> Floats:
 
 
 def _snips(w: Floats, rewards: Floats) -> Floats:
-    """Divide by the weights' own sum: a little bias of order 1/n for much less variance.
+    """Self-normalized weighting: a bias of order 1/n in exchange for much less variance.
 
-    Source: Swaminathan and Joachims (2015); around the mean the delta method's terms for a ratio.
+    The terms around the mean are those of the delta method for a ratio.
+
+    Source: Swaminathan and Joachims (2015).
     """
     mean = float((w * rewards).sum() / max(float(w.sum()), EPS))
     return mean + w * (rewards - mean) / max(float(w.mean()) if len(w) else 0.0, EPS)
 
 
 def _doubly_robust(w: Floats, rewards: Floats, log: Log, target: Floats, predicted: Floats) -> Floats:
-    """Weigh only what the prediction got wrong: right when either propensities or predictions are.
+    """Weight the prediction's residuals: unbiased if either the propensities or the predictions are right.
 
     Source: Dudik, Langford, Li (2011), Doubly robust policy evaluation and learning.
     """
@@ -174,10 +184,12 @@ def _estimate(terms: Floats, member: Ints, carried: float) -> Estimate:
 
 
 def quantile_95(freedom: int) -> float:
-    """Quantile of Student's t for a two-sided 95 % interval: a few members know their own scatter badly.
+    """Quantile of Student's t for a two-sided 95 % interval; NaN below one degree of freedom.
 
-    Source: Abramowitz and Stegun (1964), 26.7.5, an expansion that is a few hundredths off at 3 degrees of
-    freedom and exact to a thousandth from 6 on.
+    With few members the standard error itself is uncertain, so the normal quantile would be too small.
+
+    Source: Abramowitz and Stegun (1964), 26.7.5, an expansion. Its error is a few hundredths at 3 degrees of
+    freedom and at most a thousandth from 6 on.
     """
     if freedom < 1:
         return math.nan

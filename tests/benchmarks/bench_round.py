@@ -29,6 +29,7 @@ from personalization.heads.heads import Prior, starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import gathering
 from personalization.rounds import trainer as rounds
+from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import RoundReport
 from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
@@ -151,9 +152,9 @@ class Spent:
             ("read rows, labels counted", learning, "sealed_feedback"),
             ("find keys", KeyStore, "found_of"),
             ("open seals", SealedFeedback, "open"),
-            ("rows to features", gathering, "told_of"),
+            ("rows to features", gathering, "decode_feedback"),
             ("feedback to labels", rounds, "read_labels"),
-            ("solve, the way to the worker and back included", Trainer, "_work"),
+            ("solve, the way to the worker and back included", OffLoop, "in_worker"),
             ("heads to bytes", rounds, "new_heads"),
             ("seal and write heads", learning, "record_round"),
             ("... until it is on the disk", LearningRecords, "record_round"),

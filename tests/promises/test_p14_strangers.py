@@ -23,7 +23,7 @@ from personalization.encoding.features import FeatureMap
 from personalization.heads.heads import starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import trainer as rounds
-from personalization.rounds.examples import Told
+from personalization.rounds.examples import MemberFeedback
 from personalization.rounds.gathering import thinned
 from personalization.rounds.teaching import teach
 from personalization.settings import LearningSettings
@@ -125,10 +125,10 @@ class People:
         self.common = 0.25 * self.rng.normal(size=FEATURES.dim)
         self.n = 0
 
-    def draw(self, n_members: int, n_labels: int, *, contrary: bool = False) -> list[Told]:
+    def draw(self, n_members: int, n_labels: int, *, contrary: bool = False) -> list[MemberFeedback]:
         return [self._one(n_labels, contrary) for _ in range(n_members)]
 
-    def _one(self, n: int, contrary: bool) -> Told:
+    def _one(self, n: int, contrary: bool) -> MemberFeedback:
         X = self.rng.normal(size=(n, FEATURES.dim)).astype(np.float32)
         X[:, :N_EMBEDDING] /= np.sqrt(N_EMBEDDING)
         logits = X @ (self.common + 0.35 * self.rng.normal(size=FEATURES.dim))
@@ -136,10 +136,10 @@ class People:
         self.n += 1
         at = datetime(2026, 1, 1, tzinfo=UTC)
         signs = tuple((("👍",) if one else ("👎",), None) for one in liked)
-        return Told(MemberId(self.n.to_bytes(16)), X, signs, (at,) * n)
+        return MemberFeedback(MemberId(self.n.to_bytes(16)), X, signs, (at,) * n)
 
 
-def taught(told: list[Told], *, capped: bool):
+def taught(told: list[MemberFeedback], *, capped: bool):
     settings = LearningSettings(device="cpu")
     lesson = teach(
         [thinned(member, DAY) for member in told] if capped else told,
@@ -153,7 +153,7 @@ def taught(told: list[Told], *, capped: bool):
     return lesson.prior.head()
 
 
-def loss(head, strangers: list[Told]) -> float:
+def loss(head, strangers: list[MemberFeedback]) -> float:
     X = np.concatenate([one.X for one in strangers])
     liked = np.array([sign == (("👍",), None) for one in strangers for sign in one.signs])
     scores = head.score(X)

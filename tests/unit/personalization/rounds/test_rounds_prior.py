@@ -1,4 +1,4 @@
-"""Rebuilding the population prior over a real store: who teaches it, who is due, who must not be in it."""
+"""Rebuilds of the population prior over a real store: its members, who is due afterwards, and erasure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_prior_carries_the_taste_of_the_many_to_a_newcomer(bench, store) -
     assert stored is not None
     assert (stored.body, stored.n_members) == (bench.ranker.prior.to_bytes(), 5)
     again = await bench.trainer.run_round()
-    assert again.n_members == 5  # every head rests on the prior
+    assert again.n_members == 5  # every head depends on the prior
     body = await bench.head(CROWD[0])
     head = Head.from_bytes(body or b"", feature_id=bench.features.feature_id, dim=bench.features.dim)
     assert head.prior_id == report.prior_id
@@ -93,7 +93,7 @@ async def test_forgetting_is_exact_for_prior_and_heads(bench, store) -> None:
 
 
 async def laugh(bench: Bench, who: Who, thumb: str) -> None:
-    """Put 💀 beside a thumb, and 💀 alone on another reply."""
+    """React with 💀 and a thumb to one reply, and with 💀 alone to another."""
     await bench.teach(who, likes=LONG, dislikes=SHORT)
     for emoji in ("💀", thumb):
         await bench.store.feedback.record_reaction(who, bench.n_messages, emoji, added=True)
@@ -206,7 +206,7 @@ async def test_new_encoder_starts_from_the_starter_prior(bench, store, clock) ->
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
-    other = Bench(store, FeatureMap(HashEncoder(24)), bench.trainer._given, clock)
+    other = Bench(store, FeatureMap(HashEncoder(24)), bench.trainer._off_loop._given, clock)
     await other.trainer.restore()
     ranking = await other.ranker.rank(store.member_id(CROWD[0]), "", [SHORT])
 

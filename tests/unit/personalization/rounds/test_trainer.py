@@ -1,4 +1,4 @@
-"""Rounds over a real store: what is learnt and written, and what happens when members or workers go."""
+"""Rounds over a real store: what is learnt and stored, and what follows if members leave or a worker dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_round_teaches_each_member_their_own_taste(bench, store, clock) ->
 
 
 async def test_head_that_fails_its_own_labels_is_rolled_back_and_that_is_recorded(bench, store) -> None:
-    """Alice denies each time what she said of the same words before; Bob knows what he likes."""
+    """Alice contradicts her own labels of the same texts; Bob's labels are consistent."""
     for i in range(20):
         await bench.teach(ALICE, likes=f"{LONG} {i}", dislikes=f"{LONG} {i}")
     await bench.teach(BOB, likes=LONG, dislikes=SHORT)
@@ -101,7 +101,7 @@ async def test_ranker_sees_a_new_head_at_once(bench, store) -> None:
 
 
 async def test_head_is_a_pure_function_of_prior_and_labels(bench, store) -> None:
-    """Solved step by step, with detours, or once: the same bytes."""
+    """Solving in several rounds, with labels added and removed, gives the same bytes as solving once."""
     for text in (SHORT, LONG, "Hm."):
         await bench.teach(ALICE, likes=text, dislikes="Never.")
         await bench.trainer.run_round()
@@ -242,14 +242,14 @@ async def test_round_of_many_chunks_ends_after_the_running_one_when_told_to_stop
 async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
     bench, store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is held in memory does not grow with the chunk, and the heads stay the same."""
+    """Memory does not grow with the chunk, and the heads are the same."""
     monkeypatch.setattr(gathering, "MEMBERS_READ_AT_ONCE", 2)
-    monkeypatch.setattr(rounds, "SHEAF_BYTES", 1)
+    monkeypatch.setattr(rounds, "SOLVE_BYTES", 1)
     for who in CROWD[:5]:
         await bench.teach(who, likes=SHORT, dislikes=LONG)
     read: list[int] = []
     solved: list[int] = []
-    feedback_of, work = store.learning.feedback_of, bench.trainer._work
+    feedback_of, work = store.learning.feedback_of, bench.trainer._off_loop.in_worker
 
     async def counted(member_ids, newest):
         read.append(len(member_ids))
@@ -260,7 +260,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         return await work(function, examples, *args)
 
     monkeypatch.setattr(store.learning, "feedback_of", counted)
-    monkeypatch.setattr(bench.trainer, "_work", watched)
+    monkeypatch.setattr(bench.trainer._off_loop, "in_worker", watched)
     report = await bench.trainer.run_round()
 
     assert (read, solved) == ([2, 2, 1], [2, 2, 1])
@@ -314,7 +314,7 @@ async def test_dead_worker_fails_the_round_and_the_next_has_a_new_one(store, fea
     bench = Bench(store, features, None, clock)
     await bench.teach(ALICE, likes=SHORT, dislikes=LONG)
     await bench.trainer.warm_up()
-    (process,) = bench.trainer._own._processes.values()  # type: ignore[union-attr]
+    (process,) = bench.trainer._off_loop._own._processes.values()  # type: ignore[union-attr]
     assert process.pid != os.getpid()
     os.kill(process.pid, signal.SIGKILL)
 
