@@ -27,7 +27,6 @@ LARGE_FILES: dict[str, str] = dict.fromkeys(
         "tests/conformance/test_heads.py",
         "tests/integration/test_chat.py",
         "tests/integration/test_evaluate.py",
-        "tests/rig/counterfactual.py",
         "tests/unit/bot/doctor/test_doctor.py",
         "tests/unit/bot/generators/test_generators_local.py",
         "tests/unit/bot/generators/test_generators_openai.py",
