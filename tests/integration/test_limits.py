@@ -1,4 +1,4 @@
-"""Limits, bursts and fair turns, as members see them."""
+"""Limits, bursts and fair turns, through Discord."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.conftest import World, opened
 
 @pytest.fixture
 def with_limits(settings):
-    """Change keys of the section ``[limits]``."""
+    """Return a function that changes keys of the section ``[limits]``."""
     return lambda **changes: replace(settings, limits=LimitSettings(**changes))
 
 
@@ -30,13 +30,13 @@ def say(world: World, who, text: str, channel=None) -> None:
 
 
 async def until(happened: Callable[[], object]) -> None:
-    """Return when something has happened."""
+    """Wait until the condition holds."""
     while not happened():
         await asyncio.sleep(0.01)
 
 
 def texts_waiting(world: World) -> str:
-    """What Alice's newest unfinished prompt ends with."""
+    """Return the last message of Alice's newest burst in the queue."""
     burst = world.bot.queues.latest_of(world.channel.id, world.alice.id)
     return burst.last.content if isinstance(burst, Burst) else ""
 
