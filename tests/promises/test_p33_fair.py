@@ -1,10 +1,10 @@
 """P33: one member's thousand prompts do not starve another.
 
-Alice floods the bot: one prompt in each of many channels (40 in CI, 100 in full size), and in the channel
-where Ben asks one question more than its queue accepts (30 in CI, 100 in full size). Ben's delay is counted
-in answers that the language model begins before his, not in seconds. The model is slower than Discord: it
-ends an answer only after all earlier ones are posted. The number of Alice's waiting prompts must make no
-difference. It is less than a thousand because the simulator's time grows with its square.
+Alice floods the bot: one prompt in each of many channels (40 in CI, 100 in full size), and more prompts than
+the queue accepts (30 in CI, 100 in full size) in the channel where Ben asks one question. Ben's delay is
+counted in answers that the language model begins before his, not in seconds. The model is slower than
+Discord: it ends an answer only after all earlier ones are posted. The number of Alice's waiting prompts must
+make no difference. It is less than a thousand because the simulator's time grows with its square.
 
 * In another channel, Ben waits for the answers in progress and one more.
 * Behind Alice in the same channel, he waits for her prompts there, whose number is bounded, and for as many

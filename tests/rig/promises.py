@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     table = rows(PAGE.read_text("utf-8"))
     wanted = list(arguments) or [row.name for row in table]
     if unknown := set(wanted) - {row.name for row in table}:
-        print(f"{PAGE.name} knows no promise {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"{PAGE.name} has no promise {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     tally = Tally(wanted)
     unhurried = ["--timeout=0", "-o", "faulthandler_timeout=0"] if FULL else []
