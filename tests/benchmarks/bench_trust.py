@@ -30,6 +30,7 @@ from storage.keys.sealing import SealingKey, Slot
 from storage.records import Impression, Place, Reacted, Who
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.lag import measured
+from tests.rig.waiting import no_time
 
 ENCODER = HashEncoder(384)
 GUILD, CHANNEL = 1, 2
@@ -145,10 +146,6 @@ class Everything(Readback):
 async def requests_per_1000(house: House, n_replies: int) -> float:
     """Return the requests of a quick look, per 1,000 replies, after an outage in which nothing happened."""
     inbox = Inbox(house.store.feedback.record_events, lambda _: None)
-
-    async def no_time(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
     reconciler = Reconciler(Everything(n_replies), house.store.posted, inbox, sleep=no_time)
     reconciler._quick_due = True
     await reconciler._look_at_what_is_due()

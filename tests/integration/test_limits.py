@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from bot.settings import LimitSettings
 from storage.records import Who
 from tests.fakes import FixedClock
 from tests.integration.conftest import World, opened
+from tests.rig.waiting import until
 
 
 @pytest.fixture
@@ -27,12 +27,6 @@ def say(world: World, who, text: str, channel=None) -> None:
     """Send a message without waiting for its answer."""
     channel = channel or world.channel
     world.env.backend.create_message(channel.id, who.id, f"<@{world.bot.me}> {text}")
-
-
-async def until(happened: Callable[[], object]) -> None:
-    """Wait until the condition holds."""
-    while not happened():
-        await asyncio.sleep(0.01)
 
 
 def texts_waiting(world: World) -> str:

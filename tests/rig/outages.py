@@ -26,6 +26,7 @@ from bot.client import SimpaticoBot, create_bot
 from bot.config import Settings
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.schedules import Act, Truth, emoji_payload
+from tests.rig.waiting import no_time
 
 MESSAGES = "/channels/{channel_id}/messages"
 MESSAGE = MESSAGES + "/{message_id}"
@@ -204,17 +205,7 @@ class Twin:
         self.kept_back.clear()
         self.online = True
         backend = self.env.backend
-        self._feed(
-            "READY",
-            {
-                "v": 10,
-                "user": dict(serializers.user_payload(backend.bot_user)),
-                "guilds": [],
-                "session_id": "another",
-                "resume_gateway_url": "wss://simcord.invalid",
-                "application": {"id": str(backend.application_id), "flags": 0},
-            },
-        )
+        self._feed("READY", ready_payload(backend))
         for guild in backend.guilds.values():
             self._feed("GUILD_CREATE", dict(serializers.guild_create_payload(backend, guild)))
         await self.quiet()
@@ -238,7 +229,7 @@ class Twin:
 
     def prepare(self) -> None:
         """Remove the pauses between requests; switch looks off if ``reconciles`` is False."""
-        self.bot.reconciler._sleep = _no_time
+        self.bot.reconciler._sleep = no_time
         if not self.reconciles:
             self.bot.reconciler._start = lambda: None
             self.bot.inbox.missed = lambda: None
@@ -256,10 +247,6 @@ class Twin:
                     await asyncio.sleep(0.001)
 
 
-async def _no_time(_seconds: float) -> None:
-    await asyncio.sleep(0)
-
-
 async def _run(settings: Settings) -> tuple[SimpaticoBot, House, ScriptedGenerator, AsyncExitStack]:
     generator = ScriptedGenerator()
     async with AsyncExitStack() as stack:
@@ -268,6 +255,18 @@ async def _run(settings: Settings) -> tuple[SimpaticoBot, House, ScriptedGenerat
         )
         bot = create_bot(settings.bot, house.parts, always_sync=True)
         return bot, house, generator, stack.pop_all()
+
+
+def ready_payload(backend: Any) -> dict[str, Any]:
+    """Payload of the gateway's READY event for a new session."""
+    return {
+        "v": 10,
+        "user": dict(serializers.user_payload(backend.bot_user)),
+        "guilds": [],
+        "session_id": "another",
+        "resume_gateway_url": "wss://simcord.invalid",
+        "application": {"id": str(backend.application_id), "flags": 0},
+    }
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from bot.config import Settings, parse_settings
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.soak_members import Faults, Members, say
 from tests.rig.soak_model import CANDIDATES, Model, Step, load, save
+from tests.rig.waiting import no_time
 
 MOST_MESSAGES = 300
 
@@ -75,11 +76,6 @@ async def run(folder: Path, seed: int) -> None:
                 await members.set_right([Step(*step) for step in json.loads(under_way.read_text())])
             await live(env, house, members, saved, stop)
             await env.shutdown()
-
-
-async def no_time(_seconds: float) -> None:
-    """Replacement of the pause between two requests."""
-    await asyncio.sleep(0)
 
 
 async def quiet(env: simcord.Env) -> None:

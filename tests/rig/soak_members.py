@@ -18,6 +18,7 @@ from simcord.builders import ChannelHandle, GuildHandle, UserHandle
 from storage.failpoints import switch_on
 from storage.maintenance.backup import back_up
 from storage.settings import StorageSettings
+from tests.rig.outages import ready_payload
 from tests.rig.soak_model import NAMES, SAID, Given, Model, Step
 
 N_MEMBERS = 14
@@ -253,15 +254,7 @@ class Faults:
         with self._cut_off():
             await self.members.act_unheard()
         backend = self.env.backend
-        ready = {
-            "v": 10,
-            "user": dict(serializers.user_payload(backend.bot_user)),
-            "guilds": [],
-            "session_id": "another",
-            "resume_gateway_url": "wss://simcord.invalid",
-            "application": {"id": str(backend.application_id), "flags": 0},
-        }
-        self.env.bot._connection.parsers["READY"](ready)
+        self.env.bot._connection.parsers["READY"](ready_payload(backend))
         for guild in backend.guilds.values():
             backend.emit("GUILD_CREATE", dict(serializers.guild_create_payload(backend, guild)))
 
