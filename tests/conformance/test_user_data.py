@@ -1,4 +1,4 @@
-"""The list of personal data covers the schema, and the privacy page says the same to people."""
+"""The list of personal data covers the whole schema, and the privacy page shows the same list."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fields_of(kept: Kept) -> list[object]:
 
 
 def test_only_what_is_about_nobody_stays_after_everybody_left():
-    """The decision itself may stay as a no, which the page says."""
+    """Only a refusal may stay, which the page states."""
     stays = {kept.table for kept in PERSONAL_DATA if kept.erased == personal_data.STAYS}
 
     assert stays == {kept.table for kept in PERSONAL_DATA if kept.whose is Whose.NOBODY}

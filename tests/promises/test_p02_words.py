@@ -18,14 +18,8 @@ import pytest
 
 from personalization.encoding.features import Encoded, FeatureMap
 from storage.records import Who
-from tests.rig.counterfactual import (
-    Wished,
-    made_keys,
-    outcome_of,
-    random_history,
-    reworded,
-    with_choices,
-)
+from tests.rig.counterfactual import made_keys, outcome_of
+from tests.rig.histories import Wished, random_history, reworded, with_choices
 from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")

@@ -29,14 +29,13 @@ from storage.privacy import erasing as rights
 from storage.records import Who
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder
-from tests.rig.counterfactual import (
+from tests.rig.counterfactual import made_keys, outcome_of
+from tests.rig.histories import (
     Asked,
     AskedAgain,
     Event,
     Forgot,
     Reacted,
-    made_keys,
-    outcome_of,
     random_history,
     with_choices,
     without,

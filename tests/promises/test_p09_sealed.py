@@ -32,7 +32,8 @@ from storage.servers.stored_settings import GuildRecord
 from storage.store import Store
 from tests.fakes import HashEncoder
 from tests.rig.canary import Canaries
-from tests.rig.counterfactual import Asked, made_keys, outcome_of, random_history
+from tests.rig.counterfactual import made_keys, outcome_of
+from tests.rig.histories import Asked, random_history
 from tests.rig.size import sized
 from tests.unit.storage.given import ALICE, BOB, START, posted, round_of, settings_in
 
