@@ -85,7 +85,7 @@ def test_the_same_set_gives_the_same_bytes_in_whatever_order(starter):
     again = fitted(shuffled, X)
 
     assert fitted(data, X).prior.to_bytes() == starter.prior.to_bytes()
-    np.testing.assert_allclose(again.learning.prior.mean, starter.prior.mean, atol=1e-3)
+    np.testing.assert_allclose(again.prior.mean, starter.prior.mean, atol=1e-3)
 
 
 def test_too_few_chatbots_are_refused():

@@ -151,7 +151,7 @@ async def test_a_reading_holds_a_bounded_number_of_labels(bench, monkeypatch: py
     reader = FeedbackReader(bench.features, at_once, at_once)
     for most in (13, 5):
         monkeypatch.setattr(gathering, "LABELS_AT_ONCE", most)
-        read += [len(batch) async for batch in reader.read(bench.store, names, 1000)]
+        read += [len(batch) async for batch in reader.read(bench.store.learning, names, 1000)]
 
     assert read == [2, 2, 2, 1, 1, 1, 1, 1, 1]
 
