@@ -291,16 +291,6 @@ async def test_labels_read_while_a_member_is_leaving_count_as_read_before(store,
     assert await store.learning.record_round(record, [], erasures=read[0]) is None
 
 
-async def test_note_is_kept_and_replaced(store, settings):
-    assert await store.notes.of("commands") is None
-    await store.notes.put("commands", "one")
-    await store.notes.put("commands", "two")
-    await store.close()
-
-    async with await type(store).open(settings) as again:
-        assert await again.notes.of("commands") == "two"
-
-
 async def test_feedback_counts_leave_out_who_gave_none(store, liked):
     await store.consent.record(Who(ALICE.guild_id, 4))
     nobody = store.member_id(Who(ALICE.guild_id, 4))
