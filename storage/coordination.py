@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from storage.database.erasure_count import erasures_of
-from storage.database.peers import Neighbours, News, next_fence, require_trainer
+from storage.database.peers import News, Peers, next_fence, require_trainer
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 
@@ -27,14 +27,14 @@ class Coordination:
     Reached as ``Store.coordination``. Methods that take a connection are for units of the writer.
     """
 
-    def __init__(self, neighbours: Neighbours, keys: KeyStore, writer: Writer) -> None:
-        self._neighbours = neighbours
+    def __init__(self, peers: Peers, keys: KeyStore, writer: Writer) -> None:
+        self._peers = peers
         self._keys = keys
         self._writer = writer
         self._fence: int | None = None
         self._erasures = 0
         self._written_under = 0
-        self._listeners: list[Callable[[News], None]] = []
+        self._subscribers: list[Callable[[News], None]] = []
 
     async def open(self) -> None:
         """Begin to listen, and train if nobody else does.
@@ -42,28 +42,28 @@ class Coordination:
         Raises:
             DatabaseFailed: The database cannot be reached.
         """
-        await self._neighbours.open(self._hear)
+        await self._peers.open(self._on_news)
         self._erasures = self._written_under = await self._writer.submit(erasures_of)
         await self.lead()
 
     async def close(self) -> None:
         """Stop listening, and let another process train."""
-        await self._neighbours.close()
+        await self._peers.close()
 
-    def listen(self, listener: Callable[[News], None]) -> None:
+    def subscribe(self, on_news: Callable[[News], None]) -> None:
         """Have ``listener`` called, on the event loop, with what other processes did."""
-        self._listeners.append(listener)
+        self._subscribers.append(on_news)
 
-    async def tell(self, news: News) -> None:
+    async def notify(self, news: News) -> None:
         """Tell the other processes."""
-        await self._writer.submit(lambda c: self._neighbours.tell(c, news))
+        await self._writer.submit(lambda c: self._peers.notify(c, news))
 
     # --- who trains ----------------------------------------------------------------------------------------
 
     @property
     def leads(self) -> bool:
         """Whether this process trains, as far as it knows."""
-        return self._neighbours.leads
+        return self._peers.leads
 
     async def lead(self) -> bool:
         """Become the one that trains, unless another process is.
@@ -71,7 +71,7 @@ class Coordination:
         Raises:
             DatabaseFailed: The database cannot be reached.
         """
-        if await self._neighbours.take_lead():
+        if await self._peers.take_lead():
             self._fence = None
             self._fence = await self._writer.submit(next_fence)
             log.info("this process trains, under number %d", self._fence)
@@ -92,35 +92,35 @@ class Coordination:
         """Grows whenever a member leaves, in whichever process; never ahead of the database. No I/O."""
         return self._erasures
 
-    def nobody_left(self, connection: Connection, erasures: int | None) -> bool:
+    def no_erasure_since(self, connection: Connection, erasures: int | None) -> bool:
         """Whether nobody left since :attr:`erasures` was read; always True for None."""
         self._erasures = erasures_of(connection)
         return erasures in (None, self._erasures)
 
-    def catch_up(self, connection: Connection) -> None:
+    def evict_stale_keys(self, connection: Connection) -> None:
         """Drop opened keys if somebody left in another process: they may have come back with a new one.
 
         At the beginning of every transaction that writes, where there are other processes.
         """
         found = erasures_of(connection)
         if found != self._written_under:
-            self._keys.drop_opened()
+            self._keys.evict_opened()
             self._written_under = found
 
-    def tell_round(self, connection: Connection) -> None:
+    def notify_heads(self, connection: Connection) -> None:
         """Tell the others that heads are new."""
-        self._neighbours.tell(connection, News.HEADS)
+        self._peers.notify(connection, News.HEADS)
 
-    def tell_prior(self, connection: Connection) -> None:
+    def notify_prior(self, connection: Connection) -> None:
         """Tell the others that the prior is new."""
-        self._neighbours.tell(connection, News.PRIOR)
+        self._peers.notify(connection, News.PRIOR)
 
-    def tell_settings(self, connection: Connection) -> None:
+    def notify_settings(self, connection: Connection) -> None:
         """Tell the others that what is set for a server is new."""
-        self._neighbours.tell(connection, News.SETTINGS)
+        self._peers.notify(connection, News.SETTINGS)
 
-    def _hear(self, news: News) -> None:
+    def _on_news(self, news: News) -> None:
         if news is News.LEFT:
-            self._keys.drop_opened()
-        for listener in self._listeners:
-            listener(news)
+            self._keys.evict_opened()
+        for on_news in self._subscribers:
+            on_news(news)

@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import Backend, readable_errors
+from storage.database.backend import Backend, translated_errors
 from storage.database.migrations import upgrade
 from storage.database.schema import origin
 from storage.database.sqlite import SqliteBackend
@@ -40,7 +40,7 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
         KeyUnreadable: The database was written under other keys.
     """
     connection = await backend.connect_writer(stack)
-    with readable_errors(backend.what):
+    with translated_errors(backend.what):
         async with connection.begin():
             await connection.run_sync(upgrade)
             await connection.run_sync(partial(_bind, keys=keys, what=backend.what))

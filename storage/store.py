@@ -146,14 +146,14 @@ class Store:
             keys = await KeyStore.open(settings, data_exists=await backend.has_data())
             stack.push_async_callback(keys.close)
             connection = await open_data(backend, keys, stack)
-            neighbours = backend.neighbours()
-            stack.push_async_callback(neighbours.close)
-            tell = partial(neighbours.tell, news=News.LEFT)
-            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], now, tell)
+            peers = backend.peers()
+            stack.push_async_callback(peers.close)
+            notify = partial(peers.notify, news=News.LEFT)
+            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], now, notify)
             async with backend.alone(connection):
                 erased = await eraser.carry_out(
                     connection,
-                    erasing.returning(keys),
+                    erasing.leftover_scope(keys),
                     empty_log=lambda: connection.run_sync(backend.empty_log),
                 )
             reader = backend.reader()
@@ -162,8 +162,8 @@ class Store:
             stack.push_async_callback(bulk.close)
             writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
             stack.push_async_callback(writer.close)
-            coordination = Coordination(neighbours, keys, writer)
-            backend.before_writing(coordination.catch_up)
+            coordination = Coordination(peers, keys, writer)
+            backend.before_writing(coordination.evict_stale_keys)
             await coordination.open()
             return cls(
                 Opened(

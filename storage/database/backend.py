@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.database.peers import Neighbours
+from storage.database.peers import Peers
 from storage.errors import DatabaseDamaged, DatabaseFailed
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Backend(Protocol):
         """The reader for queries of many rows."""
         ...
 
-    def neighbours(self) -> Neighbours:
+    def peers(self) -> Peers:
         """The other processes on this database."""
         ...
 
@@ -109,7 +109,7 @@ class BulkReader(Protocol):
         """
         ...
 
-    async def aside(self, work: Callable[[], T]) -> T:
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
         """Do other blocking work in a thread."""
         ...
 
@@ -131,7 +131,7 @@ class Reader:
         Raises:
             DatabaseFailed: The database refused.
         """
-        with readable_errors(self._what):
+        with translated_errors(self._what):
             async with self._engine.connect() as connection:
                 return await connection.run_sync(query)
 
@@ -141,7 +141,7 @@ class Reader:
 
 
 @contextmanager
-def readable_errors(what: str) -> Generator[None]:
+def translated_errors(what: str) -> Generator[None]:
     """Turn the library's errors about ``what`` into this package's.
 
     Raises:
@@ -151,10 +151,10 @@ def readable_errors(what: str) -> Generator[None]:
     try:
         yield
     except LIBRARY_ERRORS as exc:
-        raise readable(exc, what) from exc
+        raise translated(exc, what) from exc
 
 
-def readable(exc: Exception, what: str) -> DatabaseFailed:
+def translated(exc: Exception, what: str) -> DatabaseFailed:
     """The error of this package that says the same, without any stored value in it."""
     cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     if isinstance(cause, sqlite3.Error):
@@ -175,7 +175,7 @@ def readable(exc: Exception, what: str) -> DatabaseFailed:
     )
 
 
-def abandon(connection: Connection) -> None:
+def roll_back(connection: Connection) -> None:
     """Roll back whatever is open; SQLAlchemy does not when the commit itself failed."""
     if connection.invalidated:  # it was lost, and is made anew when it is next needed
         return

@@ -4,7 +4,7 @@ One process at a time trains. Who does holds a lock, and every time it changes h
 each round is written with the number of its trainer, and refused when that is not the newest one, so that a
 trainer who lost the lock without noticing (a pause, a cut line) can store nothing. What changes for others is
 told as news without any name in them: what they keep in memory is dropped, and read anew when it is needed.
-With SQLite there are no other processes, so the lock is always free and nothing is ever heard.
+With SQLite there are no other processes, so the lock is always free and nothing is ever received.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class News(StrEnum):
     """It replaced the prior."""
     LEFT = "left"
     """Somebody left: keys, heads, the prior, and everything else that memory has of members is to be dropped.
-    Also what is heard after news may have been missed."""
+    Also what is received after news may have been missed."""
     SETTINGS = "settings"
     """Somebody changed what is set for a server."""
     DUE = "due"
     """Enough labels wait there for a round to start early. Concerns the one who trains."""
 
 
-class Neighbours(Protocol):
+class Peers(Protocol):
     """The other processes, as one of them sees them."""
 
-    async def open(self, heard: Callable[[News], None]) -> None:
-        """Begin to listen; ``heard`` is called on the event loop."""
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        """Begin to listen; ``on_news`` is called on the event loop."""
         ...
 
     async def take_lead(self) -> bool:
@@ -55,7 +55,7 @@ class Neighbours(Protocol):
         """Whether the trainer's lock is ours, as far as is known. No I/O."""
         ...
 
-    def tell(self, connection: Connection, news: News) -> None:
+    def notify(self, connection: Connection, news: News) -> None:
         """Tell the others, if and when the transaction commits. In the writer."""
         ...
 
@@ -64,14 +64,14 @@ class Neighbours(Protocol):
         ...
 
 
-class NoNeighbours:
+class NoPeers:
     """A database that is this process's alone."""
 
     def __init__(self) -> None:
         self._leads = False
 
-    async def open(self, heard: Callable[[News], None]) -> None:
-        """Nothing will be heard."""
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        """Nothing will be received."""
 
     async def take_lead(self) -> bool:
         """True the first time."""
@@ -83,7 +83,7 @@ class NoNeighbours:
         """Whether it was taken."""
         return self._leads
 
-    def tell(self, connection: Connection, news: News) -> None:
+    def notify(self, connection: Connection, news: News) -> None:
         """Nobody is there to be told."""
 
     async def close(self) -> None:

@@ -21,8 +21,8 @@ from sqlalchemy import URL, Connection, event, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, readable_errors
-from storage.database.postgres_peers import PostgresNeighbours
+from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.postgres_peers import PostgresPeers
 from storage.database.schema import origin
 from storage.errors import DatabaseFailed, StorageError
 
@@ -81,7 +81,7 @@ class PostgresBackend:
         Raises:
             DatabaseFailed: The server cannot be reached, or refuses.
         """
-        with readable_errors(self.what):
+        with translated_errors(self.what):
             async with self._engine.connect() as connection:
                 return await connection.run_sync(_is_bound)
 
@@ -91,7 +91,7 @@ class PostgresBackend:
         Raises:
             DatabaseFailed: The server cannot be reached, or does not keep what it acknowledges.
         """
-        with readable_errors(self.what):
+        with translated_errors(self.what):
             return await stack.enter_async_context(self._engine.connect())
 
     def reader(self) -> Reader:
@@ -102,10 +102,10 @@ class PostgresBackend:
         """A reader with a connection and a thread of its own."""
         return PostgresBulkReader(self._open_reading(1), self.what)
 
-    def neighbours(self) -> PostgresNeighbours:
+    def peers(self) -> PostgresPeers:
         """The other processes on this database."""
         engine = _open_engine(self._url, 1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
-        return PostgresNeighbours(engine, self.what, (ADVISORY, TRAINING))
+        return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Call ``hook`` once the transaction is the only one that writes."""
@@ -151,7 +151,7 @@ class PostgresBulkReader(Reader):
         super().__init__(engine, what)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-bulk")
 
-    async def aside(self, work: Callable[[], T]) -> T:
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
         """Do other blocking work in a thread."""
         return await asyncio.wrap_future(self._thread.submit(work))
 

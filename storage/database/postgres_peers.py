@@ -16,17 +16,17 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.database.backend import LIBRARY_ERRORS, readable_errors
+from storage.database.backend import LIBRARY_ERRORS, translated_errors
 from storage.database.peers import News
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "simpatico"
 LONGEST_WAIT_S = 30.0
-_TELL = text("SELECT pg_notify(:channel, :payload)")
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
-class PostgresNeighbours:
+class PostgresPeers:
     """The other processes on one database.
 
     Args:
@@ -47,20 +47,20 @@ class PostgresNeighbours:
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
         self._leads = False
-        self._heard: Callable[[News], None] = lambda _: None
+        self._on_news: Callable[[News], None] = lambda _: None
         self._lost = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
-    async def open(self, heard: Callable[[News], None]) -> None:
+    async def open(self, on_news: Callable[[News], None]) -> None:
         """Listen, and connect again whenever the connection is lost.
 
         Raises:
             DatabaseFailed: The server cannot be reached.
         """
-        self._heard = heard
-        with readable_errors(self._what):
+        self._on_news = on_news
+        with translated_errors(self._what):
             await self._listen()
-        self._watch = asyncio.create_task(self._keep_listening(), name="storage-neighbours")
+        self._watch = asyncio.create_task(self._keep_listening(), name="storage-peers")
 
     async def take_lead(self) -> bool:
         """Take the trainer's lock when nobody has it; whether it is ours now and was not before.
@@ -71,7 +71,7 @@ class PostgresNeighbours:
         if self._leads or self._driver is None:
             return False
         driver = self._driver
-        with readable_errors(self._what):
+        with translated_errors(self._what):
             taken = bool(await driver.fetchval("SELECT pg_try_advisory_lock($1, $2)", *self._lock))
         self._leads = taken and driver is self._driver  # else it went with the connection
         return self._leads
@@ -81,16 +81,16 @@ class PostgresNeighbours:
         """Whether the lock is ours, as far as is known."""
         return self._leads
 
-    def tell(self, connection: Connection, news: News) -> None:
+    def notify(self, connection: Connection, news: News) -> None:
         """Tell the others, if and when the transaction commits."""
-        connection.execute(_TELL, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
+        connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
 
     async def close(self) -> None:
         """Stop listening; the server gives the lock back."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
-        await self._let_go()
+        await self._release()
         await self._engine.dispose()
 
     async def _listen(self) -> None:
@@ -99,7 +99,7 @@ class PostgresNeighbours:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         driver.add_termination_listener(self._on_loss)
-        await driver.add_listener(CHANNEL, self._on_news)
+        await driver.add_listener(CHANNEL, self._on_notification)
         self._driver = driver
 
     async def _keep_listening(self) -> None:
@@ -108,7 +108,7 @@ class PostgresNeighbours:
             self._lost.clear()
             wait_s = self._first_wait_s
             while self._driver is None:
-                await self._let_go()
+                await self._release()
                 await asyncio.sleep(wait_s)
                 try:
                     await self._listen()
@@ -118,9 +118,9 @@ class PostgresNeighbours:
                         "no news of other processes (%s); trying again in %.0f s", type(exc).__name__, wait_s
                     )
             log.info("connected again to the news of other processes")
-            self._heard(News.LEFT)  # what was said meanwhile was missed
+            self._on_news(News.LEFT)  # what was said meanwhile was missed
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         self._driver, self._leads = None, False
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -133,10 +133,10 @@ class PostgresNeighbours:
             self._driver, self._leads = None, False
             self._lost.set()
 
-    def _on_news(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
+    def _on_notification(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
         name, _, news = payload.partition(" ")
         if name == self._name:
             return
         if news not in set(News):  # of another version: the safest is to take everything for changed
             news = News.LEFT
-        self._heard(News(news))
+        self._on_news(News(news))

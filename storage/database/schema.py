@@ -49,7 +49,7 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
-class Standing(StrEnum):
+class MemberStatus(StrEnum):
     """Where a member stands. Only those who agreed are read from or written to."""
 
     AGREED = "agreed"

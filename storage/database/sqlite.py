@@ -22,8 +22,8 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, readable_errors
-from storage.database.peers import NoNeighbours
+from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.peers import NoPeers
 from storage.errors import AlreadyOpen, DatabaseDamaged, DatabaseFailed, StorageError
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class SqliteBackend:
         except OSError as exc:
             raise DatabaseFailed(f"Expected to write to {self._path}: {exc}.") from exc
         stack.push_async_callback(engine.dispose)
-        with readable_errors(str(self._path)):
+        with translated_errors(str(self._path)):
             connection = await stack.enter_async_context(engine.connect())
             await connection.run_sync(check_sound, str(self._path))
         return connection
@@ -90,9 +90,9 @@ class SqliteBackend:
         """A reader in a thread of its own."""
         return SqliteBulkReader(self._path)
 
-    def neighbours(self) -> NoNeighbours:
+    def peers(self) -> NoPeers:
         """None: the folder is this process's."""
-        return NoNeighbours()
+        return NoPeers()
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Nothing to do: nobody else writes."""
@@ -124,7 +124,7 @@ class SqliteBulkReader:
             hide_parameters=True,
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         )
-        _listen(self._engine, READER_PRAGMAS, "BEGIN")
+        _register_events(self._engine, READER_PRAGMAS, "BEGIN")
 
     async def run(self, query: Callable[[Connection], T]) -> T:
         """Run ``query`` in one transaction, so that it sees one state of the data.
@@ -134,18 +134,18 @@ class SqliteBulkReader:
         """
 
         def work() -> T:
-            with readable_errors(self._what), self._engine.connect() as connection:
+            with translated_errors(self._what), self._engine.connect() as connection:
                 return query(connection)
 
-        return await self.aside(work)
+        return await self.run_in_thread(work)
 
-    async def aside(self, work: Callable[[], T]) -> T:
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
         """Do other blocking work in the same thread."""
         return await asyncio.wrap_future(self._thread.submit(work))
 
     async def close(self) -> None:
         """Finish what runs, then close the connection."""
-        await self.aside(self._engine.dispose)
+        await self.run_in_thread(self._engine.dispose)
         self._thread.shutdown()
 
 
@@ -181,11 +181,11 @@ def open_engine(
         hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_S},
     )
-    _listen(engine.sync_engine, pragmas, begin)
+    _register_events(engine.sync_engine, pragmas, begin)
     return engine
 
 
-def _listen(engine: Engine, pragmas: Mapping[str, str | int], begin: str) -> None:
+def _register_events(engine: Engine, pragmas: Mapping[str, str | int], begin: str) -> None:
     """Have every connection set its pragmas, and every transaction say its own BEGIN."""
 
     def prepare(connection: Any, _record: object) -> None:
@@ -254,7 +254,7 @@ def empty_log(connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
 
 
 @asynccontextmanager
-async def one_opens(folder: Path) -> AsyncGenerator[None]:
+async def opening_lock(folder: Path) -> AsyncGenerator[None]:
     """Let one process at a time make or upgrade the files of a folder that several use."""
     handle = os.open(folder, os.O_RDONLY)
     try:

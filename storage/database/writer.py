@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import LIBRARY_ERRORS, Backend, abandon, readable
+from storage.database.backend import LIBRARY_ERRORS, Backend, roll_back, translated
 from storage.errors import DatabaseFailed, StoreClosed, WriterFull
 from storage.failpoints import failpoint
 
@@ -41,7 +41,7 @@ class _Job:
         if self.done.done():  # its caller was cancelled
             return
         if isinstance(outcome, LIBRARY_ERRORS):
-            failure = readable(outcome, what)
+            failure = translated(outcome, what)
             failure.__cause__ = outcome
             outcome = failure
         if isinstance(outcome, BaseException):
@@ -165,7 +165,7 @@ class Writer:
                 failpoint("writer.after-commit")
         except Exception as exc:  # whatever a job or the commit raises belongs to the callers
             outcomes = [exc] * len(group)
-            await self._connection.run_sync(abandon)
+            await self._connection.run_sync(roll_back)
         except BaseException:
             for job in group:
                 stopped = DatabaseFailed("The writer was stopped before the commit; nothing is acknowledged.")

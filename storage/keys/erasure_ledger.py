@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
 from storage.database.schema import UtcTime
 from storage.database.sqlite import PRAGMAS as DATA_PRAGMAS
@@ -103,7 +103,7 @@ class Ledger:
             except OSError as exc:
                 raise DatabaseFailed(f"Expected to write to {path}: {exc}.") from exc
             stack.push_async_callback(engine.dispose)
-            with readable_errors(FILE):
+            with translated_errors(FILE):
                 async with engine.connect() as connection:
                     require_private(path)
                     await connection.run_sync(_prepare, path, names.check())

@@ -18,9 +18,9 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
-from storage.database.sqlite import PRAGMAS, one_opens, open_engine
+from storage.database.sqlite import PRAGMAS, open_engine, opening_lock
 from storage.errors import DatabaseFailed, KeyMissing, SealBroken
 from storage.failpoints import failpoint
 from storage.keys.erasure_ledger import Ledger
@@ -93,7 +93,7 @@ class KeyStore:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
             raise DatabaseFailed(f"Expected a folder to write to at {settings.key_dir}: {exc}.") from exc
-        async with one_opens(path.parent):
+        async with opening_lock(path.parent):
             return await cls._open(path, settings, data_exists)
 
     @classmethod
@@ -106,7 +106,7 @@ class KeyStore:
         except OSError as exc:
             raise DatabaseFailed(f"Expected a folder to write to at {settings.key_dir}: {exc}.") from exc
         try:
-            with readable_errors(FILE):
+            with translated_errors(FILE):
                 async with engine.connect() as connection:
                     system = await connection.run_sync(prepare, wrapping, path, not data_exists)
                     await connection.commit()
@@ -145,13 +145,13 @@ class KeyStore:
             )
         return found
 
-    def found_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
+    def usable_keys_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
         """The data keys of those of many members who have one that opens; the others are left out."""
         return self._look_up(list(dict.fromkeys(member_ids)), skip_broken=True)
 
     def make(self, member_id: MemberId, person: bytes) -> bytes:
         """Make a data key for this member unless one opens; return the number of it. In the writer."""
-        if self.found_of([member_id]) and (known := self.numbers([member_id])):
+        if self.usable_keys_of([member_id]) and (known := self.key_ids_of([member_id])):
             return known[member_id]
         number = secrets.token_bytes(NUMBER_BYTES)
         with self._engine.sync_engine.begin() as connection:
@@ -162,7 +162,7 @@ class KeyStore:
             connection.execute(insert(member_keys).values(row))
         return number
 
-    def numbers(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
+    def key_ids_of(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
         """The numbers of these members' keys; who has no key is left out."""
         found: dict[MemberId, bytes] = {}
         with self._engine.sync_engine.connect() as connection:
@@ -172,14 +172,14 @@ class KeyStore:
                 found |= {MemberId(member_id): key_id for member_id, key_id in rows}
         return found
 
-    def entries(self, member_ids: Sequence[MemberId]) -> list[dict[str, bytes | None]]:
+    def entries_of(self, member_ids: Sequence[MemberId]) -> list[dict[str, bytes | None]]:
         """What is kept beside these members' keys, without the keys."""
         shown = [column for column in member_keys.c if column is not member_keys.c.wrapped]
         wanted = select(*shown).where(member_keys.c.member_id.in_(member_ids))
         with self._engine.sync_engine.connect() as connection:
             return [dict(row) for row in connection.execute(wanted).mappings()]
 
-    def numbers_of(self, person: bytes | None) -> list[bytes]:
+    def key_ids_of_person(self, person: bytes | None) -> list[bytes]:
         """The numbers of one person's keys in every server; None: of all keys there are."""
         wanted = select(member_keys.c.key_id)
         if person is not None:
@@ -194,7 +194,7 @@ class KeyStore:
             DatabaseFailed: Another program keeps reading ``keys.db``, so that nothing can be written.
         """
         whose: list[MemberId] = []
-        with readable_errors(FILE), self._engine.sync_engine.connect() as connection:
+        with translated_errors(FILE), self._engine.sync_engine.connect() as connection:
             begin_writing(connection)
             for page in pages(key_ids):
                 named = member_keys.c.key_id.in_(page)
@@ -208,7 +208,7 @@ class KeyStore:
         """Destroy every key that the ledger names, as after an older backup of this file; return how many."""
 
         def work(_: Connection) -> int:
-            named = sorted(self.ledger.named(self.numbers_of(None)))
+            named = sorted(self.ledger.named(self.key_ids_of_person(None)))
             self.destroy(named)
             return len(named)
 
@@ -223,7 +223,7 @@ class KeyStore:
             begin_writing(connection)
             return rewrap(connection, self._wrapping.current(connection), new)
 
-        with readable_errors(FILE):
+        with translated_errors(FILE):
             async with self._engine.connect() as connection:
                 count = await connection.run_sync(work)
                 failpoint("rotate.before-commit")
@@ -235,7 +235,7 @@ class KeyStore:
         async with self._engine.connect() as connection:
             return await connection.run_sync(self._wrapping.is_next)
 
-    def drop_opened(self) -> None:
+    def evict_opened(self) -> None:
         """Let go of every opened key: another process may have destroyed one."""
         self._destroyed += 1
         self._opened.clear()

@@ -30,7 +30,7 @@ from storage.records import (
     Who,
 )
 from storage.replies import feedback
-from storage.replies.preferences import Preferences, put_aside
+from storage.replies.preferences import Preferences, delete_choices
 from storage.servers.stored_settings import emoji_of_guilds
 
 log = logging.getLogger(__name__)
@@ -95,12 +95,12 @@ class LearningRecords:
         """
         before = self._coordination.erasures
         sealed = await self._bulk.run(lambda c: queries.sealed_feedback(c, member_ids, newest))
-        keys = await self._reader.run(lambda _: self._keys.found_of(sealed.owners()))
-        opened, n_shut = await self._bulk.aside(lambda: sealed.open(keys))
-        if n_shut and await self._reader.run(erasures_of) != before:
-            log.info("%d rows of feedback were left out: somebody left while they were read", n_shut)
-        elif n_shut:
-            log.warning("%d rows of feedback were left out: %s", n_shut, UNOPENED_HINT)
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of(sealed.owners()))
+        opened, n_unreadable = await self._bulk.run_in_thread(lambda: sealed.open(keys))
+        if n_unreadable and await self._reader.run(erasures_of) != before:
+            log.info("%d rows of feedback were left out: somebody left while they were read", n_unreadable)
+        elif n_unreadable:
+            log.warning("%d rows of feedback were left out: %s", n_unreadable, UNOPENED_HINT)
         return opened
 
     async def feedback_counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
@@ -144,10 +144,10 @@ class LearningRecords:
 
         def unit(connection: Connection) -> int | None:
             fence = self._coordination.require_lead(connection)
-            if not self._coordination.nobody_left(connection, erasures):
+            if not self._coordination.no_erasure_since(connection, erasures):
                 return None
             version = queries.record_round(connection, self._keys, record, heads, fence)
-            self._coordination.tell_round(connection)
+            self._coordination.notify_heads(connection)
             return version
 
         return await self._writer.submit(unit)
@@ -164,9 +164,9 @@ class LearningRecords:
 
         def unit(connection: Connection) -> bool:
             self._coordination.require_lead(connection)
-            if not self._coordination.nobody_left(connection, erasures):
+            if not self._coordination.no_erasure_since(connection, erasures):
                 return False
-            self._coordination.tell_prior(connection)
+            self._coordination.notify_prior(connection)
             queries.record_prior(connection, self._keys, record)
             return True
 
@@ -174,7 +174,7 @@ class LearningRecords:
 
     async def prior(self) -> PriorRecord | None:
         """The learnt prior; None before there is one."""
-        return await self._reader.run(lambda c: queries.prior_of_all(c, self._keys))
+        return await self._reader.run(lambda c: queries.learnt_prior(c, self._keys))
 
     async def latest_round(self) -> RoundRecord | None:
         """The last round."""
@@ -196,6 +196,6 @@ class LearningRecords:
         def unit(connection: Connection) -> int:
             queries.drop_head(connection, member_id)
             n_undone = feedback.undo(connection, self._keys, who, None, at)
-            return n_undone + put_aside(connection, member_id)
+            return n_undone + delete_choices(connection, member_id)
 
         return await self._writer.submit(unit)

@@ -16,13 +16,13 @@ from sqlalchemy import Connection, Row, select, update
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import mark_due
-from storage.database.schema import Standing, members, replies
+from storage.database.schema import MemberStatus, members, replies
 from storage.database.writer import Writer
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import FAQ_STYLE, MemberId, ReplyId
-from storage.replies.feedback import members_on
+from storage.replies.feedback import members_with_feedback_on
 from storage.replies.impressions import slot
 
 
@@ -70,13 +70,13 @@ def _page(connection: Connection, keys: KeyStore, feature_id: str, after: int, l
     wanted = (
         select(replies)
         .join(members)
-        .where(members.c.standing == Standing.AGREED, replies.c.reply_id > after)
+        .where(members.c.standing == MemberStatus.AGREED, replies.c.reply_id > after)
         .where(replies.c.feature_id != feature_id, replies.c.texts.is_not(None))
         .order_by(replies.c.reply_id)
         .limit(limit)
     )
     rows = connection.execute(wanted).all()
-    found = keys.found_of({MemberId(row.member_id) for row in rows})
+    found = keys.usable_keys_of({MemberId(row.member_id) for row in rows})
     texts = {ReplyId(row.reply_id): _text(row, found.get(row.member_id)) for row in rows}
     return OutdatedPage(
         {reply_id: text for reply_id, text in texts.items() if text is not None},
@@ -108,10 +108,10 @@ def _record(
     askers = (
         select(replies.c.reply_id, replies.c.member_id)
         .join(members)
-        .where(members.c.standing == Standing.AGREED, replies.c.reply_id.in_(list(features)))
+        .where(members.c.standing == MemberStatus.AGREED, replies.c.reply_id.in_(list(features)))
     )
     rows = connection.execute(askers).all()
-    found = keys.found_of({MemberId(row.member_id) for row in rows})
+    found = keys.usable_keys_of({MemberId(row.member_id) for row in rows})
     due: set[MemberId] = set()
     count = 0
     for row in rows:
@@ -124,7 +124,7 @@ def _record(
             .where(replies.c.reply_id == row.reply_id)
             .values(feature_id=feature_id, features=sealed)
         )
-        due |= members_on(connection, row.reply_id)
+        due |= members_with_feedback_on(connection, row.reply_id)
         count += 1
     mark_due(connection, due)
     return count

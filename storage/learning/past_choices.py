@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, and_, select
 
 from storage.database.backend import BulkReader, Reader
-from storage.database.schema import Standing, feedback, members, replies
+from storage.database.schema import MemberStatus, feedback, members, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import MemberId, PastChoice, ReplyId
-from storage.replies.feedback import NOTHING, FeedbackState
+from storage.replies.feedback import NO_FEEDBACK, FeedbackState
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import slot as reply_slot
 
@@ -33,12 +33,12 @@ class ChoicePage:
 
     Attributes:
         choices: Those that could be opened.
-        n_shut: How many could not.
+        n_unreadable: How many could not.
         last: Where the next page starts; None when this was the last.
     """
 
     choices: Sequence[PastChoice]
-    n_shut: int
+    n_unreadable: int
     last: ReplyId | None
 
 
@@ -57,8 +57,8 @@ class PastChoices:
             limit: Most replies on the page.
         """
         rows = await self._bulk.run(lambda c: _rows(c, since, after or 0, limit))
-        keys = await self._reader.run(lambda _: self._keys.found_of({MemberId(row[1]) for row in rows}))
-        choices = await self._bulk.aside(lambda: _open(rows, keys))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of({MemberId(row[1]) for row in rows}))
+        choices = await self._bulk.run_in_thread(lambda: _open(rows, keys))
         last = ReplyId(rows[-1][0]) if len(rows) == limit else None
         return ChoicePage(choices, len(rows) - len(choices), last)
 
@@ -75,7 +75,7 @@ def _rows(connection: Connection, since: datetime, after: int, limit: int) -> Ro
         )
         .join(members, members.c.member_id == replies.c.member_id)
         .join(feedback, own, isouter=True)
-        .where(members.c.standing == Standing.AGREED)
+        .where(members.c.standing == MemberStatus.AGREED)
         .where(replies.c.created_at >= since, replies.c.reply_id > after)
         .order_by(replies.c.reply_id)
         .limit(limit)
@@ -92,7 +92,7 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
             continue
         try:
             decision = json.loads(key.open(sealed, reply_slot("decision", reply_id, asker)))
-            told = NOTHING
+            told = NO_FEEDBACK
             if state is not None:
                 told = FeedbackState.from_bytes(key.open(state, feedback_slot(asker, reply_id, changed_seq)))
         except SealBroken:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from storage.database.change_numbers import mark_all_due, pages
 from storage.database.erasure_count import ERASURES_NOTE
 from storage.database.notes import note_of
-from storage.database.schema import Standing, feedback, heads, members, prior, replies, rounds
+from storage.database.schema import MemberStatus, feedback, heads, members, prior, replies, rounds
 from storage.errors import SealBroken
 from storage.failpoints import failpoint
 from storage.keys.key_store import KeyStore
@@ -31,7 +31,7 @@ from storage.replies.feedback import FeedbackState
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import slot as reply_slot
 
-_agreed = members.c.standing == Standing.AGREED
+_agreed = members.c.standing == MemberStatus.AGREED
 
 
 _asker = members.alias("asker")
@@ -50,7 +50,7 @@ _feedback = (
     .join(members, feedback.c.member_id == members.c.member_id)
     .join(replies, feedback.c.reply_id == replies.c.reply_id)
     .join(_asker, replies.c.member_id == _asker.c.member_id)
-    .where(_agreed, _asker.c.standing == Standing.AGREED)
+    .where(_agreed, _asker.c.standing == MemberStatus.AGREED)
 )
 _all_feedback = _feedback.where(feedback.c.member_id.in_(bindparam("members", expanding=True))).order_by(
     feedback.c.member_id, feedback.c.reply_id
@@ -85,7 +85,7 @@ class SealedFeedback:
         opened: dict[MemberId, list[FeedbackRow]] = {member_id: [] for member_id in self.member_ids}
         features: dict[ReplyId, bytes] = {}
         states: dict[bytes, FeedbackState] = {}  # most are the same few
-        n_shut = 0
+        n_unreadable = 0
         for member_id, reply_id, seq, changed_at, state, asker_id, guild, feature_id, sealed in self.rows:
             own, asker = keys.get(member_id), keys.get(asker_id)
             try:
@@ -95,7 +95,7 @@ class SealedFeedback:
                 if reply_id not in features:
                     features[reply_id] = asker.open(sealed, reply_slot("features", reply_id, asker_id))
             except SealBroken:
-                n_shut += 1
+                n_unreadable += 1
                 continue
             if body not in states:
                 states[body] = FeedbackState.from_bytes(body)
@@ -111,7 +111,7 @@ class SealedFeedback:
                     guild,
                 )
             )
-        return opened, n_shut
+        return opened, n_unreadable
 
 
 def cursor(connection: Connection) -> int:
@@ -211,7 +211,7 @@ def record_round(
             select(members.c.member_id).where(members.c.member_id.in_(page), _agreed)
         )
         kept = [by_member[m] for m in present.scalars() if by_member[m].body is not None]
-        opened = keys.found_of(head.member_id for head in kept)
+        opened = keys.usable_keys_of(head.member_id for head in kept)
         sealed = [
             {
                 "member_id": head.member_id,
@@ -252,7 +252,7 @@ def record_prior(connection: Connection, keys: KeyStore, record: PriorRecord) ->
     mark_all_due(connection)
 
 
-def prior_of_all(connection: Connection, keys: KeyStore) -> PriorRecord | None:
+def learnt_prior(connection: Connection, keys: KeyStore) -> PriorRecord | None:
     """The learnt prior, opened; None before there is one.
 
     Raises:

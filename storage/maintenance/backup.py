@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.sqlite import FILE, folder_lock
 from storage.errors import DatabaseDamaged, StorageError
 from storage.failpoints import failpoint
@@ -26,12 +26,12 @@ from storage.keys.master_key import sync_folder
 from storage.keys.wrapping import FILE as KEYS
 from storage.keys.wrapping import Wrapping
 from storage.opening import backend_of, open_data
-from storage.privacy.erasing import see_ledger
+from storage.privacy.erasing import note_ledger_changes
 from storage.records import ForgetReceipt
 from storage.settings import StorageSettings
 from storage.store import Store
 
-SIDES = ("-wal", "-shm", "-journal")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 
 ONLY_SQLITE = (
     "The data are in PostgreSQL, which has its own tools: use pg_dump (while the bot runs) and pg_restore. "
@@ -69,7 +69,7 @@ async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
     """
     _require_sqlite(settings)
     with folder_lock(settings.data_dir):
-        check = _single(source, "SELECT key_check FROM origin")
+        check = _single_value(source, "SELECT key_check FROM origin")
         keys = await KeyStore.open(settings, data_exists=True)
         expected = keys.pseudonyms.check()
         await keys.close()
@@ -80,7 +80,7 @@ async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
         draft.unlink(missing_ok=True)
         _copy(source, draft)
         failpoint("restore.before-replace")
-        _settle(present)
+        _remove_log(present)
         _replace(draft, present)
     async with await Store.open(settings) as store:
         return store.erased_at_start
@@ -102,7 +102,7 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
         _copy(settings.key_dir / LEDGER, ledger)
         content = ledger.read_bytes()
         ledger.unlink()
-        with readable_errors(str(draft)), closing(sqlite3.connect(draft)) as copy:
+        with translated_errors(str(draft)), closing(sqlite3.connect(draft)) as copy:
             copy.execute("CREATE TABLE copied (at INTEGER, ledger BLOB)")
             copy.execute("INSERT INTO copied VALUES (?, ?)", [int(datetime.now(UTC).timestamp()), content])
             copy.commit()
@@ -122,7 +122,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
         StorageError: ``source`` is no copy of keys, or older than ``longest``.
     """
     with folder_lock(settings.data_dir):
-        copied_at = datetime.fromtimestamp(int(str(_single(source, "SELECT at FROM copied"))), UTC)
+        copied_at = datetime.fromtimestamp(int(str(_single_value(source, "SELECT at FROM copied"))), UTC)
         age = datetime.now(UTC) - copied_at
         if age > longest:
             raise StorageError(
@@ -134,7 +134,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
         draft = present.with_name(f"{KEYS}.restoring")
         draft.unlink(missing_ok=True)
         _copy(source, draft)
-        with readable_errors(str(draft)), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        with translated_errors(str(draft)), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
             Wrapping(settings, may_make=False).opening(
                 dict(copy.execute("SELECT name, wrapped FROM system_keys").fetchall())
             )
@@ -142,7 +142,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
             _add_to_ledger(settings.key_dir / LEDGER, ledger)
             copy.execute("DROP TABLE copied")
             copy.execute("VACUUM")
-        _settle(present)
+        _remove_log(present)
         _replace(draft, present)
         keys = await KeyStore.open(settings, data_exists=True)
         async with AsyncExitStack() as stack:
@@ -164,7 +164,7 @@ async def accept_ledger_loss(settings: StorageSettings) -> None:
         stack.push_async_callback(keys.close)
         connection = await open_data(backend, keys, stack)
         async with connection.begin():
-            await connection.run_sync(see_ledger, keys)
+            await connection.run_sync(note_ledger_changes, keys)
 
 
 def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
@@ -176,7 +176,7 @@ def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
     path = settings.key_dir / LEDGER
     if not path.exists():
         return 0, 0
-    with readable_errors(str(path)), closing(_reading(path)) as ledger:
+    with translated_errors(str(path)), closing(_reading(path)) as ledger:
         counts = "SELECT (SELECT count(*) FROM erased_keys), (SELECT count(*) FROM refusals)"
         erased, refused = ledger.execute(counts).fetchone()
     return erased, refused
@@ -209,7 +209,7 @@ def _copy(source: Path, target: Path) -> None:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as exc:
         raise StorageError(f"Expected to write to {target}: {exc.strerror}.") from exc
-    with readable_errors(str(source)), closing(_reading(source)) as connection:
+    with translated_errors(str(source)), closing(_reading(source)) as connection:
         connection.execute("VACUUM INTO ?", [str(target)])
 
 
@@ -218,7 +218,7 @@ def _reading(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=60)
 
 
-def _single(path: Path, query: str) -> object:
+def _single_value(path: Path, query: str) -> object:
     """The one value of a file that somebody names, after a look whether it is sound."""
     if not path.is_file():
         raise StorageError(f"Expected a copy at {path}, found none.")
@@ -234,19 +234,19 @@ def _single(path: Path, query: str) -> object:
 
 
 def _require_sound(path: Path) -> None:
-    with readable_errors(str(path)), closing(_reading(path)) as connection:
+    with translated_errors(str(path)), closing(_reading(path)) as connection:
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise DatabaseDamaged(f"{path} is damaged ({verdict}).")
 
 
-def _settle(present: Path) -> None:
+def _remove_log(present: Path) -> None:
     """Leave no log beside a database that is about to be replaced: it would be played into the new one."""
     with suppress(sqlite3.Error):  # a damaged one is replaced all the same
         if present.exists():
             with closing(sqlite3.connect(present)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for side in SIDES:
+    for side in SIDE_FILES:
         present.with_name(f"{present.name}{side}").unlink(missing_ok=True)
 
 
@@ -267,7 +267,7 @@ def _add_to_ledger(present: Path, content: bytes) -> None:
     if not present.exists():
         _replace(copy, present)
         return
-    with readable_errors(str(present)), closing(sqlite3.connect(present, isolation_level=None)) as ledger:
+    with translated_errors(str(present)), closing(sqlite3.connect(present, isolation_level=None)) as ledger:
         ledger.execute("ATTACH ? AS copy", [str(copy)])
         ledger.execute("BEGIN IMMEDIATE")
         ledger.execute("INSERT OR IGNORE INTO main.erased_keys SELECT * FROM copy.erased_keys")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, NullPool, create_engine, select
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.migrations import revisions
 from storage.database.notes import note_of
 from storage.database.schema import origin
@@ -114,7 +114,7 @@ async def check_database(settings: StorageSettings, found: Keys | None) -> str:
         return f"none yet; {path} is made at the first start"
     with folder_lock(settings.data_dir), _read_only(path, alone=True) as connection:
         _check_every_page(connection, path)
-        return _standing(connection, found, FILE)
+        return _describe(connection, found, FILE)
 
 
 async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
@@ -123,10 +123,10 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
         await backend.open(stack)
         reader = backend.reader()
         stack.push_async_callback(reader.close)
-        return await reader.run(lambda connection: _standing(connection, found, backend.what))
+        return await reader.run(lambda connection: _describe(connection, found, backend.what))
 
 
-def _standing(connection: Connection, found: Keys | None, what: str) -> str:
+def _describe(connection: Connection, found: Keys | None, what: str) -> str:
     revision, known = revisions(connection)
     if revision is None:
         return f"{what} is empty; its tables are made at the first start"
@@ -193,7 +193,7 @@ def _read_only(path: Path, *, alone: bool = False) -> Generator[Connection]:
         hide_parameters=True,
     )
     try:
-        with readable_errors(str(path)), engine.connect() as connection:
+        with translated_errors(str(path)), engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()

@@ -9,7 +9,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import mark_due
-from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
+from storage.database.schema import (
+    MemberStatus,
+    feedback,
+    heads,
+    members,
+    preferences,
+    remarks,
+    replies,
+    wishes,
+)
 from storage.database.writer import Writer
 from storage.errors import NoConsent, StorageError
 from storage.keys.erasure_ledger import Decision
@@ -18,10 +27,10 @@ from storage.records import Consent, MemberId, Who
 
 _DECISIONS = {
     None: Consent.UNKNOWN,
-    Standing.AGREED: Consent.AGREED,
-    Standing.REFUSED: Consent.REFUSED,
-    Standing.FORGETTING: Consent.UNKNOWN,
-    Standing.REFUSING: Consent.REFUSED,
+    MemberStatus.AGREED: Consent.AGREED,
+    MemberStatus.REFUSED: Consent.REFUSED,
+    MemberStatus.FORGETTING: Consent.UNKNOWN,
+    MemberStatus.REFUSING: Consent.REFUSED,
 }
 
 
@@ -43,15 +52,15 @@ class Consents:
         return await self._writer.submit(lambda c: agree(c, self._keys, who, self._now()))
 
 
-def standing_of(connection: Connection, member_id: MemberId) -> Standing | None:
+def status_of(connection: Connection, member_id: MemberId) -> MemberStatus | None:
     """Where the member stands; None when nothing is known."""
     found = connection.execute(select(members.c.standing).where(members.c.member_id == member_id)).scalar()
-    return None if found is None else Standing(found)
+    return None if found is None else MemberStatus(found)
 
 
 def consent_of(connection: Connection, member_id: MemberId) -> Consent:
     """The decision in the words that other packages use."""
-    return _DECISIONS[standing_of(connection, member_id)]
+    return _DECISIONS[status_of(connection, member_id)]
 
 
 def require_agreed(connection: Connection, member_id: MemberId) -> None:
@@ -60,12 +69,12 @@ def require_agreed(connection: Connection, member_id: MemberId) -> None:
     Raises:
         NoConsent: The member did not.
     """
-    if standing_of(connection, member_id) is not Standing.AGREED:
+    if status_of(connection, member_id) is not MemberStatus.AGREED:
         raise NoConsent
 
 
-def put_standing(
-    connection: Connection, decision: Decision, standing: Standing, key_id: bytes | None = None
+def put_status(
+    connection: Connection, decision: Decision, standing: MemberStatus, key_id: bytes | None = None
 ) -> None:
     """Write where a member stands and which key seals their data, new or known."""
     member_id, person, guild, decided_at = decision
@@ -90,20 +99,20 @@ def agree(connection: Connection, keys: KeyStore, who: Who, at: datetime) -> Mem
         select(members.c.standing, members.c.key_id).where(members.c.member_id == member_id)
     ).first()
     standing, sealed_under = known or (None, None)
-    if standing in (Standing.FORGETTING, Standing.REFUSING):
+    if standing in (MemberStatus.FORGETTING, MemberStatus.REFUSING):
         raise StorageError("An earlier deletion did not finish; repeat it first, then agree.")
-    if standing == Standing.REFUSED:
+    if standing == MemberStatus.REFUSED:
         keys.ledger.cancel_refusal(member_id)
     key_id = keys.make(member_id, keys.pseudonyms.person(who.user_id))
-    if standing != Standing.AGREED:
-        put_standing(connection, decided(keys, who, at), Standing.AGREED, key_id)
+    if standing != MemberStatus.AGREED:
+        put_status(connection, decision_of(keys, who, at), MemberStatus.AGREED, key_id)
     elif key_id != sealed_under:
         _delete_sealed(connection, member_id)
         connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
     return member_id
 
 
-def decided(keys: KeyStore, who: Who, at: datetime) -> Decision:
+def decision_of(keys: KeyStore, who: Who, at: datetime) -> Decision:
     """The names under which a decision is kept."""
     names = keys.pseudonyms
     return Decision(names.member(who), names.person(who.user_id), names.guild(who), at)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, wishes
+from storage.database.schema import MemberStatus, members, wishes
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
@@ -75,7 +75,7 @@ def _wish_of(connection: Connection, keys: KeyStore, who: Who) -> Wish:
     own = (
         select(wishes.c.number, wishes.c.body)
         .join(members)
-        .where(wishes.c.member_id == member_id, members.c.standing == Standing.AGREED)
+        .where(wishes.c.member_id == member_id, members.c.standing == MemberStatus.AGREED)
     )
     row = connection.execute(own).first()
     if row is None:

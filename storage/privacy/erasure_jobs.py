@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.coordination import Coordination
 from storage.database.writer import Writer
-from storage.privacy.erasing import Eraser, Parting
+from storage.privacy.erasing import Eraser, ErasureScope
 from storage.records import ForgetReceipt, MemberId
 
-LetGo = Callable[[Sequence[MemberId]], None]
+Evict = Callable[[Sequence[MemberId]], None]
 """Called with the members that are erased, once nothing of them is read from the store any more."""
 
 
@@ -30,15 +30,15 @@ class ErasureJobs:
     def __init__(self, writer: Writer, eraser: Eraser, coordination: Coordination) -> None:
         self._writer, self._eraser, self._coordination = writer, eraser, coordination
 
-    async def run(self, parting: Parting, let_go: LetGo) -> ForgetReceipt:
-        """Erase the members that ``parting`` names."""
+    async def run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
+        """Erase the members that ``scope`` names."""
 
         async def job(connection: AsyncConnection) -> ForgetReceipt:
             receipt = await self._eraser.carry_out(
-                connection, parting, empty_log=self._writer.empty_log, let_go=let_go
+                connection, scope, empty_log=self._writer.empty_log, evict=evict
             )
             async with connection.begin():
-                await connection.run_sync(self._coordination.nobody_left, None)
+                await connection.run_sync(self._coordination.no_erasure_since, None)
             return receipt
 
         return await self._writer.submit_alone(job)

@@ -98,11 +98,11 @@ def sealed_data(connection: Connection, member_id: MemberId) -> SealedData:
     return SealedData(member_id, rows)
 
 
-def beside_the_data(keys: KeyStore, member_ids: Sequence[MemberId]) -> Exported:
+def key_and_ledger_rows(keys: KeyStore, member_ids: Sequence[MemberId]) -> Exported:
     """What key store and ledger hold of these members, without the keys themselves."""
     wanted = set(member_ids)
     refusals = [refusal._asdict() for refusal in keys.ledger.refusals() if refusal.member_id in wanted]
-    rows = {"member_keys": keys.entries(member_ids), "refusals": refusals}
+    rows = {"member_keys": keys.entries_of(member_ids), "refusals": refusals}
     return {table: [{c: _plain(v) for c, v in row.items()} for row in some] for table, some in rows.items()}
 
 

@@ -15,7 +15,7 @@ from storage.database.erasure_count import (
 )
 from storage.database.notes import note_of
 from storage.database.schema import (
-    Standing,
+    MemberStatus,
     feedback,
     heads,
     members,
@@ -28,22 +28,22 @@ from storage.database.schema import (
 )
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
-from storage.learning.queries import cursor, prior_of_all
+from storage.learning.queries import cursor, learnt_prior
 from storage.records import MemberId
 
 
-def number_keys(connection: Connection, keys: KeyStore) -> None:
+def fill_key_ids(connection: Connection, keys: KeyStore) -> None:
     """Write the number of their key to members from before keys had one.
 
     Who agreed, but has neither number nor key, was forgotten since that backup was made, and leaves.
     """
-    unnumbered = members.c.key_id.is_(None) & (members.c.standing == Standing.AGREED)
+    unnumbered = members.c.key_id.is_(None) & (members.c.standing == MemberStatus.AGREED)
     member_ids = [
         MemberId(m) for m in connection.execute(select(members.c.member_id).where(unnumbered)).scalars()
     ]
-    for member_id, key_id in keys.numbers(member_ids).items():
+    for member_id, key_id in keys.key_ids_of(member_ids).items():
         connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
-    connection.execute(update(members).where(unnumbered).values(standing=Standing.FORGETTING))
+    connection.execute(update(members).where(unnumbered).values(standing=MemberStatus.FORGETTING))
 
 
 def delete_orphans(connection: Connection) -> None:
@@ -72,7 +72,7 @@ def delete_orphans(connection: Connection) -> None:
 def drop_old_prior(connection: Connection, keys: KeyStore) -> None:
     """Delete a prior that does not open: it is bound to the count of those who left when it was made."""
     try:
-        prior_of_all(connection, keys)
+        learnt_prior(connection, keys)
     except SealBroken:
         drop_prior(connection)
 

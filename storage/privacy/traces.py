@@ -13,7 +13,16 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from storage.database.change_numbers import pages
-from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
+from storage.database.schema import (
+    MemberStatus,
+    feedback,
+    heads,
+    members,
+    preferences,
+    remarks,
+    replies,
+    wishes,
+)
 from storage.keys.key_store import KeyStore
 from storage.records import MemberId
 
@@ -26,12 +35,12 @@ BLOCK_BYTES = 2**18
 
 def traces_in_tables(connection: Connection, keys: KeyStore, member_ids: Sequence[MemberId]) -> int:
     """Count rows and keys of members who left; a remembered no is none."""
-    found = len(keys.numbers(member_ids))
+    found = len(keys.key_ids_of(member_ids))
     for page in pages(member_ids):
         for table in (replies, feedback, preferences, remarks, heads, wishes, members):
             own = select(func.count()).select_from(table).where(table.c.member_id.in_(page))
             if table is members:
-                own = own.where(members.c.standing != Standing.REFUSED)
+                own = own.where(members.c.standing != MemberStatus.REFUSED)
             found += connection.execute(own).scalar_one()
     return found
 
@@ -59,10 +68,10 @@ def traces_in_files(files: Sequence[Path], needles: Sequence[bytes]) -> int:
     Read block by block, because a search holds all other threads up, the event loop with them, for as long as
     it goes through its bytes; while a block is read they have their turn.
     """
-    return sum(len(_held(path, frozenset(needles))) for path in files if path.exists())
+    return sum(len(_needles_in(path, frozenset(needles))) for path in files if path.exists())
 
 
-def _held(path: Path, needles: frozenset[bytes]) -> set[bytes]:
+def _needles_in(path: Path, needles: frozenset[bytes]) -> set[bytes]:
     overlap = max(map(len, needles), default=1) - 1
     held: set[bytes] = set()
     window = b""

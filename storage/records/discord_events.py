@@ -69,10 +69,10 @@ class Applied:
         n_taken: Events about a stored reply by members who agreed.
         members: Whose feedback changed.
         n_changes: How many (member, reply) changed.
-        n_shut: Feedback that does not open, or whose member has no key: left as it is.
+        n_unreadable: Feedback that does not open, or whose member has no key: left as it is.
     """
 
     n_taken: int = 0
     members: frozenset[MemberId] = frozenset()
     n_changes: int = 0
-    n_shut: int = 0
+    n_unreadable: int = 0

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, text, tuple_, update
 
 from storage.database.change_numbers import PAGE, mark_due, next_number
-from storage.database.schema import Standing, feedback, members, messages, replies
+from storage.database.schema import MemberStatus, feedback, members, messages, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import Applied, Cleared, Deleted, DiscordEvent, MemberId, Observed, Reacted, ReplyId, Who
-from storage.replies.feedback import NOTHING, FeedbackState, Reaction, slot
-from storage.replies.preferences import preferring
+from storage.replies.feedback import NO_FEEDBACK, FeedbackState, Reaction, slot
+from storage.replies.preferences import choosers_of
 
 T = TypeVar("T")
 
@@ -60,12 +60,14 @@ _chunks = (
         messages.c.message, messages.c.reply_id, messages.c.position, replies.c.created_at, members.c.guild
     )
     .select_from(messages.join(replies).join(members))
-    .where(messages.c.message.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED)
+    .where(
+        messages.c.message.in_(bindparam("ids", expanding=True)), members.c.standing == MemberStatus.AGREED
+    )
 )
 _reactors = select(members).where(
-    members.c.member_id.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED
+    members.c.member_id.in_(bindparam("ids", expanding=True)), members.c.standing == MemberStatus.AGREED
 )
-_feedback = select(feedback).join(members).where(members.c.standing == Standing.AGREED)
+_feedback = select(feedback).join(members).where(members.c.standing == MemberStatus.AGREED)
 _on_replies = _feedback.where(feedback.c.reply_id.in_(bindparam("ids", expanding=True)))
 _pairs: BindParameter[Any] = bindparam("ids", expanding=True)
 _of_pairs = {
@@ -134,13 +136,13 @@ class _Batch:
             *_read(connection, _on_replies, whole),
             *_read(connection, _of_pairs[connection.dialect.name], pairs),
         ]
-        self._keys = keys.found_of({*self._reactors, *(MemberId(row.member_id) for row in rows)})
+        self._keys = keys.usable_keys_of({*self._reactors, *(MemberId(row.member_id) for row in rows)})
         self._stored: dict[Whose, FeedbackState | None] = {
             (row.member_id, row.reply_id): _opened(self._keys.get(row.member_id), row) for row in rows
         }
         self._states = {whose: state for whose, state in self._stored.items() if state is not None}
         self._replies = self._whole_replies(whole)
-        self._gone: list[bytes] = []
+        self._deleted_messages: list[bytes] = []
         self._n_taken = 0
 
     def _whole_replies(self, reply_ids: set[ReplyId]) -> dict[ReplyId, _Reply]:
@@ -165,11 +167,11 @@ class _Batch:
             case Reacted():
                 self._react(event, chunk)
             case Cleared(emoji=emoji):
-                self._keep_on(chunk, lambda _, r: emoji not in (None, r.emoji))
+                self._filter_reactions(chunk, lambda _, r: emoji not in (None, r.emoji))
             case Deleted():
-                self._keep_on(chunk, lambda _member, _reaction: False)
+                self._filter_reactions(chunk, lambda _member, _reaction: False)
                 self._replies[chunk.reply_id].chunks.discard(chunk.message)
-                self._gone.append(chunk.message)
+                self._deleted_messages.append(chunk.message)
                 del self._chunks[event.message_id]
             case Observed():
                 self._observe(event, chunk)
@@ -184,7 +186,7 @@ class _Batch:
         one = {Reaction(chunk.position, event.emoji, event.burst)}
         self._put(member, chunk, state, state.reactions | one if event.added else state.reactions - one)
 
-    def _keep_on(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
+    def _filter_reactions(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
         """Take from everybody what does not stay on a message: ``stays(member, reaction)``."""
         self._n_taken += 1
         for member in list(self._replies[chunk.reply_id].raters):
@@ -200,7 +202,9 @@ class _Batch:
                 member = self._ids.member(Who(event.guild_id, user_id))
                 seen.setdefault(member, set()).add(Reaction(chunk.position, emoji, burst))
         nothing: set[Reaction] = set()
-        self._keep_on(chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing))
+        self._filter_reactions(
+            chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing)
+        )
         for member, reactions in seen.items():
             reactor = self._reactors.get(member)
             if reactor is None or reactor.guild != chunk.guild:
@@ -211,12 +215,12 @@ class _Batch:
             self._put(member, chunk, state, state.reactions | reactions)
 
     def _state(self, member: MemberId, reply_id: ReplyId) -> FeedbackState:
-        return self._states.get((member, reply_id), NOTHING)
+        return self._states.get((member, reply_id), NO_FEEDBACK)
 
     def _put(
         self, member: MemberId, chunk: _Chunk, state: FeedbackState, reactions: Iterable[Reaction]
     ) -> None:
-        self._states[member, chunk.reply_id] = state.showing(frozenset(reactions))
+        self._states[member, chunk.reply_id] = state.with_reactions(frozenset(reactions))
         if chunk.reply_id in self._replies:
             self._replies[chunk.reply_id].raters[member] = None
 
@@ -226,23 +230,23 @@ class _Batch:
         changed = {
             whose: state
             for whose, state in self._states.items()
-            if whose[1] not in emptied and state != self._stored.get(whose, NOTHING)
+            if whose[1] not in emptied and state != self._stored.get(whose, NO_FEEDBACK)
         }
-        shut = {whose for whose in changed if self._is_shut(whose)}
-        changed = {whose: state for whose, state in changed.items() if whose not in shut}
-        bereft = {m: None for m, reply_id in self._stored if reply_id in emptied}
-        self._write_states(changed, list(bereft), at)
+        unreadable = {whose for whose in changed if self._is_unreadable(whose)}
+        changed = {whose: state for whose, state in changed.items() if whose not in unreadable}
+        lost_feedback = {m: None for m, reply_id in self._stored if reply_id in emptied}
+        self._write_states(changed, list(lost_feedback), at)
         self._delete_all(emptied)
-        touched = frozenset({*(member for member, _ in changed), *bereft})
-        return Applied(self._n_taken, touched, len(changed) + len(bereft), len(shut))
+        touched = frozenset({*(member for member, _ in changed), *lost_feedback})
+        return Applied(self._n_taken, touched, len(changed) + len(lost_feedback), len(unreadable))
 
-    def _is_shut(self, whose: Whose) -> bool:
-        return whose[0] not in self._keys or self._stored.get(whose, NOTHING) is None
+    def _is_unreadable(self, whose: Whose) -> bool:
+        return whose[0] not in self._keys or self._stored.get(whose, NO_FEEDBACK) is None
 
     def _write_states(
-        self, changed: dict[Whose, FeedbackState], bereft: list[MemberId], at: datetime
+        self, changed: dict[Whose, FeedbackState], lost_feedback: list[MemberId], at: datetime
     ) -> None:
-        n_numbers = len(changed) + len(bereft)
+        n_numbers = len(changed) + len(lost_feedback)
         if not n_numbers:
             return
         number = next_number(self._connection, n_numbers) - n_numbers
@@ -254,7 +258,7 @@ class _Batch:
             number += 1
             touch[member] = number
             own = {"member": member, "reply": reply_id}
-            if state == NOTHING:
+            if state == NO_FEEDBACK:
                 nothing.append(own)
                 continue
             sealed = self._keys[member].seal(state.to_bytes(), slot(member, reply_id, number))
@@ -263,7 +267,7 @@ class _Batch:
                 other.append(own | values)
             else:
                 new.append({"member_id": member, "reply_id": reply_id, **values})
-        for member in bereft:
+        for member in lost_feedback:
             number += 1
             touch[member] = number
         for statement, rows in ((_insert, new), (_update, other), (_delete, nothing)):
@@ -273,10 +277,10 @@ class _Batch:
 
     def _delete_all(self, emptied: set[ReplyId]) -> None:
         """Delete the messages that are gone, and replies without any, with all that hangs on them."""
-        for page in _pages(self._gone):
+        for page in _pages(self._deleted_messages):
             self._connection.execute(delete(messages).where(messages.c.message.in_(page)))
         for page in _pages(emptied):
-            mark_due(self._connection, preferring(self._connection, page))
+            mark_due(self._connection, choosers_of(self._connection, page))
             self._connection.execute(delete(replies).where(replies.c.reply_id.in_(page)))
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, feedback, members
+from storage.database.schema import MemberStatus, feedback, members
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
@@ -52,7 +52,7 @@ class FeedbackState:
         """The distinct emoji that count, sorted."""
         return tuple(sorted({reaction.emoji for reaction in self.reactions - self.undone}))
 
-    def showing(self, reactions: frozenset[Reaction]) -> FeedbackState:
+    def with_reactions(self, reactions: frozenset[Reaction]) -> FeedbackState:
         """The state when Discord shows these reactions; one that went and is given again, counts again."""
         return replace(self, reactions=reactions, undone=self.undone & reactions)
 
@@ -78,7 +78,7 @@ class FeedbackState:
         return cls(reactions, content["rating"], undone)
 
 
-NOTHING = FeedbackState()
+NO_FEEDBACK = FeedbackState()
 
 
 def slot(member_id: MemberId, reply_id: ReplyId, changed_seq: int) -> Slot:
@@ -148,12 +148,12 @@ def undo(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId | N
     return n_changed
 
 
-def members_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:
+def members_with_feedback_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:
     """Who has feedback on this reply."""
     given = (
         select(feedback.c.member_id)
         .join(members)
-        .where(feedback.c.reply_id == reply_id, members.c.standing == Standing.AGREED)
+        .where(feedback.c.reply_id == reply_id, members.c.standing == MemberStatus.AGREED)
     )
     return set(connection.execute(given).scalars())
 
@@ -161,12 +161,12 @@ def members_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:
 def state_of(connection: Connection, keys: KeyStore, member_id: MemberId, reply_id: ReplyId) -> FeedbackState:
     """What stands now, opened."""
     row = connection.execute(_state, {"member": member_id, "reply": reply_id}).first()
-    return NOTHING if row is None else _opened(keys, member_id, reply_id, row)
+    return NO_FEEDBACK if row is None else _opened(keys, member_id, reply_id, row)
 
 
 def _opened(keys: KeyStore, member_id: MemberId, reply_id: ReplyId, row: Any) -> FeedbackState:
     if row.state is None:
-        return NOTHING
+        return NO_FEEDBACK
     place = slot(member_id, reply_id, row.changed_seq)
     return FeedbackState.from_bytes(keys.key_of(member_id).open(row.state, place))
 
@@ -185,12 +185,12 @@ def _write(
     member_id, reply_id = whose
     seq = next_number(connection)
     own = {"member": member_id, "reply": reply_id}
-    if after == NOTHING:
+    if after == NO_FEEDBACK:
         connection.execute(_delete, own)
     else:
         sealed = keys.key_of(member_id).seal(after.to_bytes(), slot(member_id, reply_id, seq))
         values = {"changed_seq": seq, "changed_at": at, "state": sealed}
-        if before == NOTHING:
+        if before == NO_FEEDBACK:
             connection.execute(_insert, {"member_id": member_id, "reply_id": reply_id, **values})
         else:
             connection.execute(_update, own | values)

@@ -43,8 +43,8 @@ class FeedbackStore:
         at = self._now()
         applied = await self._writer.submit(lambda c: apply_events.record_events(c, self._keys, happened, at))
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
-        if applied.n_shut:
-            log.warning("%d feedbacks were left as they are: %s", applied.n_shut, UNOPENED_HINT)
+        if applied.n_unreadable:
+            log.warning("%d feedbacks were left as they are: %s", applied.n_unreadable, UNOPENED_HINT)
         return applied
 
     async def record_reaction(

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, messages, remarks, replies
+from storage.database.schema import MemberStatus, members, messages, remarks, replies
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
@@ -105,7 +105,7 @@ def require_visible(connection: Connection, keys: KeyStore, who: Who, reply_id: 
         .join(members)
         .where(
             replies.c.reply_id == reply_id,
-            members.c.standing == Standing.AGREED,
+            members.c.standing == MemberStatus.AGREED,
             members.c.guild == keys.pseudonyms.guild(who),
         )
     ).first()

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 
 from storage.database.backend import BulkReader, Reader
 from storage.database.change_numbers import PAGE
-from storage.database.schema import Standing, feedback, members, messages, replies
+from storage.database.schema import MemberStatus, feedback, members, messages, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
@@ -58,7 +58,7 @@ class PostedMessages:
         """The messages of up to ``limit`` replies; ``before`` is the ``last`` of the page before."""
 
         def read(connection: Connection) -> tuple[_Sealed, ReplyId | None]:
-            query = select(replies.c.reply_id).join(members).where(members.c.standing == Standing.AGREED)
+            query = select(replies.c.reply_id).join(members).where(members.c.standing == MemberStatus.AGREED)
             if before is not None:
                 query = query.where(replies.c.reply_id < before)
             ids = connection.execute(query.order_by(replies.c.reply_id.desc()).limit(limit)).scalars().all()
@@ -82,8 +82,8 @@ class PostedMessages:
 
     async def _opened(self, sealed: _Sealed) -> list[PostedMessage]:
         owners = {MemberId(row.member_id) for row in (*sealed.places, *sealed.states)}
-        keys = await self._reader.run(lambda _: self._keys.found_of(owners))
-        return await self._bulk.aside(lambda: sealed.open(keys))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of(owners))
+        return await self._bulk.run_in_thread(lambda: sealed.open(keys))
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def _sealed(connection: Connection, reply_ids: Sequence[int]) -> _Sealed:
             (found.places, place, messages.c.reply_id),
             (found.states, state, feedback.c.reply_id),
         ):
-            agreed: ColumnElement[bool] = members.c.standing == Standing.AGREED
+            agreed: ColumnElement[bool] = members.c.standing == MemberStatus.AGREED
             rows.extend(connection.execute(query.where(column.in_(page), agreed)).all())
     return found
 

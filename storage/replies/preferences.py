@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from storage.database.backend import BulkReader, Reader
 from storage.database.change_numbers import mark_due, next_number, pages
-from storage.database.schema import Standing, members, preferences, replies
+from storage.database.schema import MemberStatus, members, preferences, replies
 from storage.database.writer import Writer
 from storage.errors import LearningPaused, NoConsent, SealBroken
 from storage.keys.key_store import KeyStore
@@ -82,7 +82,7 @@ class Preferences:
     async def undo(self, who: Who, preference_id: int) -> bool:
         """Delete a choice of this very member; whether there was one."""
         member_id = self._keys.pseudonyms.member(who)
-        return bool(await self._writer.submit(lambda c: put_aside(c, member_id, preference_id)))
+        return bool(await self._writer.submit(lambda c: delete_choices(c, member_id, preference_id)))
 
     async def candidates_of(self, who: Who, reply_id: ReplyId) -> tuple[tuple[str, str], ...]:
         """All candidates of a reply to this very member, text and style; none after the retention time."""
@@ -92,7 +92,7 @@ class Preferences:
         """Between which candidates of a reply this member has chosen already, by index."""
         member_id = self._keys.pseudonyms.member(who)
         sealed = await self._reader.run(lambda c: _rows(c, [member_id], MOST_SHOWN, reply_id))
-        keys = await self._reader.run(lambda _: self._keys.found_of([member_id]))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of([member_id]))
         return frozenset(
             frozenset(_choice(row, keys[member_id])["candidates"]) for row in sealed if member_id in keys
         )
@@ -104,10 +104,12 @@ class Preferences:
     async def of(self, member_ids: Sequence[MemberId], newest: int) -> dict[MemberId, list[PreferenceRow]]:
         """The latest choices of each of these members, oldest first; what does not open is left out."""
         sealed = await self._bulk.run(lambda c: _rows(c, member_ids, newest))
-        keys = await self._reader.run(lambda _: self._keys.found_of({MemberId(r.member_id) for r in sealed}))
-        opened, n_shut = await self._bulk.aside(lambda: _open(sealed, keys))
-        if n_shut:
-            log.warning("%d choices between replies were left out: they do not open", n_shut)
+        keys = await self._reader.run(
+            lambda _: self._keys.usable_keys_of({MemberId(r.member_id) for r in sealed})
+        )
+        opened, n_unreadable = await self._bulk.run_in_thread(lambda: _open(sealed, keys))
+        if n_unreadable:
+            log.warning("%d choices between replies were left out: they do not open", n_unreadable)
         return {member_id: opened.get(member_id, []) for member_id in member_ids}
 
 
@@ -116,14 +118,14 @@ def slot(column: str, preference_id: int, member_id: MemberId) -> Slot:
     return Slot("preferences", column, preference_id, member_id)
 
 
-def preferring(connection: Connection, reply_ids: Iterable[ReplyId]) -> set[MemberId]:
+def choosers_of(connection: Connection, reply_ids: Iterable[ReplyId]) -> set[MemberId]:
     """Whose choices are about one of these replies, and go with it."""
     wanted = list(reply_ids)
     about = or_(preferences.c.first_reply.in_(wanted), preferences.c.second_reply.in_(wanted))
     return {MemberId(m) for m in connection.execute(select(preferences.c.member_id).where(about)).scalars()}
 
 
-def put_aside(connection: Connection, member_id: MemberId, preference_id: int | None = None) -> int:
+def delete_choices(connection: Connection, member_id: MemberId, preference_id: int | None = None) -> int:
     """Delete one choice of a member, with None all of them; how many went. The member is due."""
     which = delete(preferences).where(preferences.c.member_id == member_id)
     if preference_id is not None:
@@ -205,7 +207,7 @@ def _candidates_of(
         .where(
             replies.c.reply_id == reply_id,
             replies.c.member_id == member_id,
-            members.c.standing == Standing.AGREED,
+            members.c.standing == MemberStatus.AGREED,
         )
     )
     found = connection.execute(own).first()
@@ -244,7 +246,7 @@ def _rows(
         own = (
             select(preferences.c.preference_id, rank.label("rank"))
             .join(members)
-            .where(preferences.c.member_id.in_(page), members.c.standing == Standing.AGREED)
+            .where(preferences.c.member_id.in_(page), members.c.standing == MemberStatus.AGREED)
         )
         if about is not None:
             own = own.where(preferences.c.first_reply == about, preferences.c.second_reply == about)
@@ -263,15 +265,15 @@ def _rows(
 def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> tuple[dict[MemberId, list[PreferenceRow]], int]:
     """Open every row that opens; and how many do not."""
     opened: dict[MemberId, list[PreferenceRow]] = {}
-    n_shut = 0
+    n_unreadable = 0
     for row in rows:
         try:
             if row.member_id not in keys:
                 raise SealBroken("A key is missing.")
             opened.setdefault(MemberId(row.member_id), []).append(_opened(row, keys[row.member_id]))
         except SealBroken:
-            n_shut += 1
-    return opened, n_shut
+            n_unreadable += 1
+    return opened, n_unreadable
 
 
 def _opened(row: Any, key: SealingKey) -> PreferenceRow:

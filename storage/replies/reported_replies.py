@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, messages, replies, reports
+from storage.database.schema import MemberStatus, members, messages, replies, reports
 from storage.database.writer import Writer
 from storage.errors import KeyMissing, SealBroken
 from storage.keys.key_store import KeyStore
@@ -97,7 +97,7 @@ def _here(guild: bytes) -> Select[Any]:
     return (
         select(reports, replies.c.member_id)
         .select_from(reports.join(replies).join(members))
-        .where(members.c.guild == guild, members.c.standing == Standing.AGREED)
+        .where(members.c.guild == guild, members.c.standing == MemberStatus.AGREED)
     )
 
 
@@ -108,7 +108,7 @@ def _record(
         select(messages.c.reply_id, replies.c.member_id)
         .select_from(messages.join(replies).join(members))
         .where(messages.c.message == keys.pseudonyms.message(message_id))
-        .where(members.c.guild == guild, members.c.standing == Standing.AGREED)
+        .where(members.c.guild == guild, members.c.standing == MemberStatus.AGREED)
     ).first()
     if row is None:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, func, select
 
-from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies
+from storage.database.schema import MemberStatus, feedback, heads, members, preferences, remarks, replies
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.members.learning_pause import is_paused
@@ -62,7 +62,7 @@ def data_summary(connection: Connection, keys: KeyStore, who: Who) -> DataSummar
     """How much is kept about this member in this server."""
     member_id = keys.pseudonyms.member(who)
     agreed = select(members.c.decided_at).where(
-        members.c.member_id == member_id, members.c.standing == Standing.AGREED
+        members.c.member_id == member_id, members.c.standing == MemberStatus.AGREED
     )
     head = connection.execute(
         select(heads.c.version, heads.c.n_labels).where(heads.c.member_id == member_id)

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from storage.database.backend import Reader
-from storage.database.schema import EPOCH, Standing, feedback, heads, members, rounds
+from storage.database.schema import EPOCH, MemberStatus, feedback, heads, members, rounds
 
 _DAY_US = 86_400_000_000
 
@@ -69,7 +69,7 @@ class Activity:
 
 
 def _of_server(connection: Connection, guild: bytes, since: datetime, fewest: int) -> ServerActivity:
-    here = (members.c.guild == guild) & (members.c.standing == Standing.AGREED)
+    here = (members.c.guild == guild) & (members.c.standing == MemberStatus.AGREED)
     learning = select(func.count()).select_from(heads.join(members)).where(here)
     n_learning = connection.execute(learning).scalar_one()
     day = type_coerce(feedback.c.changed_at, BigInteger) // _DAY_US

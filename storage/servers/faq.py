@@ -110,16 +110,16 @@ def _entries(
     if wanted is not None:
         rows = rows.where(faq.c.entry_id.in_(wanted))
     found: dict[EntryId, FaqEntry] = {}
-    n_shut = 0
+    n_unreadable = 0
     for row in connection.execute(rows).all():
         try:
             body = keys.system.open(row.body, _slot(guild, row.entry_id, row.version))
         except SealBroken:
-            n_shut += 1
+            n_unreadable += 1
             continue
         found[EntryId(row.entry_id)] = FaqEntry(*json.loads(body))
-    if n_shut:
-        log.warning("%d entries of /faq were left out: they do not open", n_shut)
+    if n_unreadable:
+        log.warning("%d entries of /faq were left out: they do not open", n_unreadable)
     return found
 
 

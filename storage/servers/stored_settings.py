@@ -91,7 +91,7 @@ class GuildRecords:
             connection.execute(delete(guild_settings).where(guild_settings.c.guild == guild))
             if after != GuildRecord():
                 _write(connection, self._keys, guild, after)
-            self._coordination.tell_settings(connection)
+            self._coordination.notify_settings(connection)
             return mark_guild_due(connection, guild) if after.emoji != before.emoji else 0
 
         return await self._writer.submit(unit)

@@ -26,7 +26,7 @@ def values(canaries: Canaries) -> set[bytes]:
     return {form.value for form in canaries.forms}
 
 
-def found_of(canaries: Canaries, folder: Path) -> set[bytes]:
+def usable_keys_of(canaries: Canaries, folder: Path) -> set[bytes]:
     """Which pieces are still there."""
     return {hit.value for hit in canaries.in_folder(folder)}
 
@@ -67,14 +67,14 @@ async def test_after_leaving_not_even_the_ciphertext_is_left(tmp_path, leave):
         names = store._keys.pseudonyms
         remembered = {store.member_id(ALICE), names.person(ALICE.user_id), names.guild(ALICE)}
         assert len(left.forms) > 40
-        assert found_of(left, tmp_path) == values(left)
+        assert usable_keys_of(left, tmp_path) == values(left)
 
         await (store.privacy.forget(ALICE.user_id) if leave == "forget" else store.privacy.refuse(ALICE))
 
-        found = found_of(left, tmp_path)
+        found = usable_keys_of(left, tmp_path)
         assert found == (set() if leave == "forget" else remembered)
         assert in_clear(tmp_path) == []
-    assert found_of(left, tmp_path) == found
+    assert usable_keys_of(left, tmp_path) == found
 
 
 async def test_expired_texts_leave_no_ciphertext(tmp_path):

@@ -47,7 +47,7 @@ async def heard_by(store, happens, *wanted):
         if set(wanted) <= set(heard):
             all_there.set()
 
-    store.coordination.listen(listen)
+    store.coordination.subscribe(listen)
     await happens
     await asyncio.wait_for(all_there.wait(), WAIT_S)
     return heard
@@ -93,9 +93,9 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
 async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
     """As after a pause: it still believes that it trains, and another has taken over."""
     first, second = stores
-    neighbours = first.coordination._neighbours
-    neighbours._driver.remove_termination_listener(neighbours._on_loss)
-    await neighbours._driver.close()
+    peers = first.coordination._peers
+    peers._driver.remove_termination_listener(peers._on_loss)
+    await peers._driver.close()
 
     assert await second.coordination.lead()
     assert first.coordination.leads
@@ -107,7 +107,7 @@ async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
 
 async def test_a_cut_line_is_mended_and_the_lead_can_be_taken_again(tmp_path, url, postgres):
     async with await Store.open(settings_in(tmp_path, url=url)) as store:
-        store.coordination._neighbours._first_wait_s = 0.01
+        store.coordination._peers._first_wait_s = 0.01
         admin = await postgres.connect()
         cut = admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -126,13 +126,13 @@ async def test_a_cut_line_is_mended_and_the_lead_can_be_taken_again(tmp_path, ur
 async def test_the_others_hear_what_one_stores_and_it_does_not_hear_itself(stores):
     first, second = stores
     own = []
-    first.coordination.listen(own.append)
+    first.coordination.subscribe(own.append)
     await posted(first, ALICE, FIRST)
 
     async def store_things():
         await first.learning.record_prior(PriorRecord(b"prior", 1, START))
         await first.learning.record_round(RECORD, [NewHead(first.member_id(ALICE), b"head", 1)])
-        await first.coordination.tell(News.DUE)
+        await first.coordination.notify(News.DUE)
         await first.privacy.forget(ALICE.user_id)
 
     heard = await heard_by(second, store_things(), News.LEFT)
@@ -149,7 +149,7 @@ async def test_what_is_not_committed_is_not_told(stores):
     async def fail_then_tell():
         with pytest.raises(Exception, match="ck_heads_n_labels"):
             await first.learning.record_round(RECORD, [NewHead(alice, b"bad", -1)])
-        await first.coordination.tell(News.DUE)
+        await first.coordination.notify(News.DUE)
 
     assert await heard_by(second, fail_then_tell(), News.DUE) == [News.DUE]
 
@@ -169,7 +169,7 @@ async def test_somebody_who_came_back_is_not_sealed_under_the_key_that_another_p
     first, second = stores
     await posted(first, ALICE, FIRST)
     await second.feedback.record_reaction(ALICE, FIRST, "👍", added=True)  # the second one knows the key now
-    second.coordination._neighbours._heard = lambda _: None  # and the news do not come in time
+    second.coordination._peers._on_news = lambda _: None  # and the news do not come in time
     await first.privacy.forget(ALICE.user_id)
     reply = await posted(first, ALICE, SECOND)
 

@@ -70,7 +70,7 @@ async def test_destroyed_key_is_gone_from_memory_and_disk(settings, keys, inside
         ((wrapped,),) = raw.execute("SELECT wrapped FROM member_keys WHERE member_id = ?", (ALICE,))
     raw.close()
 
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
     with pytest.raises(KeyMissing, match="1 members have data but no key"):
         await inside(lambda: keys.keys_of([ALICE, BOB]))
@@ -84,10 +84,10 @@ async def test_destroying_twice_is_as_once(keys, inside):
     for member_id in (ALICE, BOB):
         await inside(lambda member_id=member_id: keys.make(member_id, PERSON))
 
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
-    assert set(await inside(lambda: keys.found_of([ALICE, BOB]))) == {BOB}
+    assert set(await inside(lambda: keys.usable_keys_of([ALICE, BOB]))) == {BOB}
 
 
 async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, monkeypatch):
@@ -100,7 +100,7 @@ async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, mo
         return delete(table)
 
     monkeypatch.setattr(keys_module, "delete", delete_after_a_read)
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
     with pytest.raises(KeyMissing):
         await inside(lambda: keys.key_of(ALICE))
@@ -109,7 +109,7 @@ async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, mo
 async def test_key_made_again_does_not_open_what_was_sealed_before(keys, inside):
     await inside(lambda: keys.make(ALICE, PERSON))
     sealed = (await inside(lambda: keys.key_of(ALICE))).seal(b"value", SLOT)
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
     await inside(lambda: keys.make(ALICE, PERSON))
 
     with pytest.raises(SealBroken):
