@@ -69,7 +69,7 @@ def keys(connection):
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("postgresql://bot:hunter2@db/simpatico", "found a password in it; put that into the variable PW"),
+        ("postgresql://bot:hunter2@db/simpatico", "found a password in it; move it to the variable PW"),
         ("postgresql://bot@db/simpatico?password=hunter2", "found a password in it"),
         ("mysql://bot@db/simpatico", "found mysql://"),
         ("data.db", "found something else"),
