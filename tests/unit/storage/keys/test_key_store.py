@@ -132,7 +132,7 @@ async def test_lost_key_store_over_data_is_an_error(settings, keys):
     await keys.close()
     (settings.key_dir / "keys.db").unlink()
 
-    with pytest.raises(KeyMissing, match=r"no key store: expected .*keys\.db"):
+    with pytest.raises(KeyMissing, match=r"its key store .*keys\.db does not"):
         await KeyStore.open(settings, data_exists=True)
 
 
@@ -167,7 +167,7 @@ async def test_damaged_key_store_is_an_error(settings, keys):
     await keys.close()
     (settings.key_dir / "keys.db").write_bytes(b"no database" * 1000)
 
-    with pytest.raises(DatabaseDamaged, match=r"keys\.db is damaged or no database"):
+    with pytest.raises(DatabaseDamaged, match=r"keys\.db is damaged or not a database"):
         await KeyStore.open(settings, data_exists=True)
 
 
@@ -177,5 +177,5 @@ async def test_newer_key_store_is_an_error(settings, keys):
         raw.execute("PRAGMA user_version = 9")
     raw.close()
 
-    with pytest.raises(DatabaseNewer, match="has schema 9, this version knows up to 2"):
+    with pytest.raises(DatabaseNewer, match="has schema 9, and this version supports up to 2"):
         await KeyStore.open(settings, data_exists=True)
