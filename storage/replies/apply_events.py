@@ -1,10 +1,11 @@
-"""Discord's events about reactions -> feedback, a batch at a time: read once, fold in order, write once.
+"""Applies Discord's reaction events to stored feedback, one batch at a time: read once, fold, write once.
 
-Set-based, because every statement costs a hop between threads: a batch of hundreds takes a dozen statements
-where events one by one would take four each. The fold happens in memory over opened states, in the order of
-the gateway, so that an event that comes twice changes nothing and add-remove-add ends as added. Runs inside
-one unit of the writer: all of it is committed, or nothing. Rows that do not open, because a key was lost or a
-row damaged, are left alone and counted: one member must not stop the others.
+Statements work on sets, because each one costs a switch between threads. A batch of hundreds takes a dozen
+statements; single events would take four each. The fold runs in memory over opened states, in the order of
+the gateway. So it is idempotent: a repeated event changes nothing, and add-remove-add ends as added.
+
+The batch is one unit of the writer: all of it is committed, or nothing. Rows that cannot be opened, because a
+key was lost or a row is damaged, stay unchanged and are counted: one member must not block the others.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from storage.replies.preferences import choosers_of
 T = TypeVar("T")
 
 Whose = tuple[MemberId, ReplyId]
-"""Whose feedback on which reply: the key of a row."""
+"""Member and reply: the key of a row of feedback."""
 
 
 class _Chunk(NamedTuple):
@@ -42,7 +43,7 @@ class _Chunk(NamedTuple):
 
 
 class _Reactor(NamedTuple):
-    """A member who agreed: since when what they do counts, and whether they paused learning."""
+    """A member who agreed: when their reactions start to count, and whether they paused learning."""
 
     guild: bytes
     since: datetime
@@ -50,7 +51,7 @@ class _Reactor(NamedTuple):
 
     @classmethod
     def of(cls, row: Any) -> _Reactor:
-        """Read a row of ``members``."""
+        """Create from a row of ``members``."""
         since = row.decided_at if row.resumed_at is None else max(row.decided_at, row.resumed_at)
         return cls(row.guild, since, row.paused)
 
@@ -72,7 +73,7 @@ _on_replies = _feedback.where(feedback.c.reply_id.in_(bindparam("ids", expanding
 _pairs: BindParameter[Any] = bindparam("ids", expanding=True)
 _of_pairs = {
     "postgresql": select(feedback).where(tuple_(feedback.c.member_id, feedback.c.reply_id).in_(_pairs)),
-    # SQLite looks up pairs by their key when they are selected; for a mere list it reads the whole table.
+    # SQLite uses the key for pairs from a SELECT; for a plain list it scans the whole table.
     "sqlite": select(feedback).where(
         text("(member_id, reply_id) IN (SELECT * FROM :ids)").bindparams(_pairs)
     ),
@@ -91,7 +92,7 @@ _touch = (
 def record_events(
     connection: Connection, keys: KeyStore, events: Sequence[DiscordEvent], at: datetime
 ) -> Applied:
-    """Apply events in order. Members who did not agree and messages that are not stored leave no trace."""
+    """Apply events in order. Unstored messages and members who did not agree leave no trace."""
     named = {id_: keys.pseudonyms.message(id_) for id_ in {event.message_id for event in events}}
     found = {row[0]: _Chunk(*row) for row in _read(connection, _chunks, named.values())}
     chunks = {id_: found[name] for id_, name in named.items() if name in found}
@@ -106,14 +107,14 @@ def record_events(
 
 @dataclass(slots=True)
 class _Reply:
-    """A reply in the batch: who has feedback on it, and which of its messages are left."""
+    """A reply in the batch: members with feedback on it, and its remaining messages."""
 
     raters: dict[MemberId, None]
     chunks: set[bytes]
 
 
 class _Batch:
-    """The states that a batch touches, opened, changed in memory, and written at the end."""
+    """The states that a batch touches: opened, changed in memory, and written at the end."""
 
     def __init__(
         self, connection: Connection, keys: KeyStore, chunks: dict[int, _Chunk], events: list[DiscordEvent]
@@ -146,7 +147,7 @@ class _Batch:
         self._n_taken = 0
 
     def _whole_replies(self, reply_ids: set[ReplyId]) -> dict[ReplyId, _Reply]:
-        """Who rated these replies, and their messages; of the others nobody needs to know."""
+        """Return the raters and messages of these replies; other replies do not need them."""
         found = {reply_id: _Reply({}, set()) for reply_id in reply_ids}
         for member_id, reply_id in self._stored:
             if reply_id in found:
@@ -159,9 +160,9 @@ class _Batch:
         return found
 
     def apply(self, event: DiscordEvent) -> None:
-        """Change the states as the event says."""
+        """Apply one event to the states."""
         chunk = self._chunks.get(event.message_id)
-        if chunk is None:  # deleted by an event before
+        if chunk is None:  # deleted by an earlier event
             return
         match event:
             case Reacted():
@@ -187,7 +188,7 @@ class _Batch:
         self._put(member, chunk, state, state.reactions | one if event.added else state.reactions - one)
 
     def _filter_reactions(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
-        """Take from everybody what does not stay on a message: ``stays(member, reaction)``."""
+        """Keep the reactions of a message for which ``stays(member, reaction)`` is true; remove others."""
         self._n_taken += 1
         for member in list(self._replies[chunk.reply_id].raters):
             state = self._state(member, chunk.reply_id)
@@ -195,7 +196,7 @@ class _Batch:
             self._put(member, chunk, state, kept)
 
     def _observe(self, event: Observed, chunk: _Chunk) -> None:
-        """Make it so. What members gave before they agreed, or while they paused, is not taken in."""
+        """Set the observed reactions. Ignores those from before the member agreed and from during a pause."""
         seen: dict[MemberId, set[Reaction]] = {}
         for (emoji, burst), user_ids in event.users.items():
             for user_id in user_ids:
@@ -225,7 +226,7 @@ class _Batch:
             self._replies[chunk.reply_id].raters[member] = None
 
     def write(self, at: datetime) -> Applied:
-        """Store every changed state under a new number and make its member due."""
+        """Store every changed state under a new number and mark its member due."""
         emptied = {reply_id for reply_id, reply in self._replies.items() if not reply.chunks}
         changed = {
             whose: state
@@ -276,7 +277,7 @@ class _Batch:
         self._connection.execute(_touch, [{"member": m, "number": n} for m, n in touch.items()])
 
     def _delete_all(self, emptied: set[ReplyId]) -> None:
-        """Delete the messages that are gone, and replies without any, with all that hangs on them."""
+        """Delete the deleted messages, and replies without any message, with all data that depend on them."""
         for page in _pages(self._deleted_messages):
             self._connection.execute(delete(messages).where(messages.c.message.in_(page)))
         for page in _pages(emptied):
@@ -285,7 +286,7 @@ class _Batch:
 
 
 class _Names:
-    """Pseudonyms of members, each computed once in a batch."""
+    """Cache of members' pseudonyms during one batch."""
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
@@ -298,7 +299,7 @@ class _Names:
         return name
 
     def of(self, event: DiscordEvent) -> Iterator[MemberId]:
-        """The members whose own doing an event is."""
+        """Yield the members who caused an event."""
         if isinstance(event, Reacted):
             yield self.member(event.who)
         elif isinstance(event, Observed):
@@ -307,7 +308,7 @@ class _Names:
 
 
 def _opened(key: SealingKey | None, row: Any) -> FeedbackState | None:
-    """What stands in a row; None where it does not open."""
+    """Return the state in a row; None if it cannot be opened."""
     if key is None:
         return None
     try:
@@ -319,7 +320,7 @@ def _opened(key: SealingKey | None, row: Any) -> FeedbackState | None:
 
 
 def _read(connection: Connection, query: Any, ids: Iterable[Any]) -> Iterator[Any]:
-    """Rows of a query with a long list of ids, a page at a time."""
+    """Yield rows of a query with a long list of ids, one page at a time."""
     for page in _pages(ids):
         yield from connection.execute(query, {"ids": page})
 
