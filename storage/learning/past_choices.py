@@ -1,7 +1,7 @@
-"""How past replies were chosen and what their askers made of them: what the operator's report reads, paged.
+"""How past replies were chosen, with their askers' feedback: input of the operator's report, in pages.
 
-Only members who agree now are in it, each with the feedback that they themselves gave on the reply that they
-asked for: it was their taste that chose. Reached as ``Store.choices``.
+Includes only members who agree now, with their own feedback on the replies that they asked for, because their
+taste chose these replies. Reached as ``Store.choices``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Rows = Sequence[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ChoicePage:
-    """Some past choices, oldest first.
+    """One page of past choices, oldest first.
 
     Attributes:
-        choices: Those that could be opened.
-        n_unreadable: How many could not.
-        last: Where the next page starts; None when this was the last.
+        choices: Choices that could be opened.
+        n_unreadable: Number of choices that could not be opened.
+        last: Start of the next page; None after the last page.
     """
 
     choices: Sequence[PastChoice]
@@ -43,18 +43,18 @@ class ChoicePage:
 
 
 class PastChoices:
-    """Reads them. May raise :class:`~storage.errors.DatabaseFailed`."""
+    """Reads past choices. May raise :class:`~storage.errors.DatabaseFailed`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, bulk: BulkReader) -> None:
         self._keys, self._reader, self._bulk = keys, reader, bulk
 
     async def page(self, since: datetime, after: ReplyId | None, limit: int) -> ChoicePage:
-        """Read how replies were chosen; rows that do not open are left out and counted.
+        """Return how replies were chosen; unreadable rows are left out and counted.
 
         Args:
-            since: Replies from then on, aware UTC.
-            after: The ``last`` of the page before; None: from the start.
-            limit: Most replies on the page.
+            since: Earliest time of a reply, aware UTC.
+            after: The ``last`` of the page before; None for the first page.
+            limit: Maximum number of replies on the page.
         """
         rows = await self._bulk.run(lambda c: _rows(c, since, after or 0, limit))
         keys = await self._reader.run(lambda _: self._keys.usable_keys_of({MemberId(row[1]) for row in rows}))
@@ -84,7 +84,7 @@ def _rows(connection: Connection, since: datetime, after: int, limit: int) -> Ro
 
 
 def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
-    """Open every row that opens: one damaged row must not stop a report."""
+    """Open the rows and skip unreadable ones: one damaged row must not stop a report."""
     opened: list[PastChoice] = []
     for reply_id, asker, sealed, changed_seq, state in rows:
         key = keys.get(asker)
