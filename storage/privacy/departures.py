@@ -1,8 +1,8 @@
-"""Servers that the bot left: their data are deleted a week later, unless the bot is invited again.
+"""Departures: servers that the bot left. Their data are deleted a week later unless the bot returns.
 
-The week allows for removals by mistake. An outage of Discord must never delete anything: only a removal that
-Discord confirms counts, or a server that is missing from the complete list of a new session. Direct messages
-are not in that list and are kept. Refusals of consent are kept as well.
+The week allows for removals by mistake. An outage of Discord must never delete anything. So only two things
+count as a departure: a removal that Discord confirms, and a server missing from the complete list of a new
+session. Direct messages are not in that list and are kept. Refusals of consent are kept as well.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from storage.records import ForgetReceipt, Who
 
 GRACE = timedelta(days=7)
 SERVERS_NOTE = "servers"
-"""Pseudonyms of the servers that the bot was in when it last looked."""
+"""Pseudonyms of the servers in the last complete list."""
 
 
 class Departures:
     """Records which servers the bot left, and erases their data. Reached as ``Store.departures``.
 
     Args:
-        keys: Names servers.
+        keys: Computes pseudonyms of servers.
         reader: Runs queries of few rows.
         writer: Applies changes.
         erasures: Carries out erasures.
@@ -56,7 +56,7 @@ class Departures:
         await self._writer.submit(lambda c: record_departure(c, guild, self._now()))
 
     async def record_present(self, guild_ids: Iterable[int]) -> None:
-        """Record the complete list of servers that the bot is in, reachable or not; others were left."""
+        """Record the complete list of the bot's servers, reachable or not; missing servers were left."""
         present = {self._guild(guild_id) for guild_id in guild_ids}
         await self._writer.submit(lambda c: compare_servers(c, present, self._now()))
 
@@ -66,10 +66,10 @@ class Departures:
         await self._writer.submit(lambda c: cancel_departure(c, guild))
 
     async def erase_due(self, evict: Evict = lambda _: None) -> ForgetReceipt | None:
-        """Delete all data of servers that were left at least :data:`GRACE` ago; None when there are none.
+        """Delete all data of servers that were left at least :data:`GRACE` ago; None if there are none.
 
         Args:
-            evict: Called with the members that are erased, so that memory drops them.
+            evict: Called with the erased members, so that caches evict them.
         """
         before = self._now() - GRACE
         if not await self._reader.run(lambda c: departed_before(c, before)):
@@ -81,7 +81,7 @@ class Departures:
 
 
 def record_departure(connection: Connection, guild: bytes, at: datetime) -> None:
-    """Note that a server was left; the first time counts. Nothing when nothing is kept of it."""
+    """Record that a server was left; the first record counts. Does nothing if no data of it are stored."""
     known = select(departures.c.guild).where(departures.c.guild == guild)
     if connection.execute(known).first() is not None:
         return
@@ -93,12 +93,12 @@ def record_departure(connection: Connection, guild: bytes, at: datetime) -> None
 
 
 def cancel_departure(connection: Connection, guild: bytes) -> None:
-    """The bot is in this server."""
+    """Delete the record of a departure: the bot is in this server."""
     connection.execute(delete(departures).where(departures.c.guild == guild))
 
 
 def compare_servers(connection: Connection, present: Set[bytes], at: datetime) -> None:
-    """Compare with the servers of the last look: who is missing was left, who is there came back."""
+    """Compare with the last complete list: missing servers were left, present ones are no departures."""
     seen = {bytes.fromhex(guild) for guild in json.loads(note_of(connection, SERVERS_NOTE) or "[]")}
     for guild in sorted(seen - present):
         record_departure(connection, guild, at)
@@ -110,15 +110,15 @@ def compare_servers(connection: Connection, present: Set[bytes], at: datetime) -
 
 
 def departed_before(connection: Connection, before: datetime) -> list[bytes]:
-    """The servers that were left before this time."""
+    """Return the servers that were left before this time."""
     left = select(departures.c.guild).where(departures.c.left_at <= before)
     return list(connection.execute(left).scalars())
 
 
 def departure_scope(keys: KeyStore, before: datetime) -> ErasureScope:
-    """Everybody leaves in the servers that were left before this time, and what is the server's own goes.
+    """Return the scope that erases all members and the server's own data in servers left before this time.
 
-    What was a no stays one.
+    Refusals are kept.
     """
 
     def here(connection: Connection) -> ColumnElement[bool]:

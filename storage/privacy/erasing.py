@@ -1,11 +1,17 @@
-"""Leaving: to forget a person everywhere, or to withdraw in one server.
+"""Erasure: forgets a person everywhere, or removes a member's data in one server on withdrawal.
 
-The order makes the promise hold however it is cut short: the ledger names the keys that will go, so that no
-backup brings them back; the scope is written into the data, from where nothing of the member is read any
-more; memory lets go; the keys are destroyed, so that nothing sealed can be read, wherever a copy lies; the
-rows go in one transaction with the heads and the prior that learnt from them; the write-ahead log is emptied;
-and then somebody looks whether all is gone. What was cut short is finished when the store opens, and so is
-what an older backup brought back. Every step may be repeated.
+The order of the steps keeps the promise even if they are interrupted:
+
+1. the ledger records the keys to destroy, so that no backup restores them;
+2. the members are marked in the data; from then on nothing of theirs is read;
+3. caches evict the members;
+4. the keys are destroyed, so that nothing sealed can be read in any copy;
+5. the rows are deleted in one transaction with the heads and the prior that learnt from them;
+6. the write-ahead log is emptied;
+7. a search verifies that nothing is left.
+
+When the store opens, it finishes interrupted erasures and repeats those that an older backup undid. Every
+step is idempotent.
 """
 
 from __future__ import annotations
@@ -46,18 +52,18 @@ from storage.records import ForgetReceipt, MemberId, Who
 log = logging.getLogger(__name__)
 
 LEDGER_NOTE = "ledger"
-"""How much of the erasure ledger these data have seen."""
+"""Number of changes of the erasure ledger that these data saw last."""
 
 _erasure_pending = members.c.standing.in_([MemberStatus.FORGETTING, MemberStatus.REFUSING])
 _to_erase = select(members.c.member_id).where(_erasure_pending)
 
 
 class ErasureScope(NamedTuple):
-    """Who leaves.
+    """Selection of the members to erase.
 
     Attributes:
-        note: Write into the ledger which keys go and who says no; give the numbers of those keys.
-        mark: Write into the data that these members are on the way out.
+        note: Records keys to destroy and refusals in the ledger; returns the numbers of those keys.
+        mark: Marks these members for erasure in the data.
     """
 
     note: Callable[[Connection], list[bytes]]
@@ -65,7 +71,7 @@ class ErasureScope(NamedTuple):
 
 
 def forget_scope(keys: KeyStore, person: bytes) -> ErasureScope:
-    """This person leaves every server. What they said no to stays a no."""
+    """Return the scope that erases this person in every server. Refusals are kept."""
     own = and_(members.c.person == person, members.c.standing != MemberStatus.REFUSED)
 
     def note(connection: Connection) -> list[bytes]:
@@ -81,7 +87,7 @@ def forget_scope(keys: KeyStore, person: bytes) -> ErasureScope:
 
 
 def refusal_scope(keys: KeyStore, who: Who, at: datetime) -> ErasureScope:
-    """This member says no in this server, or withdraws; final at once where nothing is kept."""
+    """Return the scope of a refusal or withdrawal in one server; final at once if nothing is stored."""
     decision = decision_of(keys, who, at)
 
     def note(connection: Connection) -> list[bytes]:
@@ -99,7 +105,7 @@ def refusal_scope(keys: KeyStore, who: Who, at: datetime) -> ErasureScope:
 
 
 def leftover_scope(keys: KeyStore) -> ErasureScope:
-    """Whoever should be gone: a leaving was cut short, or a backup from before brought them back."""
+    """Return the scope of unfinished erasures, and of erasures that a restored backup undid."""
 
     def note(connection: Connection) -> list[bytes]:
         keys.ledger.require(int(note_of(connection, LEDGER_NOTE) or 0))
@@ -130,13 +136,13 @@ def leftover_scope(keys: KeyStore) -> ErasureScope:
 
 
 class Eraser:
-    """Carries out partings.
+    """Carries out erasures.
 
     Args:
         keys: Keys and ledger.
-        files: Where traces could be left.
+        files: Files in which traces could be left.
         now: The clock, aware UTC.
-        tell: Tells other processes that somebody leaves, in the transaction that says so.
+        notify: Notifies other processes of an erasure, within the transaction of the change.
     """
 
     def __init__(
@@ -156,16 +162,16 @@ class Eraser:
         empty_log: Callable[[], Awaitable[object]],
         evict: Callable[[Sequence[MemberId]], None] = lambda _: None,
     ) -> ForgetReceipt:
-        """Erase whom the scope names, and whoever was left over from before. Runs alone in the writer.
+        """Erase the members in the scope, and any left over from before. Runs alone in the writer.
 
         Args:
             connection: The writer's.
-            scope: Who leaves.
+            scope: The members to erase.
             empty_log: Empties the write-ahead log of the data.
-            evict: Told which members leave once nothing of them is read any more, so that memory follows.
+            evict: Called with the members once nothing of theirs is read any more, so that caches evict them.
 
         Raises:
-            DatabaseFailed: Another program reads the key store; repeat when it does not.
+            DatabaseFailed: Another program reads the key store; repeat once it does not.
         """
         async with connection.begin():
             key_ids = await connection.run_sync(scope.note)
@@ -194,7 +200,7 @@ class Eraser:
     async def _verify(
         self, connection: AsyncConnection, receipt: ForgetReceipt, key_ids: Sequence[bytes]
     ) -> ForgetReceipt:
-        """Look for what should be gone, and say so in the receipt."""
+        """Search for traces of the erased members, and add the result to the receipt."""
         async with connection.begin():
             needles = await connection.run_sync(needles_of, key_ids, receipt.member_ids)
             n_traces = await connection.run_sync(traces_in_tables, self._keys, receipt.member_ids)
@@ -204,22 +210,22 @@ class Eraser:
                 look = thread.submit(traces_in_files, self._files, needles)
                 n_traces += await asyncio.wrap_future(look)
         if n_traces:
-            log.warning("%d traces were left after a forget; does another program read the files?", n_traces)
+            log.warning("%d traces remain after an erasure; does another program read the files?", n_traces)
         return replace(receipt, n_traces=n_traces, files_searched=searched)
 
 
 def note_ledger_changes(connection: Connection, keys: KeyStore) -> None:
-    """Note how much of the erasure ledger these data have seen."""
+    """Store how many changes of the erasure ledger these data have seen."""
     put_note(connection, LEDGER_NOTE, str(keys.ledger.changes()))
 
 
 def members_to_erase(connection: Connection) -> list[MemberId]:
-    """Everybody who is on the way out, also those whose leaving was cut short."""
+    """Return all members marked for erasure, including interrupted erasures."""
     return [MemberId(m) for m in connection.execute(_to_erase).scalars()]
 
 
 def _key_ids(connection: Connection, which: ColumnElement[bool] | None = None) -> list[bytes]:
-    """The numbers of the keys that these members' data are sealed under; of all members by default."""
+    """Return the numbers of these members' keys; of all members by default."""
     numbered = select(members.c.key_id).where(
         members.c.key_id.is_not(None), true() if which is None else which
     )
@@ -227,7 +233,7 @@ def _key_ids(connection: Connection, which: ColumnElement[bool] | None = None) -
 
 
 def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetReceipt:
-    """Delete all rows of everybody who is leaving, and what rests on them."""
+    """Delete all rows of marked members, and everything learnt from them."""
     member_ids = tuple(members_to_erase(connection))
     own_replies = select(replies.c.reply_id).where(replies.c.member_id.in_(_to_erase))
     given = feedback.c.member_id.in_(_to_erase)

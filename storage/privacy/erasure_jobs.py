@@ -1,6 +1,6 @@
-"""Runs erasures alone in the writer, and follows them with the counter that other processes check.
+"""Runs erasures alone in the writer, and updates the counter that other processes check.
 
-The order of the steps, and why it holds however it is cut short, is in :mod:`storage.privacy.erasing`.
+:mod:`storage.privacy.erasing` describes the steps and their order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from storage.privacy.erasing import Eraser, ErasureScope
 from storage.records import ForgetReceipt, MemberId
 
 Evict = Callable[[Sequence[MemberId]], None]
-"""Called with the members that are erased, once nothing of them is read from the store any more."""
+"""Called with the erased members once nothing of theirs is read from the store, so that caches evict them."""
 
 
 class ErasureJobs:
@@ -31,7 +31,7 @@ class ErasureJobs:
         self._writer, self._eraser, self._coordination = writer, eraser, coordination
 
     async def run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
-        """Erase the members that ``scope`` names."""
+        """Erase the members in ``scope``."""
 
         async def job(connection: AsyncConnection) -> ForgetReceipt:
             receipt = await self._eraser.carry_out(

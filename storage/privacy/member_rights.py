@@ -1,4 +1,4 @@
-"""A member's rights: see how much is kept, export it, withdraw in one server, be forgotten everywhere."""
+"""A member's rights: view a summary, export, withdraw in one server, be forgotten everywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MemberRights:
     """Summary, export, withdrawal and forgetting. Reached as ``Store.privacy``.
 
     Args:
-        keys: Names members, and opens their data.
+        keys: Computes pseudonyms, and opens members' data.
         reader: Runs queries of few rows.
         bulk: Runs queries of many rows.
         erasures: Carries out erasures.
@@ -45,24 +45,24 @@ class MemberRights:
 
         Args:
             user_id: Discord user id.
-            evict: Called with the members that are erased, so that memory drops them.
+            evict: Called with the erased members, so that caches evict them.
         """
         scope = erasing.forget_scope(self._keys, self._keys.pseudonyms.person(user_id))
         return await self._erasures.run(scope, evict)
 
     async def refuse(self, who: Who, evict: Evict = lambda _: None) -> ForgetReceipt:
-        """Record a refusal or a withdrawal: delete all of this member in this server, keep the refusal.
+        """Record a refusal or a withdrawal: delete all data of this member in this server, keep the refusal.
 
         ``evict`` as in :meth:`forget`.
         """
         return await self._erasures.run(erasing.refusal_scope(self._keys, who, self._now()), evict)
 
     async def summary(self, who: Who) -> DataSummary:
-        """Return how much is kept about this member in this server."""
+        """Return counts of the data stored about this member in this server."""
         return await self._reader.run(lambda c: summaries.data_summary(c, self._keys, who))
 
     async def export(self, who: Who) -> list[tuple[MemberId, Exported]]:
-        """Return everything kept of this person, decrypted, one entry per server, this server's first."""
+        """Return all stored data of this person, decrypted, one entry per server, this server's first."""
         here = self._keys.pseudonyms.member(who)
         person = self._keys.pseudonyms.person(who.user_id)
         member_ids = await self._reader.run(lambda c: members_of(c, person))
