@@ -1,9 +1,10 @@
-"""Backups: the data while the bot runs, and apart from them the keys with the erasure ledger.
+"""Backups of the data while the bot runs, and separately of the keys with the erasure ledger.
 
-A copy of the data holds no key and nothing in clear, so it may be kept anywhere and for long; a copy of the
-keys opens every copy of the data, so it has a short life: :func:`restore_keys` refuses one that is too old.
-No restore goes over the ledger: entries are only added, and both restores purge what it names before they are
-done. The functions without ``async`` block. Reads and writes SQLite files; PostgreSQL has its own tools.
+A copy of the data holds no key and nothing in clear, so it may be kept anywhere and for long. A copy of the
+keys opens every copy of the data, so it must be short-lived: :func:`restore_keys` rejects one that is too
+old. No restore overwrites the ledger. Entries are only added, and both restores purge everything it lists
+before they finish. The functions without ``async`` block. Works on SQLite files; PostgreSQL has its own
+tools.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 
 ONLY_SQLITE = (
     "The data are in PostgreSQL, which has its own tools: use pg_dump (while the bot runs) and pg_restore. "
-    "At the next start the bot erases whom the ledger names before it connects."
+    "At its next start, before it connects, the bot erases again all members that the ledger lists."
 )
 
 
 def back_up(settings: StorageSettings, target: Path) -> int:
-    """Copy ``data.db`` as it is at one moment, while the bot may run; return the size in bytes.
+    """Copy ``data.db`` as a consistent snapshot, while the bot may run; return the size in bytes.
 
     Raises:
         DatabaseFailed: Reading or writing failed.
-        StorageError: ``target`` exists, or there is nothing to copy, or the data are in PostgreSQL.
+        StorageError: ``target`` exists, there is nothing to copy, or the data are in PostgreSQL.
     """
     _require_sqlite(settings)
     source = settings.data_dir / FILE
@@ -55,17 +56,18 @@ def back_up(settings: StorageSettings, target: Path) -> int:
 
 
 async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
-    """Put a copy in the place of ``data.db``, then erase again whom the ledger names.
+    """Replace ``data.db`` with a copy, then repeat the erasures that the ledger lists.
 
     Returns:
-        Who was erased again.
+        The members that were erased again.
 
     Raises:
-        AlreadyOpen: The bot runs.
-        DatabaseDamaged: ``source`` is no sound database.
-        KeyMissing: There are no keys to open it with; restore those first.
-        KeyUnreadable: It belongs to other keys.
-        StorageError: ``source`` is no copy of data, or the data are in PostgreSQL.
+        AlreadyOpen: The bot is running.
+        DatabaseDamaged: ``source`` is damaged or not a database.
+        KeyMissing: There are no keys for the copy; restore those first.
+        KeyUnreadable: The master key is malformed, readable by other users, or belongs to other keys.
+        StorageError: ``source`` is not a copy of data or belongs to other keys, or the data are in
+            PostgreSQL.
     """
     _require_sqlite(settings)
     with folder_lock(settings.data_dir):
@@ -74,7 +76,7 @@ async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
         expected = keys.pseudonyms.check()
         await keys.close()
         if check != expected:
-            raise StorageError(f"{source} belongs to other keys; restore the keys of that bot first.")
+            raise StorageError(f"{source} belongs to other keys; restore the matching keys first.")
         present = settings.data_dir / FILE
         draft = present.with_name(f"{FILE}.restoring")
         draft.unlink(missing_ok=True)
@@ -89,7 +91,7 @@ async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
 def back_up_keys(settings: StorageSettings, target: Path) -> None:
     """Copy ``keys.db`` and the erasure ledger into one file, while the bot may run.
 
-    The master key is not in it: without that one, the copy opens nothing.
+    The copy does not contain the master key; without that key, it opens nothing.
 
     Raises:
         DatabaseFailed: Reading or writing failed.
@@ -110,24 +112,30 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
 
 
 async def restore_keys(settings: StorageSettings, source: Path, longest: timedelta) -> int:
-    """Put a copy in the place of ``keys.db``, add to the ledger what it lacks, destroy the keys it names.
+    """Replace ``keys.db`` with a copy, add missing entries to the ledger, destroy the keys it lists.
+
+    Args:
+        settings: Location of data and keys.
+        source: The copy.
+        longest: Maximum age of the copy.
 
     Returns:
-        How many keys were destroyed again.
+        The number of keys that were destroyed again.
 
     Raises:
-        AlreadyOpen: The bot runs.
-        DatabaseDamaged: ``source`` is no sound database.
+        AlreadyOpen: The bot is running.
+        DatabaseDamaged: ``source`` is damaged or not a database.
         KeyUnreadable: The master key does not open it.
-        StorageError: ``source`` is no copy of keys, or older than ``longest``.
+        StorageError: ``source`` is not a copy of keys, or older than ``longest``.
     """
     with folder_lock(settings.data_dir):
         copied_at = datetime.fromtimestamp(int(str(_single_value(source, "SELECT at FROM copied"))), UTC)
         age = datetime.now(UTC) - copied_at
         if age > longest:
             raise StorageError(
-                f"{source} is {age.days} days old, more than {longest.days}: it holds keys of people who "
-                "were forgotten since. With the newest ledger.db in place they go again; then use --days."
+                f"{source} is {age.days} days old, more than {longest.days}: it may hold keys of people who "
+                "were forgotten since. Put the newest ledger.db in place, which destroys those keys again; "
+                "then use --days."
             )
         settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         present = settings.key_dir / KEYS
@@ -151,10 +159,10 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
 
 
 async def accept_ledger_loss(settings: StorageSettings) -> None:
-    """Have the data take the ledger as it is, because its newest copy is lost.
+    """Accept the present ledger for the data, because its newest copy is lost.
 
     Raises:
-        AlreadyOpen: The bot runs.
+        AlreadyOpen: The bot is running.
         StorageError: Data or keys cannot be opened.
     """
     async with AsyncExitStack() as stack:
@@ -168,7 +176,7 @@ async def accept_ledger_loss(settings: StorageSettings) -> None:
 
 
 def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
-    """How many keys were destroyed, and how many members said no.
+    """Return the number of destroyed keys and the number of refusals in the ledger.
 
     Raises:
         StorageError: The keys cannot be opened.
@@ -189,9 +197,9 @@ def _require_sqlite(settings: StorageSettings) -> None:
 
 @contextmanager
 def _draft_of(target: Path) -> Generator[Path]:
-    """A private file beside ``target`` that takes its name when it is whole."""
+    """Yield a private file beside ``target`` that is renamed to it once complete."""
     if target.exists():
-        raise StorageError(f"{target} exists already; name a new file.")
+        raise StorageError(f"{target} already exists; choose another file name.")
     draft = target.with_name(f"{target.name}.unfinished")
     draft.unlink(missing_ok=True)
     try:
@@ -202,33 +210,34 @@ def _draft_of(target: Path) -> Generator[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Write a compact copy of a database as it is at one moment: no freed page, no log."""
+    """Write a compact copy of a database as a consistent snapshot: no freed page, no log."""
     if not source.exists() or source.stat().st_size == 0:
-        raise StorageError(f"Expected a database at {source}, found none.")
+        raise StorageError(f"Expected a database at {source}, found none; check the settings in [storage].")
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as exc:
-        raise StorageError(f"Expected to write to {target}: {exc.strerror}.") from exc
+        raise StorageError(f"Cannot write to {target} ({exc.strerror}); check its permissions.") from exc
     with translated_errors(str(source)), closing(_reading(source)) as connection:
         connection.execute("VACUUM INTO ?", [str(target)])
 
 
 def _reading(path: Path) -> sqlite3.Connection:
-    """A connection that can neither write nor checkpoint."""
+    """Return a connection that can neither write nor checkpoint."""
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=60)
 
 
 def _single_value(path: Path, query: str) -> object:
-    """The one value of a file that somebody names, after a look whether it is sound."""
+    """Check a file that the host named, and return the one value of a query on it."""
     if not path.is_file():
-        raise StorageError(f"Expected a copy at {path}, found none.")
+        raise StorageError(f"Expected a copy at {path}, found none; check the path.")
     _require_sound(path)
     try:
         with closing(_reading(path)) as connection:
             (value,) = connection.execute(query).fetchone()
     except (sqlite3.Error, TypeError) as exc:
         raise StorageError(
-            f"{path} is no such copy: `simpatico restore` takes one of the data, `restore-keys` of the keys."
+            f"{path} is not a copy of the expected kind: `simpatico restore` takes a copy of the data, "
+            "`simpatico restore-keys` a copy of the keys."
         ) from exc
     return value
 
@@ -237,12 +246,12 @@ def _require_sound(path: Path) -> None:
     with translated_errors(str(path)), closing(_reading(path)) as connection:
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
-        raise DatabaseDamaged(f"{path} is damaged ({verdict}).")
+        raise DatabaseDamaged(f"{path} is damaged ({verdict}); use another copy.")
 
 
 def _remove_log(present: Path) -> None:
-    """Leave no log beside a database that is about to be replaced: it would be played into the new one."""
-    with suppress(sqlite3.Error):  # a damaged one is replaced all the same
+    """Remove the log of a database that is about to be replaced: SQLite would apply it to the new one."""
+    with suppress(sqlite3.Error):  # a damaged database is replaced too
         if present.exists():
             with closing(sqlite3.connect(present)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -251,7 +260,7 @@ def _remove_log(present: Path) -> None:
 
 
 def _replace(draft: Path, target: Path) -> None:
-    """Give a whole file its name, on the disk at the return."""
+    """Rename a complete file to its final name; on disk at the return."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(target)
@@ -259,7 +268,7 @@ def _replace(draft: Path, target: Path) -> None:
 
 
 def _add_to_ledger(present: Path, content: bytes) -> None:
-    """Add the erasures that only the copy knows; who said no is taken from the newer of both."""
+    """Add the erasures that only the copy lists; take the refusals from the newer of the two."""
     copy = present.with_name(f"{present.name}.restoring")
     copy.unlink(missing_ok=True)
     with os.fdopen(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
