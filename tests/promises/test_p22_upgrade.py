@@ -282,7 +282,7 @@ async def test_a_newer_database_is_refused_with_a_clear_line_and_left_alone(
 
         for _ in range(2):
             with pytest.raises(
-                DatabaseNewer, match=r"schema 9999, this version knows up to .* or a later one"
+                DatabaseNewer, match=r"schema 9999, and this version supports up to .* or a later one"
             ):
                 await Store.open(settings_in(folder, url))
     await postgres.drop(name)

@@ -196,7 +196,7 @@ async def test_a_ledger_older_than_the_data_is_refused_until_its_loss_is_accepte
         await store.privacy.forget(ALICE.user_id)
     shutil.copy2(tmp_path / "old", tmp_path / "keys" / "ledger.db")
 
-    with pytest.raises(LedgerBehind, match="put its newest copy back"):
+    with pytest.raises(LedgerBehind, match="restore its newest copy"):
         await Store.open(settings)
 
     await backup.accept_ledger_loss(settings)
@@ -212,9 +212,9 @@ async def test_what_is_no_copy_is_refused_and_leaves_the_data(tmp_path):
 
     with pytest.raises(DatabaseDamaged):
         await restore(settings, tmp_path / "broken")
-    with pytest.raises(StorageError, match="is no such copy"):
+    with pytest.raises(StorageError, match="is not a copy of the expected kind"):
         await restore(settings, keys)
-    with pytest.raises(StorageError, match="exists already"):
+    with pytest.raises(StorageError, match="already exists"):
         back_up(settings, keys)
     with pytest.raises(StorageError, match="found none"):
         await restore(settings, tmp_path / "nowhere")

@@ -108,7 +108,7 @@ async def test_keys_that_others_may_read_are_refused(tmp_path, name):
     path = tmp_path / "keys" / name
     path.chmod(path.stat().st_mode | 0o040)
 
-    with pytest.raises(KeyUnreadable, match="to be its owner's alone"):
+    with pytest.raises(KeyUnreadable, match="to be private"):
         await Store.open(settings_in(tmp_path))
 
 

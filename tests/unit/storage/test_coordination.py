@@ -78,7 +78,7 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
     first, second = [await Store.open(settings_in(tmp_path, url=url)) for _ in range(2)]
     before = await first.coordination.lead(), await second.coordination.lead()
     await first.learning.record_round(RECORD, [])
-    with pytest.raises(NotTrainer, match="Another process trains now"):
+    with pytest.raises(NotTrainer, match="Another process is the trainer now"):
         await second.learning.record_round(RECORD, [])
     with pytest.raises(NotTrainer):
         await second.learning.record_prior(PriorRecord(b"prior", 1, START))
