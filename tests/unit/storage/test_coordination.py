@@ -1,4 +1,4 @@
-"""Several processes on one database: one trains, who was replaced stores nothing, news reach the rest."""
+"""Several processes on one database: one trains, a replaced trainer stores nothing, news reach the others."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def url(postgres):
 
 @pytest.fixture
 async def stores(tmp_path, url):
-    """Two processes' stores over the same database and keys; the first one trains."""
+    """Stores of two processes on the same database and keys; the first one trains."""
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(await Store.open(settings_in(tmp_path, url=url)))
@@ -39,7 +39,7 @@ async def stores(tmp_path, url):
 
 
 async def heard_by(store, happens, *wanted):
-    """What a store hears until it has heard all of ``wanted``."""
+    """Collect the news that a store receives, until all of ``wanted`` arrived."""
     heard, all_there = [], asyncio.Event()
 
     def listen(news):
@@ -91,7 +91,7 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
 
 
 async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
-    """As after a pause: it still believes that it trains, and another has taken over."""
+    """As after a pause: the first process still believes it is the trainer, but another has taken over."""
     first, second = stores
     peers = first.coordination._peers
     peers._driver.remove_termination_listener(peers._on_loss)
@@ -168,8 +168,8 @@ async def test_nothing_learnt_from_somebody_who_left_in_another_process_is_store
 async def test_somebody_who_came_back_is_not_sealed_under_the_key_that_another_process_destroyed(stores):
     first, second = stores
     await posted(first, ALICE, FIRST)
-    await second.feedback.record_reaction(ALICE, FIRST, "👍", added=True)  # the second one knows the key now
-    second.coordination._peers._on_news = lambda _: None  # and the news do not come in time
+    await second.feedback.record_reaction(ALICE, FIRST, "👍", added=True)  # the second store caches the key
+    second.coordination._peers._on_news = lambda _: None  # and the notification is not received
     await first.privacy.forget(ALICE.user_id)
     reply = await posted(first, ALICE, SECOND)
 
@@ -238,7 +238,7 @@ async def test_a_killed_trainer_gives_way_to_another_process(tmp_path, url):
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
             while not await store.coordination.lead():
-                await asyncio.sleep(0.05)  # until the server has noticed
+                await asyncio.sleep(0.05)  # until the server has detected it
 
             assert while_it_lives is False
             assert await round_of(store) == 2

@@ -1,4 +1,4 @@
-"""Opening and closing: one process, whole files, the right keys; everything is still there afterwards."""
+"""Opening and closing: one process, undamaged files, the right keys; stored data survive."""
 
 import asyncio
 import base64
@@ -34,7 +34,7 @@ async def closed(settings):
 
 
 async def changed(settings, statement: str) -> None:
-    """Change a closed database behind the store's back."""
+    """Change a closed database with plain SQL."""
     backend = backend_of(settings)
     async with AsyncExitStack() as stack:
         await backend.open(stack)

@@ -1,4 +1,4 @@
-"""SQLite files are opened safely: pragmas read back, one process, damage named."""
+"""SQLite files are opened safely: pragmas read back, one process, damage reported."""
 
 import sqlite3
 import subprocess

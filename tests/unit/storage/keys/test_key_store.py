@@ -1,4 +1,4 @@
-"""The key store: one wrapped key per member, destroyed for good, never replaced by a new one."""
+"""The key store: one wrapped key per member, destroyed completely, never replaced by a new one."""
 
 import base64
 import sqlite3
@@ -29,7 +29,7 @@ async def keys(settings):
 
 @pytest.fixture
 async def inside():
-    """Run a function where units of work run: inside ``run_sync`` of an async connection."""
+    """Run a function as units of work run: inside ``run_sync`` of an async connection."""
     engine = create_async_engine("sqlite+aiosqlite://")
     async with engine.connect() as connection:
         yield lambda work: connection.run_sync(lambda _: work())
@@ -91,7 +91,7 @@ async def test_destroying_twice_is_as_once(keys, inside):
 
 
 async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, monkeypatch):
-    """A reader that comes between the first step of destroying and its commit."""
+    """A read between the first step of the destruction and its commit."""
     await inside(lambda: keys.make(ALICE, PERSON))
     keys._opened.clear()
 

@@ -1,4 +1,4 @@
-"""The master key: from the environment or from a private file, made once, never over existing data."""
+"""The master key: from the environment or a private file, created once, never over existing data."""
 
 import base64
 import stat

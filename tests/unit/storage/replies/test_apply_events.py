@@ -1,4 +1,4 @@
-"""Batches of Discord's events: folded in order, as if one by one; findings; members whose key is lost."""
+"""Batches of Discord's events: same result as single events in order; observations; members without a key."""
 
 from __future__ import annotations
 
