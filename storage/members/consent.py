@@ -124,9 +124,8 @@ def _delete_sealed(connection: Connection, member_id: MemberId) -> None:
     received = select(feedback.c.member_id).where(feedback.c.reply_id.in_(own_replies))
     others = set(connection.execute(received).scalars()) - {member_id}
     connection.execute(delete(feedback).where(feedback.c.member_id == member_id))
-    connection.execute(
-        delete(replies).where(replies.c.member_id == member_id)
-    )  # and others' feedback on them
+    # The foreign key deletes others' feedback on these replies too.
+    connection.execute(delete(replies).where(replies.c.member_id == member_id))
     for table in (heads, preferences, remarks, wishes):
         connection.execute(delete(table).where(table.c.member_id == member_id))
     mark_due(connection, others)

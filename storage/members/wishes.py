@@ -62,9 +62,8 @@ class Wishes:
         """
         at = self._now()
         await self._writer.submit(lambda c: _put(c, self._keys, who, wish, at))
-        await self._writer.submit_alone(
-            lambda _: self._writer.empty_log()
-        )  # remove the earlier wish from the log
+        # Remove the earlier wish from the log.
+        await self._writer.submit_alone(lambda _: self._writer.empty_log())
 
 
 def slot(member_id: MemberId, number: int) -> Slot:
