@@ -45,7 +45,7 @@ class _Page(Protocol):
     @property
     def choices(self) -> Sequence[PastChoice]: ...
     @property
-    def n_shut(self) -> int: ...
+    def n_unreadable(self) -> int: ...
     @property
     def last(self) -> ReplyId | None: ...
 
@@ -145,7 +145,7 @@ async def read_choices(
     after, more = None, True
     while more:
         page = await store.page(since, after, REPLIES_AT_ONCE)
-        pages.append(as_choices(page.choices, valence, weights, n_shut=page.n_shut))
+        pages.append(as_choices(page.choices, valence, weights, n_shut=page.n_unreadable))
         after, more = page.last, page.last is not None
     return _together(pages)
 

@@ -34,7 +34,7 @@ from personalization.rounds.round_results import RoundReport
 from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, replies
+from storage.database.schema import MemberStatus, members, replies
 from storage.database.schema import feedback as feedback_table
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import new_key
@@ -108,7 +108,7 @@ def _member(keys: KeyStore, name: MemberId, user: int, seq: int, at: datetime) -
         "member_id": name,
         "person": keys.pseudonyms.person(user),
         "guild": keys.pseudonyms.guild(Who(1, user)),
-        "standing": Standing.AGREED,
+        "standing": MemberStatus.AGREED,
         "decided_at": at,
         "changed_seq": seq,
     }
@@ -150,7 +150,7 @@ class Spent:
         parts: list[tuple[str, object, str]] = [
             ("count labels", learning, "feedback_counts"),
             ("read rows, labels counted", learning, "sealed_feedback"),
-            ("find keys", KeyStore, "found_of"),
+            ("find keys", KeyStore, "usable_keys_of"),
             ("open seals", SealedFeedback, "open"),
             ("rows to features", gathering, "decode_feedback"),
             ("feedback to labels", rounds, "read_labels"),

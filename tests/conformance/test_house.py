@@ -21,8 +21,6 @@ MIGRATIONS = "storage/database/migrations/versions"  # released migrations are n
 LARGE_FILES: dict[str, str] = dict.fromkeys(
     (
         "bot/moderation/output_filter.py",
-        "storage/privacy/personal_data.py",
-        "storage/records/__init__.py",
         "tests/conformance/test_heads.py",
         "tests/integration/test_evaluate.py",
         "tests/unit/bot/doctor/test_doctor.py",

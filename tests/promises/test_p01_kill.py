@@ -1,4 +1,4 @@
-"""P1: kill -9 loses no acknowledged reaction and doubles none.
+"""P1: a kill -9 loses no acknowledged reaction and stores none twice.
 
 A child process records reactions and acknowledges each through a pipe to this process. Meanwhile it stores
 heads, expires old texts, truncates the write-ahead log and forgets a member, in a loop. It is killed at every

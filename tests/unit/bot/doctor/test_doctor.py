@@ -382,7 +382,7 @@ def advance_keys(settings):
         (shorten_master_key, "Expected 32 bytes"),
         (show_master_key, "mode 0600"),
         (exchange_master_key, "does not open"),
-        (damage_keys, "damaged or no database"),
+        (damage_keys, "damaged or not a database"),
         (advance_keys, "has schema 99"),
     ],
 )

@@ -177,7 +177,7 @@ async def test_choices_are_read_page_by_page_with_the_label_that_the_asker_gave(
     @dataclass
     class Page:
         choices: list[PastChoice]
-        n_shut: int
+        n_unreadable: int
         last: int | None
 
     class Shelf:
