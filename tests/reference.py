@@ -17,6 +17,7 @@ def map_head(X, y, weight, mean, variance, bias_mean, bias_variance):
         return np.sum(weight * (np.logaddexp(0, f) - y * f)) + np.sum(precision * (theta - start) ** 2) / 2
 
     theta = start.copy()
+    # Written out here and not taken from personalization.solving.newton, which is checked against it.
     for _ in range(500):
         p = 1 / (1 + np.exp(-(X @ theta)))
         gradient = X.T @ (weight * (p - y)) + precision * (theta - start)

@@ -318,6 +318,8 @@ def platt(s: Floats, y: Floats, *, shift: bool) -> tuple[float, float]:
     """Slope and shift of ``sigmoid(slope s + shift)`` that fit the labels best; a slight pull to (1, 0)."""
     A = np.stack([s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
     theta = np.array([1.0, 0.0])
+    # Not personalization.solving.newton.maximise: the two unknowns stay near their start, so clipping
+    # a step at 1 damps it well enough, and the objective need not be evaluated.
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(A @ theta, -40, 40)))
         gradient = A.T @ (y - p) - (theta - [1.0, 0.0])

@@ -23,6 +23,7 @@ from torch.nn.functional import softplus
 from personalization.devices import resolve_device
 from personalization.heads.heads import FloatArray
 from personalization.settings import Device
+from personalization.solving.newton import maximise
 from personalization.solving.training import BoolArray
 
 Floats = npt.NDArray[np.float64]
@@ -35,8 +36,10 @@ balanced population drowns them. Half way (each side by the root of its rarity) 
 costs nothing where they are half; fully, a few members' dislikes would weigh more than is gained.
 """
 MAX_STEPS = 50
+MAX_TRIES = 21
+"""Lengths tried for one step: the full step, halved down to a millionth."""
 TOLERANCE = 1e-8
-MIN_STEP = 1e-6
+"""Largest change of a weight by a whole step at which the regression counts as solved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,33 +184,49 @@ class Pooled:
         centre, P = (torch.from_numpy(part).to(self.X) for part in (start, precision))
         known = self.shift if offset is None else self.shift + offset  # (n,)
         theta = centre if begin is None else torch.from_numpy(begin).to(self.X)
-        tiny = torch.finfo(self.X.dtype).eps
-
-        def value(theta: Tensor) -> Tensor:
-            f = (self.X @ theta)[self.row] + known  # (n,)
-            away = theta - centre
-            return (self.liked * f - self.balanced * softplus(f)).sum() - (P * away * away).sum() / 2
-
-        reached = value(theta)
-        for _ in range(MAX_STEPS):
-            p = torch.sigmoid((self.X @ theta)[self.row] + known)  # (n,)
-            residual = self._by_reply(self.liked - self.balanced * p)  # (m,)
-            curvature = self._by_reply(self.balanced * p * (1 - p))  # (m,)
-            gradient = self.X.T @ residual - P * (theta - centre)  # (d + 1,)
-            H = self.X.T @ (self.X * curvature[:, None]) + torch.diag(P)  # (d + 1, d + 1)
-            step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(H))[:, 0]  # (d + 1,)
-            if float(step.abs().max()) < TOLERANCE:
-                break
-            t = 1.0
-            while value(theta + t * step) < reached - 64 * tiny * (1 + reached.abs()) and t > MIN_STEP:
-                t /= 2
-            theta = theta + t * step
-            reached = value(theta)
+        regression = _Regression(self, centre, P, known)
+        theta, _, _ = maximise(regression, theta, max_steps=MAX_STEPS, max_tries=MAX_TRIES)
         return theta.cpu().numpy().astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Regression:
+    """The objective of :meth:`Pooled.solve` for :func:`~personalization.solving.newton.maximise`.
+
+    Attributes:
+        pooled: The labels.
+        centre: Centre of the penalty, ``d + 1``.
+        P: Precision of the penalty, ``d + 1``.
+        known: Added to every label's score, ``n``.
+    """
+
+    pooled: Pooled
+    centre: Tensor
+    P: Tensor
+    known: Tensor
+
+    def value(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the penalised log-likelihood, and the score of every label, ``n``."""
+        own = self.pooled
+        f = (own.X @ v)[own.row] + self.known  # (n,)
+        away = v - self.centre
+        return (own.liked * f - own.balanced * softplus(f)).sum() - (self.P * away * away).sum() / 2, f
+
+    def step(self, v: Tensor, scores: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return Newton's step; solved when it changes no weight by :data:`TOLERANCE`."""
+        own, p = self.pooled, torch.sigmoid(scores)  # (n,)
+        residual = self._by_reply(own.liked - own.balanced * p)  # (m,)
+        curvature = self._by_reply(own.balanced * p * (1 - p))  # (m,)
+        gradient = own.X.T @ residual - self.P * (v - self.centre)  # (d + 1,)
+        H = own.X.T @ (own.X * curvature[:, None]) + torch.diag(self.P)  # (d + 1, d + 1)
+        step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(H))[:, 0]  # (d + 1,)
+        unsolved = step.abs().max() >= TOLERANCE
+        return (step if unsolved else None), unsolved
 
     def _by_reply(self, values: Tensor) -> Tensor:
         """Sum labels' values (n) over the replies they are about (m)."""
-        return torch.zeros(len(self.X)).to(self.X).index_add_(0, self.row, values)
+        own = self.pooled
+        return torch.zeros(len(own.X)).to(own.X).index_add_(0, own.row, values)
 
 
 def _balance(

@@ -151,6 +151,8 @@ class _Server:
     def shift(self, rho: float) -> FloatArray:
         """The most probable shift, from all members."""
         g = self._mean(self._told, self._precision, rho)
+        # Not a Newton loop of its own: each turn solves the members around g with newton_primal, and a fixed
+        # number of turns is enough.
         for _ in range(STEPS):
             g = self._mean(*self._say(g), rho)
         return g.astype(np.float16).astype(np.float32)
