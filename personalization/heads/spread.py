@@ -12,17 +12,15 @@ NumPy only: ranking four candidates needs no torch.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, HalfArray, Prior
-
-Floats = npt.NDArray[np.float64]
+from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
+from personalization.heads.heads import Prior
 
 LEADING = 16
 """Directions whose covariance is kept. Of the 32 learnt on DBDC3, 16 hold 86 % of the scores' variance."""
 
 
-def leading(prior: Prior) -> npt.NDArray[np.int64]:
+def leading(prior: Prior) -> IntArray:
     """Find the columns of the prior's factor that move scores most, the largest first, at most 16."""
     if prior.factor is None:
         return np.zeros(0, dtype=np.int64)
@@ -30,7 +28,7 @@ def leading(prior: Prior) -> npt.NDArray[np.int64]:
     return np.argsort(-size, kind="stable")[:LEADING]
 
 
-def pack(covariance: Floats, prior: Prior) -> HalfArray:
+def pack(covariance: DoubleArray, prior: Prior) -> HalfArray:
     """Keep what matters of posterior covariances.
 
     Args:
@@ -50,7 +48,7 @@ def pack(covariance: Floats, prior: Prior) -> HalfArray:
     return np.hstack([block, rest[:, None]]).astype(np.float16)
 
 
-def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> Floats:
+def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> DoubleArray:
     """Give the covariance of candidates' scores around their mean: only differences rank.
 
     Args:

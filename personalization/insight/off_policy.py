@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import BoolArray, DoubleArray, IntArray
 from personalization.score_quality import EPS, clustered_mean
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 Z_95 = 1.959964
 """Normal quantile of a two-sided 95 % interval."""
@@ -38,29 +36,29 @@ class Log:
         member: To whom, ``n``.
     """
 
-    propensities: Floats
-    chosen: Ints
-    member: Ints
+    propensities: DoubleArray
+    chosen: IntArray
+    member: IntArray
 
     def __post_init__(self) -> None:
         posted = self.of_posted(self.propensities)
         if len(posted) and not (posted > 0).all():
             raise ValueError(f"expected propensities > 0, found {float(posted.min()):g}")
 
-    def of_posted(self, values: npt.NDArray[np.generic]) -> Floats:
+    def of_posted(self, values: npt.NDArray[np.generic]) -> DoubleArray:
         """Take the value (``n x k``) of the candidate that was posted, ``n``."""
         return np.take_along_axis(values, self.chosen[:, None], axis=1)[:, 0].astype(np.float64)
 
-    def only(self, here: npt.NDArray[np.bool_]) -> Log:
+    def only(self, here: BoolArray) -> Log:
         """Keep some of the replies (``n``)."""
         return Log(self.propensities[here], self.chosen[here], self.member[here])
 
-    def answers_for(self, target: Floats) -> npt.NDArray[np.bool_]:
+    def answers_for(self, target: DoubleArray) -> BoolArray:
         """Tell for which replies all that the target might post could have been posted, ``n``.
 
         For the others no log can answer.
         """
-        unable: npt.NDArray[np.int64] = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
+        unable: IntArray = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
         return unable == 0
 
 
@@ -91,12 +89,12 @@ class Estimates:
     dr: Estimate
 
 
-def mean_of(log: Log, rewards: Floats) -> Estimate:
+def mean_of(log: Log, rewards: DoubleArray) -> Estimate:
     """Give the mean reward (of ``n``) of the policy that ran."""
     return _estimate(rewards, log.member, float(len(rewards)))
 
 
-def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Estimates:
+def value_of(log: Log, rewards: DoubleArray, target: DoubleArray, predicted: DoubleArray) -> Estimates:
     """Estimate the mean reward of a policy.
 
     Args:
@@ -110,7 +108,9 @@ def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Es
     return Estimates(*(_estimate(of, log.member, carried) for of in terms))
 
 
-def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, predicted: Floats) -> Estimates:
+def difference_of(
+    log: Log, rewards: DoubleArray, target: DoubleArray, other: DoubleArray, predicted: DoubleArray
+) -> Estimates:
     """Estimate by how much a policy earns more than another one; chance that both share cancels.
 
     Arguments as in :func:`value_of`.
@@ -120,7 +120,7 @@ def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, pred
     return Estimates(*(_estimate(a - b, log.member, carried) for a, b in zip(one, two, strict=True)))
 
 
-def n_effective(log: Log, target: Floats) -> float:
+def n_effective(log: Log, target: DoubleArray) -> float:
     """Count the replies that carry an estimate of the target.
 
     Source: Kish (1965), Survey sampling, for weighted samples.
@@ -133,16 +133,18 @@ def n_effective(log: Log, target: Floats) -> float:
 # --- the estimators: terms whose mean is the estimate ----------------------------------------------------
 
 
-def _weights(log: Log, target: Floats) -> Floats:
+def _weights(log: Log, target: DoubleArray) -> DoubleArray:
     return log.of_posted(target) / log.of_posted(log.propensities)
 
 
-def _terms(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> tuple[Floats, Floats, Floats]:
+def _terms(
+    log: Log, rewards: DoubleArray, target: DoubleArray, predicted: DoubleArray
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     w = _weights(log, target)
     return _ips(w, rewards), _snips(w, rewards), _doubly_robust(w, rewards, log, target, predicted)
 
 
-def _ips(w: Floats, rewards: Floats) -> Floats:
+def _ips(w: DoubleArray, rewards: DoubleArray) -> DoubleArray:
     """Weigh by inverse propensities: unbiased, with a large variance.
 
     Source: Horvitz and Thompson (1952).
@@ -150,7 +152,7 @@ def _ips(w: Floats, rewards: Floats) -> Floats:
     return w * rewards
 
 
-def _snips(w: Floats, rewards: Floats) -> Floats:
+def _snips(w: DoubleArray, rewards: DoubleArray) -> DoubleArray:
     """Divide by the weights' own sum: a little bias of order 1/n for much less variance.
 
     Source: Swaminathan and Joachims (2015); around the mean the delta method's terms for a ratio.
@@ -159,7 +161,9 @@ def _snips(w: Floats, rewards: Floats) -> Floats:
     return mean + w * (rewards - mean) / max(float(w.mean()) if len(w) else 0.0, EPS)
 
 
-def _doubly_robust(w: Floats, rewards: Floats, log: Log, target: Floats, predicted: Floats) -> Floats:
+def _doubly_robust(
+    w: DoubleArray, rewards: DoubleArray, log: Log, target: DoubleArray, predicted: DoubleArray
+) -> DoubleArray:
     """Weigh only what the prediction got wrong: right when either propensities or predictions are.
 
     Source: Dudik, Langford, Li (2011), Doubly robust policy evaluation and learning.
@@ -167,7 +171,7 @@ def _doubly_robust(w: Floats, rewards: Floats, log: Log, target: Floats, predict
     return (target * predicted).sum(axis=1) + w * (rewards - log.of_posted(predicted))
 
 
-def _estimate(terms: Floats, member: Ints, carried: float) -> Estimate:
+def _estimate(terms: DoubleArray, member: IntArray, carried: float) -> Estimate:
     value, se = clustered_mean(terms, member)
     half = quantile_95(len(np.unique(member)) - 1) * se
     return Estimate(value, value - half, value + half, carried)

@@ -20,12 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import BoolArray, FloatArray, IntArray
 from personalization.errors import PersonalizationError
-
-Ints = npt.NDArray[np.int64]
-
 
 PSEUDO_LABELS = 2.0
 """Of the average, beside a member's own labels, when their other labels say what they mean."""
@@ -56,9 +53,9 @@ class Dataset:
     texts: tuple[str, ...]
     groups: tuple[str, ...]
     users: tuple[str, ...]
-    user: Ints
-    item: Ints
-    y: npt.NDArray[np.float32]
+    user: IntArray
+    item: IntArray
+    y: FloatArray
     trust: float = 1.0
 
 
@@ -128,7 +125,7 @@ def _checked(
     )
 
 
-def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+def join(population: Dataset, members: Dataset) -> tuple[Dataset, BoolArray]:
     """Put the labels of other members on the same items beside the population's.
 
     Returns:
@@ -158,19 +155,19 @@ def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np
     return joined, np.arange(len(joined.users)) >= len(population.users)
 
 
-def dev_members(users: Sequence[str]) -> npt.NDArray[np.bool_]:
+def dev_members(users: Sequence[str]) -> BoolArray:
     """Tell which users are tested under ``--dev``: a fifth, by the hash of their id."""
     return np.array([_first_byte(f"{user}/dev") % 5 == 0 for user in users], dtype=np.bool_)
 
 
-def is_support(dataset: Dataset, seed: int) -> npt.NDArray[np.bool_]:
+def is_support(dataset: Dataset, seed: int) -> BoolArray:
     """Tell which labels are support (the others are query), ``n``: half of the groups, by hash and seed."""
     by_group = {group: _first_byte(f"{seed}/{group}") < 128 for group in set(dataset.groups)}
     item = np.array([by_group[group] for group in dataset.groups], dtype=np.bool_)
     return item[dataset.item[:, 0]]
 
 
-def binary_labels(y: npt.NDArray[np.float32], population: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def binary_labels(y: FloatArray, population: FloatArray) -> FloatArray:
     """Say yes or no: above the population's median, or at least at it if fewer than a fifth would be yes.
 
     Args:
@@ -182,7 +179,7 @@ def binary_labels(y: npt.NDArray[np.float32], population: npt.NDArray[np.float32
     return (y > median if strict else y >= median).astype(np.float32)
 
 
-def trust_in(dataset: Dataset, labels: Ints) -> float:
+def trust_in(dataset: Dataset, labels: IntArray) -> float:
     """Find how many answers of yes or no one of these labels is worth: by how much less it scatters.
 
     A yes or no of somebody who likes a share p scatters by p (1 - p); a graded judgement keeps closer to what

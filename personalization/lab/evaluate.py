@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import BoolArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS, Row, features_of, make_rows, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels, is_support
 from personalization.population.fit_prior import DEFAULTS
@@ -30,16 +30,14 @@ from personalization.solving.training import Examples
 DEFAULT_K = (0, 1, 3, 5, 10, 20, 50)
 MIN_SUPPORT, MIN_QUERY, MAX_QUERY, MAX_MEMBERS = 20, 10, 80, 300
 
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tested:
     """A tested member of one seed: support labels in their shuffled order, and query labels."""
 
     user: int
-    support: Ints
-    query: Ints
+    support: IntArray
+    query: IntArray
 
 
 @dataclass(eq=False, slots=True)
@@ -56,7 +54,7 @@ class Cell:
 def evaluate(
     dataset: Dataset,
     features: FloatArray,
-    tested: npt.NDArray[np.bool_],
+    tested: BoolArray,
     starter: Prior,
     *,
     shipped: Prior | None = None,
@@ -141,7 +139,7 @@ def row_names(rows: Sequence[str]) -> list[str]:
     return [name for name in ROWS if name == "global" or name in rows]
 
 
-def _why_nobody(dataset: Dataset, tested: npt.NDArray[np.bool_]) -> str:
+def _why_nobody(dataset: Dataset, tested: BoolArray) -> str:
     """Say what the members who could have been tested lack."""
     most = np.bincount(dataset.user, minlength=len(dataset.users))[tested].max(initial=0)
     return (
@@ -150,9 +148,7 @@ def _why_nobody(dataset: Dataset, tested: npt.NDArray[np.bool_]) -> str:
     )
 
 
-def tested_members(
-    dataset: Dataset, tested: npt.NDArray[np.bool_], support: npt.NDArray[np.bool_], seed: int
-) -> list[Tested]:
+def tested_members(dataset: Dataset, tested: BoolArray, support: BoolArray, seed: int) -> list[Tested]:
     """Take the tested members who judged enough: at most 300 by order of id, at most 80 queries each."""
     rng = np.random.default_rng(seed)
     members: list[Tested] = []

@@ -32,9 +32,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import N_BUCKETS, FloatArray, HeadBank, Prior
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels
 from personalization.population.calibration import (
@@ -47,11 +47,11 @@ from personalization.population.calibration import (
     wrong_share,
 )
 from personalization.population.fit_prior import fit_prior
-from personalization.population.pooled import Floats, Pool, Pooled, Teacher, teachers
+from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best, concordance
 from personalization.settings import Device
 from personalization.solving.gate import learn_heads
-from personalization.solving.training import BoolArray, Examples
+from personalization.solving.training import Examples
 
 RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 """Penalties on the mean to choose from: precision of each weight on an embedding of length 1."""
@@ -60,7 +60,6 @@ SPREADS = (0.0, 0.1, 0.3, 1.0)
 MAX_SCALE = 2.0
 MIN_SOURCES = 3
 
-Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
 _Trials = list[Outcome | None]
 """What heads of k labels said, for each of the numbers of labels that are validated."""
@@ -104,12 +103,12 @@ class _Judged:
     data: Dataset
     features: FloatArray
     wording: FloatArray
-    source: Ints
+    source: IntArray
     n_sources: int
-    given: Floats
-    liked: Floats
+    given: DoubleArray
+    liked: DoubleArray
 
-    def labels_of(self, source: int) -> Ints:
+    def labels_of(self, source: int) -> IntArray:
         """Which labels are about this chatbot's replies."""
         return np.flatnonzero(self.source[self.data.item[:, 0]] == source)
 
@@ -138,7 +137,7 @@ def fit_starter(
         DeviceMissing: The named device is not in this machine.
     """
     judged = _judged(dataset, features, n_embedding)
-    apart: list[dict[float, Floats]] = []  # means fitted without each chatbot
+    apart: list[dict[float, DoubleArray]] = []  # means fitted without each chatbot
     for source in range(judged.n_sources):
         apart.append(_means(judged, judged.source != source, RIDGES, device))
         progress(f"fitted means without chatbot {source + 1}")
@@ -187,8 +186,8 @@ def _judged(dataset: Dataset, features: FloatArray, n_embedding: int) -> _Judged
 
 
 def _means(
-    judged: _Judged, here: npt.NDArray[np.bool_], ridges: Sequence[float], device: Device
-) -> dict[float, Floats]:
+    judged: _Judged, here: BoolArray, ridges: Sequence[float], device: Device
+) -> dict[float, DoubleArray]:
     """Fit one head (``d + 1``, the intercept last) for all labels on these replies, for each penalty."""
     items = np.flatnonzero(here & (judged.given > 0))
     given = judged.given[items]
@@ -205,7 +204,7 @@ def _means(
     return {ridge: pooled.solve(start, np.append(np.full(d, ridge), 1e-4)) for ridge in ridges}
 
 
-def _choose(judged: _Judged, apart: Sequence[dict[float, Floats]]) -> tuple[float, dict[float, float]]:
+def _choose(judged: _Judged, apart: Sequence[dict[float, DoubleArray]]) -> tuple[float, dict[float, float]]:
     """Choose the largest penalty within one standard error of the best, on chatbots that were left out.
 
     Returns:
@@ -223,7 +222,7 @@ def _choose(judged: _Judged, apart: Sequence[dict[float, Floats]]) -> tuple[floa
     return _largest(found)
 
 
-def _largest(found: dict[float, Floats]) -> tuple[float, dict[float, float]]:
+def _largest(found: dict[float, DoubleArray]) -> tuple[float, dict[float, float]]:
     """Choose the largest key that is within one standard error of the best.
 
     Chatbots are what a choice must hold for, so mean and standard error are over chatbots.
@@ -239,7 +238,7 @@ def _largest(found: dict[float, Floats]) -> tuple[float, dict[float, float]]:
     return chosen, {key: float(by_source.mean()) for key, by_source in found.items()}
 
 
-def _scale(judged: _Judged, apart: Sequence[Floats]) -> float:
+def _scale(judged: _Judged, apart: Sequence[DoubleArray]) -> float:
     """Find what a score is worth on a chatbot that was left out: the mean over them of Platt's slope."""
     slopes: list[float] = []
     for source, theta in enumerate(apart):
@@ -253,7 +252,7 @@ def _scale(judged: _Judged, apart: Sequence[Floats]) -> float:
 
 
 def _with_taste(
-    judged: _Judged, labels: Ints, mean: Floats, plain: Prior, n_embedding: int, device: Device
+    judged: _Judged, labels: IntArray, mean: DoubleArray, plain: Prior, n_embedding: int, device: Device
 ) -> Prior:
     """Learn how people differ from these labels, around what is best for them; then put the mean in place."""
     pool = pool_of(judged.data, judged.features, labels)
@@ -275,7 +274,7 @@ def _widened(prior: Prior, plain: Prior, spread: float) -> Prior:
     return replace(prior, variance=(spread * plain.variance).astype(np.float32))
 
 
-def _trials(judged: _Judged, labels: Ints, prior: Prior, device: Device, source: int) -> _Trials:
+def _trials(judged: _Judged, labels: IntArray, prior: Prior, device: Device, source: int) -> _Trials:
     """Have heads of k of these labels say something about the others, for each k."""
     if not len(labels):
         return [None] * len(VALIDATED_K)

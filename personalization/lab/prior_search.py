@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.evaluate import Tested
@@ -32,9 +32,6 @@ from personalization.lab.kept_out import SURE, ask, split_labels
 from personalization.population.fit_prior import fit_prior
 from personalization.score_quality import clustered_mean
 from personalization.settings import Device, PriorSettings
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 ASKED_K = (0, 5, 20, 50)
 """Labels given to the heads of those who are asked."""
@@ -100,7 +97,7 @@ class Search:
     def __init__(
         self,
         dataset: Dataset,
-        labels: Ints,
+        labels: IntArray,
         features: FloatArray,
         starter: Prior,
         *,
@@ -162,13 +159,13 @@ class Search:
         gain, gain_se, n_judges = (0.0, 0.0, len(self._judge)) if best is done[0] else self._gain(best.choice)
         return Tuned(tuple(done), best, gain, gain_se, n_judges)
 
-    def _loss(self, choice: Choice, teach: Ints, jury: Sequence[Tested]) -> float:
+    def _loss(self, choice: Choice, teach: IntArray, jury: Sequence[Tested]) -> float:
         prior = self._fit(choice, teach)
         return float(
             np.mean([ask(self._dataset, self._features, prior, jury, k, self._device)[0] for k in ASKED_K])
         )
 
-    def _fit(self, choice: Choice, labels: Ints) -> Prior:
+    def _fit(self, choice: Choice, labels: IntArray) -> Prior:
         return fit_prior(
             pool_of(self._dataset, self._features, labels),
             replace(self._starter, bias_variance=choice.bias_sd**2),
@@ -181,7 +178,7 @@ class Search:
 
     def _gain(self, choice: Choice) -> tuple[float, float, int]:
         """Paired gain of the jury, fitted to all of the rest."""
-        metrics: list[Floats] = []
+        metrics: list[DoubleArray] = []
         for tried in (choice, self._in_use):
             prior = self._fit(tried, self._rest)
             said = [

@@ -25,11 +25,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import DoubleArray
 from personalization.labels.labels import THUMBS, EmojiValence, Meaning
-
-Floats = npt.NDArray[np.float64]
 
 LEARNT_TRUST = 0.8
 """Trust in an emoji that only ever goes with likes, or never does; the hand-made table trusts about alike."""
@@ -86,7 +84,7 @@ def sure_sign(reactions: Sequence[str], rating: int | None, valence: EmojiValenc
 
 
 def uses_of(
-    told: Iterable[Sign], valence: EmojiValence, odds: Sequence[float] | Floats | None = None
+    told: Iterable[Sign], valence: EmojiValence, odds: Sequence[float] | DoubleArray | None = None
 ) -> dict[str, Use]:
     """Count how a member uses each emoji that is not fixed.
 
@@ -190,7 +188,7 @@ def _learnt(uses: Sequence[Use], table: Meaning, base: float) -> Meaning:
     return Meaning(*(float(np.float16(number)) for number in (2 * found - 1, trust, agreement)))
 
 
-def _mean(log_likelihood: Floats) -> float:
+def _mean(log_likelihood: DoubleArray) -> float:
     weights = np.exp(log_likelihood - log_likelihood.max())
     return float(weights @ SHARES / weights.sum())
 
@@ -199,8 +197,8 @@ def _mean(log_likelihood: Floats) -> float:
 class _Evidence:
     """What one member's use says of a share: log-likelihoods on the grid, and what they count like."""
 
-    sure: Floats
-    weak: Floats
+    sure: DoubleArray
+    weak: DoubleArray
     n_sure: float
     n_weak: float
 
@@ -218,7 +216,7 @@ def _content(evidence: _Evidence) -> tuple[bytes, bytes]:
     return evidence.sure.tobytes(), evidence.weak.tobytes()
 
 
-def _deviations() -> Floats:
+def _deviations() -> DoubleArray:
     """Share of members at each grid point, for each (q, kappa): ``shares * agreements x shares``."""
     q, kappa = (part.ravel()[:, None] for part in np.meshgrid(SHARES, AGREEMENTS, indexing="ij"))
     density = (kappa * q - 1) * np.log(SHARES) + (kappa * (1 - q) - 1) * np.log(1 - SHARES)

@@ -27,8 +27,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import FloatArray
 from personalization.settings import LabelWeights
 
 _SELECTORS = {0xFE0E, 0xFE0F}
@@ -270,9 +270,7 @@ def label_of_another(
     return Label(1.0, weights.pair * trust) if weights.pair * trust > 0 else None
 
 
-def faded(
-    weight: npt.NDArray[np.float32], changed_at: Sequence[datetime], half_life_days: float
-) -> npt.NDArray[np.float32]:
+def faded(weight: FloatArray, changed_at: Sequence[datetime], half_life_days: float) -> FloatArray:
     """Let older labels of one member weigh less: half after each half-life.
 
     Age is counted back from the member's newest label, not from today: so the same labels give the same head

@@ -18,14 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import N_BUCKETS, FloatArray, HeadBank, Prior
-from personalization.population.pooled import Floats, Pool, Teacher, only
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
+from personalization.population.pooled import Pool, Teacher, only
 from personalization.score_quality import clustered_mean, log_loss
 from personalization.settings import Device
 from personalization.solving.gate import LearnHeads, learn_heads
-from personalization.solving.training import BoolArray, Examples
+from personalization.solving.training import Examples
 
 MEMBERS_TO_VALIDATE = 40
 """With fewer members nothing is held out, and heads are trusted fully."""
@@ -182,15 +182,15 @@ class Outcome:
         pairwise: Whether it compares two replies.
     """
 
-    base: Floats
-    own: Floats
-    biases: Floats
-    y: Floats
-    outcome: Floats
-    member: npt.NDArray[np.int64]
+    base: DoubleArray
+    own: DoubleArray
+    biases: DoubleArray
+    y: DoubleArray
+    outcome: DoubleArray
+    member: IntArray
     pairwise: BoolArray
 
-    def scores(self, trust: float) -> Floats:
+    def scores(self, trust: float) -> DoubleArray:
         """What heads say that are trusted so far, before slope and shift, ``n``."""
         return self.base + trust * self.own + self.biases
 
@@ -218,7 +218,7 @@ def held_out(
     Returns:
         What the heads said; None when hardly anybody gave enough labels.
     """
-    given: list[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+    given: list[tuple[int, IntArray, IntArray]] = []
     for i, member in enumerate(fold.asking):
         rows = np.random.default_rng(i).permutation(member.rows)
         own, query = rows[~fold.asked[rows]], rows[fold.asked[rows]]
@@ -274,13 +274,13 @@ def choose_trust(outcomes: Sequence[Outcome]) -> float:
     return TRUSTS[best]
 
 
-def wrong_share(scores: Floats, asked: Outcome) -> Floats:
+def wrong_share(scores: DoubleArray, asked: Outcome) -> DoubleArray:
     """Share of each member's pairs in the wrong order, by ascending number of the member; NaN without any."""
     gaps = _gaps(scores, asked)
     return np.array([np.where(gap == 0, 0.5, gap < 0).mean() if len(gap) else np.nan for gap in gaps])
 
 
-def rank_loss(scores: Floats, asked: Outcome) -> float:
+def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
     """Mean over members of the logistic loss over their pairs of different labels: a smooth concordance.
 
     At the slope that suits the scores best: loudness does not win. For penalties on the one mean that all
@@ -298,12 +298,12 @@ def rank_loss(scores: Floats, asked: Outcome) -> float:
     return min(float(share @ np.logaddexp(0, -slope * gap)) for slope in SLOPES)
 
 
-def _gaps(scores: Floats, asked: Outcome) -> list[Floats]:
+def _gaps(scores: DoubleArray, asked: Outcome) -> list[DoubleArray]:
     """How far the better of two replies is ahead, for all pairs of each member's different labels.
 
     A member's labels are all of one kind, or the pairs are left out.
     """
-    gaps: list[Floats] = []
+    gaps: list[DoubleArray] = []
     for rows in np.split(np.arange(len(scores)), np.flatnonzero(np.diff(asked.member)) + 1):
         pairs = asked.pairwise[rows]
         if pairs.all():
@@ -314,7 +314,7 @@ def _gaps(scores: Floats, asked: Outcome) -> list[Floats]:
     return gaps
 
 
-def platt(s: Floats, y: Floats, *, shift: bool) -> tuple[float, float]:
+def platt(s: DoubleArray, y: DoubleArray, *, shift: bool) -> tuple[float, float]:
     """Slope and shift of ``sigmoid(slope s + shift)`` that fit the labels best; a slight pull to (1, 0)."""
     A = np.stack([s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
     theta = np.array([1.0, 0.0])

@@ -27,13 +27,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import HeadBank, Prior
 from personalization.population.calibration import calibrate_with_threshold, folds, held_out, rank_loss
-from personalization.population.pooled import Floats, Pool, Pooled, Teacher, teachers
+from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best
 from personalization.settings import Device, PriorSettings
 from personalization.solving.newton import newton_primal
@@ -148,7 +148,7 @@ def choose_ridge(
     return RIDGES[best_or_next_smaller(losses)]
 
 
-def best_or_next_smaller(losses: Floats) -> int:
+def best_or_next_smaller(losses: DoubleArray) -> int:
     """Which penalty to take: the next smaller than the best if it ranks as well, else the best.
 
     What the mean leaves out of what members share, EM takes for a difference between them, so too much costs
@@ -248,7 +248,7 @@ def _em(
 
 def mean_precision(
     starter: Prior, n_embedding: int | None, ridge: float, style_scale: float = DEFAULTS.style_scale
-) -> Floats:
+) -> DoubleArray:
     """Precision of the mean around the starter's, ``d + 1``; style features count on their own scale."""
     precision = np.full(starter.dim + 1, ridge)
     precision[starter.dim if n_embedding is None else n_embedding : -1] /= style_scale**2
@@ -256,7 +256,7 @@ def mean_precision(
     return precision
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> FloatArray:
+def _rounded(values: DoubleArray) -> FloatArray:
     # Rounded like a head: digits that differ between machines do not reach the bytes.
     return values.astype(np.float16).astype(np.float32)
 
@@ -265,8 +265,8 @@ def _rounded(values: npt.NDArray[np.float64]) -> FloatArray:
 class _Basis:
     """Principal directions of the rated replies: centre ``d`` and directions ``d x r``, float64."""
 
-    centre: Floats
-    directions: Floats
+    centre: DoubleArray
+    directions: DoubleArray
 
 
 def _basis(pooled: Pooled, n_embedding: int, settings: PriorSettings) -> _Basis:
@@ -293,7 +293,7 @@ def _basis(pooled: Pooled, n_embedding: int, settings: PriorSettings) -> _Basis:
     return _Basis(centre / scale, directions * scale[:, None])
 
 
-def _believed(starter: Prior, basis: _Basis) -> Floats:
+def _believed(starter: Prior, basis: _Basis) -> DoubleArray:
     """Express the starter's covariance in the basis, ``(r + 1) x (r + 1)``."""
     r = basis.directions.shape[1]
     S = np.diag(np.append(np.full(r, STARTER_VARIANCE), starter.bias_variance))

@@ -15,18 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.heads import FloatArray
 from personalization.settings import Device
 from personalization.solving.newton import maximise
-from personalization.solving.training import BoolArray
-
-Floats = npt.NDArray[np.float64]
 
 CLASS_BALANCE = 0.5
 """How far likes and dislikes are made to count alike in the fit of the mean: 0 not at all, 1 fully.
@@ -60,9 +56,9 @@ class Pool:
     X: FloatArray
     y: FloatArray
     weight: FloatArray
-    member: npt.NDArray[np.int64]
+    member: IntArray
     pairwise: BoolArray | None = None
-    group: npt.NDArray[np.int64] | None = None
+    group: IntArray | None = None
     outcome: FloatArray | None = None
 
 
@@ -70,7 +66,7 @@ class Pool:
 class Teacher:
     """One member's rows in the pool and their weights after the cap, in an order of their own content."""
 
-    rows: npt.NDArray[np.int64]
+    rows: IntArray
     weight: FloatArray
 
 
@@ -155,18 +151,18 @@ class Pooled:
         balanced, liked, shift = (torch.from_numpy(part).to(place, dtype) for part in parts)
         return cls(X, torch.from_numpy(row).to(place), y, w, balanced, liked, shift)
 
-    def scores(self, theta: Floats) -> Tensor:
+    def scores(self, theta: DoubleArray) -> Tensor:
         """Score every label's reply by one head (``d + 1``): ``n``."""
         return (self.X @ torch.from_numpy(theta).to(self.X))[self.row]
 
     def solve(
         self,
-        start: Floats,
-        precision: Floats,
+        start: DoubleArray,
+        precision: DoubleArray,
         offset: Tensor | None = None,
         *,
-        begin: Floats | None = None,
-    ) -> Floats:
+        begin: DoubleArray | None = None,
+    ) -> DoubleArray:
         """Find the weights and intercept that are most probable for all members together.
 
         Newton's method; the Hessian is summed over replies, not labels. Cost: O(m d^2 + d^3) a step, some ten
@@ -231,7 +227,7 @@ class _Regression:
 
 def _balance(
     pool: Pool, members: Sequence[Teacher], pairs: BoolArray, balance: float
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Weigh likes and dislikes by the root (or another power) of their rarity; pairs stay as they are.
 
     Nobody weighs more by it than the heaviest member did before, so that the cap on a member holds.

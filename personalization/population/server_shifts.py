@@ -30,8 +30,9 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
-from personalization.heads.heads import FloatArray, Prior
-from personalization.population.pooled import Floats, Pool, Teacher, teachers
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import Prior
+from personalization.population.pooled import Pool, Teacher, teachers
 from personalization.solving.newton import newton_primal
 
 RHOS = (0.03, 0.1, 0.3, 1.0)
@@ -85,8 +86,8 @@ class _Gains:
     louder mean does not change), ``fit`` by the log loss of their labels.
     """
 
-    rank: Floats
-    fit: Floats
+    rank: DoubleArray
+    fit: DoubleArray
 
     def exceed(self, needed: float) -> bool:
         """Better ranked by more than so many standard errors, and what they like no worse foretold."""
@@ -119,7 +120,7 @@ class _Server:
             self._pairs[i, here] = pairs
         self._told, self._precision = self._say(np.zeros(A.shape[1]))
 
-    def _say(self, g: Floats) -> tuple[Floats, Floats]:
+    def _say(self, g: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
         """What each member says about the shift, near g: ``(I - V) g + m``, ``u x r``, and ``I - V``."""
         C, y, w = (torch.from_numpy(part) for part in (self._C, self._y, self._w))
         m = torch.from_numpy(self._base + self._C @ g)  # (u, n)
@@ -131,7 +132,7 @@ class _Server:
         return precision @ g + z.numpy(), precision
 
     @staticmethod
-    def _mean(told: Floats, precision: Floats, rho: float) -> Floats:
+    def _mean(told: DoubleArray, precision: DoubleArray, rho: float) -> DoubleArray:
         """Posterior mean of the shift, from what some members say."""
         return np.linalg.solve(precision.sum(axis=0) + np.eye(told.shape[1]) / rho, told.sum(axis=0))
 
@@ -157,11 +158,11 @@ class _Server:
             g = self._mean(*self._say(g), rho)
         return g.astype(np.float16).astype(np.float32)
 
-    def _log_loss(self, i: int, f: Floats) -> float:
+    def _log_loss(self, i: int, f: DoubleArray) -> float:
         w = self._w[i]
         return float(w @ (np.logaddexp(0, f) - self._y[i] * f) / w.sum())
 
-    def _in_order(self, i: int, f: Floats) -> float:
+    def _in_order(self, i: int, f: DoubleArray) -> float:
         """Share of the pairs of one member's differently labelled replies in the right order, ties a half."""
         point, pair = (self._w[i] > 0) & ~self._pairs[i], (self._w[i] > 0) & self._pairs[i]
         s, y = f[point], self._y[i][point]

@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import DoubleArray
 from personalization.settings import LearningSettings
-
-Floats = npt.NDArray[np.float64]
 
 DRAWS = 256
 
@@ -29,7 +28,9 @@ class Policy(Protocol):
         """Name and settings, stored with the impression."""
         ...
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give the chance of each candidate.
 
         Args:
@@ -94,7 +95,9 @@ class Greedy:
         """Name, stored with the impression."""
         return "greedy"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give the best candidate every chance, whatever is not known."""
         return best_of(scores)
 
@@ -121,7 +124,9 @@ class UpperBound:
         """Name and width, stored with the impression."""
         return f"ucb:{self.width:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give the candidate with the highest bound every chance."""
         return best_of(scores + self.width * np.sqrt(np.clip(np.diag(covariance), 0.0, None)))
 
@@ -154,7 +159,9 @@ class Thompson:
         """Name and scale, stored with the impression."""
         return f"thompson:{self.scale:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give each candidate the share of draws in which it is best."""
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         root = vectors * np.sqrt(np.clip(values, 0.0, None))  # (k, k)
@@ -186,7 +193,9 @@ class Explore:
         """Name of the policy and the share, stored with the impression."""
         return f"{self.policy.name}+{self.share:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give each candidate its chance under the policy, above the floor."""
         return self.share / len(scores) + (1 - self.share) * self.policy.propensities(scores, covariance, rng)
 
@@ -204,7 +213,7 @@ def policy_of(settings: LearningSettings) -> Policy:
             return Explore(Thompson(settings.thompson_scale), settings.exploration)
 
 
-def best_of(values: Floats) -> Floats:
+def best_of(values: DoubleArray) -> DoubleArray:
     """Give all chance to the largest number of each row, shared where several are equal; shape kept."""
     best = values == values.max(axis=-1, keepdims=True)
     return best / best.sum(axis=-1, keepdims=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from personalization.encoding.features import FeatureMap
 from personalization.errors import HeadDamaged, HeadOutdated, RankingFailed
 from personalization.heads.heads import Head, Prior

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Head
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import Head
 
 FLOOR = 0.25
 """Share of the seats that is dealt out evenly, whatever the taste."""
@@ -74,7 +74,7 @@ class StylePortfolio:
         """Let go of all means."""
         self._servers.clear()
 
-    def shares(self, head: Head, server: int = 0) -> npt.NDArray[np.float64]:
+    def shares(self, head: Head, server: int = 0) -> DoubleArray:
         """Give each style's share of the seats, in the order of the names; sums to 1.
 
         Even before every style is known. Else a soft maximum of what the head expects of
@@ -112,7 +112,7 @@ class StylePortfolio:
         order = sorted(seats.tolist(), key=lambda style: (-shares[style], style))
         return [int(style) for style in order]
 
-    def _with_wishes(self, shares: npt.NDArray[np.float64], wished: Sequence[str]) -> npt.NDArray[np.float64]:
+    def _with_wishes(self, shares: DoubleArray, wished: Sequence[str]) -> DoubleArray:
         """Move a part of the seats to the wished styles; names that are no styles here change nothing."""
         fits = np.array([name in wished for name in self._names])
         if not fits.any():

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import DoubleArray, FloatArray
 from personalization.errors import RoundFailed
 from personalization.heads.heads import Prior
 from personalization.labels.emoji_meanings import learn_meanings, sure_sign, uses_of
@@ -29,8 +28,6 @@ from personalization.population.pooled import Pool, Pooled, teachers
 from personalization.population.server_shifts import learn_shifts
 from personalization.rounds.examples import Told, pool_of, read_labels
 from personalization.settings import Device, LearningSettings
-
-Floats = npt.NDArray[np.float64]
 
 SURE_LABELS = 40
 """Surer signs of each kind, liked and disliked, that it takes to say what the population's head is worth."""
@@ -141,7 +138,7 @@ def teach_seated(
 
 def weak_odds(
     told: Sequence[Told], starter: Prior, valence: EmojiValence, device: Device, n_embedding: int | None
-) -> list[Floats] | None:
+) -> list[DoubleArray] | None:
     """Say for each reply how much better its score fits a liked reply than a disliked one of that member.
 
     The score is of a head fitted on the surer signs of other members (halves of the population judge each
@@ -177,8 +174,8 @@ def weak_odds(
 
 
 def _halves(
-    told: Sequence[Told], sure: Sequence[Floats], starter: Prior, device: Device, n_embedding: int | None
-) -> dict[int, Floats] | None:
+    told: Sequence[Told], sure: Sequence[DoubleArray], starter: Prior, device: Device, n_embedding: int | None
+) -> dict[int, DoubleArray] | None:
     """Fit a head on the surer signs of each half of members: member -> weights to judge them by, ``d``."""
     member = np.repeat(np.arange(len(told)), [int((~np.isnan(own)).sum()) for own in sure])
     if not len(member):

@@ -20,15 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from personalization.arrays import IntArray
 from personalization.heads.heads import Prior
 from personalization.solving.newton import newton_dual, newton_primal
-
-IntArray = npt.NDArray[np.int64]
 
 CHUNK_FLOATS = 2**21
 """Rough size of what the CPU computes for one chunk, so that it stays near the cache."""

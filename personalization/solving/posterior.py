@@ -24,20 +24,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.heads import FloatArray, HalfArray, HeadBank, Prior
+from personalization.heads.heads import HeadBank, Prior
 from personalization.heads.spread import LEADING, pack
 from personalization.settings import Device
 from personalization.solving.newton import newton_dual
 from personalization.solving.training import Examples
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 WORKSPACE_BYTES = 64 * 2**20
 LEAST_OPEN = 0.05
@@ -55,8 +52,8 @@ class Hindsight:
         spreads: What the labels leave open, ``u x s`` float16, as :func:`personalization.heads.spread.pack`.
     """
 
-    evidence: Floats
-    error: Floats
+    evidence: DoubleArray
+    error: DoubleArray
     spreads: HalfArray
 
 
@@ -111,7 +108,9 @@ class _Chunk:
     has_bias: Tensor
 
     @classmethod
-    def of(cls, examples: Examples, rows: Ints, n: int, place: torch.device, dtype: torch.dtype) -> _Chunk:
+    def of(
+        cls, examples: Examples, rows: IntArray, n: int, place: torch.device, dtype: torch.dtype
+    ) -> _Chunk:
         mask = examples.mask[rows, :n]
         point = mask if examples.pairwise is None else mask & ~examples.pairwise[rows, :n]
         X, y, w = (
@@ -121,7 +120,7 @@ class _Chunk:
         X, y, w, has_bias = (torch.from_numpy(part).to(place, dtype) for part in (X, y, w, point))
         return cls(X, y, w, has_bias)
 
-    def scores(self, bank: HeadBank, rows: Ints) -> Tensor:
+    def scores(self, bank: HeadBank, rows: IntArray) -> Tensor:
         """What these heads say of their own labels, ``u x n``."""
         weights, biases = (
             torch.from_numpy(part[rows]).to(self.X) for part in (bank.weights, bank.biases)
@@ -157,7 +156,7 @@ def _loss_left_out(f: Tensor, S: Tensor, chunk: _Chunk) -> Tensor:
     return chunk.w * (softplus(without) - chunk.y * without)
 
 
-def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[Ints, int]]:
+def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[IntArray, int]]:
     """Cut members with labels, sorted by how far theirs reach, into chunks of bounded memory."""
     u, n_padded, d = examples.X.shape
     last = n_padded - np.argmax(examples.mask[:, ::-1], axis=1) if n_padded else np.zeros(u, np.int64)
@@ -179,7 +178,7 @@ def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[Ints, i
 
 def exact_score_covariance(
     examples: Examples, candidates: FloatArray, prior: Prior, device: Device = "auto"
-) -> npt.NDArray[np.float64]:
+) -> DoubleArray:
     """Compute the posterior covariance of each member's scores of their own candidates. Blocks.
 
     What :mod:`personalization.heads.spread` keeps the most of, and without taking the mean off. All members

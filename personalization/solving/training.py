@@ -33,15 +33,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from personalization.arrays import BoolArray, FloatArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.heads.heads import HeadBank, Prior
 from personalization.settings import Device
-from personalization.solving.member_chunk import LANES_SIZE, Chunk, IntArray, PriorSpace
+from personalization.solving.member_chunk import LANES_SIZE, Chunk, PriorSpace
 
-BoolArray = npt.NDArray[np.bool_]
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from personalization.arrays import DoubleArray
 from personalization.heads.heads import HeadBank, Prior
 from personalization.solving.gate import learn_heads
 from personalization.solving.posterior import look_back
 from personalization.solving.training import Examples, solve_heads
 
 DIM, RANK = 30, 8
-Floats = np.ndarray
 
 
 def some_prior(*, pull: float = 1.0) -> Prior:
@@ -31,7 +31,7 @@ def some_prior(*, pull: float = 1.0) -> Prior:
     )
 
 
-def judged(u: int, n: int, prior: Prior, *, own: float, seed: int) -> tuple[Floats, Floats]:
+def judged(u: int, n: int, prior: Prior, *, own: float, seed: int) -> tuple[DoubleArray, DoubleArray]:
     """Replies, and what members think of them whose taste differs ``own`` times as much as expected."""
     rng = np.random.default_rng(seed)
     A = prior.directions()
@@ -41,11 +41,11 @@ def judged(u: int, n: int, prior: Prior, *, own: float, seed: int) -> tuple[Floa
     return X, (rng.random((u, n)) < p).astype(np.float32)
 
 
-def examples(X: Floats, y: Floats, **changes) -> Examples:
+def examples(X: DoubleArray, y: DoubleArray, **changes) -> Examples:
     return replace(Examples(X, y, np.ones_like(y), np.ones(y.shape, bool)), **changes)
 
 
-def evidence(given: Examples, prior: Prior) -> Floats:
+def evidence(given: Examples, prior: Prior) -> DoubleArray:
     own = solve_heads(given, prior, "cpu")[0]
     return look_back(given, prior, own, solve_heads(given, indifferent(prior), "cpu")[0], "cpu").evidence
 
@@ -54,7 +54,7 @@ def indifferent(prior: Prior) -> Prior:
     return replace(prior, factor=None)
 
 
-def loss(bank: HeadBank, X: Floats, y: Floats) -> Floats:
+def loss(bank: HeadBank, X: DoubleArray, y: DoubleArray) -> DoubleArray:
     """Mean log loss of each member, ``u``."""
     f = bank.scores(X)
     return (np.logaddexp(0, f) - y * f).mean(axis=1)
@@ -67,7 +67,7 @@ def bodies(bank: HeadBank) -> list[bytes]:
 # --- the closed form --------------------------------------------------------------------------------------
 
 
-def honest(X: Floats, y: Floats, prior: Prior, *, in_order: bool) -> Floats:
+def honest(X: DoubleArray, y: DoubleArray, prior: Prior, *, in_order: bool) -> DoubleArray:
     """Evidence by solving a head for every single label: of those before it, or of all others."""
     u, n = y.shape
     total = np.zeros(u)
