@@ -24,7 +24,6 @@ LARGE_FILES: dict[str, str] = dict.fromkeys(
         "personalization/rounds/trainer.py",
         "storage/privacy/personal_data.py",
         "storage/records/__init__.py",
-        "tests/conformance/test_heads.py",
         "tests/integration/test_chat.py",
         "tests/integration/test_evaluate.py",
         "tests/rig/counterfactual.py",
