@@ -221,7 +221,7 @@ def _solve_members(
 
 
 class _Dual:
-    """Unknown ``a``, scores ``m + K a``; member by member in LAPACK."""
+    """Unknowns ``a``, scores ``m + K a``; LAPACK factors the systems one by one."""
 
     def __init__(self, K: Tensor, m: Tensor, y: Tensor, w: Tensor) -> None:
         self.K = K
@@ -239,7 +239,7 @@ class _Dual:
         return (v * image).sum(dim=0)
 
     def solve(self, gradient: Tensor, h: Tensor) -> Tensor:
-        """Solve ``(I + H K) da = r``, as a step and not as the next a: its error shrinks with r."""
+        """Solve ``(I + H K) da = r`` for the step and not for the next a: the error then shrinks with r."""
         root = h.sqrt()
         B = root.T[:, :, None] * self.K * root.T[:, None, :]  # (u, n, n)
         B.diagonal(dim1=1, dim2=2).add_(1)
@@ -248,7 +248,7 @@ class _Dual:
 
 
 class _DualLanes(_Dual):
-    """The same for small n, all members together."""
+    """The same form for small n; all systems are factored together."""
 
     def __init__(self, K: Tensor, m: Tensor, y: Tensor, w: Tensor) -> None:
         self.K = K.permute(1, 2, 0).contiguous()  # (n, n, u)
@@ -261,7 +261,7 @@ class _DualLanes(_Dual):
         return (self.K * v).sum(dim=1)
 
     def solve(self, gradient: Tensor, h: Tensor) -> Tensor:
-        """As above."""
+        """Solve the same systems in lanes."""
         n, root = self.size, h.sqrt()
         torch.mul(self.K, root[:, None], out=self._system[:n])
         self._system[:n].mul_(root)
@@ -270,18 +270,18 @@ class _DualLanes(_Dual):
 
 
 class _Primal:
-    """Unknown ``z``, scores ``m + C z``."""
+    """Unknowns ``z``, scores ``m + C z``."""
 
     def __init__(self, C: Tensor, m: Tensor, y: Tensor, w: Tensor) -> None:
         self.C, self._room = C, torch.empty(C.shape, dtype=C.dtype, device=C.device)  # (u, n, r)
         self.m, self.y, self.w = m.T.contiguous(), y.T.contiguous(), w.T.contiguous()  # (n, u)
         self.size = C.shape[2]
         self.rounding = (w[:, None, :] @ torch.abs(C, out=self._room)).amax(dim=(1, 2))  # (u,)
-        k = -(-self.size // 4) * 4  # every system then starts a cache line, wherever the member stands
+        k = -(-self.size // 4) * 4  # so that every system starts a cache line, in whatever lane it is
         self._system, self._rhs = C.new_zeros(len(C), k, k), C.new_zeros(len(C), k, 1)
 
     def image(self, v: Tensor) -> Tensor:
-        # Three times as fast as a product of each matrix with its vector, for which BLAS is called each time.
+        # Three times as fast as a batched matrix-vector product, which calls BLAS for every member.
         return torch.mul(self.C, v.T[:, None, :], out=self._room).sum(dim=2).T.contiguous()
 
     def gradient(self, v: Tensor, residual: Tensor) -> Tensor:
@@ -301,7 +301,7 @@ class _Primal:
 
 
 def _solve(system: Tensor) -> Tensor:
-    """Solve ``(I + M) x = b`` in every lane, M symmetric and positive semi-definite. Overwrites its input.
+    """Solve ``(I + M) x = b`` in every lane; M is symmetric and positive semi-definite. Overwrites its input.
 
     Args:
         system: M in the first k rows, b in the last, ``(k + 1) x k x u``.
@@ -312,8 +312,8 @@ def _solve(system: Tensor) -> Tensor:
     k = system.shape[1]
     system[:k].diagonal().add_(1)
     scale: list[Tensor] = []
-    for j in range(k):  # Cholesky by columns; b as one more row takes the forward substitution along
-        scale.append(system[j, j].clamp(min=1).rsqrt())  # no pivot of I + M is below 1, but for rounding
+    for j in range(k):  # Cholesky by columns; with b as one more row it is the forward substitution, too
+        scale.append(system[j, j].clamp(min=1).rsqrt())  # a pivot of I + M is below 1 by rounding only
         column = system[j + 1 :, j].mul_(scale[j])  # (k - j, u)
         system[j + 1 :, j + 1 :].addcmul_(column[:, None], column[:-1], value=-1)
     x = system[k]
