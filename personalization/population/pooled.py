@@ -98,7 +98,7 @@ def only(members: Sequence[Teacher], here: BoolArray) -> list[Teacher]:
 
 @dataclass(frozen=True, eq=False)
 class Pooled:
-    """One regression over everybody's examples, prepared so that it can be solved for many penalties.
+    """The examples of all members on a device, prepared for regressions with many penalties.
 
     A reply with labels of many members has one row.
 

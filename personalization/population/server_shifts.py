@@ -9,7 +9,7 @@ A shift is learnt cold with the prior, from consenting members. A server gets on
 labels, so that no member's taste can be inferred from it; direct messages are a server of one person and
 never get one. It is adopted only if it ranks members who were held out of it better, by more than chance
 would. It is a pure function of the set of members, in any order, and is stored in the prior's record. When a
-member leaves, both are deleted and learnt anew.
+member leaves, the prior and its shifts are deleted and learnt anew.
 
 Called by :mod:`personalization.rounds.teaching` in a worker process; imports torch and NumPy.
 

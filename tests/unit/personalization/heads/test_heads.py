@@ -168,7 +168,7 @@ def test_meanings_without_their_emoji_are_refused(emoji: object) -> None:
 
 @pytest.mark.parametrize("wrong", [Meaning(1.5, 0.5, 1.0), Meaning(0.0, -0.5, 1.0), Meaning(0.0, 0.5, 0.0)])
 def test_a_meaning_out_of_range_is_refused(wrong: Meaning) -> None:
-    with pytest.raises(HeadDamaged, match="meanings in their range"):
+    with pytest.raises(HeadDamaged, match="meanings within range"):
         Prior.from_bytes(replace(some_prior(), meanings={"💀": wrong}).to_bytes(), feature_id=FEATURES, dim=D)
 
 
