@@ -151,7 +151,7 @@ def test_damaged_weights_in_a_folder_are_named_in_one_line(tmp_path: Path) -> No
 def test_unreadable_files_in_a_folder_are_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").mkdir()  # root may read any file, but nobody a folder
 
-    with pytest.raises(EncoderDamaged, match="found Is a directory; mend their permissions"):
+    with pytest.raises(EncoderDamaged, match="found Is a directory; fix their permissions"):
         load_encoder(str(tmp_path), "cpu")
 
 
