@@ -39,11 +39,6 @@ def load_encoder(name: str, device: Device, *, batch_size: int | None = None) ->
     torch.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
     if batch_size is None:
         batch_size = 1 if place.type == "cpu" else 64
-    from personalization.encoding.adapter import (
-        is_adapter,
-        load_adapted,
-    )  # imported late: it is rarely needed
-
     if is_adapter(Path(name)):
         return load_adapted(Path(name), place, batch_size)
     found = load_model(name)
