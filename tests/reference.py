@@ -1,4 +1,4 @@
-"""Slow, obvious NumPy versions of what ``personalization`` computes cleverly, to compare it against."""
+"""Slow and simple NumPy versions of computations in ``personalization``, for comparison in tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def map_head(X, y, weight, mean, variance, bias_mean, bias_variance):
-    """One member's most probable (weights, intercept): Newton on the d + 1 parameters, in float64."""
+    """One member's most probable (weights, intercept), by Newton on the d + 1 parameters in float64."""
     X = np.hstack([np.asarray(X, float), np.ones((len(y), 1))])
     y, weight = np.asarray(y, float), np.asarray(weight, float)
     start = np.append(mean, bias_mean).astype(float)
@@ -32,7 +32,7 @@ def map_head(X, y, weight, mean, variance, bias_mean, bias_variance):
 
 
 def mean_pooling(states, mask):
-    """Mean of the token vectors under the mask, brought to length 1; one text at a time."""
+    """Return the masked mean of the token vectors, scaled to length 1, one text at a time."""
     rows = []
     for tokens, here in zip(states, mask, strict=True):
         mean = np.mean([token for token, is_here in zip(tokens, here, strict=True) if is_here], axis=0)

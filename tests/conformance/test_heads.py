@@ -43,7 +43,7 @@ def test_batched_equals_one_by_one(u: int, device: str) -> None:
 
 @pytest.mark.parametrize("kind", ["diagonal", "factor", "both"])
 def test_company_has_no_effect_at_full_size(kind: str) -> None:
-    """Many members of all sizes, some alike: everybody's bytes are those of the member solved alone."""
+    """With many members of all sizes, some equal, a member's bytes equal those of the member solved alone."""
     rng = np.random.default_rng(9)
     dim, sizes = 411, [*rng.integers(1, 130, size=40), *[20] * 70, 300]
     members = []
@@ -191,7 +191,7 @@ def test_a_positive_label_raises_its_score(u: int, device: str) -> None:
 
 @MEMBERS
 def test_forgetting_a_label_is_exact(u: int) -> None:
-    """No optimiser state, no warm start: what was taken back leaves no trace."""
+    """There is no optimiser state and no warm start, so a removed label leaves no trace."""
     members = some_members(u)
     prior = some_prior()
     without = bodies(solve_heads(Examples.pad(members), prior, "cpu")[0])
@@ -215,7 +215,7 @@ def test_chunks_have_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held at once, seen at the innermost step, stays within the chunk however many there are."""
+    """Memory in use, measured at the innermost step, stays within one chunk for any number of members."""
     seen: list[int] = []
 
     def watched(K, m, y, w, *, lanes):
@@ -279,7 +279,7 @@ def test_bad_examples_are_refused(broken: dict[str, np.ndarray]) -> None:
 
 
 def test_a_head_takes_less_than_two_kilobytes() -> None:
-    """At the size of the real features, under a prior of full rank: what is stored, and read for a reply."""
+    """The bytes stored, and read for a reply, at the size of the real features under a prior of full rank."""
     rng = np.random.default_rng(10)
     factor = (rng.normal(size=(412, 32)) / 8).astype(np.float32)
     prior = replace(some_prior(dim=411), variance=np.zeros(411, np.float32), factor=factor)

@@ -41,7 +41,7 @@ def test_newton_converges_to_the_reference_to_nine_digits() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 10.0, 30.0])
 def test_newton_always_converges(scale: float) -> None:
-    """Contradictory labels, wide features, a start that is surely wrong: plain Newton would overshoot."""
+    """With contradictory labels, large features and a wrong start, undamped Newton steps would overshoot."""
     rng = np.random.default_rng(3)
     X = (scale * rng.normal(size=(3, 25, DIM))).astype(np.float32)
     y = rng.integers(0, 2, size=(3, 25)).astype(np.float32)
@@ -88,7 +88,7 @@ def test_where_a_solve_begins_changes_its_steps_and_not_its_solution(tolerance: 
 
 @DEVICES
 def test_the_pooled_mean_matches_reference(device: str) -> None:
-    """The prior's first step, one regression over everybody, against the slow obvious one."""
+    """The prior's first step, one regression over all members, equals the slow reference."""
     members, starter = some_members(9), some_prior()
     pool = pool_of(members)
     pooled = Pooled.of(pool, teachers(pool, 1e9), device, balance=0.0)

@@ -17,7 +17,7 @@ from tests.conformance.members import (
 
 
 def test_prior_finds_the_direction_in_which_members_differ() -> None:
-    """Sixty members who disagree about one thing only: that is the direction that is learnt."""
+    """From sixty members who differ in one direction only, the fit learns that direction."""
     rng = np.random.default_rng(3)
     taste = np.zeros(DIM)
     taste[2] = 1.0
@@ -37,7 +37,7 @@ def test_prior_finds_the_direction_in_which_members_differ() -> None:
 
 
 def test_a_learnt_covariance_moves_a_head_where_members_differ() -> None:
-    """A prior that knows the one direction in which members differ moves a head along it, and only there."""
+    """A prior with one direction in which members differ moves a head along that direction only."""
     rng = np.random.default_rng(4)
     factor = np.zeros((DIM + 1, 1), np.float32)
     factor[2] = 2.0
