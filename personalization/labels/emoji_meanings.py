@@ -85,17 +85,17 @@ def sure_sign(reactions: Sequence[str], rating: int | None, valence: EmojiValenc
 
 
 def uses_of(
-    told: Iterable[Sign], valence: EmojiValence, odds: Sequence[float] | DoubleArray | None = None
+    feedback: Iterable[Sign], valence: EmojiValence, odds: Sequence[float] | DoubleArray | None = None
 ) -> dict[str, Use]:
     """Count a member's uses of each emoji that is not fixed.
 
     Args:
-        told: The member's feedback, reply by reply.
+        feedback: The member's feedback, reply by reply.
         valence: The tables: which emoji are fixed, and the valence of thumbs.
         odds: Log-likelihood ratio of each reply, as in :class:`Use`; None: only surer signs count.
     """
     uses: dict[str, Use] = {}
-    for i, (reactions, rating) in enumerate(told):
+    for i, (reactions, rating) in enumerate(feedback):
         sure = sure_sign(reactions, rating, valence)
         keys = {key for emoji in reactions if not valence.is_fixed(key := valence.key_of(emoji))} - {ANY}
         for key in keys if sure is None else keys | {ANY}:
@@ -107,19 +107,19 @@ def uses_of(
     return {key: use for key, use in uses.items() if use.n_sure or use.odds}
 
 
-def own_meanings(told: Sequence[Sign], valence: EmojiValence) -> dict[str, Meaning]:
+def own_meanings(feedback: Sequence[Sign], valence: EmojiValence) -> dict[str, Meaning]:
     """Learn what emoji mean to one member, from the population's meanings and the member's surer signs.
 
     A pure function of both: the mean of the Beta distribution with the population's meaning as prior, updated
     by the member's uses. Empty if the member never combined an emoji with a thumb or a rating.
 
     Args:
-        told: The member's feedback, reply by reply.
+        feedback: The member's feedback, reply by reply.
         valence: The population's meanings.
     """
-    if not any(len(reactions) > (rating is None) for reactions, rating in told):
+    if not any(len(reactions) > (rating is None) for reactions, rating in feedback):
         return {}
-    uses = uses_of(told, valence)
+    uses = uses_of(feedback, valence)
     base = _base([uses.pop(ANY, Use())], math.inf)
     return {key: _moved(valence.meaning_of(key), use.likes, use.n_sure, base) for key, use in uses.items()}
 
@@ -127,7 +127,7 @@ def own_meanings(told: Sequence[Sign], valence: EmojiValence) -> dict[str, Meani
 def _moved(meaning: Meaning, likes: float, n: float, base: float) -> Meaning:
     kappa = meaning.agreement
     share = (kappa * (meaning.value + 1) / 2 + likes) / (kappa + n)
-    trust = (kappa * meaning.trust + n * LEARNT_TRUST * _tells(share, base)) / (kappa + n)
+    trust = (kappa * meaning.trust + n * LEARNT_TRUST * _informativeness(share, base)) / (kappa + n)
     return Meaning(2 * share - 1, trust, kappa)
 
 
@@ -139,7 +139,7 @@ def _base(everything: Sequence[Use], cap: float) -> float:
     return (BASE_STRENGTH / 2 + sum(likes)) / (BASE_STRENGTH + n)
 
 
-def _tells(share: float, base: float) -> float:
+def _informativeness(share: float, base: float) -> float:
     """Return how informative an emoji is, 0 to 1: 0 if it occurs with likes at the base rate.
 
     If a member laughs at everything, a laugh carries no information.
@@ -190,7 +190,7 @@ def _learnt(uses: Sequence[Use], table: Meaning, base: float) -> Meaning:
     found = float(posterior.sum(axis=1) @ SHARES)
     agreement = float(np.exp(posterior.sum(axis=0) @ np.log(AGREEMENTS)))
     n, strength = n_sure + n_weak, max(strength, LEAST_STRENGTH)
-    trust = (strength * table.trust + n * LEARNT_TRUST * _tells(found, base)) / (strength + n)
+    trust = (strength * table.trust + n * LEARNT_TRUST * _informativeness(found, base)) / (strength + n)
     return Meaning(*(float(np.float16(number)) for number in (2 * found - 1, trust, agreement)))
 
 

@@ -132,7 +132,7 @@ class EmojiValence:
         self._table = _public_table()
         self._table |= {emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()}
         self._learnt: dict[str, Meaning] = {}
-        self._said: Mapping[bytes, Mapping[str, float]] = {}
+        self._by_managers: Mapping[bytes, Mapping[str, float]] = {}
         fixed: set[str] = set(THUMBS)
         for emoji, value in (overrides or {}).items():
             name, _, custom_id = emoji.rpartition(":")
@@ -153,27 +153,27 @@ class EmojiValence:
         made._learnt = self._learnt | {key: m for key, m in meanings.items() if key not in self._fixed}
         return made
 
-    def with_guilds(self, said: Mapping[bytes, Mapping[str, float]]) -> EmojiValence:
+    def with_guilds(self, by_managers: Mapping[bytes, Mapping[str, float]]) -> EmojiValence:
         """Return a copy with the valences that managers set for emoji in their servers.
 
         Args:
-            said: Server -> key from :func:`emoji_key` -> -1 to 1; 0: the emoji gives no label there.
+            by_managers: Server -> key from :func:`emoji_key` -> -1 to 1; 0: the emoji gives no label there.
         """
         made = copy.copy(self)
-        made._said = said
+        made._by_managers = by_managers
         return made
 
     def in_guild(self, guild: bytes) -> EmojiValence:
         """Return the valence for one server, in which the valences set by its managers are fixed."""
-        said = self._said.get(guild)
-        if not said:
+        by_managers = self._by_managers.get(guild)
+        if not by_managers:
             return self
         made = copy.copy(self)
-        made._fixed = self._fixed | said.keys()
-        made._table = {key: valence for key, valence in self._table.items() if key not in said} | {
-            key: Valence(value, CONFIGURED_TRUST) for key, value in said.items() if value
+        made._fixed = self._fixed | by_managers.keys()
+        made._table = {key: valence for key, valence in self._table.items() if key not in by_managers} | {
+            key: Valence(value, CONFIGURED_TRUST) for key, value in by_managers.items() if value
         }
-        made._learnt = {key: meaning for key, meaning in self._learnt.items() if key not in said}
+        made._learnt = {key: meaning for key, meaning in self._learnt.items() if key not in by_managers}
         return made
 
     def key_of(self, emoji: str) -> str:

@@ -11,7 +11,7 @@ No member weighs more than a cap, and a few members cannot move far from the sta
 by their content first, so that the same pool gives the same bytes in any order.
 
 Called by :mod:`personalization.rounds.trainer` in a worker process, by the evaluation and by the starter
-command; imports torch and NumPy, nothing that knows storage or Discord.
+command; imports torch and NumPy, nothing of storage or Discord.
 
 Source: Dempster, Laird, Rubin (1977) for EM; Gelman et al. (2013), Bayesian Data Analysis, 15 and 16, for the
 hierarchical logistic model.

@@ -14,7 +14,7 @@ a member is padded to depends on the member's own labels alone, so that other me
 Arithmetic is float32; heads are stored as float16.
 
 Called by :mod:`personalization.rounds.trainer`, mostly in a worker process; imports torch and NumPy,
-nothing that knows storage or Discord. Axes: ``u`` members, ``n`` examples (padded, with mask), ``d``
+nothing of storage or Discord. Axes: ``u`` members, ``n`` examples (padded, with mask), ``d``
 features, ``r`` directions of taste.
 
 Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, algorithm 3.1; Bradley and
@@ -130,21 +130,21 @@ def solve_heads(examples: Examples, prior: Prior, device: Device = "auto") -> tu
     _check(examples, prior)
     u, _, d = examples.X.shape
     weights, biases = np.empty((u, d), dtype=np.float16), np.empty(u, dtype=np.float16)
-    taker, space = _Taker(examples, place), PriorSpace(prior, place)
+    cutter, space = _ChunkCutter(examples, place), PriorSpace(prior, place)
     n_threads = torch.get_num_threads() if place.type == "cpu" else 1
-    unseen = taker.n_own == 0
+    unseen = cutter.n_own == 0
     weights[unseen], biases[unseen] = prior.head().weights, prior.head().bias  # the prior answers
 
     def solve(part: tuple[IntArray, int]) -> tuple[int, int]:
         members, n = part
         with torch.inference_mode():
-            found = space.solve(taker.take(members, n, space.lanes(n, len(members))))
+            found = space.solve(cutter.cut(members, n, space.lanes(n, len(members))))
             weights[members], biases[members] = found.weights.cpu().numpy(), found.biases.cpu().numpy()
         return found.n_steps, found.n_unsolved
 
-    outcomes = _in_threads(solve, _parts(taker.n_own, space, n_threads), n_threads)
+    outcomes = _in_threads(solve, _parts(cutter.n_own, space, n_threads), n_threads)
     n_steps, n_unsolved = max((steps for steps, _ in outcomes), default=0), sum(left for _, left in outcomes)
-    report = SolveReport(u, int(taker.n_own.sum()), n_steps, n_unsolved, place.type)
+    report = SolveReport(u, int(cutter.n_own.sum()), n_steps, n_unsolved, place.type)
     return HeadBank(weights, biases, prior.feature_id, prior.prior_id), report
 
 
@@ -185,7 +185,7 @@ def _in_threads(work: Callable[[T], R], parts: Sequence[T], n_threads: int) -> l
         torch.set_num_threads(before)  # new threads inherit the last value set in any thread
 
 
-class _Taker:
+class _ChunkCutter:
     """Cuts chunks out of examples and moves them to the device."""
 
     def __init__(self, examples: Examples, place: torch.device) -> None:
@@ -198,7 +198,7 @@ class _Taker:
         self.n_own: IntArray = examples.mask.sum(axis=1, dtype=np.int64)  # (u,)
         self._first = np.cumsum(self.n_own) - self.n_own
 
-    def take(self, members: IntArray, n: int, lanes: int) -> Chunk:
+    def cut(self, members: IntArray, n: int, lanes: int) -> Chunk:
         """Take these members, in rising order, padded to ``n`` examples, into the first lanes of a chunk."""
         n_own = self.n_own[members][:, None]  # (u, 1)
         within = np.arange(n)

@@ -32,8 +32,8 @@ def some_prior() -> Prior:
 
 
 def packed(w: np.ndarray, b: np.ndarray, **metadata: str) -> bytes:
-    told = {"feature_id": FEATURES, "prior_id": PRIOR} | metadata
-    return save({"w": w, "b": b}, metadata={"simpatico": json.dumps(told)})
+    header = {"feature_id": FEATURES, "prior_id": PRIOR} | metadata
+    return save({"w": w, "b": b}, metadata={"simpatico": json.dumps(header)})
 
 
 def test_head_of_the_usual_size_is_small() -> None:

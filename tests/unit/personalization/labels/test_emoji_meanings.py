@@ -14,12 +14,12 @@ SKULL, PEPE = "💀", ":4242"
 
 def signs(rng: np.random.Generator, likes: bool, n: int = 8, *, p: float = 0.95):
     """A member who gives thumbs to half good, half bad replies, and 💀 to those they like (or dislike)."""
-    told = []
+    feedback = []
     for liked in np.arange(n) % 2 == 0:
         thumb = "👍" if liked else "👎"
         uses = (rng.random() < p) == (liked == likes)
-        told.append(((thumb, SKULL) if uses else (thumb,), None))
-    return told
+        feedback.append(((thumb, SKULL) if uses else (thumb,), None))
+    return feedback
 
 
 def population(n: int = 60, seed: int = 0):
@@ -29,7 +29,9 @@ def population(n: int = 60, seed: int = 0):
 
 
 def learnt(members, *, min_members: int = 20, valence: EmojiValence = TABLE) -> dict[str, Meaning]:
-    return learn_meanings([uses_of(told, valence) for told in members], valence, min_members=min_members)
+    return learn_meanings(
+        [uses_of(feedback, valence) for feedback in members], valence, min_members=min_members
+    )
 
 
 def loss(valence: EmojiValence, likes: bool) -> float:
@@ -137,18 +139,18 @@ def test_thumbs_and_configured_emoji_are_never_learnt() -> None:
 
     assert set(learnt(members, valence=configured)) == {"🔥"}
     assert set(own_meanings(members[0], configured)) == {"🔥"}
-    told = configured.learnt(claimed)
-    assert [told.valence(emoji) for emoji in ("👍", PEPE)] == [1.0, -1.0]
+    with_claims = configured.learnt(claimed)
+    assert [with_claims.valence(emoji) for emoji in ("👍", PEPE)] == [1.0, -1.0]
 
 
 def test_own_meaning_moves_by_as_much_as_others_disagree() -> None:
     """Three uses with 👎 flip a disputed meaning, and hardly change one that all agree on."""
-    told = [((SKULL, "👎"), None)] * 3
+    feedback = [((SKULL, "👎"), None)] * 3
     disputed = TABLE.learnt({SKULL: Meaning(0.0, 0.1, 0.5)})
     agreed = TABLE.learnt({SKULL: Meaning(0.9, 0.7, 32.0)})
 
-    assert own_meanings(told, disputed)[SKULL].value == pytest.approx(-6 / 7)
-    assert own_meanings(told, agreed)[SKULL].value == pytest.approx(2 * (32 * 0.95) / 35 - 1)
+    assert own_meanings(feedback, disputed)[SKULL].value == pytest.approx(-6 / 7)
+    assert own_meanings(feedback, agreed)[SKULL].value == pytest.approx(2 * (32 * 0.95) / 35 - 1)
 
 
 def test_replies_without_a_surer_sign_are_weak_evidence() -> None:
@@ -167,9 +169,9 @@ def test_replies_without_a_surer_sign_are_weak_evidence() -> None:
 
 
 def test_uses_are_counted_reply_by_reply() -> None:
-    told = [(("💀", "👍"), None), (("💀🏽", "💀"), 2), (("💀",), None), (("👍", "👎"), None), ((), None)]
+    feedback = [(("💀", "👍"), None), (("💀🏽", "💀"), 2), (("💀",), None), (("👍", "👎"), None), ((), None)]
 
-    uses = uses_of(told, TABLE, [0.1, 0.2, 0.3, 0.4, 0.5])
+    uses = uses_of(feedback, TABLE, [0.1, 0.2, 0.3, 0.4, 0.5])
 
     assert {key: (use.likes, use.n_sure, use.odds) for key, use in uses.items()} == {
         SKULL: (1.25, 2, [0.3]),

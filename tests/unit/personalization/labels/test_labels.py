@@ -232,9 +232,9 @@ def test_fading_follows_a_taste_that_turned_and_costs_a_steady_one_little() -> N
 
 def test_what_a_server_says_of_its_emoji_holds_there_and_over_everything_learnt():
     learnt = valence.learnt({":1": Meaning(0.5, 0.8, 4.0), ":2": Meaning(0.5, 0.8, 4.0)})
-    said = learnt.with_guilds({b"here": {":1": -1.0, ":2": 0.0, ":3": 1.0}})
+    set_there = learnt.with_guilds({b"here": {":1": -1.0, ":2": 0.0, ":3": 1.0}})
 
-    here, elsewhere = said.in_guild(b"here"), said.in_guild(b"elsewhere")
+    here, elsewhere = set_there.in_guild(b"here"), set_there.in_guild(b"elsewhere")
 
     assert [here.valence(emoji) for emoji in (":1", ":2", ":3", "👍")] == [-1.0, None, 1.0, 1.0]
     assert [elsewhere.valence(emoji) for emoji in (":1", ":2", ":3", "👍")] == [0.5, 0.5, None, 1.0]

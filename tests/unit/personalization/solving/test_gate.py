@@ -168,7 +168,7 @@ def test_a_head_that_was_rolled_back_returns_when_labels_speak_for_it_again() ->
     )
     regained = np.concatenate([denied[0], X], axis=1), np.concatenate([denied[1], y], axis=1)
 
-    shares = [learn_heads(examples(*told), prior, "cpu")[0].head(0).share for told in (denied, regained)]
+    shares = [learn_heads(examples(*labels), prior, "cpu")[0].head(0).share for labels in (denied, regained)]
 
     assert shares[0] == 0.0
     assert shares[1] > 0.5
