@@ -91,9 +91,6 @@ def fit_prior(
         calibrated: Whether to fit trust and calibration, which takes most of the time.
         settings: Rank and scales.
 
-    Returns:
-        The prior, rounded to float16, so that digits that differ between machines do not reach its bytes.
-
     Raises:
         DeviceMissing: This machine does not have the named device.
         ValueError: The pool has another number of features than the starter.
@@ -276,10 +273,7 @@ class _Basis:
 
 
 def _basis(pooled: Pooled, n_embedding: int, settings: PriorSettings) -> _Basis:
-    """Find the principal directions of the rated replies, whitened by the power in the settings.
-
-    By default whitening is half: a direction's spread enters by its square root.
-    """
+    """Find the principal directions of the rated replies, whitened by the power in the settings."""
     X = pooled.X[:, :-1].cpu().numpy().astype(np.float64)  # (m, d)
     scale = np.ones(X.shape[1])
     scale[n_embedding:] = settings.style_scale
@@ -293,7 +287,7 @@ def _basis(pooled: Pooled, n_embedding: int, settings: PriorSettings) -> _Basis:
     kept = np.argsort(values)[::-1][: min(settings.rank, len(scale))]
     kept = kept[values[kept] > 1e-9 * values.max()]
     values, vectors = values[kept], vectors[:, kept]
-    power = settings.whitening
+    power = settings.whitening  # at 0.25, a direction's spread enters by its square root
     directions = vectors / values**power / np.sqrt((values ** (1 - 2 * power)).mean())
     directions = directions * np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(kept))])
     return _Basis(centre / scale, directions * scale[:, None])
