@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from bot.generation import Candidate, Context, GeneratorError, Style
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 
 
 class HashEncoder:

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from bot.config import ConfigError, Settings
+from personalization.arrays import IntArray
 from personalization.encoding.adapter import AdapterShape, is_adapter
 from personalization.encoding.encoder import load_model
 from personalization.encoding.features import FeatureMap
@@ -125,7 +125,7 @@ def run_adapting(arguments: argparse.Namespace, settings: Settings) -> None:
     print(f'Adopted. To use it, set  encoder = "{out}"  under [personalization] and start again.')
 
 
-def labels_of(dataset: Dataset, dev: int | None) -> npt.NDArray[np.int64]:
+def labels_of(dataset: Dataset, dev: int | None) -> IntArray:
     """Which labels may be used: all, or those that ``evaluate --dev`` neither tests nor asks in a split."""
     if dev is None:
         return np.arange(len(dataset.y))
@@ -134,7 +134,7 @@ def labels_of(dataset: Dataset, dev: int | None) -> npt.NDArray[np.int64]:
 
 def adapt(
     dataset: Dataset,
-    labels: npt.NDArray[np.int64],
+    labels: IntArray,
     how: AdaptSettings,
     settings: Settings,
     out: Path,

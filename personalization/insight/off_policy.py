@@ -18,10 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import BoolArray, DoubleArray, IntArray
 from personalization.score_quality import EPS, clustered_mean
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 Z_95 = 1.959964
 """Normal quantile of a two-sided 95 % interval."""
@@ -41,29 +39,29 @@ class Log:
         ValueError: A posted candidate has propensity 0.
     """
 
-    propensities: Floats
-    chosen: Ints
-    member: Ints
+    propensities: DoubleArray
+    chosen: IntArray
+    member: IntArray
 
     def __post_init__(self) -> None:
         posted = self.of_posted(self.propensities)
         if len(posted) and not (posted > 0).all():
             raise ValueError(f"expected propensities > 0, found {float(posted.min()):g}")
 
-    def of_posted(self, values: npt.NDArray[np.generic]) -> Floats:
+    def of_posted(self, values: npt.NDArray[np.generic]) -> DoubleArray:
         """Select the values (``n x k``) of the posted candidates, ``n``."""
         return np.take_along_axis(values, self.chosen[:, None], axis=1)[:, 0].astype(np.float64)
 
-    def only(self, here: npt.NDArray[np.bool_]) -> Log:
+    def only(self, here: BoolArray) -> Log:
         """Keep the replies for which ``here`` (``n``) is true."""
         return Log(self.propensities[here], self.chosen[here], self.member[here])
 
-    def answers_for(self, target: Floats) -> npt.NDArray[np.bool_]:
+    def answers_for(self, target: DoubleArray) -> BoolArray:
         """Check overlap: whether every candidate the target may post had a propensity > 0, ``n``.
 
         Replies without overlap cannot be used in an estimate.
         """
-        unable: npt.NDArray[np.int64] = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
+        unable: IntArray = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
         return unable == 0
 
 
@@ -94,12 +92,12 @@ class Estimates:
     dr: Estimate
 
 
-def mean_of(log: Log, rewards: Floats) -> Estimate:
+def mean_of(log: Log, rewards: DoubleArray) -> Estimate:
     """Compute the mean of the rewards (``n``) of the policy that ran."""
     return _estimate(rewards, log.member, float(len(rewards)))
 
 
-def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Estimates:
+def value_of(log: Log, rewards: DoubleArray, target: DoubleArray, predicted: DoubleArray) -> Estimates:
     """Estimate the mean reward of a policy.
 
     Args:
@@ -113,7 +111,9 @@ def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Es
     return Estimates(*(_estimate(of, log.member, carried) for of in terms))
 
 
-def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, predicted: Floats) -> Estimates:
+def difference_of(
+    log: Log, rewards: DoubleArray, target: DoubleArray, other: DoubleArray, predicted: DoubleArray
+) -> Estimates:
     """Estimate the mean reward of a policy minus that of another one; shared noise cancels.
 
     Args:
@@ -128,7 +128,7 @@ def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, pred
     return Estimates(*(_estimate(a - b, log.member, carried) for a, b in zip(one, two, strict=True)))
 
 
-def n_effective(log: Log, target: Floats) -> float:
+def n_effective(log: Log, target: DoubleArray) -> float:
     """Compute the effective number of replies for an estimate of the target.
 
     Source: Kish (1965), Survey sampling, for weighted samples.
@@ -141,16 +141,18 @@ def n_effective(log: Log, target: Floats) -> float:
 # --- estimators: terms whose mean is the estimate --------------------------------------------------------
 
 
-def _weights(log: Log, target: Floats) -> Floats:
+def _weights(log: Log, target: DoubleArray) -> DoubleArray:
     return log.of_posted(target) / log.of_posted(log.propensities)
 
 
-def _terms(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> tuple[Floats, Floats, Floats]:
+def _terms(
+    log: Log, rewards: DoubleArray, target: DoubleArray, predicted: DoubleArray
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     w = _weights(log, target)
     return _ips(w, rewards), _snips(w, rewards), _doubly_robust(w, rewards, log, target, predicted)
 
 
-def _ips(w: Floats, rewards: Floats) -> Floats:
+def _ips(w: DoubleArray, rewards: DoubleArray) -> DoubleArray:
     """Inverse propensity weighting: unbiased, with a large variance.
 
     Source: Horvitz and Thompson (1952).
@@ -158,7 +160,7 @@ def _ips(w: Floats, rewards: Floats) -> Floats:
     return w * rewards
 
 
-def _snips(w: Floats, rewards: Floats) -> Floats:
+def _snips(w: DoubleArray, rewards: DoubleArray) -> DoubleArray:
     """Self-normalized weighting: a bias of order 1/n in exchange for much less variance.
 
     The terms around the mean are those of the delta method for a ratio.
@@ -169,7 +171,9 @@ def _snips(w: Floats, rewards: Floats) -> Floats:
     return mean + w * (rewards - mean) / max(float(w.mean()) if len(w) else 0.0, EPS)
 
 
-def _doubly_robust(w: Floats, rewards: Floats, log: Log, target: Floats, predicted: Floats) -> Floats:
+def _doubly_robust(
+    w: DoubleArray, rewards: DoubleArray, log: Log, target: DoubleArray, predicted: DoubleArray
+) -> DoubleArray:
     """Weight the prediction's residuals: unbiased if either the propensities or the predictions are right.
 
     Source: Dudik, Langford, Li (2011), Doubly robust policy evaluation and learning.
@@ -177,7 +181,7 @@ def _doubly_robust(w: Floats, rewards: Floats, log: Log, target: Floats, predict
     return (target * predicted).sum(axis=1) + w * (rewards - log.of_posted(predicted))
 
 
-def _estimate(terms: Floats, member: Ints, carried: float) -> Estimate:
+def _estimate(terms: DoubleArray, member: IntArray, carried: float) -> Estimate:
     value, se = clustered_mean(terms, member)
     half = quantile_95(len(np.unique(member)) - 1) * se
     return Estimate(value, value - half, value + half, carried)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import BoolArray
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.heads.heads import FeatureSpace, Head, Prior
 from personalization.labels.labels import EmojiValence, Label, label_of
@@ -37,8 +37,6 @@ LEAST_REPLAYED = 6
 LEAST_LEANING = 0.02
 """Minimum leaning, logits for a typical difference between replies; smaller ones are not shown."""
 LIKED_ABOVE = 0.5
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,8 @@ class Replay:
         average: Whether the average taste predicted the label (n).
     """
 
-    own: Flags
-    average: Flags
+    own: BoolArray
+    average: BoolArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,9 @@ from datetime import datetime
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.insight.off_policy import (
-    Estimate,
-    Estimates,
-    Floats,
-    Log,
-    difference_of,
-    mean_of,
-    value_of,
-)
+from personalization.arrays import BoolArray, DoubleArray
+from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
 from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.calibration import platt
 from personalization.ranking.policy import best_of
@@ -73,9 +65,9 @@ class Choices:
     """
 
     log: Log
-    scores: Floats
-    prior_scores: Floats
-    values: Floats
+    scores: DoubleArray
+    prior_scores: DoubleArray
+    values: DoubleArray
     n_unranked: int = 0
     n_shut: int = 0
     n_another: int = 0
@@ -179,7 +171,7 @@ def as_choices(
     return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another)
 
 
-def _padded(rows: Sequence[Sequence[float]], by: float) -> Floats:
+def _padded(rows: Sequence[Sequence[float]], by: float) -> DoubleArray:
     """Stack rows of different lengths, padded with ``by``, ``n x k``."""
     width = max((len(row) for row in rows), default=1)
     return np.array([[*row, *[by] * (width - len(row))] for row in rows], np.float64).reshape(-1, width)
@@ -188,7 +180,7 @@ def _padded(rows: Sequence[Sequence[float]], by: float) -> Floats:
 def _together(pages: Sequence[Choices]) -> Choices:
     width = max(page.scores.shape[1] for page in pages)
 
-    def stacked(arrays: Sequence[Floats], by: float) -> Floats:
+    def stacked(arrays: Sequence[DoubleArray], by: float) -> DoubleArray:
         wide = [(0, 0)]
         return np.concatenate(
             [np.pad(a, [*wide, (0, width - a.shape[1])], constant_values=by) for a in arrays]
@@ -220,7 +212,7 @@ def report_of(choices: Choices) -> Report:
     log, values = choices.log.only(here), choices.values[here]
     head, prior, scores = head[here], prior[here], choices.scores[here]
 
-    def outcome(happened: npt.NDArray[np.bool_]) -> Outcome:
+    def outcome(happened: BoolArray) -> Outcome:
         rewards = happened.astype(np.float64)
         predicted = predict(log, rewards, scores)
         return Outcome(
@@ -244,7 +236,7 @@ def report_of(choices: Choices) -> Report:
     )
 
 
-def predict(log: Log, rewards: Floats, scores: Floats) -> Floats:
+def predict(log: Log, rewards: DoubleArray, scores: DoubleArray) -> DoubleArray:
     """Predict the reward of every candidate from its score, ``n x k``, by cross-fitting over members.
 
     One slope and one shift are fitted to the other folds. So the prediction that the estimate corrects with a

@@ -19,16 +19,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.heads.spread import score_covariance
 from personalization.insight.off_policy import Log, value_of
 from personalization.lab.baselines import MEMBER_CAP, pool_of, pooled_prior
 from personalization.lab.datasets import Dataset, trust_in
 from personalization.population.fit_prior import DEFAULTS, fit_prior
 from personalization.ranking.policy import Explore, Greedy, Policy, Thompson, best_of, choose, policy_of
-from personalization.score_quality import Floats, clustered_mean
+from personalization.score_quality import clustered_mean
 from personalization.settings import Device, LearningSettings, PriorSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.posterior import exact_score_covariance
@@ -48,8 +48,6 @@ RIVALS = {
 """Other policies that use the heads of the row ``simpatico``."""
 POLICIES = ("random", "global", "independent", "simpatico", "oracle", *RIVALS)
 
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class World:
@@ -63,7 +61,7 @@ class World:
         trust: Weight of a label, in thumbs.
     """
 
-    users: Ints
+    users: IntArray
     labels: FloatArray
     keys: FloatArray
     trust: float = 1.0
@@ -81,12 +79,12 @@ class Play:
     ``chosen`` is an index into the offered items of the round.
     """
 
-    offered: Ints
-    propensities: Floats
-    chosen: Ints
+    offered: IntArray
+    propensities: DoubleArray
+    chosen: IntArray
 
     @property
-    def posted(self) -> Ints:
+    def posted(self) -> IntArray:
         """Items posted, ``u x rounds``."""
         return np.take_along_axis(self.offered, self.chosen[:, :, None], axis=2)[:, :, 0]
 
@@ -99,7 +97,7 @@ class Play:
 def replay(
     dataset: Dataset,
     features: FloatArray,
-    tested: npt.NDArray[np.bool_],
+    tested: BoolArray,
     starter: Prior,
     *,
     seeds: int = 3,
@@ -152,7 +150,7 @@ def replay(
 def _fitted(
     dataset: Dataset,
     features: FloatArray,
-    others: npt.NDArray[np.bool_],
+    others: BoolArray,
     starter: Prior,
     *,
     device: Device,
@@ -195,7 +193,7 @@ class _Tally:
     users: list[int] = field(default_factory=list[int])
     estimates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    def add(self, name: str, world: World, play: Play) -> npt.NDArray[np.bool_]:
+    def add(self, name: str, world: World, play: Play) -> BoolArray:
         """Count the likes of one play; returns whether each offered item is liked, ``u x rounds x k``."""
         offered = np.take_along_axis(world.labels[:, None, :], play.offered, axis=2)  # (u, rounds, k)
         liked = offered > LIKED
@@ -219,7 +217,7 @@ class _Tally:
         return {**result, "estimates": self.estimates}
 
 
-def make_world(dataset: Dataset, tested: npt.NDArray[np.bool_], seed: int) -> World:
+def make_world(dataset: Dataset, tested: BoolArray, seed: int) -> World:
     """Create a world of at most 300 tested members with enough labels for four offers in every round.
 
     Raises:
@@ -240,7 +238,7 @@ def make_world(dataset: Dataset, tested: npt.NDArray[np.bool_], seed: int) -> Wo
     return World(users, labels, rng.random((ROUNDS, *labels.shape), np.float32), dataset.trust)
 
 
-Player = Callable[[World, Ints, Ints], tuple[Floats, "Floats | None"]]
+Player = Callable[[World, IntArray, IntArray], tuple[DoubleArray, "DoubleArray | None"]]
 """Maps the world, posted items ``u x t`` and offered items ``u x k`` to scores ``u x k`` and their covariance
 ``u x k x k``; a covariance of None means that the scores are exact."""
 
@@ -250,9 +248,9 @@ def play_through(world: World, player: Player, policy: Policy, rng: np.random.Ge
     u = len(world.labels)
     left = ~np.isnan(world.labels)
     posted = np.zeros((u, 0), np.int64)
-    offered: list[Ints] = []
-    chosen: list[Ints] = []
-    propensities: list[Floats] = []
+    offered: list[IntArray] = []
+    chosen: list[IntArray] = []
+    propensities: list[DoubleArray] = []
     for keys in world.keys:
         offers = np.argsort(np.where(left, keys, np.inf), axis=1, kind="stable")[:, :CANDIDATES]  # (u, k)
         scores, covariance = player(world, posted, offers)
@@ -274,22 +272,26 @@ def _player(
 ) -> tuple[Player, Policy]:
     """Look up the scoring function and the policy of a name in :data:`POLICIES`."""
 
-    def oracle(world: World, posted: Ints, offers: Ints) -> tuple[Floats, Floats | None]:
+    def oracle(world: World, posted: IntArray, offers: IntArray) -> tuple[DoubleArray, DoubleArray | None]:
         return np.take_along_axis(world.labels, offers, axis=1).astype(np.float64), None
 
-    def one_for_all(world: World, posted: Ints, offers: Ints) -> tuple[Floats, Floats | None]:
+    def one_for_all(
+        world: World, posted: IntArray, offers: IntArray
+    ) -> tuple[DoubleArray, DoubleArray | None]:
         return base.head().score(features)[offers].astype(np.float64), None
 
     zero = np.zeros_like(prior.mean)
     alone = Prior(zero, zero + np.float32(ALONE_VARIANCE), 0.0, ALONE_VARIANCE, prior.feature_id)
 
-    def independent(world: World, posted: Ints, offers: Ints) -> tuple[Floats, Floats | None]:
+    def independent(
+        world: World, posted: IntArray, offers: IntArray
+    ) -> tuple[DoubleArray, DoubleArray | None]:
         examples = seen(world, posted, features)
         bank, _ = solve_heads(examples, alone, device)
         covariance = exact_score_covariance(examples, features[offers], alone, device)  # (u, k, k)
         return bank.scores(features[offers]).astype(np.float64), covariance
 
-    def simpatico(world: World, posted: Ints, offers: Ints) -> tuple[Floats, Floats | None]:
+    def simpatico(world: World, posted: IntArray, offers: IntArray) -> tuple[DoubleArray, DoubleArray | None]:
         bank, _ = learn_heads(seen(world, posted, features), prior, device)
         spreads = [bank.head(u).spread for u in range(len(bank))]
         covariance = [
@@ -309,15 +311,13 @@ def _player(
     return given.get(name) or (simpatico, RIVALS.get(name, default))
 
 
-def seen(world: World, posted: Ints, features: FloatArray) -> Examples:
+def seen(world: World, posted: IntArray, features: FloatArray) -> Examples:
     """Build the examples of the items posted so far, with the members' labels."""
     y = np.take_along_axis(world.labels, posted, axis=1)  # (u, t)
     return Examples(features[posted], y, np.full_like(y, world.trust), np.ones(y.shape, np.bool_))
 
 
-def estimate_global(
-    play: Play, liked: npt.NDArray[np.bool_], features: FloatArray, base: Prior
-) -> dict[str, Any]:
+def estimate_global(play: Play, liked: BoolArray, features: FloatArray, base: Prior) -> dict[str, Any]:
     """Estimate the value of the global head's policy from another policy's log, next to the truth.
 
     Args:
@@ -338,6 +338,6 @@ def estimate_global(
     return {"truth": float((target * liked).sum(axis=2).mean()), **asdict(found)}
 
 
-def _rows(values: Floats) -> Floats:
+def _rows(values: DoubleArray) -> DoubleArray:
     """Flatten members and rounds: ``u x rounds x k`` to ``n x k``."""
     return values.reshape(-1, values.shape[2])

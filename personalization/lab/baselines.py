@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.arrays import FloatArray, IntArray
+from personalization.heads.heads import HeadBank, Prior
 from personalization.lab.datasets import Dataset, binary_labels
 from personalization.population.calibration import calibrate, folds, held_out, platt, together
 from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
@@ -36,7 +36,6 @@ ISOTROPIC_VARIANCE = 0.3
 
 Solver = Callable[[Examples], HeadBank]
 Vary = Callable[[Prior], Prior]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,13 +46,13 @@ class Row:
     probability: Callable[[FloatArray, int], FloatArray]
 
 
-def features_of(dataset: Dataset, features: FloatArray, labels: Ints) -> FloatArray:
+def features_of(dataset: Dataset, features: FloatArray, labels: IntArray) -> FloatArray:
     """Select the features of labels, ``n x d``: of the reply, or the difference of the two compared."""
     first = features[dataset.item[labels, 0]]
     return first - features[dataset.item[labels, 1]] if dataset.pairwise else first
 
 
-def pool_of(dataset: Dataset, features: FloatArray, labels: Ints) -> Pool:
+def pool_of(dataset: Dataset, features: FloatArray, labels: IntArray) -> Pool:
     """Pool the population's labels. Binarized labels are the outcome of calibration, groups the exchanges."""
     group = np.unique(np.array(dataset.groups)[dataset.item[labels, 0]], return_inverse=True)[1]
     return Pool(

@@ -20,12 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import BoolArray, FloatArray, IntArray
 from personalization.errors import PersonalizationError
-
-Ints = npt.NDArray[np.int64]
-
 
 PSEUDO_LABELS = 2.0
 """Weight of the population mean, in labels, when a member's mean is estimated from their other labels."""
@@ -56,9 +53,9 @@ class Dataset:
     texts: tuple[str, ...]
     groups: tuple[str, ...]
     users: tuple[str, ...]
-    user: Ints
-    item: Ints
-    y: npt.NDArray[np.float32]
+    user: IntArray
+    item: IntArray
+    y: FloatArray
     trust: float = 1.0
 
 
@@ -132,7 +129,7 @@ def _checked(
     )
 
 
-def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+def join(population: Dataset, members: Dataset) -> tuple[Dataset, BoolArray]:
     """Merge the labels of other members, on the same items, into the population's set.
 
     Returns:
@@ -163,19 +160,19 @@ def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np
     return joined, np.arange(len(joined.users)) >= len(population.users)
 
 
-def dev_members(users: Sequence[str]) -> npt.NDArray[np.bool_]:
+def dev_members(users: Sequence[str]) -> BoolArray:
     """Select the users who are tested under ``--dev``: a fifth, by the hash of their id."""
     return np.array([_first_byte(f"{user}/dev") % 5 == 0 for user in users], dtype=np.bool_)
 
 
-def is_support(dataset: Dataset, seed: int) -> npt.NDArray[np.bool_]:
+def is_support(dataset: Dataset, seed: int) -> BoolArray:
     """Mark support labels, ``n``; the others are query. Half of the groups are support, by hash and seed."""
     by_group = {group: _first_byte(f"{seed}/{group}") < 128 for group in set(dataset.groups)}
     item = np.array([by_group[group] for group in dataset.groups], dtype=np.bool_)
     return item[dataset.item[:, 0]]
 
 
-def binary_labels(y: npt.NDArray[np.float32], population: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def binary_labels(y: FloatArray, population: FloatArray) -> FloatArray:
     """Binarize labels: 1 above the population's median, or from it on if that would give less than a fifth 1.
 
     Args:
@@ -187,7 +184,7 @@ def binary_labels(y: npt.NDArray[np.float32], population: npt.NDArray[np.float32
     return (y > median if strict else y >= median).astype(np.float32)
 
 
-def trust_in(dataset: Dataset, labels: Ints) -> float:
+def trust_in(dataset: Dataset, labels: IntArray) -> float:
     """Estimate the weight of these labels in binary labels, from their smaller variance.
 
     A binary label of a member who likes a share p of replies has variance p (1 - p). A graded label lies

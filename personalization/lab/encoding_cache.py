@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.arrays import FloatArray
+from personalization.encoding.encoder import Encoder
 
 log = logging.getLogger(__name__)
 

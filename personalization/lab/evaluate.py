@@ -18,9 +18,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import BoolArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS, Row, features_of, make_rows, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels, is_support
 from personalization.population.fit_prior import DEFAULTS
@@ -32,16 +32,14 @@ from personalization.solving.training import Examples
 DEFAULT_K = (0, 1, 3, 5, 10, 20, 50)
 MIN_SUPPORT, MIN_QUERY, MAX_QUERY, MAX_MEMBERS = 20, 10, 80, 300
 
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tested:
     """A tested member under one seed: indices of support labels, shuffled, and of query labels."""
 
     user: int
-    support: Ints
-    query: Ints
+    support: IntArray
+    query: IntArray
 
 
 @dataclass(eq=False, slots=True)
@@ -62,7 +60,7 @@ Cells = dict[str, dict[int, Cell]]
 def evaluate(
     dataset: Dataset,
     features: FloatArray,
-    tested: npt.NDArray[np.bool_],
+    tested: BoolArray,
     starter: Prior,
     *,
     shipped: Prior | None = None,
@@ -112,7 +110,7 @@ def row_names(rows: Sequence[str]) -> list[str]:
     return [name for name in ROWS if name == "global" or name in rows]
 
 
-def _missing_labels(dataset: Dataset, tested: npt.NDArray[np.bool_]) -> str:
+def _missing_labels(dataset: Dataset, tested: BoolArray) -> str:
     """Explain why no member can be tested."""
     most = np.bincount(dataset.user, minlength=len(dataset.users))[tested].max(initial=0)
     return (
@@ -121,9 +119,7 @@ def _missing_labels(dataset: Dataset, tested: npt.NDArray[np.bool_]) -> str:
     )
 
 
-def tested_members(
-    dataset: Dataset, tested: npt.NDArray[np.bool_], support: npt.NDArray[np.bool_], seed: int
-) -> list[Tested]:
+def tested_members(dataset: Dataset, tested: BoolArray, support: BoolArray, seed: int) -> list[Tested]:
     """Select tested members with enough labels: at most 300, with at most 80 queries each."""
     rng = np.random.default_rng(seed)
     members: list[Tested] = []
@@ -144,7 +140,7 @@ def _run_seed(
     cells: Cells,
     dataset: Dataset,
     features: FloatArray,
-    tested: npt.NDArray[np.bool_],
+    tested: BoolArray,
     seed: int,
     fit: Callable[[Pool], dict[str, Row]],
     progress: Callable[[str], None],

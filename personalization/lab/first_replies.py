@@ -16,16 +16,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.datasets import Dataset
 from personalization.score_quality import accuracy, concordance
 
 BLOCKS = 20
 """Jackknife blocks of texts; an exchange is never divided."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def first_replies(dataset: Dataset, features: FloatArray, prior: Prior) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def first_replies(dataset: Dataset, features: FloatArray, prior: Prior) -> dict[
     }
 
 
-def _figures(dataset: Dataset, scores: Floats) -> dict[str, float | int | None]:
+def _figures(dataset: Dataset, scores: DoubleArray) -> dict[str, float | int | None]:
     """Compute the mean over members, and its standard errors over people and over texts."""
     own = np.split(np.argsort(dataset.user, kind="stable"), np.cumsum(np.bincount(dataset.user))[:-1])
     all_of = _by_member(dataset, scores, own)
@@ -76,7 +74,7 @@ def _figures(dataset: Dataset, scores: Floats) -> dict[str, float | int | None]:
     }
 
 
-def _by_member(dataset: Dataset, scores: Floats, own: list[npt.NDArray[np.int64]]) -> Floats:
+def _by_member(dataset: Dataset, scores: DoubleArray, own: list[IntArray]) -> DoubleArray:
     """Compute concordance or accuracy of each member; members for whom it is undefined are skipped."""
     found: list[float] = []
     for rows in own:

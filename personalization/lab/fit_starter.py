@@ -33,9 +33,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import N_BUCKETS, FloatArray, HeadBank, Prior
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels
 from personalization.population.calibration import (
@@ -48,11 +48,11 @@ from personalization.population.calibration import (
     wrong_share,
 )
 from personalization.population.fit_prior import fit_prior
-from personalization.population.pooled import Floats, Pool, Pooled, Teacher, teachers
+from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best, concordance
 from personalization.settings import Device
 from personalization.solving.gate import learn_heads
-from personalization.solving.training import BoolArray, Examples
+from personalization.solving.training import Examples
 
 RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 """Candidate penalties on the mean: precision of each weight, for an embedding of length 1."""
@@ -61,7 +61,6 @@ SPREADS = (0.0, 0.1, 0.3, 1.0)
 MAX_SCALE = 2.0
 MIN_SOURCES = 3
 
-Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
 _Trials = list[Outcome | None]
 """Outcomes of held-out scoring for each number of labels in ``VALIDATED_K``; None without data."""
@@ -105,12 +104,12 @@ class _Judged:
     data: Dataset
     features: FloatArray
     wording: FloatArray
-    source: Ints
+    source: IntArray
     n_sources: int
-    given: Floats
-    liked: Floats
+    given: DoubleArray
+    liked: DoubleArray
 
-    def labels_of(self, source: int) -> Ints:
+    def labels_of(self, source: int) -> IntArray:
         """Select the labels of this chatbot's replies."""
         return np.flatnonzero(self.source[self.data.item[:, 0]] == source)
 
@@ -139,7 +138,7 @@ def fit_starter(
         DeviceMissing: This machine lacks the device.
     """
     judged = _judged(dataset, features, n_embedding)
-    apart: list[dict[float, Floats]] = []  # means fitted without each chatbot
+    apart: list[dict[float, DoubleArray]] = []  # means fitted without each chatbot
     for source in range(judged.n_sources):
         apart.append(_means(judged, judged.source != source, RIDGES, device))
         progress(f"fitted means without chatbot {source + 1}")
@@ -188,8 +187,8 @@ def _judged(dataset: Dataset, features: FloatArray, n_embedding: int) -> _Judged
 
 
 def _means(
-    judged: _Judged, here: npt.NDArray[np.bool_], ridges: Sequence[float], device: Device
-) -> dict[float, Floats]:
+    judged: _Judged, here: BoolArray, ridges: Sequence[float], device: Device
+) -> dict[float, DoubleArray]:
     """Fit one head (``d + 1``, the intercept last) to all labels of these replies, for each penalty."""
     items = np.flatnonzero(here & (judged.given > 0))
     given = judged.given[items]
@@ -206,7 +205,7 @@ def _means(
     return {ridge: pooled.solve(start, np.append(np.full(d, ridge), 1e-4)) for ridge in ridges}
 
 
-def _choose(judged: _Judged, apart: Sequence[dict[float, Floats]]) -> tuple[float, dict[float, float]]:
+def _choose(judged: _Judged, apart: Sequence[dict[float, DoubleArray]]) -> tuple[float, dict[float, float]]:
     """Choose the largest penalty within one standard error of the best, on left-out chatbots.
 
     Returns:
@@ -224,7 +223,7 @@ def _choose(judged: _Judged, apart: Sequence[dict[float, Floats]]) -> tuple[floa
     return _largest(found)
 
 
-def _largest(found: dict[float, Floats]) -> tuple[float, dict[float, float]]:
+def _largest(found: dict[float, DoubleArray]) -> tuple[float, dict[float, float]]:
     """Choose the largest key that is within one standard error of the best.
 
     The choice must generalise to new chatbots, so mean and standard error are over chatbots.
@@ -240,7 +239,7 @@ def _largest(found: dict[float, Floats]) -> tuple[float, dict[float, float]]:
     return chosen, {key: float(by_source.mean()) for key, by_source in found.items()}
 
 
-def _scale(judged: _Judged, apart: Sequence[Floats]) -> float:
+def _scale(judged: _Judged, apart: Sequence[DoubleArray]) -> float:
     """Calibrate the mean on left-out chatbots: the average of Platt's slope over them."""
     slopes: list[float] = []
     for source, theta in enumerate(apart):
@@ -254,7 +253,7 @@ def _scale(judged: _Judged, apart: Sequence[Floats]) -> float:
 
 
 def _with_taste(
-    judged: _Judged, labels: Ints, mean: Floats, plain: Prior, n_embedding: int, device: Device
+    judged: _Judged, labels: IntArray, mean: DoubleArray, plain: Prior, n_embedding: int, device: Device
 ) -> Prior:
     """Fit the covariance of tastes to these labels, then replace the fitted mean by the given one."""
     pool = pool_of(judged.data, judged.features, labels)
@@ -276,7 +275,7 @@ def _widened(prior: Prior, plain: Prior, spread: float) -> Prior:
     return replace(prior, variance=(spread * plain.variance).astype(np.float32))
 
 
-def _trials(judged: _Judged, labels: Ints, prior: Prior, device: Device, source: int) -> _Trials:
+def _trials(judged: _Judged, labels: IntArray, prior: Prior, device: Device, source: int) -> _Trials:
     """Score held-out labels with heads solved from k of these labels, for each k."""
     if not len(labels):
         return [None] * len(VALIDATED_K)

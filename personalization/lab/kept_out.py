@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import HeadBank, Prior
 from personalization.lab.baselines import features_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.evaluate import Tested
@@ -22,9 +22,6 @@ from personalization.population.calibration import Outcome, rank_loss
 from personalization.score_quality import accuracy, concordance
 from personalization.settings import Device
 from personalization.solving.training import Examples, solve_heads
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 KEPT_OUT = 0.2
 """Share of members, and of groups, in each of the two juries. With 0.15, only 41 of the 663 members of DBDC3
@@ -39,12 +36,12 @@ would pass."""
 class Split:
     """A split: training labels, the jury for early stopping, and the jury for the final test."""
 
-    teach: Ints
+    teach: IntArray
     stop: list[Tested]
     judge: list[Tested]
 
 
-def split_labels(dataset: Dataset, labels: Ints, seed: int) -> Split:
+def split_labels(dataset: Dataset, labels: IntArray, seed: int) -> Split:
     """Split members and groups by the hash of their ids.
 
     Args:
@@ -63,7 +60,7 @@ def split_labels(dataset: Dataset, labels: Ints, seed: int) -> Split:
     )
 
 
-def _deal(names: Sequence[str], salt: str) -> Ints:
+def _deal(names: Sequence[str], salt: str) -> IntArray:
     """Assign a role to each name by its hash rank: 0 training, 1 early stopping, 2 test, in fixed shares."""
     order = sorted(set(names), key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).digest())
     n = max(1, round(KEPT_OUT * len(order)))
@@ -71,7 +68,7 @@ def _deal(names: Sequence[str], salt: str) -> Ints:
     return np.array([role[name] for name in names], np.int64)
 
 
-def _jury(dataset: Dataset, given: Ints, asked: Ints, seed: int) -> list[Tested]:
+def _jury(dataset: Dataset, given: IntArray, asked: IntArray, seed: int) -> list[Tested]:
     members: list[Tested] = []
     for user in np.unique(dataset.user[asked]):
         rng = np.random.default_rng([seed, int(user)])
@@ -87,7 +84,7 @@ def score_jury(
     jury: Sequence[Tested],
     k: int,
     device: Device,
-) -> tuple[float, Floats]:
+) -> tuple[float, DoubleArray]:
     """Score a jury: solve each member's head from k labels, and test it on the member's query labels.
 
     Returns:
@@ -115,7 +112,7 @@ def score_jury(
 
 
 def solve_for(
-    dataset: Dataset, features: FloatArray, prior: Prior, labels: Sequence[Ints], device: Device
+    dataset: Dataset, features: FloatArray, prior: Prior, labels: Sequence[IntArray], device: Device
 ) -> HeadBank:
     """Solve one head for each array of label indices."""
     n = max((len(own) for own in labels), default=0)

@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.evaluate import Tested
@@ -32,9 +32,6 @@ from personalization.lab.kept_out import SURE, score_jury, split_labels
 from personalization.population.fit_prior import fit_prior
 from personalization.score_quality import clustered_mean
 from personalization.settings import Device, PriorSettings
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 ASKED_K = (0, 5, 20, 50)
 """Numbers of labels given to the heads that are scored."""
@@ -100,7 +97,7 @@ class Search:
     def __init__(
         self,
         dataset: Dataset,
-        labels: Ints,
+        labels: IntArray,
         features: FloatArray,
         starter: Prior,
         *,
@@ -162,7 +159,7 @@ class Search:
         gain, gain_se, n_judges = (0.0, 0.0, len(self._judge)) if best is done[0] else self._gain(best.choice)
         return Tuned(tuple(done), best, gain, gain_se, n_judges)
 
-    def _loss(self, choice: Choice, teach: Ints, jury: Sequence[Tested]) -> float:
+    def _loss(self, choice: Choice, teach: IntArray, jury: Sequence[Tested]) -> float:
         prior = self._fit(choice, teach)
         return float(
             np.mean(
@@ -170,7 +167,7 @@ class Search:
             )
         )
 
-    def _fit(self, choice: Choice, labels: Ints) -> Prior:
+    def _fit(self, choice: Choice, labels: IntArray) -> Prior:
         return fit_prior(
             pool_of(self._dataset, self._features, labels),
             replace(self._starter, bias_variance=choice.bias_sd**2),
@@ -183,7 +180,7 @@ class Search:
 
     def _gain(self, choice: Choice) -> tuple[float, float, int]:
         """Compute the paired gain of the jury, with priors fitted to all other labels."""
-        metrics: list[Floats] = []
+        metrics: list[DoubleArray] = []
         for tried in (choice, self._in_use):
             prior = self._fit(tried, self._rest)
             scored = [

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import FloatArray
 from personalization.encoding.features import STYLE_FEATURES
-from personalization.heads.heads import FloatArray, Head
+from personalization.heads.heads import Head
 from storage.records import Reason
 
 RELEVANCE = "relevance"

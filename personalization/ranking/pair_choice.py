@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import DoubleArray, FloatArray
 
 NEAR_COSINE = 0.98
 """Cosine of two embeddings above which two texts have the same content."""
@@ -37,7 +36,7 @@ class Contrast:
     """
 
     features: FloatArray
-    covariance: npt.NDArray[np.float64]
+    covariance: DoubleArray
     feature_id: str
     n_embedding: int
 

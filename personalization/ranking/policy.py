@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import DoubleArray
 from personalization.settings import LearningSettings
-
-Floats = npt.NDArray[np.float64]
 
 DRAWS = 256
 """Posterior draws of Thompson sampling."""
@@ -30,7 +29,9 @@ class Policy(Protocol):
         """Name and settings, stored with the impression."""
         ...
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Compute the propensity of each candidate.
 
         Args:
@@ -95,7 +96,9 @@ class Greedy:
         """Name, stored with the impression."""
         return "greedy"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give all probability to the highest score; the covariance is ignored."""
         return best_of(scores)
 
@@ -122,7 +125,9 @@ class UpperBound:
         """Name and width, stored with the impression."""
         return f"ucb:{self.width:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Give all probability to the highest bound."""
         return best_of(scores + self.width * np.sqrt(np.clip(np.diag(covariance), 0.0, None)))
 
@@ -155,7 +160,9 @@ class Thompson:
         """Name and scale, stored with the impression."""
         return f"thompson:{self.scale:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Compute the share of draws in which each candidate is best."""
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         root = vectors * np.sqrt(np.clip(values, 0.0, None))  # (k, k)
@@ -187,7 +194,9 @@ class Explore:
         """Name of the policy and the share, stored with the impression."""
         return f"{self.policy.name}+{self.share:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
         """Compute the propensities of the policy, scaled to lie above the floor."""
         return self.share / len(scores) + (1 - self.share) * self.policy.propensities(scores, covariance, rng)
 
@@ -205,7 +214,7 @@ def policy_of(settings: LearningSettings) -> Policy:
             return Explore(Thompson(settings.thompson_scale), settings.exploration)
 
 
-def best_of(values: Floats) -> Floats:
+def best_of(values: DoubleArray) -> DoubleArray:
     """Give all probability to the largest number of each row; ties share it. The shape is kept."""
     best = values == values.max(axis=-1, keepdims=True)
     return best / best.sum(axis=-1, keepdims=True)

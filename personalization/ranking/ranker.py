@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from cachetools import LRUCache
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from personalization.encoding.features import FeatureMap
 from personalization.errors import HeadDamaged, HeadOutdated, RankingFailed
 from personalization.heads.heads import Head, Prior

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from cachetools import LRUCache
 
-from personalization.heads.heads import FloatArray, Head
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import Head
 
 FLOOR = 0.25
 """Share of the candidates that is allocated evenly, independent of taste."""
@@ -72,7 +72,7 @@ class StylePortfolio:
         """Clear all means."""
         self._servers.clear()
 
-    def shares(self, head: Head, server: int = 0) -> npt.NDArray[np.float64]:
+    def shares(self, head: Head, server: int = 0) -> DoubleArray:
         """Compute each style's share of the candidates, in the order of the names; sums to 1.
 
         Shares are even until every style has :data:`LEAST_SEEN` replies. After that they are a softmax of the
@@ -110,7 +110,7 @@ class StylePortfolio:
         order = sorted(seats.tolist(), key=lambda style: (-shares[style], style))
         return [int(style) for style in order]
 
-    def _with_wishes(self, shares: npt.NDArray[np.float64], wished: Sequence[str]) -> npt.NDArray[np.float64]:
+    def _with_wishes(self, shares: DoubleArray, wished: Sequence[str]) -> DoubleArray:
         """Move a part of the shares to the wished styles; unknown names have no effect."""
         fits = np.array([name in wished for name in self._names])
         if not fits.any():

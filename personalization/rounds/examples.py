@@ -14,7 +14,7 @@ from datetime import datetime
 
 import numpy as np
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from personalization.heads.heads import FeatureSpace, HeadBank
 from personalization.labels.emoji_meanings import own_meanings
 from personalization.labels.labels import (

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import DoubleArray, FloatArray
 from personalization.errors import RoundFailed
 from personalization.heads.heads import Prior
 from personalization.labels.emoji_meanings import learn_meanings, sure_sign, uses_of
@@ -28,8 +27,6 @@ from personalization.population.pooled import Pool, Pooled, teachers
 from personalization.population.server_shifts import learn_shifts
 from personalization.rounds.examples import MemberFeedback, pool_of, read_labels
 from personalization.settings import Device, LearningSettings
-
-Floats = npt.NDArray[np.float64]
 
 SURE_LABELS = 40
 """Surer signs of each kind, liked and disliked, needed to measure what a score of the head is worth."""
@@ -147,7 +144,7 @@ def weak_odds(
     valence: EmojiValence,
     device: Device,
     n_embedding: int | None,
-) -> list[Floats] | None:
+) -> list[DoubleArray] | None:
     """Estimate, for each reply, the log odds that the member liked it, from other members' surer signs.
 
     Each half of the population is scored by a head fitted to the surer signs of the other half, relative to
@@ -184,11 +181,11 @@ def weak_odds(
 
 def _halves(
     feedback: Sequence[MemberFeedback],
-    sure: Sequence[Floats],
+    sure: Sequence[DoubleArray],
     starter: Prior,
     device: Device,
     n_embedding: int | None,
-) -> dict[int, Floats] | None:
+) -> dict[int, DoubleArray] | None:
     """Fit a head to the surer signs of each half; for each member the other half's weights, ``d``."""
     member = np.repeat(np.arange(len(feedback)), [int((~np.isnan(own)).sum()) for own in sure])
     if not len(member):

@@ -21,7 +21,6 @@ MIGRATIONS = "storage/database/migrations/versions"  # released migrations are n
 LARGE_FILES: dict[str, str] = dict.fromkeys(
     (
         "bot/moderation/output_filter.py",
-        "tests/conformance/test_heads.py",
         "tests/integration/test_evaluate.py",
         "tests/unit/bot/doctor/test_doctor.py",
         "tests/unit/bot/generators/test_generators_local.py",

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import DoubleArray, FloatArray, IntArray
 from personalization.devices import resolve_device
 from personalization.encoding.adapter import AdaptableEncoder, AdapterShape
-from personalization.encoding.encoder import FloatArray, LoadedModel
+from personalization.encoding.encoder import LoadedModel
 from personalization.encoding.features import style_features
 from personalization.heads.heads import Prior
 from personalization.lab.adapting.checkpoints import Progress, read_progress, write_progress
@@ -44,9 +44,6 @@ from personalization.population.fit_prior import choose_ridge, fit_prior, mean_p
 from personalization.population.pooled import Pooled, teachers
 from personalization.score_quality import clustered_mean
 from personalization.settings import Device
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 ASKED_K = (0, 5, 20)
 """Numbers of labels given to the heads of the juries."""
@@ -133,7 +130,7 @@ class Adaptation:
     def __init__(
         self,
         dataset: Dataset,
-        labels: Ints,
+        labels: IntArray,
         base: LoadedModel,
         starter: Prior,
         settings: AdaptSettings,
@@ -239,7 +236,7 @@ class Adaptation:
         members = teachers(pool, MEMBER_CAP)
         return choose_ridge(pool, members, self._starter, device=self._device, n_embedding=d)
 
-    def _around(self, features: FloatArray, labels: Ints, prior: Prior, ridge: float) -> Prior:
+    def _around(self, features: FloatArray, labels: IntArray, prior: Prior, ridge: float) -> Prior:
         """Replace the mean of the prior by one fitted to these labels only."""
         pool, starter = pool_of(self._dataset, features, labels), self._starter
         centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
@@ -247,7 +244,7 @@ class Adaptation:
         theta = Pooled.of(pool, teachers(pool, MEMBER_CAP), self._device).solve(centre, precision)
         return replace(prior, mean=theta[:-1].astype(np.float32), bias_mean=float(theta[-1]))
 
-    def _lesson(self, labels: Ints, member: Ints) -> Lesson:
+    def _lesson(self, labels: IntArray, member: IntArray) -> Lesson:
         return Lesson.of(self._text_of[self._dataset.item[labels]], self._dataset.y[labels], member)
 
     # --- held-out juries ----------------------------------------------------------------------------------
@@ -260,7 +257,7 @@ class Adaptation:
 
     def _judge(self) -> tuple[float, float, int]:
         """Score the test jury on both encoders: mean gain, its standard error, and the number of members."""
-        jury, metrics = self._split.judge, list[Floats]()
+        jury, metrics = self._split.judge, list[DoubleArray]()
         for frozen in (False, True):
             features = self._features(frozen=frozen)
             prior = self._fit(features)
@@ -287,7 +284,7 @@ class Adaptation:
             write_progress(self._checkpoint, done, self._task)
 
 
-def _content(dataset: Dataset, labels: Ints) -> str:
+def _content(dataset: Dataset, labels: IntArray) -> str:
     """Hash the used labels and all texts and groups with SHA-256."""
     texts = repr((dataset.name, dataset.texts, dataset.groups)).encode()
     parts = (dataset.user[labels], dataset.item[labels], dataset.y[labels])

@@ -19,15 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from personalization.arrays import FloatArray, IntArray
 from personalization.encoding.adapter import AdaptableEncoder
-from personalization.heads.heads import FloatArray, HeadBank
+from personalization.heads.heads import HeadBank
 
-Ints = npt.NDArray[np.int64]
 Note = Callable[[str, float, int], None]
 
 
@@ -66,13 +65,13 @@ class Lesson:
         member: Index of the head that scores each label, ``n``.
     """
 
-    texts: Ints
-    starts: Ints
+    texts: IntArray
+    starts: IntArray
     y: FloatArray
-    member: Ints
+    member: IntArray
 
     @classmethod
-    def of(cls, texts: Ints, y: FloatArray, member: Ints) -> Lesson:
+    def of(cls, texts: IntArray, y: FloatArray, member: IntArray) -> Lesson:
         """Group ``n`` labels by their texts (``n x 1`` or ``n x 2``)."""
         rows, row = np.unique(texts, axis=0, return_inverse=True)
         order = np.argsort(row.ravel(), kind="stable")
@@ -82,7 +81,7 @@ class Lesson:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def labels(self, rows: Ints) -> tuple[Ints, Ints]:
+    def labels(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Select the labels of some rows: each label's position in ``rows``, and its index in ``y``."""
         sizes = self.starts[rows + 1] - self.starts[rows]
         about = np.repeat(np.arange(len(rows)), sizes)
@@ -147,7 +146,7 @@ class AdapterOptimiser:
         return int(np.random.SeedSequence([self._seed, self.step, part]).generate_state(1)[0])
 
     def _loss(
-        self, lesson: Lesson, rows: Ints, heads: HeadBank, texts: Sequence[str], style: FloatArray
+        self, lesson: Lesson, rows: IntArray, heads: HeadBank, texts: Sequence[str], style: FloatArray
     ) -> Tensor:
         device = self._encoder.device
         used, place = np.unique(lesson.texts[rows], return_inverse=True)
