@@ -6,12 +6,13 @@ Plain data and pure functions of :mod:`bot.replies.responder`; no Discord, no st
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bot.generation import Candidate, Context
+from bot.generation import Candidate, Context, ContextReader
 from bot.generators.prompt import estimate_tokens
 from personalization.ranking.explain import reason_of
 from personalization.ranking.ranker import Ranking
@@ -32,17 +33,21 @@ class Prompt:
 
     Attributes:
         who: Who asks.
-        context: What is known, or how to read it once the turn has come.
-        behind: Discord ids of the members whose prompts wait for this one to be answered.
+        context: The context, or the reader that fetches it once the turn has come.
+        behind: Returns the Discord ids of the members whose prompts wait for this one to be answered.
     """
 
     who: Who
-    context: Context | Callable[[], Awaitable[Context]]
+    context: Context | ContextReader
     behind: Callable[[], Collection[int]] = tuple
 
     async def read(self) -> Context:
-        """What is known before replying."""
-        return self.context if isinstance(self.context, Context) else await self.context()
+        """Return the context; read it if it was not handed in.
+
+        Raises:
+            Exception: What the reader raises.
+        """
+        return self.context if isinstance(self.context, Context) else await self.context.read()
 
 
 @dataclass(eq=False)
@@ -51,6 +56,24 @@ class Asker:
 
     who: Who
     left: bool = False
+
+
+class Askers:
+    """The members whose answers are being made; an entry ends with its decision."""
+
+    def __init__(self) -> None:
+        self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
+
+    def begin(self, who: Who) -> Asker:
+        """Note that an answer for a member is being made."""
+        asker = Asker(who)
+        self._askers.add(asker)
+        return asker
+
+    def drop(self, concerned: Callable[[Who], bool]) -> None:
+        """Mark these members as left, so that their answers are not recorded."""
+        for asker in self._askers:
+            asker.left = asker.left or concerned(asker.who)
 
 
 @dataclass(frozen=True, slots=True)

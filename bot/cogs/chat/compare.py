@@ -14,7 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
-from bot.cogs.chat.preconditions import used_up
+from bot.cogs.chat.answering import Answering
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
@@ -97,6 +97,7 @@ class Compare(commands.Cog):
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
+        self._answering = Answering(bot)
 
     async def cog_load(self) -> None:
         """Register the buttons that outlive a restart."""
@@ -120,7 +121,7 @@ class Compare(commands.Cog):
             await interaction.edit_original_response(content=tr(PAUSED))
             return
         view = await self._bot.servers.of(who.guild_id)
-        if message is not None and (note := used_up(self._bot, who, interaction.user, view)):
+        if message is not None and (note := self._answering.used_up(who, interaction.user, view)):
             await interaction.edit_original_response(content=note)
             return
         try:
