@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from bot.generation import Style
 from bot.generators.prompt import defuse
 from bot.languages import mark, tr
+from bot.messages.splitting import beginning
 from storage.errors import NoConsent
 from storage.members.wishes import NO_WISH, Wish, Wishes
 from storage.records import Consent, Who
@@ -86,7 +87,7 @@ def with_words(before: Wish, words: str) -> Wish:
     visible = "".join(
         char for char in words if unicodedata.category(char) not in ("Cc", "Cf") or char.isspace()
     )
-    return replace(before, words=" ".join(visible.split())[:MOST_CHARACTERS].rstrip())
+    return replace(before, words=beginning(" ".join(visible.split()), MOST_CHARACTERS).rstrip())
 
 
 def labels_of(wish: Wish) -> list[str]:

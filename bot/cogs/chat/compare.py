@@ -20,6 +20,7 @@ from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import SPEECHLESS, UNAVAILABLE
 from bot.messages.posting import SILENT
+from bot.messages.splitting import beginning
 from bot.replies.comparisons import Comparison
 from bot.replies.decision import NothingToSay, Prompt
 from bot.ui.components import PersistentButton
@@ -165,7 +166,7 @@ async def _show(
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    return text if len(text) <= MOST_SHOWN else beginning(text, MOST_SHOWN - 1) + "…"
 
 
 async def setup(bot: SimpaticoBot) -> None:
