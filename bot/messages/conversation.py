@@ -50,7 +50,7 @@ NOTES = (
     NO_PICTURES,
     NO_FILES,
 )
-"""What the bot says on its own account: no turn of a conversation, never shown to the language model."""
+"""The bot's own notes. They are no turns of a conversation and never reach the language model."""
 
 _ANY_NOTE = re.compile(
     "|".join(re.sub(r"\\{\w+\\}", ".{1,40}", re.escape(note)) for note in sorted(everywhere(NOTES)))
@@ -60,15 +60,15 @@ _ANSWERABLE = (discord.MessageType.default, discord.MessageType.reply)
 
 
 def is_note(text: str) -> bool:
-    """Whether a message is one of :data:`NOTES`, in any language, whatever stands in its places."""
+    """Tell whether a message is one of :data:`NOTES`, in any language and with any values filled in."""
     return _ANY_NOTE.fullmatch(text) is not None
 
 
 def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection[int]) -> bool:
-    """Tell whether ``message`` wants an answer: a DM, a mention, a reply to the bot, or a chat channel.
+    """Tell whether a message is for the bot: a DM, a mention, a reply to the bot, or in a chat channel.
 
     Args:
-        message: Any message the gateway delivered.
+        message: Any message from the gateway.
         me: The bot's own user id.
         chat_channels: Channels in which every message is answered; their threads inherit.
     """
@@ -76,7 +76,7 @@ def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection
         return False
     if is_direct(message):
         return True
-    if message.guild is None:  # a server that Discord has not told us about yet
+    if message.guild is None:  # a server whose data has not arrived yet
         return False
     if any(user.id == me for user in message.mentions):
         return True
@@ -87,9 +87,9 @@ def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection
 
 
 def text_of(message: discord.Message, *, me: int) -> str:
-    """Return what a person reads in ``message``: mentions as names, the call to the bot removed."""
+    """Return the text as people read it: mentions become names, the mention of the bot is removed."""
     names = {user.id: f"@{user.display_name}" for user in message.mentions} | {me: ""}
-    # A function as replacement: a name may hold a backslash, which a template would read as its own.
+    # A function replaces, because a template would interpret a backslash in a name.
     readable = re.sub(r"<@!?(\d+)>", lambda call: names.get(int(call[1]), call[0]), message.content)
     return re.sub(r"[ \t]{2,}", " ", readable).strip()
 
@@ -103,7 +103,7 @@ def _replies_to(message: discord.Message, user_id: int) -> bool:
 
 
 def parent_id_of(message: discord.Message) -> int | None:
-    """The message of the same channel that this one replies to."""
+    """Return the id of the message in the same channel that this one replies to, else None."""
     reference = message.reference
     if reference is None or reference.type is not discord.MessageReferenceType.reply:
         return None

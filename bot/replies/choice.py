@@ -1,6 +1,7 @@
 """Chooses one of the candidates that may be posted, and describes the choice as an impression.
 
-A failed ranking never costs the reply: the first candidate goes out, and the impression says so.
+A failed ranking never costs the reply: the first candidate is posted, and its impression has the policy
+``fallback``.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class CandidateChoice:
         except Exception as exc:  # Boundary: whatever failed, the member gets an answer; it is counted.
             self.n_fallbacks += 1
             log.warning(
-                "ranking failed (%s); the first of %d candidates goes out", type(exc).__name__, len(texts)
+                "ranking failed (%s); the first of %d candidates is posted", type(exc).__name__, len(texts)
             )
             return unranked(texts, styles)
         if member_id is not None and not observed:

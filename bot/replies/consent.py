@@ -52,5 +52,5 @@ async def consent_of(store: Store, who: Who) -> tuple[Consent, MemberId | None]:
         consent = await store.consent.of(who)
         return consent, store.member_id(who) if consent is Consent.AGREED else None
     except StorageError as exc:
-        log.warning("the store does not answer (%s); this reply teaches nothing", type(exc).__name__)
+        log.warning("consent could not be read (%s); nothing is recorded of this reply", type(exc).__name__)
         return Consent.REFUSED, None

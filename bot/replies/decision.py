@@ -1,4 +1,4 @@
-"""A prompt, and what was decided about it: the reply that is ready, and the impression of it.
+"""Prompts and decisions: what is answered, the reply that was chosen, and its impression.
 
 Plain data and pure functions of :mod:`bot.replies.responder`; no Discord, no store.
 """
@@ -20,7 +20,11 @@ from storage.records import ANOTHER, FALLBACK, FAQ_STYLE, Consent, Impression, W
 
 
 class NothingToSay(Exception):
-    """Every candidate was blank or withheld by the output filter; ask again in other words."""
+    """Every candidate was blank or dropped by the output filter; ask again in other words.
+
+    Args:
+        n_tokens: Tokens that were read and written in vain, estimated.
+    """
 
     def __init__(self, n_tokens: int = 0) -> None:
         super().__init__()
@@ -82,14 +86,14 @@ class Decision:
 
     Attributes:
         text: What to post.
-        consent: What the member had decided when the reply was made.
-        asker: For whom; knows when they leave before the reply is recorded.
-        impression: What to record once it is posted, if the member agrees.
-        written: The candidates behind it, for when another answer is asked for.
+        consent: The member's decision when the reply was written.
+        asker: The member; marked if they leave before the reply is recorded.
+        impression: Recorded once the reply is posted, if the member agrees.
+        written: All candidates that may be posted, for another answer.
         seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
-        more: Where the text is a draft: goes on with it, text by longer text, each of which may be posted.
-            Holds the context, so it goes as soon as the reply is finished.
-        n_tokens: Tokens read and written for it, estimated.
+        more: Continues a draft; yields longer and longer texts, each of which may be posted. None for a whole
+            reply. It references the context, so it is dropped when the reply is finished.
+        n_tokens: Tokens read and written for the reply, estimated.
     """
 
     text: str
@@ -103,7 +107,7 @@ class Decision:
 
 
 def as_another(impression: Impression) -> Impression:
-    """Mark an impression as asked for in place of one before; an unranked one says so instead."""
+    """Mark the policy of an impression as another answer; an unranked one stays marked as a fallback."""
     if impression.policy == FALLBACK:
         return impression
     return replace(impression, policy=ANOTHER + impression.policy)
@@ -113,18 +117,18 @@ def tokens_of(context: Context, candidates: Sequence[Candidate], *, n_prompts: i
     """Estimate the tokens that were read and written for one reply.
 
     Args:
-        context: What was read, once for each prompt.
-        candidates: What was written.
-        n_prompts: Prompts, one for each candidate that was asked for.
-        most: What a context was cut to.
+        context: Read once for each prompt.
+        candidates: The texts that were written.
+        n_prompts: Prompts, one for each requested candidate.
+        most: Longest context that the generator reads, tokens.
     """
     read = sum(map(estimate_tokens, [context.message, *(turn.text for turn in context.turns)]))
     return n_prompts * min(read, most) + sum(estimate_tokens(one.text) for one in candidates)
 
 
 def impression_of(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:
-    """The impression of the candidate that a ranking chose."""
-    # An answer from /faq is a person's words, and a thumb under it is about a fact: it teaches nobody's head.
+    """Return the impression of the candidate that a ranking chose."""
+    # An answer from /faq is a person's words, and a thumb under it is about a fact: it must not teach a head.
     teaches = styles[ranking.chosen] != FAQ_STYLE
     return Impression(
         candidates=texts,
@@ -144,7 +148,7 @@ def impression_of(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Rank
 
 
 def unranked(texts: tuple[str, ...], styles: tuple[str, ...]) -> Impression:
-    """The impression of the first candidate, which goes out because the ranking failed."""
+    """Return the impression of the first candidate, which is posted because the ranking failed."""
     first_only = (1.0, *(0.0 for _ in texts[1:]))
     return Impression(
         candidates=texts,
@@ -161,14 +165,14 @@ def unranked(texts: tuple[str, ...], styles: tuple[str, ...]) -> Impression:
 
 
 class Stopwatch:
-    """Seconds per part of one decision."""
+    """Measures the seconds that each part of a decision takes."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Note how long a part took."""
+        """Note how long a part took, since the part before."""
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now

@@ -1,8 +1,8 @@
-"""Answers that a server's managers gave already: those to a question close to a message join the candidates.
+"""Finds the answers from ``/faq`` whose questions are similar to a message; they become candidates.
 
-Questions and message are compared by the shared encoder, as it was before any adapting. What memory keeps is
-the embeddings of the questions, by entry and version; texts are read when they are needed. A server's entries
-are asked for under its pseudonym alone, so no other server's can come out. Blocking work runs in a thread.
+Questions and message are compared by the frozen encoder, without any adapter. Memory keeps the embeddings of
+the questions, by entry and version; texts are read when they are needed. Entries are looked up by the
+server's pseudonym, so entries of another server cannot be found. Blocking work runs in a thread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from storage.servers.faq import EntryId, FaqEntries
 log = logging.getLogger(__name__)
 
 MOST_SERVERS = 100
-"""Servers whose questions are kept embedded at once; the longest unused one goes first."""
+"""Servers whose embedded questions are cached at once; the least recently used one is evicted."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,9 +41,9 @@ class Knowledge:
     """Finds answers.
 
     Args:
-        entries: Questions and answers, as the store has them.
-        encoder: The frozen one.
-        settings: How close is close, and how many.
+        entries: Questions and answers in the store.
+        encoder: The frozen encoder.
+        settings: Least similarity, and the most answers for a message.
     """
 
     def __init__(self, entries: FaqEntries, encoder: Encoder, settings: FaqSettings) -> None:
@@ -54,17 +54,17 @@ class Knowledge:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="knowledge")
 
     def use_settings(self, settings: FaqSettings) -> None:
-        """Go by another threshold and number from the next message on."""
+        """Use another threshold and number, from the next message on."""
         self._settings = settings
 
     async def answers(self, guild: bytes, message: str) -> list[Candidate]:
-        """The answers to the questions that are close enough to a message, the closest first.
+        """Return the answers whose questions are similar enough to a message, the most similar first.
 
-        Nothing at all when store or encoder fail: the reply then comes from the language model alone.
+        Returns none when the store or the encoder fails; the language model then answers alone.
 
         Args:
             guild: Pseudonym of the server.
-            message: What is answered; nothing of it is kept.
+            message: The message to answer; it is not kept.
         """
         if not self._settings.most:
             return []
@@ -74,8 +74,8 @@ class Knowledge:
             StorageError,
             RuntimeError,
             MemoryError,
-        ) as exc:  # the latter are torch's, when a device fails
-            log.warning("answers from /faq are left out (%s)", type(exc).__name__)
+        ) as exc:  # torch raises the latter when a device fails
+            log.warning("answers from /faq are skipped (%s)", type(exc).__name__)
             return []
 
     def clear(self) -> None:
@@ -83,7 +83,7 @@ class Knowledge:
         self._servers.clear()
 
     def close(self) -> None:
-        """Stop the thread; what it is working on is finished first."""
+        """Stop the thread after the work in progress."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _answers(self, guild: bytes, message: str) -> list[Candidate]:
@@ -106,7 +106,7 @@ class Knowledge:
         ]
 
     async def _questions(self, guild: bytes) -> _Embedded | None:
-        """The questions of a server as they stand now; only what changed is read and embedded anew."""
+        """Return a server's current questions; only changed ones are read and embedded again."""
         versions = await self._entries.versions(guild)
         known = self._servers.pop(guild, None)
         if not versions:

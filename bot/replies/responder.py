@@ -210,7 +210,7 @@ class Responder:
         try:
             wish = await self.wishes.of(who, consent)
         except StorageError as exc:
-            log.warning("a wish could not be read (%s); this reply goes without", type(exc).__name__)
+            log.warning("a wish could not be read (%s); this reply ignores it", type(exc).__name__)
             wish = NO_WISH
         seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
         return [in_style(self._styles[seat], wish) for seat in seats]

@@ -1,7 +1,7 @@
-"""The message menu "Another answer": the next candidate for the same prompt, as a reply of its own.
+"""The message menu "Another answer": posts another candidate for the same prompt as a new reply.
 
-Only for who asked. What is said next is :mod:`bot.replies.responder`'s to decide; the prompt and what led
-to it are read back from Discord, as for every answer.
+Only for the member who wrote the prompt. :mod:`bot.replies.responder` chooses the answer; the prompt and its
+context are read back from Discord.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MOST_CHUNKS = 10
 
 
 class Another(commands.Cog):
-    """Answers once more."""
+    """Gives another answer to a prompt."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -53,11 +53,11 @@ class Another(commands.Cog):
         self._bot.tree.add_command(self._menu)
 
     async def cog_unload(self) -> None:
-        """Take the message menu away again."""
+        """Remove the message menu."""
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
     async def another(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        """Queue another answer behind what the conversation waits for."""
+        """Queue another answer in the conversation."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         prompt, who = await self._prompt_of(message), who_clicked(interaction)
         if prompt is None or prompt.author.id != interaction.user.id:
@@ -75,7 +75,7 @@ class Another(commands.Cog):
         await interaction.followup.send(said, ephemeral=True)
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
-        """The message that this one answers; None where it is no answer, or the prompt is gone."""
+        """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
         if reply.author.id != self._bot.me or is_note(reply.content):
             return None
         try:
@@ -89,7 +89,7 @@ class Another(commands.Cog):
         return prompt if text_of(prompt, me=self._bot.me) else None
 
     async def _first_chunk(self, reply: discord.Message) -> discord.Message | None:
-        """The first message of a long reply: of its chunks only that one answers another message."""
+        """Return the first message of a long reply, the only chunk with a reference to the prompt."""
         if reply.reference is not None:
             return reply
         async for earlier in reply.channel.history(limit=MOST_CHUNKS, before=reply):

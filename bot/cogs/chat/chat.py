@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Chat(commands.Cog):
-    """Answers messages that are meant for the bot."""
+    """Answers messages that are for the bot."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -57,7 +57,7 @@ class Chat(commands.Cog):
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
-        """Queue an answer to a message that is meant for the bot, once per message."""
+        """Queue an answer to a message that is for the bot, once per message."""
         me, who = self._bot.me, who_wrote(message)
         view = await self._bot.servers.of(who.guild_id)
         if not is_addressed(message, me=me, chat_channels=self._bot.chat_channels_in(view)):
@@ -80,31 +80,31 @@ class Chat(commands.Cog):
             await self._queue(message)
 
     def _nothing_to_answer(self, message: discord.Message) -> str:
-        """What to say to a message that holds nothing to answer; empty when it does."""
+        """Return the note on a message without anything to answer; empty where there is something."""
         files, vision = message.attachments, self._bot.reads_pictures
         if text_of(message, me=self._bot.me) or may_read(files, vision=vision):
             return ""
         return tr(note_on(files, vision=vision) or (EMPTY if self._can_read(message) else UNREADABLE))
 
     async def _queue(self, message: discord.Message) -> None:
-        """Put the answer to a message behind those of its conversation."""
+        """Queue the answer to a message in its conversation."""
         burst, asked = Burst(message), time.perf_counter()
         channel_id, who = message.channel.id, who_wrote(message)
         if not self._answering.queue(who, channel_id, lambda: self._answer(burst, asked), burst):
             await self._decline(message, tr(BUSY))
 
     async def _decline(self, message: discord.Message, note: str) -> None:
-        """Say why a message is not answered, to one member in one channel at most once a minute."""
+        """Post why a message is not answered; for one member in one channel at most once a minute."""
         if self._told.claim((message.author.id, message.channel.id, int(time.monotonic() // 60))):
             await say(message, note)
 
     def _can_read(self, message: discord.Message) -> bool:
-        """Whether Discord hands us the text: without the intent not that of a reply with its ping off."""
+        """Tell whether Discord sends the text: without the intent, not for a reply with its ping off."""
         mentioned = any(user.id == self._bot.me for user in message.mentions)
         return self._bot.settings.message_content or is_direct(message) or mentioned
 
     async def _answer(self, burst: Burst, asked: float) -> None:
-        """Answer a burst; runs in the conversation's turn, which it has waited for since ``asked``."""
+        """Answer a burst; runs in the conversation's turn. ``asked`` is when the burst was queued."""
         outcome, waited_s, n_tokens = Outcome.FAILED, time.perf_counter() - asked, 0
         who = who_wrote(burst.first)
         speak(self._bot.tongues.of(burst.first))

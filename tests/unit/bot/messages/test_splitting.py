@@ -1,4 +1,4 @@
-"""Splitting replies: limits, kind cuts, repaired fences, and random texts that try to break all three."""
+"""Splitting replies: limits, good cuts, repaired fences, and random texts that try to break all three."""
 
 import random
 import re
@@ -16,7 +16,7 @@ LANGUAGE = re.compile(r"\A[A-Za-z0-9_+\-.#]{0,20}(?=\n|\Z)")
 
 
 def words(text: str) -> str:
-    """Everything that is neither white space nor a fence nor the language of one."""
+    """The text without white space, fences and their languages."""
     outside_and_inside = FENCE.split(text.replace("\r", "\n").strip())
     kept = [LANGUAGE.sub("", part) if i % 2 else part for i, part in enumerate(outside_and_inside)]
     return re.sub(r"\s", "", "".join(kept))

@@ -1,4 +1,4 @@
-"""Wishes as instructions: what they add, what they cannot do, and which of two opposite ones stays."""
+"""Wishes as instructions: what they add, what they cannot do, and which of two opposite presets stays."""
 
 from __future__ import annotations
 
