@@ -47,10 +47,22 @@ class Prompt:
 
 @dataclass(eq=False)
 class Asker:
-    """A member while their answer is being made; ``left`` once they were forgotten or withdrew meanwhile."""
+    """A member while their answer is being made.
+
+    Attributes:
+        who: The member.
+        left: Whether they were forgotten or withdrew meanwhile.
+        may_have_left: Whether a member left in another process meanwhile; news do not say who.
+    """
 
     who: Who
     left: bool = False
+    may_have_left: bool = False
+
+    @property
+    def may_be_remembered(self) -> bool:
+        """Whether memory may keep the answer; what is stored is decided by the member's consent."""
+        return not (self.left or self.may_have_left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from bot.generation import Candidate, Style
+from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.decision import (
@@ -81,7 +82,7 @@ class Responder:
         self._turns = turns
         self._context_tokens = context_tokens
         self._portfolio = portfolio
-        self._drafts = Drafts()
+        self.drafts = Drafts()
         self.wishes = WishBook(store.wishes)
         self._undecided: OrderedDict[Who, tuple[Place, Decision]] = OrderedDict()
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
@@ -189,7 +190,7 @@ class Responder:
             GeneratorError: No candidate could be generated.
             NothingToSay: Nothing else may be posted.
         """
-        draft = self._drafts.of(prompt.who, message_id)
+        draft = self.drafts.of(prompt.who, message_id)
         context = await prompt.read()
         left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
         if not left:
@@ -212,8 +213,8 @@ class Responder:
         Returns:
             The reply's id, or None when nothing was stored.
         """
-        if not decision.asker.left:
-            self._drafts.keep(who, place, decision.written, decision.text)
+        if decision.asker.may_be_remembered:
+            self.drafts.keep(who, place, decision.written, decision.text)
         return await self._record(who, place, decision)
 
     async def record_another(
@@ -224,8 +225,8 @@ class Responder:
         ``decision`` is of :meth:`decide_another`, ``message_id`` a message of the answer before; returns as
         :meth:`record`.
         """
-        if not decision.asker.left:
-            self._drafts.extend(who, message_id, place, candidates=decision.written, text=decision.text)
+        if decision.asker.may_be_remembered:
+            self.drafts.extend(who, message_id, place, candidates=decision.written, text=decision.text)
         first = await self._store.replies.of_message(message_id)
         reply_id = await self._record(who, place, decision)
         if first is not None and reply_id is not None:
@@ -236,7 +237,7 @@ class Responder:
         consent, _ = await self._known_of(who)  # writing a reply takes seconds; people decide meanwhile
         if decision.asker.left:
             return None
-        if consent is Consent.UNKNOWN:
+        if consent is Consent.UNKNOWN and decision.asker.may_be_remembered:
             self._undecided[who] = (place, decision)
             self._undecided.move_to_end(who)
             if len(self._undecided) > _MOST_UNDECIDED:
@@ -262,23 +263,15 @@ class Responder:
         if place is not None and decision is not None and message_id in place.message_ids:
             await self._record(who, place, decision)
 
-    def drop(self, user_id: int, guild_id: int | None = None) -> None:
-        """Let go of what memory holds of a member: in one server, or with None in all."""
-
-        def concerned(who: Who) -> bool:
-            return who.user_id == user_id and guild_id in (None, who.guild_id)
-
+    def forget(self, leaving: Leaving) -> None:
+        """Drop undecided replies, and record nothing of a reply that is being written for who leaves."""
         for asker in self._askers:
-            asker.left = asker.left or concerned(asker.who)
-        for who in [who for who in self._undecided if concerned(who)]:
+            if leaving.everyone:
+                asker.may_have_left = True
+            elif leaving.includes(asker.who):
+                asker.left = True
+        for who in [who for who in self._undecided if leaving.includes(who)]:
             del self._undecided[who]
-        self._drafts.drop(concerned)
-        self.wishes.drop(user_id, guild_id)
-
-    def member_left(self) -> None:
-        """Let go of what styles sound like, and of drafts: the member may have had a part in either."""
-        self._portfolio.clear()
-        self._drafts.clear()
 
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
         """The styles of the candidates: by what the head likes, and in each what the member wishes for."""

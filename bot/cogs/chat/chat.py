@@ -29,7 +29,7 @@ from bot.messages.conversation import (
     text_of,
 )
 from bot.messages.posting import AnsweredBefore, place_of, post_reply, say, seed_reactions, typing_in
-from bot.messages.queues import Claims
+from bot.messages.queues import Claims, NotesGiven
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay, Prompt
 from bot.ui.privacy_panel import invitation_view
@@ -50,8 +50,9 @@ class Chat(commands.Cog):
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
         self._claims = Claims()
-        self._told = Claims(1000)
-        self._told_unread = Claims(1000)
+        self._declined, self._unread = NotesGiven(1000), NotesGiven(1000)
+        bot.memory.register("notes on declined messages", self._declined)
+        bot.memory.register("notes on unread attachments", self._unread)
 
     async def cog_load(self) -> None:
         """Register the button that outlives a restart."""
@@ -100,7 +101,7 @@ class Chat(commands.Cog):
 
     async def _decline(self, message: discord.Message, note: str) -> None:
         """Say why a message is not answered, to one member in one channel at most once a minute."""
-        if self._told.claim((message.author.id, message.channel.id, int(time.monotonic() // 60))):
+        if self._declined.claim(who_wrote(message), (message.channel.id, int(time.monotonic() // 60))):
             await say(message, note)
 
     def _can_read(self, message: discord.Message) -> bool:
@@ -156,8 +157,8 @@ class Chat(commands.Cog):
         if not context.message and not context.pictures:
             raise NothingToRead(tr(attached.note or EMPTY))
         first = messages[0]
-        this_hour = (first.author.id, first.channel.id, int(time.monotonic() // 3600))
-        if attached.note and self._told_unread.claim(this_hour):
+        this_hour = (first.channel.id, int(time.monotonic() // 3600))
+        if attached.note and self._unread.claim(who_wrote(first), this_hour):
             await say(burst.last, tr(attached.note))
         return context
 
