@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import discord
@@ -21,6 +22,7 @@ from discord.ext import commands
 from bot.background.uplift_reporter import Reporter
 from bot.identity import who_clicked
 from bot.languages import CommandTranslator, Tongues, mark, tr
+from bot.memory import MemberMemory
 from bot.messages.queues import Claims, ConversationQueues, Spawn
 from bot.messages.streaming import Streams
 from bot.metrics import Metrics
@@ -38,7 +40,7 @@ from bot.settings import BotSettings
 from personalization.insight.taste import TasteReader
 from personalization.ranking.ranker import Ranker
 from storage.errors import StorageError
-from storage.records import Deleted, ForgetReceipt, MemberId, Who
+from storage.records import Deleted, ForgetReceipt, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -82,7 +84,8 @@ class Parts:
     Attributes:
         store: Consent, impressions, feedback.
         responder: Decides replies.
-        ranker: Told whom to forget.
+        ranker: Orders candidates.
+        memory: Everything in memory that holds data of members.
         taste: What a member's labels say, for showing it to them.
         labels_changed: Called with the number of members whose labels changed.
         metrics: Told what happens.
@@ -98,6 +101,7 @@ class Parts:
     store: Store
     responder: Responder
     ranker: Ranker
+    memory: MemberMemory
     taste: TasteReader
     labels_changed: Callable[[int], None]
     metrics: Metrics
@@ -137,6 +141,7 @@ class SimpaticoBot(commands.Bot):
         self.store = parts.store
         self.responder = parts.responder
         self.ranker = parts.ranker
+        self.memory = parts.memory
         self.taste = parts.taste
         self.labels_changed = parts.labels_changed
         self.metrics = parts.metrics
@@ -158,6 +163,20 @@ class SimpaticoBot(commands.Bot):
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync
+        self._register()
+
+    def _register(self) -> None:
+        """Let everything here that holds data of members take part in forgetting."""
+        self.memory.register("waiting questions", self.queues)
+        self.memory.register("languages", self.tongues)
+        self.memory.register("waiting reactions", self.inbox)
+        self.memory.register("comparisons", self.comparisons)
+        self.memory.retain(
+            "invitations", self.invited, why="a member who was forgotten must not be invited again and again"
+        )
+        self.memory.retain(
+            "reporters", self.reports, why="one person counts once for a reply, also after a forget"
+        )
 
     @property
     def me(self) -> int:
@@ -222,30 +241,13 @@ class SimpaticoBot(commands.Bot):
 
     async def forget(self, user_id: int) -> ForgetReceipt:
         """Forget a person in every server: in the store, in memory, and in what others learnt with them."""
-
-        def let_go(member_ids: Sequence[MemberId]) -> None:
-            self.queues.drop(user_id)
-            self.tongues.drop(user_id)
-            self.inbox.drop(user_id)
-            self._let_go(member_ids, user_id, None)
-
-        return self._learn_anew(await self.store.privacy.forget(user_id, let_go))
+        forgotten = partial(self.memory.forget_person, user_id)
+        return self._learn_anew(await self.store.privacy.forget(user_id, forgotten))
 
     async def refuse(self, who: Who) -> ForgetReceipt:
         """Forget a member in one server, and remember the no; they are still answered."""
-
-        def let_go(member_ids: Sequence[MemberId]) -> None:
-            self._let_go(member_ids, who.user_id, who.guild_id)
-
-        return self._learn_anew(await self.store.privacy.refuse(who, let_go))
-
-    def _let_go(self, member_ids: Sequence[MemberId], user_id: int, guild_id: int | None) -> None:
-        """Drop what memory holds of who leaves; the store gives nothing of them any more."""
-        self.ranker.drop(member_ids)
-        self.responder.drop(user_id, guild_id)
-        self.comparisons.drop(user_id, guild_id)
-        if member_ids:
-            self.responder.member_left()
+        forgotten = partial(self.memory.forget_member, who)
+        return self._learn_anew(await self.store.privacy.refuse(who, forgotten))
 
     def _learn_anew(self, receipt: ForgetReceipt) -> ForgetReceipt:
         """Have learnt again, without them, what they had a part in."""

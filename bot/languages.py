@@ -26,6 +26,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from discord import app_commands
 
+from bot.memory import Leaving
+
 LOCALES = Path(__file__).parent / "locales"
 ENGLISH = "en"
 LANGUAGES: dict[discord.Locale, str] = {
@@ -98,9 +100,12 @@ class Tongues:
         known = self._known.get(message.author.id)
         return known or (message.guild.preferred_locale if message.guild else None)
 
-    def drop(self, user_id: int) -> None:
-        """Forget a member's language."""
-        self._known.pop(user_id, None)
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the language of a person who leaves every server."""
+        if leaving.everyone:
+            self._known.clear()
+        elif leaving.person is not None:
+            self._known.pop(leaving.person, None)
 
 
 class CommandTranslator(app_commands.Translator):

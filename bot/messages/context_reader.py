@@ -23,7 +23,7 @@ from bot.messages.attachments import TEXT_BYTES, Attached, joined, read_attached
 from bot.messages.bursts import Burst
 from bot.messages.conversation import EMPTY, is_addressed, is_note, parent_id_of, text_of
 from bot.messages.posting import say
-from bot.messages.queues import Claims
+from bot.messages.queues import NotesGiven
 from bot.servers.access import may_talk, speaker_of
 from bot.servers.server_settings import Guilds, GuildView
 from bot.settings import BotSettings
@@ -64,10 +64,10 @@ class BurstReader(ContextReader):
     Args:
         host: The bot.
         burst: The messages to answer.
-        told: Members who were told, by channel and hour, that an attachment was not read.
+        told: Notes on unread attachments that were given, by channel and hour.
     """
 
-    def __init__(self, host: Host, burst: Burst, told: Claims) -> None:
+    def __init__(self, host: Host, burst: Burst, told: NotesGiven) -> None:
         self._host, self._burst, self._told = host, burst, told
 
     async def read(self) -> Context:
@@ -81,8 +81,8 @@ class BurstReader(ContextReader):
         if not context.message and not context.pictures:
             raise NothingToRead(tr(attached.note or EMPTY))
         first = messages[0]
-        this_hour = (first.author.id, first.channel.id, int(time.monotonic() // 3600))
-        if attached.note and self._told.claim(this_hour):
+        this_hour = (first.channel.id, int(time.monotonic() // 3600))
+        if attached.note and self._told.claim(who_wrote(first), this_hour):
             await say(messages[-1], tr(attached.note))
         return context
 

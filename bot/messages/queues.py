@@ -13,6 +13,9 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from bot.memory import Leaving
+from storage.records import Who
+
 log = logging.getLogger(__name__)
 
 Job = Callable[[], Coroutine[Any, Any, None]]
@@ -86,7 +89,7 @@ class ConversationQueues:
         return {entry.owner for entry in self._waiting.get(conversation, ())}
 
     def drop(self, owner: int) -> int:
-        """Remove the waiting jobs of one member; the one that runs goes on. Returns how many went."""
+        """Remove the waiting jobs of one member and return their number; a running job goes on to its end."""
         dropped = 0
         for queue in self._waiting.values():
             kept = [waiting for waiting in queue if waiting.owner != owner]
@@ -94,6 +97,11 @@ class ConversationQueues:
             queue.clear()
             queue.extend(kept)
         return dropped
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the waiting jobs of a person who leaves every server."""
+        if leaving.person is not None:
+            self.drop(leaving.person)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new jobs and wait for the present ones, at most ``timeout_s`` seconds."""
@@ -147,3 +155,29 @@ class Claims:
     def release(self, key: Hashable) -> None:
         """Give a claim back."""
         self._keys.pop(key, None)
+
+
+class NotesGiven:
+    """Remembers which notes members were given lately, so that none is repeated too often.
+
+    Args:
+        size: Notes remembered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._given: OrderedDict[tuple[Who, Hashable], None] = OrderedDict()
+
+    def claim(self, who: Who, note: Hashable) -> bool:
+        """Return True the first time for this member and note, False every later time."""
+        if (who, note) in self._given:
+            return False
+        self._given[who, note] = None
+        if len(self._given) > self._size:
+            self._given.popitem(last=False)
+        return True
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the notes to the members that leave."""
+        for key in [key for key in self._given if leaving.includes(key[0])]:
+            del self._given[key]

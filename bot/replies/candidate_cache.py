@@ -7,10 +7,11 @@ the bot's own texts and no word of a member's. No discord import here.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bot.generation import Candidate
+from bot.memory import Leaving
 from storage.records import Place, Who
 
 MOST_MEMBERS = 1000
@@ -68,11 +69,7 @@ class Drafts:
         """Return the draft of this member's reply in this message, else None."""
         return next((one for one in self._by_member.get(who, ()) if message_id in one.message_ids), None)
 
-    def clear(self) -> None:
-        """Let go of everything; what is asked for again is written anew."""
-        self._by_member.clear()
-
-    def drop(self, concerned: Callable[[Who], bool]) -> None:
-        """Let go of what is kept for these members."""
-        for who in [who for who in self._by_member if concerned(who)]:
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the drafts of who leaves; all drafts when one who taught leaves."""
+        for who in [who for who in self._by_member if leaving.taught or leaving.includes(who)]:
             del self._by_member[who]

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bot.memory import Leaving
 from bot.replies.decision import Prompt
 from bot.replies.responder import Responder
 from personalization.ranking.pair_choice import Contrast, most_informative
@@ -116,11 +117,10 @@ class Comparisons:
         self._by_member.pop(who, None)
         return False
 
-    def drop(self, user_id: int, guild_id: int | None = None) -> None:
-        """Let go of what a member compares: in one server, or with None in all."""
-        for who in list(self._by_member):
-            if who.user_id == user_id and guild_id in (None, who.guild_id):
-                del self._by_member[who]
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the comparisons of the members that leave."""
+        for who in [who for who in self._by_member if leaving.includes(who)]:
+            del self._by_member[who]
 
     async def _begin(
         self,

@@ -7,10 +7,10 @@ click counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from cachetools import LRUCache
 
+from bot.memory import Leaving
 from bot.replies.decision import Decision
 from storage.errors import StorageError
 from storage.records import Consent, MemberId, Place, Who
@@ -37,9 +37,9 @@ class Undecided:
         waiting = self._latest.pop(who, None)
         return waiting if waiting is not None and message_id in waiting[0].message_ids else None
 
-    def drop(self, concerned: Callable[[Who], bool]) -> None:
-        """Evict the replies of these members."""
-        for who in [who for who in self._latest if concerned(who)]:
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the replies of the members that leave."""
+        for who in [who for who in self._latest if leaving.includes(who)]:
             del self._latest[who]
 
 

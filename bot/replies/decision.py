@@ -14,6 +14,7 @@ import numpy as np
 
 from bot.generation import Candidate, Context, ContextReader
 from bot.generators.prompt import estimate_tokens
+from bot.memory import Leaving
 from personalization.ranking.explain import reason_of
 from personalization.ranking.ranker import Ranking
 from storage.records import ANOTHER, FALLBACK, FAQ_STYLE, Consent, Impression, Who
@@ -56,10 +57,22 @@ class Prompt:
 
 @dataclass(eq=False)
 class Asker:
-    """A member while their answer is being made; ``left`` once they were forgotten or withdrew meanwhile."""
+    """A member while their answer is being made.
+
+    Attributes:
+        who: The member.
+        left: Whether they were forgotten or withdrew meanwhile.
+        may_have_left: Whether a member left in another process meanwhile; news do not say who.
+    """
 
     who: Who
     left: bool = False
+    may_have_left: bool = False
+
+    @property
+    def may_be_remembered(self) -> bool:
+        """Whether memory may keep the answer; what is stored is decided by the member's consent."""
+        return not (self.left or self.may_have_left)
 
 
 class Askers:
@@ -74,10 +87,13 @@ class Askers:
         self._askers.add(asker)
         return asker
 
-    def drop(self, concerned: Callable[[Who], bool]) -> None:
-        """Mark these members as left, so that their answers are not recorded."""
+    def forget(self, leaving: Leaving) -> None:
+        """Mark the members that leave, so that their answers are not recorded."""
         for asker in self._askers:
-            asker.left = asker.left or concerned(asker.who)
+            if leaving.everyone:
+                asker.may_have_left = True
+            elif leaving.includes(asker.who):
+                asker.left = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from bot.memory import Leaving
+
 MOST_REMEMBERED = 10_000
 
 
@@ -66,6 +68,21 @@ class FairTurns:
             yield
         finally:
             self._give()
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the ids of who leaves; a turn that is waited for is kept under an anonymous owner.
+
+        A member who comes back begins behind all who wait, so leaving is no way to jump the queue.
+        """
+        if leaving.everyone:
+            waiting = {owner for ticket in self._waiting for owner in ticket.owners()}
+            self._rank = {owner: rank for owner, rank in self._rank.items() if owner in waiting}
+        elif leaving.person in self._rank:
+            anonymous = object()
+            self._rank[anonymous] = self._rank.pop(leaving.person)
+            for ticket in self._waiting:
+                if ticket.owner == leaving.person:
+                    ticket.owner = anonymous
 
     async def _take(self, owner: Hashable, behind: Callable[[], Collection[Hashable]]) -> None:
         if self._n_free:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.generation import Candidate
+from bot.memory import Leaving
 from bot.settings import FaqSettings
 from personalization.encoding.encoder import Encoder, FloatArray
 from storage.errors import StorageError
@@ -78,9 +79,10 @@ class Knowledge:
             log.warning("answers from /faq are skipped (%s)", type(exc).__name__)
             return []
 
-    def clear(self) -> None:
-        """Let go of all embedded questions: a server's were deleted."""
-        self._servers.clear()
+    def forget(self, leaving: Leaving) -> None:
+        """Drop all embedded questions when those of a server may have been deleted."""
+        if leaving.servers:
+            self._servers.clear()
 
     def close(self) -> None:
         """Stop the thread after the work in progress."""

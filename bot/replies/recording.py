@@ -5,8 +5,7 @@ Consent is read again when a reply is recorded, because writing it takes seconds
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.consent import Undecided, consent_of
 from bot.replies.decision import Decision
@@ -35,7 +34,7 @@ class ReplyRecorder:
         Returns:
             The reply's id, or None when nothing was stored.
         """
-        if not decision.asker.left:
+        if decision.asker.may_be_remembered:
             self._drafts.keep(who, place, decision.written, decision.text)
         return await self._store_impression(who, place, decision)
 
@@ -53,7 +52,7 @@ class ReplyRecorder:
         Returns:
             The reply's id, or None when nothing was stored.
         """
-        if not decision.asker.left:
+        if decision.asker.may_be_remembered:
             self._drafts.extend(who, message_id, place, candidates=decision.written, text=decision.text)
         first = await self._store.replies.of_message(message_id)
         reply_id = await self._store_impression(who, place, decision)
@@ -72,15 +71,15 @@ class ReplyRecorder:
         if waiting is not None:
             await self._store_impression(who, *waiting)
 
-    def drop(self, concerned: Callable[[Who], bool]) -> None:
-        """Evict the waiting replies of these members."""
-        self._undecided.drop(concerned)
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the waiting replies of the members that leave."""
+        self._undecided.forget(leaving)
 
     async def _store_impression(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         consent, _ = await consent_of(self._store, who)
         if decision.asker.left:
             return None
-        if consent is Consent.UNKNOWN:
+        if consent is Consent.UNKNOWN and decision.asker.may_be_remembered:
             self._undecided.put(who, place, decision)
         if consent is not Consent.AGREED:
             return None

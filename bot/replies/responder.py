@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.generation import Style
+from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
@@ -55,6 +56,7 @@ class Responder:
 
     Attributes:
         recorder: Stores what was posted.
+        drafts: Candidates of the latest replies.
         wishes: How members would like to be answered.
     """
 
@@ -79,8 +81,8 @@ class Responder:
         self._context_tokens = context_tokens
         self._portfolio = portfolio
         self._choice = CandidateChoice(ranker, portfolio, store)
-        self._drafts = Drafts()
-        self.recorder = ReplyRecorder(store, self._drafts)
+        self.drafts = Drafts()
+        self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes)
         self._askers = Askers()
 
@@ -148,7 +150,7 @@ class Responder:
             GeneratorError: No candidate could be generated.
             NothingToSay: No other text may be posted.
         """
-        draft = self._drafts.of(prompt.who, message_id)
+        draft = self.drafts.of(prompt.who, message_id)
         context = await prompt.read()
         left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
         if not left:
@@ -189,21 +191,10 @@ class Responder:
         await self.wishes.agreed(who)
         await self.recorder.agreed(who, message_id)
 
-    def drop(self, user_id: int, guild_id: int | None = None) -> None:
-        """Evict what memory holds of a member: in one server, or with None in all."""
-
-        def concerned(who: Who) -> bool:
-            return who.user_id == user_id and guild_id in (None, who.guild_id)
-
-        self._askers.drop(concerned)
-        self.recorder.drop(concerned)
-        self._drafts.drop(concerned)
-        self.wishes.drop(user_id, guild_id)
-
-    def member_left(self) -> None:
-        """Clear drafts and how styles sound: a member who was forgotten may have contributed to either."""
-        self._portfolio.clear()
-        self._drafts.clear()
+    def forget(self, leaving: Leaving) -> None:
+        """Drop undecided replies; replies in progress for the members that leave are not recorded."""
+        self._askers.forget(leaving)
+        self.recorder.forget(leaving)
 
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
         """Return a style for each candidate: chosen by what the head likes, with the member's wish added."""

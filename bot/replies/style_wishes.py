@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from bot.generation import Style
 from bot.generators.prompt import defuse
 from bot.languages import mark, tr
+from bot.memory import Leaving
 from bot.messages.splitting import beginning
 from storage.errors import NoConsent
 from storage.members.wishes import NO_WISH, Wish, Wishes
@@ -149,8 +150,7 @@ class WishBook:
         if wish := self._remembered.pop(who, None):
             await self.put(who, wish, Consent.AGREED)
 
-    def drop(self, user_id: int, guild_id: int | None) -> None:
-        """Let go of what memory holds of a member: in one server, or with None in all."""
-        for who in [who for who in self._remembered if who.user_id == user_id]:
-            if guild_id in (None, who.guild_id):
-                del self._remembered[who]
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the wishes that memory holds of the members that leave."""
+        for who in [who for who in self._remembered if leaving.includes(who)]:
+            del self._remembered[who]

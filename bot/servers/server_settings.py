@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bot.config import Settings
 from bot.languages import mark, tr
+from bot.memory import Leaving
 from bot.servers.access import AnyList, GuildAccessList
 from bot.settings import BotSettings, LimitSettings
 from storage.database.peers import News
@@ -212,8 +213,17 @@ class Guilds:
         return self._records.name_of(who)
 
     def hear(self, news: News) -> None:
-        """Drop what another process changed."""
-        if news in (News.SETTINGS, News.LEFT):
+        """Read settings again when another process changed some."""
+        if news is News.SETTINGS:
+            self.drop_all()
+
+    def forget(self, leaving: Leaving) -> None:
+        """Read settings again when those of a server may have been deleted.
+
+        Names of members in the lists of a server (keyed hashes) stay, as a refusal does: forgetting must not
+        be a way around a block.
+        """
+        if leaving.servers:
             self.drop_all()
 
     def drop_all(self) -> None:

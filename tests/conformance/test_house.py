@@ -36,7 +36,6 @@ LARGE_FILES: dict[str, str] = dict.fromkeys(
 )
 LARGE_FUNCTIONS: dict[str, str] = dict.fromkeys(
     (
-        "bot/app/composition.py::open_house",
         "personalization/lab/evaluate.py::evaluate",
         "personalization/ranking/ranker.py::rank",
     ),

@@ -266,9 +266,7 @@ async def _apply(house: House, event: Event) -> None:
             await responder.wishes.put(event.who, with_words(NO_WISH, event.said), Consent.AGREED)
         case Forgot():
             receipt = await store.privacy.forget(event.who.user_id)
-            house.ranker.drop(receipt.member_ids)
-            responder.drop(event.who.user_id)
-            responder.member_left()
+            house.parts.memory.forget_person(event.who.user_id, receipt.member_ids)
         case Learnt():
             await _learn(house)
         case _:

@@ -32,7 +32,7 @@ from bot.messages.conversation import (
     text_of,
 )
 from bot.messages.posting import say, typing_in
-from bot.messages.queues import Claims
+from bot.messages.queues import Claims, NotesGiven
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
 from bot.ui.stop_button import StopButton
@@ -48,8 +48,9 @@ class Chat(commands.Cog):
         self._bot = bot
         self._answering, self._delivery = Answering(bot), Delivery(bot)
         self._claims = Claims()
-        self._told = Claims(1000)
-        self._told_unread = Claims(1000)
+        self._declined, self._unread = NotesGiven(1000), NotesGiven(1000)
+        bot.memory.register("notes on declined messages", self._declined)
+        bot.memory.register("notes on unread attachments", self._unread)
 
     async def cog_load(self) -> None:
         """Register the button that outlives a restart."""
@@ -95,7 +96,7 @@ class Chat(commands.Cog):
 
     async def _decline(self, message: discord.Message, note: str) -> None:
         """Post why a message is not answered; for one member in one channel at most once a minute."""
-        if self._told.claim((message.author.id, message.channel.id, int(time.monotonic() // 60))):
+        if self._declined.claim(who_wrote(message), (message.channel.id, int(time.monotonic() // 60))):
             await say(message, note)
 
     def _can_read(self, message: discord.Message) -> bool:
@@ -132,7 +133,7 @@ class Chat(commands.Cog):
             self._answering.settle(who, outcome, n_tokens)
 
     async def _decide(self, who: Who, burst: Burst) -> Decision:
-        reader = BurstReader(self._bot, burst, self._told_unread)
+        reader = BurstReader(self._bot, burst, self._unread)
         prompt = self._answering.prompt(who, burst.first.channel.id, reader)
         try:
             return await self._bot.responder.decide(prompt)
