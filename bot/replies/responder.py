@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from cachetools import LRUCache
 
 from bot.generation import Candidate, Style
 from bot.memory import Leaving
@@ -84,7 +84,7 @@ class Responder:
         self._portfolio = portfolio
         self.drafts = Drafts()
         self.wishes = WishBook(store.wishes)
-        self._undecided: OrderedDict[Who, tuple[Place, Decision]] = OrderedDict()
+        self._undecided: LRUCache[Who, tuple[Place, Decision]] = LRUCache(_MOST_UNDECIDED)
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
         self.n_fallbacks = 0
 
@@ -239,9 +239,6 @@ class Responder:
             return None
         if consent is Consent.UNKNOWN and decision.asker.may_be_remembered:
             self._undecided[who] = (place, decision)
-            self._undecided.move_to_end(who)
-            if len(self._undecided) > _MOST_UNDECIDED:
-                self._undecided.popitem(last=False)
         if consent is not Consent.AGREED:
             return None
         try:

@@ -10,9 +10,10 @@ import here.
 from __future__ import annotations
 
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
 
 from bot.generation import Style
 from bot.generators.prompt import defuse
@@ -122,7 +123,7 @@ class WishBook:
 
     def __init__(self, stored: Wishes) -> None:
         self._stored = stored
-        self._remembered: OrderedDict[Who, Wish] = OrderedDict()
+        self._remembered: LRUCache[Who, Wish] = LRUCache(_MOST_REMEMBERED)
 
     async def of(self, who: Who, consent: Consent) -> Wish:
         """What this member wishes for here."""
@@ -139,9 +140,6 @@ class WishBook:
                 return
         elif wish:
             self._remembered[who] = wish
-            self._remembered.move_to_end(who)
-            if len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
         else:
             self._remembered.pop(who, None)
 
