@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gettext
 import io
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +23,7 @@ from typing import Any
 import discord
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from cachetools import LRUCache
 from discord import app_commands
 
 from bot.memory import Leaving
@@ -85,14 +85,11 @@ class Tongues:
     """The language of members, as their clients told it; in memory only, the latest ones."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int, discord.Locale] = OrderedDict()
+        self._known: LRUCache[int, discord.Locale] = LRUCache(_MOST_REMEMBERED)
 
     def hear(self, interaction: discord.Interaction[Any]) -> None:
         """Note the language of whoever used a command or a button, and speak it in this task."""
         self._known[interaction.user.id] = interaction.locale
-        self._known.move_to_end(interaction.user.id)
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.popitem(last=False)
         speak(interaction.locale)
 
     def of(self, message: discord.Message) -> discord.Locale | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any
+
+from cachetools import FIFOCache
 
 from bot.memory import Leaving
 from storage.records import Who
@@ -140,16 +142,13 @@ class Claims:
     """
 
     def __init__(self, size: int = 10_000) -> None:
-        self._size = size
-        self._keys: OrderedDict[Hashable, None] = OrderedDict()
+        self._keys: FIFOCache[Hashable, None] = FIFOCache(size)
 
     def claim(self, key: Hashable) -> bool:
         """Return True to the first caller with this key, False to every later one."""
         if key in self._keys:
             return False
         self._keys[key] = None
-        if len(self._keys) > self._size:
-            self._keys.popitem(last=False)
         return True
 
     def release(self, key: Hashable) -> None:
@@ -165,16 +164,13 @@ class NotesGiven:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._given: OrderedDict[tuple[Who, Hashable], None] = OrderedDict()
+        self._given: FIFOCache[tuple[Who, Hashable], None] = FIFOCache(size)
 
     def claim(self, who: Who, note: Hashable) -> bool:
         """Return True the first time for this member and note, False every later time."""
         if (who, note) in self._given:
             return False
         self._given[who, note] = None
-        if len(self._given) > self._size:
-            self._given.popitem(last=False)
         return True
 
     def forget(self, leaving: Leaving) -> None:

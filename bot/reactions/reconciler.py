@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
+
+from cachetools import TTLCache
 
 from bot.messages.queues import Spawn
 from bot.reactions.inbox import Inbox
@@ -92,7 +92,7 @@ class Reconciler:
         self._running = False
         self._stopped = asyncio.Event()
         self._wait_s = FIRST_WAIT_S
-        self._closed: OrderedDict[int, float] = OrderedDict()
+        self._closed: TTLCache[int, None] = TTLCache(MOST_CLOSED, ttl=CLOSED_S)
         self.n_requests = 0
         self.n_findings = 0
         inbox.missed = self._start
@@ -191,7 +191,7 @@ class Reconciler:
         for message in messages:
             channels.setdefault(message.channel_id, []).append(message)
         for channel_id, here in channels.items():
-            if self._is_closed(channel_id):
+            if channel_id in self._closed:
                 continue
             try:
                 await self._look_in(channel_id, here, look)
@@ -267,12 +267,6 @@ class Reconciler:
         await self._sleep(look.pause_s)
         return answer
 
-    def _is_closed(self, channel_id: int) -> bool:
-        closed_at = self._closed.get(channel_id)
-        return closed_at is not None and time.monotonic() - closed_at < CLOSED_S
-
     def _close(self, channel_id: int) -> None:
         log.info("a channel is closed to the bot; it is left alone for a day")
-        self._closed[channel_id] = time.monotonic()
-        if len(self._closed) > MOST_CLOSED:
-            self._closed.popitem(last=False)
+        self._closed[channel_id] = None

@@ -6,9 +6,11 @@ the bot's own texts and no word of a member's. No discord import here.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from cachetools import LRUCache
 
 from bot.generation import Candidate
 from bot.memory import Leaving
@@ -42,15 +44,12 @@ class Drafts:
     """The latest drafts of the members who were answered last."""
 
     def __init__(self) -> None:
-        self._by_member: OrderedDict[Who, deque[Draft]] = OrderedDict()
+        self._by_member: LRUCache[Who, deque[Draft]] = LRUCache(MOST_MEMBERS)
 
     def keep(self, who: Who, place: Place, candidates: Sequence[Candidate], text: str) -> None:
         """Add the candidates for a member's prompt, of which ``text`` was posted; evict the oldest entry."""
         draft = Draft(list(candidates), {text}, set(place.message_ids))
         self._by_member.setdefault(who, deque(maxlen=REPLIES_EACH)).append(draft)
-        self._by_member.move_to_end(who)
-        if len(self._by_member) > MOST_MEMBERS:
-            self._by_member.popitem(last=False)
 
     def extend(
         self, who: Who, message_id: int, place: Place, *, candidates: Sequence[Candidate], text: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from cachetools import LRUCache
 
 from bot.memory import Leaving
 from bot.replies.decision import Prompt
@@ -81,7 +82,7 @@ class Comparisons:
     def __init__(self, store: Store, responder: Responder, ranker: Ranker) -> None:
         self._store, self._responder, self._ranker = store, responder, ranker
         self._rng = random.Random()  # which side is A decides nothing
-        self._by_member: OrderedDict[Who, Comparison] = OrderedDict()
+        self._by_member: LRUCache[Who, Comparison] = LRUCache(MOST_MEMBERS)
 
     async def of_reply(self, who: Who, reply_id: ReplyId) -> Comparison | None:
         """Start comparing the candidates of a reply to this member; None when no pair is left.
@@ -142,7 +143,4 @@ class Comparisons:
         if not comparison.turn(self._rng):
             return None
         self._by_member[who] = comparison
-        self._by_member.move_to_end(who)
-        if len(self._by_member) > MOST_MEMBERS:
-            self._by_member.popitem(last=False)
         return comparison

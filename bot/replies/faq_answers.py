@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from cachetools import LRUCache
 
 from bot.generation import Candidate
 from bot.memory import Leaving
@@ -51,7 +51,7 @@ class Knowledge:
         self._entries = entries
         self._encoder = encoder
         self._settings = settings
-        self._servers: OrderedDict[bytes, _Embedded] = OrderedDict()
+        self._servers: LRUCache[bytes, _Embedded] = LRUCache(MOST_SERVERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="knowledge")
 
     def use_settings(self, settings: FaqSettings) -> None:
@@ -116,8 +116,6 @@ class Knowledge:
         if known is None or known.versions != versions:
             known = await self._embedded(guild, versions, known)
         self._servers[guild] = known
-        while len(self._servers) > MOST_SERVERS:
-            self._servers.popitem(last=False)
         return known if known.ids else None
 
     async def _embedded(

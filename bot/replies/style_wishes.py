@@ -9,9 +9,10 @@ broken up in them. Every candidate passes the output filter, whatever the wish. 
 from __future__ import annotations
 
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
 
 from bot.generation import Style
 from bot.generators.prompt import defuse
@@ -25,7 +26,7 @@ from storage.records import Consent, Who
 MOST_CHARACTERS = 200
 """Longest wish in a member's own words."""
 _MOST_REMEMBERED = 1000
-"""Wishes of members who did not agree, cached at once; the least recently set one is evicted."""
+"""Wishes of members who did not agree, cached at once; the least recently used one is evicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class WishBook:
 
     def __init__(self, stored: Wishes) -> None:
         self._stored = stored
-        self._remembered: OrderedDict[Who, Wish] = OrderedDict()
+        self._remembered: LRUCache[Who, Wish] = LRUCache(_MOST_REMEMBERED)
 
     async def of(self, who: Who, consent: Consent) -> Wish:
         """Return a member's wish in this server."""
@@ -139,9 +140,6 @@ class WishBook:
                 return
         elif wish:
             self._remembered[who] = wish
-            self._remembered.move_to_end(who)
-            if len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
         else:
             self._remembered.pop(who, None)
 
