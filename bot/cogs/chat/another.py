@@ -59,7 +59,7 @@ class Another(commands.Cog):
         prompt, who = await self._prompt_of(message), who_clicked(interaction)
         if prompt is None or prompt.author.id != interaction.user.id:
             said = tr(NOT_YOURS)
-        elif await self._bot.is_paused():
+        elif await self._bot.pausing.is_paused():
             said = tr(RESTING)
         elif note := used_up(self._bot, who, interaction.user, await self._bot.servers.of(who.guild_id)):
             said = note
@@ -142,7 +142,7 @@ class Another(commands.Cog):
         decision: Decision,
     ) -> bool:
         """Post, record, and only then seed reactions, as for a first answer; whether it was posted."""
-        if await self._bot.is_paused():  # said while this answer was written
+        if await self._bot.pausing.is_paused():  # said while this answer was written
             return False
         started = time.perf_counter()
         with self._bot.inbox.held(prompt.channel.id):

@@ -65,7 +65,7 @@ class Chat(commands.Cog):
         view = await self._bot.servers.of(who.guild_id)
         if not is_addressed(message, me=me, chat_channels=self._bot.chat_channels_in(view)):
             return
-        if not self._claims.claim(message.id) or await self._bot.is_paused():
+        if not self._claims.claim(message.id) or await self._bot.pausing.is_paused():
             return
         if not may_talk_to(self._bot, message, view):
             return
@@ -168,7 +168,7 @@ class Chat(commands.Cog):
         Returns:
             Whether the reply was posted.
         """
-        if await self._bot.is_paused():  # said while this reply was written
+        if await self._bot.pausing.is_paused():  # said while this reply was written
             return False
         started = time.perf_counter()
         who = who_wrote(message)
