@@ -21,7 +21,6 @@ from bot.app.schedule import counted, open_scheduler, retraining
 from bot.background.scheduler import LearningScheduler
 from bot.background.trainer_election import follow
 from bot.background.uplift_reporter import Reporter
-from bot.client import Parts
 from bot.config import Settings
 from bot.generation import CandidateGenerator
 from bot.generators.factory import create_generator
@@ -29,6 +28,7 @@ from bot.memory import MemberMemory
 from bot.metrics import Metrics
 from bot.moderation.output_filter import OutputFilter
 from bot.moderation.toxicity import load_judge
+from bot.parts import Parts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge

@@ -16,6 +16,7 @@ from typing import Any
 from cachetools import FIFOCache
 
 from bot.memory import Leaving
+from bot.tasks import Tasks
 from storage.records import Who
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,12 @@ class ConversationQueues:
     Args:
         limit: Jobs that may wait in one conversation, beside the one that runs; those of one member may take
             a quarter of the room, so that the others have some, and do not wait behind too many.
-        spawn: Starts the task of a conversation; ``asyncio.create_task`` unless the caller needs another
-            home.
+        spawn: Starts the task of a conversation; None: :class:`bot.tasks.Tasks`.
     """
 
-    def __init__(self, limit: int, *, spawn: Spawn = asyncio.create_task) -> None:
+    def __init__(self, limit: int, *, spawn: Spawn | None = None) -> None:
         self._limit = limit
-        self._spawn = spawn
+        self._spawn: Spawn = spawn or Tasks().spawn
         self._waiting: dict[Hashable, deque[_Entry]] = {}
         self._running: dict[Hashable, _Entry] = {}
         self._idle = asyncio.Event()

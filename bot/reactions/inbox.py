@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from bot.memory import Leaving
 from bot.messages.queues import Spawn
+from bot.tasks import Tasks
 from storage.errors import StorageError
 from storage.records import Applied, Deleted, DiscordEvent, Observed, Reacted
 
@@ -72,7 +73,7 @@ class Inbox:
     Args:
         record: Writes a batch, in order, in one transaction.
         changed: Told after each batch how many labels changed.
-        spawn: Starts the task that works the queue off.
+        spawn: Starts the task that writes what waits; None: :class:`bot.tasks.Tasks`.
         limit: Events that may wait, held ones included.
     """
 
@@ -81,12 +82,12 @@ class Inbox:
         record: Callable[[Sequence[DiscordEvent]], Awaitable[Applied]],
         changed: Callable[[int], None],
         *,
-        spawn: Spawn = asyncio.create_task,
+        spawn: Spawn | None = None,
         limit: int = QUEUE_LIMIT,
     ) -> None:
         self._record = record
         self._changed = changed
-        self._spawn = spawn
+        self._spawn: Spawn = spawn or Tasks().spawn
         self._limit = limit
         self._waiting: deque[DiscordEvent] = deque()
         self._held: dict[int, deque[DiscordEvent]] = {}

@@ -108,7 +108,7 @@ async def test_after_a_forget_no_registered_cache_holds_the_member_and_others_st
     everything = {name for name, _ in used.bot.memory} - OF_NOBODY
     before = holding(used, used.alice), holding(used, used.ben)
 
-    await used.bot.forget(used.alice.id)
+    await used.bot.privacy.forget(used.alice.id)
 
     assert before == (everything, everything)
     assert holding(used, used.alice) == set()
@@ -118,7 +118,7 @@ async def test_after_a_forget_no_registered_cache_holds_the_member_and_others_st
 async def test_after_a_forget_nothing_in_the_bots_memory_names_the_member(used):
     before = all_held(used, used.alice)
 
-    await used.bot.forget(used.alice.id)
+    await used.bot.privacy.forget(used.alice.id)
 
     assert before
     assert all_held(used, used.alice) == []
@@ -128,7 +128,7 @@ async def test_after_a_forget_nothing_in_the_bots_memory_names_the_member(used):
 async def test_what_outlives_a_forget_holds_pseudonyms_and_no_discord_id(used):
     alice, retained = known_as(used, used.alice), used.bot.memory.retained
 
-    await used.bot.forget(used.alice.id)
+    await used.bot.privacy.forget(used.alice.id)
 
     keeping = {name: held([one.holder], alice, beside=[used.house.store]) for name, one in retained.items()}
     assert all(keeping.values()), keeping
@@ -141,14 +141,14 @@ async def test_an_object_that_is_not_registered_is_found(used):
     used.bot.unregistered = Claims()
     used.bot.unregistered.claim(("seen", Who(used.guild.id, used.alice.id)))
 
-    await used.bot.forget(used.alice.id)
+    await used.bot.privacy.forget(used.alice.id)
 
     (way,) = all_held(used, used.alice)
     assert "SimpaticoBot > dict > Claims" in way
 
 
 async def test_a_no_in_one_server_leaves_what_is_held_of_other_servers(used):
-    await used.bot.refuse(Who(used.guild.id, used.alice.id))
+    await used.bot.privacy.refuse(Who(used.guild.id, used.alice.id))
 
     assert holding(used, used.alice) == {"replies", "wishes", "languages", *IN_PROGRESS}
 

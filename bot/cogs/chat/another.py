@@ -62,7 +62,7 @@ class Another(commands.Cog):
         prompt, who = await self._prompt_of(message), who_clicked(interaction)
         if prompt is None or prompt.author.id != interaction.user.id:
             said = tr(NOT_YOURS)
-        elif await self._bot.is_paused():
+        elif await self._bot.pausing.is_paused():
             said = tr(RESTING)
         elif note := self._answering.used_up(who, interaction.user, await self._bot.servers.of(who.guild_id)):
             said = note

@@ -63,7 +63,7 @@ class Chat(commands.Cog):
         view = await self._bot.servers.of(who.guild_id)
         if not is_addressed(message, me=me, chat_channels=self._bot.chat_channels_in(view)):
             return
-        if not self._claims.claim(message.id) or await self._bot.is_paused():
+        if not self._claims.claim(message.id) or await self._bot.pausing.is_paused():
             return
         if not is_heard(self._bot, message, view):
             return

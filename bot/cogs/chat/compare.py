@@ -77,7 +77,8 @@ class PickButton(
         """Record the member's choice and show the next pair."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
-        bot, who = clicked
+        _, who = clicked
+        bot: SimpaticoBot = interaction.client
         comparison = bot.comparisons.under_way(who, self._token)
         if comparison is None:
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)

@@ -66,7 +66,7 @@ class Delivery:
         Returns:
             Whether the reply was posted.
         """
-        if await self._bot.is_paused():  # an administrator may pause the bot while a reply is written
+        if await self._bot.pausing.is_paused():  # the owner may pause the bot while a reply is written
             return False
         started, who = time.perf_counter(), who_wrote(prompt)
         invitee = self._claim_invitation(who, decision) if again is None else None
