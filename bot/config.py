@@ -58,6 +58,12 @@ class Settings:
 _ADAPTER = TypeAdapter(Settings)
 
 
+def config_path(given: Path | None) -> Path | None:
+    """Return the configuration file: the given one, else ``config.toml`` in the working folder, else None."""
+    default = Path("config.toml")
+    return given if given is not None else default if default.exists() else None
+
+
 def load_settings(path: Path | None) -> Settings:
     """Read ``path``, or the defaults when it is None, and load ``.env`` beside the working folder.
 

@@ -26,7 +26,6 @@ LARGE_FILES: dict[str, str] = dict.fromkeys(
         "storage/records/__init__.py",
         "tests/conformance/test_heads.py",
         "tests/integration/test_chat.py",
-        "tests/integration/test_evaluate.py",
         "tests/rig/counterfactual.py",
         "tests/unit/bot/doctor/test_doctor.py",
         "tests/unit/bot/generators/test_generators_local.py",
