@@ -1,4 +1,4 @@
-"""Preparing packaged models: found without importing, checked, converted once, never half."""
+"""Preparation of packaged models: located without an import, verified, converted once and atomically."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ WEIGHTS = b"four bits are enough"
 
 
 class CountingConverter:
-    """Copies the source and counts how often it was asked to."""
+    """Copies the source and counts its calls."""
 
     def __init__(self, fails_after_writing: bool = False) -> None:
         self.n_calls = 0
