@@ -254,7 +254,7 @@ def test_gguf_models_run_on_llamacpp_unless_told_otherwise(settings, expected):
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "expected a GGUF file, and there is none"), (b"no", "cannot be loaded")]
+    ("content", "why"), [(None, "expected a GGUF file, found none"), (b"no", "cannot be loaded")]
 )
 def test_a_gguf_file_that_is_missing_or_damaged_is_refused(tmp_path, content, why):
     path = tmp_path / "mine.gguf"
@@ -302,7 +302,7 @@ def test_a_hub_that_cannot_be_reached_is_explained(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    assert 'the model "nobody/nothing" is neither a folder here nor could it be fetched' in done.stdout
+    assert 'the model "nobody/nothing" is not a folder here and could not be fetched' in done.stdout
     assert 'check the name and the connection, or use [generator] model = "packaged"' in done.stdout
 
 
