@@ -1,7 +1,7 @@
-"""The ``simpatico`` command's first lines: light, so that Ctrl+C works at once.
+"""Entry point of the ``simpatico`` command. It imports nothing heavy, so that Ctrl+C works at once.
 
-Everything heavy is imported by :mod:`bot.commands.main`, inside :func:`main`: the process that solves heads
-imports this module at its start, and needs none of it.
+:func:`main` imports :mod:`bot.commands.main`, which imports everything else. The process that solves heads
+also imports this module when it starts, and needs none of that.
 """
 
 from __future__ import annotations

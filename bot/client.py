@@ -53,8 +53,8 @@ COGS = (
 )
 
 NOT_HERE = mark(
-    "I may not talk to you here: whoever runs this server, or me, has set it so. `/privacy`, `/my-data` and"
-    " `/forget-me` work all the same."
+    "I am not allowed to answer you here. The managers of this server or the host of this bot decided"
+    " that. `/privacy`, `/my-data` and `/forget-me` still work."
 )
 
 _DRAIN_S = 8.0

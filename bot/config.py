@@ -1,9 +1,8 @@
-"""``config.toml`` -> frozen, validated settings; the only place that reads the file and the environment.
+"""Reads ``config.toml`` and the environment into frozen, validated settings. No other module reads them.
 
 The settings classes live with the packages they configure (``bot.settings``, ``personalization.settings``,
-``storage.settings``); this module puts them together and turns every mistake into one line that names the
-key. Secrets never stand in the file: a key that ends in ``_env`` names the environment variable that holds
-one.
+``storage.settings``). This module combines them and reports each mistake in one line that names the key.
+Secrets are never in the file: a key that ends in ``_env`` names the environment variable with the secret.
 
 Errors::
 
@@ -43,7 +42,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be configured; one attribute per section of ``config.toml``."""
+    """All settings; one attribute per section of ``config.toml``."""
 
     bot: BotSettings = field(default_factory=BotSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
@@ -58,11 +57,17 @@ class Settings:
 _ADAPTER = TypeAdapter(Settings)
 
 
+def config_path(given: Path | None) -> Path | None:
+    """Return the configuration file: the given one, else ``config.toml`` in the working folder, else None."""
+    default = Path("config.toml")
+    return given if given is not None else default if default.exists() else None
+
+
 def load_settings(path: Path | None) -> Settings:
-    """Read ``path``, or the defaults when it is None, and load ``.env`` beside the working folder.
+    """Load ``.env`` of the working folder into the environment, then read the settings.
 
     Args:
-        path: A ``config.toml``; relative folders in it are taken relative to the file.
+        path: A ``config.toml``; relative folders in it are relative to the file. None: all defaults.
 
     Raises:
         ConfigError: The file is missing, is no TOML, or holds an unusable key.
@@ -94,8 +99,8 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
             found.
     """
     try:
-        # Through JSON, because only there does strict mode take a list for a tuple and a string for a path
-        # while it still refuses "7" for a number and 1 for a switch.
+        # Validated as JSON: only there does strict mode accept a list for a tuple and a string for a path,
+        # while it still refuses "7" for a number and 1 for a boolean.
         settings = _ADAPTER.validate_json(json.dumps(raw, default=str), strict=True, extra="forbid")
     except ValidationError as exc:
         raise ConfigError("\n".join(f"{source}: {line}" for line in mistakes_in(exc))) from exc
@@ -106,12 +111,13 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         )
     if settings.generator.models and settings.generator.kind != "openai":
         raise ConfigError(
-            f'{source}: [generator] models needs kind = "openai": in this process one model runs, the one'
-            " that model names"
+            f'{source}: [generator] models needs kind = "openai"; with kind = "local" only the model in'
+            " [generator] model runs"
         )
     if any(style.name == FAQ_STYLE for style in settings.generator.styles):
         raise ConfigError(
-            f"{source}: [generator] styles: answers from /faq have the name {FAQ_STYLE!r}; choose another"
+            f"{source}: [generator] styles: the name {FAQ_STYLE!r} is reserved for answers from /faq;"
+            " choose another"
         )
     if not _is_address(settings.generator.base_url):
         found = settings.generator.base_url
@@ -135,12 +141,12 @@ def read_secret(env_name: str) -> str | None:
 
 
 def mistakes_in(exc: ValidationError) -> list[str]:
-    """One line for each mistake that a validation found."""
+    """Return one line for each validation error."""
     return [_explain(error) for error in exc.errors()]
 
 
 def _explain(error: Any) -> str:
-    """One line for one mistake: ``[section] key: what was expected, found what``."""
+    """Return one line: ``[section] key: what was expected, found what``."""
     section, *keys = (str(part) for part in error["loc"])
     key = ".".join(keys)
     where = f"[{section}] {key}" if key else f"[{section}]"
@@ -152,7 +158,7 @@ def _explain(error: Any) -> str:
 
 
 def _relative_to(folder: Path, settings: Settings) -> Settings:
-    """Take the relative folders of the settings relative to the configuration file."""
+    """Resolve relative folders against the folder of the configuration file."""
     return replace(
         settings,
         operator=replace(

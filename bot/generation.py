@@ -1,14 +1,14 @@
-"""Where candidate replies come from: one small protocol, three generators behind it.
+"""Contract between generators and the rest of the bot: context, styles, candidates, errors.
 
-A local model runs in this process, through transformers or (GGUF files on a CPU) llama.cpp; ``openai`` asks
-any OpenAI-compatible server. All take a :class:`Context` and one :class:`Style` per wanted candidate. No
-discord import here.
+Three generators implement it: transformers and llama.cpp (GGUF files on a CPU) in this process, and any
+OpenAI-compatible server. Each takes a :class:`Context` and one :class:`Style` per candidate. No discord
+import here.
 
 Errors::
 
     GeneratorError
-     +-- ModelMissing            a model or its files are not where the configuration says
-     +-- GeneratorUnavailable    the server or device did not answer; worth trying again later
+     +-- ModelMissing            the configured model or its files were not found
+     +-- GeneratorUnavailable    the server or device did not answer; a later try may succeed
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class GeneratorUnavailable(GeneratorError):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of the conversation. ``role`` is ``assistant`` for the bot's own."""
+    """One message of the conversation; the role of the bot's own messages is ``assistant``."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -42,7 +42,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that belongs to a message: its media type, such as ``image/png``, and its bytes."""
+    """A picture attached to a message: media type, such as ``image/png``, and bytes."""
 
     media_type: str
     raw: bytes = field(repr=False)
@@ -50,14 +50,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known before replying; lives in memory only.
+    """What is known before replying. Kept in memory only.
 
     Attributes:
         message: The message to answer.
         turns: Earlier turns of the same conversation, oldest first, without ``message``.
-        pictures: Pictures attached to ``message``; empty where the model cannot read them.
-        persona: Who the bot is where this was asked; None: as configured.
-        model: Which of the offered models shall write; None: the configured one. A local generator has one.
+        pictures: Pictures attached to ``message``; empty if the model cannot read pictures.
+        persona: Persona of the server; None: the configured one.
+        model: One of the offered models; None: the configured one. A local generator has only one.
     """
 
     message: str
@@ -67,7 +67,7 @@ class Context:
     model: str | None = None
 
     def persona_or(self, configured: str) -> str:
-        """Who the bot is."""
+        """Return the persona of this context, or else the configured one."""
         return configured if self.persona is None else self.persona
 
 
@@ -84,7 +84,7 @@ class ContextReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A style prompt: what one candidate is asked to sound like.
+    """A style prompt: the manner in which one candidate is written.
 
     Attributes:
         name: Short name, stored with the impression.
@@ -99,10 +99,10 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One possible reply and the style it was asked in.
+    """One possible reply and the style of its prompt.
 
     Attributes:
-        unfinished: Whether it is a draft that :meth:`CandidateGenerator.continued` can go on with.
+        unfinished: Whether it is a draft that :meth:`CandidateGenerator.continued` can complete.
     """
 
     text: str
@@ -112,15 +112,15 @@ class Candidate:
 
 
 class CandidateGenerator(Protocol):
-    """Context -> candidates. Implementations never block the event loop."""
+    """Writes candidates for a context. Implementations never block the event loop."""
 
     @property
     def name(self) -> str:
-        """Model and device in words, for ``/status``."""
+        """Model and device for people, shown by ``/status``."""
         ...
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
-        """Generate at most one candidate per style, in the order of ``styles``; blank ones are left out.
+        """Generate at most one candidate per style, in the order of ``styles``; leave out blank ones.
 
         Raises:
             GeneratorError: No candidate could be generated.
@@ -128,22 +128,22 @@ class CandidateGenerator(Protocol):
         ...
 
     def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with an unfinished candidate: hand out the whole reply again and again as it grows, cleaned.
+        """Continue an unfinished candidate; yield the whole cleaned reply each time it has grown.
 
-        Ends at the token limit; closing the generator ends the writing between two tokens.
+        Ends at the token limit. Closing the iterator stops generation between two tokens.
 
         Args:
             context: As for :meth:`generate`.
-            style: The style that the candidate was asked in.
-            begun: Its text.
+            style: The style of the candidate.
+            begun: Text of the candidate.
 
         Raises:
-            GeneratorError: The reply could not be finished; what was handed out stands.
+            GeneratorError: The reply could not be completed; the texts yielded so far remain valid.
         """
         ...
 
     def use_persona(self, persona: str) -> None:
-        """Be somebody else from the next prompt on."""
+        """Use another persona from the next prompt on."""
         ...
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Numbers about the running bot, for Prometheus: counts and durations, never a text, a name or an id.
+"""Prometheus metrics of the running bot: counts and durations, never a text, a name or an id.
 
-Every label value comes from a list that stands in the code. What is counted elsewhere anyway (queues, the
-output filter, failed rankings) is read when somebody asks; the rest is told here as it happens. The one home
-of prometheus_client; :mod:`bot.app.monitor` serves what :meth:`Metrics.text` writes.
+Every label value comes from a list in the code. Values that are counted elsewhere (queues, the output filter,
+failed rankings) are read at scrape time; all others are recorded here as they happen. The only module that
+imports prometheus_client; :mod:`bot.app.monitor` serves the output of :meth:`Metrics.text`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1, 5)
 
 
 class Outcome(StrEnum):
-    """How a message that was meant for the bot was answered."""
+    """How a message to the bot was answered."""
 
     ANSWERED = "answered"
     WITHHELD = "withheld"
@@ -41,27 +41,27 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     """The language model did not answer."""
     BUSY = "busy"
-    """Declined, because too many messages waited in the conversation."""
+    """Declined: too many messages were waiting in the conversation."""
     UNREAD = "unread"
-    """It held nothing that could be read: files of other kinds, pictures for a model without eyes."""
+    """Nothing in it could be read, such as unsupported files, or pictures without a vision model."""
     MERGED = "merged"
-    """Answered together with the member's message before it."""
+    """Answered together with the previous message of the member."""
     LIMITED = "limited"
-    """Declined, because the member or the server has used up its day."""
+    """Declined: the daily limit of the member or the server was reached."""
     FAILED = "failed"
 
 
 PARTS = ("wait", "consent", "generate", "filter", "rank", "post")
-"""Parts of the time from message to reply, in order."""
+"""Phases of the time from message to reply, in order."""
 
 
 class Metrics:
-    """Everything that is counted; one for each running bot."""
+    """All metrics of one running bot."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, which nothing here asks for
+        disable_created_metrics()  # a second series per counter that is not needed
         self._registry = registry = CollectorRegistry()
-        self._read = _ReadWhenAsked()
+        self._read = _ScrapeTimeCollector()
         registry.register(self._read)
         self._answers = Counter(
             "simpatico_messages",
@@ -95,7 +95,7 @@ class Metrics:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
-        self._learnt = _Learnt(registry)
+        self._rounds_and_priors = _RoundMetrics(registry)
         for outcome in Outcome:
             self._answers.labels(outcome.value)
         for part in PARTS:
@@ -106,21 +106,21 @@ class Metrics:
         self._answers.labels(outcome.value).inc()
 
     def reply(self, seconds: Mapping[str, float]) -> None:
-        """Take the time that a posted reply took, by part; others than :data:`PARTS` are left out."""
+        """Record the durations of a posted reply by phase; keys outside :data:`PARTS` are ignored."""
         for part in PARTS:
             if part in seconds:
                 self._seconds.labels(part).observe(seconds[part])
 
     def lag(self, seconds: float) -> None:
-        """Take how late the event loop was."""
+        """Record a delay of the event loop, seconds."""
         self._lag.observe(max(0.0, seconds))
 
     def labels(self, count: int) -> None:
-        """Count members' labels that changed."""
-        self._learnt.labels.inc(count)
+        """Count changed labels of members."""
+        self._rounds_and_priors.labels.inc(count)
 
     def watched(self, name: str, work: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
-        """The same work, counted and timed; the report of a round or a prior is taken in."""
+        """Wrap a scheduled work so that its runs are counted and timed and its report is recorded."""
         for end in ("done", "failed"):
             self._works.labels(name, end)
         self._work_seconds.labels(name)
@@ -129,22 +129,22 @@ class Metrics:
             started = time.monotonic()
             try:
                 report = await work()
-            except Exception:
+            except Exception:  # Boundary: every failure of a scheduled work is counted, then raised again.
                 self._works.labels(name, "failed").inc()
                 raise
             self._works.labels(name, "done").inc()
             self._work_seconds.labels(name).observe(time.monotonic() - started)
-            self._learnt.take(report)
+            self._rounds_and_priors.take(report)
             return report
 
         return run
 
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
-        """Have a number read whenever somebody asks; it may rise and fall."""
+        """Register a gauge whose value is read at scrape time."""
         self._read.add(lambda: GaugeMetricFamily(name, about, value=read()))
 
     def counter(self, name: str, about: str, read: Callable[[], float]) -> None:
-        """Have a count read whenever somebody asks."""
+        """Register a counter whose value is read at scrape time."""
         self._read.add(lambda: CounterMetricFamily(name, about, value=read()))
 
     def counters(
@@ -155,7 +155,7 @@ class Metrics:
         values: Iterable[str],
         read: Callable[[], Mapping[str, float]],
     ) -> None:
-        """Have counts read whenever somebody asks, one for each of ``values``; others are left out."""
+        """Register counters, one per label value in ``values``, that are read at scrape time."""
         known = tuple(values)
 
         def family() -> Metric:
@@ -167,7 +167,7 @@ class Metrics:
         self._read.add(family)
 
     def mean_seconds(self) -> tuple[int, dict[str, float]]:
-        """How many replies were timed since the start, and the mean time of each part."""
+        """Return the number of replies timed since the start, and the mean seconds of each phase."""
         found: dict[str, float] = {}
         n_replies = 0
         for part in PARTS:
@@ -180,12 +180,12 @@ class Metrics:
         return self._registry.get_sample_value(name, {"part": part}) or 0.0
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
-class _Learnt:
-    """What rounds and rebuilds of the prior said about themselves."""
+class _RoundMetrics:
+    """Metrics taken from the reports of rounds and of fits of the prior."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, about: str) -> Counter:
@@ -220,8 +220,8 @@ class _Learnt:
                 pass
 
 
-class _ReadWhenAsked(Collector):
-    """Asks for each number at the moment it is collected."""
+class _ScrapeTimeCollector(Collector):
+    """Collector that reads each value at scrape time."""
 
     def __init__(self) -> None:
         self._families: list[Callable[[], Metric]] = []
@@ -230,5 +230,5 @@ class _ReadWhenAsked(Collector):
         self._families.append(family)
 
     def collect(self) -> Iterable[Metric]:
-        """Ask."""
+        """Read all registered values."""
         return [family() for family in self._families]

@@ -1,4 +1,4 @@
-"""Settings of the bot package: every section of ``config.toml`` but learning and storage."""
+"""Settings of the bot package: all sections of ``config.toml`` except ``personalization`` and ``storage``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_STYLES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSettings:
-    """Where candidates come from.
+    """Section ``[generator]``: the language model that writes candidates.
 
     Attributes:
         kind: ``local`` (in this process) or ``openai`` (any OpenAI-compatible server).
@@ -35,16 +35,16 @@ class GeneratorSettings:
         api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
         timeout_s: Seconds to wait for one answer of the server.
         retries: How often a failed request is repeated.
-        vision: Whether the server's model reads pictures; then those that members attach are sent to it.
+        vision: Whether the model reads pictures; if so, pictures that members attach are sent to the server.
         candidates: Candidates per reply (k).
         max_new_tokens: Longest reply, tokens.
-        draft_tokens: Tokens after which candidates are ranked; only the chosen one is finished. 0: all are
-            written to their end first.
-        models: Names of further models of that server which those who manage a Discord server may choose.
-        at_once: Replies that the server is asked for at the same time.
+        draft_tokens: Length of the drafts that are ranked; only the chosen one is completed. 0: all
+            candidates are completed before ranking.
+        models: Names of further models on the model server; managers of a Discord server may choose one.
+        at_once: Replies requested from the model server at the same time.
         context_tokens: Token budget for persona, earlier turns and message together.
-        persona: Who the bot is; first line of every prompt.
-        styles: The portfolio of style prompts, used in turn until k candidates are asked for.
+        persona: Description of the bot; the first line of every prompt.
+        styles: Style prompts, used in turn until k candidates are requested.
     """
 
     kind: Literal["local", "openai"] = "local"
@@ -68,28 +68,28 @@ class GeneratorSettings:
 
     @property
     def drafts(self) -> bool:
-        """Whether candidates are drafts, of which the chosen one is gone on with."""
+        """Whether candidates are drafts, of which only the chosen one is completed."""
         return 0 < self.draft_tokens < self.max_new_tokens
 
     @property
     def candidate_tokens(self) -> int:
-        """Longest candidate, tokens."""
+        """Maximum length of a candidate, tokens."""
         return self.draft_tokens if self.drafts else self.max_new_tokens
 
     @property
     def further_tokens(self) -> int:
-        """The most that is added to a draft, tokens."""
+        """Maximum number of tokens that complete a draft."""
         return self.max_new_tokens - self.candidate_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolesAndPlaces:
-    """Roles and places of a list, by Discord id.
+    """Roles and places of an access list, by Discord id.
 
     Attributes:
-        roles: Whoever has one of them.
-        channels: Text, voice and forum channels with their threads, or single threads.
-        categories: All channels in them.
+        roles: Members who have one of these roles.
+        channels: Text, voice and forum channels including their threads, or single threads.
+        categories: Categories, including all their channels.
     """
 
     roles: tuple[int, ...] = ()
@@ -99,26 +99,26 @@ class RolesAndPlaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessList(RolesAndPlaces):
-    """A list of whoever runs the bot: members by Discord id."""
+    """Access list of the host, which also names members by Discord id."""
 
     members: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotSettings:
-    """How the bot behaves on Discord.
+    """Section ``[bot]``: behaviour on Discord.
 
     Attributes:
         token_env: Name of the environment variable with the bot token.
-        chat_channels: Ids of channels in which every message is answered (their threads too).
-        message_content: Whether the privileged message-content intent is asked for; needed for chat channels.
-        seeded_reactions: Emoji the bot puts under its own replies.
-        history_messages: Earlier messages read back as context.
+        chat_channels: Ids of channels in which every message is answered, including their threads.
+        message_content: Whether to request the privileged message-content intent, which chat channels need.
+        seeded_reactions: Emoji that the bot adds to its own replies.
+        history_messages: Maximum number of earlier messages used as context.
         history_minutes: Age up to which earlier messages count as the same conversation, minutes.
-        queue_per_channel: Messages that may wait in one conversation; more are declined kindly.
-        allow: Whom the bot answers, and where, in every server; empty: everybody, everywhere.
-        deny: Whom it does not answer, and where, whatever else allows them.
-        consent: ``opt-in`` learns only from members who agreed.
+        queue_per_channel: Messages that may wait in one conversation; further ones are declined.
+        allow: Whom and where the bot answers, in every server; empty: everybody, everywhere.
+        deny: Whom and where the bot does not answer; overrides ``allow``.
+        consent: ``opt-in``: the bot learns only from members who agreed.
     """
 
     token_env: str = "DISCORD_TOKEN"  # noqa: S105 - a name, not a secret
@@ -138,11 +138,11 @@ Amount = Annotated[int, Interval(ge=0, le=1_000_000_000)]
 
 @dataclass(frozen=True, slots=True)
 class DailyLimit:
-    """What may be used in a day.
+    """Limit for one day.
 
     Attributes:
-        messages: Messages that are answered; 0: without a limit.
-        tokens: Tokens read and written for them, estimated; 0: without a limit.
+        messages: Messages that are answered; 0: no limit.
+        tokens: Estimated tokens read and written for them; 0: no limit.
     """
 
     messages: Amount = 0
@@ -151,14 +151,14 @@ class DailyLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """How much the bot answers in a day, in each server and in direct messages.
+    """Section ``[limits]``: how much the bot answers per day, in each server and in direct messages.
 
     Attributes:
-        member_messages: Messages of one member; 0: without a limit, here and below.
+        member_messages: Messages of one member; 0: no limit (also for the keys below).
         member_tokens: Tokens for one member.
         server_messages: Messages of all members of one server.
         server_tokens: Tokens for all members of one server.
-        roles: Role id -> the limit of members who have the role, where it is wider than that of the others.
+        roles: Role id -> limit of members with this role; the widest limit of a member applies.
     """
 
     member_messages: Amount = 0
@@ -172,14 +172,14 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetySettings:
-    """What must not be posted.
+    """Section ``[safety]``: what must not be posted.
 
     Attributes:
-        level: How strict a server is whose managers chose nothing.
-        blocked_terms: Words that stand in no reply, in any server.
-        toxicity_model: A model for sequence classification (Hugging Face id or folder); empty: none.
-        toxic_labels: Its labels that mean something bad; empty: all but those known to be harmless.
-        device: Where it runs.
+        level: Safety level of servers whose managers have not chosen one.
+        blocked_terms: Terms that no reply may contain, in any server.
+        toxicity_model: Sequence classifier (Hugging Face id or folder); empty: none.
+        toxic_labels: Labels of the model that count as toxic; empty: all except known harmless ones.
+        device: Device of the toxicity model.
     """
 
     level: Literal["relaxed", "standard", "strict"] = "standard"
@@ -191,11 +191,11 @@ class SafetySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaqSettings:
-    """When an answer from ``/faq`` becomes a candidate.
+    """Section ``[faq]``: when an answer from ``/faq`` becomes a candidate.
 
     Attributes:
-        similarity: How close a question must be to a message (cosine).
-        most: Answers that join the candidates of one reply; 0: none ever.
+        similarity: Minimum cosine similarity of question and message.
+        most: Maximum number of answers among the candidates of one reply; 0: none.
     """
 
     similarity: Annotated[float, Interval(gt=0, le=1)] = 0.65
@@ -204,11 +204,11 @@ class FaqSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSettings:
-    """What whoever runs the bot can watch.
+    """Section ``[operator]``: monitoring for the host.
 
     Attributes:
-        metrics_port: Port of ``/metrics`` and ``/healthz``; 0: none is opened.
-        metrics_host: Address it listens on. Anything but this machine's own is for a container's inside.
+        metrics_port: Port of ``/metrics`` and ``/healthz``; 0: no port is opened.
+        metrics_host: Address to listen on. Use an address other than loopback only inside a container.
         curves_dir: Folder for TensorBoard event files of the rounds; empty: none are written.
     """
 

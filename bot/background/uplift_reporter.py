@@ -66,18 +66,19 @@ def verdict(report: Report) -> str:
     """Say in one sentence what heads bring, and how sure that is."""
     gain = report.liked.gain.dr
     told = tr(
-        "Heads bring {gain} liked replies in 100 over the prior ({replies} replies to {members} members)",
+        "Personal ranking brings {gain} liked replies in 100 over what most people like ({replies}"
+        " replies to {members} members)",
         gain=signed(gain),
         replies=report.n_replies,
         members=report.n_members,
     )
     if not gain.n_effective >= FEWEST or math.isnan(gain.low):
-        few = tr("carried by {n:.0f} replies, too few to conclude anything.", n=gain.n_effective)
+        few = tr("based on {n:.0f} replies, which is too few to conclude anything.", n=gain.n_effective)
         return f"{told}: {few}"
     if gain.low > 0:
         said = tr("a gain.")
     else:
-        said = tr("a loss.") if gain.high < 0 else tr("not yet told apart from nothing.")
+        said = tr("a loss.") if gain.high < 0 else tr("not yet distinguishable from no effect.")
     return f"{told}: {said}"
 
 

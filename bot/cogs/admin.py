@@ -19,15 +19,18 @@ from bot.ui.help_page import OWNER_ONLY
 
 log = logging.getLogger(__name__)
 
-PAUSED = mark("I am silent now, in every server, until `/admin resume`. Members' own commands still work.")
+PAUSED = mark(
+    "I am paused now, in every server, until you use `/admin resume`. Members can still use"
+    " their own commands."
+)
 RESUMED = mark("I answer again.")
-NOT_YOURS = mark("Only whoever runs this bot may do that.")
+NOT_YOURS = mark("Only the host of this bot can do that.")
 
 
 class Admin(
     commands.GroupCog,
     group_name="admin",
-    group_description=mark("For whoever runs this bot."),
+    group_description=mark("For the host of this bot."),
     group_extras={OWNER_ONLY: True},
 ):
     """The emergency stop."""
@@ -43,7 +46,7 @@ class Admin(
         await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
         return False
 
-    @app_commands.command(name="pause", description=mark("Silence me everywhere, at once."))
+    @app_commands.command(name="pause", description=mark("Pause me in all servers immediately."))
     async def pause(self, interaction: discord.Interaction) -> None:
         """Post nothing any more."""
         await self._set(interaction, paused=True)

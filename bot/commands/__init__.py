@@ -1,4 +1,7 @@
-"""The command line, one file per sub-command of ``simpatico``.
+"""The ``simpatico`` command line, one file per sub-command.
 
-The top floor of ``bot``: may import everything, and nothing imports it but ``bot.__main__``.
+Every sub-command offers ``add_parser(commands)``, which declares its arguments and sets ``run`` (or
+``run_unconfigured``) on them, and ``run(arguments, settings)``, which does the work. :mod:`bot.commands.main`
+builds the parser and calls what was set. The top floor of ``bot``: it may import every other room, and only
+``bot.__main__`` imports it.
 """

@@ -1,9 +1,9 @@
-"""``simpatico adapt-encoder``: adapt the shared encoder on a folder of judgements; keep it if it helps.
+"""``simpatico adapt-encoder``: fine-tune the shared encoder on a folder of judgements, if that helps.
 
-Glue between the command line and :mod:`personalization.lab.adapting.adaptation`: reads the folder, shows a
-progress bar, writes curves for TensorBoard, and the adapter only when the members who judge gain by it.
-What it writes is used by naming its folder in ``config.toml``. PEFT and TensorBoard come with the extra
-``adapt``.
+Connects the command line with :mod:`personalization.lab.adapting.adaptation`. Reads the folder, shows a
+progress bar, and writes curves for TensorBoard. Writes the adapter only when it improves the ranking for the
+held-out members of the jury. The adapter is used by naming its folder in ``config.toml``. PEFT and
+TensorBoard come with the extra ``adapt``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,8 +30,9 @@ from personalization.lab.datasets import Dataset, dev_members, is_support, read_
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command."""
+def add_parser(commands: Any) -> None:
+    """Declare the command and its arguments."""
+    parser = commands.add_parser("adapt-encoder", help="adapt the shared encoder on a folder of judgements")
     parser.add_argument(
         "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
     )
@@ -41,33 +43,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dev",
         type=int,
         metavar="SPLIT",
-        help="leave out who is tested by evaluate --dev, and the groups they are asked about in this split",
+        help="leave out the members that evaluate --dev tests, and the groups asked about in this split",
     )
-    add_settings(parser)
+    _add_settings(parser)
+    parser.set_defaults(run=run)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare how to adapt."""
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the training."""
     shape, steps, own = AdapterShape(), StepSettings(), AdaptSettings()
     for flag, default, text in (
-        ("--rank", shape.rank, "rank of the changes"),
-        ("--dropout", shape.dropout, "share of a change's inputs dropped in training"),
+        ("--rank", shape.rank, "rank of the adapter"),
+        ("--dropout", shape.dropout, "dropout on the inputs of the adapter, a share"),
         ("--learning-rate", steps.learning_rate, "highest step size"),
         ("--replies", steps.replies, "different replies in a step"),
-        ("--accumulate", steps.accumulate, "parts that a step is cut into, to save memory"),
+        ("--accumulate", steps.accumulate, "parts that a step is split into, to save memory"),
         ("--rounds", own.rounds, "most rounds"),
-        ("--patience", own.patience, "rounds without a better one after which it ends"),
-        ("--seed", own.seed, "of every chance in it"),
+        ("--patience", own.patience, "rounds without improvement after which training ends"),
+        ("--seed", own.seed, "random seed"),
     ):
         parser.add_argument(flag, type=type(default), default=default, help=f"{text} (default {default})")
-    parser.add_argument("--layers", type=int, default=shape.layers, help="how many of the last blocks change")
     parser.add_argument(
-        "--all-linear", action="store_true", help="change every linear layer, not only queries and values"
+        "--layers", type=int, default=shape.layers, help="how many of the last blocks to adapt"
+    )
+    parser.add_argument(
+        "--all-linear", action="store_true", help="adapt every linear layer, not only queries and values"
     )
 
 
 def settings_of(arguments: argparse.Namespace) -> AdaptSettings:
-    """Read how to adapt.
+    """Return the options of the training.
 
     Raises:
         ConfigError: A number is out of range.
@@ -100,33 +105,39 @@ def settings_of(arguments: argparse.Namespace) -> AdaptSettings:
     )
 
 
-def run_adapting(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Adapt, and say how it went.
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Adapt the encoder and print the result.
 
     Raises:
         DatasetBroken: The folder is not in the format.
         ConfigError: An argument cannot be used, or a package of the extra is missing.
-        EncoderError: The encoder cannot be loaded or adapted, or the checkpoint is of another task.
+        EncoderError: The encoder cannot be loaded or adapted, or the checkpoint belongs to another task.
     """
     how = settings_of(arguments)
     require_extra()
     learning, out = settings.personalization, arguments.out
     if is_adapter(out):
-        raise ConfigError(f"--out {out}: there is an adapter already; name another folder")
+        raise ConfigError(f"--out {out}: there is an adapter already; choose another folder")
     if is_adapter(Path(learning.encoder)):
         raise ConfigError("[personalization] encoder: expected a base to adapt, found an adapter")
     dataset = read_dataset(arguments.population)
     result = adapt(dataset, labels_of(dataset, arguments.dev), how, settings, out)
     print(as_text(result))
     if not result.is_better:
-        print("Not adopted: nothing was written but the curves, and the encoder in use stays.")
+        print("Not adopted: only the curves were written; the configured encoder stays in use.")
         return
     result.encoder.save(out, {"trained_on": dataset.name, **as_json(result)})
-    print(f'Adopted. To use it, set  encoder = "{out}"  under [personalization] and start again.')
+    print(f'Adopted. To use it, set  encoder = "{out}"  under [personalization] and restart.')
 
 
 def labels_of(dataset: Dataset, dev: int | None) -> IntArray:
-    """Which labels may be used: all, or those that ``evaluate --dev`` neither tests nor asks in a split."""
+    """Return the indices of the labels to train on.
+
+    Args:
+        dataset: The set.
+        dev: None: all labels. Otherwise a split of ``evaluate --dev``: its test members and query groups are
+            left out.
+    """
     if dev is None:
         return np.arange(len(dataset.y))
     return np.flatnonzero(is_support(dataset, dev) & ~dev_members(dataset.users)[dataset.user])
@@ -141,9 +152,9 @@ def adapt(
 ) -> Adapted:
     """Adapt the configured encoder on some labels of a set, with a progress bar and curves in ``out``.
 
-    The checkpoint in ``out`` is gone on from, and removed at the end.
+    Resumes from the checkpoint in ``out`` if there is one, and removes it at the end.
     """
-    from tensorboard.summary import Writer  # an extra; what it needs is loaded only here
+    from tensorboard.summary import Writer  # an extra, loaded only where it is used
 
     learning = settings.personalization
     base = load_model(learning.encoder)
@@ -176,8 +187,8 @@ def adapt(
 
 
 def as_text(result: Adapted) -> str:
-    """Say how it went, round by round."""
-    lines = ["| round | kept out: loss | kept out: ranked rightly | training loss |", "|---|---|---|---|"]
+    """Format the rounds as a Markdown table, followed by the verdict of the jury."""
+    lines = ["| round | held-out loss | held-out ranked correctly | training loss |", "|---|---|---|---|"]
     for n, entry in enumerate(result.history):
         best = " (best)" if n == result.best_round else ""
         lines.append(f"| {n}{best} | {entry.loss:.4f} | {entry.metric:.4f} | {entry.training_loss:.4f} |")
@@ -189,7 +200,7 @@ def as_text(result: Adapted) -> str:
 
 
 def require_extra() -> None:
-    """Refuse to begin without the packages it needs.
+    """Check that the packages of the extra are installed.
 
     Raises:
         ConfigError: One is missing.

@@ -1,8 +1,9 @@
-"""``simpatico evaluate``: the protocol of docs/learning.md on a folder of judgements; table, JSON, picture.
+"""``simpatico evaluate``: run the protocol of docs/learning.md on a folder of judgements.
 
-Glue between the command line and :mod:`personalization.lab.evaluate`: reads the folder, encodes its texts
-once with a progress bar (or takes them from ``--cache``), runs, prints. What could only fail at the end,
-after minutes, is checked first. Tables and pictures are made in :mod:`bot.commands.evaluate_output`.
+Connects the command line with :mod:`personalization.lab.evaluate`. Reads the folder, encodes its texts once
+with a progress bar (or takes them from ``--cache``), runs the protocol, and writes a table, JSON and a
+picture. Arguments that would only fail at the end, after minutes, are checked first. The table is formatted
+in :mod:`bot.commands.evaluate_output`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ from personalization.settings import LearningSettings
 _TEXTS_AT_ONCE = 64
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command."""
+def add_parser(commands: Any) -> None:
+    """Declare the command and its arguments."""
+    parser = commands.add_parser("evaluate", help="measure how well heads rank, on a folder of judgements")
     parser.add_argument(
         "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
     )
@@ -48,40 +50,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tested.add_argument(
         "--dev", action="store_true", help="test a fixed fifth of the population's own members"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="ways to split the groups (default 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of splits of the groups (default 3)")
     parser.add_argument(
         "--k", default=",".join(map(str, DEFAULT_K)), help="labels given to a head, 0,1,3,..."
     )
     parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {','.join(ROWS)} to measure")
     parser.add_argument(
-        "--bandit", action="store_true", help="also play policies through 40 rounds (dense sets)"
+        "--bandit", action="store_true", help="also replay the policies for 40 rounds (dense sets)"
     )
     parser.add_argument(
         "--starter",
         action="store_true",
-        help="also measure the prior that ships, as on a server that has taught nothing yet",
+        help="also measure the shipped prior, as on a server without any labels",
     )
     add_cache_argument(parser)
     parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
     parser.add_argument("--plot", type=Path, help="draw the curves over k there, as PNG")
+    parser.set_defaults(run=run)
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:
     """Declare ``--cache``."""
     parser.add_argument(
-        "--cache", type=Path, help="folder that keeps encodings, so that no text is encoded twice"
+        "--cache", type=Path, help="folder that caches encodings, so that no text is encoded twice"
     )
 
 
-def run_evaluation(
-    arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None
-) -> None:
-    """Measure and print.
+def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:
+    """Measure, print the table, and write the requested files.
 
     Args:
-        arguments: As declared by :func:`add_arguments`.
+        arguments: As declared by :func:`add_parser`.
         settings: All sections.
-        encoder: In place of the configured one.
+        encoder: Replaces the configured one.
 
     Raises:
         DatasetBroken: A folder is not in the format, or nothing can be measured on it.
@@ -95,7 +96,7 @@ def run_evaluation(
     result = _measure(
         dataset, encoded, tested, features, learning, arguments, ks=ks, rows=rows, shipped=shipped
     )
-    if shipped is None and not result["members"]:  # the one thing that can be measured here
+    if shipped is None and not result["members"]:  # nothing else can be measured on this set
         try:
             shipped = _shipped(features)
         except ConfigError as exc:
@@ -109,7 +110,7 @@ def run_evaluation(
         text = json.dumps(result, indent=1, allow_nan=False)
         arguments.json_path.write_text(text + "\n", encoding="utf-8")
     if arguments.plot is not None:
-        from bot.ui.charts import evaluation_picture  # matplotlib is loaded for a picture only
+        from bot.ui.charts import evaluation_picture  # loads matplotlib
 
         arguments.plot.write_bytes(evaluation_picture(result))
 
@@ -120,17 +121,17 @@ def encode_set(
     """Compute the features of a set's texts, with a progress bar.
 
     Args:
-        dataset: Whose texts.
-        learning: Which encoder, and where it runs.
-        cache: Folder that keeps encodings; None: nothing is kept.
-        encoder: In place of the configured one.
+        dataset: The set.
+        learning: The encoder and its device.
+        cache: Folder in which encodings are cached; None: no cache.
+        encoder: Replaces the configured one.
 
     Returns:
-        What the features are, and the features: ``items x d`` float32.
+        The feature map, and the features: ``items x d`` float32.
 
     Raises:
         EncoderError: The encoder is missing or damaged.
-        OSError: The folder cannot be written.
+        OSError: The cache folder cannot be written.
     """
     if encoder is None:
         encoder = load_encoder(learning.encoder, learning.device)
@@ -145,7 +146,7 @@ def encode_set(
 
 
 def encode(features: FeatureMap, texts: tuple[str, ...]) -> FloatArray:
-    """Features of all texts, ``items x d`` float32, with a progress bar."""
+    """Return the features of all texts, ``items x d`` float32, with a progress bar."""
     starts = range(0, len(texts), _TEXTS_AT_ONCE)
     parts = [
         features.features(texts[start : start + _TEXTS_AT_ONCE])
@@ -156,7 +157,7 @@ def encode(features: FeatureMap, texts: tuple[str, ...]) -> FloatArray:
 
 @contextmanager
 def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
-    """Show a progress bar; call what is given after each step, with its name."""
+    """Show a progress bar; yield a function to call after each step, with the name of the step."""
     with tqdm(total=total, desc=what, unit="step") as bar:
 
         def progress(step: str) -> None:
@@ -178,7 +179,7 @@ def _measure(
     rows: list[str],
     shipped: Prior | None,
 ) -> dict[str, Any]:
-    """Run the protocol, and the replay where it is wanted."""
+    """Run the protocol, and the bandit replay if it was asked for."""
     plain = starter_prior(features, learning)
     seeds, bandit = arguments.seeds, arguments.bandit
     a_seed = 2 * len(row_names(rows)) + (1 + len(NEW_SERVER_ROWS)) * (shipped is not None)
@@ -195,12 +196,12 @@ def _measure(
             try:
                 result["bandit"] = replay(dataset, encoded, tested, plain, **how)
             except ValueError as exc:
-                raise ConfigError(f"--bandit cannot be played on {dataset.name}: {exc}") from exc
+                raise ConfigError(f"--bandit does not work on {dataset.name}: {exc}") from exc
     return result
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
-    """Check what could only fail at the end, and read ``--k`` and ``--rows``."""
+    """Check all arguments before the work starts; return ``--k`` and ``--rows``."""
     rows = arguments.rows.split(",")
     if unknown := [row for row in rows if row not in ROWS]:
         raise ConfigError(f"--rows {','.join(unknown)}: expected some of {','.join(ROWS)}")
@@ -210,19 +211,19 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
         raise ConfigError("the row independent needs scikit-learn: pip install 'simpatico[evaluate]'")
     for path in (arguments.json_path, arguments.plot):
         if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"{path}: expected a folder {path.parent}, found none; make it first")
+            raise ConfigError(f"{path}: expected a folder {path.parent}, found none; create it first")
     return _whole_numbers(arguments.k), rows
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Dataset, BoolArray]:
-    """Read the sets; which of the users are tested."""
+    """Read the sets; return them as one, with a mask of the users that are tested."""
     dataset = read_dataset(arguments.population)
     if arguments.members is not None:
         dataset, tested = join(dataset, read_dataset(arguments.members))
     else:
         tested = dev_members(dataset.users)
     if arguments.bandit and dataset.pairwise:
-        raise ConfigError(f"--bandit needs single labels, and {dataset.name} has pairs")
+        raise ConfigError(f"--bandit needs single labels, but {dataset.name} has pairs")
     return dataset, tested
 
 
@@ -237,7 +238,7 @@ def _whole_numbers(text: str) -> list[int]:
     try:
         numbers = sorted({int(part) for part in text.split(",")})
     except ValueError as exc:
-        raise ConfigError(f"--k {text}: expected whole numbers with commas between, such as 0,5,20") from exc
+        raise ConfigError(f"--k {text}: expected whole numbers separated by commas, such as 0,5,20") from exc
     if numbers[0] < 0:
         raise ConfigError(f"--k {text}: expected numbers from 0 on")
     return numbers

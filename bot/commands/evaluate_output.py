@@ -10,10 +10,13 @@ from typing import Any
 
 
 def as_table(result: dict[str, Any]) -> str:
-    """Write Markdown: metric, gain over global with its standard error, log loss, ECE; then the rest.
+    """Format the result as Markdown.
+
+    A cell holds the metric, its gain over ``global`` with the standard error, log loss and ECE. Bandit and
+    starter results follow.
 
     Args:
-        result: What ``--json`` writes.
+        result: The content of ``--json``.
     """
     lines = [f"{result['dataset']}: {result['metric']}, {result['members']} tested, {result['seeds']} seeds"]
     if "note" in result:
@@ -35,12 +38,12 @@ def as_table(result: dict[str, Any]) -> str:
 def _cell(cell: dict[str, float | None] | None) -> str:
     if cell is None:
         return "-"
-    gain = f"{_told(cell['gain'], '+.3f')} ± {_told(cell['gain_se'])}"
-    return f"{_told(cell['metric'])} ({gain}), {_told(cell['log_loss'])}, {_told(cell['ece'])}"
+    gain = f"{_number(cell['gain'], '+.3f')} ± {_number(cell['gain_se'])}"
+    return f"{_number(cell['metric'])} ({gain}), {_number(cell['log_loss'])}, {_number(cell['ece'])}"
 
 
 def _first_replies(found: dict[str, Any]) -> list[str]:
-    """Write how the prior that ships ranks first replies."""
+    """Format how the shipped prior ranks first replies."""
     lines = [
         f"First replies on a new server: {found['metric']} over {found['members']} members"
         " (at random 0.500)" + (f"; {found['note']}" if "note" in found else ""),
@@ -49,10 +52,10 @@ def _first_replies(found: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     for name, row in found["rows"].items():
-        figures = " | ".join(_told(row[key]) for key in ("mean", "se", "se_texts"))
+        figures = " | ".join(_number(row[key]) for key in ("mean", "se", "se_texts"))
         lines.append(f"| {name} | {figures} |")
     return lines
 
 
-def _told(value: float | None, how: str = ".3f") -> str:
+def _number(value: float | None, how: str = ".3f") -> str:
     return "-" if value is None else format(value, how)

@@ -1,7 +1,7 @@
-"""``simpatico fit-starter``: public judgements of chatbots' replies -> the prior that ships with the package.
+"""``simpatico fit-starter``: fit the shipped prior on public judgements of chatbots' replies.
 
-Glue between the command line and :mod:`personalization.lab.fit_starter`. On the same machine the same set
-gives the same bytes; run it again after any change of the features or of the model, and commit the file.
+Connects the command line with :mod:`personalization.lab.fit_starter`. The same set gives the same bytes on
+the same machine. Run it again after any change of the features or of the encoder, and commit the file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from bot.commands.evaluate import add_cache_argument, encode_set, steps
 from bot.config import ConfigError, Settings
@@ -19,23 +20,25 @@ from personalization.lab.fit_starter import fit_starter
 from personalization.settings import LearningSettings
 
 
-def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command."""
+def add_parser(commands: Any) -> None:
+    """Declare the command and its arguments."""
+    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on judgements of chatbots")
     parser.add_argument("folder", type=Path, help="judgements of at least three chatbots' replies (dbdc3)")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     add_cache_argument(parser)
+    parser.set_defaults(run=run)
 
 
-def run_fitting(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:
-    """Fit, write, and say how it was chosen.
+def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:
+    """Fit the prior, write it, and print how its penalties were chosen.
 
     Args:
-        arguments: As declared by :func:`add_fitting_arguments`.
+        arguments: As declared by :func:`add_parser`.
         settings: All sections.
-        encoder: In place of the configured one.
+        encoder: Replaces the configured one.
 
     Raises:
-        DatasetBroken: The folder is not in the format, or not of several chatbots.
+        DatasetBroken: The folder is not in the format, or does not hold several chatbots.
         ConfigError: The file cannot be written.
         EncoderError: The encoder is missing or damaged.
     """
@@ -48,18 +51,20 @@ def run_fitting(arguments: argparse.Namespace, settings: Settings, *, encoder: E
         fitted = fit_starter(
             dataset,
             encoded,
-            starter_prior(features, LearningSettings()),  # what ships depends on nobody's configuration
+            starter_prior(
+                features, LearningSettings()
+            ),  # default settings: the shipped prior must not depend on a configuration
             n_embedding=features.n_embedding,
             device=settings.personalization.device,
             progress=progress,
         )
     body = fitted.prior.to_bytes()
     arguments.out.write_bytes(body)
-    print("on a chatbot that was left out, by penalty on the mean:")
+    print("concordance on a held-out chatbot, by penalty on the mean:")
     for ridge, found in fitted.concordance.items():
         print(f"  {ridge:6g}  {found:.4f}" + ("  chosen" if ridge == fitted.ridge else ""))
     print(f"the mean is scaled by {fitted.scale:.3f}")
-    print("heads on a chatbot and for people that were left out, by share of the plain spread:")
+    print("heads on held-out chatbots and people, by share of the plain spread:")
     for spread, found in fitted.by_spread.items():
         print(f"  {spread:6g}  {found:.4f}" + ("  chosen" if spread == fitted.spread else ""))
     print(f"{arguments.out}: {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}")

@@ -1,8 +1,8 @@
-"""``simpatico report``: what personalization brings, from the bot's own log; a table, and JSON.
+"""``simpatico report``: estimate from the bot's own log what personalization brings; a table and JSON.
 
-Glue around :mod:`personalization.insight.uplift_report`. The command opens the database itself, so on
-SQLite the bot must be stopped; a running bot says the same in one line of its own log, once a day. Numbers
-over everybody, and nothing about anybody.
+Connects the command line with :mod:`personalization.insight.uplift_report`. The command opens the database
+itself, so on SQLite the bot must be stopped. A running bot logs the same estimate once a day. All numbers
+are totals over all members; none is about one member.
 """
 
 from __future__ import annotations
@@ -26,18 +26,23 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command."""
+def add_parser(commands: Any) -> None:
+    """Declare the command and its arguments."""
+    parser = commands.add_parser(
+        "report",
+        help="estimate from the bot's own log what personalization brings (SQLite: stop the bot first)",
+    )
     parser.add_argument("--days", type=int, default=DAYS, help=f"how far back to look (default {DAYS})")
     parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
+    parser.set_defaults(run=run)
 
 
-def run_reporting(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Estimate and print.
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Estimate, print the table, and write the JSON file if one was asked for.
 
     Raises:
         ConfigError: An argument cannot be used.
-        StorageError: The data cannot be opened; on SQLite it cannot while the bot runs.
+        StorageError: The data cannot be opened, on SQLite also because the bot runs.
     """
     if arguments.days < 1:
         raise ConfigError(f"--days {arguments.days}: expected a number from 1 on")
@@ -54,7 +59,7 @@ def run_reporting(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def as_text(report: Report, days: int) -> str:
-    """Write Markdown: how much it rests on, the table, and what follows from it."""
+    """Format the report as Markdown: the size of the log, the table, and the verdict."""
     left_out = {
         "went out unranked": report.n_unranked,
         "could not have been posted otherwise": report.n_unanswerable,
@@ -80,7 +85,7 @@ def as_text(report: Report, days: int) -> str:
 
 
 def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:
-    """Write the rows of one quantity: each estimator, and the replies that carry it."""
+    """Format the rows of one quantity: one per estimator, and the effective sample size."""
     rows: list[str] = []
     for label, field in (("doubly robust", "dr"), ("SNIPS", "snips"), ("IPS", "ips")):
         rows += _rows(f"{name}: {label}", report, lambda outcome, field=field: getattr(of(outcome), field))
@@ -98,7 +103,7 @@ def _plain(found: Estimate) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Write what cannot be had as null."""
+    """Replace NaN by None, which JSON can express."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,7 +1,7 @@
-"""Commands that look after the data: back up, restore, change the master key, forget a person.
+"""Commands that maintain stored data: back up, restore, rotate the master key, forget a person.
 
-Each answers with one line. They need no Discord and no model; which of them may run while the bot runs says
-``simpatico COMMAND --help``.
+Each prints one line. None needs Discord or a model. ``simpatico COMMAND --help`` says whether a command may
+run while the bot runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +23,52 @@ from storage.settings import StorageSettings
 from storage.store import Store
 
 KEYS_DAYS = 7
-"""Days that a copy of the keys is good for, unless the operator says otherwise."""
+"""Greatest age of a copy of the keys that ``restore-keys`` accepts by default, days."""
+
+Work = Callable[[argparse.Namespace, StorageSettings], str]
+"""Does the work of one command and returns the line to print."""
 
 
-def add_keeping_commands(commands: Any) -> None:
-    """Add the commands to the parser's."""
+def add_parsers(commands: Any) -> None:
+    """Declare the commands and their arguments."""
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    def command(name: str, text: str, work: Work) -> argparse.ArgumentParser:
+        parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        parser.set_defaults(run=partial(run, work))
+        return parser
 
-    def with_file(name: str, text: str, file: str) -> argparse.ArgumentParser:
-        parser = command(name, text)
+    def with_file(name: str, text: str, work: Work, file: str) -> argparse.ArgumentParser:
+        parser = command(name, text, work)
         parser.add_argument("file", type=Path, help=file)
         return parser
 
     new, copy = "where to write the copy; nothing may be there yet", "the copy"
-    with_file("backup", "copy the data into a new file, while the bot may run", new)
-    with_file("restore", "put a copy of the data back; the bot must be stopped", copy)
-    with_file("backup-keys", "copy keys and erasure ledger into a new file, while the bot may run", new)
-    keys = with_file("restore-keys", "put a copy of the keys back; the bot must be stopped", copy)
-    keys.add_argument("--days", type=int, default=KEYS_DAYS, help="oldest copy that is taken")
-    command("rotate-key", "change the master key, while the bot may run")
-    ledger = command("ledger", "count what the erasure ledger holds")
-    ledger.add_argument("--accept-loss", action="store_true", help="go on with an older ledger")
-    command("forget", "forget a person in every server; the bot must be stopped").add_argument(
-        "id", type=_discord_id, help="the person's Discord id"
+    with_file("backup", "copy the data into a new file, while the bot may run", _back_up, new)
+    with_file("restore", "put a copy of the data back; the bot must be stopped", _restore, copy)
+    with_file(
+        "backup-keys",
+        "copy keys and erasure ledger into a new file, while the bot may run",
+        _back_up_keys,
+        new,
     )
+    keys = with_file(
+        "restore-keys", "put a copy of the keys back; the bot must be stopped", _restore_keys, copy
+    )
+    keys.add_argument("--days", type=int, default=KEYS_DAYS, help="oldest copy that is taken")
+    command("rotate-key", "change the master key, while the bot may run", _rotate)
+    ledger = command("ledger", "count what the erasure ledger holds", _ledger)
+    ledger.add_argument("--accept-loss", action="store_true", help="go on with an older ledger")
+    forget = command("forget", "forget a person in every server; the bot must be stopped", _forget)
+    forget.add_argument("id", type=_discord_id, help="the person's Discord id")
 
 
-def run_keeping(arguments: argparse.Namespace, settings: Settings) -> bool:
-    """Run the command if it is one of these.
+def run(work: Work, arguments: argparse.Namespace, settings: Settings) -> None:
+    """Run one of the commands and print its result.
 
     Raises:
-        StorageError: It could not be done.
+        StorageError: The command failed.
     """
-    runs: dict[str, Callable[[argparse.Namespace, StorageSettings], str]] = {
-        "backup": _back_up,
-        "restore": _restore,
-        "backup-keys": _back_up_keys,
-        "restore-keys": _restore_keys,
-        "rotate-key": _rotate,
-        "ledger": _ledger,
-        "forget": _forget,
-    }
-    run = runs.get(arguments.command)
-    if run is None:
-        return False
-    print(run(arguments, settings.storage))
-    return True
+    print(work(arguments, settings.storage))
 
 
 def _back_up(arguments: argparse.Namespace, settings: StorageSettings) -> str:
@@ -86,7 +85,8 @@ def _back_up_keys(arguments: argparse.Namespace, settings: StorageSettings) -> s
     backup.back_up_keys(settings, arguments.file)
     return (
         f"Copied keys and erasure ledger to {arguments.file}. Keep it apart from copies of the data and from"
-        f" the master key, and delete it within {KEYS_DAYS} days: it opens what people ask to have forgotten."
+        f" the master key, and delete it within {KEYS_DAYS} days: it still opens the data of people who"
+        " ask to be forgotten."
     )
 
 
@@ -97,22 +97,20 @@ def _restore_keys(arguments: argparse.Namespace, settings: StorageSettings) -> s
 
 
 def _again(count: int) -> str:
-    return f"erased again whoever was forgotten since it was made: {count}."
+    return f"members forgotten since the copy was made, erased again: {count}."
 
 
 def _rotate(_: argparse.Namespace, settings: StorageSettings) -> str:
     count = asyncio.run(rotation.rotate(settings))
-    return f"A new master key wraps the keys of {count} members; the old one opens nothing any more."
+    return f"A new master key wraps the keys of {count} members; the old one no longer opens anything."
 
 
 def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     if arguments.accept_loss:
         asyncio.run(backup.accept_ledger_loss(settings))
-        return (
-            "The data take the ledger as it is. Whoever was forgotten since may come back with older copies."
-        )
+        return "The older ledger is accepted. Members forgotten since then may come back with older copies."
     erased, refused = backup.ledger_counts(settings)
-    return f"{erased} destroyed keys, {refused} members who said no."
+    return f"{erased} destroyed keys, {refused} members who refused."
 
 
 def _forget(arguments: argparse.Namespace, settings: StorageSettings) -> str:
@@ -120,7 +118,7 @@ def _forget(arguments: argparse.Namespace, settings: StorageSettings) -> str:
         return receipt_in_words(asyncio.run(_forget_person(arguments.id, settings)))
     except AlreadyOpen as exc:
         raise AlreadyOpen(
-            "The bot runs: the person can use /forget-me there; or stop it, and repeat this command."
+            "The bot is running. The person can use /forget-me; or stop the bot and repeat this command."
         ) from exc
 
 
@@ -130,7 +128,7 @@ async def _forget_person(user_id: int, settings: StorageSettings) -> ForgetRecei
 
 
 def receipt_in_words(receipt: ForgetReceipt) -> str:
-    """What went, and what the look afterwards found."""
+    """Say what was deleted and what the search afterwards found."""
     looked = "tables and files" if receipt.files_searched else "the tables"
     found = f"{receipt.n_traces} traces were FOUND" if receipt.n_traces else f"nothing was found in {looked}"
     return (

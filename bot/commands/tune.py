@@ -1,8 +1,8 @@
 """``simpatico tune``: search the settings of the population prior on a folder of judgements.
 
-Glue between the command line and :mod:`personalization.lab.prior_search`: reads the folder, encodes its
-texts once, shows a progress bar and a table, and writes the lines for ``config.toml`` when they are better.
-Optuna comes with the extra ``tune``.
+Connects the command line with :mod:`personalization.lab.prior_search`. Reads the folder, encodes its texts
+once, shows a progress bar and a table, and writes the lines for ``config.toml`` if the found settings are
+better than the configured ones. Optuna comes with the extra ``tune``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,24 +24,26 @@ from personalization.lab.datasets import dev_members, is_support, read_dataset
 from personalization.lab.prior_search import Choice, Search, Trial, Tuned, as_toml
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command."""
+def add_parser(commands: Any) -> None:
+    """Declare the command and its arguments."""
+    parser = commands.add_parser("tune", help="search the settings of the prior on a folder of judgements")
     parser.add_argument(
         "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
     )
     parser.add_argument(
         "--dev",
         action="store_true",
-        help="leave out who is tested by evaluate --dev, and the groups they are asked about under --seed",
+        help="leave out the members that evaluate --dev tests, and the groups asked about under --seed",
     )
     parser.add_argument("--trials", type=int, default=30, help="settings to try (default 30)")
-    parser.add_argument("--folds", type=int, default=2, help="ways to split (default 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of every chance in it (default 0)")
+    parser.add_argument("--folds", type=int, default=2, help="number of splits (default 2)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     parser.add_argument("--out", type=Path, help="write the lines for config.toml there, if they are better")
+    parser.set_defaults(run=run)
 
 
-def run_tuning(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Search, and say what was found.
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Search and print the result.
 
     Raises:
         DatasetBroken: The folder is not in the format.
@@ -73,13 +76,13 @@ def run_tuning(arguments: argparse.Namespace, settings: Settings) -> None:
     )
     with tqdm(total=arguments.trials, desc="searching", unit="trial") as bar:
 
-        def tell(trial: Trial) -> None:
+        def progress(_: Trial) -> None:
             bar.update()
 
-        result = search.run(arguments.trials, tell)
+        result = search.run(arguments.trials, progress)
     print(as_text(result))
     if not result.is_better:
-        print("The settings in use stay: nothing that was tried is surely better (two standard errors).")
+        print("The settings in use stay: no trial is better by two standard errors.")
         return
     print(as_toml(result.best.choice))
     if arguments.out is not None:
@@ -87,11 +90,11 @@ def run_tuning(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def as_text(result: Tuned) -> str:
-    """Write a Markdown table of the trials, the best first, and what the jury said."""
+    """Format the trials as a Markdown table, the best first, followed by the verdict of the jury."""
     head = "| loss | rank | style_scale | whitening | start_variance | bias_sd |"
     whole = [trial for trial in result.trials if trial.loss is not None]
     lines = [head, "|---" * 6 + "|", *(map(_row, sorted(whole, key=lambda trial: trial.loss or 0.0)))]
-    lines.append(f"{len(result.trials) - len(whole)} of {len(result.trials)} trials were broken off;")
+    lines.append(f"{len(result.trials) - len(whole)} of {len(result.trials)} trials were stopped early;")
     lines.append(
         f"{result.n_judges} members who took no part judge the best:"
         f" {result.gain:+.4f} ± {result.gain_se:.4f} against the settings in use"

@@ -1,8 +1,8 @@
-"""``simpatico doctor``: looks at everything a start needs, changes nothing, and says what to do.
+"""``simpatico doctor``: checks everything that a start needs, changes nothing, and says what to do.
 
-One line for each thing: ok, warning (it will run, but look at this) or failed (it will not). Every check asks
-the part itself, the way a start would: the key store opens, the encoder encodes, Discord is asked who the
-token is. :mod:`bot.doctor.command` is the command; the checks stand in modules by what they look at.
+It prints one line per check: ok, warning (the bot runs, but the host should look) or failed (it does not
+run). Every check uses the part itself, as a start would: it opens the key store, encodes a text, logs in to
+Discord. :mod:`bot.doctor.command` runs the checks; the other modules hold them, by subject.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a thing stands."""
+    """Result of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """It will run, and somebody should look at it."""
+    """The bot runs, but the host should look at it."""
     FAILED = "failed"
-    """It will not run."""
+    """The bot does not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """Result of one check, for people.
 
     Attributes:
-        what: The thing, in a word or two.
-        verdict: How it stands.
-        said: What was found, and what to do about it. Never a token, key, text or id of a person.
+        what: Subject of the check, one or two words.
+        verdict: The result.
+        said: What was found and what to do about it. Never a token, key, text or id of a person.
     """
 
     what: str
@@ -37,15 +37,15 @@ class Finding:
 
 
 def ok(what: str, said: str) -> Finding:
-    """A thing that is as it should be."""
+    """Return a finding without a problem."""
     return Finding(what, Verdict.OK, said)
 
 
 def warning(what: str, said: str) -> Finding:
-    """A thing that somebody should look at."""
+    """Return a finding that the host should look at."""
     return Finding(what, Verdict.WARNING, said)
 
 
 def failed(what: str, said: str) -> Finding:
-    """A thing that keeps the bot from running."""
+    """Return a finding that prevents the bot from running."""
     return Finding(what, Verdict.FAILED, said)

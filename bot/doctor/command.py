@@ -1,4 +1,4 @@
-"""The command ``simpatico doctor``: runs every check, prints a line for each as it comes, and sums up."""
+"""Runs every check of ``simpatico doctor``, prints each finding as it arrives, and a summary."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from bot.doctor.stored_data import examine_data, examine_disk, examine_owner
 
 
 def run_doctor(config: Path | None) -> int:
-    """Examine the set-up and print what was found; 1 when something would keep the bot from running."""
+    """Run all checks and print the findings; return 1 if one of them failed, else 0."""
     try:
         settings = load_settings(config)
     except ConfigError as exc:
         for line in str(exc).splitlines():
             _print(failed("configuration", line))
-        print("\nThe rest is looked at once the configuration can be read.")
+        print("\nThe other checks run once the configuration can be read.")
         return 1
-    _print(ok("configuration", f"{config} is valid" if config else "no config.toml: all as by default"))
+    _print(
+        ok(
+            "configuration",
+            f"{config} is valid" if config else "no config.toml: all settings have their defaults",
+        )
+    )
     return asyncio.run(_run(settings))
 
 
@@ -37,7 +42,7 @@ async def _run(settings: Settings) -> int:
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield the findings, the quick ones of each part first."""
+    """Yield the findings of all checks."""
     async for finding in examine_account(read_secret(settings.bot.token_env), settings.bot):
         yield finding
     yield await examine_model(settings.generator)
@@ -57,7 +62,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 def _summed_up(n_failed: int, n_warnings: int) -> str:
     if n_failed:
-        return f"{n_failed} failed: the bot will not run until that is mended."
+        return f"{n_failed} failed: the bot will not run until this is fixed."
     return f"Ready to run; {n_warnings} to look at." if n_warnings else "Ready to run."
 
 

@@ -1,4 +1,4 @@
-"""The bot's account: the token, its intents, and what it may do in its servers."""
+"""Checks of the bot's Discord account: token, intents, and permissions in its servers."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,
     add_reactions=True,
 )
-"""What the bot needs in a server, as in README.md."""
+"""Permissions that the bot needs in a server, as listed in README.md."""
 
 _TOKEN = re.compile(r"([\w-]{18,})\.[\w-]{4,}\.[\w-]{20,}", re.ASCII)
 _TIMEOUT_S = 20.0
 _MOST_SERVERS = 25
-"""Servers looked at: two requests each."""
+"""Maximum number of servers to check; each takes two requests."""
 _PORTAL = "the Discord developer portal (https://discord.com/developers/applications)"
 
 
 def invite_link(application_id: int) -> str:
-    """The address that adds the bot to a server with exactly the permissions it needs."""
+    """Return the link that adds the bot to a server with exactly the permissions it needs."""
     scopes = ("bot", "applications.commands")
     return discord.utils.oauth_url(application_id, permissions=PERMISSIONS, scopes=scopes)
 
 
 def id_in(token: str) -> int | None:
-    """The account that a token is for, which is its first part; None when it is no token."""
+    """Return the account id in the first part of a token; None if the text is not a token."""
     if (parts := _TOKEN.fullmatch(token)) is None:
         return None
     encoded = parts[1]
@@ -49,7 +49,7 @@ def id_in(token: str) -> int | None:
 
 
 async def examine_account(token: str | None, settings: BotSettings) -> AsyncIterator[Finding]:
-    """Look at the token, and ask Discord about it where the network answers."""
+    """Check the format of the token, then log in to Discord with it."""
     if token is None:
         yield warning(
             "token",
@@ -60,27 +60,29 @@ async def examine_account(token: str | None, settings: BotSettings) -> AsyncIter
     if id_in(token) is None:
         yield failed(
             "token",
-            f"{settings.token_env} holds no bot token: expected three parts with dots between, without"
-            f" quotes or 'Bot' before them, found {len(token)} characters in {len(token.split('.'))} parts;"
-            f" copy it anew from {_PORTAL}, Bot, Reset Token",
+            f"{settings.token_env} is not a bot token: expected three parts separated by dots, without"
+            f" quotes or 'Bot' in front, found {len(token)} characters in {len(token.split('.'))} parts;"
+            f" copy it again from {_PORTAL}, Bot, Reset Token",
         )
         return
-    client = discord.Client(intents=discord.Intents(guilds=True))  # none of them warns; nothing connects
+    client = discord.Client(
+        intents=discord.Intents(guilds=True)
+    )  # intents that cause no warning; no gateway connection is made
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await client.login(token)
-            yield ok("token", f"Discord knows it; invite the bot with {invite_link(_application(client))}")
+            yield ok("token", f"Discord accepts it; invite the bot with {invite_link(_application(client))}")
             yield _intents(client, settings)
             yield await _servers(client)
     except discord.LoginFailure:
-        yield failed("token", f"Discord refuses it; copy a fresh one from {_PORTAL}, Bot, Reset Token")
+        yield failed("token", f"Discord refuses it; copy a new one from {_PORTAL}, Bot, Reset Token")
     except discord.HTTPException as exc:
         yield warning("Discord", f"answered {exc.status} (code {exc.code}); try again later")
     except (OSError, TimeoutError) as exc:  # aiohttp's connection errors are OSErrors
         yield warning(
             "token",
-            f"looks like one, but Discord could not be asked ({type(exc).__name__}): check the network, a"
-            " proxy or a firewall if the bot cannot connect either",
+            f"has the right format, but Discord could not be asked ({type(exc).__name__}): check the network,"
+            " a proxy or a firewall if the bot cannot connect either",
         )
     finally:
         await client.close()
@@ -95,7 +97,7 @@ def _intents(client: discord.Client, settings: BotSettings) -> Finding:
     flags = client.application_flags
     granted = flags.gateway_message_content or flags.gateway_message_content_limited
     if not settings.message_content:
-        return ok("intents", "no privileged one is asked for, none is needed")
+        return ok("intents", "no privileged intent is requested, none is needed")
     if granted:
         return ok("intents", "message content is switched on")
     return failed(
@@ -106,7 +108,7 @@ def _intents(client: discord.Client, settings: BotSettings) -> Finding:
 
 
 async def _servers(client: discord.Client) -> Finding:
-    """In how many servers the bot is, and which permissions it lacks there."""
+    """Count the servers of the bot, and the permissions that it lacks there."""
     assert client.user is not None, "logged in"
     missing: Counter[str] = Counter()
     n_servers = n_lacking = 0
@@ -117,7 +119,7 @@ async def _servers(client: discord.Client) -> Finding:
         n_servers, n_lacking = n_servers + 1, n_lacking + bool(lacking)
         missing.update(lacking)
     if not n_servers:
-        return warning("servers", "the bot is in none yet; open the invite link above")
+        return warning("servers", "the bot is not in a server yet; open the invite link above")
     if not missing:
         return ok("servers", f"in {n_servers}, with every permission it needs")
     names = ", ".join(f"{name.replace('_', ' ')} ({n})" for name, n in missing.most_common())

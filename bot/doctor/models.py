@@ -1,4 +1,4 @@
-"""What computes: the language model and its runtime, the device, the encoder."""
+"""Checks of the language model and its runtime, the device, the encoder and the toxicity model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GGUF_MAGIC = b"GGUF"
 
 
 async def examine_model(settings: GeneratorSettings) -> Finding:
-    """Look whether the language model is there, and the server that has it answers."""
+    """Check that the language model exists, or that its server answers."""
     try:
         if settings.kind == "openai":
             return await _on_server(settings)
@@ -54,12 +54,14 @@ def _on_this_machine(settings: GeneratorSettings) -> Finding:
         return _gguf(prepare_gguf(settings, progress=False))
     if settings.model == "packaged":
         check_packaged(SMOLLM2)
-        return ok("model", f"{SMOLLM2.file} is whole; transformers runs it, converted at the first start")
+        return ok(
+            "model", f"{SMOLLM2.file} is whole; transformers runs it after a conversion at the first start"
+        )
     found = prepare_generator_model(settings, progress=False)
     if isinstance(found, Path):
         return ok("model", f"the folder {found}; transformers runs it")
     if isinstance(try_to_load_from_cache(found, "config.json"), str):
-        return ok("model", f"{found} from the cache of the Hugging Face hub; transformers runs it")
+        return ok("model", f"{found} is in the cache of the Hugging Face hub; transformers runs it")
     return warning("model", f"{found} is not on this machine; the first start fetches it from the hub")
 
 
@@ -68,14 +70,14 @@ def _gguf(path: Path) -> Finding:
         with path.open("rb") as file:
             begins = file.read(len(_GGUF_MAGIC))
     except OSError as exc:
-        return failed("model", f"{path} cannot be read ({exc.strerror}); correct its rights")
+        return failed("model", f"{path} cannot be read ({exc.strerror}); correct its permissions")
     if begins != _GGUF_MAGIC:
         return failed("model", f"{path} is no GGUF file; download it again, or correct [generator] model")
     return ok("model", f"{path.name}; llama.cpp runs it on the CPU")
 
 
 def examine_device(device: Device) -> Finding:
-    """Look what the encoder runs on and heads are solved on."""
+    """Check the device of the encoder and of the training rounds."""
     try:
         return ok("device", describe(resolve_device(device)))
     except DeviceMissing as exc:
@@ -83,21 +85,21 @@ def examine_device(device: Device) -> Finding:
 
 
 def examine_encoder(settings: LearningSettings) -> Finding:
-    """Load the encoder and have it encode a word. Blocks for seconds."""
+    """Load the encoder and encode a word. Blocks for seconds."""
     try:
         encoder = load_encoder(settings.encoder, settings.device)
         (vector,) = encoder.encode(["hello"])
     except (EncoderError, DeviceMissing) as exc:
         return failed("encoder", str(exc))
-    return ok("encoder", f"{encoder.encoder_id}, {len(vector)} numbers for a text")
+    return ok("encoder", f"{encoder.encoder_id}, {len(vector)} dimensions")
 
 
 def examine_toxicity(settings: SafetySettings) -> Finding:
-    """Load the model for toxicity, which is configured. Blocks for seconds."""
+    """Load the configured toxicity model. Blocks for seconds."""
     try:
         judge = load_judge(settings)
     except (ToxicityError, DeviceMissing) as exc:
         return failed("toxicity", str(exc))
     if judge is not None:
         judge.close()
-    return ok("toxicity", f"{settings.toxicity_model} judges what may be posted")
+    return ok("toxicity", f"{settings.toxicity_model} rates candidates before they are posted")

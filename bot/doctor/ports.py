@@ -1,4 +1,4 @@
-"""The ports the bot opens: only the operator's, where one is configured."""
+"""Check of the only port that the bot opens: metrics and health, if configured."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from bot.settings import OperatorSettings
 
 
 def examine_ports(settings: OperatorSettings) -> Iterator[Finding]:
-    """Look whether the port of metrics and health can be had."""
+    """Check that the port of metrics and health is free."""
     host, port = settings.metrics_host, settings.metrics_port
     if not port:
-        yield ok("port", "none is opened (metrics_port = 0)")
+        yield ok("port", "no port is opened (metrics_port = 0)")
         return
     try:
         with socket.create_server((host, port), family=_family(host)):
             yield ok("port", f"{host}:{port} is free, for metrics and health")
     except OSError as exc:
         if isinstance(exc, PermissionError | socket.gaierror):
-            yield failed("port", f"{host}:{port} cannot be had ({exc.strerror}); choose another metrics_port")
+            yield failed(
+                "port", f"{host}:{port} cannot be opened ({exc.strerror}); choose another metrics_port"
+            )
         else:
             yield warning(
                 "port",
-                f"{host}:{port} cannot be had now ({exc.strerror}); fine if this Simpatico is running, else"
+                f"{host}:{port} cannot be opened now ({exc.strerror}); fine if the bot is running, else"
                 " choose another metrics_port",
             )
 

@@ -1,4 +1,4 @@
-"""What is kept: keys, database, the room on the disk, and whose files they are."""
+"""Checks of stored data: keys, database, disk space, and owners of the files."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from storage.maintenance.checkup import check_database, check_keys, not_ours, op
 from storage.settings import StorageSettings
 
 LEAST_BYTES = 100 * 2**20
-"""With less room than that nothing can be promised."""
+"""Free disk space below which the check fails, bytes."""
 FEW_BYTES = 2 * 2**30
+"""Free disk space below which the check warns, bytes."""
 
 
 async def examine_data(settings: StorageSettings) -> AsyncIterator[Finding]:
-    """Look whether the keys open, and whether the database opens and is theirs."""
+    """Check that the keys open, that the database opens, and that they belong together."""
     try:
         keys = await asyncio.to_thread(check_keys, settings)
         yield ok(
-            "keys", f"{settings.key_dir} opens" if keys else "none yet; they are made at the first start"
+            "keys", f"{settings.key_dir} opens" if keys else "none yet; they are created at the first start"
         )
     except StorageError as exc:
         yield failed("keys", str(exc))
-        yield warning("database", "not looked at: that takes the keys")
+        yield warning("database", "not checked, because this needs the keys")
         return
     try:
         yield ok("database", await check_database(settings, keys))
     except AlreadyOpen:
-        yield ok("database", "a running Simpatico has it; to have every page read, stop that one first")
+        yield ok("database", "in use by a running Simpatico; stop it first to check every page")
     except StorageError as exc:
         yield failed("database", str(exc))
 
 
 def examine_owner(settings: StorageSettings) -> Iterator[Finding]:
-    """Look whether the files belong to whoever runs the bot, and to nobody else."""
+    """Check that the files belong to the current user and that no other user can read them."""
     if foreign := not_ours(settings):
         yield warning(
             "owner",
-            f"{_names(foreign)}: another user's; run this as the user who runs the bot, or chown them",
+            f"{_names(foreign)}: owned by another user; run this as the user of the bot, or chown the files",
         )
     if shared := open_to_others(settings):
-        yield warning("owner", f"{_names(shared)}: other users of this machine may read it; chmod 600")
+        yield warning("owner", f"{_names(shared)}: other users of this machine can read this; chmod 600")
 
 
 def examine_disk(settings: Settings) -> Iterator[Finding]:
-    """Look whether the folders can be written to, and how much room there is."""
+    """Check that the folders are writable and that the disk has space."""
     folders = {settings.storage.data_dir, settings.storage.key_dir, settings.generator.model_dir}
     for place in sorted({_existing(folder) for folder in folders}):
         if not place.is_dir():
@@ -60,21 +61,21 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
             continue
         if not os.access(place, os.W_OK | os.X_OK):
             yield failed(
-                "disk", f"{place} cannot be written to by this user; correct its owner or its rights"
+                "disk", f"{place} is not writable for this user; correct its owner or its permissions"
             )
             continue
         free = shutil.disk_usage(place).free
         said = f"{free / 2**30:.1f} GB free in {place}"
         if free < LEAST_BYTES:
-            yield failed("disk", f"{said}; nothing could be stored: make room")
+            yield failed("disk", f"{said}; the bot could not store anything: free some space")
         elif free < FEW_BYTES:
-            yield warning("disk", f"{said}; make room before it runs out")
+            yield warning("disk", f"{said}; free some space before it runs out")
         else:
             yield ok("disk", said)
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest thing above it that is there; the rest is made at the first start."""
+    """Return the folder or its nearest existing parent; missing folders are created at the first start."""
     folder = folder.absolute()
     return folder if folder.exists() or folder == folder.parent else _existing(folder.parent)
 

@@ -1,10 +1,9 @@
-"""From what a model wrote to candidates that read like replies.
+"""Turns raw model output into candidates.
 
-Shared by both generators. Takes away what models add around a reply (role names, reasoning, the next
-speaker's lines), a sentence that the token limit cut off, and candidates that are blank or say the same.
-Whether a candidate may be posted is decided later, in ``bot/moderation/output_filter.py``. Every pattern
-takes time linear in the text: possessive quantifiers (``++``) never give back, and a run is only tried from
-its first character.
+Shared by all generators. Removes what models add around a reply (role names, reasoning, lines of the next
+speaker), a sentence that the token limit cut off, and blank or repeated candidates. Whether a candidate may
+be posted is decided later, in ``bot/moderation/output_filter.py``. Every pattern is linear in the length of
+the text: possessive quantifiers (``++``) never backtrack, and a run is tried only from its first character.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a model wrote for one style, and whether the token limit cut it off."""
+    """Raw output for one style, and whether the token limit cut it off."""
 
     text: str
     style: str
@@ -45,11 +44,11 @@ class Written:
 
 
 def candidates_of(written: Iterable[Written], *, drafts: bool = False) -> list[Candidate]:
-    """Clean what was written; blank texts and repeats (whatever their case and spacing) are left out.
+    """Clean raw outputs; leave out blank texts and repeats, ignoring case and spacing.
 
     Args:
-        written: What the model wrote.
-        drafts: Whether what the token limit cut off may be gone on with.
+        written: Raw outputs of the model.
+        drafts: Whether an output that the token limit cut off is a draft to be continued.
     """
     candidates: list[Candidate] = []
     seen = {""}
@@ -63,12 +62,12 @@ def candidates_of(written: Iterable[Written], *, drafts: bool = False) -> list[C
 
 
 def clean(text: str, *, cut_off: bool = False) -> str:
-    """Return the reply in what a model wrote.
+    """Extract the reply from raw output.
 
     Args:
-        text: As decoded; half a character at a cut end may show as U+FFFD. A lone surrogate, which no file
-            and no network takes, becomes one.
-        cut_off: Whether the token limit ended it, so that the last sentence may be unfinished.
+        text: Decoded output. Half a character at the end may appear as U+FFFD. A lone surrogate cannot be
+            encoded and is replaced by U+FFFD.
+        cut_off: Whether the token limit cut it off, so that the last sentence may be unfinished.
     """
     text = _HALF_CHARACTER.sub("\ufffd", text)
     for noise in (_REASONING, _TEMPLATE, _ROLE_PREFIX):
@@ -78,13 +77,13 @@ def clean(text: str, *, cut_off: bool = False) -> str:
 
 
 def _without_next_speaker(text: str) -> str:
-    """Cut where the model goes on in somebody else's name; the same words in a code block are a file's."""
+    """Cut the text where the model writes the next speaker's turn, except inside a code block."""
     match = _NEXT_SPEAKER.search(text)
     return text[: match.start()] if match and text[: match.start()].count("```") % 2 == 0 else text
 
 
 def without_unfinished_end(text: str) -> str:
-    """Drop an unfinished last sentence or list item, unless nothing else is there. Code is left as it is."""
+    """Drop an unfinished last sentence or list item, unless it is the whole text. Keep code unchanged."""
     if text.count("```") % 2:
         return text
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
@@ -93,7 +92,7 @@ def without_unfinished_end(text: str) -> str:
 
 
 def _without_empty_items(text: str) -> str:
-    """Drop list items without a word from the end."""
+    """Drop empty list items from the end."""
     lines = text.split("\n")
     while len(lines) > 1 and _EMPTY_ITEM.fullmatch(lines[-1]):
         lines.pop()

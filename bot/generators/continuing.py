@@ -1,7 +1,7 @@
-"""Going on with a begun reply: the text grows while a model writes on a thread of its own.
+"""Streams the continuation of a draft while a model generates on another thread.
 
-Shared by the generators in this process. What is handed out is always cleaned, and ends with a whole sentence
-wherever there is one, so that it can be shown as it is.
+Shared by the generators in this process. Every text it yields is cleaned and ends with a whole sentence if
+there is one, so that it can be posted as it is.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from concurrent.futures import Executor
 from bot.generators.cleaning import clean
 
 Emit = Callable[[str], None]
-"""Takes everything that was written so far behind the begun text; called on the thread."""
+"""Receives all text generated so far after the draft; called on the generation thread."""
 
 Work = Callable[[Emit, threading.Event], bool]
-"""Writes until it is done or the event is set, asked between two tokens; tells whether it was cut off."""
+"""Generates until it is done or the event is set (checked between tokens); returns whether it was cut off."""
 
 
 def grown(begun: str, more: str, *, cut_off: bool) -> str:
-    """The reply so far.
+    """Join a draft and its continuation into one cleaned reply.
 
     Args:
         begun: A cleaned candidate.
-        more: What the model wrote behind it.
-        cut_off: Whether more is to come, or the token limit ended it.
+        more: Its continuation.
+        cut_off: Whether more will follow, or the token limit cut it off.
     """
     runs_together = begun[-1:] in ".!?…:;" and more[:1].isalnum()
     return clean(f"{begun} {more}" if runs_together else begun + more, cut_off=cut_off)
 
 
 async def texts_from_thread(threads: Executor, work: Work, begun: str) -> AsyncGenerator[str]:
-    """Run ``work`` on a thread and hand out the growing reply; closing the iterator ends the work.
+    """Run ``work`` on a thread and yield the growing reply. Closing the iterator stops the work.
 
     Args:
-        threads: Where it runs; it is free again when the iterator has ended.
-        work: Writes.
-        begun: The candidate to go on with.
+        threads: Executor of the work; its thread is free again once the iterator has ended.
+        work: Generates the continuation.
+        begun: The candidate to continue.
     """
     loop, stop = asyncio.get_running_loop(), threading.Event()
     written: asyncio.Queue[str | None] = asyncio.Queue()
@@ -63,4 +63,4 @@ async def texts_from_thread(threads: Executor, work: Work, begun: str) -> AsyncG
         stop.set()
         await asyncio.wait([job])
         if not job.cancelled():
-            job.exception()  # raised above, or nobody waits for it any more
+            job.exception()  # retrieved, because asyncio reports exceptions that are not

@@ -1,4 +1,4 @@
-"""Opens the generator that the configuration names. The only module that knows all of them."""
+"""Opens the configured generator. The only module that imports all of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def create_generator(settings: GeneratorSettings, *, progress: bool = False) -> 
         progress: Whether to show progress bars on standard error.
 
     Raises:
-        ModelMissing: The model or its files are not where the configuration says.
-        GeneratorUnavailable: The device is not there or has too little memory.
+        ModelMissing: The configured model or its files were not found.
+        GeneratorUnavailable: The device does not exist or has too little memory.
     """
-    # Imported here so that a bot which asks a server never loads the machinery of a local model.
+    # Imported here, so that a bot with a model server never loads torch and transformers.
     if settings.kind == "openai":
         from bot.generators.openai_server import OpenAIGenerator
 
@@ -37,28 +37,28 @@ def create_generator(settings: GeneratorSettings, *, progress: bool = False) -> 
 
 
 def prepare_local_model(settings: GeneratorSettings, *, progress: bool = False) -> Path | str:
-    """Make the configured local model ready for the runtime that will load it. Blocks.
+    """Prepare the configured local model for the runtime that will load it. Blocks.
 
     Returns:
         A GGUF file for llama.cpp, else a folder or Hugging Face id.
 
     Raises:
-        ModelMissing: The model or its files are not where the configuration says.
-        GeneratorUnavailable: The device is not there.
+        ModelMissing: The configured model or its files were not found.
+        GeneratorUnavailable: The device does not exist.
     """
     return (prepare_gguf if runs_on_llamacpp(settings) else prepare_generator_model)(settings, progress)
 
 
 def runs_on_llamacpp(settings: GeneratorSettings) -> bool:
-    """Whether llama.cpp runs the local model: as configured, by default GGUF models on a CPU.
+    """Whether llama.cpp runs the local model: as configured, by default for GGUF models on a CPU.
 
     Raises:
-        GeneratorUnavailable: The device is not there.
+        GeneratorUnavailable: The device does not exist.
     """
     if settings.runtime != "auto":
         return settings.runtime == "llamacpp"
     if settings.model != "packaged" and not settings.model.endswith(".gguf"):
         return False
-    from bot.generators.local import device_for
+    from bot.generators.hardware import device_for
 
     return device_for(settings.device).type == "cpu"

@@ -1,12 +1,12 @@
-"""Candidates from a GGUF file through llama.cpp in this process: the fast way on a CPU.
+"""Generator that runs a GGUF file with llama.cpp in this process; the fastest way on a CPU.
 
-llama.cpp computes with the quantised weights as they are, where transformers unpacks them first; on two
-cores the packaged model writes several times as fast and starts without a conversion (docs/benchmarks.md).
-All styles are asked for at once and share the batches of one model; one reply is written at a time, first in,
-first out, and the event loop never waits. A cancelled request stops at its next token.
+llama.cpp computes with quantised weights, whereas transformers unpacks them first. On two cores the packaged
+model generates several times as fast and starts without a conversion (docs/benchmarks.md). All styles of a
+reply are decoded in the same batches. Replies are generated one at a time, first in, first out, and the event
+loop never blocks. A cancelled request stops at its next token.
 
-The library runs the model as a server inside this process. What it opens besides, a port on the loopback
-interface, asks for a key that nobody has.
+The library runs the model as a server inside this process. It also opens a port on the loopback interface,
+which is locked with a random key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bot.settings import GeneratorSettings
 _LIBRARY: Final[Any] = xllamacpp  # an extension module without types
 _SAMPLING: Final = {"top_p": 0.9, "min_p": 0.1}
 _TEMPLATE_TOKENS = 64
-"""Room for what a chat template writes around the messages."""
+"""Token allowance for the markup of the chat template."""
 
 
 class LlamaCppGenerator:
@@ -41,7 +41,7 @@ class LlamaCppGenerator:
     Args:
         server: llama.cpp with its model loaded.
         settings: Persona, token budgets.
-        label: What to call the model.
+        label: Name of the model for people.
     """
 
     def __init__(self, server: Any, settings: GeneratorSettings, label: str) -> None:
@@ -58,20 +58,20 @@ class LlamaCppGenerator:
 
         Args:
             model: The file.
-            settings: Persona, token budgets, candidates (k): so many are written side by side.
-            n_threads: Threads to compute with; on contended cores one more than are free costs much.
+            settings: Persona, token budgets, and candidates (k), which are generated in parallel.
+            n_threads: Compute threads; one more than there are free cores slows generation down a lot.
 
         Raises:
-            ModelMissing: The file is not there, or llama.cpp cannot read it.
+            ModelMissing: The file does not exist, or llama.cpp cannot read it.
         """
         params = _LIBRARY.CommonParams()
         params.model.path = str(model)
         params.n_parallel = settings.candidates
         per_candidate = settings.context_tokens + settings.max_new_tokens + _TEMPLATE_TOKENS
         params.n_ctx = settings.candidates * per_candidate
-        params.kv_unified = False  # a slot of its own for each candidate
+        params.kv_unified = False  # one slot per candidate
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = n_threads
-        params.verbosity = -1  # it would log prompts
+        params.verbosity = -1  # otherwise it logs prompts
         params.hostnames, params.port = ["127.0.0.1"], 0
         params.api_keys = [secrets.token_urlsafe(32)]
         params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
@@ -92,11 +92,11 @@ class LlamaCppGenerator:
         return self._name
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
-        """Generate one candidate per style; blank and repeated ones are left out.
+        """Generate one candidate per style; leave out blank and repeated ones.
 
         Raises:
-            GeneratorUnavailable: The generator was closed, or no candidate could be written.
-            GeneratorError: Everything the model wrote was blank.
+            GeneratorUnavailable: The generator was closed, or llama.cpp refused the prompt.
+            GeneratorError: All candidates were blank.
         """
         loop, cancelled = asyncio.get_running_loop(), threading.Event()
         async with self._turn:
@@ -110,19 +110,19 @@ class LlamaCppGenerator:
                 written = await asyncio.gather(*jobs)
             except asyncio.CancelledError:
                 cancelled.set()
-                await asyncio.wait(jobs)  # each stops at its next token; the model is free when we say so
+                await asyncio.wait(jobs)  # each stops at its next token; then the model is free
                 raise
         if self._closing.is_set():
-            raise GeneratorUnavailable("the language model was closed while it wrote")
+            raise GeneratorUnavailable("the language model was closed during generation")
         if not (candidates := candidates_of(written, drafts=self._settings.drafts)):
-            raise GeneratorError("the language model wrote nothing; ask again in other words")
+            raise GeneratorError("the language model wrote only blank text; ask again in other words")
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a candidate; see :class:`~bot.generation.CandidateGenerator`.
+        """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
 
         Raises:
-            GeneratorUnavailable: The generator was closed, or llama.cpp refuses the prompt.
+            GeneratorUnavailable: The generator was closed, or llama.cpp refused the prompt.
         """
 
         def work(emit: Emit, stop: threading.Event) -> bool:
@@ -136,7 +136,7 @@ class LlamaCppGenerator:
                     yield text
 
     def use_persona(self, persona: str) -> None:
-        """Be somebody else from the next prompt on."""
+        """Use another persona from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
 
     async def close(self) -> None:
@@ -160,10 +160,14 @@ class LlamaCppGenerator:
         begun: str = "",
         emit: Emit = lambda _: None,
     ) -> Written:
-        """Write one candidate, or what follows a begun one. Runs on a generation thread.
+        """Write one candidate, or the continuation of ``begun``. Runs on a generation thread.
 
-        A prompt that is longer than its estimate is cut once more, in the proportion that llama.cpp counted;
-        a template without a system role, or that wants roles to alternate, gets the prompt in the first turn.
+        If llama.cpp finds the prompt longer than estimated, the context is cut in proportion and sent again.
+        If the template has no system role or requires alternating roles, the system prompt is moved into the
+        first user message.
+
+        Raises:
+            GeneratorUnavailable: llama.cpp refused the prompt.
         """
         system = system_text(context.persona_or(self._settings.persona), style)
         limit = self._settings.further_tokens if begun else self._settings.candidate_tokens
@@ -173,7 +177,7 @@ class LlamaCppGenerator:
             messages = messages_of(system, fitted)
             if folded:
                 messages = without_system(messages)
-            if begun:  # llama.cpp goes on with an answer that stands at the end
+            if begun:  # llama.cpp continues an assistant message at the end
                 messages.append({"role": "assistant", "content": begun})
             answer = _Answer(lambda: cancelled.is_set() or self._closing.is_set(), emit)
             self._server.handle_chat_completions(
@@ -204,31 +208,31 @@ class LlamaCppGenerator:
 
 
 def _await_loop(server: Any) -> None:
-    """Return when llama.cpp's thread has taken its first task: one token.
+    """Wait until the worker thread of llama.cpp accepts tasks, by generating one token.
 
-    The library says that it is ready a moment before that thread starts to listen. Freed within this moment,
-    it never hears that it shall end, and whoever frees it waits for ever with all of Python.
+    The constructor returns before its worker thread listens for shutdown. Destroying the object in that
+    window deadlocks while holding the GIL.
     """
     server.handle_completions({"prompt": "a", "n_predict": 1})
 
 
 class _Answer:
-    """Collects the pieces of one streamed answer; tells llama.cpp to stop when nobody waits for it.
+    """Collects the pieces of one streamed answer, and stops llama.cpp when the request is cancelled.
 
     Args:
-        unwanted: Asked after each piece.
-        emit: Given everything so far after each piece.
+        cancelled: Called after each piece; True stops the generation.
+        emit: Receives all text so far after each piece.
     """
 
-    def __init__(self, unwanted: Callable[[], bool], emit: Emit) -> None:
+    def __init__(self, cancelled: Callable[[], bool], emit: Emit) -> None:
         self.pieces: list[str] = []
         self.finish: str | None = None
         self.error: dict[str, Any] | None = None
-        self._unwanted = unwanted
+        self._cancelled = cancelled
         self._emit = emit
 
     def take(self, chunk: dict[str, Any]) -> bool:
-        """Take one chunk; True ends the generation."""
+        """Process one chunk; return True to stop the generation."""
         if "error" in chunk:
             self.error = chunk["error"]
             return True
@@ -236,11 +240,11 @@ class _Answer:
             self.pieces.append(choice.get("delta", {}).get("content") or "")
             self.finish = choice.get("finish_reason") or self.finish
         self._emit("".join(self.pieces))
-        return self._unwanted()
+        return self._cancelled()
 
 
 def _shorter(error: dict[str, Any], budget: int) -> int | None:
-    """The budget under which a prompt that was too long would fit; None when that was not the trouble."""
+    """Return a budget under which a too long prompt fits; None if the error is another one."""
     if error.get("type") != "exceed_context_size_error":
         return None
     return int(budget * error["n_ctx"] / (error["n_prompt_tokens"] + _TEMPLATE_TOKENS) * 0.9)

@@ -1,8 +1,8 @@
-"""Candidates from a transformers model in this process.
+"""Generator that runs a transformers model in this process.
 
-All styles are written together, as rows of one ``generate`` call, so that k candidates cost little more than
-one. Generation has one thread of its own: one generation at a time on the device, first in, first out, and
-the event loop never waits. A cancelled request stops between two tokens; the thread is ready for the next.
+All styles are rows of one ``generate`` call, so that k candidates cost little more than one. Generation runs
+on one dedicated thread, first in, first out, so the event loop never blocks. A cancelled request stops
+between two tokens.
 """
 
 from __future__ import annotations
@@ -31,20 +31,18 @@ from transformers.utils import logging as transformers_logging
 from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
+from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
 from bot.generators.model_files import UNREADABLE
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
-from bot.generators.sampling import RowTemperatures, StopWhenSet, TellsTokens
+from bot.generators.sampling import RowTemperatures, StopWhenSet, TokenStreamer
 from bot.settings import GeneratorSettings
-from personalization.devices import half_of_cores, resolve_device
-from personalization.errors import DeviceMissing
-from personalization.settings import Device
 
 log = logging.getLogger(__name__)
 
 _TOP_P = 0.9
 _MIN_P = 0.1
 _REPETITION_PENALTY = 1.05
-"""Mild, and counted over the reply alone: over the prompt it would punish answering to the point."""
+"""Mild, and applied to the reply only: over the prompt it would penalise words of the question."""
 
 
 class LocalGenerator:
@@ -54,7 +52,7 @@ class LocalGenerator:
         model: A causal language model, already on its device.
         tokenizer: Its tokenizer.
         settings: Persona, token budgets.
-        label: What to call the model.
+        label: Name of the model for people.
     """
 
     def __init__(self, model: Any, tokenizer: Any, settings: GeneratorSettings, label: str) -> None:
@@ -62,10 +60,10 @@ class LocalGenerator:
         self._tokenizer = tokenizer
         self._settings = settings
         self._device: torch.device = model.device
-        self._name = f"{label} on {_device_in_words(self._device)}, {str(model.dtype).removeprefix('torch.')}"
+        self._name = f"{label} on {device_in_words(self._device)}, {str(model.dtype).removeprefix('torch.')}"
         self._budget = _context_budget(model, settings)
         self._closing = threading.Event()
-        self._thread = ThreadPoolExecutor(1, "generation", initializer=_leave_cores_free)
+        self._thread = ThreadPoolExecutor(1, "generation", initializer=leave_cores_free)
         tokenizer.padding_side = "left"  # new tokens follow the prompt directly in every row
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -84,8 +82,8 @@ class LocalGenerator:
             progress: Whether to show the loader's progress bars.
 
         Raises:
-            ModelMissing: The model is not there, not reachable or not of a kind that can be loaded.
-            GeneratorUnavailable: The device is not there or has too little memory.
+            ModelMissing: The model does not exist, cannot be fetched, or is of an unsupported kind.
+            GeneratorUnavailable: The device does not exist or has too little memory.
         """
         device = device_for(settings.device)
         (
@@ -113,11 +111,11 @@ class LocalGenerator:
         return self._name
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
-        """Generate one candidate per style; blank and repeated ones are left out.
+        """Generate one candidate per style; leave out blank and repeated ones.
 
         Raises:
             GeneratorUnavailable: The device ran out of memory, or the generator was closed.
-            GeneratorError: Everything the model wrote was blank.
+            GeneratorError: All candidates were blank.
         """
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed; restart the bot")
@@ -129,13 +127,13 @@ class LocalGenerator:
             cancelled.set()
             raise
         if self._closing.is_set():
-            raise GeneratorUnavailable("the language model was closed while it wrote")
+            raise GeneratorUnavailable("the language model was closed during generation")
         if not candidates:
-            raise GeneratorError("the language model wrote nothing; ask again in other words")
+            raise GeneratorError("the language model wrote only blank text; ask again in other words")
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a candidate; see :class:`~bot.generation.CandidateGenerator`.
+        """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
 
         Raises:
             GeneratorUnavailable: The device ran out of memory.
@@ -149,15 +147,15 @@ class LocalGenerator:
                 yield text
 
     def use_persona(self, persona: str) -> None:
-        """Be somebody else from the next prompt on."""
+        """Use another persona from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
 
     async def close(self) -> None:
-        """Stop a running generation at its next token, drop waiting ones, free the model. Idempotent."""
+        """Stop a running generation at its next token, drop queued ones, free the model. Idempotent."""
         if not self._closing.is_set():
             self._closing.set()
             await asyncio.wrap_future(self._thread.submit(self._release))
-            self._thread.shutdown()  # the thread has just done its last job, so this returns at once
+            self._thread.shutdown()  # does not block: the thread has just run its last job
 
     def _release(self) -> None:
         self._model = None
@@ -167,7 +165,7 @@ class LocalGenerator:
     def _write(
         self, context: Context, styles: tuple[Style, ...], cancelled: threading.Event
     ) -> list[Candidate]:
-        """Run one generation and clean what came out. Runs on the generation thread only."""
+        """Run one generation and clean its output. Runs on the generation thread only."""
         if cancelled.is_set() or self._closing.is_set() or not styles:
             return []
         inputs = self._encode(self._prompts(context, styles))  # input_ids, attention_mask: (k, n) int64
@@ -179,7 +177,7 @@ class LocalGenerator:
     def _go_on(
         self, context: Context, style: Style, begun: str, *, emit: Emit, stop: threading.Event
     ) -> bool:
-        """Write what follows a begun candidate, and tell whether it was cut off. Generation thread only."""
+        """Continue a candidate; return whether the token limit cut it off. Generation thread only."""
         if stop.is_set() or self._closing.is_set():
             return True
         (prompt,) = self._prompts(context, (style,))
@@ -188,12 +186,12 @@ class LocalGenerator:
         skipped = len(self._tokenizer.decode(last, skip_special_tokens=True))
 
         def decoded(row: torch.Tensor) -> str:
-            # Behind the token before it, because at the start of a text some tokenizers drop a space.
+            # Decoded together with the token before, because some tokenizers drop a space at the start.
             return self._tokenizer.decode(torch.cat([last, row]), skip_special_tokens=True)[skipped:]
 
         n_prompt, limit = inputs["input_ids"].shape[1], self._settings.further_tokens
-        told = TellsTokens(lambda row: emit(decoded(row.to(self._device))))
-        (row,) = self._generate(inputs, (style,), limit, stop, told)
+        streamer = TokenStreamer(lambda row: emit(decoded(row.to(self._device))))
+        (row,) = self._generate(inputs, (style,), limit, stop, streamer)
         emit(decoded(row[n_prompt:]))
         return self._read(row[n_prompt:], style).cut_off
 
@@ -203,9 +201,12 @@ class LocalGenerator:
         styles: tuple[Style, ...],
         limit: int,
         stop: threading.Event,
-        streamer: TellsTokens | None = None,
+        streamer: TokenStreamer | None = None,
     ) -> torch.Tensor:
-        """Write at most ``limit`` tokens behind each prompt: prompts and what follows, (k, n + m) int64.
+        """Generate at most ``limit`` tokens after each prompt.
+
+        Returns:
+            Prompts and new tokens, (k, n + m) int64.
 
         Raises:
             GeneratorUnavailable: The device ran out of memory.
@@ -220,7 +221,7 @@ class LocalGenerator:
                     top_p=_TOP_P,
                     min_p=_MIN_P,
                     top_k=0,
-                    temperature=1.0,  # each row has its own, below
+                    temperature=1.0,  # RowTemperatures sets one for each row
                     min_new_tokens=1,
                     max_new_tokens=limit,
                     pad_token_id=self._tokenizer.pad_token_id,
@@ -238,7 +239,7 @@ class LocalGenerator:
             ) from exc
 
     def _prompts(self, context: Context, styles: tuple[Style, ...]) -> list[str]:
-        """Return one rendered prompt per style, all with the same turns."""
+        """Render one prompt per style, all with the same turns."""
         persona = context.persona_or(self._settings.persona)
         systems = [system_text(persona, style) for style in styles]
         longest = max(systems, key=self._count)
@@ -253,14 +254,14 @@ class LocalGenerator:
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _cut(self, text: str, n_tokens: int) -> str:
-        """Return the start of a text that its first tokens cover."""
+        """Return the start of a text, at most ``n_tokens`` long."""
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) <= n_tokens:
             return text
         return self._tokenizer.decode(ids[:n_tokens], skip_special_tokens=True).rstrip("\ufffd")
 
     def _render(self, messages: Sequence[Message]) -> str:
-        """Write messages in the model's chat template, or as plain dialogue when it has none."""
+        """Render messages with the model's chat template, or as plain dialogue when it has none."""
         if not self._tokenizer.chat_template:
             return dialogue(messages)
         try:
@@ -276,7 +277,7 @@ class LocalGenerator:
         )
 
     def _read(self, row: torch.Tensor, style: Style) -> Written:
-        """Decode the new tokens (n,) int64 of one row; without an end token the limit cut it off."""
+        """Decode the new tokens (n,) int64 of one row. Without an end token it counts as cut off."""
         ended = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
         cut_off = len(row) > 0 and int(row[-1]) not in ended | self._end_tokens()
         return Written(self._tokenizer.decode(row, skip_special_tokens=True), style.name, cut_off)
@@ -286,51 +287,8 @@ class LocalGenerator:
         return set(ends) if isinstance(ends, list) else {ends}
 
 
-def device_for(wanted: Device) -> torch.device:
-    """Return the device to run on.
-
-    Raises:
-        GeneratorUnavailable: The wanted device is not there.
-    """
-    try:
-        return resolve_device(wanted)
-    except DeviceMissing as exc:
-        raise GeneratorUnavailable(f"[generator] device: {exc}") from exc
-
-
-def dtype_for(device: torch.device) -> torch.dtype:
-    """Return the fastest number format that keeps replies good.
-
-    On CPUs with bfloat16 instructions that format generated 1.5 to 1.7 times faster than float32; without
-    them it is emulated and slower.
-    """
-    match device.type:
-        case "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        case "mps":
-            return torch.float16
-        case _:
-            able = torch.cpu.get_capabilities()
-            return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
-
-
-def _leave_cores_free() -> None:
-    """Runs once, on the generation thread; PyTorch's number of threads is the process's."""
-    torch.set_num_threads(min(torch.get_num_threads(), half_of_cores()))
-
-
-def _device_in_words(device: torch.device) -> str:
-    match device.type:
-        case "cuda":
-            return torch.cuda.get_device_name(device)
-        case "mps":
-            return "Apple GPU"
-        case _:
-            return "CPU"
-
-
 def _context_budget(model: Any, settings: GeneratorSettings) -> int:
-    """Return the tokens a prompt may have, so that prompt and reply fit what the model was built for."""
+    """Return the token budget of a prompt, so that prompt and reply fit the context of the model."""
     built_for = getattr(model.config, "max_position_embeddings", None)
     if built_for is None:
         return settings.context_tokens
@@ -341,10 +299,10 @@ def _cannot_load(model: Path | str, exc: Exception) -> str:
     why = str(exc).strip().partition("\n")[0]
     if isinstance(model, Path):
         return (
-            f"the model in {model} cannot be loaded ({why}); expected safetensors and a tokenizer, whole and "
-            "readable: copy the folder again"
+            f"the model in {model} cannot be loaded ({why}); expected safetensors and a tokenizer, "
+            "complete and readable: copy the folder again"
         )
     return (
-        f'the model "{model}" is neither a folder here nor could it be fetched from Hugging Face ({why}); '
+        f'the model "{model}" is not a folder here and could not be fetched from Hugging Face ({why}); '
         'check the name and the connection, or use [generator] model = "packaged"'
     )

@@ -1,12 +1,12 @@
-"""Getting the language model ready before the bot starts.
+"""Prepares the files of a local language model before it is loaded.
 
-The packaged model comes from a package registry as a quantised GGUF file, which takes transformers seconds to
-unpack. It is therefore checked against its pinned SHA-256 and converted once, into a folder of
-safetensors that loads in a moment. Other models pass through: a folder, or a Hugging Face id that the loader
-fetches. Called by ``bot/generators/factory.py``, and by set-up to show its progress bars.
+The packaged model comes from a package registry as a quantised GGUF file, which transformers needs seconds to
+unpack. It is therefore checked against its pinned SHA-256 and converted once into a folder of safetensors,
+which loads quickly. Other models, a folder or a Hugging Face id, are passed on to the loader. Called by
+``bot/generators/factory.py``, and by ``simpatico models`` with progress bars.
 
-A conversion is made in a temporary folder, described in a manifest (source hash, hash of every file) and then
-renamed: a half-made one is never used, a damaged one is made again.
+A conversion is written to a temporary folder with a manifest (hash of the source, hash of every file), then
+renamed. So an incomplete conversion is never used, and a damaged one is repeated.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from bot.settings import GeneratorSettings
 log = logging.getLogger(__name__)
 
 Convert = Callable[[Path, Path], None]
-"""Reads the source file and writes a model folder. Blocks."""
+"""Converts a source file into a model folder. Blocks."""
 
 UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
-"""What reading a model folder raises when it is incomplete, damaged, or may not be read."""
+"""Errors that an incomplete, damaged or unreadable model folder raises."""
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -50,14 +50,14 @@ _HUB_ID = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?")
 
 @dataclass(frozen=True, slots=True)
 class PackagedModel:
-    """A model that comes in a package of the registry.
+    """A model that ships in a package of the registry.
 
     Attributes:
         name: Folder of the converted model.
-        package: Import name of the package that holds it; never imported, only located.
-        distribution: What to install.
+        package: Import name of its package, which is located but never imported.
+        distribution: Name of the distribution to install.
         file: Name of the file in the package.
-        sha256: Hash the file must have.
+        sha256: Expected SHA-256 of the file.
     """
 
     name: str
@@ -77,19 +77,19 @@ SMOLLM2 = PackagedModel(
 
 
 def prepare_generator_model(settings: GeneratorSettings, progress: bool) -> Path | str:
-    """Make the configured model ready to load. Blocks: up to half a minute on the first call.
+    """Prepare the configured model for loading. Blocks up to half a minute on the first call.
 
     Args:
         settings: ``model`` and ``model_dir`` are read.
-        progress: Whether to show progress bars on standard error; transformers shows one of its own while it
-            unpacks, in any case.
+        progress: Whether to show progress bars on standard error. While unpacking, transformers always shows
+            one.
 
     Returns:
-        A folder, or a Hugging Face id as it was configured.
+        A folder, or the configured Hugging Face id.
 
     Raises:
-        ModelMissing: The package or folder is not there, the packaged file is damaged, or the converted model
-            cannot be written.
+        ModelMissing: The package or folder does not exist, the packaged file is damaged, or the converted
+            model cannot be written.
     """
     if settings.model == "packaged":
         return prepare_packaged(SMOLLM2, settings.model_dir, progress=progress)
@@ -97,12 +97,13 @@ def prepare_generator_model(settings: GeneratorSettings, progress: bool) -> Path
         return _configured(settings)
     except OSError as exc:
         raise ModelMissing(
-            f'[generator] model = "{settings.model}" cannot be read ({_why(exc)}); correct it or its rights'
+            f'[generator] model = "{settings.model}" cannot be read ({_why(exc)}); correct the path or '
+            "its permissions"
         ) from exc
 
 
 def prepare_gguf(settings: GeneratorSettings, progress: bool) -> Path:
-    """Find and check the configured GGUF file; nothing is converted. Blocks while the packaged one is hashed.
+    """Find and check the configured GGUF file. Blocks while the packaged file is hashed.
 
     Raises:
         ModelMissing: There is no such file, or the packaged one is damaged.
@@ -112,7 +113,7 @@ def prepare_gguf(settings: GeneratorSettings, progress: bool) -> Path:
     path = Path(settings.model).expanduser()
     if not path.is_file():
         raise ModelMissing(
-            f'[generator] model = "{settings.model}": expected a GGUF file, and there is none; correct the '
+            f'[generator] model = "{settings.model}": expected a GGUF file, found none; correct the '
             'path, or set runtime = "transformers" for a folder or a Hugging Face id'
         )
     return path
@@ -124,14 +125,14 @@ def _configured(settings: GeneratorSettings) -> Path | str:
         return _checked_folder(folder)
     if settings.model.endswith(".gguf") or not _HUB_ID.fullmatch(settings.model):
         raise ModelMissing(
-            f'[generator] model = "{settings.model}" is neither a folder that exists nor a Hugging Face id '
+            f'[generator] model = "{settings.model}" is neither an existing folder nor a Hugging Face id '
             '("name" or "owner/name"); correct it or use "packaged". GGUF files run with runtime = "llamacpp"'
         )
     return settings.model
 
 
 def _why(exc: Exception) -> str:
-    """The first line of an error, without the number of the operating system's."""
+    """Return the first line of an error, without the error number of the operating system."""
     return (getattr(exc, "strerror", None) or str(exc)).strip().partition("\n")[0]
 
 
@@ -147,13 +148,13 @@ def _checked_folder(folder: Path) -> Path:
 def prepare_packaged(
     model: PackagedModel, model_dir: Path, *, progress: bool, convert: Convert | None = None
 ) -> Path:
-    """Convert a packaged model once and return the folder; later calls only verify it. Blocks.
+    """Convert a packaged model once and return its folder; later calls only verify it. Blocks.
 
     Args:
-        model: What to convert.
-        model_dir: Folder of converted models, made when missing.
+        model: The packaged model.
+        model_dir: Folder of converted models; created if missing.
         progress: Whether to show progress bars.
-        convert: What writes the folder; de-quantising with transformers by default.
+        convert: Writes the folder; by default transformers de-quantises the file.
 
     Raises:
         ModelMissing: The package is not installed, its file is damaged, or ``model_dir`` cannot be written.
@@ -163,7 +164,7 @@ def prepare_packaged(
     except (OSError, SafetensorError) as exc:
         raise ModelMissing(
             f"the packaged model could not be converted into {model_dir} ({_why(exc)}); expected [generator] "
-            "model_dir to be a folder that can be written to, on a disk with 400 MB to spare"
+            "model_dir to be a writable folder on a disk with 400 MB to spare"
         ) from exc
 
 
@@ -174,7 +175,7 @@ def _prepared(model: PackagedModel, model_dir: Path, progress: bool, convert: Co
     source = _verified_source(model, progress)
     if target.exists():
         log.warning(
-            "The converted model %s is damaged or of an older version; converting it again", model.name
+            "The converted model %s is damaged or from an older version; converting it again", model.name
         )
     model_dir.mkdir(parents=True, exist_ok=True)
     with _work_folder(model_dir, model.name) as work:
@@ -188,7 +189,7 @@ def locate(model: PackagedModel) -> Path:
     """Return the packaged file without importing its package.
 
     Raises:
-        ModelMissing: The package or the file in it is not there.
+        ModelMissing: The package or its file does not exist.
     """
     spec = importlib.util.find_spec(model.package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -202,10 +203,10 @@ def locate(model: PackagedModel) -> Path:
 
 
 def check_packaged(model: PackagedModel) -> Path:
-    """Find the packaged file and hash it; nothing is converted. Blocks for a moment.
+    """Find the packaged file and check its hash, without converting it. Blocks briefly.
 
     Raises:
-        ModelMissing: The package or the file is not there, or it is damaged.
+        ModelMissing: The package or its file does not exist, or the file is damaged.
     """
     return _verified_source(model, progress=False)
 
@@ -222,7 +223,7 @@ def _verified_source(model: PackagedModel, progress: bool) -> Path:
 
 
 def sha256_of(path: Path, label: str | None = None) -> str:
-    """Hash a file in blocks; shows a progress bar when a label is given. Blocks."""
+    """Hash a file in blocks; show a progress bar if a label is given. Blocks."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     with (
@@ -236,12 +237,12 @@ def sha256_of(path: Path, label: str | None = None) -> str:
 
 
 def _hash_in_folder(file: Path, verb: str, progress: bool) -> str:
-    """Hash one file of a model folder; only the large ones are worth a progress bar."""
+    """Hash one file of a model folder; show a progress bar only for large files."""
     return sha256_of(file, f"{verb} {file.name}" if progress and file.stat().st_size > _LARGE else None)
 
 
 def _is_intact(folder: Path, source_sha256: str, progress: bool) -> bool:
-    """Tell whether a converted model is whole and made from the expected source."""
+    """Whether a converted model is complete and was made from the expected source."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         if (manifest["format"], manifest["source_sha256"]) != (_FORMAT, source_sha256):
@@ -262,7 +263,7 @@ def _write_manifest(folder: Path, model: PackagedModel, progress: bool) -> None:
 
 @contextmanager
 def _work_folder(model_dir: Path, name: str) -> Iterator[Path]:
-    """Yield a temporary folder beside the target, and clear away those that a killed process left behind."""
+    """Yield a temporary folder beside the target; remove stale ones of killed processes."""
     for left in model_dir.glob(f".{name}-*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _STALE_S:
@@ -277,7 +278,7 @@ def _work_folder(model_dir: Path, name: str) -> Iterator[Path]:
 
 
 def _put_in_place(work: Path, target: Path, source_sha256: str) -> None:
-    """Rename a finished conversion to its place; another process may have been quicker, which is as good."""
+    """Rename a finished conversion to its place. If another process was faster, keep its result."""
     with suppress(FileNotFoundError):
         target.rename(work.parent / "old")
     try:
@@ -299,7 +300,7 @@ def _dequantise(source: Path, folder: Path, *, progress: bool) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(
         source.parent, gguf_file=source.name, dtype=torch.float32, local_files_only=True
     )
-    # The weights are plain now, but the model still calls itself quantised, and save_pretrained would refuse.
+    # The weights are plain now, but save_pretrained refuses a model that is still marked as quantised.
     model.hf_quantizer = None
     del model.config.quantization_config
     model.to(torch.bfloat16).save_pretrained(folder)

@@ -1,9 +1,9 @@
-"""Candidates from any OpenAI-compatible server: vLLM, llama.cpp, Ollama, a hosted one.
+"""Generator that asks an OpenAI-compatible server: vLLM, llama.cpp, Ollama, or a hosted one.
 
-One chat completion per style, all asked for at once; what comes back is used and what fails is left out, so
-that one slow or broken answer does not silence the bot. When nothing comes back the error names the address
-and says what to check. Neither texts nor the key are ever logged; the client's own exceptions, which may
-quote what was sent, are not chained to ours.
+It requests one chat completion per style, all concurrently. Failed requests are left out, so that one slow or
+broken answer does not silence the bot. If all fail, the error names the address and says what to check.
+Neither texts nor the key are ever logged. Exceptions of the client library may quote the request, so they are
+not chained to ours.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from bot.settings import GeneratorSettings
 log = logging.getLogger(__name__)
 
 _NO_KEY = "none"
-"""Sent when no key is configured: local servers ask for none, and the client insists on one."""
+"""Placeholder when no key is configured: local servers need none, but the client requires one."""
 
 _TOP_P = 0.9
 
@@ -47,10 +47,10 @@ class OpenAIGenerator:
 
     Args:
         settings: Address, model, timeout, retries, persona and token budgets.
-        environ: Where the key's variable is looked up.
+        environ: Mapping in which the variable with the key is looked up.
 
     Raises:
-        ModelMissing: ``model`` is ``packaged``, which no server knows.
+        ModelMissing: ``model`` is ``packaged``, which is not the name of a model on a server.
     """
 
     def __init__(self, settings: GeneratorSettings, environ: Mapping[str, str] = os.environ) -> None:
@@ -76,12 +76,12 @@ class OpenAIGenerator:
         return f"{self._settings.model} at {self._address}"
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
-        """Ask for one candidate per style; failed, blank and repeated ones are left out.
+        """Request one candidate per style; leave out failed, blank and repeated ones.
 
         Raises:
             ModelMissing: The server does not know the model.
             GeneratorUnavailable: No request succeeded.
-            GeneratorError: Everything the model wrote was blank.
+            GeneratorError: All candidates were blank.
         """
         answers = await asyncio.gather(*(self._ask(context, style) for style in styles))
         written = [answer for answer in answers if isinstance(answer, Written)]
@@ -91,18 +91,18 @@ class OpenAIGenerator:
         if failures:
             log.warning("%d of %d requests to the model server failed", len(failures), len(answers))
         if not (candidates := candidates_of(written, drafts=self._settings.drafts)):
-            raise GeneratorError("the language model wrote nothing; ask again in other words")
+            raise GeneratorError("the language model wrote only blank text; ask again in other words")
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a candidate; see :class:`~bot.generation.CandidateGenerator`.
+        """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
 
-        The server must take an answer that stands at the end for a begun one: llama.cpp and Ollama do so by
-        themselves, vLLM when it is told, which the others pass over.
+        The server must treat an assistant message at the end as unfinished. llama.cpp and Ollama do so by
+        default, vLLM needs two parameters, which the others ignore.
 
         Raises:
-            GeneratorUnavailable: The server broke off, or does not know how.
-            ModelMissing: The server does not know the model any more.
+            GeneratorUnavailable: The server aborted the stream, or cannot continue a message.
+            ModelMissing: The server no longer has the model.
         """
         request = self._request(context, style)
         request["messages"].append({"role": "assistant", "content": begun})
@@ -118,27 +118,27 @@ class OpenAIGenerator:
                     yield grown(begun, more, cut_off=True)
         except openai.APIError as exc:
             raise self._explained(exc, model) from None
-        except (ValueError, TypeError, AttributeError):  # the body was no stream of chat completions
+        except (ValueError, TypeError, AttributeError):  # the body was not a stream of chat completions
             raise self._not_understood() from None
         yield grown(begun, more, cut_off=finish in ("length", None))
 
     async def offered(self) -> list[str]:
-        """The models that the server lists; none where it keeps no list. Writes nothing.
+        """Return the models that the server lists; empty if it has no list. Generates nothing.
 
         Raises:
-            GeneratorUnavailable: It cannot be reached, or refuses the key.
+            GeneratorUnavailable: The server cannot be reached or refuses the key.
         """
         try:
             return [model.id async for model in self._client.models.list()]
-        except openai.NotFoundError:  # a server may know completions alone
+        except openai.NotFoundError:  # some servers offer only completions
             return []
         except openai.APIError as exc:
             raise self._explained(exc, self._settings.model) from None
-        except (ValueError, TypeError, AttributeError):  # the body was no list of models
+        except (ValueError, TypeError, AttributeError):  # the body was not a list of models
             raise self._not_understood() from None
 
     def use_persona(self, persona: str) -> None:
-        """Be somebody else from the next prompt on."""
+        """Use another persona from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
 
     async def close(self) -> None:
@@ -146,29 +146,29 @@ class OpenAIGenerator:
         await self._client.close()
 
     async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
-        """Ask for one candidate; a failure is returned, so that the others can still be used."""
+        """Request one candidate; return a failure, so that the other candidates can still be used."""
         model = self._model(context)
         try:
             answer = await self._complete(model, self._request(context, style))
         except openai.APIError as exc:
             return self._explained(exc, model)
-        except ValueError:  # the body was no JSON
+        except ValueError:  # the body was not JSON
             return self._not_understood()
         return _written(answer, style) or self._not_understood()
 
     def _model(self, context: Context) -> str:
-        """Who shall write."""
+        """Return the name of the model to ask."""
         return context.model or self._settings.model
 
     def _request(self, context: Context, style: Style) -> dict[str, Any]:
-        """What is asked for in one style."""
+        """Return the body of a request for one style."""
         system = system_text(context.persona_or(self._settings.persona), style)
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
         messages = with_pictures(messages_of(system, fitted), context.pictures)
         return {"messages": messages, "temperature": style.temperature}
 
     async def _complete(self, model: str, request: dict[str, Any]) -> Any:
-        """Send one request; parameters that this model refuses are renamed or left out, once and for all."""
+        """Send one request; parameters that the model refuses are renamed or left out from then on."""
         dialect = self._dialects.setdefault(model, _Dialect(self._settings.candidate_tokens))
         while True:
             sent = dialect.written(request)
@@ -180,12 +180,15 @@ class OpenAIGenerator:
                 dialect.refuse(exc.param)
 
     def _explained(self, exc: openai.APIError, model: str) -> GeneratorError:
-        """Turn a client error into one that says what to check; never quotes the server, who may quote us."""
+        """Convert a client error into one that says what to check.
+
+        The message never quotes the answer of the server, which may quote the request.
+        """
         match exc:
             case openai.NotFoundError() | openai.APIStatusError(code="model_not_found"):
                 return ModelMissing(
-                    f'the model server at {self._address} knows no model "{model}" (or no '
-                    "chat/completions under this address); check [generator] model and base_url"
+                    f'the model server at {self._address} knows no model "{model}" (or has no '
+                    "chat/completions at this address); check [generator] model and base_url"
                 )
             case openai.APITimeoutError():
                 return self._unavailable(
@@ -199,21 +202,23 @@ class OpenAIGenerator:
                     f"refused the key; check the environment variable {self._settings.api_key_env}"
                 )
             case openai.RateLimitError():
-                return self._unavailable("has too much to do or the quota is used up; try again later")
+                return self._unavailable("is overloaded or the quota is used up; try again later")
             case openai.APIStatusError():
                 return self._unavailable(f"answered with HTTP status {exc.status_code}; see the server's log")
             case _:
                 return self._not_understood()
 
     def _not_understood(self) -> GeneratorError:
-        return self._unavailable("gave no chat completion; check base_url, which often ends in /v1")
+        return self._unavailable(
+            "did not answer with a chat completion; check base_url, which often ends in /v1"
+        )
 
     def _unavailable(self, what: str) -> GeneratorUnavailable:
         return GeneratorUnavailable(f"the model server at {self._address} {what}")
 
 
 def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> list[Any]:
-    """Put pictures behind the words of the last message, as data: the server fetches nothing."""
+    """Append pictures to the last message as data URLs, so that the server fetches nothing."""
     if not pictures:
         return list(messages)
     *earlier, last = messages
@@ -226,10 +231,10 @@ def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> l
 
 
 class _Dialect:
-    """Which sampling parameters one model takes, and under which names.
+    """Sampling parameters that one model accepts, and their names.
 
     Args:
-        max_tokens: Longest candidate, tokens.
+        max_tokens: Maximum length of a candidate, tokens.
     """
 
     def __init__(self, max_tokens: int) -> None:
@@ -237,19 +242,19 @@ class _Dialect:
         self._refused: set[str] = set()
 
     def written(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The request with everything that the model takes."""
+        """Return the request with all parameters that the model accepts."""
         sent = self._sampling | request
-        if "max_tokens" in self._refused:  # newer hosted models know it under another name only
+        if "max_tokens" in self._refused:  # newer hosted models only know it by another name
             sent["max_completion_tokens"] = sent["max_tokens"]
         return {key: value for key, value in sent.items() if key not in self._refused}
 
     def refuse(self, parameter: str) -> None:
-        """Send a parameter no more."""
+        """Stop sending a parameter."""
         self._refused.add(parameter)
 
 
 def _written(answer: Any, style: Style) -> Written | None:
-    """Return what the model wrote, or None when the answer is no chat completion; the client checks none."""
+    """Return the raw output, or None if the answer is not a chat completion; the client does not check."""
     choices = getattr(answer, "choices", None)
     if not isinstance(choices, list) or not choices:
         return None
@@ -260,13 +265,13 @@ def _written(answer: Any, style: Style) -> Written | None:
 
 
 def _without_password(address: str) -> str:
-    """Return an address fit to be shown: without the user and password that it may carry."""
+    """Return an address for display, without user, password, query and fragment."""
     parts = urlsplit(address)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def _keep_texts_out_of_logs() -> None:
-    """Hold the client library above DEBUG, where it logs whole requests with their texts."""
+    """Keep the client library above DEBUG, at which it logs whole requests."""
     for name in ("openai", "httpx2", "httpcore2"):
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.level, logging.INFO))

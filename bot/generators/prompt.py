@@ -1,8 +1,8 @@
-"""From a context to the messages a chat model reads, within a token budget.
+"""Turns a context into the messages of a chat model, within a token budget.
 
-Shared by both generators: the local one counts with the model's own tokenizer, the server one estimates.
-Members' words are data: markers by which a chat template tells roles apart are broken up in them, so that
-nobody can write in the system's name. Pure functions, no model imports.
+Shared by all generators. The transformers generator counts with the model's tokenizer, the others estimate.
+Text of members is data: role markers of chat templates are broken up in it, so that no member can write in
+the name of the system. Pure functions, no model imports.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal, TypedDict
 from bot.generation import Context, Style, Turn
 
 MIN_MESSAGE_TOKENS = 32
-"""Kept of the message whatever the persona's length."""
+"""Minimum part of the message that is kept, however long the persona is, tokens."""
 
 _MARKER = re.compile(
     r"<(?=[|｜]|/?s>|</?SYS>>|(?:start|end)_of_turn>|[be]os>)"
@@ -37,10 +37,10 @@ class Message(TypedDict):
 
 
 Measure = Callable[[Sequence[Message]], int]
-"""Tokens of a whole prompt."""
+"""Counts the tokens of a whole prompt."""
 
 Cut = Callable[[str, int], str]
-"""The longest start of a text that has at most so many tokens."""
+"""Returns the longest start of a text with at most that many tokens."""
 
 
 def system_text(persona: str, style: Style) -> str:
@@ -49,7 +49,7 @@ def system_text(persona: str, style: Style) -> str:
 
 
 def messages_of(system: str, context: Context) -> list[Message]:
-    """Return system prompt, turns and message; neighbours of one role are joined: templates demand it."""
+    """Return system prompt, turns and message. Join adjacent messages of one role, as templates require."""
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     for turn in (*context.turns, Turn("user", context.message)):
         text = defuse(turn.text)
@@ -71,14 +71,14 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def defuse(text: str) -> str:
-    """Break up role markers in a text by a space behind their first character."""
+    """Break up role markers in a text with a space after their first character."""
     return _MARKER.sub(lambda match: match.group() + " ", text)
 
 
 def dialogue(messages: Sequence[Message]) -> str:
-    """Write messages as plain dialogue, for models without a chat template.
+    """Render messages as plain dialogue, for models without a chat template.
 
-    Here the names at the start of a line tell the roles apart, so they too are broken up in what was said.
+    Names at the start of a line mark the roles here, so such names are also broken up in messages.
     """
     lines: list[str] = []
     for message in messages:
@@ -90,18 +90,18 @@ def dialogue(messages: Sequence[Message]) -> str:
 
 
 def fit(context: Context, system: str, budget: int, measure: Measure, cut: Cut) -> Context:
-    """Trim a context to a token budget: oldest turns go first, then the end of the message.
+    """Trim a context to a token budget: drop the oldest turns first, then cut the end of the message.
 
     Args:
-        context: What is known before replying.
-        system: The longest system prompt that will be used with it.
-        budget: Tokens for everything together.
+        context: The context.
+        system: The longest system prompt that is used with it.
+        budget: Maximum tokens of the whole prompt.
         measure: Counts a prompt; called about log2(turns) times.
         cut: Shortens the message.
 
     Returns:
-        The context unchanged when it fits. At least :data:`MIN_MESSAGE_TOKENS` of the message stay, so that a
-        persona longer than the budget passes it by that much.
+        The context, unchanged if it fits. At least :data:`MIN_MESSAGE_TOKENS` of the message are kept, so a
+        persona that fills the budget exceeds it by that much.
     """
 
     def size(n_turns: int) -> int:
@@ -121,7 +121,7 @@ def _latest(turns: tuple[Turn, ...], n: int) -> tuple[Turn, ...]:
 
 
 def _cut_message(context: Context, system: str, budget: int, measure: Measure, cut: Cut) -> Context:
-    """Drop all turns and keep as much of the message's start as fits."""
+    """Drop all turns and keep as much of the start of the message as fits."""
     room = budget - measure(messages_of(system, Context("")))
     while True:
         room = max(room, MIN_MESSAGE_TOKENS)
@@ -133,13 +133,13 @@ def _cut_message(context: Context, system: str, budget: int, measure: Measure, c
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate tokens without a tokenizer, on the safe side: three ASCII characters each, any other alone."""
+    """Estimate tokens without a tokenizer, on the high side: three ASCII characters or one other each."""
     n_ascii = sum(char.isascii() for char in text)
     return n_ascii // 3 + len(text) - n_ascii + 1
 
 
 def estimate(messages: Sequence[Message]) -> int:
-    """Estimate the tokens of a whole prompt, with a few per message for its role."""
+    """Estimate the tokens of a whole prompt, including eight per message for its role."""
     return sum(estimate_tokens(message["content"]) + 8 for message in messages)
 
 

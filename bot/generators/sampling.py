@@ -1,8 +1,8 @@
-"""How the next token is drawn when several styles are generated together.
+"""Plug-ins for transformers' ``generate``: a temperature per row, streaming of tokens, and cancellation.
 
-Each row of a generation belongs to one style with a temperature of its own, which transformers' settings
-cannot say; and a generation must be able to stop between two tokens when nobody waits for it any more. Both
-are small plug-ins to ``generate``, used by ``bot/generators/local.py`` alone.
+Each row of a generation belongs to one style with its own temperature, which transformers' settings cannot
+express. A generation must also stop between two tokens when its request was cancelled. Used only by
+``bot/generators/local.py``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 _COLDEST = 0.01
-"""Below this, dividing by the temperature would leave the number range."""
+"""Lowest temperature to divide by; a lower one would overflow."""
 
 
 class RowTemperatures(LogitsProcessor):
-    """Divides each row's scores by its own temperature.
+    """Divides the scores of each row by the temperature of that row.
 
     Args:
-        temperatures: One per row (k), 0 to 2; at 0 only the likeliest token is left.
+        temperatures: One per row (k), 0 to 2; 0 keeps only the most likely token.
     """
 
     def __init__(self, temperatures: Sequence[float], device: torch.device) -> None:
@@ -37,31 +37,31 @@ class RowTemperatures(LogitsProcessor):
         return (scores / self._temperatures).masked_fill(unlikely, -torch.inf)
 
 
-class TellsTokens(BaseStreamer):
-    """Tells every new token of a single row, with those before it.
+class TokenStreamer(BaseStreamer):
+    """Passes the new tokens of a single row to a callback, each time a token is added.
 
     Args:
-        tell: Given the new tokens so far, (m,) int64 on the CPU.
+        on_tokens: Called with all new tokens so far, (m,) int64 on the CPU.
     """
 
-    def __init__(self, tell: Callable[[torch.Tensor], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_tokens: Callable[[torch.Tensor], None]) -> None:
+        self._on_tokens = on_tokens
         self._rows: list[torch.Tensor] = []
         self._is_prompt = True
 
     def put(self, value: torch.Tensor) -> None:
-        """Take the prompt, once, then one token after the other."""
+        """Receive the prompt once, then one token at a time."""
         if not self._is_prompt:
             self._rows.append(value.reshape(-1).cpu())
-            self._tell(torch.cat(self._rows))
+            self._on_tokens(torch.cat(self._rows))
         self._is_prompt = False
 
     def end(self) -> None:
-        """Nothing is left to be told."""
+        """Do nothing: every token has been passed on."""
 
 
 class StopWhenSet(StoppingCriteria):
-    """Ends all rows as soon as one of the events is set."""
+    """Stops all rows as soon as one of the events is set."""
 
     def __init__(self, *events: threading.Event) -> None:
         self._events = events
@@ -69,7 +69,7 @@ class StopWhenSet(StoppingCriteria):
     def __call__(
         self, input_ids: torch.LongTensor, scores: tuple[torch.Tensor] | None, **_: object
     ) -> torch.BoolTensor:
-        """Tell for each row (k,) whether it is done."""
+        """Return for each row (k,) bool whether it is done."""
         stop = any(event.is_set() for event in self._events)
         rows = torch.full((input_ids.shape[0],), stop, device=input_ids.device, dtype=torch.bool)
         return cast(torch.BoolTensor, rows)

@@ -24,10 +24,10 @@ PICTURE_BYTES = 4 * 2**20
 """Largest picture, bytes."""
 MOST_PICTURES = 4
 
-NO_PICTURES = mark("I cannot read pictures. Put what matters into words, and I will answer.")
+NO_PICTURES = mark("I cannot see pictures. Please describe in words what matters, and I will answer.")
 NO_FILES = mark(
-    "I cannot read everything that you attached: I read text files up to 64 KB. Copy what matters into a"
-    " message, and I will answer."
+    "I could not read all of your attachments: I can only read text files up to 64 KB. Please paste"
+    " the important part into a message, and I will answer."
 )
 FILE = "{name}:\n{content}"
 """How a text file appears in the message."""

@@ -16,25 +16,28 @@ from bot.messages.attachments import NO_FILES, NO_PICTURES
 
 EMPTY = mark("You called? Write something after my name and I will answer.")
 UNREADABLE = mark(
-    "I cannot read a reply without a mention here. Leave the @ of the reply switched on, please."
+    "I can only read replies that mention me here. Please leave the @ switched on when you reply to me."
 )
-BUSY = mark("One moment, please: I am still answering the messages before this one. Try again in a minute.")
-UNAVAILABLE = mark("My language model does not answer right now. Please try again in a few minutes.")
-SPEECHLESS = mark("I found nothing good to say to that. Could you put it in other words?")
-FAILED = mark("Something went wrong on my side, so I have no answer. The host finds the details in the log.")
+BUSY = mark("One moment, please: I am still answering earlier messages. Please try again in a minute.")
+UNAVAILABLE = mark("My language model is not responding right now. Please try again in a few minutes.")
+SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
+FAILED = mark(
+    "Something went wrong on my side, so I have no answer. Please try again. The host of"
+    " this bot can find the details in the log."
+)
 MESSAGES_USED_UP = mark(
-    "That was all for today: I have answered your {limit} messages. I am back for you {when}."
-    " `/limits` shows what is left."
+    "You have reached your limit for today (messages: {limit}). I will answer you again {when}."
+    " `/limits` shows what you have left."
 )
 TOKENS_USED_UP = mark(
-    "That was all for today: we have used up the {limit} tokens that are yours here. I am back for you"
-    " {when}. `/limits` shows what is left."
+    "You have reached your limit for today (tokens: {limit}). I will answer you again {when}."
+    " `/limits` shows what you have left."
 )
 SERVER_MESSAGES_USED_UP = mark(
-    "That was all for today: I have answered the {limit} messages that this server has. I am back {when}."
+    "This server has reached its limit for today (messages: {limit}). I will answer here again {when}."
 )
 SERVER_TOKENS_USED_UP = mark(
-    "That was all for today: the {limit} tokens that this server has are used up. I am back {when}."
+    "This server has reached its limit for today (tokens: {limit}). I will answer here again {when}."
 )
 NOTES = (
     EMPTY,

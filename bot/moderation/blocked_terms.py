@@ -1,9 +1,9 @@
-"""Words that must never stand in a reply, found also where somebody hid them; whole words alone.
+"""Finds blocked terms in a reply as whole words, also where they are disguised.
 
-Hidden means: letters of another script that look alike, signs that cannot be seen, digits and signs in place
-of letters, letters drawn out or spaced apart, markup in the middle of a word. Each trick is undone only where
-it is one, because a filter that finds "ass" in "class", or in the phone "A55", is switched off by people.
-Pure text; :mod:`bot.moderation.output_filter` asks it.
+Disguises are: look-alike letters of another script, invisible characters, digits and signs for letters,
+repeated or spaced-out letters, and markup inside a word. Each is undone only where it can be a disguise:
+people switch off a filter that finds "ass" in "class" or in the phone "A55". Pure functions, used by
+:mod:`bot.moderation.output_filter`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁӏһкмтвнгԛԝ" + "αεορυνικτχ", "aeopcyxijsdlhkmtbhrqw" + "aeopuviktx")
-"""Small Cyrillic and Greek letters that look like Latin ones; the text has no case by then."""
+"""Lower-case Cyrillic and Greek letters that look like Latin ones; applied after case folding."""
 
 _STAND_INS = {
     "a": "a4@",
@@ -32,21 +32,21 @@ _UNSEEN = re.compile(
     "[\u0300-\u036f\u115f\u1160\u17b4\u17b5\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
     "\u2800\u3164\ufe00-\ufe0f\ufe20-\ufe2f\uffa0]"
 )
-"""Marks stacked on letters beyond what has a letter of its own, and blanks that are no white space."""
+"""Combining marks that form no precomposed letter, and blanks that do not count as white space."""
 _OTHER_SCRIPT = re.compile(r"[\u0370-\u03ff\u0400-\u052f]")
 _WORD = re.compile(r"[^\W_]+")
 _MARKUP = re.compile(r"(?<=\w)(?:\*{1,3}|\|\||~~|__|`)(?=\w)")
 _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Scripts that are written without spaces: there a term is looked for inside of what looks like a word."""
+"""Scripts without spaces between words; a term in them is also searched inside words."""
 _BEFORE, _AFTER = r"(?<![^\W_])", r"(?![^\W_])"
 _LEAST_SPACED = 3
-"""Letters of a term that is also looked for spaced apart; of two letters "i. e." would be one."""
+"""Minimum length of a term that is also searched spaced out; with two letters "i. e." would match."""
 
 
 def is_blocked(text: str, terms: Sequence[str]) -> bool:
-    """Tell whether one of the terms stands in a text, plainly or hidden.
+    """Whether a text contains one of the terms, plain or disguised.
 
-    Time in proportion to the text, and to the number of terms.
+    The cost is linear in the length of the text and in the number of terms.
     """
     pattern = _pattern(tuple(terms))
     if pattern is None:
@@ -58,16 +58,16 @@ def is_blocked(text: str, terms: Sequence[str]) -> bool:
 
 
 def _as_read(text: str) -> str:
-    """Return a text as the eye reads it, without case, letters of other scripts as they are."""
+    """Return a text case-folded and without invisible characters; other scripts are kept."""
     folded = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
     return "".join(char for char in folded if unicodedata.category(char) != "Cf").casefold()
 
 
 def _as_latin(read: str) -> str:
-    """Return a text with letters that only look Latin as Latin ones.
+    """Replace look-alike letters by Latin ones where they are a disguise.
 
-    They only look so where a word mixes them with Latin ones, or where the whole text has no letter that is
-    of the other script alone: "сор" in a Russian sentence stays what it is.
+    They are a disguise in a word that mixes them with Latin letters, or in a text whose letters of the other
+    script are all look-alikes. "сор" in a Russian sentence is kept.
     """
     foreign = _OTHER_SCRIPT.findall(read)
     disguise = bool(foreign) and all(char.translate(_LOOKALIKES) != char for char in foreign)
@@ -81,26 +81,26 @@ def _in_latin(word: str, disguise: bool) -> str:
 
 
 def _is_meant(found: str) -> bool:
-    """Whether digits in what was found may stand for letters: not when they are most of it, as in "A55"."""
+    """Whether digits in a match can stand for letters: not if most characters are digits, as in "A55"."""
     digits = sum(char.isdigit() for char in found)
     return digits == 0 or digits <= sum(char.isalpha() for char in found)
 
 
 @lru_cache(maxsize=256)
 def _pattern(terms: tuple[str, ...]) -> re.Pattern[str] | None:
-    """One pattern for all terms; None when there is nothing to look for."""
+    """Compile one pattern for all terms; None if there are none."""
     read = [" ".join(_as_read(term).split()) for term in terms]
     wanted = sorted({form for term in read if term for form in (term, _as_latin(term))})
     if not wanted:
         return None
     whole = [way for term in wanted if not _NO_SPACES.search(term) for way in _ways(term)]
     inside = [r"\s*".join(map(_drawn_out, term.split())) for term in wanted if _NO_SPACES.search(term)]
-    words = [f"{_BEFORE}(?:{'|'.join(whole)}){_AFTER}"] if whole else []  # one look for a word's start
+    words = [f"{_BEFORE}(?:{'|'.join(whole)}){_AFTER}"] if whole else []  # one search for the start of a word
     return re.compile("|".join(words + inside))
 
 
 def _ways(term: str) -> list[str]:
-    """The ways in which a term of whole words may be written."""
+    """Return patterns for the spellings of a term: normal and spaced out."""
     whole = r"[\W_]+".join(map(_drawn_out, term.split()))
     letters = term.replace(" ", "")
     if len(letters) < _LEAST_SPACED or not letters.isalpha():
@@ -109,7 +109,7 @@ def _ways(term: str) -> list[str]:
 
 
 def _drawn_out(word: str) -> str:
-    """A word in which each letter may be drawn out: three or more where there is one or two."""
+    """Return a pattern of a word in which letters may be repeated three or more times."""
     parts: list[str] = []
     for run in re.finditer(r"(.)\1*", word):
         letter, n = _letter(run[1]), len(run[0])

@@ -1,9 +1,9 @@
-"""Reported replies as managers see them: those that are stored, and, in memory alone, those that are not.
+"""Queue of reported replies for managers: stored ones from the database, all others from memory.
 
-A reply to somebody who did not agree is stored nowhere, so a report of it must not be either: nobody's forget
-could find it. It waits in this process's memory until it is handled, the message goes, or the process ends.
-Of whoever reports, memory remembers a keyed hash, so that one person counts once for a reply, and storage
-nothing at all. Knows nothing of Discord.
+A reply to a member without consent is not stored. A report of it must not be stored either, because
+``/forget-me`` could not find it. Such a report stays in memory until it is handled, its message is deleted,
+or the process ends. Of the reporter, memory holds only a keyed hash, so that each person counts once per
+reply; the database holds nothing. No discord import here.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from enum import StrEnum
 from cachetools import FIFOCache
 
 from bot.messages.queues import Claims
+from storage.errors import StorageError
 from storage.records import ReplyId, Who
 from storage.replies.reported_replies import RETENTION
 from storage.store import Store
 
 MOST_UNSTORED = 500
-"""Reports that wait in memory at once; the oldest goes first."""
+"""Maximum number of reports in memory; the oldest is evicted first."""
 
 
 class Reason(StrEnum):
-    """Why somebody reports a reply; the words that are stored."""
+    """Reason of a report; the values are stored."""
 
     RUDE = "rude"
     WRONG = "wrong"
@@ -39,11 +40,11 @@ class Report:
     """A reply that waits for a manager's decision.
 
     Attributes:
-        reply_id: Where it is stored; None: it is not.
-        channel_id: Where it stands.
+        reply_id: Stored reply; None: the reply is not stored.
+        channel_id: Channel of its messages.
         message_ids: Its messages.
-        reported_at: When it was reported first, aware UTC.
-        reasons: Reason -> how often.
+        reported_at: Time of the first report, aware UTC.
+        reasons: Reason -> number of reports.
     """
 
     reply_id: ReplyId | None
@@ -62,7 +63,7 @@ class _Unstored:
 
 
 class ReportQueue:
-    """Takes reports and shows them. Methods may raise what those of the store do."""
+    """Records and lists reports. Its methods raise ``StorageError`` as the store does."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -70,13 +71,16 @@ class ReportQueue:
         self._reporters = Claims()
 
     async def take(self, who: Who, channel_id: int, message_id: int, reason: Reason) -> bool:
-        """Count a report; False when this person has reported this message already.
+        """Record a report; return False if this member has already reported this message.
 
         Args:
-            who: Who reports.
-            channel_id: Where the message stands.
+            who: The reporter.
+            channel_id: Channel of the message.
             message_id: A message of the bot.
-            reason: Why.
+            reason: Why it is reported.
+
+        Raises:
+            StorageError: The report could not be stored; the member may report again.
         """
         claim = (message_id, self._store.member_id(who))
         if not self._reporters.claim(claim):
@@ -84,7 +88,7 @@ class ReportQueue:
         guild = self._store.guild_id(who)
         try:
             stored = await self._store.reports.record(guild, message_id, reason.value)
-        except Exception:
+        except StorageError:
             self._reporters.release(claim)
             raise
         if not stored:
@@ -93,7 +97,7 @@ class ReportQueue:
         return True
 
     async def waiting(self, who: Who, limit: int) -> tuple[Sequence[Report], int]:
-        """The reports in a server that wait the longest, and how many wait in all; ``who`` looks."""
+        """Return the oldest open reports in the server of ``who``, and the number of all open ones."""
         stored, n_stored = await self._store.reports.waiting(self._store.guild_id(who), limit)
         reports = [
             Report(one.reply_id, one.channel_id, one.message_ids, one.reported_at, one.reasons)
@@ -109,32 +113,32 @@ class ReportQueue:
         return both[:limit], n_stored + len(unstored)
 
     async def of_reply(self, who: Who, reply_id: ReplyId) -> Report | None:
-        """The report of a stored reply in this server; None when it is handled."""
+        """Return the report of a stored reply in this server; None if it has been handled."""
         one = await self._store.reports.of(self._store.guild_id(who), reply_id)
         if one is None:
             return None
         return Report(one.reply_id, one.channel_id, one.message_ids, one.reported_at, one.reasons)
 
     def of_message(self, who: Who, message_id: int) -> Report | None:
-        """The report of a message of no stored reply in this server; None when it is handled."""
+        """Return the report of an unstored reply in this server; None if it has been handled."""
         one = self._unstored.get(message_id)
         if one is None or one.guild_id != who.guild_id:
             return None
         return Report(None, one.channel_id, (message_id,), one.reported_at, dict(one.reasons))
 
     async def dismiss(self, who: Who, report: Report) -> None:
-        """Let go of a report in this server."""
+        """Close a report in this server without further action."""
         if report.reply_id is not None:
             await self._store.reports.dismiss(self._store.guild_id(who), report.reply_id)
         for message_id in report.message_ids:
             self.drop(message_id)
 
     def drop(self, message_id: int) -> None:
-        """Let go of what memory holds of a message that is gone; stored reports go with the reply."""
+        """Drop the report in memory of a deleted message; stored reports are deleted with their reply."""
         self._unstored.pop(message_id, None)
 
     def drop_server(self, guild_id: int) -> None:
-        """Let go of what memory holds of a server that the bot left."""
+        """Drop all reports in memory of a server that the bot left."""
         for message_id in [m for m, one in self._unstored.items() if one.guild_id == guild_id]:
             del self._unstored[message_id]
 

@@ -1,7 +1,7 @@
-"""What is taken out of a candidate so that it may be posted: mentions, and links that are not wanted.
+"""Removes mentions and unwanted links from a candidate, so that it may be posted.
 
-Only marks are rewritten, never words, and nothing inside code, where Discord makes neither a link nor a
-mention. Pure text; :mod:`bot.moderation.output_filter` says what a level asks for.
+Words are never changed, and neither is code, in which Discord renders no link and no mention. Pure functions;
+:mod:`bot.moderation.output_filter` decides by the safety level what to remove.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ LINK_REMOVED = "(link removed)"
 
 _ADDRESS = r"\b(?:https?|ftps?|steam|discord)://[^\s<>]*[^\s<>.,!?;:)\]]"
 LINK = re.compile(_ADDRESS, re.IGNORECASE)
-"""An address that Discord makes a link of."""
+"""An address that Discord renders as a link."""
 _BARE = re.compile(r"(?<!\]\()(?<!\]\(<)" + _ADDRESS, re.IGNORECASE)
-"""The same, where it does not stand behind other words: that is written out, or dropped."""
+"""An address that is not the target of ``[text](address)``; those are written out or dropped."""
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 _MASKED = re.compile(
     r"\[([^\]\n]{0,300})\]\(\s*<?([a-z][a-z0-9+.-]{0,20}:[^\s)>]{0,2000})>?\s*\)", re.IGNORECASE
@@ -26,16 +26,16 @@ _EVERYBODY = re.compile(r"@(?=(?:everyone|here)\b)")
 def tidied(
     text: str, *, unmask: bool = False, remove_links: bool = False, remove_mentions: bool = False
 ) -> str:
-    """Return a text without what is not wanted.
+    """Return a sanitised text.
 
     Args:
-        text: A candidate's.
+        text: Text of a candidate.
         unmask: Write ``[text](address)`` out, so that everybody sees where it leads.
-        remove_links: Put a note in the place of each address.
-        remove_mentions: Leave mentions of people and roles out, and take the @ off "everyone" and "here".
+        remove_links: Replace each address by a note.
+        remove_mentions: Remove mentions of people and roles, and the @ of "everyone" and "here".
     """
     parts = _CODE.split(text)
-    for index in range(0, len(parts), 2):  # code stands between
+    for index in range(0, len(parts), 2):  # odd parts are code
         part = parts[index]
         if unmask:
             part = _MASKED.sub(r"\1 (\2)", part)

@@ -1,7 +1,7 @@
-"""How toxic a text is, as a model of the host's choice says: off unless one is named in ``config.toml``.
+"""Toxicity judge: a model chosen by the host; off unless ``config.toml`` names one.
 
-Any Hugging Face model for sequence classification will do. It stands behind the protocol
-:class:`bot.moderation.output_filter.Judge` and runs in a thread of its own.
+Any Hugging Face model for sequence classification works. It implements the protocol
+:class:`bot.moderation.output_filter.Judge` and runs on a dedicated thread.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ HARMLESS = {
     "ok",
     "label_0",
 }
-"""Labels that mean nothing bad, in small letters, where the configuration names none that do."""
+"""Harmless labels in lower case, used when the configuration names no toxic ones."""
 PIECE = 1000
-"""Characters judged at once; the worst piece of a text counts. About half of what such models read."""
+"""Characters per piece of a text; the worst piece counts. About half of what such models can read."""
 
 
 class ToxicityError(Exception):
-    """The model for toxicity cannot be used; check [safety] toxicity_model in config.toml."""
+    """The toxicity model cannot be used; check [safety] toxicity_model in config.toml."""
 
 
 class ToxicityModel:
@@ -44,9 +44,9 @@ class ToxicityModel:
 
     Args:
         model: With ``config.id2label``.
-        tokenizer: Its own.
-        device: Where it runs.
-        toxic: Labels that mean something bad; empty: all but :data:`HARMLESS`.
+        tokenizer: Tokenizer of the model.
+        device: Device to run on.
+        toxic: Labels that count as toxic; empty: all except :data:`HARMLESS`.
 
     Raises:
         ToxicityError: The model has none of these labels, or only harmless ones.
@@ -65,15 +65,15 @@ class ToxicityModel:
             ]
         if not self._toxic:
             raise ToxicityError(
-                f"expected a model with toxic labels, found only {sorted(labels.values())}; name those that"
-                " mean something bad in [safety] toxic_labels"
+                f"expected a model with toxic labels, found only {sorted(labels.values())}; name the"
+                " toxic ones in [safety] toxic_labels"
             )
         self._longest = min(512, int(getattr(model.config, "max_position_embeddings", 512)))
         self._each_alone = len(labels) == 1 or model.config.problem_type == "multi_label_classification"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="toxicity")
 
     async def toxicity(self, texts: Sequence[str]) -> list[float]:
-        """Judge each text, 0 to 1, in order.
+        """Return the toxicity of each text, 0 to 1, in order.
 
         Raises:
             RuntimeError: The model failed.
@@ -81,11 +81,11 @@ class ToxicityModel:
         return await asyncio.wrap_future(self._thread.submit(self._judge, list(texts)))
 
     def close(self) -> None:
-        """Stop the thread; what it is working on is finished first."""
+        """Stop the thread after its current job; queued jobs are cancelled."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _judge(self, texts: list[str]) -> list[float]:
-        """The worst piece of each text. Blocks."""
+        """Return the score of the worst piece of each text. Blocks."""
         pieces = [
             (i, t[start : start + PIECE]) for i, t in enumerate(texts) for start in range(0, len(t), PIECE)
         ]
@@ -108,11 +108,11 @@ class ToxicityModel:
 
 
 def load_judge(settings: SafetySettings) -> ToxicityModel | None:
-    """Load the configured model; None when none is. Blocks for seconds.
+    """Load the configured model; None if none is configured. Blocks for seconds.
 
     Raises:
-        ToxicityError: It is missing, damaged, or has no label that means something bad.
-        DeviceMissing: The named device is not in this machine.
+        ToxicityError: The model is missing or damaged, or has no toxic label.
+        DeviceMissing: The configured device is not in this machine.
     """
     name = settings.toxicity_model
     if not name:

@@ -37,13 +37,18 @@ _MOST_KNOWN = 10_000
 
 EmojiKey = Annotated[str, Predicate(lambda key: key.startswith(":") and key[1:].isdecimal())]
 
-OUT_OF_RANGE = mark("`{setting}`: that value cannot be kept.")
-TOO_LONG = mark("A list holds at most {entries} entries, and at most {roles} roles have limits of their own.")
+OUT_OF_RANGE = mark("`{setting}`: this value is not allowed.")
+TOO_LONG = mark(
+    "A list can hold at most {entries} entries, and at most {roles} roles can have their own limits."
+)
 _MOST: Mapping[str, tuple[str, int]] = {
-    "persona": (mark("A persona has at most {most} characters."), MOST_CHARACTERS),
-    "chat_channels": (mark("I answer every message in at most {most} channels."), MOST_CHANNELS),
-    "seeded_reactions": (mark("I put at most {most} emoji under my replies."), MOST_REACTIONS),
-    "emoji": (mark("I keep what at most {most} emoji mean."), MOST_EMOJI),
+    "persona": (mark("A persona can have at most {most} characters. Please shorten it."), MOST_CHARACTERS),
+    "chat_channels": (
+        mark("I can answer every message in at most {most} channels. Please remove one first."),
+        MOST_CHANNELS,
+    ),
+    "seeded_reactions": (mark("I can add at most {most} emoji under my replies."), MOST_REACTIONS),
+    "emoji": (mark("I can store the meaning of at most {most} emoji."), MOST_EMOJI),
 }
 """Setting -> what is said when it is too long, and how much it may hold."""
 

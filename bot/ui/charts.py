@@ -73,7 +73,7 @@ def stats_picture(
         brings.errorbar([0], [value], yerr=[[value - low], [high - value]], fmt="o", color=OWN, capsize=6)
     else:
         brings.text(0.5, 0.6, tr("not known yet"), ha="center", transform=brings.transAxes, color=AVERAGE)
-    brings.set(title=tr("what heads bring"), ylabel=tr("liked in 100"), xticks=[])
+    brings.set(title=tr("what personal ranking brings"), ylabel=tr("liked in 100"), xticks=[])
     for axes in (days, times, brings):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)

@@ -22,7 +22,8 @@ from storage.store import Store
 PART_BYTES = 8 * 2**20
 """Discord takes files of 10 MiB."""
 BESIDE = mark(
-    "Also in it: {n_preferences} choices between two answers, {n_remarks} private words about replies."
+    "Also in the file: choices between two answers ({n_preferences}) and private notes about replies"
+    " ({n_remarks})."
 )
 HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
@@ -62,7 +63,7 @@ async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader)
 def summary_of(servers: Sequence[Exported]) -> str:
     """What is in the file, in words."""
     if not servers:
-        return tr("I keep nothing about you, in no server.")
+        return tr("I keep nothing about you, in any server.")
 
     def count(table: str) -> int:
         return sum(len(server[table]) for server in servers)
@@ -71,9 +72,10 @@ def summary_of(servers: Sequence[Exported]) -> str:
     agreed = sum(row["standing"] == "agreed" for server in servers for row in server["members"])
     n_replies, n_feedback, n_heads = map(count, ("replies", "feedback", "heads"))
     said = tr(
-        "This is everything I keep about you, in {places} places ({agreed} where you agreed): {replies}"
-        " replies of mine, {texts} with their texts, {feedback} pieces of feedback with the labels I make of"
-        " them, and {heads} models of your taste with all their weights.",
+        "This is everything I keep about you, from servers and direct messages: {places}, of which you"
+        " agreed in {agreed}.\n"
+        "My replies to you: {replies} ({texts} with their text). Your feedback, with the labels I make"
+        " of it: {feedback}. Models of your taste, with all weights: {heads}.",
         places=len(servers),
         agreed=agreed,
         replies=n_replies,

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 UNEXPECTED = mark(
-    "Something went wrong on my side; nothing of yours was lost. The host finds the details in the log."
+    "Something went wrong on my side, but nothing of yours was lost. Please try again. The host of"
+    " this bot can find the details in the log."
 )
 
 
@@ -31,16 +32,17 @@ def in_words(error: BaseException) -> str:
             return tr("I no longer have that reply, so it cannot be rated.")
         case StorageError():
             return tr(
-                "My memory does not answer right now, so nothing was recorded. Please try again in a minute."
+                "My database is not responding right now, so nothing was saved. Please try again in a minute."
             )
         case app_commands.MissingPermissions():
             return tr("You may not use this command here.")
         case app_commands.CommandOnCooldown():
-            return tr(
-                "Please wait {seconds:.0f} seconds before you use this again.", seconds=cause.retry_after
-            )
+            return tr("Please wait {seconds:.0f} s before you use this again.", seconds=cause.retry_after)
         case discord.Forbidden():
-            return tr("Discord does not let me do that here; a permission is missing.")
+            return tr(
+                "I could not do that, because I am missing a permission here. A manager of this"
+                " server can give it to me."
+            )
         case _:
             return tr(UNEXPECTED)
 

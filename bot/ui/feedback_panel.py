@@ -30,16 +30,16 @@ NOT_AGREED = mark(
     "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
 )
 NO_REPLY = mark(
-    "I have no reply here that I could learn from. I remember replies to members who agreed to it, from the"
-    " moment they agreed. Talk to me, then try again."
+    "I have no reply here that you could rate. I only remember replies to members who agreed to it,"
+    " from the moment they agreed. Chat with me, then try again."
 )
 SURE = mark(
-    "Then everything your reactions, ratings and choices here taught me is put aside, and I start to learn"
-    " your taste anew. Your reactions in the channels stay where they are. Go on?"
+    "I will set aside everything I learnt from your reactions, ratings and choices here, and start"
+    " learning your taste from scratch. Your reactions in the channels stay where they are. Continue?"
 )
-TAKEN_BACK = mark("Taken back: that choice between two answers says nothing any more.")
-NOT_THERE = mark("That choice was taken back before.")
-STARTED_OVER = mark("Done. I start anew: what you react to from now on is what counts.")
+TAKEN_BACK = mark("Undone. That choice between two answers no longer counts.")
+NOT_THERE = mark("You have already undone that choice.")
+STARTED_OVER = mark("Done. I am starting over: only your reactions from now on count.")
 SHORT_EXCERPT = 60
 SHOWN = 10
 
@@ -175,7 +175,7 @@ class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|r
     def __init__(self, shown: ReplyId, to: str) -> None:
         super().__init__(
             discord.ui.Button(
-                label=tr("Pause learning") if to == "pause" else tr("Go on learning"),
+                label=tr("Pause learning") if to == "pause" else tr("Resume learning"),
                 style=discord.ButtonStyle.secondary if to == "pause" else discord.ButtonStyle.success,
                 custom_id=f"simpatico:learning:{to}:{shown}",
                 row=1,
@@ -304,8 +304,8 @@ async def _pictures(
     if taste.replay is None:
         return []
     described = tr(
-        "Of your latest {n} reactions my picture of your taste would have predicted {own} right, what most"
-        " people like {average}.",
+        "Of your latest {n} reactions, my picture of your taste would have predicted {own} correctly."
+        " What most people like would have predicted {average}.",
         n=len(taste.replay.own),
         own=taste.replay.own.sum(),
         average=taste.replay.average.sum(),

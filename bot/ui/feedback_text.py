@@ -13,8 +13,8 @@ from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
 
 EXCERPT = 200
 PAUSED = mark(
-    "**Learning is paused.** I record nothing new that you react to, rate or compare here; what you told me"
-    " before stays, and so does what I made of it."
+    "**Learning is paused.** I record no new reactions, ratings or choices from you here. What I"
+    " learnt before stays, and I still use it."
 )
 REMARKED = mark("You told me what was wrong: {reasons}")
 REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)")
@@ -66,10 +66,10 @@ def _remarked(remark: Remark) -> str:
 
 def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
     if not taste.n_labels:
-        return tr("**What I recorded of you here:** nothing that tells me what you like, yet.")
+        return tr("**What I recorded about you here:** nothing yet that shows me what you like.")
     recorded = trn(
-        "**What I recorded of you here:** feedback on one reply, {liked} of them liked.",
-        "**What I recorded of you here:** feedback on {n} replies, {liked} of them liked.",
+        "**What I recorded about you here:** feedback on {n} reply (liked: {liked}).",
+        "**What I recorded about you here:** feedback on {n} replies (liked: {liked}).",
         taste.n_labels,
         liked=taste.n_liked,
     )
@@ -81,12 +81,12 @@ def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
 
 def _in_use(head: HeadSummary | None) -> str:
     if head is None:
-        return tr("**Your own ranking:** not yet; the next training round makes it from your feedback.")
+        return tr("**Your own ranking:** not yet. The next training round will make it from your feedback.")
     when = int(head.trained_at.timestamp())
     if head.rolled_back:
         return tr(
-            "**Your own ranking:** set aside <t:{when}:R>: it did not predict your reactions better than what"
-            " most people like, so that ranks for you until it does.",
+            "**Your own ranking:** switched off <t:{when}:R>, because it did not predict your"
+            " reactions better than what most people like. Until it does, I go by what most people like.",
             when=when,
         )
     return tr(

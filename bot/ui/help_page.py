@@ -16,8 +16,9 @@ from discord import app_commands
 from bot.languages import mark, tr
 
 INTRO = mark(
-    "I write several replies to each message and post the one I think *you* like best. Mention me, reply to"
-    " me, or write to me directly. What you react to with an emoji, I learn from, if you agreed to it."
+    "I write several replies to each message and post the one I think *you* will like best. Mention"
+    " me, reply to me, or send me a direct message. If you agree to it, I learn from your emoji"
+    " reactions."
 )
 COMMAND_LINE = mark("{command}: {description}")
 MENU_LINE = mark("In the menu of a message (right-click or hold it, then *Apps*): {menus}")

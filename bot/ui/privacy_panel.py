@@ -18,48 +18,55 @@ from storage.records import Consent, DataSummary, ForgetReceipt, Who
 
 Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep"]
 
-ABOUT = mark("""\
-**What I do:** I write several replies to each message and post the one I think *you* like best.
-**What I keep, if you agree:** my own replies to you, which reactions, ratings and choices *you* made, and \
-a small model of your taste made from those. It is encrypted with a key of your own, for this server alone.
-**What I never keep:** anything you write, but for what you hand to me on purpose: a private word in \
-`/feedback`, a wish in `/style`. I read the conversation back from Discord when I answer, then forget it.
-**How to leave:** the button below, or `/forget-me`, deletes all of it, your key first.
-""")
+ABOUT = mark(
+    "**What I do:** I write several replies to each message and post the one I think *you*"
+    " will like best.\n"
+    "**What I keep if you agree:** my own replies to you, your reactions, ratings and"
+    " choices, and a small model of your taste that I learn from them. It is encrypted with"
+    " your own key and used in this server only.\n"
+    "**What I never keep:** the messages you write. I read the conversation from Discord when"
+    " I answer, then forget it. The only exceptions are words you give me on purpose: a"
+    " private note in `/feedback` or a wish in `/style`.\n"
+    "**How to leave:** the button below deletes what I keep here, `/forget-me` what I keep"
+    " everywhere. Your key goes first, so nobody can read the rest.\n"
+)
 
 AGREED = mark(
     "Thank you! From now on I learn from your reactions to my replies here. `/privacy` shows what is kept."
 )
 
 REFUSED = mark(
-    "All right: I keep nothing about you here, and I will not ask again."
-    " `/privacy` is there if you change your mind."
+    "All right, I will keep nothing about you here, and I will not ask again. If you change your mind,"
+    " use `/privacy`."
 )
 
 BESIDE = mark(
-    "Beside that: {n_preferences} choices between two answers, and {n_remarks} private words about replies."
+    "I also keep choices between two answers ({n_preferences}) and private notes about replies ({n_remarks})."
 )
 
 BESIDE_DELETED = mark(
-    "Gone, too: {n_preferences} choices between two answers and {n_remarks} private words about replies."
+    "Also deleted: choices between two answers ({n_preferences}) and private notes about replies"
+    " ({n_remarks})."
 )
 
 NOT_YOURS = mark("This invitation is for someone else. `/privacy` shows yours.")
 
 KEPT = mark("Nothing was deleted.")
 
-SURE = mark("Then I delete what I keep about you here, and stop learning. This cannot be undone. Go on?")
+SURE = mark(
+    "I will delete what I keep about you here and stop learning from you. This cannot be undone. Continue?"
+)
 
 SURE_OF_ALL = mark(
-    "I will delete everything I keep about you, here, in every other server and in our direct messages: my"
-    " replies to you, your feedback, your model, and the keys they were encrypted with. This cannot be"
-    " undone. Go on?"
+    "I will delete everything I keep about you in every server and in our direct messages: my replies"
+    " to you, your feedback, the models of your taste, and the keys that encrypt them. This cannot be"
+    " undone. Continue?"
 )
 
 WHAT_STAYS = mark(
-    "My posts in the channels stay until you or a moderator delete them; Discord keeps its own copy of what"
-    " was said here. Backups of the database keep their old files, but nobody can read your part of them"
-    " without your key, and it is deleted again should one be restored."
+    "My messages in the channels stay until you or a moderator delete them, and Discord keeps its own"
+    " copy of the conversation. Old backups of my database may still hold your data, but nobody can"
+    " read it without your key. If such a backup is restored, your data is deleted again."
 )
 
 _LABELS: dict[Choice, tuple[str, discord.ButtonStyle]] = {
@@ -163,14 +170,14 @@ async def show_privacy(bot: PrivacyHost, interaction: discord.Interaction, *, be
 def kept_in_words(summary: DataSummary) -> str:
     """Say what is kept about a member, in their language."""
     if summary.agreed_at is None:
-        return tr("**You, here:** you have not agreed, so nothing is kept.")
+        return tr("**You, here:** you have not agreed, so I keep nothing about you.")
     if summary.head_version:
         head = trn("a model from {n} label", "a model from {n} labels", summary.head_labels)
     else:
         head = tr("no model yet")
     kept = tr(
-        "**You, here:** you agreed on {day:%Y-%m-%d}. I keep {replies} replies, feedback on {feedback} of"
-        " them, and {head}.",
+        "**You, here:** you agreed on {day:%Y-%m-%d}. I keep my replies to you ({replies}, with"
+        " feedback on {feedback} of them) and {head}.",
         day=summary.agreed_at,
         replies=summary.n_replies,
         feedback=summary.n_feedback,
@@ -183,15 +190,16 @@ def kept_in_words(summary: DataSummary) -> str:
 def _receipt_in_words(receipt: ForgetReceipt) -> str:
     if receipt.n_traces:
         found = tr(
-            "I looked for you and still found {n} traces; whoever runs me should know.", n=receipt.n_traces
+            "I searched again and still found traces of you ({n}). Please tell the host of this bot.",
+            n=receipt.n_traces,
         )
     elif receipt.files_searched:
-        found = tr("I looked for you in the tables and the files byte by byte and found nothing.")
+        found = tr("I searched the database and its files for you, byte by byte, and found nothing.")
     else:
-        found = tr("I looked for you in the tables and found nothing.")
+        found = tr("I searched the database for you and found nothing.")
     done = tr(
-        "Done at {time:%Y-%m-%d %H:%M} UTC. Deleted: your key, {replies} replies, {feedback} pieces of"
-        " feedback and {heads} models.",
+        "Done at {time:%Y-%m-%d %H:%M} UTC. I deleted your key, my replies to you ({replies}), your"
+        " feedback ({feedback}) and the models of your taste ({heads}).",
         time=receipt.finished_at,
         replies=receipt.n_replies,
         feedback=receipt.n_feedback,

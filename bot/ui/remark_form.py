@@ -23,13 +23,17 @@ from storage.records import Remark, ReplyId
 TITLE = mark("What was wrong?")
 WHICH = mark("What was wrong with this reply?")
 OWN_WORDS = mark("Anything else? (optional)")
-OWN_WORDS_WHY = mark("Kept sealed for you alone; I learn from your reactions, never from your words.")
+OWN_WORDS_WHY = mark("Encrypted for you alone. I learn from your reactions, never from your words.")
 THANKS = mark(
-    "Thank you for telling me. It is kept sealed under your key: `/feedback` and `/my-data` show it to you,"
-    " and to nobody else. Your own words go after a while, the reasons when you take them back or forget."
+    "Thank you for telling me. I keep it encrypted with your own key, and only you can see it, in"
+    " `/feedback` and `/my-data`. Your own words are deleted after a while, the reasons when you undo"
+    " them or leave."
 )
-TAKEN_BACK = mark("Taken back: what you told me about this reply is deleted.")
-GONE = mark("I cannot keep that: the reply is gone, or you no longer let me keep anything about you here.")
+TAKEN_BACK = mark("Undone. I deleted what you told me about this reply.")
+GONE = mark(
+    "I could not save that. Either the reply is gone, or you no longer allow me to keep"
+    " anything about you here."
+)
 MOST_WORDS = 500
 """Characters of a member's own words."""
 

@@ -15,16 +15,18 @@ from bot.settings import DailyLimit, LimitSettings
 SHOWN = 10
 """Entries of a list that are written out."""
 
-TITLE = mark("**What is set for this server** (everything else is as whoever runs me chose):")
+TITLE = mark("**Settings of this server** (everything else follows the host's defaults):")
 NOTHING_SET = mark(
-    "Nothing is set for this server: everything is as whoever runs me chose. `/config set` changes it."
+    "Nothing has been changed in this server: all settings follow the host's defaults. Use `/config"
+    " set` to change them."
 )
 PERSONA = mark("**Persona:** {persona}")
 MODEL = mark("**Model:** {model}")
 CHAT_CHANNELS = mark("**I answer every message in:** {channels}")
 NO_CHAT_CHANNELS = mark("**I answer every message in:** no channel")
 UNREADABLE = mark(
-    "*Whoever runs me has not allowed me to read every message, so these channels wait for that.*"
+    "*The host of this bot has not allowed me to read every message, so I cannot answer in these"
+    " channels yet.*"
 )
 REACTIONS = mark("**Reactions under my replies:** {emoji}")
 NO_REACTIONS = mark("**Reactions under my replies:** none")

@@ -18,7 +18,7 @@ from bot.ui.components import PersistentButton
 from bot.ui.ports import StreamHost
 
 STOP = mark("Stop")
-NOT_YOURS_TO_STOP = mark("Only the person whom I answer can stop this answer.")
+NOT_YOURS_TO_STOP = mark("Only the person I am answering can stop this answer.")
 
 
 class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,20}):(?P<user>\d{1,20})"):

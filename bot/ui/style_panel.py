@@ -21,24 +21,25 @@ from storage.records import Consent, Who
 
 TITLE = mark("**How I write to you here**")
 
-NOTHING = mark("You have not wished for anything, so I go by what your reactions teach me.")
+NOTHING = mark("You have not told me how to write to you, so I go by what I learn from your reactions.")
 
 PRESETS_CHOSEN = mark("You chose: {presets}.")
 
 IN_YOUR_WORDS = mark("In your own words: {words}")
 
 FOLLOWED = mark(
-    "I follow this from my next reply to you on, as well as I can; your reactions go on teaching me besides."
+    "I will follow this from my next reply to you, as well as I can. I also keep learning from your"
+    " reactions."
 )
 
 KEPT = mark(
-    "I keep it encrypted with a key of your own, for this server alone, until you clear it, stop me from"
-    " learning, or use `/forget-me`."
+    "I keep it encrypted with your own key, for this server only, until you clear it, stop learning"
+    " here or use `/forget-me`."
 )
 
 REMEMBERED = mark(
-    "You have not agreed that I keep anything about you, so I hold this in memory only: it is gone when I"
-    " restart. `/privacy` is where you can agree."
+    "You have not agreed that I keep anything about you, so I remember this only until I restart. You"
+    " can agree in `/privacy`."
 )
 
 MENU = mark("Choose as many as you like")

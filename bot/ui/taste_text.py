@@ -40,7 +40,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "greeting": (mark("a greeting"), mark("no greeting")),
     "courtesy": (mark("polite words"), mark("few polite words")),
     "positive_tone": (mark("a cheerful tone"), mark("a matter-of-fact tone")),
-    "negative_tone": (mark("talk of what is hard or bad"), mark("little talk of what is hard or bad")),
+    "negative_tone": (mark("difficult or sad topics"), mark("few difficult or sad topics")),
     "humour": (mark("humour"), mark("no jokes")),
     RELEVANCE: (mark("a close fit to your message"), mark("a loose fit to your message")),
     WORDING: (mark("what it says"), mark("what it says")),
@@ -48,9 +48,8 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 """Style feature -> what more of it and less of it is called."""
 
 FROM_FAQ = mark(
-    "I had {count} answers and picked this one: it comes from the answers that this server's managers wrote,"
-    " to a question close to yours. The words are not mine, so reactions to it teach me nothing about your"
-    " taste."
+    "I had {count} answers and picked this one. The managers of this server wrote it for a question"
+    " similar to yours. Because the words are not mine, I do not learn your taste from reactions to it."
 )
 
 LEAST = 0.05
@@ -87,7 +86,7 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
     """
     lines = [_opening(told)]
     if told.reason is None:
-        return [*lines, tr("I could not compare them at that moment, so the first one went out.")]
+        return [*lines, tr("I could not compare my answers at that moment, so I posted the first one.")]
     good, bad = _points(told.reason.parts, evidence)
     if good:
         lines += [tr("**What spoke for it:**"), *(f"• {point}" for point in good[:most])]
@@ -99,8 +98,8 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
     if told.n_candidates > 1 and told.propensity < EXPERIMENT:
         lines.append(
             tr(
-                "It was also a bit of an experiment: I pick one like this {percent} % of the time, to learn"
-                " what you think of it.",
+                "This was also a small experiment. I pick such a reply {percent} % of the time, to"
+                " learn what you think of it.",
                 percent=round(told.propensity * 100),
             )
         )
@@ -115,7 +114,7 @@ def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
 def taste_lines(taste: Taste) -> list[str]:
     """What seems to have been learnt, line by line."""
     if not taste.leanings:
-        return [tr("Nothing sure yet: my picture of your taste is still close to what most people like.")]
+        return [tr("Nothing certain yet: my picture of your taste is still close to what most people like.")]
     lines = []
     for leaning in _once(taste.leanings):
         proof = counted(leaning.evidence, leaning.amount)
@@ -133,7 +132,7 @@ def _opening(told: ReplyReason) -> str:
     if told.style == FAQ_STYLE:
         return tr(FROM_FAQ, count=told.n_candidates)
     if told.n_candidates == 1:
-        return tr("I had one answer to post, in the *{style}* style.", style=told.style)
+        return tr("I had only one answer, in the *{style}* style.", style=told.style)
     return tr(
         "I wrote {n} different answers and picked this one, in the *{style}* style.",
         n=told.n_candidates,
@@ -159,17 +158,17 @@ def _points(
 def _footing(n_labels: int, uncertainty: float) -> str:
     if not n_labels:
         return tr(
-            "I have no picture of your taste yet, so this is what most people like. Reactions teach me yours."
+            "I do not know your taste yet, so I went by what most people like. Your reactions teach me."
         )
     rests = trn(
-        "My picture of your taste rests on {n} reaction, rating or choice of yours.",
-        "My picture of your taste rests on {n} reactions, ratings and choices of yours.",
+        "My picture of your taste is based on {n} reaction, rating or choice of yours.",
+        "My picture of your taste is based on {n} of your reactions, ratings and choices.",
         n_labels,
     )
     if uncertainty < SURE:
-        sure = tr("About this reply I was quite sure.")
+        sure = tr("I was very sure about this reply.")
     elif uncertainty < UNSURE:
-        sure = tr("About this reply I was fairly sure.")
+        sure = tr("I was fairly sure about this reply.")
     else:
-        sure = tr("About this reply I was still unsure.")
+        sure = tr("I was still unsure about this reply.")
     return f"{rests} {sure}"

@@ -151,7 +151,7 @@ async def test_denied_members_and_threads_of_denied_categories_are_passed_over_i
     assert denied.author.id == world.ben.id
     assert inside.last_message.author.id == world.alice.id
     assert (status.response.content, status.response.ephemeral) == (NOT_HERE, True)
-    assert "may not talk to you" in limits.response.content
+    assert "not allowed to answer you" in limits.response.content
     assert "What I never keep" in privacy.response.content
     assert answered.author.id == world.bot.me
     assert heard.turns == (), "the model gets no message of a denied member"

@@ -76,7 +76,7 @@ async def test_an_answer_joins_the_candidates_and_is_recorded_with_them_but_teac
 
     assert reply.content == ANSWER
     why = await world.alice.slash(world.channel, "why")
-    assert "from the answers that this server's managers wrote" in why.response.content
+    assert "The managers of this server wrote it" in why.response.content
     row = await world.house.store._reader.run(lambda c: c.execute(select(replies)).mappings().one())
     assert row["feature_id"] == ""
     assert report.n_labels == 0

@@ -30,7 +30,7 @@ QUESTION = Context("What is a good way to spend a rainy Sunday?")
 
 @pytest.fixture(scope="session")
 def model_dir(request):
-    """Kept between runs, as a user's model folder is; a damaged one is made again."""
+    """Folder of the converted model, kept between runs; a damaged conversion is repeated."""
     return request.config.cache.mkdir("models")
 
 
@@ -114,7 +114,7 @@ async def test_four_styles_give_distinct_candidates_and_the_loop_stays_responsiv
 
     print(f"\n{local.name}: 4 x 24 tokens in {cpu_ms:.0f} ms of CPU, loop lag p99 {lag.late(99):.1f} ms")
     assert len({candidate.text.casefold() for candidate in candidates}) >= 2
-    # While it generates the loop turns many times; blocked, it would turn once or twice, and do all the work.
+    # A free event loop runs many iterations during a generation; a blocked one runs only one or two.
     assert len(lag.late_ms) > 20
     assert sum(lag.held_ms) < cpu_ms / 2
 
@@ -228,13 +228,13 @@ async def test_the_packaged_model_runs_on_llamacpp_without_a_conversion(tmp_path
 def test_llamacpp_closed_as_soon_as_it_is_open_ends(tmp_path):
     code = (
         "import asyncio, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from bot.generation.factory import create_generator; from bot.settings import GeneratorSettings\n"
+        "from bot.generators.factory import create_generator; from bot.settings import GeneratorSettings\n"
         f"settings = GeneratorSettings(device='cpu', model_dir={str(tmp_path)!r})\n"
         "for _ in range(3): asyncio.run(create_generator(settings).close())\n"
     )
 
-    # A process of its own: what hangs there holds all of Python. On one CPU its threads take turns, so that
-    # the one which closes comes before the one which starts to listen.
+    # In a separate process, because a deadlock holds the GIL. On one CPU the closing thread runs before the
+    # worker thread of llama.cpp starts to listen.
     subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(REPO)}, check=True, timeout=120
     )
@@ -254,7 +254,7 @@ def test_gguf_models_run_on_llamacpp_unless_told_otherwise(settings, expected):
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "expected a GGUF file, and there is none"), (b"no", "cannot be loaded")]
+    ("content", "why"), [(None, "expected a GGUF file, found none"), (b"no", "cannot be loaded")]
 )
 def test_a_gguf_file_that_is_missing_or_damaged_is_refused(tmp_path, content, why):
     path = tmp_path / "mine.gguf"
@@ -289,12 +289,12 @@ async def test_a_real_server_answers_a_long_conversation(server_url):
 
 def test_a_hub_that_cannot_be_reached_is_explained(tmp_path):
     code = (
-        "from bot.generation.factory import create_generator; from bot.settings import GeneratorSettings\n"
+        "from bot.generators.factory import create_generator; from bot.settings import GeneratorSettings\n"
         "from bot.generation import ModelMissing\n"
         "try: create_generator(GeneratorSettings(model='nobody/nothing', device='cpu'))\n"
         "except ModelMissing as exc: print(exc)\n"
     )
-    # Told so, the client gives up at once; left to find out, it does so after a minute of retries.
+    # In offline mode the client fails at once; otherwise it retries for a minute.
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(REPO)}
 
     done = subprocess.run(
@@ -302,7 +302,7 @@ def test_a_hub_that_cannot_be_reached_is_explained(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    assert 'the model "nobody/nothing" is neither a folder here nor could it be fetched' in done.stdout
+    assert 'the model "nobody/nothing" is not a folder here and could not be fetched' in done.stdout
     assert 'check the name and the connection, or use [generator] model = "packaged"' in done.stdout
 
 

@@ -51,14 +51,14 @@ async def test_a_day_that_is_used_up_is_told_once_and_comes_back(with_limits):
         back = await world.ask(world.alice, "a new day")
 
         assert re.fullmatch(
-            r"\*\*Your messages today:\*\* 1 of 2 left\.\nAll of yours comes back <t:\d+:R>\.", left
+            r"\*\*Your messages today:\*\* 1 of 2 left\.\nYour limit resets <t:\d+:R>\.", left
         )
-        assert re.match(r"That was all for today: I have answered your 2 messages\. .*<t:", told.content)
+        assert re.match(r"You have reached your limit for today \(messages: 2\)\. .*<t:", told.content)
         assert silent.author.id == world.alice.id
         assert ben.content in world.generator.default
         assert n_asked == 4
         assert back.content in world.generator.default
-        assert all("That was all" not in turn.text for turn in world.generator.contexts[-1].turns)
+        assert all("reached" not in turn.text for turn in world.generator.contexts[-1].turns)
 
 
 async def test_tokens_of_a_server_are_used_up_by_all_together(with_limits):
@@ -67,7 +67,7 @@ async def test_tokens_of_a_server_are_used_up_by_all_together(with_limits):
         told = await world.ask(world.ben, "and mine?")
         await world.ben.send_dm("here there is no server")
 
-        assert told.content.startswith("That was all for today: the 30 tokens that this server has")
+        assert told.content.startswith("This server has reached its limit for today (tokens: 30).")
         assert world.ben.user.dm_channel.last_message.content in world.generator.default
 
 

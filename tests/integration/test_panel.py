@@ -19,7 +19,7 @@ async def test_the_panel_shows_what_was_recorded_and_whether_it_is_in_use(world)
 
     after = (await panel_of(world, world.alice)).content
 
-    assert "feedback on one reply, 1 of them liked. Lately: 👍" in before
+    assert "feedback on 1 reply (liked: 1). Lately: 👍" in before
     assert "**Your own ranking:** not yet" in before
     assert "**Your own ranking:** in use, from 1 labels, last trained <t:" in after
 
@@ -151,7 +151,7 @@ async def test_while_learning_is_paused_reactions_say_nothing_and_the_panel_says
     rated = await world.alice.slash(world.channel, "feedback", rating=1)
     meanwhile = await stored(world, world.alice)
 
-    await world.alice.click(await panel_of(world, world.alice), label="Go on learning")
+    await world.alice.click(await panel_of(world, world.alice), label="Resume learning")
     await world.alice.react(second, "🎉")
 
     assert panel.PAUSED in paused

@@ -160,7 +160,9 @@ async def test_privacy_counts_what_is_kept(world):
     shown = await world.alice.slash(world.channel, "privacy")
 
     assert shown.ephemeral
-    assert "I keep 1 replies, feedback on 1 of them, and no model yet" in shown.response.content
+    assert (
+        "I keep my replies to you (1, with feedback on 1 of them) and no model yet" in shown.response.content
+    )
 
 
 async def test_withdrawing_deletes_what_was_kept_here(world):
@@ -206,7 +208,10 @@ async def test_forget_me_removes_the_member_and_leaves_the_other(world):
     shown = await world.alice.slash(world.channel, "forget-me")
     await world.alice.click(shown.response, label="Forget everything about me")
 
-    assert "Deleted: your key, 1 replies, 1 pieces of feedback and 1 models" in shown.response.content
+    assert (
+        "I deleted your key, my replies to you (1), your feedback (1) and the models of your taste (1)."
+        in shown.response.content
+    )
     assert await world.house.store.privacy.summary(who(world, world.alice)) == DataSummary(
         None, 0, 0, None, 0
     )

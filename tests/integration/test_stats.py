@@ -33,7 +33,7 @@ async def test_below_the_least_number_of_members_nothing_is_told(world, boss):
 
     assert shown.response.content.splitlines() == [
         "**Members whose taste I have learnt here** fewer than 5",
-        "**Replies rated here, last 30 days** 0 (days on which some were: 0)",
+        "**Replies rated here in the last 30 days** 0 (days with ratings: 0)",
         "**Training rounds, all servers** 1, "
         + shown.response.content.split("servers** 1, ")[1].splitlines()[0],
         f"*{WITHHELD.format(n=FEWEST_MEMBERS)}*",
@@ -49,9 +49,9 @@ async def test_enough_members_become_figures_and_a_picture(world, boss):
     lines = shown.response.content.splitlines()
     assert lines[:2] == [
         "**Members whose taste I have learnt here** 5",
-        "**Replies rated here, last 30 days** 5 (days on which some were: 1)",
+        "**Replies rated here in the last 30 days** 5 (days with ratings: 1)",
     ]
-    assert lines[3].startswith("**What heads bring, all servers** Heads bring ")
+    assert lines[3].startswith("**What personal ranking brings, all servers** Personal ranking brings ")
     assert "too few to conclude anything" in lines[3]
     assert [attachment.filename for attachment in shown.response.attachments] == ["stats.png"]
     assert shown.response.ephemeral
@@ -68,7 +68,7 @@ async def test_another_server_is_not_counted(world, boss):
 
     assert shown.response.content.splitlines()[:2] == [
         "**Members whose taste I have learnt here** fewer than 5",
-        "**Replies rated here, last 30 days** 0 (days on which some were: 0)",
+        "**Replies rated here in the last 30 days** 0 (days with ratings: 0)",
     ]
 
 

@@ -255,9 +255,9 @@ def test_the_commands_say_what_they_did(tmp_path, capsys):
         "0 Deleted: 1 keys, 1 replies, 0 pieces of feedback and 0 models."
         " Looked for the rest: nothing was found in tables and files."
     )
-    assert run("ledger") == "0 1 destroyed keys, 0 members who said no."
+    assert run("ledger") == "0 1 destroyed keys, 0 members who refused."
     assert run("restore", str(tmp_path / "a")).endswith(
-        "erased again whoever was forgotten since it was made: 1."
+        "members forgotten since the copy was made, erased again: 1."
     )
     assert run("restore-keys", str(tmp_path / "b")).startswith("3 simpatico: The master key does not open")
     assert run("backup", str(tmp_path / "a")).startswith("3 simpatico:")
@@ -276,4 +276,4 @@ async def test_forget_by_the_operator_is_refused_while_the_bot_runs(tmp_path, ca
         code = await asyncio.to_thread(cli.run, ["--config", str(config), "forget", "5"])
 
         assert (code, await store.consent.of(Who(1, 5))) == (3, Consent.AGREED)
-    assert "The bot runs: the person can use /forget-me" in capsys.readouterr().err
+    assert "The bot is running. The person can use /forget-me" in capsys.readouterr().err

@@ -122,7 +122,10 @@ async def test_the_command_answers_the_member_alone_with_a_file_and_a_summary(wo
 
     message = shown.response
     assert shown.ephemeral
-    assert "1 replies of mine, 1 with their texts, 1 pieces of feedback" in message.content
+    assert (
+        "My replies to you: 1 (1 with their text). Your feedback, with the labels I make of it: 1."
+        in message.content
+    )
     (attachment,) = message.attachments
     assert attachment.filename == "my-data.json"
     content = json.loads(await attachment.read())
@@ -136,7 +139,7 @@ async def test_the_command_answers_the_member_alone_with_a_file_and_a_summary(wo
 async def test_who_never_agreed_is_told_that_nothing_is_kept(world):
     shown = await world.ben.slash(world.channel, "my-data")
 
-    assert shown.response.content == "I keep nothing about you, in no server."
+    assert shown.response.content == "I keep nothing about you, in any server."
 
 
 def test_a_file_that_is_too_large_is_packed_and_cut():

@@ -19,7 +19,7 @@ import simcord
 
 from bot.app.composition import open_house
 from bot.client import SimpaticoBot
-from bot.commands import main as cli
+from bot.commands import join_discord as cli
 from bot.config import parse_settings
 from storage.records import Who
 from tests.fakes import HashEncoder, ScriptedGenerator
@@ -83,7 +83,7 @@ def main(folder: str, kind: str) -> None:
     SimpaticoBot.start = start
     if kind == "hasty":
         SimpaticoBot.close = lambda self: super(SimpaticoBot, self).close()
-    asyncio.run(cli._serve(parse_settings({"storage": storage}), "token", lambda: None))
+    asyncio.run(cli.serve(parse_settings({"storage": storage}), "token", lambda: None))
     seen["threads"] = [
         thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
     ]

@@ -28,14 +28,14 @@ from storage.records import Who
 log = logging.getLogger(__name__)
 
 NOT_YOURS = mark(
-    "I can give another answer under my replies to *you*, as long as I can see the message they answer."
-    " This is none of them."
+    "I can only do that for my replies to *you*, and only while I can still see the message I replied to."
 )
-NOTHING_ELSE = mark("I found no other answer to that. Ask me in other words, and I will try again.")
-RESTING = mark("I am not answering at the moment: the host has paused me.")
+NOTHING_ELSE = mark("I could not find another answer. Please ask in other words, and I will try again.")
+RESTING = mark("I am not answering at the moment, because the host of this bot has paused me.")
 NOT_POSTED = mark("I could not post another answer here. I may be missing a permission in this channel.")
 POSTED = mark(
-    "There it is. If you like it better, react to it with 👍: so I learn which of the two suits you."
+    "Here is another answer. If you like it better, react with 👍, so that I learn which of the two"
+    " suits you."
 )
 MOST_CHUNKS = 10
 

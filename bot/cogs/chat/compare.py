@@ -30,17 +30,17 @@ from storage.records import Picked
 
 ASK = mark("Which of the two do you like better? Only you see this.")
 NOTHING = mark(
-    "I have no two different answers to show you. Talk to me first and then use `/compare`, or give me a"
-    " message to answer: `/compare message: ...`."
+    "I do not have two different answers to show you yet. Chat with me first and then use `/compare`,"
+    " or give me a message to answer: `/compare message: ...`."
 )
 GONE = mark("That comparison is over. `/compare` starts a new one.")
-PAUSED = mark("Learning is paused, so I did not record that. `/feedback` has the button to let it go on.")
+PAUSED = mark("Learning is paused, so I did not record that. You can resume it in `/feedback`.")
 RECORDED = {
     Picked.FIRST: mark("Recorded: you like A better."),
     Picked.SECOND: mark("Recorded: you like B better."),
-    Picked.EQUAL: mark("Recorded: both are equal to you."),
+    Picked.EQUAL: mark("Recorded: you like both equally."),
 }
-COUNTS = mark("I learn from it in my next training round; `/feedback` shows what I learnt.")
+COUNTS = mark("I will learn from it in my next training round. `/feedback` shows what I have learnt.")
 NEXT = mark("Here is the next pair.")
 LAST = mark("That was the last pair. Thank you!")
 MOST_SHOWN = 2000
@@ -109,7 +109,7 @@ class Compare(commands.Cog):
         name="compare", description=mark("See two of my answers side by side and say which you like better.")
     )
     @app_commands.describe(
-        message=mark("What I shall answer; leave it out to compare what I wrote for you last")
+        message=mark("The message to answer; leave it out to compare my latest answers to you")
     )
     async def compare(
         self, interaction: discord.Interaction, message: app_commands.Range[str, 1, 1000] | None = None

@@ -42,23 +42,23 @@ Resettable = Literal[
     "persona", "model", "chat channels", "reactions", "emoji", "access", "limits", "everything"
 ]
 
-DONE = mark("Done: this holds from the next message on. `/config show` lists what is set.")
-DUE = mark("Done: reactions with it count anew from the next training round on.")
-RESET = mark("Done: that is again as whoever runs me chose.")
-REFUSED = mark("That was not changed:\n{mistakes}")
+DONE = mark("Done. This applies from the next message. `/config show` lists the settings of this server.")
+DUE = mark("Done. Reactions with this emoji count with the new meaning from the next training round.")
+RESET = mark("Done. This follows the host's default again.")
+REFUSED = mark("Nothing was changed:\n{mistakes}")
 ONE_MODEL = mark("Only one model runs here, {model}, so there is nothing to choose.")
 NO_SUCH_MODEL = mark("I do not have that model. You can choose among: {models}")
 CANNOT_READ = mark(
-    "I cannot read messages that do not mention me here, so that would do nothing. Whoever runs me has to set"
-    " `message_content = true` first."
+    "That would have no effect, because I can only read messages that mention me. The host of this bot"
+    " has to set `message_content = true` first."
 )
-NOT_AN_EMOJI = mark("That is no emoji I can react with. Give me up to {most}, or `none`.")
+NOT_AN_EMOJI = mark("I cannot react with that. Please give me up to {most} emoji, or `none`.")
 NOT_YOUR_EMOJI = mark(
-    "Choose one of this server's own emoji: what the others mean I know, or learn from you all."
+    "Please choose one of this server's own emoji. I already know or learn what the others mean."
 )
-NOBODY_NAMED = mark("Name a member, a role or a channel.")
-NO_ROLE = mark("Name the role whose members this is for.")
-BY_ITSELF = mark("A role goes with a limit per role only: leave it out.")
+NOBODY_NAMED = mark("Please name a member, a role or a channel.")
+NO_ROLE = mark("Please name the role that this limit is for.")
+BY_ITSELF = mark("A role only applies to a limit per role. Please leave it out.")
 
 _MEANS: dict[Means, float] = {"like": 1.0, "dislike": -1.0, "nothing": 0.0}
 _FIELDS: dict[Resettable, tuple[str, ...]] = {
@@ -85,7 +85,7 @@ class Config(
     ManagersOnly,
     commands.GroupCog,
     group_name="config",
-    group_description=mark("For those who manage this server."),
+    group_description=mark("For the managers of this server."),
 ):
     """Shows and changes what holds in a server."""
 
@@ -93,11 +93,11 @@ class Config(
         self._bot = bot
         super().__init__()
 
-    set_ = app_commands.Group(name="set", description=mark("Change what holds in this server."))
+    set_ = app_commands.Group(name="set", description=mark("Change the settings of this server."))
 
     # --- looking -------------------------------------------------------------------------------------------
 
-    @app_commands.command(name="show", description=mark("What is set for this server."))
+    @app_commands.command(name="show", description=mark("Show the settings of this server."))
     async def show(self, interaction: discord.Interaction) -> None:
         """Show what is set for this server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -107,7 +107,7 @@ class Config(
 
     # --- who the bot is ------------------------------------------------------------------------------------
 
-    @set_.command(name="persona", description=mark("Who I am in this server."))
+    @set_.command(name="persona", description=mark("Describe who I am in this server."))
     @app_commands.describe(text=mark("For example: You are a patient maths teacher."))
     async def persona(
         self, interaction: discord.Interaction, text: app_commands.Range[str, 1, MOST_CHARACTERS]
@@ -115,8 +115,8 @@ class Config(
         """Set the first line of every prompt here."""
         await self._change(interaction, lambda own: replace(own, persona=text))
 
-    @set_.command(name="model", description=mark("Which model writes my replies here."))
-    @app_commands.describe(name=mark("One of the models that are offered"))
+    @set_.command(name="model", description=mark("Choose the model that writes my replies here."))
+    @app_commands.describe(name=mark("One of the offered models"))
     async def model(self, interaction: discord.Interaction, name: str) -> None:
         """Choose among the models that whoever runs the bot offers."""
         offered = models_offered(self._bot.servers.settings)
@@ -138,10 +138,10 @@ class Config(
 
     # --- channels and emoji --------------------------------------------------------------------------------
 
-    @set_.command(name="chat-channel", description=mark("Whether I answer every message in a channel."))
+    @set_.command(name="chat-channel", description=mark("Set whether I answer every message in a channel."))
     @app_commands.describe(
         channel=mark("A channel, or a single thread"),
-        answer_all=mark("True: every message; False: only those that are for me"),
+        answer_all=mark("True: every message; False: only messages to me"),
     )
     async def chat_channel(self, interaction: discord.Interaction, channel: Place, answer_all: bool) -> None:
         """Answer every message of a channel and its threads, or only those that are for the bot."""
@@ -158,7 +158,7 @@ class Config(
 
         await self._change(interaction, change)
 
-    @set_.command(name="reactions", description=mark("Which emoji I put under my replies for you to click."))
+    @set_.command(name="reactions", description=mark("Choose the emoji that I add under my replies."))
     @app_commands.describe(emoji=mark("Up to five, or `none`"))
     async def reactions(self, interaction: discord.Interaction, emoji: str) -> None:
         """Set the seeded reactions."""
@@ -173,11 +173,11 @@ class Config(
             await self._change(interaction, lambda own: replace(own, seeded_reactions=tuple(found)))
 
     @set_.command(
-        name="emoji", description=mark("What one of this server's own emoji says when put on a reply.")
+        name="emoji", description=mark("Set what one of this server's own emoji means as a reaction.")
     )
     @app_commands.describe(
         emoji=mark("One of this server's own emoji"),
-        means=mark("What a member says who puts it on a reply of mine"),
+        means=mark("What it means when a member reacts with it to a reply of mine"),
     )
     @app_commands.choices(means=_named(mark("like"), mark("dislike"), mark("nothing")))
     async def emoji(self, interaction: discord.Interaction, emoji: str, means: Means) -> None:
@@ -194,11 +194,11 @@ class Config(
 
     # --- access and limits ---------------------------------------------------------------------------------
 
-    @set_.command(name="access", description=mark("Whom I answer, and where. Denied wins over allowed."))
+    @set_.command(name="access", description=mark("Choose whom I answer, and where. Deny overrides allow."))
     @app_commands.describe(
-        rule=mark("allow: I answer only those allowed; neither: take off both lists"),
+        rule=mark("allow: I answer only those on the list; neither: remove from both lists"),
         member=mark("A member of this server"),
-        role=mark("Whoever has this role"),
+        role=mark("Members with this role"),
         channel=mark("A channel with its threads, or a category with its channels"),
     )
     @app_commands.choices(rule=_named(mark("allow"), mark("deny"), mark("neither")))
@@ -229,12 +229,12 @@ class Config(
 
         await self._change(interaction, change)
 
-    @set_.command(name="limit", description=mark("How much I answer in a day. 0: no limit."))
+    @set_.command(name="limit", description=mark("Set how much I answer in a day. 0: no limit."))
     @app_commands.describe(
         per=mark("Each member, the whole server, or each member of a role"),
         messages=mark("Messages a day; 0: no limit"),
         tokens=mark("Tokens a day, estimated; 0: no limit"),
-        role=mark("With per: role. Its members get this instead, where it is more."),
+        role=mark("Only with per: role. Its members get this limit if it is higher."),
     )
     @app_commands.choices(per=_named(mark("member"), mark("server"), mark("role")))
     async def limit(
@@ -253,8 +253,8 @@ class Config(
 
     # --- back to the configuration -------------------------------------------------------------------------
 
-    @app_commands.command(name="reset", description=mark("Set something back to what whoever runs me chose."))
-    @app_commands.describe(what=mark("What to set back"))
+    @app_commands.command(name="reset", description=mark("Reset a setting to the host's default."))
+    @app_commands.describe(what=mark("The setting to reset"))
     @app_commands.choices(
         what=_named(
             mark("persona"),

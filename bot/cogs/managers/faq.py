@@ -26,18 +26,20 @@ from storage.servers.faq import LONGEST_ANSWER, LONGEST_QUESTION, MOST_ENTRIES, 
 ADD_TITLE = mark("A question and its answer")
 EDIT_TITLE = mark("Change an entry")
 QUESTION_LABEL = mark("Question")
-QUESTION_HINT = mark("As a member would ask it.")
+QUESTION_HINT = mark("As a member would ask it")
 ANSWER_LABEL = mark("The best answer")
-ANSWER_HINT = mark("I may post it word for word.")
-ADDED = mark("I keep that for this server: {question}")
+ANSWER_HINT = mark("I may post it word for word")
+ADDED = mark("Saved for this server: {question}")
 CHANGED = mark("Changed: {question}")
 REMOVED = mark("Removed.")
-NONE_YET = mark("There are no entries yet. `/faq add` hands me a question and the best answer to it.")
-GONE = mark("That entry is gone. `/faq list` shows what there is.")
-FULL = mark("This server has {most} entries, which is all I keep. Remove one first, please.")
-BLANK = mark("Question and answer both need some words.")
-WITHHELD = mark("I would not post that answer here, because of: {reason}. `/safety` shows what is allowed.")
-TIDIED = mark("I would post it without some of its links or mentions; `/safety` shows what is allowed.")
+NONE_YET = mark("There are no entries yet. Use `/faq add` to add a question and its best answer.")
+GONE = mark("That entry no longer exists. `/faq list` shows all entries.")
+FULL = mark("This server has {most} entries, which is the maximum. Please remove one first.")
+BLANK = mark("Please enter both a question and an answer.")
+WITHHELD = mark("I would not post that answer here. The reason: {reason}. `/safety` shows what is allowed.")
+TIDIED = mark(
+    "I would remove some of its links or mentions before I post it. `/safety` shows what is allowed."
+)
 LISTED = mark("**{count} of {most} entries**\n{entries}")
 ENTRY = "• {question}"
 IN_FILE = mark("**{count} of {most} entries**, in the file.")
@@ -101,7 +103,7 @@ class Faq(
     ManagersOnly,
     commands.GroupCog,
     group_name="faq",
-    group_description=mark("Questions and the answers to them."),
+    group_description=mark("Manage questions and their answers."),
 ):
     """What a server's managers know better than any model."""
 
@@ -109,7 +111,7 @@ class Faq(
         self._bot = bot
         super().__init__()
 
-    @app_commands.command(name="add", description=mark("Hand me a question and the best answer to it."))
+    @app_commands.command(name="add", description=mark("Add a question and its best answer."))
     async def add(self, interaction: discord.Interaction) -> None:
         """Open the form for a new entry."""
 
@@ -125,7 +127,7 @@ class Faq(
 
         await interaction.response.send_modal(EntryForm(tr(ADD_TITLE), take))
 
-    @app_commands.command(name="edit", description=mark("Change a question or the answer to it."))
+    @app_commands.command(name="edit", description=mark("Change a question or its answer."))
     @app_commands.describe(entry=mark("Which question"))
     async def edit(self, interaction: discord.Interaction, entry: str) -> None:
         """Open the form with an entry; the one look into the store before it is short."""
@@ -147,7 +149,7 @@ class Faq(
 
         await interaction.response.send_modal(EntryForm(tr(EDIT_TITLE), take, found[entry_id]))
 
-    @app_commands.command(name="remove", description=mark("Remove a question and the answer to it."))
+    @app_commands.command(name="remove", description=mark("Remove a question and its answer."))
     @app_commands.describe(entry=mark("Which question"))
     async def remove(self, interaction: discord.Interaction, entry: str) -> None:
         """Delete an entry."""
@@ -155,7 +157,7 @@ class Faq(
         removed = await self._bot.store.faq.remove(self._guild(interaction), _entry_id(entry))
         await _answer(interaction, tr(REMOVED if removed else GONE))
 
-    @app_commands.command(name="list", description=mark("The questions I have an answer to here."))
+    @app_commands.command(name="list", description=mark("List the questions that have an answer here."))
     async def list_entries(self, interaction: discord.Interaction) -> None:
         """Show the questions, or everything as a file where they are too many."""
         await interaction.response.defer(ephemeral=True, thinking=True)

@@ -27,19 +27,21 @@ from storage.records import Deleted, ReplyId
 
 log = logging.getLogger(__name__)
 
-NOT_MINE = mark("Only my own replies can be reported to the managers of this server.")
-WHY = mark("What is wrong with it? Those who manage this server see your choice, and never who chose it.")
+NOT_MINE = mark("You can only report my own replies to the managers of this server.")
+WHY = mark("What is wrong with it? The managers of this server see your choice, but not who made it.")
 CHOOSE = mark("What is wrong with it?")
-THANKS = mark("Thank you. Those who manage this server will see that it was reported, and not by whom.")
-TWICE = mark("You have reported that reply already; it waits for those who manage this server.")
-NOTHING_WAITS = mark("No reported reply waits here.")
-TITLE = mark("**Reported replies: {count}**, the longest waiting first. Nobody learns who reported them.")
+THANKS = mark(
+    "Thank you. The managers of this server will see that this reply was reported, but not by whom."
+)
+TWICE = mark("You have already reported that reply. The managers of this server will look at it.")
+NOTHING_WAITS = mark("There are no reported replies here.")
+TITLE = mark("**Reported replies: {count}**, oldest first. Nobody can see who reported them.")
 LINE = mark("{number}. {link} · {reasons} · since <t:{since}:R>")
 TIMES = "{reason} ×{count}"
-DELETED = mark("Deleted. What I kept of that reply goes with it.")
+DELETED = mark("Deleted, together with everything I kept about that reply.")
 DISMISSED = mark("Dismissed; the reply stays.")
-HANDLED = mark("That report was handled already, or the reply is gone.")
-NOT_DELETED = mark("Discord did not let me delete that reply. It still waits in `/review`.")
+HANDLED = mark("That report has already been handled, or the reply no longer exists.")
+NOT_DELETED = mark("Discord did not let me delete that reply. It is still listed in `/review`.")
 DELETE_LABEL = mark("Delete {number}")
 DISMISS_LABEL = mark("Dismiss {number}")
 
@@ -183,7 +185,7 @@ class Reports(commands.Cog):
         mine = message.author.id == self._bot.me and message.content not in NOTES
         return mine and message.interaction_metadata is None and not message.flags.ephemeral
 
-    @app_commands.command(name="review", description=mark("Replies of mine that were reported here."))
+    @app_commands.command(name="review", description=mark("See my replies that members reported."))
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)

@@ -21,22 +21,26 @@ from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
 
 ABOUT = {
     Level.RELAXED: mark(
-        "**relaxed**: links, invitations, mentions may stand; a link always shows where it leads."
+        "**relaxed**: links, invitations and mentions are allowed; a link always shows where it leads."
     ),
     Level.STANDARD: mark(
         "**standard**: no invitations to servers, no links that hide their address, no mentions."
     ),
-    Level.STRICT: mark("**strict**: as standard, and links are taken out."),
+    Level.STRICT: mark("**strict**: like standard, and links are removed."),
 }
 EVERYWHERE = mark("I never ping anybody, at any level.")
 RULES = mark("{level}\nBlocked words of this server: {count}. {everywhere}")
 LEVEL_SET = mark("From the next reply on:\n{level}")
 WORDS_TITLE = mark("Words I never post here")
-WORDS_LABEL = mark("One word or phrase a line")
-WORDS_HINT = mark("Whole words; I also find them where they are hidden.")
-WORDS_SET = mark("From the next reply on I never post any of these {count} words or phrases here.")
-WORDS_CLEARED = mark("No words are blocked here any more.")
-TOO_MANY = mark("I take up to {most} words or phrases of up to {longest} characters; nothing was changed.")
+WORDS_LABEL = mark("One word or phrase per line")
+WORDS_HINT = mark("Whole words only. I also find disguised spellings.")
+WORDS_SET = mark(
+    "Done. From the next reply on, I will not post any of these here. Blocked words and phrases: {count}."
+)
+WORDS_CLEARED = mark("Done. No words are blocked here now.")
+TOO_MANY = mark(
+    "I can block up to {most} words or phrases of up to {longest} characters each. Nothing was changed."
+)
 _FORM = 4000
 """Characters of a field of a form."""
 
@@ -80,7 +84,10 @@ class WordsForm(ManagerForm):
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
 class Safety(
-    ManagersOnly, commands.GroupCog, group_name="safety", group_description=mark("What I never post here.")
+    ManagersOnly,
+    commands.GroupCog,
+    group_name="safety",
+    group_description=mark("Choose what I never post here."),
 ):
     """The server's say in what is posted."""
 
@@ -88,7 +95,7 @@ class Safety(
         self._bot = bot
         super().__init__()
 
-    @app_commands.command(name="show", description=mark("How strict I am here."))
+    @app_commands.command(name="show", description=mark("Show how strict I am here."))
     async def show(self, interaction: discord.Interaction) -> None:
         """Show level and number of blocked words."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -102,7 +109,7 @@ class Safety(
         await set_level(self._bot, interaction, Level(level))
         await _answer(interaction, tr(LEVEL_SET, level=tr(ABOUT[Level(level)])))
 
-    @app_commands.command(name="words", description=mark("Words and phrases that I never post here."))
+    @app_commands.command(name="words", description=mark("Choose words and phrases that I never post here."))
     async def words(self, interaction: discord.Interaction) -> None:
         """Open the form with the blocked words; the one look into the store before it is short."""
         rules = await self._bot.store.safety.of(self._bot.store.guild_id(who_clicked(interaction)))

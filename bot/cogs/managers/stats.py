@@ -33,7 +33,9 @@ DAYS = 30
 REPORT_EVERY_S = 3600.0
 """The estimate reads the whole log, so it is made at most so often."""
 
-WITHHELD = mark("Figures that rest on fewer than {n} members are not shown: they would tell about a person.")
+WITHHELD = mark(
+    "Figures based on fewer than {n} members are hidden, because they could say something about one person."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class Stats(commands.Cog):
         self._report: tuple[float, Report] | None = None
         self._reporting = asyncio.Lock()
 
-    @app_commands.command(name="stats", description=mark("How learning goes in this server, in figures."))
+    @app_commands.command(
+        name="stats", description=mark("See how well learning works in this server, in figures.")
+    )
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
@@ -113,7 +117,7 @@ def lines_of(figures: Figures) -> list[str]:
     lines = [
         tr("**Members whose taste I have learnt here** {learnt}", learnt=learnt),
         tr(
-            "**Replies rated here, last {days} days** {labels} (days on which some were: {active})",
+            "**Replies rated here in the last {days} days** {labels} (days with ratings: {active})",
             days=DAYS,
             labels=n_labels,
             active=len(server.labels),
@@ -134,7 +138,9 @@ def lines_of(figures: Figures) -> list[str]:
             )
         )
     if figures.report is not None:
-        lines.append(tr("**What heads bring, all servers** {verdict}", verdict=verdict(figures.report)))
+        lines.append(
+            tr("**What personal ranking brings, all servers** {verdict}", verdict=verdict(figures.report))
+        )
     if server.n_learning is None or server.n_days_withheld or figures.report is None:
         lines.append(f"*{tr(WITHHELD, n=FEWEST_MEMBERS)}*")
     return lines

@@ -15,12 +15,11 @@ from bot.ui.taste_text import points_of, reason_lines
 from storage.records import ReplyId
 
 NO_REPLY = mark(
-    "I have no reply to you here whose choice I could explain. I remember replies to members who agreed to it"
-    " (`/privacy`), from the moment they agreed."
+    "I have no reply to you here that I could explain. I only remember replies to members who agreed"
+    " to it (`/privacy`), from the moment they agreed."
 )
 NOT_YOURS = mark(
-    "That reply was chosen for somebody else, so only they may ask why. `/why` tells about the last one to"
-    " you."
+    "That reply was for someone else, so only they can ask why. `/why` explains my last reply to you."
 )
 
 

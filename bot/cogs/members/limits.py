@@ -17,11 +17,11 @@ OWN_MESSAGES = mark("**Your messages today:** {left} of {limit} left.")
 OWN_TOKENS = mark("**Your tokens today:** {left} of {limit} left.")
 SERVER_MESSAGES = mark("**This server's messages today:** {left} of {limit} left.")
 SERVER_TOKENS = mark("**This server's tokens today:** {left} of {limit} left.")
-BACK = mark("All of yours comes back <t:{when}:R>.")
-SERVER_BACK = mark("All of the server's comes back <t:{when}:R>.")
+BACK = mark("Your limit resets <t:{when}:R>.")
+SERVER_BACK = mark("The server's limit resets <t:{when}:R>.")
 BLOCKED = mark(
-    "I may not talk to you here: whoever runs this server, or me, has set it so. They can change it; what I"
-    " keep about you is yours all the same (`/privacy`)."
+    "I am not allowed to answer you here. The managers of this server or the host of this bot decided"
+    " that, and they can change it. You still control what I keep about you: `/privacy`."
 )
 
 
@@ -32,7 +32,7 @@ class LimitsCog(commands.Cog):
         self._bot = bot
 
     @app_commands.command(
-        name="limits", description=mark("How much I still answer you today, and when more comes.")
+        name="limits", description=mark("See how much you have left today, and when your limit resets.")
     )
     async def limits(self, interaction: discord.Interaction) -> None:
         """Show what is left to the member, and to the server."""

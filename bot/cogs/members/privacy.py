@@ -22,7 +22,7 @@ class Privacy(commands.Cog):
         """Register the buttons that outlive a restart."""
         self._bot.add_dynamic_items(ChoiceButton)
 
-    @app_commands.command(name="privacy", description=mark("What I keep about you, and your say in it."))
+    @app_commands.command(name="privacy", description=mark("See what I keep about you, and decide about it."))
     async def privacy(self, interaction: discord.Interaction) -> None:
         """Show what is kept about the member here; agree or withdraw."""
         await interaction.response.defer(ephemeral=True, thinking=True)

@@ -27,7 +27,7 @@ class MemberStyle(commands.Cog):
         self._bot.add_dynamic_items(StyleMenu, StyleButton)
 
     @app_commands.command(
-        name="style", description=mark("How I should write to you here: choose, or say it.")
+        name="style", description=mark("Choose or describe how I should write to you here.")
     )
     @app_commands.describe(words=mark("in your own words; leave it out to see and choose"))
     async def style(

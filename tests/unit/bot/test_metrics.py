@@ -1,4 +1,4 @@
-"""Metrics: what is counted, what is read when asked, and the page that shows it."""
+"""Metrics: recorded values, values read at scrape time, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_loop_that_stands_still_shows_as_lag():
 
     stop = asyncio.get_running_loop().time() + 0.3
     while asyncio.get_running_loop().time() < stop:
-        pass  # nobody else has a turn
+        pass  # no other task runs
     while not samples(metrics)["simpatico_loop_lag_seconds_count", ""]:
         await asyncio.sleep(0.001)
     task.cancel()
@@ -159,7 +159,7 @@ async def test_the_page_tells_the_metrics_and_takes_further_addresses():
 
 
 class Bare:
-    """As much of a bot as a page needs before anybody asks."""
+    """The part of a bot that the page needs."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()

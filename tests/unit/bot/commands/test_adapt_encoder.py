@@ -39,7 +39,7 @@ def test_an_adapter_that_helps_is_written_and_can_be_configured(place, capsys):
     assert np.abs(adapted.encode(["hot tea"]) - base.encode(["hot tea"])).max() > 1e-3
     assert list((place / "adapted" / "curves").glob("events.out.tfevents.*"))
     assert not (place / "adapted" / "checkpoint.safetensors").exists()
-    assert run(["adapt-encoder", "set", "--out", "adapted", *HOW]) == 2  # never over another
+    assert run(["adapt-encoder", "set", "--out", "adapted", *HOW]) == 2  # never overwrites an adapter
     assert "there is an adapter already" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def unexplained(parser: argparse.ArgumentParser) -> list[str]:
-    """What a parser takes without a word about it."""
+    """Return the commands and arguments of a parser that have no help text."""
     found = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

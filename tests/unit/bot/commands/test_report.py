@@ -23,11 +23,11 @@ from storage.store import Store
 from tests.unit.storage.given import IMPRESSION
 
 TOLD_APART = replace(IMPRESSION, scores=(1.0, 0.0), prior_scores=(0.0, 1.0), propensities=(0.5, 0.5))
-"""Posted evenly; the head calls the first candidate best, the prior the second."""
+"""Ranking whose candidates are equally likely; the head prefers the first, the prior the second."""
 
 
 async def fill(settings: StorageSettings) -> None:
-    """Members with four replies each, posted evenly; what the head calls best is liked, the rest not."""
+    """Members with four replies each, drawn uniformly; only the best reply by the head is liked."""
     async with await Store.open(settings) as store:
         for user in range(20):
             who = Who(1, 1000 + user)
@@ -36,7 +36,7 @@ async def fill(settings: StorageSettings) -> None:
                 message, chosen = 10_000 + 10 * user + i, i % 2
                 impression = replace(TOLD_APART, chosen=chosen)
                 await store.replies.record(who, Place(5, (message,)), impression)
-                if i < 2 or user % 2:  # the others say nothing
+                if i < 2 or user % 2:  # the other members give no feedback
                     await store.feedback.record_reaction(
                         who, message, "👍" if chosen == 0 else "👎", added=True
                     )
@@ -60,7 +60,10 @@ def test_the_command_says_what_heads_bring_and_how_sure_that_is(data, tmp_path, 
         "80 replies to 20 members in the last 90 days, 60 of them answered; head and prior disagree" in told
     )
     assert "| as they were posted | 37.5 (31.5 to 43.5) | 37.5 (31.5 to 43.5) |" in told
-    assert "Heads bring +75.0 (+63.0 to +87.0) liked replies in 100 over the prior" in told
+    assert (
+        "Personal ranking brings +75.0 (+63.0 to +87.0) liked replies in 100 over what most people like"
+        in told
+    )
     figures = json.loads((tmp_path / "report.json").read_text())
     assert (figures["n_replies"], figures["n_answered"], figures["n_personal"]) == (80, 60, 80)
     assert figures["liked"]["gain"]["ips"]["value"] == pytest.approx(0.75)
@@ -110,7 +113,9 @@ async def test_a_running_bot_says_it_in_one_line_of_its_log(tmp_path, caplog) ->
         record.getMessage() for record in caplog.records if record.name == "bot.background.uplift_reporter"
     ]
     assert len(lines) == 1
-    assert lines[0].startswith("Heads bring +75.0 (+63.0 to +87.0) liked replies in 100 over the prior")
+    assert lines[0].startswith(
+        "Personal ranking brings +75.0 (+63.0 to +87.0) liked replies in 100 over what most people like"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,9 +123,9 @@ async def test_a_running_bot_says_it_in_one_line_of_its_log(tmp_path, caplog) ->
     [
         (0.01, 0.05, 500.0, ": a gain."),
         (-0.05, -0.01, 500.0, ": a loss."),
-        (-0.01, 0.05, 500.0, ": not yet told apart from nothing."),
-        (0.01, 0.05, 12.0, ": carried by 12 replies, too few to conclude anything."),
-        (float("nan"), float("nan"), 500.0, ": carried by 500 replies, too few to conclude anything."),
+        (-0.01, 0.05, 500.0, ": not yet distinguishable from no effect."),
+        (0.01, 0.05, 12.0, ": based on 12 replies, which is too few to conclude anything."),
+        (float("nan"), float("nan"), 500.0, ": based on 500 replies, which is too few to conclude anything."),
     ],
 )
 def test_the_verdict_claims_no_more_than_the_interval_does(low, high, carried, end) -> None:

@@ -1,101 +1,30 @@
-"""The server generator against a real HTTP server on loopback that says whatever the test scripts."""
+"""The server generator against a real HTTP server on loopback: requests, drafts, parameters, cancelling."""
+
+from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import socket
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
-from bot.generation import (
-    Candidate,
-    Context,
-    GeneratorError,
-    GeneratorUnavailable,
-    ModelMissing,
-    Picture,
-    Style,
-    Turn,
-)
+from bot.generation import Candidate, Context, GeneratorError, ModelMissing, Picture, Turn
 from bot.generators.factory import create_generator
-from bot.generators.openai_server import OpenAIGenerator
 from bot.settings import GeneratorSettings
-from tests.rig.waiting import until
-
-STYLES = (Style("short", "Be short.", 0.5), Style("long", "Be long.", 1.0))
-
-
-class ScriptedServer:
-    """Answers by the style asked for and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict] = []
-        self.keys: list[str | None] = []
-        self.answers: dict[str, object] = {"short": "Hi.", "long": "Hello there, friend."}
-        self.delay_s = 0.0
-        self.streams = None
-        self.n_together = 0
-        """Nobody is answered before so many have asked."""
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        self.bodies.append(body)
-        if body.get("stream") and self.streams is not None:
-            return await self.streams(request)
-        self.keys.append(request.headers.get("Authorization"))
-        await asyncio.sleep(self.delay_s)
-        await until(lambda: len(self.bodies) >= self.n_together)
-        answer = self.answers["short" if "Be short." in body["messages"][0]["content"] else "long"]
-        return answer(body) if callable(answer) else said(answer)
-
-    def answer_all(self, answer: object) -> None:
-        self.answers = {"short": answer, "long": answer}
-
-
-def said(text: object, finish: str = "stop") -> web.Response:
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "finish_reason": finish, "message": message}
-    return web.json_response(
-        {"id": "1", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice]}
-    )
-
-
-def refused(status: int, **error: object):
-    return lambda _body: web.json_response({"error": {"message": "no", **error}}, status=status)
-
-
-@asynccontextmanager
-async def serving(server: ScriptedServer):
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
-        yield server
-    finally:
-        await runner.cleanup()
+from tests.unit.bot.generators.scripted_server import (
+    STYLES,
+    ScriptedServer,
+    generator,
+    refused,
+    said,
+    serving,
+    streamed,
+)
 
 
 @pytest.fixture
 async def server():
     async with serving(ScriptedServer()) as running:
         yield running
-
-
-@asynccontextmanager
-async def generator(url: str, environ=None, **settings):
-    chosen = {"kind": "openai", "model": "tiny", "base_url": url, "retries": 0, "persona": "You are kind."}
-    gen = OpenAIGenerator(GeneratorSettings(**(chosen | settings)), environ or {})
-    try:
-        yield gen
-    finally:
-        await gen.close()
 
 
 async def test_one_request_per_style_gives_candidates_in_order(server):
@@ -136,33 +65,6 @@ async def test_pictures_are_sent_as_data_behind_the_words_of_the_message_alone(s
         {"type": "text", "text": "what is it?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
     ]
-
-
-def streamed(*pieces: str, finish: str | None = "stop", breaks_off: bool = False):
-    """Answers as a stream of server-sent events."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for number, piece in enumerate(pieces, start=1):
-            last = finish if number == len(pieces) else None
-            choice = {"index": 0, "delta": {"content": piece}, "finish_reason": last}
-            chunk = {
-                "id": "1",
-                "object": "chat.completion.chunk",
-                "created": 1,
-                "model": "t",
-                "choices": [choice],
-            }
-            event = json.dumps(chunk)
-            await response.write(f"data: {event}\n\n".encode())
-        if breaks_off:
-            request.transport.close()
-        else:
-            await response.write(b"data: [DONE]\n\n")
-        return response
-
-    return handle
 
 
 async def test_a_draft_is_gone_on_with_behind_its_own_words(server):
@@ -252,113 +154,7 @@ async def test_repeated_and_blank_answers_are_left_out(server):
     async with generator(server.url) as gen:
         assert await gen.generate(Context("hi"), STYLES) == [Candidate("Same", "short")]
         server.answer_all(" ")
-        with pytest.raises(GeneratorError, match="wrote nothing"):
-            await gen.generate(Context("hi"), STYLES)
-
-
-async def test_a_server_that_is_down_is_named_with_what_to_check():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
-
-    async with generator(url) as gen:
-        with pytest.raises(GeneratorUnavailable) as caught:
-            await gen.generate(Context("hi"), STYLES)
-
-    assert str(caught.value) == (
-        f"the model server at {url} cannot be reached; check that it is running and base_url is right"
-    )
-
-
-async def test_a_slow_server_times_out_after_the_configured_retries(server):
-    server.delay_s = 60.0
-
-    async with generator(server.url, timeout_s=1.0, retries=1) as gen:
-        with pytest.raises(GeneratorUnavailable, match=r"did not answer within 1 s; .* timeout_s too low"):
-            await gen.generate(Context("hi"), STYLES[:1])
-
-    assert len(server.bodies) == 2
-
-
-async def test_a_failing_request_is_repeated_until_it_succeeds(server):
-    outcomes = [refused(500), refused(429), lambda _: said("Third time lucky.")]
-    server.answers["short"] = lambda body: outcomes.pop(0)(body)
-
-    async with generator(server.url, retries=2) as gen:
-        assert await gen.generate(Context("hi"), STYLES[:1]) == [Candidate("Third time lucky.", "short")]
-
-    assert len(server.bodies) == 3
-
-
-async def test_retries_end_at_the_configured_number(server):
-    server.answer_all(refused(503))
-
-    async with generator(server.url, retries=1) as gen:
-        with pytest.raises(GeneratorUnavailable, match="answered with HTTP status 503; see the server's log"):
-            await gen.generate(Context("hi"), STYLES[:1])
-
-    assert len(server.bodies) == 2
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (refused(401), "refused the key; check the environment variable OPENAI_API_KEY"),
-        (refused(403), "refused the key; check the environment variable OPENAI_API_KEY"),
-        (refused(429), "has too much to do or the quota is used up"),
-        (refused(400), "answered with HTTP status 400"),
-        (refused(418), "answered with HTTP status 418"),
-    ],
-)
-async def test_a_refusal_says_what_to_check(server, answer, message):
-    server.answer_all(answer)
-
-    async with generator(server.url) as gen:
-        with pytest.raises(GeneratorUnavailable, match=f"the model server at {server.url} {message}"):
-            await gen.generate(Context("hi"), STYLES)
-
-
-@pytest.mark.parametrize("answer", [refused(404), refused(400, code="model_not_found")])
-async def test_an_unknown_model_is_missing_and_not_asked_for_again(server, answer):
-    server.answers = {"short": refused(500), "long": answer}
-
-    async with generator(server.url) as gen:
-        with pytest.raises(
-            ModelMissing, match=r'knows no model "tiny" .* check \[generator\] model and base_url'
-        ):
-            await gen.generate(Context("hi"), STYLES)
-
-    assert len(server.bodies) == 2
-
-
-def raw(body: str, content_type: str = "application/json"):
-    return lambda _: web.Response(text=body, content_type=content_type)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        raw("<html>Welcome</html>", "text/html"),
-        raw("{not json"),
-        raw("[]"),
-        raw("{}"),
-        raw("null"),
-        raw('"text"'),
-        raw('{"choices": []}'),
-        raw('{"choices": [null]}'),
-        raw('{"choices": {}}'),
-        raw('{"choices": [{"message": null}]}'),
-        raw('{"choices": [{"message": {"content": null}}]}'),
-        raw('{"choices": [{"message": {"content": 5}}]}'),
-        raw(""),
-    ],
-    ids=range(13),
-)
-async def test_a_garbage_answer_is_no_candidate(server, answer):
-    server.answer_all(answer)
-
-    async with generator(server.url) as gen:
-        with pytest.raises(GeneratorUnavailable, match="gave no chat completion; check base_url"):
+        with pytest.raises(GeneratorError, match="wrote only blank text"):
             await gen.generate(Context("hi"), STYLES)
 
 
@@ -396,25 +192,6 @@ async def test_cancelling_drops_the_requests(server):
             await task
         server.delay_s = 0.0
         assert len(await gen.generate(Context("hi"), STYLES)) == 2
-
-
-async def test_neither_text_nor_key_is_logged_at_any_level(server, caplog):
-    caplog.set_level(logging.DEBUG)
-    context = Context("canary-message", (Turn("user", "canary-turn"),))  # tracebacks quote no values
-
-    def echoing(body):
-        return web.json_response({"error": {"message": f"bad: {body}"}}, status=400)
-
-    async with generator(server.url, {"OPENAI_API_KEY": "canary-key"}, persona="canary-persona") as gen:
-        await gen.generate(context, STYLES)
-        server.answer_all(echoing)
-        with pytest.raises(GeneratorUnavailable) as caught:
-            await gen.generate(context, STYLES)
-    logging.getLogger("test").error("it failed", exc_info=caught.value)
-
-    assert "it failed" in caplog.text
-    assert "canary" not in caplog.text
-    assert "Hello there" not in caplog.text
 
 
 async def test_the_name_hides_a_password_in_the_address():

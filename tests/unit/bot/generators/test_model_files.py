@@ -1,4 +1,4 @@
-"""Preparing packaged models: found without importing, checked, converted once, never half."""
+"""Preparation of packaged models: located without an import, verified, converted once and atomically."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ WEIGHTS = b"four bits are enough"
 
 
 class CountingConverter:
-    """Copies the source and counts how often it was asked to."""
+    """Copies the source and counts its calls."""
 
     def __init__(self, fails_after_writing: bool = False) -> None:
         self.n_calls = 0
@@ -157,7 +157,7 @@ def test_a_damaged_conversion_is_made_again(package, tmp_path, damage, caplog):
     assert (again, convert.n_calls) == (target, 2)
     assert contents(target) == {"model.safetensors": WEIGHTS, "config.json": b"{}"}
     assert [path.name for path in target.parent.iterdir()] == ["tiny"]
-    assert "damaged or of an older version" in caplog.text
+    assert "damaged or from an older version" in caplog.text
 
 
 def test_leftovers_of_a_killed_conversion_are_never_used_and_cleared_when_old(package, tmp_path):
@@ -235,5 +235,5 @@ def test_a_folder_name_that_the_system_refuses_is_no_stack_trace():
 
 @pytest.mark.parametrize("model", ["/no/such/folder", "./nowhere", "a/b/c", "has space", ""])
 def test_what_is_neither_folder_nor_id_is_refused(model):
-    with pytest.raises(ModelMissing, match="neither a folder that exists nor a Hugging Face id"):
+    with pytest.raises(ModelMissing, match="neither an existing folder nor a Hugging Face id"):
         prepare_generator_model(GeneratorSettings(model=model), progress=False)

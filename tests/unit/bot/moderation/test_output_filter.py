@@ -1,4 +1,4 @@
-"""The output filter: what must not be posted goes, what people really write stays."""
+"""The output filter drops what must not be posted and keeps ordinary replies."""
 
 import random
 
@@ -125,7 +125,7 @@ async def test_what_was_dropped_is_logged_as_counts_only(output_filter, caplog):
     assert caplog.messages == ["Dropped 2 of 3 candidates (invite link: 1, blank: 1), standard"]
 
 
-LEVELS = {  # text -> what becomes of it when relaxed, standard, strict
+LEVELS = {  # text -> result at the levels relaxed, standard, strict
     "Join discord.gg/abc": ("Join discord.gg/abc", Drop.INVITE_LINK, Drop.INVITE_LINK),
     "See [this](https://a.example/b).": (
         "See this (https://a.example/b).", Drop.MASKED_LINK, Drop.MASKED_LINK,
@@ -172,7 +172,7 @@ def test_a_servers_rules_come_on_top_of_the_hosts():
 
 
 class Judge:
-    """Calls a text as toxic as it says; fails at words."""
+    """Judge that reads the toxicity from the text itself, and fails on words."""
 
     async def toxicity(self, texts):
         try:

@@ -1,4 +1,4 @@
-"""A model for toxicity: a real one of a few hundred weights, made on the fly."""
+"""The toxicity judge, with a real model of a few hundred weights that is built on the fly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.tiny_encoder import write_tiny_encoder
 
 
 def write_tiny_judge(folder, labels, **changes):
-    """The tiny encoder's tokenizer, and a classifier over its words."""
+    """Write the tokenizer of the tiny encoder and a classifier over its vocabulary."""
     write_tiny_encoder(folder)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -38,8 +38,8 @@ def test_a_reason_names_what_spoke_for_and_against_with_the_members_own_counts()
         "• a close fit to your message",
         "**What spoke against it:**",
         "• emoji",
-        "My picture of your taste rests on 19 reactions, ratings and choices of yours."
-        " About this reply I was quite sure.",
+        "My picture of your taste is based on 19 of your reactions, ratings and choices."
+        " I was very sure about this reply.",
     ]
 
 
@@ -52,13 +52,13 @@ def test_two_features_of_one_name_are_told_once():
 def test_a_rare_choice_is_called_an_experiment():
     lines = reason_lines(told(Reason((), 2.0, 0), propensity=0.04), {})
 
-    assert lines[-1].startswith("It was also a bit of an experiment: I pick one like this 4 % of")
+    assert lines[-1].startswith("This was also a small experiment. I pick such a reply 4 % of")
     assert lines[1] == "They were about equally good, as far as I can tell."
 
 
 def test_a_reply_that_was_never_ranked_says_so():
     assert reason_lines(told(None), {})[1] == (
-        "I could not compare them at that moment, so the first one went out."
+        "I could not compare my answers at that moment, so I posted the first one."
     )
 
 
@@ -95,5 +95,5 @@ def test_a_taste_is_told_in_its_directions_and_each_thing_once():
 
 def test_no_taste_yet_is_said_plainly():
     assert taste_lines(Taste(0, 0, (), None)) == [
-        "Nothing sure yet: my picture of your taste is still close to what most people like."
+        "Nothing certain yet: my picture of your taste is still close to what most people like."
     ]

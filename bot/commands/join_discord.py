@@ -1,0 +1,104 @@
+"""``simpatico run``: connect to Discord and stop in an orderly way; without a token, open the playground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import discord
+
+from bot.app.composition import open_house
+from bot.app.config_reload import Reloader, put_into_use
+from bot.app.health import Health, proofs_of
+from bot.app.monitor import open_monitor
+from bot.client import create_bot
+from bot.commands import playground
+from bot.config import Settings, config_path, read_secret
+
+_READ_BACK_S = 86400.0
+
+
+class DiscordRefused(Exception):
+    """Discord could not be reached or refused the bot; the message says why and what to do."""
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("run", help="join Discord, or open the playground without a token")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Run the bot on Discord until it is stopped, or the playground when no token is set.
+
+    Raises:
+        DiscordRefused: Discord could not be reached or refused the bot.
+        ConfigError: The playground cannot be opened.
+        StorageError: Data or keys cannot be opened.
+        GeneratorError: The language model cannot be loaded.
+        EncoderError: The encoder cannot be loaded.
+    """
+    token = read_secret(settings.bot.token_env)
+    if token is not None:
+        asyncio.run(serve(settings, token, lambda: config_path(arguments.config)))
+        return
+    missing = f"No {settings.bot.token_env} in the environment or in .env"
+    print(f"{missing}: opening the playground instead.", flush=True)
+    playground.run(arguments, settings)
+
+
+async def serve(settings: Settings, token: str, find_config: Callable[[], Path | None]) -> None:
+    """Stay connected to Discord until SIGTERM or SIGINT, then finish running work and disconnect.
+
+    Args:
+        settings: All sections.
+        token: The bot token.
+        find_config: Returns the configuration file to watch for changes; None: there is none.
+
+    Raises:
+        DiscordRefused: Discord could not be reached or refused the bot.
+    """
+    async with (
+        open_house(settings, progress=True) as house,
+        Health(proofs_of(bot := create_bot(settings.bot, house.parts), house.scheduler)) as health,
+        open_monitor(settings.operator, bot, [health.route()]),
+        Reloader(find_config, settings, lambda changed: put_into_use(changed, house, bot)).listening(),
+    ):
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(bot.start(token))
+        closing: list[asyncio.Task[None]] = []
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
+                loop.add_signal_handler(stop, lambda: closing.append(loop.create_task(bot.close())))
+        house.scheduler.add("read back", bot.reconciler.look_thoroughly, _READ_BACK_S)
+        house.scheduler.start()
+        try:
+            await running
+        except (OSError, discord.DiscordException) as exc:  # connection errors of aiohttp are OSErrors
+            raise DiscordRefused(_explained(exc)) from exc
+        finally:
+            await bot.close()
+            await asyncio.gather(*closing)
+
+
+def _explained(exc: Exception) -> str:
+    """Explain why the connection to Discord failed, and what to do."""
+    match exc:
+        case discord.LoginFailure():
+            return "Discord refused the token; copy a fresh one from the developer portal"
+        case discord.PrivilegedIntentsRequired():
+            return (
+                "message_content = true needs the message-content intent: switch it on in the Discord"
+                " developer portal (Bot, Privileged Gateway Intents), or set it to false"
+            )
+        case discord.HTTPException():
+            return f"Discord answered {exc.status} (code {exc.code}); try again later, or make a new token"
+        case discord.ConnectionClosed():
+            return f"Discord closed the connection (code {exc.code}); 4004 means that the token is not valid"
+        case _:
+            return f"Discord cannot be reached ({exc}); check the network, then start again"

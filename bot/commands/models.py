@@ -1,0 +1,23 @@
+"""``simpatico models``: download or convert the language model ahead of the first start."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bot.config import Settings
+from bot.generators.factory import prepare_local_model
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    commands.add_parser("models", help="prepare the language model and leave").set_defaults(run=run)
+
+
+def run(_: argparse.Namespace, settings: Settings) -> None:
+    """Prepare the configured model, with a progress bar.
+
+    Raises:
+        GeneratorError: The model is missing or damaged.
+    """
+    prepare_local_model(settings.generator, progress=True)

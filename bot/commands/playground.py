@@ -1,0 +1,37 @@
+"""``simpatico playground``: the bot in a simulated Discord, in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from typing import Any
+
+from bot.config import ConfigError, Settings
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command; its port is an option of ``simpatico`` itself."""
+    parser = commands.add_parser(
+        "playground", help="open the playground: the bot in a simulated Discord, in the browser"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Serve the playground until it is stopped.
+
+    Raises:
+        ConfigError: simcord is not installed, or the port is not free.
+        GeneratorError: The language model cannot be loaded.
+        EncoderError: The encoder cannot be loaded.
+    """
+    logging.getLogger("discord.state").setLevel(logging.ERROR)  # simcord starts a client without intents
+    try:
+        from bot.app.playground import play  # simcord is an extra
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"the playground needs the package {exc.name}: run `make install`,"
+            " or pip install 'simpatico[playground]'"
+        ) from exc
+    asyncio.run(play(settings, arguments.port))
