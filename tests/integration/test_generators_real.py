@@ -228,7 +228,7 @@ async def test_the_packaged_model_runs_on_llamacpp_without_a_conversion(tmp_path
 def test_llamacpp_closed_as_soon_as_it_is_open_ends(tmp_path):
     code = (
         "import asyncio, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from bot.generation.factory import create_generator; from bot.settings import GeneratorSettings\n"
+        "from bot.generators.factory import create_generator; from bot.settings import GeneratorSettings\n"
         f"settings = GeneratorSettings(device='cpu', model_dir={str(tmp_path)!r})\n"
         "for _ in range(3): asyncio.run(create_generator(settings).close())\n"
     )
@@ -289,7 +289,7 @@ async def test_a_real_server_answers_a_long_conversation(server_url):
 
 def test_a_hub_that_cannot_be_reached_is_explained(tmp_path):
     code = (
-        "from bot.generation.factory import create_generator; from bot.settings import GeneratorSettings\n"
+        "from bot.generators.factory import create_generator; from bot.settings import GeneratorSettings\n"
         "from bot.generation import ModelMissing\n"
         "try: create_generator(GeneratorSettings(model='nobody/nothing', device='cpu'))\n"
         "except ModelMissing as exc: print(exc)\n"
