@@ -10,8 +10,8 @@ from simcord.results import to_discord_message
 def newest(channel: simcord.ChannelHandle) -> discord.Message:
     """Return what ``channel.last_message`` returns, at a cost that does not grow with the history.
 
-    ``last_message`` builds a ``discord.Message`` of every message in the channel; in tests with hundreds of messages
-    that took half of the time.
+    ``last_message`` builds a ``discord.Message`` of every message in the channel. In tests with hundreds of
+    messages that took half of the time.
     """
     env = channel._env
     messages = env.backend.messages[channel.id].values()
