@@ -66,8 +66,9 @@ lint: install ## format check, lint, import contracts
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/lint-imports
 
+# The project is named because a pyrightconfig.json in a folder above would be used instead.
 types: install ## pyright
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 promises: install ## the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)
 	SIMPATICO_PROOF_SIZE=$(SIZE) $(BIN)/python -m tests.rig.promises $(ONLY)
