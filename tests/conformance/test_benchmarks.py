@@ -47,6 +47,7 @@ def test_a_round_on_a_device_agrees_with_the_cpu(population: Population, prior: 
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table(
     population: Population, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

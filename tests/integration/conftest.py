@@ -15,6 +15,7 @@ from bot.app.composition import House, open_house
 from bot.client import SimpaticoBot, create_bot
 from bot.config import Settings, parse_settings
 from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.newest import newest
 
 
 @dataclass
@@ -33,7 +34,7 @@ class World:
     async def ask(self, who: simcord.MemberActor, text: str = "hello"):
         """Mention the bot and return its reply."""
         await who.send(self.channel, f"<@{self.bot.me}> {text}")
-        return self.channel.last_message
+        return newest(self.channel)
 
     async def agree(self, who: simcord.MemberActor) -> None:
         """Consent to learning through ``/privacy``, as a member does."""

@@ -12,6 +12,7 @@ import pytest
 from personalization.encoding.loading import load_encoder
 from storage.records import Who
 from tests.integration.conftest import World, opened
+from tests.rig.encoded_once import EncodedOnce
 
 TOPICS = (
     """
@@ -81,7 +82,7 @@ async def share_of_short(world: World, member) -> float:
 @pytest.fixture
 async def world(settings):
     """A server with the real encoder, and enough exploration to show both kinds while learning."""
-    encoder = load_encoder("packaged", "cpu")
+    encoder = EncodedOnce(load_encoder("packaged", "cpu"))
     async with opened(settings, encoder=encoder) as world:
         yield world
 

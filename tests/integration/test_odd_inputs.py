@@ -7,13 +7,14 @@ import logging
 from bot.messages.conversation import NOTES
 from tests.integration.conftest import opened
 from tests.integration.test_playground import opened as playing
+from tests.rig.newest import newest
 from tests.rig.odd_inputs import ODD, judged, rush, said_since
 
 
 async def test_each_odd_input_gets_one_answer_and_pings_nobody(world, caplog):
     bad = {}
     for number, text in enumerate(ODD):
-        before = world.channel.last_message.id if number else 0
+        before = newest(world.channel).id if number else 0
         await (world.alice, world.ben)[number % 2].send(world.channel, f"<@{world.bot.me}> {text}")
         answers = said_since(world.channel, before, world.bot.me)
         pinged = any(m.mention_everyone or m.role_mentions for m in answers)

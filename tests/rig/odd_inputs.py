@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.rig.newest import messages_after, newest
+
 RUSH = "fifty quick messages, two at once, commands meanwhile"
 LONGEST = 1900
 """Characters; Discord allows 2,000, and the mention needs some of them."""
@@ -185,7 +187,7 @@ class Complaints(logging.Handler):
 
 def said_since(channel: Any, before: int, me: int) -> list[Any]:
     """Return the bot's messages in a channel after a message id, oldest first."""
-    return [m for m in channel.history() if m.id > before and m.author.id == me]
+    return [m for m in messages_after(channel, before) if m.author.id == me]
 
 
 def _tell(outcomes: list[tuple[str, Outcome]]) -> None:
@@ -218,7 +220,7 @@ async def afternoon() -> tuple[list[tuple[str, Outcome]], list[str]]:
 async def _one(playground: Any, number: int, text: str) -> Outcome:
     channel, bot = playground.preview.channel, playground.bot
     author = playground.preview.viewers[number % len(playground.preview.viewers)]
-    before, started = channel.last_message.id, time.monotonic()
+    before, started = newest(channel).id, time.monotonic()
     await author.send(channel, text)
     await bot.queues.wait_idle()
     answers = said_since(channel, before, bot.me)
@@ -230,7 +232,7 @@ async def rush(playground: Any) -> Outcome:
     """Send fifty messages at once and one of another member, and use commands while answers are generated."""
     channel, bot = playground.preview.channel, playground.bot
     ada, ben, *_ = playground.preview.viewers
-    before, started = channel.last_message.id, time.monotonic()
+    before, started = newest(channel).id, time.monotonic()
     for number in range(50):
         await ada.send(channel, f"quick {number}")
     await ben.send(channel, "may I, too?")

@@ -38,9 +38,15 @@ async def store(tmp_path, clock):
 
 
 @pytest.fixture
-async def bench(store, features, clock):
-    with ThreadPoolExecutor(1) as executor:
-        made = Bench(store, features, executor, clock)
+def executor():
+    """A thread to solve in, which starts sooner than a worker process."""
+    with ThreadPoolExecutor(1) as made:
         yield made
-        await made.trainer.close()
-        made.ranker.close()
+
+
+@pytest.fixture
+async def bench(store, features, executor, clock):
+    made = Bench(store, features, executor, clock)
+    yield made
+    await made.trainer.close()
+    made.ranker.close()

@@ -1,7 +1,8 @@
 """A store with a fixed clock, on SQLite and on PostgreSQL.
 
 Every test that uses ``settings``, directly or through ``store``, runs on both, unless it is marked
-``@pytest.mark.sqlite_only("why")``. The proof of P30 counts them.
+``@pytest.mark.sqlite_only("why")``. The proof of P30 counts them. The runs on
+PostgreSQL are marked slow: `make check` runs SQLite alone, `make test` both.
 """
 
 import pytest
@@ -13,7 +14,8 @@ from tests.unit.storage.given import settings_in
 
 def pytest_generate_tests(metafunc):
     if "settings" in metafunc.fixturenames and metafunc.definition.get_closest_marker("sqlite_only") is None:
-        metafunc.parametrize("database", ["sqlite", "postgres"], indirect=True)
+        on_postgres = pytest.param("postgres", marks=pytest.mark.slow)
+        metafunc.parametrize("database", ["sqlite", on_postgres], indirect=True)
 
 
 @pytest.fixture

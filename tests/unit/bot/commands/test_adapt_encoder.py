@@ -25,6 +25,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_adapter_that_helps_is_written_and_can_be_configured(place, capsys):
     write_set(place / "set", judged())
 

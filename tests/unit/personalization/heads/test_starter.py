@@ -111,14 +111,17 @@ def likes_long(features: FeatureMap) -> Prior:
     return replace(plain, mean=(0.001 * (long - short)).astype(np.float32))
 
 
-async def test_the_starter_answers_before_members_have_taught_and_when_they_left(store, features, clock):
-    bench = Bench(store, features, None, clock)
+async def test_the_starter_answers_before_members_have_taught_and_when_they_left(
+    store, features, executor, clock
+):
+    bench = Bench(store, features, executor, clock)
     bench.trainer = Trainer(
         store,
         bench.ranker,
         SETTINGS,
         features,
         EmojiValence(),
+        executor,
         starter=likes_long(features),
         now=clock,
     )

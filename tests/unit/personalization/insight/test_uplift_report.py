@@ -94,6 +94,7 @@ def covered(make, throws: int = 60) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_true_gain_of_the_heads() -> None:
     assert abs(played().truth) > 0.01  # else there would be no gain to detect
 
@@ -102,6 +103,7 @@ def test_intervals_hold_the_true_gain_of_the_heads() -> None:
     assert min(counts.values()) >= 54, counts
 
 
+@pytest.mark.slow
 def test_control_with_wrong_propensities_the_intervals_miss_it() -> None:
     """Control: the same log with uniform propensities."""
 

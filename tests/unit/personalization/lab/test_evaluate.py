@@ -191,6 +191,7 @@ def test_a_replay_of_graded_labels_shows_heads_what_a_label_is_worth():
     np.testing.assert_array_equal(examples.weight, np.full((4, 2), 3.0, np.float32))
 
 
+@pytest.mark.slow
 def test_in_a_replay_the_oracle_wins_and_simpatico_beats_chance(tmp_path):
     numbers = write(tmp_path / "set", items=170)
     dataset = read_dataset(tmp_path / "set")

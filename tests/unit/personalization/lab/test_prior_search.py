@@ -47,6 +47,7 @@ def tuned():
     return search(*population()).run(8)
 
 
+@pytest.mark.slow
 def test_a_planted_better_setting_is_found_and_the_jury_agrees(tuned):
     assert tuned.trials[0].choice == DEAF
     assert tuned.best.choice.prior.style_scale > 3 * DEAF.prior.style_scale
@@ -55,6 +56,7 @@ def test_a_planted_better_setting_is_found_and_the_jury_agrees(tuned):
     assert tuned.gain > 0.05
 
 
+@pytest.mark.slow
 def test_hopeless_trials_are_broken_off(tuned):
     whole = [trial.loss for trial in tuned.trials if trial.loss is not None]
 

@@ -76,6 +76,7 @@ def test_servers_of_opposite_tastes_get_means_of_their_own_that_help_newcomers(k
         assert right(prior.around(guild), newcomers, k) > right(prior.around(b""), newcomers, k) + gain
 
 
+@pytest.mark.slow
 def test_one_population_in_four_servers_gets_no_shift() -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -84,6 +85,7 @@ def test_one_population_in_four_servers_gets_no_shift() -> None:
         assert prior.shifts == {}
 
 
+@pytest.mark.slow
 def test_a_server_of_too_few_members_gets_no_shift() -> None:
     rng = np.random.default_rng(1)
     servers = opposite(rng, 40) | {EAST: people(rng, 19, 2 * TASTE), WEST: people(rng, 1, 2 * TASTE, 200)}
@@ -103,6 +105,7 @@ def test_labels_without_a_pattern_give_no_shift() -> None:
     assert SOUTH not in shifts
 
 
+@pytest.mark.slow
 def test_order_of_members_has_no_effect() -> None:
     servers = opposite(np.random.default_rng(3), 25)
     turned = {guild: some[::-1] for guild, some in reversed(servers.items())}

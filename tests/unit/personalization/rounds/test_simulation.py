@@ -14,6 +14,7 @@ from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
 from storage.records import HeadRecord, MemberId
+from tests.rig.encoded_once import EncodedOnce
 
 TOPICS = (
     "pancakes, running shoes, old maps, jazz, winter tyres, house plants, chess openings, sourdough, "
@@ -64,7 +65,7 @@ def is_short(text: str) -> bool:
 @pytest.mark.slow
 async def test_each_member_gets_their_own_kind_after_twenty_labels(real_encoder) -> None:
     rng, settings = np.random.default_rng(5), LearningSettings(policy="epsilon", exploration=0.1)
-    features = FeatureMap(real_encoder)
+    features = FeatureMap(EncodedOnce(real_encoder))
     prior = starter_prior(features, settings)
     heads: dict[MemberId, HeadRecord] = {}
 

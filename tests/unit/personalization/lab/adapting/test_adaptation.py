@@ -59,6 +59,7 @@ def found(folder):
     return task, task.run(), noted
 
 
+@pytest.mark.slow
 def test_an_encoder_that_cannot_tell_what_is_liked_learns_to(found):
     _, result, _ = found
 
@@ -69,6 +70,7 @@ def test_an_encoder_that_cannot_tell_what_is_liked_learns_to(found):
     assert result.gain > 2 * result.gain_se
 
 
+@pytest.mark.slow
 def test_coin_tosses_teach_nothing_and_are_not_adopted(folder):
     result = adaptation(judged(noise=True), folder).run()
 
@@ -83,6 +85,7 @@ def test_it_ends_when_no_better_round_comes(folder):
     assert len(result.history) == result.best_round + 2 < 10
 
 
+@pytest.mark.slow
 def test_every_figure_is_noted_for_a_curve(found):
     task, result, noted = found
     names = {name for name, _, _ in noted}
@@ -106,6 +109,7 @@ class Killed(Exception):
     """Simulates a kill during a round."""
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_goes_on_ends_where_an_unbroken_one_does(folder, found, tmp_path):
     _, unbroken, _ = found
     checkpoint = tmp_path / "checkpoint.safetensors"
