@@ -12,9 +12,8 @@ from typing import Any
 import discord
 from discord.ext import commands
 
-from bot.command_tree import SimpaticoTree, sync_commands
-from bot.identity import who_clicked
-from bot.languages import CommandTranslator, Tongues, mark, tr
+from bot.command_tree import SimpaticoTree, may_talk_here, sync_commands
+from bot.languages import CommandTranslator, Tongues
 from bot.messages.queues import Claims, ConversationQueues, Spawn
 from bot.messages.streaming import Streams
 from bot.moderation.report_queue import ReportQueue
@@ -26,7 +25,6 @@ from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
-from bot.servers.access import may_talk, speaker_of_click
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -50,11 +48,6 @@ COGS = (
     "bot.cogs.admin",
     "bot.cogs.managers.config",
     "bot.cogs.members.limits",
-)
-
-NOT_HERE = mark(
-    "I am not allowed to answer you here. The managers of this server or the host of this bot decided"
-    " that. `/privacy`, `/my-data` and `/forget-me` still work."
 )
 
 _DRAIN_S = 8.0
@@ -139,13 +132,7 @@ class SimpaticoBot(commands.Bot):
 
     async def may_use(self, interaction: discord.Interaction[Any]) -> bool:
         """Return whether the bot may talk to the member who used this, and there; tells them when not."""
-        who = who_clicked(interaction)
-        view = await self.servers.of(who.guild_id)
-        speaker = speaker_of_click(interaction, self.servers.name_of(who))
-        if all(may_talk(speaker, allow, deny) for allow, deny in view.access):
-            return True
-        await interaction.response.send_message(tr(NOT_HERE), ephemeral=True)
-        return False
+        return await may_talk_here(self.servers, interaction)
 
     async def setup_hook(self) -> None:
         """Load the cogs and sync the commands; runs once, unlike ``on_ready``."""

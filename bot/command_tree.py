@@ -13,11 +13,18 @@ from typing import Any, Protocol
 import discord
 from discord import app_commands
 
-from bot.languages import Tongues
-from bot.servers.access import ALWAYS
+from bot.identity import who_clicked
+from bot.languages import Tongues, mark, tr
+from bot.servers.access import ALWAYS, may_talk, speaker_of_click
+from bot.servers.server_settings import Guilds
 from storage.database.notes import Notes
 
 log = logging.getLogger(__name__)
+
+NOT_HERE = mark(
+    "I am not allowed to answer you here. The managers of this server or the host of this bot decided"
+    " that. `/privacy`, `/my-data` and `/forget-me` still work."
+)
 
 _TREE_HASH = "command_tree"
 
@@ -45,6 +52,22 @@ class SimpaticoTree(app_commands.CommandTree[Any]):
         if interaction.type is not discord.InteractionType.application_command:
             return True
         return (interaction.data or {}).get("name") in ALWAYS or await host.may_use(interaction)
+
+
+async def may_talk_here(servers: Guilds, interaction: discord.Interaction[Any]) -> bool:
+    """Return whether the bot may talk to the member who used this, and there; tells them when not.
+
+    Args:
+        servers: Settings of servers.
+        interaction: A command or a button; answered when the bot may not talk.
+    """
+    who = who_clicked(interaction)
+    view = await servers.of(who.guild_id)
+    speaker = speaker_of_click(interaction, servers.name_of(who))
+    if all(may_talk(speaker, allow, deny) for allow, deny in view.access):
+        return True
+    await interaction.response.send_message(tr(NOT_HERE), ephemeral=True)
+    return False
 
 
 async def sync_commands(

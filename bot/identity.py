@@ -1,4 +1,4 @@
-"""Converts Discord objects to :class:`~storage.records.Who`, the member of a server that they concern."""
+"""Converts Discord objects to :class:`~storage.records.Who`; the one place that identifies a member."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from storage.records import DIRECT_MESSAGES, Who
 
 
 def is_direct(message: discord.Message) -> bool:
-    """Whether ``message`` is a direct message."""
+    """Return whether ``message`` is in a direct conversation with one person."""
     return isinstance(message.channel, discord.DMChannel)
 
 
 def who_wrote(message: discord.Message) -> Who:
-    """Return the author of ``message`` as a member of its server."""
+    """Return the member who wrote ``message``."""
     return Who(message.guild.id if message.guild else DIRECT_MESSAGES, message.author.id)
 
 

@@ -1,12 +1,13 @@
-"""What the bot says on its own account, in the language of whoever reads it.
+"""Translates the bot's own texts into the language of the reader.
 
-English stands in the code; the other languages in ``bot/locales/<language>.po``, gettext's own format, which
-every translation tool reads. :func:`mark` shows a text to the extraction, :func:`tr` and :func:`trn` say it.
-The language is a context variable, set once where an interaction or a message comes in, so that no function
-between there and the text has to pass it on. What the language *model* writes is not touched.
+English texts are in the code; translations are in ``bot/locales/<language>.po``, gettext's format.
+:func:`mark` marks a text for extraction, :func:`tr` and :func:`trn` translate it. The language is a context
+variable that is set once where an interaction or a message arrives, so no function has to pass it on. What
+the language *model* writes is not translated.
 
-Which language: that of the member's Discord client, which comes with each command and click. A message does
-not tell it, so it is remembered per member, in memory only; else the language of the server, else English.
+The language is that of the member's Discord client, which Discord sends with each command and click. A
+message does not carry it, so the latest one is kept per member, in memory only; without it, the language of
+the server is used, else English.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LANGUAGES: dict[discord.Locale, str] = {
     discord.Locale.french: "fr",
     discord.Locale.brazil_portuguese: "pt_BR",
 }
-"""Discord's languages that there is a catalogue for; the others read English."""
+"""Discord's languages that have a catalogue; all others read English."""
 
 _MOST_REMEMBERED = 10_000
 
@@ -45,35 +46,35 @@ _language: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
 def mark(text: str) -> str:
-    """Return ``text`` as it is; tells the extraction that it is said later, by :func:`tr`."""
+    """Return ``text`` unchanged; marks it for extraction, to be translated later by :func:`tr`."""
     return text
 
 
 def tr(text: str, **values: Any) -> str:
-    """Say ``text`` in the language of whoever reads it, its ``{names}`` filled in."""
+    """Translate ``text`` into the current language and fill in its ``{names}``."""
     said = _catalogue(_language.get()).gettext(text) if text else text
     return said.format(**values) if values else said
 
 
 def trn(one: str, many: str, n: int, **values: Any) -> str:
-    """Say ``one`` or ``many`` according to ``n``, by the rules of the language; both may name ``{n}``."""
+    """Translate the plural form for ``n`` by the rules of the language; both texts may contain ``{n}``."""
     return _catalogue(_language.get()).ngettext(one, many, n).format(n=n, **values)
 
 
 def everywhere(texts: Sequence[str]) -> frozenset[str]:
-    """``texts`` in every language, English included."""
+    """Return ``texts`` in every language, English included."""
     catalogues = [_catalogue(language) for language in (ENGLISH, *LANGUAGES.values())]
     return frozenset(catalogue.gettext(text) for catalogue in catalogues for text in texts)
 
 
 def speak(locale: discord.Locale | None) -> None:
-    """Speak this language from now on, in this task."""
+    """Set the language of the current task."""
     _language.set(_language_of(locale))
 
 
 @contextmanager
 def speaking(locale: discord.Locale | None) -> Iterator[None]:
-    """Speak this language in the body."""
+    """Set the language while the body runs."""
     token = _language.set(_language_of(locale))
     try:
         yield
@@ -82,18 +83,18 @@ def speaking(locale: discord.Locale | None) -> Iterator[None]:
 
 
 class Tongues:
-    """The language of members, as their clients told it; in memory only, the latest ones."""
+    """LRU cache of members' languages, as their Discord clients sent them; in memory only."""
 
     def __init__(self) -> None:
         self._known: LRUCache[int, discord.Locale] = LRUCache(_MOST_REMEMBERED)
 
     def hear(self, interaction: discord.Interaction[Any]) -> None:
-        """Note the language of whoever used a command or a button, and speak it in this task."""
+        """Cache the language of the member who used a command or a button, and set it for this task."""
         self._known[interaction.user.id] = interaction.locale
         speak(interaction.locale)
 
     def of(self, message: discord.Message) -> discord.Locale | None:
-        """The language to answer a message in."""
+        """Return the language to answer a message in."""
         known = self._known.get(message.author.id)
         return known or (message.guild.preferred_locale if message.guild else None)
 
@@ -106,7 +107,7 @@ class Tongues:
 
 
 class CommandTranslator(app_commands.Translator):
-    """Tells Discord the descriptions of commands in every language; their names stay, as docs name them."""
+    """Sends descriptions of commands to Discord in every language; names stay as the docs have them."""
 
     async def translate(
         self,
@@ -114,7 +115,7 @@ class CommandTranslator(app_commands.Translator):
         locale: discord.Locale,
         context: app_commands.TranslationContextTypes,
     ) -> str | None:
-        """Look a description, or the title in a message menu, up; None leaves the English one."""
+        """Translate a description or the title of a message menu; None keeps the English text."""
         places = app_commands.TranslationContextLocation
         is_menu = isinstance(context.data, app_commands.ContextMenu)
         is_name = context.location in (places.command_name, places.group_name, places.parameter_name)
@@ -130,7 +131,7 @@ def _language_of(locale: discord.Locale | None) -> str:
 
 @cache
 def _catalogue(language: str) -> gettext.NullTranslations:
-    """The texts of one language; English is what stands in the code."""
+    """Load the catalogue of one language; English texts are those of the code."""
     if language == ENGLISH:
         return gettext.NullTranslations()
     with (LOCALES / f"{language}.po").open("rb") as file:

@@ -1,7 +1,7 @@
-"""Taking in a changed ``config.toml`` while the bot runs: at a SIGHUP, and when the file changes.
+"""Reloads a changed ``config.toml`` while the bot runs: on SIGHUP, and when the file changes.
 
-What can change does so at once, from the next message on. What cannot (a model, a folder, an intent) stays as
-it is until the next start, and one line of the log names it. A file that cannot be read changes nothing. The
+Keys that can change apply from the next message on. The others (a model, a folder, an intent) keep their
+value until the next start and are named in one line of the log. A file with a mistake changes nothing. The
 log names keys, never values.
 """
 
@@ -47,11 +47,11 @@ LOOK_EVERY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload did; keys as ``[section] key``.
+    """Result of a reload; keys as ``[section] key``.
 
     Attributes:
-        applied: What changed at once.
-        waiting: What waits for a restart.
+        applied: Keys that changed at once.
+        waiting: Keys that wait for a restart.
     """
 
     applied: tuple[str, ...]
@@ -59,12 +59,12 @@ class Reloaded:
 
 
 class Reloader:
-    """Compares the configuration in use with the file, and has the difference applied.
+    """Compares the configuration in use with the file, and applies the difference.
 
     Args:
-        find: Where the file is now; None: there is none, so everything is as by default.
-        settings: What is in use.
-        apply: Puts settings into use; called with values that are valid.
+        find: Returns the path of the file; None: no file, so all values are defaults.
+        settings: The configuration in use.
+        apply: Applies valid settings.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Reloader:
         self.settings = settings
 
     def reload(self) -> Reloaded | None:
-        """Read the file and apply what can change; None when it cannot be read, and nothing changed."""
+        """Read the file and apply keys that can change; None when the file has a mistake."""
         self._seen = self._stamp()
         try:
             wanted = load_settings(self._find())
@@ -104,12 +104,12 @@ class Reloader:
         return reloaded
 
     def look(self) -> Reloaded | None:
-        """Reload if the file is another one than at the last look."""
+        """Reload if the file changed since the last look."""
         return self.reload() if self._stamp() != self._seen else None
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Reload at every SIGHUP, and look at the file every :data:`LOOK_EVERY_S` seconds."""
+        """Reload on every SIGHUP, and check the file every :data:`LOOK_EVERY_S` seconds."""
         loop = asyncio.get_running_loop()
         async with Tasks() as tasks:
             tasks.spawn(self._look_again(), name="reloading")
@@ -141,7 +141,7 @@ class Reloader:
 
 
 def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
-    """Have every part go by ``settings``, as far as parts can change."""
+    """Apply ``settings`` to every part, as far as a running part can change."""
     bot.use_settings(settings.bot)
     bot.servers.use_settings(settings)
     house.ranker.use_settings(settings.personalization)

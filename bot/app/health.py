@@ -1,10 +1,10 @@
-"""Health that tells the truth: each part that must live proves it with a beat of its own, or it is red.
+"""Health checks: each part must pass a check on every heartbeat, or it is red.
 
-A page that only says "the process answers" stays green over a frozen gateway. So each part is asked for a
-proof: the event path by the gateway's own heartbeats, the writer by a write of its own that was committed,
-the trainer by its worker task being alive and by no work running for too long. A part is red as soon as its
-latest proof is older than three beats. Served as ``/healthz`` on the operator's loopback page
-(:mod:`bot.app.monitor`): 200 when all is green, else 503; it names parts, never people.
+A page that only shows that the process answers stays green over a frozen gateway. So each part is checked:
+the gateway by the heartbeats of its connection, the event path by events that are written, the writer by a
+committed write, the trainer by a live worker task and no work that runs for too long. A part is red when its
+latest success is older than three heartbeats. Served as ``/healthz`` on the operator's loopback page
+(:mod:`bot.app.monitor`): 200 when all parts are green, else 503; it names parts, never people.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 10.0
 BEATS = 3
-"""A part without a proof for so many beats is red."""
+"""A part without a success for so many heartbeats is red."""
 
 Proof = Callable[[], Awaitable[bool]]
-"""Asks a part whether it lives: True is a proof; False, an error or no answer within a beat is none."""
+"""Checks a part: True is a success; False, an error or no answer within a heartbeat is none."""
 
 
 class Health:
-    """Asks every part once a beat and remembers when each last proved itself.
+    """Checks every part once per heartbeat and keeps the time of each latest success.
 
     Args:
-        proofs: Part -> how to ask it.
-        beat_s: Seconds between two questions.
+        proofs: Part -> its check.
+        beat_s: Seconds between two heartbeats.
         clock: Seconds, monotonic.
     """
 
@@ -54,11 +54,11 @@ class Health:
         self._tasks = Tasks()
 
     async def beat(self) -> None:
-        """Ask every part once, all at the same time; none holds up another."""
+        """Check every part once, all concurrently."""
         await asyncio.gather(*(self._ask(name, proof) for name, proof in self._proofs.items()))
 
     async def __aenter__(self) -> Self:
-        """Beat while the body runs."""
+        """Run heartbeats while the body runs."""
         self._tasks.spawn(self._run(), name="health")
         return self
 
@@ -72,12 +72,12 @@ class Health:
             await asyncio.sleep(max(0.0, self._beat_s - (self._clock() - started)))
 
     def red(self) -> list[str]:
-        """The parts whose last proof is too old."""
+        """Return the parts whose latest success is too old."""
         oldest = self._clock() - BEATS * self._beat_s
         return [name for name, at in self._proven_at.items() if at < oldest]
 
     def route(self) -> web.RouteDef:
-        """``/healthz``."""
+        """Return the route ``/healthz``."""
 
         async def answer(_request: web.Request) -> web.Response:
             red = self.red()
@@ -89,7 +89,7 @@ class Health:
     async def _ask(self, name: str, proof: Proof) -> None:
         try:
             proven = await asyncio.wait_for(proof(), self._beat_s)
-        except Exception as exc:  # boundary: whatever keeps a part from proving itself, it has not
+        except Exception as exc:  # boundary: any failure counts as no success
             log.warning("%s gave no proof of life (%s)", name, type(exc).__name__)
             return
         if proven:
@@ -97,15 +97,15 @@ class Health:
 
 
 SILENT_S = 65.0
-"""Discord acknowledges a heartbeat of ours every 41 s; a connection that was silent for longer is frozen."""
+"""Discord acknowledges our heartbeat every 41 s; one that is silent for longer is frozen, seconds."""
 
 
 def proofs_of(bot: SimpaticoBot, scheduler: LearningScheduler) -> dict[str, Proof]:
-    """How the parts of a running bot are asked."""
+    """Return the checks of a running bot."""
     written = -1
 
     async def gateway() -> bool:
-        # discord.py tells the time of the last frame nowhere else; its latency stays when all is frozen.
+        # discord.py has the time of the last frame nowhere else; its latency keeps its value when frozen.
         keeper = getattr(bot.ws, "_keep_alive", None)
         return bot.is_ready() and keeper is not None and time.perf_counter() - keeper._last_recv < SILENT_S
 

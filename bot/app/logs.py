@@ -1,10 +1,9 @@
-"""What reaches the log: class names, counts and times; never texts, names, ids or tokens.
+"""Log handler that lets class names, counts and times through; never texts, names, ids or tokens.
 
-Our own modules log no such thing to begin with. Libraries do: below WARNING they repeat whole messages,
-statements and answers, above it addresses with ids and tokens, and an exception may quote anything. So all
-records leave through one handler, whatever levels the loggers are set to: it drops what others say below
-WARNING, takes ids and tokens out of the rest, and of an exception that is not ours it shows the class and the
-lines of code, not the message.
+Our own modules log none of the latter. Libraries do: below WARNING they log whole messages, statements and
+responses, above it URLs with ids and tokens, and an exception may quote anything. So all records go through
+one handler, at any log level. It drops library records below WARNING and redacts ids and tokens in the rest.
+Of an exception that is not ours it shows the class and the lines of code, not the message.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ TALKATIVE = ("discord", "aiosqlite", "sqlalchemy", "openai", "httpx", "apschedul
 _SECRETS = re.compile(
     r"(?<=interactions/)\S+|(?<=webhooks/)\S+|(?<!\d)\d{15,20}(?!\d)|custom_id='[^']*'|(?<=exception=).*"
 )
-"""Interaction and webhook tokens in addresses, Discord ids, ids of buttons, exceptions asyncio quotes."""
+"""Interaction and webhook tokens in URLs, Discord ids, ids of buttons, exceptions quoted by asyncio."""
 
 
 def _is_ours(name: str) -> bool:
@@ -30,22 +29,22 @@ def _is_ours(name: str) -> bool:
 
 
 class Redact(logging.Filter):
-    """Drops what libraries say below WARNING, and takes Discord ids and tokens out of what is left."""
+    """Drops library records below WARNING, and redacts Discord ids and tokens in the rest."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; say whether it passes."""
+        """Redact the record in place; return whether it passes."""
         record.msg, record.args = _SECRETS.sub("…", record.getMessage()), None
         return _is_ours(record.name) or record.levelno >= logging.WARNING
 
 
 class Discreet(logging.Formatter):
-    """Shows of an exception its class and the lines of code, and the message only where it is our own."""
+    """Shows the class and the lines of code of an exception; its message only when the class is ours."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format anew, also where another handler has already written the exception out."""
+        """Format the record again, even when another handler cached the text of the exception."""
         record.exc_text = None
         try:
             return super().format(record)
@@ -74,7 +73,7 @@ def _named(exc: BaseException) -> str:
 
 
 def discreet_handler(stream: TextIO | None = None) -> logging.Handler:
-    """The handler that everything leaves through; to standard error by default."""
+    """Return the handler for all records; writes to standard error by default."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Discreet())
     handler.addFilter(Redact())
@@ -82,7 +81,7 @@ def discreet_handler(stream: TextIO | None = None) -> logging.Handler:
 
 
 def set_up_logging(*, verbose: bool) -> None:
-    """Log to standard error: warnings, or with ``verbose`` everything of our own modules."""
+    """Log to standard error: warnings, and with ``verbose`` all records of our own modules."""
     handler = discreet_handler()
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in TALKATIVE:

@@ -1,7 +1,7 @@
-"""The operator's page on a loopback port: ``/metrics`` for Prometheus, and whatever else is handed in.
+"""Serves the operator's page on a loopback port: ``/metrics`` for Prometheus, and further routes.
 
-Nothing is opened unless ``[operator] metrics_port`` is set. The page answers to this machine alone, knows
-nothing of members, and is never reached from Discord. Beside it a task measures how late the event loop is.
+Nothing is opened unless ``[operator] metrics_port`` is set. The page answers to this machine only and holds
+no data of members. A background task measures the lag of the event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def watch(metrics: Metrics, bot: SimpaticoBot) -> None:
-    """Have the numbers that the bot's parts keep anyway read whenever somebody asks."""
+    """Register metrics that are read from the bot's parts on request."""
     metrics.gauge(
         "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
     )
@@ -56,11 +56,11 @@ def watch(metrics: Metrics, bot: SimpaticoBot) -> None:
 
 
 def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:
-    """The page.
+    """Return the web application.
 
     Args:
-        metrics: What ``/metrics`` tells.
-        routes: Further addresses, such as ``/healthz``.
+        metrics: Metrics for ``/metrics``.
+        routes: Further routes, such as ``/healthz``.
     """
 
     async def show(_request: web.Request) -> web.Response:
@@ -78,7 +78,7 @@ async def open_monitor(
     """Serve the page while the bot runs, if a port is configured.
 
     Raises:
-        ConfigError: The port cannot be had.
+        ConfigError: The port cannot be opened.
     """
     if not settings.metrics_port:
         yield
@@ -97,7 +97,7 @@ async def open_monitor(
 
 
 async def measure_lag(metrics: Metrics, every_s: float = LAG_EVERY_S) -> None:
-    """Sleep again and again, and take how much longer it took; until cancelled."""
+    """Measure how much longer each sleep takes than asked for, until cancelled."""
     while True:
         started = time.monotonic()
         await asyncio.sleep(every_s)

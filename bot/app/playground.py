@@ -1,9 +1,8 @@
-"""The same bot in a simulated Discord, in the browser: no account, no token, nothing kept.
+"""Playground: the same bot in a simulated Discord in the browser, without account or token.
 
-Three members with tastes of their own share one channel, in which every message is answered. Data and keys
-live in a temporary folder and go with the process. simcord settles the bot after every click; answers take
-seconds, so they run outside of what it waits for, and the page is published again whenever the simulated
-Discord changes.
+Three members share one channel, in which every message is answered. Data and keys are in a temporary folder
+that is deleted at the end. simcord waits for the bot after every click. Answers take seconds, so they run
+outside of what simcord waits for, and the page is published again whenever the simulated Discord changes.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from bot.tasks import Tasks
 log = logging.getLogger(__name__)
 
 _QUIET_S = 0.3
-"""The simulated Discord has been quiet for so long when it is shown again, seconds."""
+"""Quiet time of the simulated Discord before the page is published again, seconds."""
 _MOST_WAITS = 7
 
 MEMBERS = ("ada", "ben", "chloe")
@@ -51,7 +50,7 @@ Switch the viewer at the top to be somebody else, with another taste. Everything
 
 @dataclass(frozen=True, slots=True)
 class Playground:
-    """A running playground; ``url`` holds the key to it."""
+    """A running playground; ``url`` contains its access key."""
 
     url: str
     house: House
@@ -61,17 +60,17 @@ class Playground:
 
 
 async def play(settings: Settings, port: int) -> None:
-    """Open the playground, print its address, and stay until it is closed, SIGTERM or SIGINT.
+    """Open the playground, print its address, and run until it is closed, SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: The port cannot be had.
+        ConfigError: The port cannot be opened.
     """
     _check_port(port)
     print("Preparing the playground; the models load for some seconds ...", flush=True)
     async with open_playground(settings, port=port) as playground:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for stop in (signal.SIGTERM, signal.SIGINT):  # not before: Ctrl+C must end a long loading, too
+        for stop in (signal.SIGTERM, signal.SIGINT):  # only now: Ctrl+C must also end a long loading
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(stop, stopped.set)
         print(f"The playground is open: {playground.url}\nStop it with Ctrl+C.", flush=True)
@@ -82,7 +81,11 @@ async def play(settings: Settings, port: int) -> None:
 
 
 def _check_port(port: int) -> None:
-    """Find out before the models load, not after."""
+    """Check the port before the models load.
+
+    Raises:
+        ConfigError: The port cannot be opened.
+    """
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,7 +112,9 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
         ):
             own = replace(settings.bot, seeded_reactions=SEEDED, message_content=True)
             if settings.generator.model == "packaged":
-                own = replace(own, history_messages=2)  # so small a model copies itself when shown more
+                own = replace(
+                    own, history_messages=2
+                )  # a model this small repeats itself with a longer history
             bot = create_bot(own, parts.parts, spawn=home.spawn, always_sync=True)
             async with (
                 simcord.run(bot, settle_timeout=120.0, check_errors=False) as env,
@@ -135,7 +140,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
 
 
 def _for_play(settings: Settings, folder: Path) -> Settings:
-    """The host's settings with throw-away data and a training round every few seconds."""
+    """Return the operator's settings with temporary data and a training round every few seconds."""
     return replace(
         settings,
         storage=replace(
@@ -149,21 +154,20 @@ async def _introduce(bot: SimpaticoBot, channel_id: int) -> None:
     channel = bot.get_channel(channel_id)
     assert bot.user is not None and isinstance(channel, discord.TextChannel)
     await bot.user.edit(username="Simpatico")
-    # An embed, because text of the bot's own would be part of every conversation here, and be parroted.
+    # An embed: the bot's own text would be part of every context here, and the model would repeat it.
     await channel.send(embed=discord.Embed(description=WELCOME))
 
 
 async def _set_clock(env: simcord.Env) -> None:
-    """Move the simulated clock, which stands still by itself, to the time of day."""
+    """Advance the simulated clock, which does not move by itself, to the current time."""
     await env.advance_time(max(0.0, (datetime.now(UTC) - env.now()).total_seconds()))
 
 
 class _Detached:
-    """A home for answers that simcord must not wait for.
+    """Starts answers that simcord must not wait for.
 
-    simcord counts every task that bot code starts as work of the current click and shows nothing until it
-    ends. Coroutines handed to :meth:`spawn` are started by a task that was there before the bot, so they do
-    not count.
+    simcord counts every task that bot code starts as part of the current click and waits for its end.
+    Coroutines given to :meth:`spawn` are started by a task that is older than the bot, so they do not count.
     """
 
     def __init__(self) -> None:
@@ -178,23 +182,23 @@ class _Detached:
         await self._tasks.close()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start ``coroutine`` outside of the bot's own work, with the same way to answer commands."""
+        """Start ``coroutine`` outside of the bot's tasks, with the same adapter to answer commands."""
         self._queue.put_nowait((coroutine, async_context.get()))
 
     async def _start(self) -> None:
         while True:
             coroutine, adapter = await self._queue.get()
-            async_context.set(adapter)  # the task takes it over; it is the simulated Discord's own
+            async_context.set(adapter)  # the new task inherits it; it belongs to the simulated Discord
             self._tasks.spawn(coroutine)
 
 
 async def _republish(env: simcord.Env, preview: simcord.Preview) -> None:
-    """Publish the page again when the simulated Discord changed outside of a click."""
+    """Publish the page again when the simulated Discord changes outside of a click."""
     changed = asyncio.Event()
     env.backend.subscribers.append(lambda event, payload: changed.set())
     while True:
         await changed.wait()
-        # A reply and its reactions become one picture: a click on an older one would be turned down.
+        # Publish a reply and its reactions together: a click on an older page would be rejected.
         for _ in range(_MOST_WAITS):
             changed.clear()
             await asyncio.sleep(_QUIET_S)
@@ -204,8 +208,6 @@ async def _republish(env: simcord.Env, preview: simcord.Preview) -> None:
         try:
             await _set_clock(env)
             await preview.refresh()
-        except (
-            simcord.SetupError
-        ):  # a click is being carried out; it publishes too, but maybe before our change
+        except simcord.SetupError:  # a click is running; it publishes too, but maybe before our change
             await asyncio.sleep(0.3)
             changed.set()

@@ -1,6 +1,7 @@
-"""Curves of the rounds, as TensorBoard event files; only where a folder is configured.
+"""Writes curves of the training rounds as TensorBoard event files, when a folder is configured.
 
-A round is a step: members, labels, roll-backs, seconds. TensorBoard comes with the extra ``adapt``.
+Each round is one step with members, labels, roll-backs and seconds. TensorBoard comes with the extra
+``adapt``.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from personalization.rounds.round_results import RoundReport
 
 
 class RoundCurves:
-    """Writes the curves.
+    """Writes one point of each curve per round.
 
     Args:
-        folder: Where the event files go; made when missing.
+        folder: Folder of the event files; created when missing.
 
     Raises:
         ConfigError: TensorBoard is not installed, or the folder cannot be written to.
@@ -29,7 +30,7 @@ class RoundCurves:
             raise ConfigError(
                 "[operator] curves_dir needs TensorBoard: pip install 'simpatico[adapt]', or leave it empty"
             )
-        from tensorboard.summary import Writer  # an extra; what it needs is loaded only here
+        from tensorboard.summary import Writer  # an optional extra, so it is imported only when used
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,7 @@ class RoundCurves:
             raise ConfigError(f"[operator] curves_dir = {folder}: cannot be written to ({exc})") from exc
 
     def drawn(self, work: Callable[[], Awaitable[RoundReport]]) -> Callable[[], Awaitable[RoundReport]]:
-        """The same work, its report added to the curves."""
+        """Return ``work`` with its report added to the curves."""
 
         async def run() -> RoundReport:
             report = await work()
@@ -49,7 +50,7 @@ class RoundCurves:
         return run
 
     def add(self, report: RoundReport) -> None:
-        """Add one round."""
+        """Write the points of one round."""
         for name, value in (
             ("members", report.n_members),
             ("labels", report.n_labels),

@@ -1,8 +1,7 @@
-"""When things are learnt: APScheduler decides the moment, one worker task does the work.
+"""Schedules learning: APScheduler fires the jobs, one worker task does the work.
 
-The scheduler's jobs only mark work as due; the state is ours. So a job that fires late, twice or while a
-round runs loses nothing and doubles nothing: marks coalesce. Start it from the composition, not from a
-Discord event.
+A job only marks its work as due. Marks are idempotent, so a job that fires late, twice or during a round
+neither loses nor repeats work. The composition starts the scheduler, not a Discord event.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[Any]]
 
 LONGEST_WORK_S = 3 * 3600.0
-"""A work that takes longer hangs."""
+"""Work that takes longer is considered hung, seconds."""
 MOST_FAILURES = 3
-"""So many works failing one after another mean that learning stands still."""
+"""So many failures in a row mean that learning does not progress."""
 
 
 class LearningScheduler:
-    """Runs named works on their intervals, one at a time, never on top of one another.
+    """Runs named works on their intervals, one at a time.
 
     Args:
-        works: Name -> (what to do, seconds between two runs), in the order in which they run when several are
-        due. early: Name of the work that starts early when enough labels wait.
-        early_labels: How many changes are enough.
+        works: Name -> (what to do, seconds between two runs). Works that are due together run in this order.
+        early: Name of the work that starts early when enough labels wait.
+        early_labels: Changed labels that start it early.
     """
 
     def __init__(self, works: dict[str, tuple[Work, float]], *, early: str, early_labels: int) -> None:
@@ -55,14 +54,14 @@ class LearningScheduler:
 
     @property
     def is_alive(self) -> bool:
-        """Whether works get done: the worker lives, none takes hours, not one after another fails."""
+        """Whether work progresses: the worker runs, no work takes hours, and not every one fails."""
         if self._worker is None or self._worker.done():
             return False
         busy_s = 0.0 if self._began_at is None else time.monotonic() - self._began_at
         return busy_s < LONGEST_WORK_S and self._n_in_a_row < MOST_FAILURES
 
     def add(self, name: str, work: Work, every_s: float) -> None:
-        """Add a work before the start; unlike the others it runs for the first time after ``every_s``."""
+        """Add a work before the start; its first run is after ``every_s`` seconds."""
         self._works[name] = (work, every_s)
         self._later.add(name)
 
@@ -78,8 +77,8 @@ class LearningScheduler:
                 id=name,
                 seconds=every_s,
                 next_run_time=datetime.now(UTC) + timedelta(seconds=first_s),
-                # A blocked loop or a suspended machine makes a run late, never lost (APScheduler's default
-                # drops it).
+                # After a blocked loop or a suspended machine the job still runs, late; APScheduler's default
+                # drops it.
                 misfire_grace_time=None,
                 coalesce=True,
                 max_instances=1,
@@ -87,11 +86,11 @@ class LearningScheduler:
         self.scheduler.start()
 
     async def _fire(self, name: str) -> None:
-        """What APScheduler calls; a coroutine, because it runs plain functions in a thread."""
+        """Mark work as due. A coroutine, because APScheduler runs plain functions in a thread."""
         self.mark_due(name)
 
     def mark_due(self, *names: str) -> None:
-        """Have the worker do the named works next; marks that are already set stay one."""
+        """Mark the named works as due and wake the worker; marking twice has no further effect."""
         self._due.update(names)
         self._wake.set()
 
@@ -102,7 +101,7 @@ class LearningScheduler:
             self.mark_due(self._early)
 
     async def stop(self) -> None:
-        """Stop the clock, let the work that runs finish, and end the worker."""
+        """Stop firing jobs, let the running work finish, and end the worker."""
         if self.scheduler.running:
             self.scheduler.shutdown(wait=False)
         self._stopping = True
@@ -126,7 +125,7 @@ class LearningScheduler:
         try:
             await work()
             self._n_in_a_row = 0
-        except Exception:  # boundary: a failed round is tried again at its next time, the bot goes on
+        except Exception:  # boundary: a failed work is retried at its next time
             self.n_failures += 1
             self._n_in_a_row += 1
             log.exception("%s failed; it runs again at its next time", name)

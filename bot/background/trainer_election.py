@@ -1,9 +1,9 @@
-"""Several processes of one bot: who does the learning, and how the others follow.
+"""Leader election between processes of one bot: one process learns, the others drop stale caches.
 
-On PostgreSQL several processes may share one database, each with its own gateway connection (a shard, say).
-One of them, elected by the store, runs what must run once: rounds, priors, deletions that are due. What it
-publishes the others hear, and drop what they keep in memory. With SQLite there is one process and nothing is
-ever heard.
+On PostgreSQL several processes may share one database, each with its own gateway connection (a shard, for
+example). The store elects one of them. It runs the work that must run once: rounds, priors, deletions that
+are due. It publishes news, and the other processes drop what they keep in memory. With SQLite there is one
+process and no news.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from storage.errors import NotTrainer
 log = logging.getLogger(__name__)
 
 FOLLOW = "follow"
-"""Name of the work that reads the prior anew."""
+"""Name of the work that reads the prior again."""
 
 
 def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, ask: bool = False) -> Work:
-    """Do ``work`` in the one process that trains.
+    """Return a work that runs only in the process that trains.
 
     Args:
-        coordination: Who trains.
-        work: What to do.
-        ask: Elsewhere, tell that process that a round is due.
+        coordination: Elects the process that trains.
+        work: What to run there.
+        ask: Whether the other processes tell that process that a round is due.
     """
 
     async def run() -> None:
@@ -39,7 +39,7 @@ def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, a
             try:
                 await work()
             except NotTrainer:
-                log.info("another process has taken over the training; what was under way here is dropped")
+                log.info("another process has taken over the training; the work of this one is dropped")
         elif ask:
             await coordination.notify(News.DUE)
 

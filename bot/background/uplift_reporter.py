@@ -1,4 +1,4 @@
-"""Reports what personalization brings: one log line a day, and the verdict for ``simpatico report``."""
+"""Reports the uplift of personalization: one log line a day, and the sentence of ``simpatico report``."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 DAYS = 90
 
 FEWEST = 50.0
-"""Effective replies below which nothing is concluded."""
+"""Effective sample size below which no conclusion is drawn, replies."""
 
 
 class Reporter:
-    """Works out the report.
+    """Computes the report.
 
     Args:
-        choices: The log.
-        learning: What emoji mean, and how far each kind of feedback is trusted.
+        choices: The impressions and their feedback.
+        learning: Meaning of emoji, and weight of each kind of feedback.
         now: The clock, aware UTC.
     """
 
@@ -42,7 +42,7 @@ class Reporter:
         self._valence, self._weights = EmojiValence(learning.emoji), learning.label_weights
 
     async def report(self, days: int = DAYS) -> Report:
-        """Report on so many days.
+        """Compute the report of the last ``days`` days.
 
         Raises:
             StorageError: Reading failed.
@@ -52,7 +52,7 @@ class Reporter:
         return await asyncio.to_thread(report_of, choices)
 
     async def run(self) -> None:
-        """Say it in the log; nothing while there are no replies.
+        """Log the report; nothing while there are no replies.
 
         Raises:
             StorageError: Reading failed.
@@ -63,7 +63,7 @@ class Reporter:
 
 
 def verdict(report: Report) -> str:
-    """Say in one sentence what heads bring, and how sure that is."""
+    """Return one sentence with the uplift of heads over the prior and its certainty."""
     gain = report.liked.gain.dr
     told = tr(
         "Personal ranking brings {gain} liked replies in 100 over what most people like ({replies}"

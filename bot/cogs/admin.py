@@ -1,8 +1,8 @@
-"""``/admin pause`` and ``/admin resume``: silence for an emergency, for whoever runs this bot.
+"""``/admin pause`` and ``/admin resume``: the emergency stop, for the operator only.
 
-The word stands in the database and is asked for before a message is taken and before a reply is posted, so it
-holds in every server, in every process on the same database, and over restarts. What members may do about
-their own data works all the while. Who asks is checked when the command is used, whatever Discord shows them.
+The decision is stored in the database and read before a message is accepted and before a reply is posted. So
+it applies in every server, in every process on the same database, and after restarts. Members' commands about
+their own data keep working. The operator is checked at every use, whatever Discord shows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Admin(
         super().__init__()
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Let only the application's owner, or a member of its team, go on."""
+        """Let only the application's owner or a member of its team pass."""
         if await self._bot.is_owner(interaction.user):
             return True
         await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
@@ -48,7 +48,7 @@ class Admin(
 
     @app_commands.command(name="pause", description=mark("Pause me in all servers immediately."))
     async def pause(self, interaction: discord.Interaction) -> None:
-        """Post nothing any more."""
+        """Stop posting everywhere."""
         await self._set(interaction, paused=True)
 
     @app_commands.command(name="resume", description=mark("Let me answer again."))

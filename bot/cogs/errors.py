@@ -1,4 +1,4 @@
-"""One handler for every failed command and button: words a person understands, details in the log."""
+"""Error handler of the command tree: a plain message to the member, details in the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Errors(commands.Cog):
         self._bot = bot
 
     async def cog_load(self) -> None:
-        """Take over the tree's errors."""
+        """Install the error handler on the command tree."""
         self._bot.tree.error(answer_error)
 
 

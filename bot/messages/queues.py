@@ -1,7 +1,7 @@
-"""First-in-first-out work per conversation: bounded, in order, droppable for one member, drained at the end.
+"""FIFO queue per conversation: bounded, with removal of one member's jobs, drained at the end.
 
-One job runs at a time in a conversation; conversations do not wait for one another. A conversation without
-work costs nothing: its task ends with its last job. No discord import here.
+One job runs at a time in a conversation; conversations do not wait for each other. The task of a conversation
+ends with its last job. Also caches of events that were claimed and notes that were given. No discord import.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ConversationQueues:
     """Jobs in order per conversation.
 
     Args:
-        limit: Jobs that may wait in one conversation, beside the one that runs; those of one member may take
-            a quarter of the room, so that the others have some, and do not wait behind too many.
+        limit: Jobs that may wait in one conversation, without the running one. One member may take a quarter
+            of them, so that others find room and do not wait behind too many.
         spawn: Starts the task of a conversation; None: :class:`bot.tasks.Tasks`.
     """
 
@@ -51,16 +51,16 @@ class ConversationQueues:
         self._closed = False
 
     def __len__(self) -> int:
-        """Jobs that wait, beside those that run."""
+        """Number of waiting jobs, without running ones."""
         return sum(len(queue) for queue in self._waiting.values())
 
     def submit(self, conversation: Hashable, owner: int, job: Job, about: object = None) -> bool:
-        """Queue ``job``; False when there is no room in the conversation or the queues are closing.
+        """Queue ``job``; return False when the conversation is full or the queues are closing.
 
         Args:
-            conversation: What is kept in order, a channel id.
-            owner: The member the job works for, for :meth:`drop`.
-            job: Makes the coroutine; called only when its turn comes.
+            conversation: Key of the queue, a channel id.
+            owner: Discord id of the member whose job it is, for :meth:`drop`.
+            job: Makes the coroutine; called when its turn comes.
             about: What the job is about, for :meth:`latest_of`.
         """
         if self._closed:
@@ -80,14 +80,14 @@ class ConversationQueues:
         return True
 
     def latest_of(self, conversation: Hashable, owner: int) -> object | None:
-        """What the newest unfinished job of a member in a conversation is about; None without one."""
+        """Return ``about`` of the member's newest unfinished job in a conversation; None without one."""
         if conversation not in self._waiting:
             return None
         entries = [self._running[conversation], *self._waiting[conversation]]
         return next((entry.about for entry in reversed(entries) if entry.owner == owner), None)
 
     def owners_in(self, conversation: Hashable) -> set[int]:
-        """Members whose jobs wait in a conversation."""
+        """Return the ids of members whose jobs wait in a conversation."""
         return {entry.owner for entry in self._waiting.get(conversation, ())}
 
     def drop(self, owner: int) -> int:
@@ -106,7 +106,7 @@ class ConversationQueues:
             self.drop(leaving.person)
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new jobs and wait for the present ones, at most ``timeout_s`` seconds."""
+        """Refuse new jobs and wait for the queued ones, at most ``timeout_s`` seconds."""
         self._closed = True
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
@@ -135,7 +135,7 @@ class ConversationQueues:
 
 
 class Claims:
-    """Remembers the latest keys, so that a replayed event is answered once and nobody is asked twice.
+    """Cache of the latest keys, so that a replayed event is handled once and a question is asked once.
 
     Args:
         size: Keys kept; a replay reaches back minutes, not thousands of messages.
@@ -145,22 +145,22 @@ class Claims:
         self._keys: FIFOCache[Hashable, None] = FIFOCache(size)
 
     def claim(self, key: Hashable) -> bool:
-        """Return True to the first caller with this key, False to every later one."""
+        """Return True for the first call with this key, False for every later one."""
         if key in self._keys:
             return False
         self._keys[key] = None
         return True
 
     def release(self, key: Hashable) -> None:
-        """Give a claim back."""
+        """Remove a key, so that it can be claimed again."""
         self._keys.pop(key, None)
 
 
 class NotesGiven:
-    """Remembers which notes members were given lately, so that none is repeated too often.
+    """Cache of the latest notes to members, so that a note is not repeated too often.
 
     Args:
-        size: Notes remembered.
+        size: Notes kept.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,8 +1,8 @@
-"""discord.py's raw events -> :data:`storage.records.DiscordEvent`: the one place that reads their fields.
+"""Converts discord.py's raw events to :data:`storage.records.DiscordEvent`; the one place that reads them.
 
-``message_author_id`` is optional on an add and absent on a removal, and ``member`` comes only with an add; so
-who wrote the message is the store's to know, and nobody but a bot is told apart here. Reactions of bots and
-webhooks never become events; the bot's own seeded ones neither.
+Discord sends ``message_author_id`` only with some additions and never with a removal, and ``member`` only
+with an addition. So the store decides whether a message is the bot's, and only bots are recognised here.
+Reactions of bots and webhooks, and the bot's own seeded reactions, never become events.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from personalization.labels.labels import emoji_key
 from storage.records import Cleared, Deleted, DiscordEvent, Reacted
 
 LONGEST_EMOJI = 64
-"""Characters; the longest there is, a flag of a region in tags, has 14."""
+"""Characters; the longest Unicode emoji, a regional flag made of tags, has 14."""
 
 
 def events_of(name: str, raw: Any, *, me: int) -> list[DiscordEvent]:
-    """What a dispatched event says, in order.
+    """Convert one dispatched event, keeping the order.
 
     Args:
-        name: As discord.py dispatches it, one of :data:`INBOX_EVENTS`.
+        name: discord.py's name of the event, one of :data:`INBOX_EVENTS`.
         raw: Its payload.
         me: The bot's own user id.
     """
@@ -32,12 +32,12 @@ def events_of(name: str, raw: Any, *, me: int) -> list[DiscordEvent]:
 
 
 def key_of(emoji: discord.PartialEmoji | discord.Emoji | str) -> str:
-    """How an emoji is kept: custom ones by id, because their names change."""
+    """Return the key under which an emoji is stored: the id of a custom emoji, whose name may change."""
     return emoji_key(emoji, None) if isinstance(emoji, str) else emoji_key(emoji.name, emoji.id)
 
 
 def _is_sound(event: DiscordEvent) -> bool:
-    """Whether ids and emoji are such as Discord gives; what is not would only fail later, in a batch."""
+    """Return whether ids and emoji are valid; an invalid one would only fail later and break its batch."""
     ids = [event.channel_id, event.message_id]
     emoji = ":"
     if isinstance(event, Reacted):
@@ -71,4 +71,4 @@ INBOX_EVENTS: dict[str, Callable[[Any, int], list[DiscordEvent]]] = {
     "raw_message_delete": lambda raw, _: [Deleted(raw.channel_id, raw.message_id)],
     "raw_bulk_message_delete": lambda raw, _: _deleted(raw),
 }
-"""The events that go through the inbox, by the name discord.py gives them."""
+"""Converters of the events that go through the inbox, by discord.py's name."""

@@ -1,11 +1,10 @@
-"""Discord's events about reactions, in the order of the gateway: one bounded queue, one task, batches.
+"""Bounded queue of reaction events in the order of the gateway, written in batches by one task.
 
-discord.py starts a task for every event and listener, 50,001 for 50,000 reactions, and two tasks may
-overtake each other: an add and its removal were handled in reverse. So
-:meth:`bot.client.SimpaticoBot.dispatch` hands these events over synchronously, and what is not handed over
-here cannot get out of order. The task lives only while there is work. What does not fit, or could not be
-written, is not lost: its message is marked, and :mod:`bot.reactions.reconciler` reads back what stands
-there. Knows nothing of discord.py; imports only storage.
+discord.py starts a task for every event and listener (50,001 for 50,000 reactions), and tasks may overtake
+each other: an addition and its removal were handled in reverse. So
+:meth:`bot.client.SimpaticoBot.dispatch` puts these events into the queue synchronously. The task runs only
+while there is work. The message of an event that does not fit, or that could not be written, is marked, and
+:mod:`bot.reactions.reconciler` reads back its reactions. No discord.py here.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from storage.records import Applied, Deleted, DiscordEvent, Observed, Reacted
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 10_000
-"""Events that may wait; some 3 MB."""
+"""Events that may wait; about 3 MB."""
 BATCH = 400
-"""Events in one transaction: 12 ms of the event loop, in pieces."""
+"""Events in one transaction; takes 12 ms of the event loop in total."""
 WATCHED_LIMIT = 1000
-"""Events of one message that are kept while it is read back; with more, it is read again later."""
+"""Events of one message kept while it is read back; with more, it is read back again later."""
 MARKED_LIMIT = 10_000
-"""Messages that may be marked one by one; beyond that everything is looked at."""
+"""Messages that may be marked one by one; with more, all messages are read back."""
 
 
 class Marks:
-    """Messages of which an event was missed: a bounded set, and "all" when it is full."""
+    """Messages with a missed event: a bounded set that becomes "all messages" when it is full."""
 
     def __init__(self, limit: int = MARKED_LIMIT) -> None:
         self._limit = limit
@@ -55,12 +54,12 @@ class Marks:
             self.add_all()
 
     def add_all(self) -> None:
-        """Mark everything."""
+        """Mark all messages."""
         self.all = True
         self._messages.clear()
 
     def take(self) -> tuple[bool, list[tuple[int, int]]]:
-        """Hand over what is marked, as (all, (channel, message) ids), and begin anew."""
+        """Return the marks as (all, (channel id, message id) pairs), and clear them."""
         taken = self.all, list(self._messages)
         self.all = False
         self._messages.clear()
@@ -68,11 +67,11 @@ class Marks:
 
 
 class Inbox:
-    """Takes events one by one and writes them in batches.
+    """Accepts events one by one and writes them in batches.
 
     Args:
         record: Writes a batch, in order, in one transaction.
-        changed: Told after each batch how many labels changed.
+        changed: Called after each batch with the number of labels that changed.
         spawn: Starts the task that writes what waits; None: :class:`bot.tasks.Tasks`.
         limit: Events that may wait, held ones included.
     """
@@ -105,7 +104,7 @@ class Inbox:
         return len(self._waiting) + sum(len(held) for held in self._held.values())
 
     def put(self, event: DiscordEvent) -> None:
-        """Take an event; never waits, never fails."""
+        """Add an event; never waits, never raises."""
         seen = self._watched.get(event.message_id)
         if seen is not None and len(seen) < WATCHED_LIMIT:
             seen.append(event)
@@ -119,9 +118,9 @@ class Inbox:
 
     @contextmanager
     def held(self, channel_id: int) -> Iterator[None]:
-        """Hold a channel's events back while a reply is posted and recorded there; others go on.
+        """Delay a channel's events while a reply is posted and recorded there; other channels go on.
 
-        A reaction may come before the reply is stored. One posting at a time in a channel.
+        A reaction may arrive before the reply is stored. Only one posting at a time in a channel.
         """
         self._held[channel_id] = deque()
         try:
@@ -133,10 +132,10 @@ class Inbox:
 
     @contextmanager
     def watched(self, message_ids: Iterable[int]) -> Iterator[Callable[[Observed | Deleted], None]]:
-        """Watch messages while their reactions are read back, so that what happens meanwhile wins.
+        """Watch messages while their reactions are read back, so that later events win over the finding.
 
-        Yields what puts a finding: behind everything that came before, and followed by all that happened to
-        its message since the watch began, once more. Events are idempotent, so the last word is theirs.
+        Yields a function that queues a finding, followed by a copy of all events of its message since the
+        watch began. Events are idempotent, so repeating them is safe.
         """
         seen = {message_id: list[DiscordEvent]() for message_id in message_ids}
         self._watched.update(seen)
@@ -169,11 +168,11 @@ class Inbox:
             self.drop(leaving.person)
 
     async def wait_idle(self) -> None:
-        """Return when everything that is not held has been written or marked."""
+        """Return when every event that is not held was written or marked."""
         await self._idle.wait()
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait for what is under way, at most ``timeout_s`` seconds."""
+        """Wait until all events are written, at most ``timeout_s`` seconds."""
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
@@ -194,7 +193,7 @@ class Inbox:
             self._idle.set()
 
     async def _write(self, batch: Sequence[DiscordEvent]) -> None:
-        """Write a batch. What the store refuses is marked; an event that breaks it is found and left out."""
+        """Write a batch. Mark it when the store fails; bisect it to drop an event that cannot be applied."""
         try:
             applied = await self._record(batch)
         except StorageError as exc:
@@ -202,7 +201,7 @@ class Inbox:
                 "%d events were not written (%s); they are read back later", len(batch), type(exc).__name__
             )
             self._mark(batch)
-        except Exception:  # boundary: a fault in one event must not stop all that follow
+        except Exception:  # boundary: a bug in one event must not stop all later ones
             if len(batch) > 1:
                 middle = len(batch) // 2
                 await self._write(batch[:middle])

@@ -1,13 +1,12 @@
-"""What Discord shows now: history pages, single messages, and who gave a reaction. One request a call.
+"""Reads from Discord: pages of history, single messages, and users of a reaction. One request per call.
 
-Asks through discord.py's HTTP client and its handling of rate limits, but not through its models: those
-page by themselves, and a caller that keeps to a budget must see every request. Part of
-:mod:`bot.reactions.reconciler`.
+Uses discord.py's HTTP client with its rate limits, but not its models: those page by themselves, and the
+caller has a budget and must see every request. Part of :mod:`bot.reactions.reconciler`.
 
 Errors::
 
-    NotNow          Discord does not answer well; try again later
-    NotHere         this channel is closed to the bot, or gone: leave it alone
+    NotNow          Discord or the network fails; try again later
+    NotHere         the bot may not read this channel, or it is gone; skip it
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ from personalization.labels.labels import emoji_key
 T = TypeVar("T")
 
 PAGE = 100
-"""Messages or people in one answer; Discord gives no more."""
+"""Messages or users in one response; Discord's limit."""
 
 _UNKNOWN_MESSAGE, _UNKNOWN_EMOJI = 10008, 10014
 
 Key = tuple[str, bool]
-"""(emoji as it is stored, burst)."""
+"""(stored key of the emoji, burst)."""
 
 
 class NotNow(Exception):
-    """Discord does not answer well; try again later."""
+    """Discord or the network fails; try again later."""
 
 
 class NotHere(Exception):
-    """This channel is closed to the bot, or gone; leave it alone."""
+    """The bot may not read this channel, or it is gone; skip it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A message as Discord shows it.
+    """The reactions that Discord shows under a message.
 
     Attributes:
-        counts: (emoji, burst) -> how many others than the bot gave it.
-        spellings: (emoji, burst) -> how Discord's API wants to be asked for it.
+        counts: (emoji, burst) -> number of users without the bot.
+        spellings: (emoji, burst) -> the emoji in the forms that Discord's API expects.
     """
 
     message_id: int
@@ -61,7 +60,7 @@ class Readback:
         self._client = client
 
     async def page(self, channel_id: int, before: int) -> list[Shown]:
-        """Up to :data:`PAGE` messages with ids below ``before``, newest first.
+        """Return up to :data:`PAGE` messages with ids below ``before``, newest first.
 
         Empty also where the bot may not read the history.
 
@@ -72,7 +71,7 @@ class Readback:
         return [_shown(message) for message in found or ()]
 
     async def is_gone(self, channel_id: int, message_id: int) -> bool:
-        """Whether this message was deleted.
+        """Return whether this message was deleted.
 
         Raises:
             NotHere: The channel is closed or gone.
@@ -82,7 +81,7 @@ class Readback:
     async def users(
         self, channel_id: int, message_id: int, spelling: str, burst: bool, after: int
     ) -> list[int]:
-        """Ids of up to :data:`PAGE` users above ``after`` who gave a reaction, ascending.
+        """Return ids of up to :data:`PAGE` users above ``after`` who gave a reaction, ascending.
 
         Raises:
             NotHere: The channel is closed or gone.
@@ -94,10 +93,10 @@ class Readback:
 
 
 async def _answer(request: Awaitable[T]) -> T | None:
-    """What Discord answers; None where the message or its reaction is gone.
+    """Return Discord's response; None when the message or its reaction is gone.
 
     Raises:
-        NotNow: A fault of Discord or of the network.
+        NotNow: Discord or the network failed.
         NotHere: 403, or an unknown channel.
     """
     try:

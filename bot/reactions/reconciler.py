@@ -1,15 +1,15 @@
-"""After an outage: make what is stored equal what Discord shows. State, not log: what stands is read back.
+"""Reconciles stored reactions with Discord after an outage, by reading back the current state.
 
-A resumed session misses nothing. After a new one, at the start and after every failed resume, two looks go
-over the stored replies, newest first. The **quick** one reads pages of history and asks who reacted only
-where Discord's counts differ from what is stored. The **thorough** one, slower, also asks where counts
-agree (one may have gone and another come); it runs after the quick one, and once a day. Messages of which
-the inbox missed an event are looked at thoroughly as soon as the inbox is empty. What happens while a look
-is under way wins, see :meth:`bot.reactions.inbox.Inbox.watched`. A message that is gone is handled as when
-Discord says so live; only Discord's own "unknown message" counts as gone.
+A resumed session misses nothing. After a new session (at the start and after every failed resume) two scans
+cover the stored replies, newest first. The **quick** scan reads pages of history and asks for users only
+where Discord's counts differ from the stored ones. The slower **thorough** scan also asks where counts agree,
+because one user may have left and another come; it runs after the quick scan and once a day. Messages with a
+missed event are scanned thoroughly as soon as the inbox is empty. Events that arrive during a scan win, see
+:meth:`bot.reactions.inbox.Inbox.watched`. A message that is gone is handled like a live deletion; only
+Discord's own "unknown message" counts as gone.
 
-A good citizen: one request at a time, a few a second, a channel that is closed is left alone for a day, and
-when Discord does not answer well the look is broken off and taken up later, after longer and longer waits.
+Requests are throttled: one at a time, a few per second. A channel that the bot may not read is skipped for a
+day. When Discord fails, the scan stops and is retried with exponential backoff.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from storage.replies.posted_messages import PostedMessage, PostedMessages
 log = logging.getLogger(__name__)
 
 MOST_ASKED = 20
-"""Requests for one reaction: 2,000 people; a reaction that more have given is left as it is stored."""
+"""Requests for one reaction, so 2,000 users; a reaction of more users stays as it is stored."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 3600.0
 CLOSED_S = 86_400.0
 MOST_CLOSED = 10_000
@@ -47,12 +47,12 @@ Found = Callable[[Observed | Deleted], None]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look.
+    """How a scan is done.
 
     Attributes:
-        thorough: Whether to ask who reacted also where counts agree.
-        pause_s: Between two requests; Discord allows 50 a second in all.
-        n_replies: Whose places are opened at once; history pages are shared by what stands close together.
+        thorough: Whether to ask for users also where counts agree.
+        pause_s: Pause between two requests, seconds; Discord allows 50 requests per second in total.
+        n_replies: Replies whose places are decrypted at once; replies close together share history pages.
     """
 
     thorough: bool
@@ -66,14 +66,14 @@ MARKED = Look(thorough=True, pause_s=0.2)
 
 
 class Reconciler:
-    """Looks at what stands in Discord whenever something may have been missed.
+    """Scans Discord whenever events may have been missed.
 
     Args:
-        readback: Asks Discord.
-        posted: What is stored.
-        inbox: Told the findings; its marks are looked at.
-        spawn: Starts the task of a look, one at a time; None: :class:`bot.tasks.Tasks`.
-        sleep: Waits so many seconds; :meth:`stop` ends the default one early.
+        readback: Reads from Discord.
+        posted: The stored messages.
+        inbox: Receives the findings; its marked messages are scanned.
+        spawn: Starts the task of a scan, one at a time; None: :class:`bot.tasks.Tasks`.
+        sleep: Waits so many seconds; :meth:`stop` ends the default early.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class Reconciler:
         inbox.missed = self._start
 
     def outage(self) -> None:
-        """A new session began: anything may have happened before it."""
+        """Start both scans: a new session began, and events before it may be missing."""
         self._quick_due = self._thorough_due = True
         self._start()
 
     async def look_thoroughly(self) -> None:
-        """Have everything looked at, in the background: the daily look."""
+        """Start the daily thorough scan in the background."""
         self._thorough_due = True
         self._start()
 
     def stop(self) -> None:
-        """End the look that runs before its next request."""
+        """End a running scan before its next request."""
         self._stopped.set()
 
     async def _wait(self, seconds: float) -> None:
@@ -137,7 +137,7 @@ class Reconciler:
                     self._wait_s = FIRST_WAIT_S
                 if self._stopped.is_set():
                     return
-        except Exception:  # boundary: a fault here must not take the bot along; the next outage tries again
+        except Exception:  # boundary: a bug here must not stop the bot; the next outage retries
             log.exception("reading back failed")
         finally:
             self._running = False
@@ -153,7 +153,7 @@ class Reconciler:
                 raise
 
     async def _look_at_the_urgent(self) -> None:
-        """Marked messages, and the quick look; also in the middle of a thorough one."""
+        """Scan marked messages and run a due quick scan; also between pages of a thorough scan."""
         await self._inbox.wait_idle()
         if self._inbox.marks:
             await self._look_at_marked()
@@ -201,7 +201,7 @@ class Reconciler:
                 self._close(channel_id)
 
     async def _look_in(self, channel_id: int, messages: list[PostedMessage], look: Look) -> None:
-        """Page through a channel's history, newest first, where stored messages stand in it."""
+        """Read the pages of a channel's history that contain stored messages, newest first."""
         left = sorted(messages, key=lambda message: -message.message_id)
         while left and not self._stopped.is_set():
             here = left[:PAGE]
@@ -217,7 +217,7 @@ class Reconciler:
             left = left[len(covered) :]
 
     async def _compare(self, message: PostedMessage, shown: Shown | None, look: Look, found: Found) -> None:
-        """Find out what stands on one message, and put it where it may differ from what is stored."""
+        """Read the reactions of one message, and queue a finding where they may differ from the store."""
         channel_id, message_id = message.channel_id, message.message_id
         if shown is None:
             if await self._asked(self._readback.is_gone(channel_id, message_id), look):
@@ -245,7 +245,7 @@ class Reconciler:
     async def _users(
         self, message: PostedMessage, spellings: list[str], burst: bool, look: Look
     ) -> frozenset[int] | None:
-        """Who gave a reaction; None when more did than is reasonable to ask for."""
+        """Return the users of a reaction; None when they are more than :data:`MOST_ASKED` requests return."""
         users: set[int] = set()
         for spelling in spellings:
             after = 0
@@ -263,12 +263,12 @@ class Reconciler:
         return frozenset(users)
 
     async def _asked(self, request: Awaitable[T], look: Look) -> T:
-        """One request, and a pause after it."""
+        """Await one request, then pause."""
         self.n_requests += 1
         answer = await request
         await self._sleep(look.pause_s)
         return answer
 
     def _close(self, channel_id: int) -> None:
-        log.info("a channel is closed to the bot; it is left alone for a day")
+        log.info("the bot may not read a channel; it is skipped for a day")
         self._closed[channel_id] = None

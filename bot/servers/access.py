@@ -1,9 +1,9 @@
-"""Whom the bot answers, and where: lists of whoever runs it, and of those who manage a server.
+"""Access control: which members the bot answers, and where, by lists of the operator and of server managers.
 
-One pure function decides, :func:`may_talk`; the rest says who asks. Denied wins over allowed, a thread
-belongs to its channel and a channel to its category, and an empty list of allowed ones allows everybody.
-Messages of whoever may not talk are passed over without a word; commands are answered with one kind line.
-What is a member's right, or a manager's tool, works for everybody.
+The pure function :func:`may_talk` decides; the rest describes the speaker. Denied wins over allowed, a thread
+belongs to its channel and a channel to its category, and an empty allow list allows everybody. Messages of a
+member who may not talk are ignored; commands are answered with one sentence. Members' rights and managers'
+tools work for everybody.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ ALWAYS = frozenset(
         "admin",
     }
 )
-"""Commands that no list takes away: members' rights, and the tools of those who manage. All others make the
-bot talk, or may one day."""
+"""Commands that no list blocks: members' rights and managers' tools. All others make the bot talk, or may do
+so in a later version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuildAccessList(RolesAndPlaces):
-    """A list of those who manage a server: members by the name the store gives them there, a keyed hash."""
+    """A list made by managers of a server; members stand in it as keyed hashes, which the store computes."""
 
     members: tuple[str, ...] = ()
 
@@ -49,11 +49,11 @@ AnyList = AccessList | GuildAccessList
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who wants an answer, and where.
+    """The member who wants an answer, and the place.
 
     Attributes:
-        names: The member's Discord id, and their name in the lists of this server.
-        roles: Ids of the roles they have here.
+        names: The member's Discord id, and their keyed hash in the lists of this server.
+        roles: Ids of the member's roles here.
         places: Ids of the channel, the channel that a thread hangs under, and the category.
         direct: Whether this is a direct message, which has neither roles nor places.
     """
@@ -65,10 +65,9 @@ class Speaker:
 
 
 def may_talk(speaker: Speaker, allow: AnyList, deny: AnyList) -> bool:
-    """Tell whether the bot answers. Denied wins; an empty list of allowed ones allows everybody.
+    """Return whether the bot answers. Denied wins; an empty allow list allows everybody.
 
-    Who is allowed and where are two questions, and both must be answered with yes. In direct messages lists
-    of roles and places have nothing to say.
+    The member and the place must both be allowed. In direct messages lists of roles and places are ignored.
     """
     if _among(speaker, deny.members, deny.roles) or _in(speaker, deny):
         return False
@@ -87,21 +86,21 @@ def _in(speaker: Speaker, places: RolesAndPlaces) -> bool:
 
 
 def speaker_of(message: discord.Message, name: str) -> Speaker:
-    """Who wrote ``message``, and where.
+    """Return the speaker of a message.
 
     Args:
         message: Any message.
-        name: The author's name in the lists of this server.
+        name: The author's keyed hash in the lists of this server.
     """
     return _speaker(message.author, message.channel, who_wrote(message), name, direct=is_direct(message))
 
 
 def speaker_of_click(interaction: discord.Interaction[Any], name: str) -> Speaker:
-    """Who used a command or a button, and where.
+    """Return the speaker of a command or a button.
 
     Args:
         interaction: The click.
-        name: The member's name in the lists of this server.
+        name: The member's keyed hash in the lists of this server.
     """
     who = who_clicked(interaction)
     direct = who.guild_id == DIRECT_MESSAGES
@@ -109,7 +108,7 @@ def speaker_of_click(interaction: discord.Interaction[Any], name: str) -> Speake
 
 
 def places_of(channel: Any) -> frozenset[int]:
-    """Ids of a channel, the channel that a thread hangs under, and the category."""
+    """Return the ids of a channel, of the parent channel of a thread, and of the category."""
     parent = getattr(channel, "parent", None)
     category_id = getattr(parent if isinstance(channel, discord.Thread) else channel, "category_id", None)
     found = (getattr(channel, "id", None), getattr(channel, "parent_id", None), category_id)
@@ -124,5 +123,5 @@ def _speaker(person: Any, channel: Any, who: Who, name: str, *, direct: bool) ->
 
 
 def roles_of(person: Any) -> frozenset[int]:
-    """Ids of the roles of a member; none of somebody in a direct message."""
+    """Return the ids of a member's roles; none in a direct message."""
     return frozenset(role.id for role in getattr(person, "roles", ()))

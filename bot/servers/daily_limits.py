@@ -1,9 +1,9 @@
-"""How much the bot answers in a day: messages and tokens of each member and of each server.
+"""Daily limits: messages and tokens that the bot spends on each member and each server.
 
-Counted in memory alone, under the keyed hashes that the store has for members and servers, because nothing
-about a member may be stored before they agreed: a restart begins every count anew, and a forget does not, or
-it would be a way around. A day begins with the first message of it and lasts 24 hours. The clock is given. No
-discord import.
+Counted in memory only, under the store's keyed hashes of members and servers, because nothing about a member
+may be stored before they agree. A restart resets every count. A forget does not, because it would be a way
+around the limit; the hash cannot be turned back into a Discord id. A day begins with its first message and
+lasts 24 hours. No discord import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from storage.store import Store
 
 DAY = timedelta(days=1)
 MOST_COUNTED = 100_000
-"""Members and servers counted at once; the day that began first is let go."""
+"""Members and servers counted at once; the day that began first is evicted."""
 
 
 @dataclass(slots=True)
@@ -35,10 +35,10 @@ class Standing:
     """What is left of a day.
 
     Attributes:
-        limit: Of the whole day; 0: none.
-        messages: Left; None: without a limit.
-        tokens: Left, never below 0; None: without a limit.
-        back_at: When the day ends and all of it comes back; None when none has begun.
+        limit: Limit of the whole day; 0: no limit.
+        messages: Messages left; None: no limit.
+        tokens: Tokens left, never below 0; None: no limit.
+        back_at: End of the day, when the count is reset, aware UTC; None when no day has begun.
     """
 
     limit: DailyLimit
@@ -48,16 +48,16 @@ class Standing:
 
     @property
     def used_up(self) -> bool:
-        """Whether nothing is left of one of the two."""
+        """Whether no messages or no tokens are left."""
         return self.messages == 0 or self.tokens == 0
 
 
 def limit_of_member(settings: Sequence[LimitSettings], roles: Collection[int]) -> DailyLimit:
-    """The limit of one member: in each part the most that a role of theirs gives, of all parts the tightest.
+    """Return the limit of one member: the tightest of all settings, each with its most generous role.
 
     Args:
-        settings: Of whoever runs the bot, and of the server.
-        roles: Ids of the roles that the member has.
+        settings: Settings of the operator and of the server.
+        roles: Ids of the member's roles.
     """
     parts = []
     for one in settings:
@@ -68,12 +68,12 @@ def limit_of_member(settings: Sequence[LimitSettings], roles: Collection[int]) -
 
 
 def limit_of_server(settings: Sequence[LimitSettings]) -> DailyLimit:
-    """The limit of a whole server, the tightest of all parts."""
+    """Return the limit of a whole server, the tightest of all settings."""
     return _tightest([DailyLimit(one.server_messages, one.server_tokens) for one in settings])
 
 
 def _most(limits: Sequence[int]) -> int:
-    """The widest limit; 0, which is none, is wider than any."""
+    """Return the widest limit; 0 means no limit and is the widest."""
     return 0 if 0 in limits else max(limits)
 
 
@@ -88,7 +88,7 @@ class Limits:
     """Counts what members and servers used of their day.
 
     Args:
-        store: Gives the keyed hashes; nothing is stored.
+        store: Computes the keyed hashes; nothing is stored.
         now: The clock, aware UTC.
         size: Members and servers counted at once.
     """
@@ -99,21 +99,21 @@ class Limits:
         self._days: FIFOCache[bytes, _Day] = FIFOCache(size)
 
     def __len__(self) -> int:
-        """How many members and servers are counted."""
+        """Number of members and servers that are counted."""
         return len(self._days)
 
     def of_member(self, who: Who, settings: Sequence[LimitSettings], roles: Collection[int]) -> Standing:
-        """What is left to a member here."""
+        """Return what is left to a member here."""
         return self._standing(self._store.member_id(who), limit_of_member(settings, roles))
 
     def of_server(self, who: Who, settings: Sequence[LimitSettings]) -> Standing:
-        """What is left to the member's server; direct messages are none and have no limit."""
+        """Return what is left to the member's server; direct messages have no limit."""
         direct = who.guild_id == DIRECT_MESSAGES
         limit = DailyLimit() if direct else limit_of_server(settings)
         return self._standing(self._store.guild_id(who), limit)
 
     def spend(self, who: Who, *, messages: int = 0, tokens: int = 0) -> None:
-        """Count what a member used, for them and for their server; negative: give back."""
+        """Count what a member used, for them and for their server; negative numbers give back."""
         for key in (self._store.member_id(who), self._store.guild_id(who)):
             day = self._day(key)
             if day is None:

@@ -31,7 +31,7 @@ from storage.servers.stored_settings import GuildRecord, GuildRecords
 log = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 500
-"""Of a persona: it is read with every message."""
+"""Longest persona; it is part of every prompt."""
 MOST_CHANNELS, MOST_REACTIONS, MOST_EMOJI, MOST_LISTED, MOST_ROLES = 50, 5, 100, 100, 25
 _MOST_KNOWN = 10_000
 
@@ -50,16 +50,17 @@ _MOST: Mapping[str, tuple[str, int]] = {
     "seeded_reactions": (mark("I can add at most {most} emoji under my replies."), MOST_REACTIONS),
     "emoji": (mark("I can store the meaning of at most {most} emoji."), MOST_EMOJI),
 }
-"""Setting -> what is said when it is too long, and how much it may hold."""
+"""Setting -> message when it is too long, and its limit."""
 
 
 class SettingsRefused(Exception):
-    """What was to be set for a server is out of range; the message has a line for each mistake.
+    """A setting of a server is out of range; the message has one line per mistake.
 
-    It arises in the storage's writer, which knows no member's language; it is put in words where it is told.
+    It is raised in the writer, where the language of the manager is not known, so it is translated when it is
+    shown.
 
     Args:
-        mistakes: Text that is marked for translation, and the values in it.
+        mistakes: (text marked for translation, its values), one per mistake.
     """
 
     def __init__(self, *mistakes: tuple[str, Mapping[str, object]]) -> None:
@@ -67,23 +68,23 @@ class SettingsRefused(Exception):
         self._mistakes = mistakes
 
     def __str__(self) -> str:
-        """The mistakes, in the language of whoever reads them."""
+        """Return the mistakes in the current language."""
         return "\n".join(tr(text, **values) for text, values in self._mistakes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuildSettings:
-    """What was set for a server; None: as the configuration says.
+    """Settings that managers made for a server; None means the value of the configuration.
 
     Attributes:
-        persona: Who the bot is here.
+        persona: Persona of the bot in this server.
         model: One of the models that the operator offers.
         chat_channels: Ids of channels in which every message is answered (their threads too).
-        seeded_reactions: Emoji the bot puts under its own replies.
-        emoji: The server's own emoji, spelt ``:id`` -> -1 (dislike) to 1 (like); 0: they say nothing.
-        allow: Whom the bot answers, and where; empty: everybody whom the configuration allows.
-        deny: Whom it does not answer, and where.
-        limits: How much it answers in a day, where that is tighter than the configuration.
+        seeded_reactions: Emoji that the bot adds to its own replies.
+        emoji: The server's custom emoji as ``:id`` -> valence from -1 (dislike) to 1 (like); 0: ignored.
+        allow: Members and places that the bot answers; empty: all that the configuration allows.
+        deny: Members and places that it does not answer.
+        limits: Daily limits; they apply where they are tighter than the configuration.
     """
 
     persona: Annotated[str, Len(1, MOST_CHARACTERS)] | None = None
@@ -104,7 +105,7 @@ GuildChange = Callable[[GuildSettings], GuildSettings]
 
 
 def settings_of(record: GuildRecord) -> GuildSettings:
-    """Read what is stored; what another version of the program wrote and this one does not know is left out.
+    """Parse a stored record; keys of another version that this one does not know are ignored.
 
     Raises:
         SettingsRefused: A value is out of range.
@@ -117,7 +118,7 @@ def settings_of(record: GuildRecord) -> GuildSettings:
 
 
 def record_of(settings: GuildSettings) -> GuildRecord:
-    """Write settings as they are stored: only what differs from the defaults.
+    """Convert settings to a record that holds only what differs from the defaults.
 
     Raises:
         SettingsRefused: A value is out of range.
@@ -133,7 +134,7 @@ def record_of(settings: GuildSettings) -> GuildRecord:
 
 
 def _mistake(error: Any) -> tuple[str, Mapping[str, object]]:
-    """What a manager is told of one mistake that a validation found."""
+    """Return the message for one validation error, and its values."""
     setting = str(error["loc"][0])
     if setting in _MOST and error["type"] in ("too_long", "string_too_long"):
         text, most = _MOST[setting]
@@ -147,15 +148,15 @@ def _names(one: GuildAccessList) -> tuple[Sequence[object], ...]:
 
 @dataclass(frozen=True, slots=True)
 class GuildView:
-    """What holds in one server.
+    """Effective settings of one server: the configuration and the server's own settings combined.
 
     Attributes:
-        persona: Who the bot is here; None: as configured.
-        model: What writes here; None: the configured model.
+        persona: Persona of the bot; None: as configured.
+        model: Model that writes replies; None: the configured one.
         chat_channels: Ids of channels in which every message is answered; None: as configured.
-        seeded_reactions: Emoji under the bot's replies.
-        access: (allowed, denied) of the configuration and of the server: both must let a member talk.
-        limits: Of the configuration and of the server: the tighter one holds.
+        seeded_reactions: Emoji that the bot adds to its own replies.
+        access: (allowed, denied) of the configuration and of the server; both must allow a member.
+        limits: Daily limits of the configuration and of the server; the tighter one applies.
     """
 
     persona: str | None
@@ -167,7 +168,7 @@ class GuildView:
 
 
 def view_of(settings: Settings, own: GuildSettings) -> GuildView:
-    """Put what a server set on top of the configuration.
+    """Combine a server's own settings with the configuration.
 
     A model that is not offered any more is passed over, and so are chat channels while the bot cannot read
     messages that do not mention it.
@@ -191,10 +192,10 @@ def models_offered(settings: Settings) -> tuple[str, ...]:
 
 
 class Guilds:
-    """Reads and changes what holds in servers.
+    """Reads and changes the settings of servers.
 
     Args:
-        records: Where it is kept.
+        records: Stored settings.
         settings: The configuration.
     """
 
@@ -205,44 +206,44 @@ class Guilds:
         self._n_drops = 0  # settings that were read before the latest drop are stale
 
     def use_settings(self, settings: Settings) -> None:
-        """Go by another configuration from the next message on."""
+        """Use another configuration from the next message on."""
         self.settings = settings
 
     def use_bot(self, settings: BotSettings) -> None:
-        """Go by another section ``[bot]``: the playground's bot has one of its own."""
+        """Use another section ``[bot]``; the playground's bot has its own."""
         self.settings = replace(self.settings, bot=settings)
 
     def name_of(self, who: Who) -> str:
-        """The member's name in the lists of their server."""
+        """Return the keyed hash under which the member stands in the lists of their server."""
         return self._records.name_of(who)
 
     def hear(self, news: News) -> None:
-        """Read settings again when another process changed some."""
+        """Invalidate the cache when another process changed settings."""
         if news is News.SETTINGS:
             self.drop_all()
 
     def forget(self, leaving: Leaving) -> None:
-        """Read settings again when those of a server may have been deleted.
+        """Invalidate the cache when the settings of a server may have been deleted.
 
-        Names of members in the lists of a server (keyed hashes) stay, as a refusal does: forgetting must not
-        be a way around a block.
+        Keyed hashes of members in the lists of a server stay, as a refusal does: forgetting must not be a way
+        around a block.
         """
         if leaving.servers:
             self.drop_all()
 
     def drop_all(self) -> None:
-        """Read every server's settings anew when they are asked for."""
+        """Invalidate the cache: the next access reads the settings of a server again."""
         self._n_drops += 1
 
     async def of(self, guild_id: int) -> GuildView:
-        """What holds in a server; in direct messages, as the configuration says.
+        """Return the effective settings of a server; those of direct messages are the configuration.
 
-        While the store does not answer, what was known last goes on to hold.
+        While the store does not answer, the last known settings apply.
         """
         return view_of(self.settings, await self._own(guild_id))
 
     async def read(self, guild_id: int) -> GuildSettings:
-        """What was set for a server, as it is stored now.
+        """Read the stored settings of a server.
 
         Raises:
             StorageError: It cannot be read.
@@ -251,14 +252,14 @@ class Guilds:
         return settings_of(await self._records.of(guild_id))
 
     async def change(self, guild_id: int, change: GuildChange) -> int:
-        """Change what is set for a server; holds from the next message on, in every process.
+        """Change the settings of a server, from the next message on, in every process.
 
         Args:
             guild_id: Discord id of the server.
-            change: What was set -> what shall be; may raise to change nothing.
+            change: Settings before -> settings after; may raise to change nothing.
 
         Returns:
-            How many members became due for a round.
+            Number of members who became due for a round.
 
         Raises:
             StorageError: It cannot be written.
@@ -270,7 +271,7 @@ class Guilds:
             self.drop_all()
 
     async def clear(self, guild_id: int) -> int:
-        """Let the configuration alone hold in a server again; as :meth:`change`."""
+        """Delete the settings of a server, so that the configuration applies; as :meth:`change`."""
         try:
             return await self._records.change(guild_id, lambda _: GuildRecord())
         finally:
@@ -295,12 +296,12 @@ class Guilds:
 
 
 def changed_list(one: GuildAccessList, entries: Mapping[str, object], *, listed: bool) -> GuildAccessList:
-    """Put entries into a list, or take them out.
+    """Return a list with entries added or removed.
 
     Args:
         one: The list.
-        entries: Field (``members``, ``roles``, ``channels``, ``categories``) -> what to put in or take out.
-        listed: Whether they stand in it afterwards.
+        entries: Field (``members``, ``roles``, ``channels``, ``categories``) -> entry to add or remove.
+        listed: Whether to add them; else they are removed.
     """
     changed = {
         name: tuple(dict.fromkeys((*(e for e in getattr(one, name) if e != entry), *([entry] * listed))))

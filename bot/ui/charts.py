@@ -1,7 +1,7 @@
-"""Small pictures for members and operators, drawn in memory: the one home of matplotlib in this package.
+"""Charts for members and operators, drawn in memory; the only home of matplotlib in this package.
 
-Figures are made without pyplot, whose global state is not safe in threads. Colours tell apart also for people
-who see red and green alike. Nothing is written to disk.
+Figures are made without pyplot, whose global state is not thread-safe. The colours are safe for colour-blind
+readers. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bot.languages import mark, tr
 from personalization.arrays import BoolArray
 
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
-"""Okabe and Ito's blue for what is the member's own, grey for everybody's."""
+"""Okabe and Ito's blue for the member's own head, grey for the average."""
 
 _PARTS = {
     "wait": mark("wait"),
@@ -32,11 +32,11 @@ _PARTS = {
     "rank": mark("rank"),
     "post": mark("post"),
 }
-"""Part of the time of a reply, as it is measured -> what it is called."""
+"""Part of the time of a reply, as measured -> its name."""
 
 
 def png_of(figure: Figure, dpi: int = 120) -> bytes:
-    """Draw a figure. Blocks."""
+    """Render a figure as PNG. Blocks."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
@@ -46,18 +46,18 @@ def png_of(figure: Figure, dpi: int = 120) -> bytes:
 def stats_picture(
     labels: Sequence[tuple[date, int]], seconds: Mapping[str, float], gain: tuple[float, float, float] | None
 ) -> bytes:
-    """What ``/stats`` shows, as a PNG: labels a day, the time of a reply by part, what heads bring. Blocks.
+    """Draw the chart of ``/stats`` as PNG: labels per day, time of a reply by part, uplift. Blocks.
 
     Args:
-        labels: (day, labels), oldest first; days that are not there are left blank.
-        seconds: Part of a reply -> mean time, in order.
-        gain: Liked replies in 100 that heads bring, and the ends of its interval; None: not known yet.
+        labels: (day, labels), oldest first; missing days are blank.
+        seconds: Part of a reply -> mean time in seconds, in order.
+        gain: Uplift of heads in liked replies per 100, and the ends of its interval; None: not known.
     """
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     days, times, brings = figure.subplots(1, 3, width_ratios=(3, 2, 1.4))
     days.bar([day for day, _ in labels], [n for _, n in labels], color=OWN)
     days.set(title=tr("labels a day"))
-    if labels:  # a week at least, so that a single day is no wall
+    if labels:  # at least a week, so that a single day does not fill the axis
         last = labels[-1][0]
         first = min(labels[0][0], last - timedelta(days=6))
         days.set_xlim(date2num(first) - 0.6, date2num(last) + 0.6)
@@ -82,11 +82,11 @@ def stats_picture(
 
 
 def replay_picture(own: BoolArray, average: BoolArray) -> bytes:
-    """How often each would have been right so far, label by label, as a PNG. Blocks.
+    """Draw the cumulative accuracy of head and average, label by label, as PNG. Blocks.
 
     Args:
-        own: Whether the member's own head, knowing the earlier labels only, would have been right (n).
-        average: Whether the average taste would have been right (n).
+        own: Whether the member's head, trained on the earlier labels only, predicted each label (n).
+        average: Whether the average taste predicted each label (n).
     """
     figure = Figure(figsize=(5, 2.6), layout="constrained")
     axes = figure.subplots()

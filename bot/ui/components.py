@@ -1,4 +1,4 @@
-"""Buttons and menus that outlive a restart: state stands in their id, failures are told in words."""
+"""Base classes of buttons and menus that work after a restart: their state is in their custom id."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bot.ui.ports import Host
 
 
 class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"simpatico:abstract"):
-    """Base of all buttons of this bot: discord.py would only log an error in a dynamic item."""
+    """Base class of all buttons; answers errors, which discord.py would only log for a dynamic item."""
 
     TALKS: ClassVar[bool] = False
-    """Whether a press makes the bot talk; then it is declined where the bot shall not."""
+    """Whether a press makes the bot talk; it is then declined where the bot may not talk."""
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the press; a failure is answered like that of a command."""
@@ -27,12 +27,12 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=
             await answer_error(interaction, exc)
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """What the button does."""
+        """Carry out the press; overridden by each button."""
         raise NotImplementedError
 
 
 class PersistentSelect(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"simpatico:abstract-menu"):
-    """Base of all menus of this bot, of which one value is chosen."""
+    """Base class of all menus with one chosen value."""
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the choice; a failure is answered like that of a command."""
@@ -44,5 +44,5 @@ class PersistentSelect(discord.ui.DynamicItem[discord.ui.Select[Any]], template=
             await answer_error(interaction, exc)
 
     async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
-        """What choosing ``value`` does."""
+        """Carry out the choice of ``value``; overridden by each menu."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""Everything kept about a member as a file, and in a few words: what ``/my-data`` answers with.
+"""Makes the file of ``/my-data``, with everything kept about a member, and its summary.
 
-Knows no Discord. The file is the member's own: nothing of it is kept here or logged.
+No discord import. Nothing of the file is kept or logged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HOW_TO_READ = (
 
 
 async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> tuple[bytes, str]:
-    """Everything of a member as JSON, and a summary in words."""
+    """Return everything kept about a member as JSON, and a summary in words."""
     found = await store.privacy.export(who)
     servers = [await _readable(member_id, exported, taste) for member_id, exported in found]
     content = {
@@ -49,7 +49,7 @@ async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> t
 
 
 async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader) -> dict[str, Any]:
-    """Add what the numbers say: the label of each feedback, the weights of the head."""
+    """Add the label of each feedback and the weights of the head to the exported rows."""
     labels = await taste.labels(member_id)
     for row in exported["feedback"]:
         label = labels.get(ReplyId(row["reply_id"]))
@@ -61,7 +61,7 @@ async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader)
 
 
 def summary_of(servers: Sequence[Exported]) -> str:
-    """What is in the file, in words."""
+    """Describe the content of the file."""
     if not servers:
         return tr("I keep nothing about you, in any server.")
 
@@ -90,7 +90,7 @@ def summary_of(servers: Sequence[Exported]) -> str:
 
 
 def parts_of(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The file as Discord takes it: as it is, or compressed, or compressed in several parts."""
+    """Split the file for Discord's size limit: plain, or compressed, or compressed in several parts."""
     if len(content) <= PART_BYTES:
         yield "my-data.json", content
         return

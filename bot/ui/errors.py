@@ -23,7 +23,7 @@ UNEXPECTED = mark(
 
 
 def in_words(error: BaseException) -> str:
-    """Say what went wrong and what to do, without jargon."""
+    """Return a message for the member: what went wrong and what to do."""
     cause = getattr(error, "original", error)
     match cause:
         case NoConsent():
@@ -48,7 +48,7 @@ def in_words(error: BaseException) -> str:
 
 
 async def answer_error(interaction: discord.Interaction, error: BaseException) -> None:
-    """Tell the member what went wrong; log class and traceback, never what was said."""
+    """Show the error to the member; log class and traceback, never message text."""
     words = in_words(error)
     cause = getattr(error, "original", error)
     if words == tr(UNEXPECTED):
@@ -61,4 +61,4 @@ async def answer_error(interaction: discord.Interaction, error: BaseException) -
         else:
             await interaction.response.send_message(words, ephemeral=True)
     except discord.HTTPException as exc:
-        log.warning("an error could not be told: Discord answered %s (code %s)", exc.status, exc.code)
+        log.warning("an error could not be shown: Discord answered %s (code %s)", exc.status, exc.code)

@@ -1,7 +1,7 @@
-"""The ``/feedback`` panel: what was recorded, what came of it, and the buttons to change both.
+"""The ``/feedback`` panel: recorded feedback, what was learnt from it, and the buttons to change both.
 
-Everything in it is the asking member's own. Buttons and the menu carry their state in their ids, so they work
-after a restart; each acts for whoever clicks, on what is theirs.
+It shows only data of the member who asks. Buttons and the menu have their state in their ids, so they work
+after a restart; each acts on the data of the member who clicks.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18})
         return cls(ReplyId(int(match["reply"])), int(match["rating"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Record the rating of whoever clicks, and show it."""
+        """Record the member's rating, and show it."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         bot, who = clicked
@@ -84,11 +84,11 @@ class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18})
 
 
 class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})"):
-    """A menu of the latest feedback; what is chosen says nothing any more.
+    """A menu of the latest feedback; the chosen one is undone.
 
     Args:
         shown: The reply the panel is about.
-        latest: What may be undone, newest first.
+        latest: Feedback that can be undone, newest first.
     """
 
     def __init__(self, shown: ReplyId, latest: tuple[ReplySummary, ...] = ()) -> None:
@@ -118,17 +118,17 @@ class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})")
         return cls(ReplyId(int(match["reply"])))
 
     async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
-        """Undo what was chosen, and show the panel anew."""
+        """Undo the chosen feedback, and show the panel again."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         bot, who = clicked
-        if re.fullmatch(r"\d{1,18}", value, re.ASCII):  # else it is none of ours
+        if re.fullmatch(r"\d{1,18}", value, re.ASCII):  # any other value is not ours
             bot.labels_changed(int(await bot.store.feedback.undo(who, ReplyId(int(value)))))
         await show_panel(bot, interaction, who, self._shown)
 
 
 class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|do)"):
-    """Asks once, then puts all that was learnt of whoever clicks aside."""
+    """Asks for confirmation, then discards everything learnt from the member here."""
 
     def __init__(self, step: str = "ask") -> None:
         super().__init__(
@@ -165,11 +165,11 @@ class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|d
 
 
 class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|resume):(?P<reply>\d{1,18})"):
-    """Pauses learning, or lets it go on, for whoever clicks.
+    """Pauses or resumes learning for the member.
 
     Args:
         shown: The reply the panel is about.
-        to: What it does.
+        to: ``pause`` or ``resume``.
     """
 
     def __init__(self, shown: ReplyId, to: str) -> None:
@@ -191,7 +191,7 @@ class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|r
         return cls(ReplyId(int(match["reply"])), match["to"])
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Pause or resume, and show the panel anew."""
+        """Pause or resume, and show the panel again."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         bot, who = clicked
@@ -200,7 +200,7 @@ class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|r
 
 
 class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
-    """A button that takes one choice between two answers back."""
+    """A button that undoes one choice between two answers."""
 
     def __init__(self, preference_id: int) -> None:
         super().__init__(
@@ -221,7 +221,7 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
         return cls(int(match["preference"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Take the choice of whoever clicks back."""
+        """Undo the member's choice."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         bot, who = clicked
@@ -231,7 +231,7 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
 
 
 async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[FeedbackHost, Who] | None:
-    """Defer the answer to a click; None when the member did not agree, which they are told."""
+    """Defer the response to a click; when the member did not agree, tell them and return None."""
     await interaction.response.defer(ephemeral=True)
     bot: FeedbackHost = interaction.client
     who = who_clicked(interaction)
@@ -239,7 +239,7 @@ async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[
 
 
 async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> bool:
-    """Whether the member agreed; tells them how to when not."""
+    """Return whether the member agreed; when not, tell them how to."""
     if await bot.store.consent.of(who) is Consent.AGREED:
         return True
     await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
@@ -247,7 +247,7 @@ async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: 
 
 
 async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | None) -> None:
-    """Record a rating, or take it back with None, and let the scheduler know.
+    """Record a rating, or remove it with None, and count the changed label.
 
     Raises:
         UnknownReply: The reply is no longer stored.
@@ -261,7 +261,7 @@ async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | Non
 async def show_panel(
     bot: FeedbackHost, interaction: discord.Interaction, who: Who, reply_id: ReplyId
 ) -> None:
-    """Answer a deferred interaction with the panel about one reply and all that was learnt."""
+    """Answer a deferred interaction with the panel: one reply, and everything that was learnt."""
     shown = await bot.store.replies.summary(who, reply_id)
     if shown is None:
         await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
@@ -300,7 +300,7 @@ def _view(
 async def _pictures(
     taste: Taste, shown: discord.Message | None
 ) -> list[discord.File] | list[discord.Attachment]:
-    """The picture under the panel; the one that is there stays while it shows the same."""
+    """Return the chart under the panel; the existing attachment is kept while its content is the same."""
     if taste.replay is None:
         return []
     described = tr(

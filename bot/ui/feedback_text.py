@@ -1,6 +1,6 @@
-"""The ``/feedback`` panel in words: what was recorded, what came of it, and whether learning is paused.
+"""Texts of the ``/feedback`` panel: recorded feedback, what was learnt from it, whether learning is paused.
 
-Pure functions over what the store and the taste reader tell; :mod:`bot.ui.feedback_panel` shows them. No
+Pure functions over records of the store and of the taste reader; :mod:`bot.ui.feedback_panel` shows them. No
 discord import here.
 """
 
@@ -27,13 +27,13 @@ REASONS = {
     "emoji": mark("too many emoji"),
     "else": mark("something else"),
 }
-"""What may be wrong with a reply: how it is kept -> how it is said."""
+"""Reason why a reply was bad, as it is stored -> its text."""
 
 
 def panel_lines(
     shown: ReplySummary, summary: FeedbackSummary, taste: Taste, remark: Remark | None
 ) -> list[str]:
-    """What the panel says, line by line."""
+    """Return the lines of the panel."""
     lines = [tr(PAUSED) + "\n"] if summary.paused else []
     if shown.text is not None:
         lines.append(f"> {excerpt(shown, EXCERPT)}\n")
@@ -97,22 +97,22 @@ def _in_use(head: HeadSummary | None) -> str:
 
 
 def signs(one: ReplySummary) -> str:
-    """The feedback on a reply, as Discord shows it."""
+    """Return the feedback on a reply as Discord shows it."""
     rating = [tr("{rating} of 5", rating=one.rating)] if one.rating else []
     return " ".join([*map(emoji_of, one.reactions), *rating])
 
 
 def excerpt(one: ReplySummary, longest: int) -> str:
-    """The beginning of a reply, in one line."""
+    """Return the beginning of a reply in one line."""
     text = " ".join((one.text or tr("a reply whose text is no longer kept")).split())
     return cut(text, longest)
 
 
 def cut(text: str, longest: int) -> str:
-    """The beginning of a text."""
+    """Cut a text to ``longest`` characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def emoji_of(key: str) -> str:
-    """Write a stored emoji so that Discord shows it; custom ones are stored by id alone."""
+    """Convert a stored emoji to Discord's markup; custom emoji are stored by id only."""
     return f"<:emoji{key}>" if key.startswith(":") else key

@@ -1,8 +1,7 @@
-"""What ``/help`` shows: every command that this member may use here, from the command tree itself.
+"""Text of ``/help``: every command that this member may use here, taken from the command tree.
 
-A command that is added shows up by itself, so the page cannot go stale. What a server's owners allowed or
-forbade for single commands in Discord's own settings is not asked for: Discord hides and refuses those by
-itself.
+A new command appears automatically, so the page cannot become stale. Permissions that a server's owners set
+for single commands in Discord are not checked: Discord hides and refuses those commands itself.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ COMMAND_LINE = mark("{command}: {description}")
 MENU_LINE = mark("In the menu of a message (right-click or hold it, then *Apps*): {menus}")
 
 NOT_LISTED: Mapping[str, str] = {"help": "it is this very page"}
-"""Command -> why the page does not show it."""
+"""Command that is not listed -> the reason."""
 
 OWNER_ONLY = "owner_only"
-"""Set in the extras of commands that are for whoever runs the bot."""
+"""Key in the extras of commands that are for the operator only."""
 
 _FIRST = ("feedback", "why", "style", "privacy", "my-data", "forget-me")
-"""What members look for; everything else follows by name."""
+"""Commands that come first; all others follow by name."""
 
 MENU = discord.AppCommandType.message
-"""Menus on a message; there are none on users."""
+"""Message menus; the bot has no user menus."""
 
 Listed = app_commands.Command[Any, ..., Any] | app_commands.ContextMenu
 
 
 def commands_in(tree: app_commands.CommandTree[Any]) -> list[Listed]:
-    """Every command and menu of the tree that is not in :data:`NOT_LISTED`, as the page orders them."""
+    """Return every command and menu that is not in :data:`NOT_LISTED`, in the order of the page."""
     found: list[Listed] = [
         command
         for kind in (discord.AppCommandType.chat_input, MENU)
@@ -50,13 +49,13 @@ def commands_in(tree: app_commands.CommandTree[Any]) -> list[Listed]:
 
 
 def may_use(command: Listed, *, permissions: discord.Permissions, direct: bool, owner: bool) -> bool:
-    """Tell whether somebody may use a command.
+    """Return whether a member may use a command.
 
     Args:
         command: The command or menu.
-        permissions: What they may do in this channel.
+        permissions: The member's permissions in this channel.
         direct: Whether this is a direct conversation.
-        owner: Whether they run the bot.
+        owner: Whether the member is the operator.
     """
     top = command if isinstance(command, app_commands.ContextMenu) else command.root_parent or command
     if top.extras.get(OWNER_ONLY):
@@ -70,10 +69,10 @@ def may_use(command: Listed, *, permissions: discord.Permissions, direct: bool, 
 
 
 def page_of(commands: Iterable[Listed], ids: Mapping[str, int]) -> str:
-    """The page in words.
+    """Return the text of the page.
 
     Args:
-        commands: What to show, in order.
+        commands: Commands to show, in order.
         ids: Name of a top-level command -> its id at Discord, where known, which makes the name clickable.
     """
     lines: list[str] = []

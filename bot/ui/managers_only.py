@@ -1,7 +1,7 @@
-"""Who may decide for a server: those with the permission Manage Server, asked anew at every use.
+"""Restricts commands, buttons and forms to members with the permission Manage Server, checked at every use.
 
 Discord hides a command from others by its default permissions, which an administrator may change, and it
-never checks a button or a form; so what is hidden is not what is safe.
+never checks a button or a form. So hiding alone is not safe.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from bot.ui.ports import Host
 
 
 def is_manager(interaction: discord.Interaction[Any]) -> bool:
-    """Whether whoever acts may manage the server they act in."""
+    """Return whether the member may manage the server of this interaction."""
     return interaction.guild_id is not None and interaction.permissions.manage_guild
 
 
 def require_manager(interaction: discord.Interaction[Any]) -> None:
-    """Let only managers of the server go on.
+    """Let only managers of the server pass.
 
     Raises:
-        MissingPermissions: Whoever acts may not manage it.
+        MissingPermissions: The member may not manage the server.
     """
     if not is_manager(interaction):
         raise app_commands.MissingPermissions(["manage_guild"])
 
 
 class ManagersOnly:
-    """What a cog is besides whose commands only managers may use, whatever Discord shows to others."""
+    """Mixin for cogs whose commands are restricted to server managers."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
-        """Let only managers of the server go on.
+        """Let only managers of the server pass.
 
         Raises:
-            MissingPermissions: Whoever acts may not manage it.
+            MissingPermissions: The member may not manage the server.
         """
         require_manager(interaction)
         return True
 
 
 class ManagerForm(discord.ui.Modal):
-    """A form that only managers may send; a failure is answered like that of a command."""
+    """A form that only managers may submit; an error is answered like that of a command."""
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
-        """Ask once more who sends it, then take it in."""
+        """Check the permission again, then process the form."""
         host: Host = interaction.client
         host.tongues.hear(interaction)
         require_manager(interaction)
@@ -55,9 +55,9 @@ class ManagerForm(discord.ui.Modal):
         await self.take(interaction)
 
     async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:
-        """Say what went wrong."""
+        """Show the error to the manager."""
         await answer_error(interaction, error)
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
-        """Take in what was written; the answer is deferred."""
+        """Process the values of the form; the response is deferred."""
         raise NotImplementedError

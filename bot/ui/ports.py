@@ -1,4 +1,4 @@
-"""What buttons, panels and forms need of the bot, as narrow protocols: no panel imports the client.
+"""Narrow protocols of the bot for buttons, panels and forms, so that none imports the client.
 
 discord.py hands every button ``interaction.client``; a panel takes it as one of these.
 """
@@ -126,7 +126,7 @@ class Finishing(Protocol):
     """The part of the responder that a growing reply needs."""
 
     async def finished(self, decision: Decision, text: str) -> Decision:
-        """Return the decision with the text that stands in the end."""
+        """Return the decision with the final text."""
         ...
 
 

@@ -101,7 +101,7 @@ class ChoiceButton(
         return cls(cast(Choice, match["choice"]), int(match["user"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Carry out the decision and say so."""
+        """Carry out the decision and confirm it."""
         if interaction.user.id != self._user_id:
             await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
             return
@@ -120,7 +120,7 @@ class ChoiceButton(
             answer = await self._carry_out(bot, who, interaction.message)
             if private:
                 await interaction.edit_original_response(content=answer, view=None)
-            else:  # the invitation under a public reply: the buttons go, the answer is for the member's eyes
+            else:  # under a public reply: remove the buttons, and answer the member privately
                 await interaction.edit_original_response(view=None)
                 await interaction.followup.send(answer, ephemeral=True)
 
@@ -152,7 +152,7 @@ def choices(user_id: int, *names: Choice) -> discord.ui.View:
 
 
 async def show_privacy(bot: PrivacyHost, interaction: discord.Interaction, *, beside: bool = False) -> None:
-    """Answer a deferred interaction with what is kept; ``beside`` leaves the message it came from."""
+    """Answer a deferred interaction with what is kept; ``beside`` keeps the original message."""
     who = who_clicked(interaction)
     consent = await bot.privacy.consent_of(who)
     summary = await bot.privacy.summary(who)
@@ -168,7 +168,7 @@ async def show_privacy(bot: PrivacyHost, interaction: discord.Interaction, *, be
 
 
 def kept_in_words(summary: DataSummary) -> str:
-    """Say what is kept about a member, in their language."""
+    """Describe what is kept about a member, in the current language."""
     if summary.agreed_at is None:
         return tr("**You, here:** you have not agreed, so I keep nothing about you.")
     if summary.head_version:

@@ -1,7 +1,7 @@
-"""A private word about a reply that was disliked: reasons to tick, and room for own words.
+"""Form for a private remark about a disliked reply: reasons to choose, and a field for own words.
 
-The button stands on the ``/feedback`` panel; the form is opened first, without a defer, as Discord wants it.
-What is told is kept sealed for the member, and nothing is learnt from it (:mod:`storage.replies.remarks`).
+The button is on the ``/feedback`` panel. Discord requires that a form opens without a deferred response. The
+remark is stored sealed for the member, and nothing is learnt from it (:mod:`storage.replies.remarks`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_WORDS = 500
 
 
 class RemarkButton(PersistentButton, template=r"simpatico:remark:(?P<reply>\d{1,18})"):
-    """Opens the form about one reply for whoever clicks."""
+    """Opens the form about one reply."""
 
     def __init__(self, reply_id: ReplyId) -> None:
         super().__init__(
@@ -60,12 +60,12 @@ class RemarkButton(PersistentButton, template=r"simpatico:remark:(?P<reply>\d{1,
         return cls(ReplyId(int(match["reply"])))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Open the form; nothing is looked up before, because a form cannot wait."""
+        """Open the form; nothing is looked up before, because Discord requires a form at once."""
         await interaction.response.send_modal(RemarkForm(self._reply_id))
 
 
 class ForgetRemarkButton(PersistentButton, template=r"simpatico:unremark:(?P<reply>\d{1,18})"):
-    """Deletes what whoever clicks told about one reply."""
+    """Deletes the member's remark about one reply."""
 
     def __init__(self, reply_id: ReplyId) -> None:
         super().__init__(
@@ -85,7 +85,7 @@ class ForgetRemarkButton(PersistentButton, template=r"simpatico:unremark:(?P<rep
         return cls(ReplyId(int(match["reply"])))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Delete it."""
+        """Delete the remark."""
         await interaction.response.defer(ephemeral=True)
         said = TAKEN_BACK if await _record(interaction, self._reply_id, None) else GONE
         await interaction.edit_original_response(content=tr(said), view=None)
@@ -110,7 +110,7 @@ class RemarkForm(discord.ui.Modal):
         )
 
     async def on_submit(self, interaction: discord.Interaction[Any]) -> None:
-        """Keep what was told."""
+        """Store the remark."""
         host: Host = interaction.client
         host.tongues.hear(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -122,7 +122,7 @@ class RemarkForm(discord.ui.Modal):
         await interaction.edit_original_response(content=tr(THANKS if kept else GONE), view=view)
 
     async def on_error(self, interaction: discord.Interaction[Any], error: Exception) -> None:
-        """A failure is answered like that of a command."""
+        """Answer an error like that of a command."""
         await answer_error(interaction, error)
 
 

@@ -1,4 +1,4 @@
-"""The settings of a server in words, for those who manage it: what ``/config show`` says.
+"""Texts of ``/config show``: the settings of a server in words, for its managers.
 
 Pure text over :class:`~bot.servers.server_settings.GuildSettings`.
 """

@@ -1,7 +1,6 @@
-"""The Stop button under a reply that grows, and growing it to its end.
+"""The Stop button under a streamed reply, and streaming it to its end.
 
-How a reply grows is :mod:`bot.messages.streaming`'s; here it meets the bot: who may stop it, and when it is
-unwanted.
+:mod:`bot.messages.streaming` edits the messages; this module decides who may stop a reply and when it ends.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ NOT_YOURS_TO_STOP = mark("Only the person I am answering can stop this answer.")
 
 
 class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,20}):(?P<user>\d{1,20})"):
-    """Ends a reply that grows; for the member whom it answers."""
+    """Ends a streamed reply; only for the member whom it answers."""
 
     def __init__(self, prompt_id: int, user_id: int) -> None:
         custom_id = f"simpatico:enough:{prompt_id}:{user_id}"
@@ -40,7 +39,7 @@ class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,2
         return cls(int(match["prompt"]), int(match["user"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """End the reply as it stands; a button that a crash left behind goes."""
+        """End the reply as it is shown; remove a button that was left behind by a crash."""
         if interaction.user.id != self._user_id:
             await interaction.response.send_message(tr(NOT_YOURS_TO_STOP), ephemeral=True)
             return
@@ -51,7 +50,7 @@ class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,2
 
 
 def stop_view(prompt: discord.Message) -> discord.ui.View:
-    """The Stop button under the reply to a message."""
+    """Return a view with the Stop button for the reply to a message."""
     view = discord.ui.View(timeout=None)
     view.add_item(StopButton(prompt.id, prompt.author.id))
     return view
@@ -65,17 +64,17 @@ async def grow_to_the_end(
     posted: list[discord.Message],
     view: discord.ui.View | None,
 ) -> tuple[Decision, list[discord.Message]]:
-    """Grow a posted draft to its end, or until it is stopped; what stands then is what was decided.
+    """Stream a posted draft to its end, or until it is stopped; the shown text becomes the reply.
 
     Args:
-        bot: Asked whether it was paused meanwhile.
+        bot: The streams, the emergency stop and the responder.
         prompt: The message that is answered.
-        decision: With the draft, and how to go on with it.
-        posted: The messages of the draft, under which the Stop button stands.
-        view: The buttons that stand under the whole reply.
+        decision: The decision with the draft and its continuation.
+        posted: The messages of the draft, with the Stop button under the last.
+        view: The buttons under the finished reply.
 
     Returns:
-        The decision with the text that Discord shows, and the messages of it.
+        The decision with the text that Discord shows, and its messages.
     """
     assert decision.more is not None
     streams, shown = bot.streams, stop_view(prompt)

@@ -63,7 +63,7 @@ class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
     """A menu of the presets; any number of them may be chosen.
 
     Args:
-        wish: What is chosen now.
+        wish: The current wish.
     """
 
     def __init__(self, wish: Wish = NO_WISH) -> None:
@@ -90,14 +90,14 @@ class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
         return cls()
 
     async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
-        """Wish for all presets that are chosen now, and for no other."""
+        """Replace the presets of the wish by the chosen ones."""
         await interaction.response.defer()
         before, _ = await wish_and_consent(interaction)
         await change_wish(interaction, with_presets(before, self.item.values))
 
 
 class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|clear|open)"):
-    """A button of the page, or to it."""
+    """A button on the page, or one that opens it."""
 
     def __init__(self, action: Action) -> None:
         label, style = BUTTONS[action]
@@ -127,7 +127,7 @@ class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|
 
 
 class WordsModal(discord.ui.Modal):
-    """Asks for a wish in the member's own words."""
+    """Form for a wish in the member's own words."""
 
     def __init__(self) -> None:
         super().__init__(title=tr(MODAL_TITLE), timeout=900)
@@ -141,7 +141,7 @@ class WordsModal(discord.ui.Modal):
         self.add_item(self.words)
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
-        """Wish for it."""
+        """Add the words to the wish."""
         host: Host = interaction.client
         host.tongues.hear(interaction)
         await interaction.response.defer()
@@ -149,7 +149,7 @@ class WordsModal(discord.ui.Modal):
         await change_wish(interaction, with_words(before, self.words.value))
 
     async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:
-        """Answer as for a command that failed."""
+        """Answer an error like that of a command."""
         await answer_error(interaction, error)
 
 
@@ -162,7 +162,7 @@ async def wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish,
 
 
 async def change_wish(interaction: discord.Interaction[Any], wish: Wish) -> None:
-    """Keep a wish, or remember it, and show what is kept afterwards."""
+    """Store a wish, or keep it in memory without consent, and show the result."""
     bot: StyleHost = interaction.client
     who: Who = who_clicked(interaction)
     await bot.responder.wishes.put(who, wish, await bot.store.consent.of(who))
@@ -180,7 +180,7 @@ async def show_wish(interaction: discord.Interaction[Any], wish: Wish, consent: 
 
 
 def page_of(wish: Wish, consent: Consent) -> str:
-    """What is wished for, and where it is kept, in words."""
+    """Describe the wish and where it is kept."""
     lines = [tr(TITLE)]
     if wish.presets:
         lines.append(tr(PRESETS_CHOSEN, presets=", ".join(labels_of(wish))))

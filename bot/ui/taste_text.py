@@ -1,7 +1,7 @@
-"""What was learnt, in plain words: style features, reasons and evidence as short sentences.
+"""Texts about what was learnt: style features, reasons and evidence as short sentences.
 
 Pure functions over the numbers of :mod:`personalization.ranking.explain` and
-:mod:`personalization.insight.taste`; the cogs put the sentences together. No discord import here.
+:mod:`personalization.insight.taste`; the cogs join the sentences. No discord import here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     RELEVANCE: (mark("a close fit to your message"), mark("a loose fit to your message")),
     WORDING: (mark("what it says"), mark("what it says")),
 }
-"""Style feature -> what more of it and less of it is called."""
+"""Style feature -> names for more of it and for less of it."""
 
 FROM_FAQ = mark(
     "I had {count} answers and picked this one. The managers of this server wrote it for a question"
@@ -53,7 +53,7 @@ FROM_FAQ = mark(
 )
 
 LEAST = 0.05
-"""Logits; a part below it is not worth a word."""
+"""Smallest part of a score that is mentioned, logits."""
 EXPERIMENT = 0.25
 """Propensity below which a reply is called an experiment."""
 SURE, UNSURE = 0.5, 1.0
@@ -61,7 +61,7 @@ SURE, UNSURE = 0.5, 1.0
 
 
 def phrase(name: str, direction: float) -> str:
-    """What more (positive) or less of a feature is called."""
+    """Return the name for more (positive direction) or less of a feature."""
     more, less = PHRASES[name]
     return tr(more if direction > 0 else less)
 
@@ -77,7 +77,7 @@ def counted(evidence: Evidence, direction: float) -> str:
 
 
 def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: int = 3) -> list[str]:
-    """Why a reply was chosen, line by line.
+    """Explain why a reply was chosen, line by line.
 
     Args:
         told: The reason as it was kept.

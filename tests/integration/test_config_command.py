@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import discord
 
-from bot.client import NOT_HERE
 from bot.cogs.managers import config
+from bot.command_tree import NOT_HERE
 from bot.ui.server_settings_text import NOTHING_SET
 from storage.database.peers import News
 from storage.records import Who

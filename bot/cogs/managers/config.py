@@ -1,8 +1,8 @@
-"""``/config``: what holds in one server, for those who may manage it.
+"""``/config``: the settings of one server, for its managers.
 
-Discord hides the command from others; whoever gets at it all the same is checked when they use it. Every
-change is validated, stored sealed, and holds from the next message on. Whom the bot shall not answer is kept
-as a keyed hash, and roles and channels by number; a name is kept of nobody.
+Discord hides the command from others, and the permission is checked at every use. Every change is validated,
+stored sealed, and applies from the next message on. Members in access lists are stored as keyed hashes, roles
+and channels as ids; no names are stored.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _HIGHEST = 1_000_000_000
 
 
 def _named(*names: str) -> list[app_commands.Choice[str]]:
-    """The choices of an option, whose names are shown in the member's language; their values stay."""
+    """Return the choices of an option; their names are translated, their values are not."""
     return [app_commands.Choice(name=name, value=name) for name in names]
 
 
@@ -87,7 +87,7 @@ class Config(
     group_name="config",
     group_description=mark("For the managers of this server."),
 ):
-    """Shows and changes what holds in a server."""
+    """Shows and changes the settings of a server."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -118,7 +118,7 @@ class Config(
     @set_.command(name="model", description=mark("Choose the model that writes my replies here."))
     @app_commands.describe(name=mark("One of the offered models"))
     async def model(self, interaction: discord.Interaction, name: str) -> None:
-        """Choose among the models that whoever runs the bot offers."""
+        """Choose one of the models that the operator offers."""
         offered = models_offered(self._bot.servers.settings)
         if len(offered) == 1:
             await _tell(interaction, tr(ONE_MODEL, model=self._bot.generator_name))
@@ -131,7 +131,7 @@ class Config(
     async def offer_models(
         self, interaction: discord.Interaction, typed: str
     ) -> list[app_commands.Choice[str]]:
-        """Offer models to those who may choose."""
+        """Autocomplete models for managers."""
         offered = models_offered(self._bot.servers.settings) if interaction.permissions.manage_guild else ()
         found = [name for name in offered if typed.casefold() in name.casefold()]
         return [app_commands.Choice(name=name[:100], value=name[:100]) for name in found[:25]]
@@ -181,7 +181,7 @@ class Config(
     )
     @app_commands.choices(means=_named(mark("like"), mark("dislike"), mark("nothing")))
     async def emoji(self, interaction: discord.Interaction, emoji: str, means: Means) -> None:
-        """Say what a custom emoji means here, instead of learning it."""
+        """Set the meaning of a custom emoji here instead of learning it."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         custom = _CUSTOM.fullmatch(emoji.strip())
         if custom is None or not await _is_own(_guild(interaction), int(custom[3])):
@@ -210,7 +210,7 @@ class Config(
         role: discord.Role | None = None,
         channel: Place | discord.CategoryChannel | None = None,
     ) -> None:
-        """Put members, roles, channels and categories on a list, or take them off both."""
+        """Add members, roles, channels and categories to a list, or remove them from both."""
         entries: dict[str, object] = {}
         if member is not None:
             entries["members"] = self._bot.servers.name_of(Who(_guild(interaction).id, member.id))
@@ -268,7 +268,7 @@ class Config(
         )
     )
     async def reset(self, interaction: discord.Interaction, what: Resettable) -> None:
-        """Take settings of the server away."""
+        """Delete settings of the server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         if what == "everything":
             n_due = await self._bot.servers.clear(_guild(interaction).id)
@@ -282,7 +282,7 @@ class Config(
     async def _change(
         self, interaction: discord.Interaction, change: GuildChange, *, done: str = DONE
     ) -> None:
-        """Carry a change out and say so, or say what is wrong with it."""
+        """Apply a change and confirm it, or show what is wrong with it."""
         if not interaction.response.is_done():
             await interaction.response.defer(ephemeral=True, thinking=True)
         try:
@@ -298,7 +298,7 @@ class Config(
 
 
 def limit_change(per: str, limit: DailyLimit, role: discord.Role | None) -> Callable[[Any], GuildSettings]:
-    """The change that sets a limit."""
+    """Return the change that sets a limit."""
 
     def change(own: GuildSettings) -> GuildSettings:
         limits: LimitSettings = own.limits

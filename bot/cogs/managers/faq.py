@@ -1,7 +1,7 @@
-"""``/faq``: the managers of a server hand over questions and the best answer to each.
+"""``/faq``: questions and answers written by the managers of a server.
 
-An answer whose question is close to a message joins the candidates (:mod:`bot.replies.faq_answers`). Texts
-are written into forms; who wrote them is not kept.
+An answer whose question is similar to a message becomes a candidate (:mod:`bot.replies.faq_answers`). Texts
+are entered in forms; their author is not stored.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Faq(
     async def entries_like(
         self, interaction: discord.Interaction, current: str
     ) -> list[app_commands.Choice[str]]:
-        """The questions with these letters in them; nothing for who may not manage the server."""
+        """Autocomplete questions that contain the typed text; empty for members who are not managers."""
         if not is_manager(interaction):
             return []
         entries = await self._bot.store.faq.entries(self._guild(interaction))
@@ -193,7 +193,7 @@ class Faq(
         return self._bot.store.guild_id(who_clicked(interaction))
 
     async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
-        """Say that it is kept, and what would become of the answer."""
+        """Confirm that the entry is stored, and show what the output filter does to the answer."""
         lines = [tr(words, question=discord.utils.escape_markdown(entry.question))]
         verdict = await self._bot.responder.source.verdict_on(who_clicked(interaction), entry.answer.strip())
         for reason in verdict.dropped:
@@ -204,7 +204,7 @@ class Faq(
 
 
 def _entry_id(value: str) -> EntryId:
-    """The number that the autocompletion gave; what somebody typed instead names no entry."""
+    """Parse the id from the autocompletion; free text gives an id that matches no entry."""
     return EntryId(int(value)) if value.isascii() and value.isdigit() and len(value) <= 18 else EntryId(0)
 
 

@@ -1,7 +1,7 @@
-"""*Report this reply* for everybody, and ``/review`` for those who manage the server.
+"""The menu *Report this reply* for all members, and ``/review`` for managers of the server.
 
-Who reports stays unknown: to the managers, and to the store. The text of a reply is shown by a link, never
-copied. A reply is deleted in Discord, and what is kept of it goes the way of every deleted message.
+Neither the managers nor the store learn who reports. A reply is shown by a link; its text is never copied. A
+manager deletes a reply in Discord, and its stored data follow as for every deleted message.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ SHOWN = 5
 """Reports in one list: Discord has five rows for buttons."""
 
 _WAIT_S = 2.0
-"""For the deletion to be stored, so that the list shows it."""
+"""Time to wait until a deletion is stored, so that the list shows it, seconds."""
 
 Act = Literal["delete", "dismiss"]
 
 
 class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,20})"):
-    """Why a reply is reported; works after a restart, where the message stands.
+    """Menu of reasons for a report; works after a restart, because the message id is in its custom id.
 
     Args:
         message_id: The reported message.
@@ -133,7 +133,7 @@ class DecideButton(
         return cls(cast(Act, match["act"]), match["kind"], int(match["id"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Decide, if whoever presses may, and show what is left."""
+        """Carry out the decision of a manager, and show the remaining reports."""
         require_manager(interaction)
         await interaction.response.defer(ephemeral=True)
         bot: SimpaticoBot = interaction.client
@@ -181,7 +181,7 @@ class Reports(commands.Cog):
         await interaction.response.send_message(tr(WHY), view=view, ephemeral=True, allowed_mentions=SILENT)
 
     def _is_reply(self, message: discord.Message) -> bool:
-        """Whether it is a reply of the bot: no note of its own, and no answer to a command."""
+        """Return whether a message is a reply of the bot, not a note and not a response to a command."""
         mine = message.author.id == self._bot.me and message.content not in NOTES
         return mine and message.interaction_metadata is None and not message.flags.ephemeral
 
@@ -190,15 +190,15 @@ class Reports(commands.Cog):
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
     async def review(self, interaction: discord.Interaction) -> None:
-        """Show what waits for a decision."""
+        """Show the reports that wait for a decision."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await show_reports(self._bot, interaction)
 
 
 async def delete_reply(bot: SimpaticoBot, report: Report) -> bool:
-    """Delete all messages of a reply in Discord; whether that is done.
+    """Delete all messages of a reply in Discord; return whether that succeeded.
 
-    What is kept goes the way of every deleted message; the event that Discord sends too comes second.
+    Stored data are deleted as for every deleted message; the later event from Discord is a duplicate.
     """
     channel = bot.get_partial_messageable(report.channel_id)
     for message_id in report.message_ids:
@@ -218,7 +218,7 @@ async def delete_reply(bot: SimpaticoBot, report: Report) -> bool:
 
 
 async def show_reports(bot: SimpaticoBot, interaction: discord.Interaction[Any], said: str = "") -> None:
-    """Answer a deferred interaction with the reports that wait, under what was just done."""
+    """Answer a deferred interaction with the waiting reports, below a confirmation."""
     reports, count = await bot.reports.waiting(who_clicked(interaction), SHOWN)
     view = discord.ui.View(timeout=None)
     for place, report in enumerate(reports, start=1):

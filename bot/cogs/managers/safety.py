@@ -1,6 +1,6 @@
-"""``/safety``: how strict the bot is in a server, and which words it never posts there; its managers decide.
+"""``/safety``: the level of the output filter and the blocked words of a server, set by its managers.
 
-:func:`rules_in_words` and :func:`set_level` know no command, so a panel of all settings can use them too.
+:func:`rules_in_words` and :func:`set_level` do not depend on a command, so a panel can use them as well.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Safety(
     group_name="safety",
     group_description=mark("Choose what I never post here."),
 ):
-    """The server's say in what is posted."""
+    """Safety rules of a server."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -111,20 +111,20 @@ class Safety(
 
     @app_commands.command(name="words", description=mark("Choose words and phrases that I never post here."))
     async def words(self, interaction: discord.Interaction) -> None:
-        """Open the form with the blocked words; the one look into the store before it is short."""
+        """Open the form with the blocked words; the read before it is short enough for Discord."""
         rules = await self._bot.store.safety.of(self._bot.store.guild_id(who_clicked(interaction)))
         await interaction.response.send_modal(WordsForm(self._bot, rules.terms))
 
 
 async def rules_in_words(bot: SimpaticoBot, interaction: discord.Interaction[Any]) -> str:
-    """What holds in the server of an interaction."""
+    """Describe the rules of the server of an interaction."""
     decided = await bot.store.safety.of(bot.store.guild_id(who_clicked(interaction)))
     level = bot.responder.source.rules_for(decided).level
     return tr(RULES, level=tr(ABOUT[level]), count=len(decided.terms), everywhere=tr(EVERYWHERE))
 
 
 async def set_level(bot: SimpaticoBot, interaction: discord.Interaction[Any], level: Level) -> None:
-    """Choose the level of the server of an interaction; who asks is checked by the caller."""
+    """Set the level of the server of an interaction; the caller checks the permission."""
     await bot.store.safety.record_level(bot.store.guild_id(who_clicked(interaction)), level.value)
 
 

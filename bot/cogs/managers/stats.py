@@ -1,8 +1,8 @@
-"""``/stats``: how learning goes in this server, for those who may manage it; counts over many, never few.
+"""``/stats``: statistics of learning in this server, for its managers; aggregated over many members.
 
-Whoever manages a server must not read a member out of its figures, so each rests on at least
-:data:`FEWEST_MEMBERS` members, or is not shown. Counts are of this server alone; the time of replies and the
-estimate of what heads bring are of the whole bot, in which no server can be told apart.
+A manager must not be able to infer anything about one member, so a figure is shown only when it rests on at
+least :data:`FEWEST_MEMBERS` members. Counts are of this server only. The time of replies and the uplift are
+of the whole bot, so no server can be identified in them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from storage.servers.activity import RoundActivity, ServerActivity
 
 FEWEST_MEMBERS = 5
 FEWEST_REPLIES = 20
-"""Timed replies from which on a mean says something."""
+"""Fewest timed replies for which a mean is shown."""
 DAYS = 30
 REPORT_EVERY_S = 3600.0
-"""The estimate reads the whole log, so it is made at most so often."""
+"""Least time between two estimates, which read the whole log, seconds."""
 
 WITHHELD = mark(
     "Figures based on fewer than {n} members are hidden, because they could say something about one person."
@@ -40,12 +40,12 @@ WITHHELD = mark(
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What there is to show.
+    """The figures to show.
 
     Attributes:
         server: Counts of this server.
         rounds: Rounds of the whole bot.
-        report: What heads bring, over the whole bot; None while it rests on too few members.
+        report: Uplift of heads over the whole bot; None while it rests on too few members.
         n_replies: Replies timed since the start.
         seconds: Mean time of each part of them; empty while they are too few.
     """
@@ -58,7 +58,7 @@ class Figures:
 
 
 class Stats(commands.Cog):
-    """How learning goes."""
+    """Statistics of learning."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -72,7 +72,7 @@ class Stats(commands.Cog):
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
     async def stats(self, interaction: discord.Interaction) -> None:
-        """Show the figures of this server to whoever may manage it."""
+        """Show the figures of this server to a manager."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         figures = await self._figures(self._bot.store.guild_id(who_clicked(interaction)))
         text = "\n".join(lines_of(figures))
@@ -109,7 +109,7 @@ class Stats(commands.Cog):
 
 
 def lines_of(figures: Figures) -> list[str]:
-    """The figures in words."""
+    """Return the figures in words."""
     server, rounds = figures.server, figures.rounds
     n_labels = sum(n for _, n in server.labels)
     learning = server.n_learning

@@ -1,6 +1,6 @@
-"""``/feedback``, the menu "Rate this reply" and the stars: an explicit rating, shown and undone.
+"""``/feedback``, the menu "Rate this reply" and the stars: shows, records and undoes explicit ratings.
 
-Reactions do not come here: :mod:`bot.reactions.inbox` takes them in the order in which Discord sent them.
+Reactions are not handled here but in :mod:`bot.reactions.inbox`, in the order in which Discord sent them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Feedback(commands.Cog):
         self._menu = app_commands.ContextMenu(name=mark("Rate this reply"), callback=self.rate_this)
 
     async def cog_load(self) -> None:
-        """Register the message menu and the buttons that outlive a restart."""
+        """Register the message menu and the persistent buttons."""
         self._bot.tree.add_command(self._menu)
         self._bot.add_dynamic_items(
             RateButton,
@@ -49,7 +49,7 @@ class Feedback(commands.Cog):
         )
 
     async def cog_unload(self) -> None:
-        """Take the message menu away again."""
+        """Remove the message menu."""
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
     @app_commands.command(

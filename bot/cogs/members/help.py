@@ -1,4 +1,4 @@
-"""``/help``: one page, for the member's eyes only, from which everything else is reached."""
+"""``/help``: a page, visible to the member only, that leads to all commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TITLE = mark("What you can do with me here")
 
 
 class Help(commands.Cog):
-    """The way in."""
+    """The help page."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -49,12 +49,12 @@ class Help(commands.Cog):
         await interaction.edit_original_response(embed=page, view=view)
 
     async def _command_ids(self) -> dict[str, int]:
-        """The ids that make names clickable, asked for once; a page without them is better than none."""
+        """Return the ids that make names clickable; requested once, empty when Discord fails."""
         if not self._ids:
             try:
                 known = await self._bot.tree.fetch_commands()
             except discord.HTTPException as exc:
-                log.warning("the ids of commands are not known: Discord answered %s", exc.status)
+                log.warning("the ids of commands could not be fetched: Discord answered %s", exc.status)
             else:
                 slash = discord.AppCommandType.chat_input
                 self._ids = {command.name: command.id for command in known if command.type is slash}

@@ -1,4 +1,4 @@
-"""``/why``: why a reply was chosen. ``/status``: what runs here. Both in words."""
+"""``/why`` explains why a reply was chosen; ``/status`` shows what runs here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_YOURS = mark(
 
 
 class Insight(commands.Cog):
-    """What members and the host may see of the inside."""
+    """Explanations and status."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -35,7 +35,7 @@ class Insight(commands.Cog):
         self._bot.tree.add_command(self._menu)
 
     async def cog_unload(self) -> None:
-        """Take the message menu away again."""
+        """Remove the message menu."""
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
     @app_commands.command(name="why", description=mark("Why I picked my last reply to you."))

@@ -1,4 +1,4 @@
-"""``/limits``: what is left of the day, when it comes back, and whether the bot may talk to the member."""
+"""``/limits``: what is left of the daily limits, when they reset, and whether the bot may talk here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LimitsCog(commands.Cog):
 
 
 def lines_of(standing: Standing, messages: str, tokens: str, *, back: str) -> list[str]:
-    """What is left, line by line; nothing without a limit."""
+    """Return one line per limit with what is left; empty without limits."""
     lines = []
     if standing.messages is not None:
         lines.append(tr(messages, left=standing.messages, limit=standing.limit.messages))

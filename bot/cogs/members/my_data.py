@@ -1,4 +1,4 @@
-"""``/my-data``: everything kept about the member, as a file for their eyes only."""
+"""``/my-data``: everything kept about the member, as a file that only they see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.ui.data_export import file_of, parts_of
 
 
 class MyData(commands.Cog):
-    """The member's right to see and to take along."""
+    """The member's rights of access and data portability."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -25,7 +25,7 @@ class MyData(commands.Cog):
         name="my-data", description=mark("Everything I keep about you, as a file for you alone.")
     )
     async def my_data(self, interaction: discord.Interaction) -> None:
-        """Answer with a summary and the file; what does not fit one message follows in others."""
+        """Answer with a summary and the file; further parts follow in further messages."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
         content, summary = await file_of(self._bot.store, self._bot.taste, who, datetime.now(UTC))

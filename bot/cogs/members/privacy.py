@@ -1,4 +1,4 @@
-"""``/privacy``, ``/forget-me`` and the invitation under a reply: what is kept, and the member's say in it."""
+"""``/privacy``, ``/forget-me`` and the invitation under a reply: what is kept, and consent to it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bot.ui.privacy_panel import SURE_OF_ALL, ChoiceButton, choices, kept_in_wor
 
 
 class Privacy(commands.Cog):
-    """Consent, a look at what is kept, and forgetting."""
+    """Consent, summary and forgetting."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
 
     async def cog_load(self) -> None:
-        """Register the buttons that outlive a restart."""
+        """Register the persistent buttons."""
         self._bot.add_dynamic_items(ChoiceButton)
 
     @app_commands.command(name="privacy", description=mark("See what I keep about you, and decide about it."))

@@ -1,7 +1,7 @@
-"""``/style``: how a member would like to be answered here, by presets or in their own words.
+"""``/style``: a member's wish for the style of replies here, by presets or in their own words.
 
-The page is for the member's eyes only; its menu and buttons act for whoever clicks, on what is theirs, and
-work after a restart. What a wish does stands in :mod:`bot.replies.style_wishes`.
+Only the member sees the page. Its menu and buttons act on the wish of the member who clicks, and work after a
+restart. The effect of a wish is defined in :mod:`bot.replies.style_wishes`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class MemberStyle(commands.Cog):
         self._bot = bot
 
     async def cog_load(self) -> None:
-        """Register what outlives a restart."""
+        """Register the persistent menu and buttons."""
         self._bot.add_dynamic_items(StyleMenu, StyleButton)
 
     @app_commands.command(
@@ -35,7 +35,7 @@ class MemberStyle(commands.Cog):
         interaction: discord.Interaction,
         words: app_commands.Range[str, 1, MOST_CHARACTERS] | None = None,
     ) -> None:
-        """Show what the member wishes for, after taking in new words."""
+        """Show the member's wish, after adding new words to it."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         wish, consent = await wish_and_consent(interaction)
         if words is None:
