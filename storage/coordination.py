@@ -1,9 +1,13 @@
-"""What this process and the others on the same database owe each other.
+"""Coordination of processes that share a database: leader election and notifications.
 
-Three promises hold over all of them as they do within one: one process trains at a time, nothing that was
-learnt from somebody who left is stored, and nobody goes on with what memory has of them. The first two are
-checked in the transaction that writes, against numbers that stand in the database; news only make what is
-seen follow sooner.
+Three guarantees hold across all processes as within one:
+
+* one process trains at a time;
+* nothing learnt from an erased member is stored;
+* no process keeps using cached data of an erased member.
+
+The writing transaction checks the first two against numbers in the database. Notifications only speed up what
+members see.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from storage.database.erasure_count import erasures_of
-from storage.database.peers import Neighbours, News, next_fence, require_trainer
+from storage.database.peers import News, Peers, next_fence, require_trainer
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 
@@ -22,105 +26,105 @@ log = logging.getLogger(__name__)
 
 
 class Coordination:
-    """The part of the store that knows of other processes; with SQLite it is always alone and always trains.
+    """This process's view of the others. With SQLite it is alone, and always the trainer.
 
     Reached as ``Store.coordination``. Methods that take a connection are for units of the writer.
     """
 
-    def __init__(self, neighbours: Neighbours, keys: KeyStore, writer: Writer) -> None:
-        self._neighbours = neighbours
+    def __init__(self, peers: Peers, keys: KeyStore, writer: Writer) -> None:
+        self._peers = peers
         self._keys = keys
         self._writer = writer
         self._fence: int | None = None
         self._erasures = 0
         self._written_under = 0
-        self._listeners: list[Callable[[News], None]] = []
+        self._subscribers: list[Callable[[News], None]] = []
 
     async def open(self) -> None:
-        """Begin to listen, and train if nobody else does.
+        """Subscribe to notifications, and become the trainer if there is none.
 
         Raises:
             DatabaseFailed: The database cannot be reached.
         """
-        await self._neighbours.open(self._hear)
+        await self._peers.open(self._on_news)
         self._erasures = self._written_under = await self._writer.submit(erasures_of)
         await self.lead()
 
     async def close(self) -> None:
-        """Stop listening, and let another process train."""
-        await self._neighbours.close()
+        """Stop listening, and release the trainer's lock."""
+        await self._peers.close()
 
-    def listen(self, listener: Callable[[News], None]) -> None:
-        """Have ``listener`` called, on the event loop, with what other processes did."""
-        self._listeners.append(listener)
+    def subscribe(self, on_news: Callable[[News], None]) -> None:
+        """Call ``on_news`` on the event loop for every notification of another process."""
+        self._subscribers.append(on_news)
 
-    async def tell(self, news: News) -> None:
-        """Tell the other processes."""
-        await self._writer.submit(lambda c: self._neighbours.tell(c, news))
+    async def notify(self, news: News) -> None:
+        """Notify the other processes."""
+        await self._writer.submit(lambda c: self._peers.notify(c, news))
 
-    # --- who trains ----------------------------------------------------------------------------------------
+    # --- leader election -----------------------------------------------------------------------------------
 
     @property
     def leads(self) -> bool:
-        """Whether this process trains, as far as it knows."""
-        return self._neighbours.leads
+        """Whether this process held the trainer's lock when it last checked. No I/O."""
+        return self._peers.leads
 
     async def lead(self) -> bool:
-        """Become the one that trains, unless another process is.
+        """Become the trainer, unless another process is.
 
         Raises:
             DatabaseFailed: The database cannot be reached.
         """
-        if await self._neighbours.take_lead():
+        if await self._peers.take_lead():
             self._fence = None
             self._fence = await self._writer.submit(next_fence)
-            log.info("this process trains, under number %d", self._fence)
+            log.info("this process is the trainer now, fencing number %d", self._fence)
         return self.leads and self._fence is not None
 
     def require_lead(self, connection: Connection) -> int:
-        """The number to store a round under.
+        """Return the fencing number to store a round under.
 
         Raises:
-            NotTrainer: Another process trains by now.
+            NotTrainer: Another process has become the trainer.
         """
         return require_trainer(connection, self._fence)
 
-    # --- who left ------------------------------------------------------------------------------------------
+    # --- erasures ------------------------------------------------------------------------------------------
 
     @property
     def erasures(self) -> int:
-        """Grows whenever a member leaves, in whichever process; never ahead of the database. No I/O."""
+        """Counter of erasures in all processes; never ahead of the database. No I/O."""
         return self._erasures
 
-    def nobody_left(self, connection: Connection, erasures: int | None) -> bool:
-        """Whether nobody left since :attr:`erasures` was read; always True for None."""
+    def no_erasure_since(self, connection: Connection, erasures: int | None) -> bool:
+        """Return whether the counter still equals ``erasures``; always True for None."""
         self._erasures = erasures_of(connection)
         return erasures in (None, self._erasures)
 
-    def catch_up(self, connection: Connection) -> None:
-        """Drop opened keys if somebody left in another process: they may have come back with a new one.
+    def evict_stale_keys(self, connection: Connection) -> None:
+        """Evict opened keys if another process erased a member: the member may have a new key.
 
-        At the beginning of every transaction that writes, where there are other processes.
+        Runs at the beginning of every writing transaction if other processes can exist.
         """
         found = erasures_of(connection)
         if found != self._written_under:
-            self._keys.drop_opened()
+            self._keys.evict_opened()
             self._written_under = found
 
-    def tell_round(self, connection: Connection) -> None:
-        """Tell the others that heads are new."""
-        self._neighbours.tell(connection, News.HEADS)
+    def notify_heads(self, connection: Connection) -> None:
+        """Notify the other processes of new heads."""
+        self._peers.notify(connection, News.HEADS)
 
-    def tell_prior(self, connection: Connection) -> None:
-        """Tell the others that the prior is new."""
-        self._neighbours.tell(connection, News.PRIOR)
+    def notify_prior(self, connection: Connection) -> None:
+        """Notify the other processes of a new prior."""
+        self._peers.notify(connection, News.PRIOR)
 
-    def tell_settings(self, connection: Connection) -> None:
-        """Tell the others that what is set for a server is new."""
-        self._neighbours.tell(connection, News.SETTINGS)
+    def notify_settings(self, connection: Connection) -> None:
+        """Notify the other processes of changed server settings."""
+        self._peers.notify(connection, News.SETTINGS)
 
-    def _hear(self, news: News) -> None:
+    def _on_news(self, news: News) -> None:
         if news is News.LEFT:
-            self._keys.drop_opened()
-        for listener in self._listeners:
-            listener(news)
+            self._keys.evict_opened()
+        for on_news in self._subscribers:
+            on_news(news)

@@ -1,26 +1,26 @@
-"""What can go wrong in storage, as one small tree.
+"""Errors of the storage package, as one small tree.
 
-Each class says in its docstring what happened and what to do; that sentence is the default message. No
-message holds a Discord id, a text or a key. Imports nothing.
+The docstring of each class says what happened and what to do; it is the default message. No message holds a
+Discord id, a text or a key. Imports nothing.
 
 Errors::
 
     StorageError
      +-- NoConsent            the member did not agree; nothing was stored
      +-- LearningPaused       the member paused learning; nothing new was stored
-     +-- NotTrainer           another process trains; nothing of the round was stored
+     +-- NotTrainer           another process is the trainer; nothing of the round was stored
      +-- UnknownReply         no such reply in this server
      +-- UnknownEntry         no such entry of /faq in this server
-     +-- FaqFull              the server has as many entries of /faq as it may
+     +-- FaqFull              the server has the maximum number of entries of /faq
      +-- AlreadyOpen          another process uses the data folder
      +-- StoreClosed          the store was closed before the call
-     +-- WriterFull           too many writes wait
-     +-- KeyMissing           a key that existing data needs is not there
-     +-- KeyUnreadable        a key is there but cannot be used
+     +-- WriterFull           the queue of writes is full
+     +-- KeyMissing           a key that existing data needs is missing
+     +-- KeyUnreadable        a key exists but cannot be used
      +-- LedgerBehind         the erasure ledger is older than the data
-     +-- SealBroken           a sealed value does not open at its place
+     +-- SealBroken           a sealed value cannot be opened
      +-- DatabaseFailed       the database refused a read or a write
-          +-- DatabaseDamaged     the file is not a sound database
+          +-- DatabaseDamaged     the file is damaged or not a database
           +-- DatabaseNewer       the file was written by a newer version
 """
 
@@ -30,22 +30,22 @@ import inspect
 
 
 class StorageError(Exception):
-    """The store could not do what was asked."""
+    """The store could not carry out an operation."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
 
 
 class NoConsent(StorageError):
-    """This member has not agreed to be learnt from, so nothing is stored; ask for consent first."""
+    """This member has not agreed, so nothing was stored; ask for consent first."""
 
 
 class LearningPaused(StorageError):
-    """This member has paused learning, so nothing new is stored; they can go on in `/feedback`."""
+    """This member paused learning, so nothing new was stored; they can resume it in `/feedback`."""
 
 
 class NotTrainer(StorageError):
-    """Another process trains now, so nothing of this round was stored; it goes on there."""
+    """Another process is the trainer now, so nothing of this round was stored; training continues there."""
 
 
 class UnknownReply(StorageError):
@@ -57,11 +57,11 @@ class UnknownEntry(StorageError):
 
 
 class FaqFull(StorageError):
-    """The server has as many entries of /faq as it may; remove one first."""
+    """This server has the maximum number of entries of /faq; remove one first."""
 
 
 class AlreadyOpen(StorageError):
-    """Another process uses the data folder; stop it first, or give this one a folder of its own."""
+    """Another process uses the data folder; stop it first, or use another folder."""
 
 
 class StoreClosed(StorageError):
@@ -69,31 +69,31 @@ class StoreClosed(StorageError):
 
 
 class WriterFull(StorageError):
-    """Too many writes are waiting, so this one was not taken; try again in a moment."""
+    """Too many writes are waiting, so this one was rejected; try again in a moment."""
 
 
 class KeyMissing(StorageError):
-    """A key that existing data needs is not there; restore it from its backup."""
+    """A key that existing data needs is missing; restore it from its backup."""
 
 
 class KeyUnreadable(StorageError):
-    """A key is there but cannot be used; see the message for what was expected."""
+    """A key exists but cannot be used; the message says what was expected."""
 
 
 class LedgerBehind(StorageError):
-    """The erasure ledger is older than the data, or gone; put its newest copy back."""
+    """The erasure ledger is missing or older than the data; restore its newest copy."""
 
 
 class SealBroken(StorageError):
-    """A sealed value does not open at its place: it was changed, moved, or sealed under another key."""
+    """A sealed value cannot be opened: it was changed or moved, or sealed under another key."""
 
 
 class DatabaseFailed(StorageError):
-    """The database refused a read or a write; look at free space and permissions of the data folder."""
+    """The database refused a read or a write; check free space and permissions of the data folder."""
 
 
 class DatabaseDamaged(DatabaseFailed):
-    """The file is not a sound database; restore it from a backup."""
+    """The file is damaged or not a database; restore it from a backup."""
 
 
 class DatabaseNewer(DatabaseFailed):

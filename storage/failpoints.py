@@ -1,13 +1,13 @@
-"""Failpoints: named moments at which a test may kill, fail or delay the program. Off unless a test says so.
+"""Failpoints: named moments at which a test can kill, fail or delay the program. Off by default.
 
-A promise such as "kill -9 loses nothing" is proven at the moments where it could break. Each such moment
-calls :func:`failpoint` with its name; without the environment variable ``SIMPATICO_FAILPOINTS`` that is one
-look into an empty dictionary. ``simpatico failpoints`` lists them, and a test fails while a new one has no
-case. Imports nothing of the project, so that every package may name its moments.
+A promise such as "kill -9 loses nothing" is tested at the moments where it could break. Each such moment
+calls :func:`failpoint` with its name. Without the environment variable ``SIMPATICO_FAILPOINTS`` that costs
+one lookup in an empty dictionary. ``simpatico failpoints`` lists them, and a test fails for a failpoint
+without a case. Imports nothing of the project, so every package can use it.
 
-The variable holds ``name=action`` pairs, separated by commas; actions are ``kill`` (SIGKILL to the own
-process), ``raise`` (:class:`FailpointReached`), ``disk`` (what SQLite raises when the disk fails) and
-``sleep:SECONDS``. ``kill@3`` acts at the third passing.
+The variable holds ``name=action`` pairs, separated by commas. The actions are ``kill`` (SIGKILL to this
+process), ``raise`` (:class:`FailpointReached`), ``disk`` (the exception that SQLite raises on a disk error)
+and ``sleep:SECONDS``. ``kill@3`` acts at the third pass.
 """
 
 from __future__ import annotations
@@ -22,39 +22,42 @@ VARIABLE = "SIMPATICO_FAILPOINTS"
 
 FAILPOINTS = {
     "writer.mid-batch": "some units of a transaction have run, others have not",
-    "chat.after-post": "a reply is posted, and not recorded",
-    "writer.before-commit": "units have run, their transaction is not committed",
-    "writer.after-commit": "committed, and nobody has been told",
-    "writer.before-checkpoint": "rows are deleted and committed, old pages are in the log",
-    "writer.after-checkpoint": "the log is empty, and nobody has been told",
-    "rounds.prior-taught": "a new prior is taught and not stored",
-    "rounds.solved": "heads are solved and not stored",
-    "learning.heads-deleted": "old heads are deleted, new ones not written, in a transaction",
-    "rounds.stored": "heads are stored, and memory still serves the old ones",
-    "forget.after-ledger": "the ledger names the keys that will go; data, keys and memory know nothing of it",
-    "forget.after-mark": "the member is on the way out, and memory still holds them",
-    "forget.after-memory": "memory has let go, the key is there",
-    "forget.after-keys": "the key is destroyed, the rows are there",
+    "chat.after-post": "a reply is posted but not recorded",
+    "writer.before-commit": "the units have run, their transaction is not committed",
+    "writer.after-commit": "the transaction is committed, the callers have no result yet",
+    "writer.before-checkpoint": "rows are deleted and committed, old pages are still in the log",
+    "writer.after-checkpoint": "the log is empty, the callers have no result yet",
+    "rounds.prior-taught": "a new prior is learnt but not stored",
+    "rounds.solved": "heads are solved but not stored",
+    "learning.heads-deleted": "old heads are deleted, new ones not written, within one transaction",
+    "rounds.stored": "heads are stored, memory still serves the old ones",
+    "forget.after-ledger": "the ledger lists the keys to destroy; data, keys and memory are unchanged",
+    "forget.after-mark": "the member is marked for erasure, memory still holds their data",
+    "forget.after-memory": "the member is evicted from memory, their key still exists",
+    "forget.after-keys": "the key is destroyed, the rows still exist",
     "forget.before-rows-commit": "rows, heads and prior are deleted, their transaction is not committed",
-    "forget.after-rows": "rows, heads and prior are gone, old pages are in the log",
-    "forget.after-checkpoint": "all is gone, nobody has looked or been told",
-    "restore.before-replace": "the copy is whole, the old database is still there",
-    "rotate.after-next-key": "the next master key is written, nothing is wrapped by it",
-    "rotate.before-commit": "all keys are wrapped anew, their transaction is not committed",
-    "rotate.after-commit": "all keys are wrapped anew, the next master key has not taken its place",
-    "migration.statement": "an upgrade is about to run a statement, or to commit after its last",
+    "forget.after-rows": "rows, heads and prior are deleted, old pages are still in the log",
+    "forget.after-checkpoint": "everything is deleted, not yet verified or reported",
+    "restore.before-replace": "the copy is complete, the old database still exists",
+    "rotate.after-next-key": "the next master key is written, it wraps nothing yet",
+    "rotate.before-commit": "all keys are rewrapped, their transaction is not committed",
+    "rotate.after-commit": "all keys are rewrapped, the next master key has not replaced the present one",
+    "migration.statement": "a migration is about to run a statement, or to commit after its last one",
 }
-"""Every failpoint of the product, with the moment it stands for."""
+"""Failpoint -> the state of the program at that moment."""
 
 
 class FailpointReached(Exception):
-    """A test asked for a failure at this moment; outside tests nobody should ever see it."""
+    """A failpoint was set to ``raise``. It never occurs outside tests."""
 
 
 def _wanted(text: str) -> dict[str, str]:
     pairs = dict(pair.split("=", 1) for pair in text.split(",") if pair)
     if unknown := pairs.keys() - FAILPOINTS.keys():
-        raise ValueError(f"{VARIABLE} names {sorted(unknown)}; `simpatico failpoints` lists what there is.")
+        raise ValueError(
+            f"Expected names of failpoints in {VARIABLE}, found {sorted(unknown)}; `simpatico failpoints` "
+            "lists them."
+        )
     return pairs
 
 
@@ -63,7 +66,7 @@ _passed: Counter[str] = Counter()
 
 
 def switch_on(text: str) -> None:
-    """Replace what is switched on in this process; an empty text switches all off. For tests.
+    """Replace the active failpoints of this process; an empty text deactivates all. For tests.
 
     Raises:
         ValueError: ``text`` names a failpoint that does not exist.
@@ -74,11 +77,11 @@ def switch_on(text: str) -> None:
 
 
 def failpoint(name: str) -> None:
-    """Pass the named moment.
+    """Run the action of a failpoint, if it is active.
 
     Raises:
-        FailpointReached: A test switched this one to ``raise``.
-        OperationalError: A test switched this one to ``disk``.
+        FailpointReached: The action is ``raise``.
+        OperationalError: The action is ``disk``.
     """
     if not _active or (action := _active.get(name)) is None:
         return

@@ -1,4 +1,4 @@
-"""Opening the database: choose it, check it, bring it to the newest schema, make sure of its keys."""
+"""Opens the database: chooses the backend, checks and migrates the data, and checks that the keys match."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import Backend, readable_errors
+from storage.database.backend import Backend, translated_errors
 from storage.database.migrations import upgrade
 from storage.database.schema import origin
 from storage.database.sqlite import SqliteBackend
@@ -18,29 +18,34 @@ from storage.settings import StorageSettings
 
 
 def backend_of(settings: StorageSettings) -> Backend:
-    """The database that the settings name.
+    """Return the backend that the settings name.
 
     Raises:
-        StorageError: ``url`` is none, or holds a password.
+        StorageError: ``url`` is not an address of PostgreSQL, or holds a password.
     """
     if not settings.url:
         return SqliteBackend(settings.data_dir)
-    from storage.database.postgres import PostgresBackend  # asyncpg is read only by those who use it
+    from storage.database.postgres import PostgresBackend  # so that SQLite does not load asyncpg
 
     return PostgresBackend(settings.url, settings.password_env)
 
 
 async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> AsyncConnection:
-    """The connection for the writer; closing it is pushed on ``stack``.
+    """Return the writer's connection to checked and migrated data.
+
+    Args:
+        backend: The database.
+        keys: The key store that the data must belong to.
+        stack: Closes the connection.
 
     Raises:
-        DatabaseDamaged: The database is not sound.
+        DatabaseDamaged: The database is damaged.
         DatabaseNewer: The database was written by a newer version.
         DatabaseFailed: The database cannot be written to.
-        KeyUnreadable: The database was written under other keys.
+        KeyUnreadable: The database belongs to other keys.
     """
     connection = await backend.connect_writer(stack)
-    with readable_errors(backend.what):
+    with translated_errors(backend.what):
         async with connection.begin():
             await connection.run_sync(upgrade)
             await connection.run_sync(partial(_bind, keys=keys, what=backend.what))
@@ -48,12 +53,12 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
 
 
 def _bind(connection: Connection, *, keys: KeyStore, what: str) -> None:
-    """Write into a new database which keys it belongs to, and check an old one."""
+    """Write the check value of the keys into a new database, and compare it in an existing one."""
     expected = keys.pseudonyms.check()
     found = connection.execute(select(origin.c.key_check)).scalar()
     if found is None:
         connection.execute(insert(origin).values(id=1, key_check=expected, last_number=0))
     elif found != expected:
         raise KeyUnreadable(
-            f"The key store opens, but {what} was written under another one; restore the two as a pair."
+            f"{what} was written under other keys than those of the key store; restore the two as a pair."
         )

@@ -11,21 +11,21 @@ from annotated_types import Interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
-    """Where data and keys live, and for how long.
+    """Location and retention of data and keys.
 
     Attributes:
-        url: Address of a PostgreSQL database, without its password; empty: SQLite in ``data_dir``.
-        password_env: Name of the environment variable that may hold that database's password.
+        url: Address of a PostgreSQL database, without its password; empty for SQLite in ``data_dir``.
+        password_env: Name of the environment variable with that database's password.
         data_dir: Folder of ``data.db``.
-        key_dir: Folder of ``keys.db`` and, without an environment key, of ``master.key``. Kept apart from the
-            data so that a copy of one is useless without the other.
-        master_key_env: Name of the environment variable that may hold the master key (32 bytes, base64).
+        key_dir: Folder of ``keys.db`` and, without a key in the environment, of ``master.key``. Separate from
+            the data, so that a copy of one folder is useless without the other.
+        master_key_env: Name of the environment variable with the master key (32 bytes, base64).
         group_commit_ms: Longest wait for other writes to share a commit, milliseconds.
         retention_days: Days until the texts of candidates are deleted.
     """
 
     url: str = ""
-    password_env: str = "SIMPATICO_DATABASE_PASSWORD"  # noqa: S105 - a name, no password
+    password_env: str = "SIMPATICO_DATABASE_PASSWORD"  # noqa: S105 - a variable name, not a password
     data_dir: Path = Path("data")
     key_dir: Path = Path("data/keys")
     master_key_env: str = "SIMPATICO_MASTER_KEY"

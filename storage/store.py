@@ -2,7 +2,7 @@
 
 Each sub-store is one attribute of :class:`Store`, defined in the room of its domain: ``store.consent``,
 ``store.replies``, ``store.feedback``, ``store.learning``, ``store.privacy`` and so on. ``bot`` and
-``personalization`` know of storage only this class, the records and the errors.
+``personalization`` use only this class, the records and the errors of storage.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from storage.settings import StorageSettings
 
 
 def utcnow() -> datetime:
-    """Return the time now, aware UTC."""
+    """Return the current time, aware UTC."""
     return datetime.now(UTC)
 
 
@@ -56,7 +56,7 @@ class Opened:
     """Parts that all sub-stores share.
 
     Attributes:
-        keys: Names members, opens and seals their data.
+        keys: Computes pseudonyms, opens and seals members' data.
         writer: Applies changes.
         reader: Runs queries of few rows.
         bulk: Runs queries of many rows.
@@ -73,11 +73,11 @@ class Opened:
 
 
 class Store:
-    """Data and keys of one data folder. Made by :meth:`open`; usable with ``async with``.
+    """Data and keys of one data folder. Created by :meth:`open`; usable with ``async with``.
 
-    What is awaited has been committed. Any call may raise :class:`~storage.errors.DatabaseFailed` or
-    :class:`~storage.errors.SealBroken`, a change also :class:`~storage.errors.WriterFull` or
-    :class:`~storage.errors.StoreClosed`; further errors are named at each method of the sub-stores.
+    A change is committed when its call returns. Any call may raise :class:`~storage.errors.DatabaseFailed` or
+    :class:`~storage.errors.SealBroken`. A change may also raise :class:`~storage.errors.WriterFull` or
+    :class:`~storage.errors.StoreClosed`. Methods of the sub-stores name further errors.
     """
 
     def __init__(
@@ -130,15 +130,16 @@ class Store:
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:
-        """Open the database and its keys, or create them; finish erasures that a crash interrupted.
+        """Open or create the database and its keys; finish erasures that a crash interrupted.
 
         Raises:
             AlreadyOpen: Another process uses the folder.
-            KeyMissing: Data exists, but not its keys.
-            KeyUnreadable: A key is malformed, readable by others, or belongs to other data.
-            DatabaseDamaged: A file is not a sound database.
+            KeyMissing: Data exists, but its keys do not.
+            KeyUnreadable: A key is malformed, readable by other users, or belongs to other data.
+            LedgerBehind: The erasure ledger is missing or older than the data.
+            DatabaseDamaged: A file is damaged or not a database.
             DatabaseNewer: A file was written by a newer version.
-            StorageError: A folder cannot be made or written to.
+            StorageError: A folder cannot be created or written to.
         """
         async with AsyncExitStack() as stack:
             backend = backend_of(settings)
@@ -146,14 +147,14 @@ class Store:
             keys = await KeyStore.open(settings, data_exists=await backend.has_data())
             stack.push_async_callback(keys.close)
             connection = await open_data(backend, keys, stack)
-            neighbours = backend.neighbours()
-            stack.push_async_callback(neighbours.close)
-            tell = partial(neighbours.tell, news=News.LEFT)
-            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], now, tell)
+            peers = backend.peers()
+            stack.push_async_callback(peers.close)
+            notify = partial(peers.notify, news=News.LEFT)
+            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], now, notify)
             async with backend.alone(connection):
                 erased = await eraser.carry_out(
                     connection,
-                    erasing.returning(keys),
+                    erasing.leftover_scope(keys),
                     empty_log=lambda: connection.run_sync(backend.empty_log),
                 )
             reader = backend.reader()
@@ -162,8 +163,8 @@ class Store:
             stack.push_async_callback(bulk.close)
             writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
             stack.push_async_callback(writer.close)
-            coordination = Coordination(neighbours, keys, writer)
-            backend.before_writing(coordination.catch_up)
+            coordination = Coordination(peers, keys, writer)
+            backend.before_writing(coordination.evict_stale_keys)
             await coordination.open()
             return cls(
                 Opened(
@@ -189,7 +190,7 @@ class Store:
 
     @property
     def writes_waiting(self) -> int:
-        """Number of changes that wait for the writer."""
+        """Number of changes in the writer's queue."""
         return len(self._writer)
 
     def member_id(self, who: Who) -> MemberId:
@@ -197,5 +198,5 @@ class Store:
         return self._keys.pseudonyms.member(who)
 
     def guild_id(self, who: Who) -> bytes:
-        """Return the pseudonym of a server; direct messages with one person are a server too. No I/O."""
+        """Return the pseudonym of a server; each person's direct messages count as a server. No I/O."""
         return self._keys.pseudonyms.guild(who)

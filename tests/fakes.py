@@ -1,4 +1,4 @@
-"""The three fakes: small, deterministic, and honest about what they stand for."""
+"""The three fakes of the tests: small and deterministic."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from bot.generation import Candidate, Context, GeneratorError, Style
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 
 
 class HashEncoder:
-    """Text -> unit vector drawn from the text's hash: equal texts agree, others are about orthogonal."""
+    """Encoder that draws a unit vector from the hash of the text.
+
+    Equal texts get equal vectors; different ones are almost orthogonal.
+    """
 
     def __init__(self, dim: int = 32) -> None:
         self.dim = dim
@@ -38,7 +41,7 @@ class HashEncoder:
 
 
 class ScriptedGenerator:
-    """Gives the candidates it was told to, in order; a default list when the queue is empty."""
+    """Generator that returns enqueued candidates in order; a default list if the queue is empty."""
 
     def __init__(
         self, default: Sequence[str] = ("Sure.", "Yes, gladly!", "Let me think about it...", "No?")
@@ -48,9 +51,9 @@ class ScriptedGenerator:
         self.contexts: list[Context] = []
         self.styles: list[tuple[Style, ...]] = []
         self.unfinished: deque[tuple[str | Callable[[], Awaitable[object]], ...]] = deque()
-        """How the next replies go on: their candidates are drafts then. Calls are awaited in between."""
+        """Continuations of the next replies, whose candidates are then drafts. Callables are awaited."""
         self.gate: asyncio.Event | None = None
-        """Answers wait for it while it is set to an event."""
+        """If set to an event, answers wait for it."""
         self.closed = False
         self.persona = ""
 
@@ -94,7 +97,7 @@ class ScriptedGenerator:
 
 
 class FixedClock:
-    """A clock that moves only when told to; call it for the time, aware UTC."""
+    """Clock that only ``advance`` moves; call it for the time, aware UTC."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self.now = start
@@ -103,5 +106,5 @@ class FixedClock:
         return self.now
 
     def advance(self, **span: float) -> None:
-        """Move on by a timedelta's keywords: ``advance(minutes=5)``."""
+        """Advance by a timedelta's keywords: ``advance(minutes=5)``."""
         self.now += timedelta(**span)

@@ -1,4 +1,4 @@
-"""Slow, obvious NumPy versions of what ``personalization`` computes cleverly, to compare it against."""
+"""Slow and simple NumPy versions of computations in ``personalization``, for comparison in tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def map_head(X, y, weight, mean, variance, bias_mean, bias_variance):
-    """One member's most probable (weights, intercept): Newton on the d + 1 parameters, in float64."""
+    """One member's most probable (weights, intercept), by Newton on the d + 1 parameters in float64."""
     X = np.hstack([np.asarray(X, float), np.ones((len(y), 1))])
     y, weight = np.asarray(y, float), np.asarray(weight, float)
     start = np.append(mean, bias_mean).astype(float)
@@ -17,6 +17,7 @@ def map_head(X, y, weight, mean, variance, bias_mean, bias_variance):
         return np.sum(weight * (np.logaddexp(0, f) - y * f)) + np.sum(precision * (theta - start) ** 2) / 2
 
     theta = start.copy()
+    # Written out here and not taken from personalization.solving.newton, which is checked against it.
     for _ in range(500):
         p = 1 / (1 + np.exp(-(X @ theta)))
         gradient = X.T @ (weight * (p - y)) + precision * (theta - start)
@@ -31,7 +32,7 @@ def map_head(X, y, weight, mean, variance, bias_mean, bias_variance):
 
 
 def mean_pooling(states, mask):
-    """Mean of the token vectors under the mask, brought to length 1; one text at a time."""
+    """Return the masked mean of the token vectors, scaled to length 1, one text at a time."""
     rows = []
     for tokens, here in zip(states, mask, strict=True):
         mean = np.mean([token for token, is_here in zip(tokens, here, strict=True) if is_here], axis=0)

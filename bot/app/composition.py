@@ -127,7 +127,7 @@ async def open_house(
         responder = _responder(settings.generator, generator, ranker, store, rng, output_filter, knowledge)
         follow(store.coordination, ranker, responder, scheduler)
         servers = Guilds(store.guild_settings, settings)
-        store.coordination.listen(servers.hear)
+        store.coordination.subscribe(servers.hear)
         parts = Parts(
             store=store,
             responder=responder,

@@ -41,7 +41,7 @@ def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, a
             except NotTrainer:
                 log.info("another process has taken over the training; what was under way here is dropped")
         elif ask:
-            await coordination.tell(News.DUE)
+            await coordination.notify(News.DUE)
 
     return run
 
@@ -63,4 +63,4 @@ def follow(
         if coordination.leads and news is News.DUE:
             scheduler.mark_due("round")
 
-    coordination.listen(heard)
+    coordination.subscribe(heard)

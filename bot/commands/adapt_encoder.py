@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from bot.config import ConfigError, Settings
+from personalization.arrays import IntArray
 from personalization.encoding.adapter import AdapterShape, is_adapter
 from personalization.encoding.encoder import load_model
 from personalization.encoding.features import FeatureMap
@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     print(f'Adopted. To use it, set  encoder = "{out}"  under [personalization] and restart.')
 
 
-def labels_of(dataset: Dataset, dev: int | None) -> npt.NDArray[np.int64]:
+def labels_of(dataset: Dataset, dev: int | None) -> IntArray:
     """Return the indices of the labels to train on.
 
     Args:
@@ -145,7 +145,7 @@ def labels_of(dataset: Dataset, dev: int | None) -> npt.NDArray[np.int64]:
 
 def adapt(
     dataset: Dataset,
-    labels: npt.NDArray[np.int64],
+    labels: IntArray,
     how: AdaptSettings,
     settings: Settings,
     out: Path,

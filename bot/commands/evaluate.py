@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from bot.commands.evaluate_output import as_table
 from bot.config import ConfigError, Settings
-from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.arrays import BoolArray, FloatArray
+from personalization.encoding.encoder import Encoder
 from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.errors import HeadDamaged
@@ -170,7 +170,7 @@ def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
 def _measure(
     dataset: Dataset,
     encoded: FloatArray,
-    tested: npt.NDArray[np.bool_],
+    tested: BoolArray,
     features: FeatureMap,
     learning: LearningSettings,
     arguments: argparse.Namespace,
@@ -215,7 +215,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
     return _whole_numbers(arguments.k), rows
 
 
-def _read(arguments: argparse.Namespace) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+def _read(arguments: argparse.Namespace) -> tuple[Dataset, BoolArray]:
     """Read the sets; return them as one, with a mask of the users that are tested."""
     dataset = read_dataset(arguments.population)
     if arguments.members is not None:

@@ -17,7 +17,8 @@ import numpy as np
 
 from bot.generation import Candidate
 from bot.settings import FaqSettings
-from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.arrays import FloatArray
+from personalization.encoding.encoder import Encoder
 from storage.errors import StorageError
 from storage.records import FAQ_STYLE
 from storage.servers.faq import EntryId, FaqEntries

@@ -13,13 +13,13 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bot.languages import mark, tr
+from personalization.arrays import BoolArray
 
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
 """Okabe and Ito's blue for what is the member's own, grey for everybody's."""
@@ -81,7 +81,7 @@ def stats_picture(
     return png_of(figure)
 
 
-def replay_picture(own: npt.NDArray[np.bool_], average: npt.NDArray[np.bool_]) -> bytes:
+def replay_picture(own: BoolArray, average: BoolArray) -> bytes:
     """How often each would have been right so far, label by label, as a PNG. Blocks.
 
     Args:

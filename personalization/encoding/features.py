@@ -1,9 +1,9 @@
-"""Reply text -> features: the frozen encoder's embedding, and named style features.
+"""Features of a reply's text: the frozen encoder's embedding, and named style features.
 
-What a head learns from. Every number here is computed from the reply's own text: no word that a member wrote
-takes part, and the message is encoded apart from the candidates, so that not even its length (as padding) can
-touch a feature's last bit. Style features have names, so that a choice can be explained. Each is brought to
-about unit scale by fixed constants, not by statistics of anybody's data.
+Heads learn from these features. They are computed from the reply's own text alone. A member's message is
+encoded separately from the candidates, so that not even its length (as padding) changes the last bit of a
+feature. Style features have names, so that a choice can be explained. Fixed constants bring each to about
+unit scale, not statistics of members' data.
 
 Imports the encoder's protocol; used by the ranker, the rounds and the evaluation.
 """
@@ -20,10 +20,11 @@ from functools import cached_property
 import emoji
 import numpy as np
 
-from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.arrays import FloatArray
+from personalization.encoding.encoder import Encoder
 
 CLIP = 3.0
-"""Largest size of a style feature: one odd text must not decide a head."""
+"""Largest absolute value of a style feature, so that one unusual text does not decide a head."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -51,7 +52,7 @@ HUMOUR = _words("haha hahaha lol lmao rofl hehe joke joking funny kidding pun si
 
 
 class _Text:
-    """One text, taken apart once for all style features."""
+    """One text, parsed once for all style features."""
 
     def __init__(self, text: str) -> None:
         self.raw = text
@@ -69,21 +70,21 @@ class _Text:
 
     @cached_property
     def sentences(self) -> int:
-        # Tried from a run's first sign only, and nothing given back: linear whatever the text.
+        # Matches only from the start of a run, with a possessive quantifier, so it is linear for any text.
         return max(1, len(re.findall(r"(?<![.!?…])[.!?…]++(?=\s|$)", self.raw)))
 
     def share(self, lexicon: frozenset[str]) -> float:
-        """Share of the words that are in the lexicon, with the root drawn: the first one counts most."""
+        """Return the square root of the share of words in the lexicon, in which the first one counts most."""
         return math.sqrt(sum(word in lexicon for word in self.words) / self.n_words)
 
     def signs(self, pattern: str) -> float:
-        """Occurrences of a pattern, on a logarithmic scale."""
+        """Return the number of matches of a pattern, on a logarithmic scale."""
         return math.log1p(len(re.findall(pattern, self.raw, re.MULTILINE)))
 
 
 @dataclass(frozen=True, slots=True)
 class StyleFeature:
-    """A named measure of a text and the constants that bring it to unit scale: (measure - centre) / scale."""
+    """A named measure of a text, and constants for unit scale: ``(measure - centre) / scale``."""
 
     name: str
     centre: float
@@ -128,11 +129,11 @@ _PROBES = (
     "Hi! Maybe try **tofu**, it's great... 😄 Do you like it?",
     "# Plan\n- I could be wrong, sorry\n1. see https://example.org\n> NEVER `rm` 42 files; haha",
 )
-"""Texts that touch every style feature: their values are the fingerprint of the code above."""
+"""Texts that exercise every style feature; their values are a fingerprint of the code above."""
 
 
 def style_features(text: str) -> FloatArray:
-    """Measure the style of one text.
+    """Compute the style features of one text.
 
     Returns:
         One float32 for each of :data:`STYLE_FEATURES`, within -:data:`CLIP` to :data:`CLIP`.
@@ -144,10 +145,10 @@ def style_features(text: str) -> FloatArray:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Encoded:
-    """Candidates as the ranker needs them.
+    """Features and relevance of candidates, for the ranker.
 
     Attributes:
-        features: ``k x d`` float32, of the candidates' own texts.
+        features: Features of the candidates' own texts, ``k x d`` float32.
         relevance: Cosine of message and candidate, ``k`` float32; 0 for a blank message.
     """
 
@@ -159,10 +160,9 @@ class FeatureMap:
     """Texts -> ``n x d`` features: the embedding first, then the style features.
 
     Attributes:
-        feature_id: Changes with the encoder, with any constant and with any measure: equal ids mean equal
-            features.
+        feature_id: Id of the encoder, the constants and the measures; equal ids mean equal features.
         dim: Number of features (d).
-        n_embedding: How many of them are the embedding; they come first.
+        n_embedding: Number of features of the embedding, which come first.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -182,8 +182,8 @@ class FeatureMap:
     def encode(self, message: str, candidates: Sequence[str]) -> Encoded:
         """Compute the candidates' features and their relevance to the message. Blocks; call from a thread.
 
-        The message has a forward pass of its own and leaves this method only as ``k`` cosines. They are by
-        the encoder before it was adapted: what fits a message is nothing that labels decide.
+        The message has a forward pass of its own and leaves this method only as ``k`` cosines. They come from
+        the encoder before any adapting, because labels must not decide what fits a message.
         """
         embeddings = self._encoder.encode(candidates)
         relevance = np.zeros(len(candidates), dtype=np.float32)
@@ -199,7 +199,7 @@ class FeatureMap:
 
 
 def _feature_id(encoder_id: str) -> str:
-    # Rounded: the last digits of a logarithm differ between machines.
+    # Rounded, because the last digits of a logarithm differ between machines.
     probes = [[round(float(value), 3) + 0.0 for value in style_features(text)] for text in _PROBES]
     spec = [(feature.name, feature.centre, feature.scale) for feature in STYLE]
     lexicons = [sorted(words) for words in (FIRST_PERSON, SECOND_PERSON, HEDGES, GREETINGS, COURTESY)]

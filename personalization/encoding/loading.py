@@ -1,4 +1,7 @@
-"""Loads the configured encoder: the packaged one, a folder, an adapter or a Hugging Face id."""
+"""Loading of the configured encoder: the packaged one, a folder, an adapter or a Hugging Face id.
+
+Called once at start by the bot and by the commands that encode. Imports torch.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,35 @@ from pathlib import Path
 import torch
 
 from personalization.devices import resolve_device
+from personalization.encoding.adapter import is_adapter, load_adapted
 from personalization.encoding.encoder import TransformersEncoder, load_model
 from personalization.settings import Device
 
 MAX_THREADS = 8
-"""More threads only get in each other's way on replies of some dozen tokens."""
+"""Most torch threads; on replies of some dozen tokens, more threads only wait for each other."""
 
 
 def load_encoder(name: str, device: Device, *, batch_size: int | None = None) -> TransformersEncoder:
-    """Load an encoder. Blocks for seconds; asks the network only for a Hugging Face id not yet cached.
+    """Load an encoder. Blocks for seconds; uses the network only for a Hugging Face id that is not cached.
 
     Args:
         name: ``"packaged"``, a folder (of a model, or of an adapter that ``simpatico adapt-encoder`` made),
             or a Hugging Face id.
-        device: Where it runs.
+        device: Where the encoder runs.
         batch_size: Texts in one forward pass. None: 1 on the CPU, so that an embedding depends on its own
             text alone bit for bit, and 64 elsewhere.
 
     Raises:
-        EncoderMissing: Nothing usable under that name.
+        EncoderMissing: There is no usable encoder of that name.
         EncoderDamaged: The packaged weights do not have the pinned checksum, or the files of a folder cannot
-            be read or do not belong together.
+            be read or do not match each other.
         AdapterTrouble: The folder holds an adapter, and peft is not installed.
-        DeviceMissing: The named device is not in this machine.
+        DeviceMissing: This machine does not have the named device.
     """
     place = resolve_device(device)
     torch.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
     if batch_size is None:
         batch_size = 1 if place.type == "cpu" else 64
-    from personalization.encoding.adapter import is_adapter, load_adapted  # which adapts what is loaded here
-
     if is_adapter(Path(name)):
         return load_adapted(Path(name), place, batch_size)
     found = load_model(name)

@@ -1,8 +1,8 @@
-"""After a change of encoder: describe earlier replies anew, so that the labels on them count again.
+"""Re-encoding of earlier replies after a change of encoder, so that the labels on them count again.
 
-Reads the bot's own posted texts, page by page, while they are kept; encodes them in a thread; writes the new
-features. Members who rated those replies become due, so the next round learns their heads from all of it.
-Imports no storage but the types of its records; run by the scheduler, before the prior and the rounds.
+Reads the bot's own posted texts page by page, as long as they are stored, encodes them in a thread and writes
+the new features. Members with labels on those replies become due, so the next round solves their heads from
+all labels. Run by the scheduler before the prior and the rounds. Imports only the record types of storage.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from storage.records import ReplyId
 
 log = logging.getLogger(__name__)
 
 REPLIES_AT_ONCE = 64
-"""Half a second of encoding on one core, between two of which the bot can answer."""
+"""Replies encoded at a time: half a second on one core, after which the bot can answer."""
 
 
 class _Page(Protocol):
@@ -29,36 +29,36 @@ class _Page(Protocol):
 
 
 class OutdatedStore(Protocol):
-    """What it asks of the store; :class:`storage.learning.outdated_features.OutdatedReplies` is one."""
+    """Storage of outdated replies, such as :class:`storage.learning.outdated_features.OutdatedReplies`."""
 
     async def page(self, feature_id: str, after: ReplyId | None, limit: int) -> _Page:
-        """Read texts of replies whose features are of another kind."""
+        """Read a page of texts of replies with another feature id."""
         ...
 
     async def record(self, feature_id: str, features: Mapping[ReplyId, bytes]) -> int:
-        """Replace their features."""
+        """Replace the features of replies; return how many were replaced."""
         ...
 
 
 class Features(Protocol):
-    """What makes features; :class:`personalization.encoding.features.FeatureMap` is one."""
+    """A feature map, such as :class:`personalization.encoding.features.FeatureMap`."""
 
     @property
     def feature_id(self) -> str:
-        """Their kind."""
+        """Id of the features."""
         ...
 
     def features(self, texts: Sequence[str]) -> FloatArray:
-        """``n x d`` float32."""
+        """Compute the features of texts, ``n x d`` float32."""
         ...
 
 
 class Reembedder:
-    """Describes outdated replies anew.
+    """Replaces the features of replies that an earlier encoder encoded.
 
     Args:
-        store: Where they are.
-        features: Of the encoder in use.
+        store: The stored replies.
+        features: Feature map of the encoder in use.
     """
 
     def __init__(self, store: OutdatedStore, features: Features) -> None:
@@ -66,10 +66,13 @@ class Reembedder:
         self._closing = False
 
     async def run(self) -> int:
-        """Go through all outdated replies once; how many got new features.
+        """Go through all outdated replies once.
+
+        Returns:
+            Number of replies that got new features.
 
         Raises:
-            StorageError: Reading or writing failed; what was written stays, and the next run goes on.
+            StorageError: Reading or writing failed. Pages written so far stay, and the next run continues.
         """
         count, after = 0, None
         while not self._closing:
@@ -83,11 +86,9 @@ class Reembedder:
             if after is None:
                 break
         if count:
-            log.info(
-                "%d earlier replies were described by the encoder in use; their labels count again", count
-            )
+            log.info("encoded %d earlier replies with the encoder in use; their labels count again", count)
         return count
 
     def stop_soon(self) -> None:
-        """End after the page that runs."""
+        """Make :meth:`run` return after the current page."""
         self._closing = True

@@ -1,4 +1,4 @@
-"""Member heads: their parameters, prior, packing into bytes, and the starter prior that ships.
+"""Members' heads and the prior: parameters, bytes, spread, and the starter prior that ships.
 
 May import labels, encoding and the leaves.
 """

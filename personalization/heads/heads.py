@@ -1,11 +1,12 @@
-"""Heads and the prior they share, in memory and as bytes.
+"""Heads and the prior that they share, in memory and as bytes.
 
-A head is one member's last layer: a weight for every feature and an intercept. Many heads of one round travel
-together as a :class:`HeadBank` (``u x d``). The prior answers for members without a head, and is the centre
-that heads are drawn towards. All of it is NumPy and safetensors, so that reading a head runs no code and
-scoring four candidates needs no torch.
+A head is one member's last layer: a weight for every feature and an intercept. A :class:`HeadBank` stacks the
+heads of one round (``u x d``). The prior answers for members without a head, and is the centre of the heads'
+regularisation. Made by ``personalization.solving`` and ``personalization.population``, stored by
+``personalization.rounds``, read by ``personalization.ranking``. Everything is NumPy and safetensors, so that
+reading a head runs no code and scoring four candidates needs no torch.
 
-Weights are kept as float16: a head then takes about 1.4 KB, and the last digits of the solve, which may
+Weights are stored as float16: a head then takes about 1.4 KB, and the last digits of the solve, which may
 differ with padding or device, do not reach the bytes.
 """
 
@@ -18,46 +19,41 @@ from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.errors import HeadDamaged
 from personalization.heads import named_tables as keyed
 from personalization.heads.packing import Arrays, Shapes, pack_arrays, unpack_arrays
 from personalization.labels.labels import Meaning
 from personalization.settings import LearningSettings
 
-FloatArray = npt.NDArray[np.float32]
-HalfArray = npt.NDArray[np.float16]
-
-
 LABEL_BUCKETS = (1, 3, 6, 11, 21, 51)
-"""Where the next bucket of the number of labels starts."""
+"""First number of labels of each bucket but the first, which is 0 labels."""
 N_BUCKETS = len(LABEL_BUCKETS) + 1
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """The population: where a head starts, and how far members are expected to differ from it.
+    """The distribution of heads in the population, with the tables that are learnt along with it.
 
     Attributes:
         mean: Weights of the average member, ``d`` float32.
-        variance: Variance of a member's weights around ``mean`` in every direction, ``d`` float32, >= 0.
+        variance: Variance of a member's weights around ``mean``, by feature, ``d`` float32, >= 0.
         bias_mean: Intercept of the average member, logits.
-        bias_variance: Variance of a member's intercept, > 0. Tied to nothing else, because members'
+        bias_variance: Variance of a member's intercept, > 0. Separate from the weights, because members'
             thresholds differ far more than their tastes.
-        feature_id: Which encoder and style features the weights belong to.
+        feature_id: Id of the encoder and the style features that the weights belong to.
         factor: Learnt directions in which members differ, ``(d + 1) x r`` float32, the intercept's row last;
             weights and intercept have covariance ``diag(variance, bias_variance) + factor factor'``. None: no
             direction has been learnt.
-        calibration: What a score is worth by the number of labels behind it: a row (trust, slope, shift) for
-            each bucket of :data:`LABEL_BUCKETS`, ``7 x 3`` float32. None: (1, 1, 0) everywhere.
-        meanings: What emoji were learnt to say, by
-        :meth:`personalization.labels.labels.EmojiValence.key_of`; labels
-            are read with it. The others mean what the tables say.
-        shifts: Where the mean of a server's members lies (:mod:`personalization.population.server_shifts`):
-        pseudonym of the
-            server -> coordinates in :meth:`directions`, ``r + 1`` float32. The others share ``mean``.
-        origin: Id of the prior that :meth:`around` made this one of; empty for one that stands for itself.
+        calibration: A row (trust, slope, shift) for each bucket of :data:`LABEL_BUCKETS`, by the number of
+            labels behind a score, ``7 x 3`` float32. None: (1, 1, 0) everywhere.
+        meanings: Learnt meanings of emoji, keyed by
+            :meth:`personalization.labels.labels.EmojiValence.key_of`. Other emoji have the meaning of the
+            tables.
+        shifts: Pseudonym of a server -> deviation of its members' mean, as coordinates in :meth:`directions`,
+            ``r + 1`` float32 (:mod:`personalization.population.server_shifts`). Other servers share ``mean``.
+        origin: Id of the prior that :meth:`around` derived this one from; empty for an original.
     """
 
     mean: FloatArray
@@ -73,11 +69,11 @@ class Prior:
 
     @cached_property
     def prior_id(self) -> str:
-        """SHA-256 of the bytes, 32 hex digits: equal ids mean equal priors."""
+        """First 32 hex digits of the SHA-256 of the bytes; equal ids mean equal priors."""
         return self.origin or hashlib.sha256(self.to_bytes()).hexdigest()[:32]
 
     def around(self, guild: bytes) -> Self:
-        """Give the prior of one server's members: moved to their mean, without what other servers taught."""
+        """Return the prior of one server's members: moved to their mean, without shifts and meanings."""
         bare = replace(self, shifts={}, meanings={}, origin=self.prior_id)
         if (shift := self.shifts.get(guild)) is None:
             return bare
@@ -90,35 +86,42 @@ class Prior:
         """Number of features (d)."""
         return len(self.mean)
 
-    def directions(self) -> npt.NDArray[np.float64]:
-        """Directions that members differ in, ``(d + 1) x (r + 1)``: the factor, then the own intercept."""
+    def directions(self) -> DoubleArray:
+        """Return the directions in which members differ: the factor, then the own intercept.
+
+        Returns:
+            ``(d + 1) x (r + 1)`` float64.
+        """
         own = np.zeros((self.dim + 1, 1))
         own[-1] = self.bias_variance**0.5
         return own if self.factor is None else np.hstack([self.factor.astype(np.float64), own])
 
-    def trust_at(self, n_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """How much of a member's own weights is used, 0 to 1, by their number of labels (``u``)."""
+    def trust_at(self, n_labels: IntArray) -> DoubleArray:
+        """Return the trust in members' own weights, 0 to 1, by their number of labels; both are ``u``."""
         return self._calibrated(0, n_labels)
 
     def probability(self, scores: FloatArray, n_labels: int) -> FloatArray:
-        """Turn the scores of a head that rests on ``n_labels`` into calibrated probabilities of being liked.
+        """Turn scores into calibrated probabilities of being liked.
 
         Args:
             scores: Logits, any shape, float32.
-            n_labels: Labels behind the head; 0 for the prior.
+            n_labels: Number of labels behind the head that gave the scores; 0 for the prior.
+
+        Returns:
+            0 to 1, float32, in the shape of ``scores``.
         """
         n = np.array([n_labels])
         logits = self._calibrated(1, n)[0] * scores + self._calibrated(2, n)[0]
         return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
-    def _calibrated(self, column: int, n_labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _calibrated(self, column: int, n_labels: IntArray) -> DoubleArray:
         if self.calibration is None:
             return np.full(n_labels.shape, (1.0, 1.0, 0.0)[column])
         bucket = np.searchsorted(LABEL_BUCKETS, n_labels, side="right")  # (u,)
         return self.calibration[bucket, column].astype(np.float64)
 
     def head(self) -> Head:
-        """Give the head of a member without labels: the mean itself."""
+        """Return the head of a member without labels, which is the mean."""
         return Head(
             weights=self.mean.astype(np.float16),
             bias=float(np.float16(self.bias_mean)),
@@ -127,7 +130,7 @@ class Prior:
         )
 
     def to_bytes(self) -> bytes:
-        """Write as safetensors; equal priors give equal bytes."""
+        """Serialise as safetensors; equal priors give equal bytes."""
         bias = np.array([self.bias_mean, self.bias_variance], dtype=np.float64)
         arrays: Arrays = {"mean": self.mean, "variance": self.variance, "bias": bias}
         if self.factor is not None:
@@ -139,11 +142,16 @@ class Prior:
 
     @classmethod
     def from_bytes(cls, body: bytes, *, feature_id: str, dim: int) -> Self:
-        """Read what :meth:`to_bytes` wrote.
+        """Parse what :meth:`to_bytes` wrote.
+
+        Args:
+            body: The bytes.
+            feature_id: Features that the prior must be made for.
+            dim: Number of these features (d).
 
         Raises:
-            HeadDamaged: Not a sound prior.
-            HeadOutdated: Made for other features than ``feature_id``.
+            HeadDamaged: The bytes are not a valid prior.
+            HeadOutdated: The prior was made for other features.
         """
         shapes = {"mean": ("float32", dim), "variance": ("float32", dim), "bias": ("float64", 2)}
         optional: Shapes = {
@@ -182,13 +190,12 @@ class Head:
     Attributes:
         weights: ``d`` float16.
         bias: Intercept, logits.
-        feature_id: Which encoder and style features the weights belong to.
-        prior_id: The prior it was solved under.
-        share: How much of the member's own taste is in the weights, 0 (the prior's weights) to 1, as
-            :mod:`personalization.solving.gate` judged it.
-        spread: What the labels leave open (:mod:`personalization.heads.spread`), float16; None: as for a
-        member
-            without labels.
+        feature_id: Id of the encoder and the style features that the weights belong to.
+        prior_id: Id of the prior that the head was solved under.
+        share: Share of the member's own taste in the weights, 0 (the prior's weights) to 1, from
+            :mod:`personalization.solving.gate`.
+        spread: Packed posterior covariance (:mod:`personalization.heads.spread`), float16. None: that of a
+            member without labels.
     """
 
     weights: HalfArray
@@ -199,7 +206,7 @@ class Head:
     spread: HalfArray | None = None
 
     def score(self, features: FloatArray) -> FloatArray:
-        """Score replies: the logit of being liked.
+        """Score replies by the logit of being liked.
 
         Args:
             features: ``k x d`` float32.
@@ -210,7 +217,7 @@ class Head:
         return features @ self.weights.astype(np.float32) + np.float32(self.bias)
 
     def to_bytes(self) -> bytes:
-        """Write as safetensors; equal heads give equal bytes, about 1.4 KB at 400 features."""
+        """Serialise as safetensors; equal heads give equal bytes, about 1.4 KB at 400 features."""
         arrays: Arrays = {"w": self.weights, "b": np.array([self.bias], dtype=np.float16)}
         if self.share != 1 or self.spread is not None:
             spread = () if self.spread is None else self.spread
@@ -219,11 +226,16 @@ class Head:
 
     @classmethod
     def from_bytes(cls, body: bytes, *, feature_id: str, dim: int) -> Self:
-        """Read what :meth:`to_bytes` wrote.
+        """Parse what :meth:`to_bytes` wrote.
+
+        Args:
+            body: The bytes.
+            feature_id: Features that the head must be made for.
+            dim: Number of these features (d).
 
         Raises:
-            HeadDamaged: Not a sound head.
-            HeadOutdated: Made for other features than ``feature_id``.
+            HeadDamaged: The bytes are not a valid head.
+            HeadOutdated: The head was made for other features.
         """
         shapes = {"w": ("float16", dim), "b": ("float16", 1)}
         optional: Shapes = {"s": ("float16", None)}
@@ -239,7 +251,7 @@ class Head:
 
 @dataclass(frozen=True, eq=False)
 class HeadBank:
-    """Many heads as one array.
+    """Many heads of the same features and prior, stacked.
 
     Attributes:
         weights: ``u x d`` float16.
@@ -261,7 +273,7 @@ class HeadBank:
         return len(self.weights)
 
     def head(self, u: int) -> Head:
-        """Take out the head of member ``u``."""
+        """Return a copy of the head of member ``u``."""
         share = 1.0 if self.shares is None else float(self.shares[u])
         spread = None if self.spreads is None or not share else self.spreads[u].copy()
         return Head(
@@ -273,7 +285,7 @@ class HeadBank:
         """Stack heads that share features and prior.
 
         Raises:
-            ValueError: No head, or heads of different features or priors.
+            ValueError: There is no head, or the heads have different features or priors.
         """
         kinds = {(head.feature_id, head.prior_id, len(head.weights)) for head in heads}
         if len(kinds) != 1:
@@ -302,7 +314,7 @@ class FeatureSpace(Protocol):
 
     @property
     def feature_id(self) -> str:
-        """Which encoder and style features."""
+        """Id of the encoder and the style features."""
         ...
 
     @property
@@ -312,17 +324,21 @@ class FeatureSpace(Protocol):
 
     @property
     def n_embedding(self) -> int:
-        """How many of them are the embedding; they come first."""
+        """Number of features of the embedding, which come first."""
         ...
 
 
 def starter_prior(features: FeatureSpace, settings: LearningSettings) -> Prior:
-    """Make the prior of a population nobody knows yet: zero mean, variances from the settings.
+    """Make the plain prior of an unknown population: zero mean, variances from the settings.
 
-    Both parts are scaled to speak equally loud whatever their width. An embedding has length 1, so weights of
-    variance ``delta_sd ** 2`` move a score by about ``delta_sd`` logits. Style features are of unit scale one
-    by one, so all of them together get ``style_sd ** 2``. (With that variance each, five labels made the
-    ranking of real judges' texts worse than none.)
+    The variances make embedding and style features move a score equally far, whatever their number. An
+    embedding has length 1, so weights of variance ``delta_sd ** 2`` move a score by about ``delta_sd``
+    logits. Each style feature has unit scale, so all of them share ``style_sd ** 2``. (With that variance for
+    each, five labels made the ranking of real judges' texts worse than none.)
+
+    Args:
+        features: Features of the prior.
+        settings: Standard deviations.
     """
     n_style = features.dim - features.n_embedding
     variance = np.full(features.dim, settings.delta_sd**2, dtype=np.float32)

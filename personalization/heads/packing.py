@@ -1,6 +1,7 @@
-"""Arrays of heads and priors as bytes without code in them, and back: safetensors, checked before use.
+"""Serialisation of heads and priors: arrays to safetensors, which hold no code, and back with checks.
 
-Kept apart from :mod:`personalization.heads.heads`, which says what the arrays mean.
+Used by :mod:`personalization.heads.heads`, which gives the arrays their meaning, and by a member's data
+export.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from personalization.errors import HeadDamaged, HeadOutdated
 
 Arrays = dict[str, npt.NDArray[Any]]
 Shapes = Mapping[str, tuple[str, *tuple[int | None, ...]]]
-"""Name -> dtype and size of each axis, None for any."""
+"""Name -> dtype, then the size of each axis; None: any size."""
 
 
 def pack_arrays(arrays: Arrays, **metadata: str | list[str]) -> bytes:
-    """Write arrays and what they are; equal ones give equal bytes."""
+    """Serialise arrays and metadata; equal ones give equal bytes."""
     # One metadata entry: safetensors writes several in no fixed order, and equal heads must give equal bytes.
     return save(arrays, metadata={"simpatico": json.dumps(metadata, sort_keys=True)})
 
 
 def numbers_of(body: bytes) -> dict[str, list[float]]:
-    """The arrays of a stored head as plain numbers, for the member whose they are; empty when damaged."""
+    """Return the arrays of a stored head as plain numbers, for a member's export; empty if damaged."""
     try:
         return {name: [float(x) for x in array.ravel()] for name, array in load(body).items()}
     except SafetensorError:
@@ -43,18 +44,21 @@ def unpack_arrays(
     shapes: dict[str, tuple[str, int]],
     optional: Shapes | None = None,
 ) -> tuple[Arrays, dict[str, object]]:
-    """Read what :func:`pack_arrays` wrote, and check it.
+    """Parse and check what :func:`pack_arrays` wrote.
 
     Args:
         body: The bytes.
-        kind: What they should be, for messages.
-        feature_id: Which features they should be for.
-        shapes: Arrays that must be there: dtype and size.
-        optional: Arrays that may be there.
+        kind: What the bytes should be, for messages.
+        feature_id: Features that they must be made for.
+        shapes: Required arrays: name -> dtype and size.
+        optional: Arrays that may be present.
+
+    Returns:
+        The arrays and the metadata.
 
     Raises:
-        HeadDamaged: Not that, or damaged.
-        HeadOutdated: For other features.
+        HeadDamaged: The bytes are something else, or damaged.
+        HeadOutdated: They were made for other features.
     """
     advice = "it is not used, and the next round replaces it"
     try:

@@ -1,41 +1,41 @@
-"""What a member's labels leave open about their taste, in some hundred bytes, and what it means for scores.
+"""Spread: the posterior covariance of a head, packed into some hundred bytes, and that of candidates' scores.
 
-A policy needs the covariance of the candidates' scores. In the directions in which members differ it is a
-small matrix, the identity before the first label. Of that matrix the block of the :data:`LEADING` directions
-is kept with the head, exactly, and for all other directions one number, their mean variance; what the prior
-says beside its directions stays at its prior variance. So reading a head stays one small read. Propensities
-lose nothing by it: they are those of the draws that were made.
+A policy needs the covariance of the candidates' scores. In the directions in which members differ, the
+posterior covariance is a small matrix, the identity before the first label. The head keeps the block of the
+:data:`LEADING` directions of that matrix, and one number for all others, their mean variance. The diagonal
+part of the prior keeps its prior variance. So reading a head stays one small read. Propensities stay exact,
+because they are those of the draws that were made.
 
-NumPy only: ranking four candidates needs no torch.
+Packed by :mod:`personalization.solving.posterior`, read by the ranker. NumPy only: ranking four candidates
+needs no torch.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, HalfArray, Prior
-
-Floats = npt.NDArray[np.float64]
+from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
+from personalization.heads.heads import Prior
 
 LEADING = 16
-"""Directions whose covariance is kept. Of the 32 learnt on DBDC3, 16 hold 86 % of the scores' variance."""
+"""Number of directions whose covariance is kept. Of the 32 learnt on DBDC3, 16 hold 86 % of the variance of
+scores."""
 
 
-def leading(prior: Prior) -> npt.NDArray[np.int64]:
-    """Find the columns of the prior's factor that move scores most, the largest first, at most 16."""
+def leading(prior: Prior) -> IntArray:
+    """Return the columns of the prior's factor that move scores most, largest first, at most 16."""
     if prior.factor is None:
         return np.zeros(0, dtype=np.int64)
     size = (prior.factor[:-1].astype(np.float64) ** 2).sum(axis=0)
     return np.argsort(-size, kind="stable")[:LEADING]
 
 
-def pack(covariance: Floats, prior: Prior) -> HalfArray:
-    """Keep what matters of posterior covariances.
+def pack(covariance: DoubleArray, prior: Prior) -> HalfArray:
+    """Pack posterior covariances.
 
     Args:
-        covariance: Of the coordinates in the prior's factor, ``u x r x r``.
-        prior: Whose factor.
+        covariance: Covariance of the coordinates in the prior's factor, ``u x r x r``.
+        prior: The prior.
 
     Returns:
         ``u x (m (m + 1) / 2 + 1)`` float16 for m leading directions: the lower triangle of their block row by
@@ -50,13 +50,13 @@ def pack(covariance: Floats, prior: Prior) -> HalfArray:
     return np.hstack([block, rest[:, None]]).astype(np.float16)
 
 
-def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> Floats:
-    """Give the covariance of candidates' scores around their mean: only differences rank.
+def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> DoubleArray:
+    """Return the covariance of candidates' scores around their mean, since only differences rank.
 
     Args:
-        features: Of the candidates, ``k x d`` float32.
+        features: Features of the candidates, ``k x d`` float32.
         prior: The prior that the head was solved under.
-        spread: What :func:`pack` kept of this member; None: they have no labels, or none that count.
+        spread: The member's packed covariance, from :func:`pack`; None: no labels, or a rolled-back head.
 
     Returns:
         ``k x k`` float64.

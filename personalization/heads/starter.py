@@ -1,12 +1,12 @@
-"""The starter prior: what answers before a server's own members have taught one.
+"""The starter prior, which answers until members have taught a prior.
 
 It ships with the package, fitted to public judgements of other bots' replies (``simpatico fit-starter``), so
-that the first reply on a new server is already ranked better than at random. It belongs to the packaged
-encoder; for any other one the plain prior answers, which knows nothing. When a server's members teach a prior
-of their own, the starter is the centre that theirs is drawn towards, and gives way as their labels grow
-(:mod:`personalization.population.fit_prior`). Imports no storage.
+that even the first reply is ranked better than at random. It belongs to the packaged encoder; with any other
+encoder the plain prior answers, whose scores are all 0. When members teach a prior, the starter is the centre
+of its regularisation and counts less the more labels there are (:mod:`personalization.population.fit_prior`).
+Imports no storage.
 
-``starter.LICENSE.txt`` beside the file is the notice of the data.
+``starter.LICENSE.txt``, in the same folder as the file, is the licence of the data.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 FILE = "starter.safetensors"
 FITTED_ON = "dbdc3"
-"""Name of the set the shipped file was fitted on: figures on it would say nothing."""
+"""Data set that the shipped file was fitted on; figures on the same set would prove nothing."""
 
 
 def load_starter(features: FeatureSpace, settings: LearningSettings) -> Prior:
-    """Read the prior that ships, or make the plain one where it does not fit; one log line says so.
+    """Read the prior that ships; if it is unusable, log that and make the plain one.
 
     Args:
-        features: What the prior must be made for.
+        features: Features that the prior must be made for.
         settings: Standard deviations of the plain prior, and of members' thresholds.
     """
     try:
@@ -48,8 +48,8 @@ def shipped_prior(features: FeatureSpace) -> Prior:
     """Read the prior that ships.
 
     Raises:
-        HeadOutdated: It is for other features.
-        HeadDamaged: It is not there, or not what it should be.
+        HeadOutdated: The prior is for other features.
+        HeadDamaged: The file is missing or damaged.
     """
     try:
         body = (files("personalization") / FILE).read_bytes()

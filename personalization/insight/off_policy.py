@@ -1,14 +1,13 @@
-"""What another policy would have earned, told from the log of the one that ran: IPS, SNIPS, doubly robust.
+"""Off-policy estimates: the value of a policy, from the log of another one. IPS, SNIPS and doubly robust.
 
-Each reply was posted with a known chance. A reply that another policy would have posted more often counts
-more, one that it would have posted less often counts less: so the log of one policy answers for another,
-without trying it on anybody. How sure that is, an interval says; how many replies carry it, the effective
-sample size. What one member does hangs together, and what they are shown depends on what they said before,
-so members are what chance is counted over.
+Each reply was posted with a known propensity. Weighting it by the ratio of the target policy's propensity to
+the logged one estimates the target policy without running it. An interval gives the uncertainty, and the
+effective sample size gives the number of replies that carry the estimate. A member's replies are correlated,
+and later replies depend on earlier feedback, so standard errors are clustered by member.
 
-Plain functions on arrays, each with its source; NumPy only. Used by
+Pure functions on arrays, each with its source; NumPy only. Used by
 :mod:`personalization.insight.uplift_report` on the bot's own log and by
-:mod:`personalization.lab.bandit_replay` where the truth is known.
+:mod:`personalization.lab.bandit_replay`, where the truth is known.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import BoolArray, DoubleArray, IntArray
 from personalization.score_quality import EPS, clustered_mean
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 Z_95 = 1.959964
 """Normal quantile of a two-sided 95 % interval."""
@@ -30,50 +27,54 @@ Z_95 = 1.959964
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Log:
-    """What was posted, with which chances.
+    """Posted replies with their propensities.
 
     Attributes:
-        propensities: Chance of each candidate, ``n x k``, 0 where a reply had fewer; > 0 for the posted one.
+        propensities: Propensity of each candidate, ``n x k``; 0 pads replies with fewer candidates, and the
+            posted candidate's is > 0.
         chosen: Index of the posted candidate, ``n``.
-        member: To whom, ``n``.
+        member: Member who got the reply, ``n``.
+
+    Raises:
+        ValueError: A posted candidate has propensity 0.
     """
 
-    propensities: Floats
-    chosen: Ints
-    member: Ints
+    propensities: DoubleArray
+    chosen: IntArray
+    member: IntArray
 
     def __post_init__(self) -> None:
         posted = self.of_posted(self.propensities)
         if len(posted) and not (posted > 0).all():
             raise ValueError(f"expected propensities > 0, found {float(posted.min()):g}")
 
-    def of_posted(self, values: npt.NDArray[np.generic]) -> Floats:
-        """Take the value (``n x k``) of the candidate that was posted, ``n``."""
+    def of_posted(self, values: npt.NDArray[np.generic]) -> DoubleArray:
+        """Select the values (``n x k``) of the posted candidates, ``n``."""
         return np.take_along_axis(values, self.chosen[:, None], axis=1)[:, 0].astype(np.float64)
 
-    def only(self, here: npt.NDArray[np.bool_]) -> Log:
-        """Keep some of the replies (``n``)."""
+    def only(self, here: BoolArray) -> Log:
+        """Keep the replies for which ``here`` (``n``) is true."""
         return Log(self.propensities[here], self.chosen[here], self.member[here])
 
-    def answers_for(self, target: Floats) -> npt.NDArray[np.bool_]:
-        """Tell for which replies all that the target might post could have been posted, ``n``.
+    def answers_for(self, target: DoubleArray) -> BoolArray:
+        """Check overlap: whether every candidate the target may post had a propensity > 0, ``n``.
 
-        For the others no log can answer.
+        Replies without overlap cannot be used in an estimate.
         """
-        unable: npt.NDArray[np.int64] = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
+        unable: IntArray = ((target > 0) & (self.propensities <= 0)).sum(axis=1)
         return unable == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a policy would earn, or how much more than another one.
+    """Estimated value of a policy, or of the difference between two policies.
 
     Attributes:
-        value: Mean reward a reply.
-        low: Lower end of the 95 % interval, over members; NaN with fewer than two.
-        high: Upper end of it.
-        n_effective: Replies that carry the estimate, ``(sum w)^2 / sum w^2``; far below the number logged,
-            the interval is not to be trusted. Of a difference: the smaller one of the two.
+        value: Mean reward per reply.
+        low: Lower end of the 95 % interval over members; NaN with fewer than two members.
+        high: Upper end of the interval.
+        n_effective: Effective number of replies, ``(sum w)^2 / sum w^2``. If it is far below the number
+            logged, the interval cannot be trusted. For a difference, the smaller of the two numbers.
     """
 
     value: float
@@ -84,44 +85,51 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """The same by three estimators."""
+    """One quantity, estimated by three estimators."""
 
     ips: Estimate
     snips: Estimate
     dr: Estimate
 
 
-def mean_of(log: Log, rewards: Floats) -> Estimate:
-    """Give the mean reward (of ``n``) of the policy that ran."""
+def mean_of(log: Log, rewards: DoubleArray) -> Estimate:
+    """Compute the mean of the rewards (``n``) of the policy that ran."""
     return _estimate(rewards, log.member, float(len(rewards)))
 
 
-def value_of(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> Estimates:
+def value_of(log: Log, rewards: DoubleArray, target: DoubleArray, predicted: DoubleArray) -> Estimates:
     """Estimate the mean reward of a policy.
 
     Args:
-        log: What was posted.
-        rewards: What that earned, ``n``.
-        target: Chance that the policy gives to each candidate, ``n x k``.
-        predicted: Reward predicted for each candidate, ``n x k``; only the doubly robust estimate uses it.
+        log: Posted replies.
+        rewards: Reward of each posted reply, ``n``.
+        target: Propensity of each candidate under the target policy, ``n x k``.
+        predicted: Predicted reward of each candidate, ``n x k``; used by the doubly robust estimate only.
     """
     terms = _terms(log, rewards, target, predicted)
     carried = n_effective(log, target)
     return Estimates(*(_estimate(of, log.member, carried) for of in terms))
 
 
-def difference_of(log: Log, rewards: Floats, target: Floats, other: Floats, predicted: Floats) -> Estimates:
-    """Estimate by how much a policy earns more than another one; chance that both share cancels.
+def difference_of(
+    log: Log, rewards: DoubleArray, target: DoubleArray, other: DoubleArray, predicted: DoubleArray
+) -> Estimates:
+    """Estimate the mean reward of a policy minus that of another one; shared noise cancels.
 
-    Arguments as in :func:`value_of`.
+    Args:
+        log: Posted replies.
+        rewards: Reward of each posted reply, ``n``.
+        target: Propensities under the policy, ``n x k``.
+        other: Propensities under the other policy, ``n x k``.
+        predicted: Predicted reward of each candidate, ``n x k``.
     """
     one, two = (_terms(log, rewards, policy, predicted) for policy in (target, other))
     carried = min(n_effective(log, target), n_effective(log, other))
     return Estimates(*(_estimate(a - b, log.member, carried) for a, b in zip(one, two, strict=True)))
 
 
-def n_effective(log: Log, target: Floats) -> float:
-    """Count the replies that carry an estimate of the target.
+def n_effective(log: Log, target: DoubleArray) -> float:
+    """Compute the effective number of replies for an estimate of the target.
 
     Source: Kish (1965), Survey sampling, for weighted samples.
     """
@@ -130,54 +138,62 @@ def n_effective(log: Log, target: Floats) -> float:
     return float(w.sum()) ** 2 / squares if squares else 0.0
 
 
-# --- the estimators: terms whose mean is the estimate ----------------------------------------------------
+# --- estimators: terms whose mean is the estimate --------------------------------------------------------
 
 
-def _weights(log: Log, target: Floats) -> Floats:
+def _weights(log: Log, target: DoubleArray) -> DoubleArray:
     return log.of_posted(target) / log.of_posted(log.propensities)
 
 
-def _terms(log: Log, rewards: Floats, target: Floats, predicted: Floats) -> tuple[Floats, Floats, Floats]:
+def _terms(
+    log: Log, rewards: DoubleArray, target: DoubleArray, predicted: DoubleArray
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     w = _weights(log, target)
     return _ips(w, rewards), _snips(w, rewards), _doubly_robust(w, rewards, log, target, predicted)
 
 
-def _ips(w: Floats, rewards: Floats) -> Floats:
-    """Weigh by inverse propensities: unbiased, with a large variance.
+def _ips(w: DoubleArray, rewards: DoubleArray) -> DoubleArray:
+    """Inverse propensity weighting: unbiased, with a large variance.
 
     Source: Horvitz and Thompson (1952).
     """
     return w * rewards
 
 
-def _snips(w: Floats, rewards: Floats) -> Floats:
-    """Divide by the weights' own sum: a little bias of order 1/n for much less variance.
+def _snips(w: DoubleArray, rewards: DoubleArray) -> DoubleArray:
+    """Self-normalized weighting: a bias of order 1/n in exchange for much less variance.
 
-    Source: Swaminathan and Joachims (2015); around the mean the delta method's terms for a ratio.
+    The terms around the mean are those of the delta method for a ratio.
+
+    Source: Swaminathan and Joachims (2015).
     """
     mean = float((w * rewards).sum() / max(float(w.sum()), EPS))
     return mean + w * (rewards - mean) / max(float(w.mean()) if len(w) else 0.0, EPS)
 
 
-def _doubly_robust(w: Floats, rewards: Floats, log: Log, target: Floats, predicted: Floats) -> Floats:
-    """Weigh only what the prediction got wrong: right when either propensities or predictions are.
+def _doubly_robust(
+    w: DoubleArray, rewards: DoubleArray, log: Log, target: DoubleArray, predicted: DoubleArray
+) -> DoubleArray:
+    """Weight the prediction's residuals: unbiased if either the propensities or the predictions are right.
 
     Source: Dudik, Langford, Li (2011), Doubly robust policy evaluation and learning.
     """
     return (target * predicted).sum(axis=1) + w * (rewards - log.of_posted(predicted))
 
 
-def _estimate(terms: Floats, member: Ints, carried: float) -> Estimate:
+def _estimate(terms: DoubleArray, member: IntArray, carried: float) -> Estimate:
     value, se = clustered_mean(terms, member)
     half = quantile_95(len(np.unique(member)) - 1) * se
     return Estimate(value, value - half, value + half, carried)
 
 
 def quantile_95(freedom: int) -> float:
-    """Quantile of Student's t for a two-sided 95 % interval: a few members know their own scatter badly.
+    """Quantile of Student's t for a two-sided 95 % interval; NaN below one degree of freedom.
 
-    Source: Abramowitz and Stegun (1964), 26.7.5, an expansion that is a few hundredths off at 3 degrees of
-    freedom and exact to a thousandth from 6 on.
+    With few members the standard error itself is uncertain, so the normal quantile would be too small.
+
+    Source: Abramowitz and Stegun (1964), 26.7.5, an expansion. Its error is a few hundredths at 3 degrees of
+    freedom and at most a thousandth from 6 on.
     """
     if freedom < 1:
         return math.nan

@@ -1,8 +1,9 @@
-"""What a member's own labels say, put together for showing it to that very member.
+"""Summary of a member's learnt taste, shown to that member only.
 
-Which style features their head leans to, what they liked with and without each, and how well a head that
-knew only the earlier labels would have predicted each later one. Read from the store when somebody asks,
-never kept. Only the asking member's labels are read, and no text. Imports no storage but its records.
+It holds the style features that their head prefers or avoids, their likes with and without each feature, and
+how well a head solved from earlier labels would have predicted each later label. It is computed from the
+store on request and not cached. Only the member's own labels are read, and no text. Used by the member cogs
+of ``bot``. Of storage it imports only record types.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import BoolArray
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.heads.heads import FeatureSpace, Head, Prior
 from personalization.labels.labels import EmojiValence, Label, label_of
 from personalization.ranking.explain import Evidence, evidence_of
 from personalization.ranking.ranker import Ranker
-from personalization.rounds.examples import Labelled, labelled, told_of
+from personalization.rounds.examples import Labelled, decode_feedback, labelled
 from personalization.rounds.store_protocol import LearningStore
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
@@ -27,27 +28,26 @@ from personalization.solving.training import Examples
 from storage.records import MemberId, ReplyId, ReplySummary
 
 NEWEST = 200
-"""Replies that are looked at: enough to tell, few enough to answer at once."""
+"""Latest replies that are read: enough for a summary, few enough to answer at once."""
 EVERY = 1_000_000
-"""Replies whose labels a member may take along: all."""
+"""Replies whose labels are exported: all of them."""
 REPLAYED = 60
-"""Latest labels that are predicted from the earlier ones."""
+"""Latest labels that are predicted from earlier ones."""
 LEAST_REPLAYED = 6
 LEAST_LEANING = 0.02
-"""Logits for a typical difference between replies; smaller leanings say nothing."""
+"""Minimum leaning, logits for a typical difference between replies; smaller ones are not shown."""
 LIKED_ABOVE = 0.5
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Leaning:
-    """A style feature the member's head weighs otherwise than the average taste.
+    """A style feature whose weight in the member's head differs from the average taste.
 
     Attributes:
         name: One of :data:`~personalization.encoding.features.STYLE_FEATURES`.
-        amount: What a typical difference between replies adds to the score, logits; positive: more is liked.
-        evidence: What the member's own labels say about it.
+        amount: Contribution of a typical difference between replies to the score, logits; positive means
+            that the member likes more of it.
+        evidence: Counts of the member's own labels.
     """
 
     name: str
@@ -57,26 +57,26 @@ class Leaning:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Replay:
-    """How the latest labels would have been predicted from the ones before, oldest first.
+    """Progressive validation: each of the latest labels predicted from the earlier ones, oldest first.
 
     Attributes:
-        own: Whether the member's own head would have been right (n).
-        average: Whether the average taste would have been right (n).
+        own: Whether the member's own head predicted the label (n).
+        average: Whether the average taste predicted the label (n).
     """
 
-    own: Flags
-    average: Flags
+    own: BoolArray
+    average: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """What was learnt of one member.
+    """Summary of one member's taste.
 
     Attributes:
-        n_labels: Labels looked at.
-        n_liked: How many of them say that a reply was liked.
-        leanings: Where the own taste differs from the average, the strongest first.
-        replay: None without enough labels.
+        n_labels: Number of labels read.
+        n_liked: Number of those labels that are a like.
+        leanings: Differences from the average taste, the strongest first.
+        replay: Progressive validation; None without enough labels.
     """
 
     n_labels: int
@@ -86,14 +86,14 @@ class Taste:
 
 
 class TasteReader:
-    """Reads what one member's labels say.
+    """Reads one member's labels and summarises them.
 
     Args:
-        store: Where feedback is read.
-        ranker: Whose heads and prior are in use.
+        store: Source of feedback.
+        ranker: Source of the heads and the prior in use.
         features: The features in use.
-        valence: What emoji mean before anything is learnt.
-        settings: How feedback becomes labels.
+        valence: Valence of emoji before anything is learnt.
+        settings: Rules by which feedback becomes labels.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class TasteReader:
         self._settings = settings
 
     async def evidence(self, member_id: MemberId, names: Sequence[str]) -> dict[str, Evidence]:
-        """What the member's labels say about these style features."""
+        """Count the member's likes with more and with less of each of these style features."""
         known = await self._labelled(member_id)
         return {name: evidence_of(name, known.X, known.y, liked_above=LIKED_ABOVE) for name in names}
 
     async def taste(self, member_id: MemberId, *, n_leanings: int = 3) -> Taste:
-        """What was learnt of a member."""
+        """Summarise a member's taste."""
         known = await self._labelled(member_id)
         head = await self._ranker.head_of(member_id, known.guild)
         average = await self._ranker.head_of(None, known.guild)
@@ -125,13 +125,13 @@ class TasteReader:
         return Taste(len(known.y), int((known.y > LIKED_ABOVE).sum()), leanings, replay)
 
     def dislikes(self, shown: ReplySummary) -> bool:
-        """Whether a member's feedback on a reply says that they disliked it."""
+        """Whether a member's feedback on a reply is a dislike."""
         valence, weights = self._valence.learnt(self._ranker.prior.meanings), self._settings.label_weights
         label = label_of(shown.reactions, shown.rating, valence, weights)
         return label is not None and label.value < LIKED_ABOVE
 
     async def labels(self, member_id: MemberId) -> dict[ReplyId, Label]:
-        """What training makes of each of the member's feedback, newest replies; without what says nothing."""
+        """Derive the labels of all the member's feedback, by reply; feedback without a meaning is omitted."""
         rows = (await self._store.feedback_of([member_id], EVERY))[member_id]
         valence = (await self._valence_now()).in_guild(rows[0].guild if rows else b"")
         weights = self._settings.label_weights
@@ -140,21 +140,21 @@ class TasteReader:
 
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)
-        (told,) = told_of([member_id], rows, self._features)
-        return labelled(told, await self._valence_now(), self._settings)
+        (feedback,) = decode_feedback([member_id], rows, self._features)
+        return labelled(feedback, await self._valence_now(), self._settings)
 
     async def _valence_now(self) -> EmojiValence:
-        said = await self._store.emoji_of_guilds()
-        return self._valence.with_guilds(said).learnt(self._ranker.prior.meanings)
+        of_guilds = await self._store.emoji_of_guilds()
+        return self._valence.with_guilds(of_guilds).learnt(self._ranker.prior.meanings)
 
 
 def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ...]:
-    """Where a head leans away from the average taste, and the member's own labels do not contradict it.
+    """List where a head differs from the average taste and the member's own labels agree.
 
     Args:
         known: The member's labels.
-        head: The head that answers for them.
-        average: The head that answers for strangers.
+        head: The head used for the member.
+        average: The head used for members without labels.
     """
     if len(known.y) < 2:
         return ()
@@ -180,15 +180,15 @@ def _agrees(evidence: Evidence, amount: float) -> bool:
 
 
 def replayed(known: Labelled, prior: Prior, n: int = REPLAYED) -> Replay | None:
-    """Predict each of the latest labels by a head that knew the earlier ones only. Blocks.
+    """Predict each of the latest labels with a head solved from the earlier ones only. Blocks.
 
     Args:
         known: The member's labels, oldest first.
-        prior: The prior that heads are drawn from.
-        n: Labels to predict.
+        prior: The prior that heads are solved under.
+        n: Number of labels to predict.
 
     Returns:
-        None with fewer than :data:`LEAST_REPLAYED` labels: a picture of chance tells nobody anything.
+        None with fewer than :data:`LEAST_REPLAYED` labels, because the result would be mostly noise.
     """
     total = len(known.y)
     first = max(1, total - n)

@@ -1,12 +1,12 @@
-"""What personalization brings, for the operator: the log of past choices -> estimates with intervals.
+"""The uplift report: estimates, from the log of past choices, of what personalization adds.
 
-Two policies are compared on the same replies: the candidate that was best by the member's own head, and the
-one that the prior would have called best, as for a member without labels. Neither ran as such (replies were
-posted with some exploration), so both are estimated from the stored chances
-(:mod:`personalization.insight.off_policy`). What counts is what members did: how many replies in a hundred
-they liked, and how many they disliked. Silence is neither.
+It compares two policies on the same replies: post the candidate that is best by the member's own head, and
+post the one that is best by the prior, as for a member without labels. Neither policy ran as such, because
+replies are posted with some exploration. So both are estimated from the stored propensities
+(:mod:`personalization.insight.off_policy`). The rewards are the shares of replies that members liked and
+disliked; a reply without feedback counts as neither.
 
-Imports no storage but the types of its records; reached by ``simpatico report`` and once a day by the bot.
+Called by ``simpatico report`` and once a day by the bot. Of storage it imports only record types.
 """
 
 from __future__ import annotations
@@ -17,17 +17,9 @@ from datetime import datetime
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.insight.off_policy import (
-    Estimate,
-    Estimates,
-    Floats,
-    Log,
-    difference_of,
-    mean_of,
-    value_of,
-)
+from personalization.arrays import BoolArray, DoubleArray
+from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
 from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.calibration import platt
 from personalization.ranking.policy import best_of
@@ -36,46 +28,46 @@ from storage.records import ANOTHER, FALLBACK, PastChoice, ReplyId
 
 REPLIES_AT_ONCE = 2000
 SURE = 0.5
-"""Thumbs. What says less than half of one (an emoji of unsure meaning) counts as silence."""
+"""Minimum weight of a label, in thumbs; feedback below it (an emoji of unsure meaning) is ignored."""
 PARTS = 5
-"""Rewards are predicted for a fifth of the members by what the others did."""
+"""Folds of members. The rewards of each fold are predicted from the other folds."""
 
 
 class _Page(Protocol):
     @property
     def choices(self) -> Sequence[PastChoice]: ...
     @property
-    def n_shut(self) -> int: ...
+    def n_unreadable(self) -> int: ...
     @property
     def last(self) -> ReplyId | None: ...
 
 
 class ChoiceStore(Protocol):
-    """What it asks of the store; :class:`storage.learning.past_choices.PastChoices` is one."""
+    """Access to past choices, as :class:`storage.learning.past_choices.PastChoices` gives it."""
 
     async def page(self, since: datetime, after: ReplyId | None, limit: int) -> _Page:
-        """Read how replies were chosen, oldest first."""
+        """Read one page of past choices, oldest first."""
         ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Choices:
-    """Past choices as arrays; candidates that a reply did not have score minus infinity.
+    """Past choices as arrays; replies with fewer candidates are padded with scores of minus infinity.
 
     Attributes:
-        log: What was posted, ``n`` replies of up to ``k`` candidates.
-        scores: What the policy went by, ``n x k``.
-        prior_scores: What it would have gone by for a member without labels, ``n x k``.
-        values: The label that the asker gave, ``n``; NaN for silence.
-        n_unranked: Replies that went out unranked; they are not among the others.
-        n_shut: Replies that could not be opened; nor are they.
-        n_another: Replies that were asked for in place of one before; nor are they.
+        log: Posted replies, ``n`` of up to ``k`` candidates.
+        scores: Scores used by the policy, ``n x k``.
+        prior_scores: Scores for a member without labels, ``n x k``.
+        values: Label given by the member who got the reply, ``n``; NaN without feedback.
+        n_unranked: Replies posted unranked; not included in the arrays.
+        n_shut: Replies that could not be decrypted; not included.
+        n_another: Other answers requested in place of an earlier reply; not included.
     """
 
     log: Log
-    scores: Floats
-    prior_scores: Floats
-    values: Floats
+    scores: DoubleArray
+    prior_scores: DoubleArray
+    values: DoubleArray
     n_unranked: int = 0
     n_shut: int = 0
     n_another: int = 0
@@ -83,13 +75,13 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How often something happened, as a share of replies, and would have happened.
+    """Share of replies with an outcome, as observed and as estimated for both policies.
 
     Attributes:
-        posted: As it was.
-        head: With the candidate that was best by the member's head.
-        prior: With the one that was best by the prior.
-        gain: ``head`` less ``prior``.
+        posted: Share among the posted replies.
+        head: Share if the best candidate by the member's head were posted.
+        prior: Share if the best candidate by the prior were posted.
+        gain: ``head`` minus ``prior``.
     """
 
     posted: Estimate
@@ -100,19 +92,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What personalization brings.
+    """Estimated uplift of personalization.
 
     Attributes:
-        n_replies: Replies that the estimates rest on.
-        n_members: Members they went to.
-        n_personal: Those of them on which head and prior did not agree which candidate is best.
-        n_answered: Those with an answer that is sure enough.
-        n_unranked: Replies left out because they went out unranked.
-        n_unanswerable: Replies left out because the best candidate had no chance of being posted.
-        n_shut: Replies left out because they could not be opened.
+        n_replies: Replies behind the estimates.
+        n_members: Members who got those replies.
+        n_personal: Replies for which head and prior prefer different candidates.
+        n_answered: Replies with feedback of sufficient weight.
+        n_unranked: Replies excluded because they were posted unranked.
+        n_unanswerable: Replies excluded because a best candidate had propensity 0.
+        n_shut: Replies excluded because they could not be decrypted.
         liked: Share of replies that were liked.
         disliked: Share of replies that were disliked.
-        n_another: Replies left out because they were asked for in place of one before.
+        n_another: Replies excluded because they were requested in place of an earlier reply.
     """
 
     n_replies: int
@@ -130,13 +122,13 @@ class Report:
 async def read_choices(
     store: ChoiceStore, since: datetime, valence: EmojiValence, weights: LabelWeights
 ) -> Choices:
-    """Read the log, a page at a time.
+    """Read the log page by page.
 
     Args:
-        store: Where it is.
-        since: Replies from then on, aware UTC.
-        valence: What emoji mean.
-        weights: How far each kind of feedback is trusted.
+        store: Source of past choices.
+        since: Time of the earliest reply, aware UTC.
+        valence: Valence of emoji.
+        weights: Weight of each kind of feedback.
 
     Raises:
         StorageError: Reading failed.
@@ -145,7 +137,7 @@ async def read_choices(
     after, more = None, True
     while more:
         page = await store.page(since, after, REPLIES_AT_ONCE)
-        pages.append(as_choices(page.choices, valence, weights, n_shut=page.n_shut))
+        pages.append(as_choices(page.choices, valence, weights, n_shut=page.n_unreadable))
         after, more = page.last, page.last is not None
     return _together(pages)
 
@@ -153,10 +145,10 @@ async def read_choices(
 def as_choices(
     past: Sequence[PastChoice], valence: EmojiValence, weights: LabelWeights, *, n_shut: int = 0
 ) -> Choices:
-    """Put past choices into arrays; the unranked ones are counted and left out.
+    """Convert past choices to arrays; unranked replies and other answers are counted and excluded.
 
-    So are other answers to the same prompt: only prompts whose first answer displeased have one, and it was
-    chosen among what that left over. With them the log would tell of other prompts than the bot is asked.
+    Other answers to the same prompt exist only where the first answer displeased, and they are chosen among
+    the remaining candidates. With them the log would no longer represent the prompts that the bot gets.
     """
     first = [choice for choice in past if not choice.policy.startswith(ANOTHER)]
     ranked = [choice for choice in first if choice.policy != FALLBACK]
@@ -179,8 +171,8 @@ def as_choices(
     return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another)
 
 
-def _padded(rows: Sequence[Sequence[float]], by: float) -> Floats:
-    """Put rows of different length under one another, ``n x k``."""
+def _padded(rows: Sequence[Sequence[float]], by: float) -> DoubleArray:
+    """Stack rows of different lengths, padded with ``by``, ``n x k``."""
     width = max((len(row) for row in rows), default=1)
     return np.array([[*row, *[by] * (width - len(row))] for row in rows], np.float64).reshape(-1, width)
 
@@ -188,7 +180,7 @@ def _padded(rows: Sequence[Sequence[float]], by: float) -> Floats:
 def _together(pages: Sequence[Choices]) -> Choices:
     width = max(page.scores.shape[1] for page in pages)
 
-    def stacked(arrays: Sequence[Floats], by: float) -> Floats:
+    def stacked(arrays: Sequence[DoubleArray], by: float) -> DoubleArray:
         wide = [(0, 0)]
         return np.concatenate(
             [np.pad(a, [*wide, (0, width - a.shape[1])], constant_values=by) for a in arrays]
@@ -214,13 +206,13 @@ def _together(pages: Sequence[Choices]) -> Choices:
 
 
 def report_of(choices: Choices) -> Report:
-    """Estimate what personalization brings. Pure; a log of nothing gives NaN."""
+    """Estimate the uplift of personalization. Pure; an empty log gives NaN."""
     head, prior = best_of(choices.scores), best_of(choices.prior_scores)
     here = choices.log.answers_for(head) & choices.log.answers_for(prior)
     log, values = choices.log.only(here), choices.values[here]
     head, prior, scores = head[here], prior[here], choices.scores[here]
 
-    def outcome(happened: npt.NDArray[np.bool_]) -> Outcome:
+    def outcome(happened: BoolArray) -> Outcome:
         rewards = happened.astype(np.float64)
         predicted = predict(log, rewards, scores)
         return Outcome(
@@ -244,11 +236,11 @@ def report_of(choices: Choices) -> Report:
     )
 
 
-def predict(log: Log, rewards: Floats, scores: Floats) -> Floats:
-    """Predict the reward of every candidate from its score, ``n x k``; nobody's from their own.
+def predict(log: Log, rewards: DoubleArray, scores: DoubleArray) -> DoubleArray:
+    """Predict the reward of every candidate from its score, ``n x k``, by cross-fitting over members.
 
-    One slope and shift for all members but those of the part that is predicted: what the estimate corrects
-    with a member's rewards was not fitted to them.
+    One slope and one shift are fitted to the other folds. So the prediction that the estimate corrects with a
+    member's rewards was not fitted to these rewards.
     """
     part = np.unique(log.member, return_inverse=True)[1] % PARTS  # (n,)
     posted, known = log.of_posted(scores), np.where(np.isfinite(scores), scores, 0.0)

@@ -1,4 +1,4 @@
-"""Offline experiments: evaluation, replay, fitting the starter, adapting the encoder, search of settings.
+"""Offline experiments: evaluation, replay, starter prior, encoder adaptation, search of settings.
 
 May import every other room of ``personalization``. The running bot never imports it.
 """

@@ -1,10 +1,11 @@
-"""The rows of the evaluation: ways of making heads that are measured beside each other.
+"""Rows of the evaluation: the methods for solving heads that are compared.
 
-``global`` (one head for all), ``intercept`` (global and an own threshold), ``independent`` (scikit-learn's
-LogisticRegression per member), ``isotropic`` (hierarchical, every direction alike), ``simpatico`` (the
-model of :mod:`personalization.population.fit_prior`). On a server that has taught nothing yet: ``plain``
-(mean zero, every direction alike) and ``starter`` (the prior that ships with the package). Used by
-:mod:`personalization.lab.evaluate` and :mod:`personalization.lab.bandit_replay`; knows no storage.
+``global`` (one head for all members), ``intercept`` (the global head with a threshold per member),
+``independent`` (scikit-learn's LogisticRegression per member), ``isotropic`` (hierarchical, with the same
+variance in every direction), ``simpatico`` (the model of :mod:`personalization.population.fit_prior`). For a
+new server without a learnt prior: ``plain`` (mean zero, the same variance in every direction) and ``starter``
+(the packaged prior). Used by :mod:`personalization.lab.evaluate` and
+:mod:`personalization.lab.bandit_replay`; imports no storage.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.arrays import FloatArray, IntArray
+from personalization.heads.heads import HeadBank, Prior
 from personalization.lab.datasets import Dataset, binary_labels
 from personalization.population.calibration import calibrate, folds, held_out, platt, together
 from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
@@ -28,32 +29,31 @@ from personalization.solving.training import Examples, solve_heads
 
 ROWS = ("global", "intercept", "independent", "isotropic", "simpatico")
 NEW_SERVER_ROWS = ("plain", "starter")
-"""What answers where no population has taught a prior yet."""
+"""Rows for a server on which no population prior has been learnt."""
 MEMBER_CAP = 1e9
-"""No cap: in these sets members were asked alike."""
+"""No cap: in these sets all members were asked for a similar number of labels."""
 ISOTROPIC_VARIANCE = 0.3
 
 Solver = Callable[[Examples], HeadBank]
 Vary = Callable[[Prior], Prior]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Row:
-    """A way of making heads, and what their scores are worth by k."""
+    """A method for solving heads, and the calibration of their scores by the number of labels k."""
 
     solve: Solver
     probability: Callable[[FloatArray, int], FloatArray]
 
 
-def features_of(dataset: Dataset, features: FloatArray, labels: Ints) -> FloatArray:
-    """Features of labels, ``n x d``: of the reply, or the difference of the two that are compared."""
+def features_of(dataset: Dataset, features: FloatArray, labels: IntArray) -> FloatArray:
+    """Select the features of labels, ``n x d``: of the reply, or the difference of the two compared."""
     first = features[dataset.item[labels, 0]]
     return first - features[dataset.item[labels, 1]] if dataset.pairwise else first
 
 
-def pool_of(dataset: Dataset, features: FloatArray, labels: Ints) -> Pool:
-    """Pool the population's labels; calibration is to their yes or no, exchanges are the groups."""
+def pool_of(dataset: Dataset, features: FloatArray, labels: IntArray) -> Pool:
+    """Pool the population's labels. Binarized labels are the outcome of calibration, groups the exchanges."""
     group = np.unique(np.array(dataset.groups)[dataset.item[labels, 0]], return_inverse=True)[1]
     return Pool(
         features_of(dataset, features, labels),
@@ -75,15 +75,15 @@ def pooled_prior(
     ridge: float | None = None,
     vary: Vary | None = None,
 ) -> Prior:
-    """Fit one head for all: the same features and choice of penalty as simpatico, no model of differences.
+    """Fit one head for all members, with simpatico's features and choice of penalty, as a prior.
 
     Args:
         pool: The population's labels.
         starter: Centre of the penalty.
-        device: Where to solve.
-        n_embedding: How many features are the embedding.
-        ridge: The penalty, where it has been chosen already.
-        vary: Adds what members may differ in; None: nothing.
+        device: Device on which to solve.
+        n_embedding: Number of features that are the embedding.
+        ridge: Penalty; None chooses it here.
+        vary: Adds variance between members to the prior; None adds none.
     """
     members = teachers(pool, MEMBER_CAP)
     if ridge is None:
@@ -114,13 +114,16 @@ def make_rows(
 
     Args:
         pool: The population's support labels.
-        starter: Where the population prior starts; the row ``plain`` as it is.
-        shipped: The row ``starter``; None: neither of :data:`NEW_SERVER_ROWS`.
-        device: Where to solve.
-        n_embedding: How many features are the embedding.
-        rows: Which of :data:`ROWS`; ``global`` is always among them.
-        settings: How the row ``simpatico`` fits its prior.
-        progress: Told after each row.
+        starter: Centre of the fit of the population prior, and the prior of the row ``plain``.
+        shipped: Prior of the row ``starter``; None skips both :data:`NEW_SERVER_ROWS`.
+        device: Device on which to solve.
+        n_embedding: Number of features that are the embedding.
+        rows: Rows of :data:`ROWS` to fit; ``global`` is always fitted.
+        settings: Settings of the fit of the row ``simpatico``.
+        progress: Called with a line of text after each row.
+
+    Returns:
+        The rows by name, in their fixed order.
     """
 
     def intercept(prior: Prior) -> Prior:
@@ -166,7 +169,7 @@ def _row(prior: Prior, device: Device, heads: LearnHeads = solve_heads) -> Row:
 
 
 def _independent(pool: Pool, members: Sequence[Teacher]) -> Row:
-    """Each member alone, with scikit-learn's defaults; slope and shift from held-out members."""
+    """Solve each member alone with scikit-learn's defaults; calibrate slope and shift on held-out members."""
     slopes: dict[int, tuple[float, float]] = {}
 
     def probability(scores: FloatArray, k: int) -> FloatArray:
@@ -185,20 +188,20 @@ def _independent(pool: Pool, members: Sequence[Teacher]) -> Row:
 
 
 def _solve_alone(given: Examples) -> HeadBank:
-    # An extra, needed for this baseline alone; it ships without types.
+    # An optional dependency for this baseline only; it has no type stubs.
     from sklearn.linear_model import LogisticRegression  # pyright: ignore
 
     u, n, d = given.X.shape
     weights, biases = np.zeros((u, d), np.float16), np.zeros(u, np.float16)
     pairs = given.pairwise is not None and bool(given.pairwise.all())
     for i in range(u):
-        # A graded label counts as both answers, each by its share.
+        # A graded label counts as a positive and a negative example, weighted by its value.
         both = np.concatenate([given.X[i], given.X[i]])
         y = np.repeat([1, 0], n)
         weight = np.concatenate([given.y[i], 1 - given.y[i]])
         kept = weight > 0
-        if len(set(y[kept])) < 2:  # one answer only: nothing to tell apart
-            if pairs and n:  # but a pair turned round is the other answer
+        if len(set(y[kept])) < 2:  # one class only
+            if pairs and n:  # a reversed pair is an example of the other class
                 both, y, weight = (
                     np.concatenate([both, -both]),
                     np.concatenate([y, 1 - y]),
@@ -210,7 +213,7 @@ def _solve_alone(given: Examples) -> HeadBank:
                 continue
         model: Any = LogisticRegression(fit_intercept=not pairs)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of slow convergence, which is not ours to mend
+            warnings.simplefilter("ignore")  # convergence warnings of the baseline
             model.fit(both[kept], y[kept], weight[kept])
         weights[i], biases[i] = model.coef_[0], float(np.ravel(model.intercept_)[0])
     return HeadBank(weights, biases, "", "")

@@ -1,11 +1,11 @@
-"""Folders of people's judgements of texts -> arrays, and the split that keeps an evaluation honest.
+"""Reads sets of people's judgements of texts into arrays, and splits them for an evaluation.
 
 A folder holds ``dataset.json`` (name, kind, source, licence), ``items.jsonl.gz`` (``item_id, reply, group``)
 and ``labels.jsonl.gz`` (pointwise ``user_id, item_id, label``; pairwise ``user_id, item_a, item_b, label``).
-What stands under ``context`` is never read: a head sees the bot's reply and nothing a member wrote.
+The field ``context`` is never read: a head sees the bot's reply and nothing a member wrote.
 
-Who is tested and what is support is decided by hashes of ids, so that it does not depend on order, on chance
-or on anybody's wish. Used by :mod:`personalization.lab.evaluate` and the starter command; NumPy only.
+Hashes of ids decide who is tested and which labels are support, so the split does not depend on order, on a
+random generator or on a choice by hand. Used by every experiment in :mod:`personalization.lab`; NumPy only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import BoolArray, FloatArray, IntArray
 from personalization.errors import PersonalizationError
 
-Ints = npt.NDArray[np.int64]
-
-
 PSEUDO_LABELS = 2.0
-"""Of the average, beside a member's own labels, when their other labels say what they mean."""
+"""Weight of the population mean, in labels, when a member's mean is estimated from their other labels."""
 
 
 class DatasetBroken(PersonalizationError):
@@ -40,15 +37,15 @@ class Dataset:
     """Judgements of one set.
 
     Attributes:
-        name: As in ``dataset.json``.
+        name: Name, as in ``dataset.json``.
         pairwise: Whether a label compares two items.
-        texts: The items' replies.
+        texts: Replies of the items.
         groups: Dialogue, debate or item that each item belongs to.
         users: Ids of the members.
-        user: Who gave each label, ``n``.
-        item: What it is about, ``n x 1``, or ``n x 2`` for pairs (the second is the one compared with).
-        y: Label values in [0, 1], ``n`` float32. Pairs that are equal are left out.
-        trust: What a label is worth, in answers of yes or no (thumbs), >= 1: :func:`trust_in` finds it.
+        user: Member who gave each label, index into ``users``, ``n``.
+        item: Item of each label, ``n x 1``, or ``n x 2`` for pairs (the second is the reference).
+        y: Label values in [0, 1], ``n`` float32. Ties of pairs are excluded.
+        trust: Weight of a label, in binary labels (thumbs), >= 1; :func:`trust_in` estimates it.
     """
 
     name: str
@@ -56,9 +53,9 @@ class Dataset:
     texts: tuple[str, ...]
     groups: tuple[str, ...]
     users: tuple[str, ...]
-    user: Ints
-    item: Ints
-    y: npt.NDArray[np.float32]
+    user: IntArray
+    item: IntArray
+    y: FloatArray
     trust: float = 1.0
 
 
@@ -66,7 +63,7 @@ def read_dataset(folder: Path) -> Dataset:
     """Read a folder.
 
     Raises:
-        DatasetBroken: A file is missing, or a line is not what it should be.
+        DatasetBroken: A file is missing, or a line is malformed.
     """
     try:
         about: dict[str, Any] = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
@@ -82,7 +79,11 @@ def read_dataset(folder: Path) -> Dataset:
 def _checked(
     folder: Path, about: dict[str, Any], items: list[dict[str, Any]], labels: list[dict[str, Any]]
 ) -> Dataset:
-    """Put the lines of a folder into arrays, and say what is wrong with them."""
+    """Validate the lines of a folder and convert them to arrays.
+
+    Raises:
+        DatasetBroken: A line is malformed; the message names expected and found values.
+    """
     if about["kind"] not in ("pointwise", "pairwise"):
         raise DatasetBroken(
             f"expected the kind pointwise or pairwise in {folder / 'dataset.json'}, found {about['kind']!r}"
@@ -91,7 +92,7 @@ def _checked(
     place = {str(item["item_id"]): i for i, item in enumerate(items)}
     if len(place) < len(items):
         raise DatasetBroken(
-            f"expected each item_id once in {folder}, found {len(items) - len(place)} that stand twice"
+            f"expected each item_id once in {folder}, found {len(items) - len(place)} duplicates"
         )
     keys = ("item_a", "item_b") if pairwise else ("item_id",)
     labels = [label for label in labels if not pairwise or label["label"] != 0.5]
@@ -100,8 +101,8 @@ def _checked(
             f"expected labels in {folder}, found no labels"
             + (" (equal pairs are left out)" if pairwise else "")
         )
-    about_what = [[str(label[key]) for key in keys] for label in labels]
-    unknown = [own for own in about_what if any(item not in place for item in own)]
+    judged = [[str(label[key]) for key in keys] for label in labels]
+    unknown = [own for own in judged if any(item not in place for item in own)]
     if unknown:
         missing = next(item for item in unknown[0] if item not in place)
         raise DatasetBroken(
@@ -123,19 +124,20 @@ def _checked(
         groups=tuple(str(item["group"]) for item in items),
         users=tuple(users),
         user=user,
-        item=np.array([[place[item] for item in own] for own in about_what], np.int64),
+        item=np.array([[place[item] for item in own] for own in judged], np.int64),
         y=y,
     )
 
 
-def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np.bool_]]:
-    """Put the labels of other members on the same items beside the population's.
+def join(population: Dataset, members: Dataset) -> tuple[Dataset, BoolArray]:
+    """Merge the labels of other members, on the same items, into the population's set.
 
     Returns:
-        One set, and which of its users are the other members. An id in both counts as two people.
+        The merged set, and whether each of its users is one of the other members. An id in both sets counts
+        as two people.
 
     Raises:
-        DatasetBroken: Different kinds, or a member judged a text that the population does not know.
+        DatasetBroken: The kinds differ, or a member judged a text that is not in the population's set.
     """
     if population.pairwise != members.pairwise:
         raise DatasetBroken("expected population and members of one kind, found pairs and single labels")
@@ -158,46 +160,47 @@ def join(population: Dataset, members: Dataset) -> tuple[Dataset, npt.NDArray[np
     return joined, np.arange(len(joined.users)) >= len(population.users)
 
 
-def dev_members(users: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Tell which users are tested under ``--dev``: a fifth, by the hash of their id."""
+def dev_members(users: Sequence[str]) -> BoolArray:
+    """Select the users who are tested under ``--dev``: a fifth, by the hash of their id."""
     return np.array([_first_byte(f"{user}/dev") % 5 == 0 for user in users], dtype=np.bool_)
 
 
-def is_support(dataset: Dataset, seed: int) -> npt.NDArray[np.bool_]:
-    """Tell which labels are support (the others are query), ``n``: half of the groups, by hash and seed."""
+def is_support(dataset: Dataset, seed: int) -> BoolArray:
+    """Mark support labels, ``n``; the others are query. Half of the groups are support, by hash and seed."""
     by_group = {group: _first_byte(f"{seed}/{group}") < 128 for group in set(dataset.groups)}
     item = np.array([by_group[group] for group in dataset.groups], dtype=np.bool_)
     return item[dataset.item[:, 0]]
 
 
-def binary_labels(y: npt.NDArray[np.float32], population: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Say yes or no: above the population's median, or at least at it if fewer than a fifth would be yes.
+def binary_labels(y: FloatArray, population: FloatArray) -> FloatArray:
+    """Binarize labels: 1 above the population's median, or from it on if that would give less than a fifth 1.
 
     Args:
         y: Label values, any shape.
-        population: The population's label values, which decide the threshold.
+        population: Label values of the population, which define the threshold.
     """
     median = float(np.median(population))
     strict = float((population > median).mean()) >= 0.2
     return (y > median if strict else y >= median).astype(np.float32)
 
 
-def trust_in(dataset: Dataset, labels: Ints) -> float:
-    """Find how many answers of yes or no one of these labels is worth: by how much less it scatters.
+def trust_in(dataset: Dataset, labels: IntArray) -> float:
+    """Estimate the weight of these labels in binary labels, from their smaller variance.
 
-    A yes or no of somebody who likes a share p scatters by p (1 - p); a graded judgement keeps closer to what
-    its giver means. The ratio of the two, over all labels, around what each giver's other labels say. With
-    weight 1 a model would expect more scatter than there is, and take people's differences for part of it.
+    A binary label of a member who likes a share p of replies has variance p (1 - p). A graded label lies
+    closer to the member's mean. The weight is the ratio of the two variances over all labels, around the mean
+    of each member's other labels. With weight 1, a model would expect more noise than there is, and would
+    attribute part of the differences between people to it.
+
+    The weight is valid only for replies that the population has judged. For other replies, the model's
+    uncertainty about the reply adds variance (on DBDC3 this weight gains nothing).
 
     Args:
         dataset: The judgements.
-        labels: Which of them to look at, ``n``: the population's.
+        labels: Indices of the population's labels, ``n``.
 
     Returns:
-        From 1 on; 1 for yes or no, and for pairs.
-
-    Only for replies that the population has judged: about others, what a model does not know of the reply
-    itself scatters as well (on DBDC3 this weight gains nothing).
+        Weight >= 1; it is 1 for binary labels and for pairs.
 
     Source: McCullagh and Nelder (1989), Generalized linear models, 9.2: quasi-likelihood and dispersion.
     """

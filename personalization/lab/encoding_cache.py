@@ -1,8 +1,8 @@
-"""Encodings kept on disk, so that measuring on the same texts again need not encode them again.
+"""Cache of encodings on disk, so that repeated experiments do not encode the same texts again.
 
-For public sets only: the bot never uses it. A kept encoding is found by the SHA-256 of its text under the
-encoder's id; the text itself is not written. The folder holds one subfolder for each encoder, with files of
-fixed-size records that are read where they lie, so that memory holds only what was asked for. Wraps any
+Used for public sets only; the bot never uses it. The key is the SHA-256 of the text, under the encoder's id;
+the text itself is not written. The folder has one subfolder per encoder, with files of fixed-size records.
+The files are memory-mapped, so memory holds only what is read. Wraps any
 :class:`personalization.encoding.encoder.Encoder`; NumPy only.
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from personalization.encoding.encoder import Encoder, FloatArray
+from personalization.arrays import FloatArray
+from personalization.encoding.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +26,23 @@ TEXTS_PER_FILE = 1024
 
 
 class CachedEncoder:
-    """An encoder that looks in a folder first, and keeps there what it had to encode.
+    """Encoder with a cache on disk.
 
-    Several processes may share the folder: a file is written under another name and then moved, and two with
-    the same texts do no harm.
+    Several processes may share the folder: a file is written under a temporary name and then renamed, and
+    duplicate entries are harmless.
 
     Args:
-        encoder: Makes what is not there yet.
-        folder: Where encodings are kept; made when it is not there.
+        encoder: Encodes texts that are not cached.
+        folder: Folder of the cache; created if missing.
 
     Attributes:
-        encoder_id: The encoder's own.
-        dim: The encoder's own.
-        frozen: The encoder's own.
-        n_found: Texts so far that were found in the folder.
+        encoder_id: Id of the wrapped encoder.
+        dim: Dimension of the wrapped encoder.
+        frozen: As in the wrapped encoder.
+        n_found: Number of texts found in the cache so far.
+
+    Raises:
+        OSError: The folder cannot be created.
     """
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
@@ -57,7 +61,7 @@ class CachedEncoder:
             self._read(path)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Encode the texts, in order; kept ones are read. Blocks.
+        """Encode the texts, in order; cached ones are read from disk. Blocks.
 
         Returns:
             ``n x d`` float32.
@@ -81,7 +85,7 @@ class CachedEncoder:
         return np.array(found, dtype=np.float32).reshape(len(keys), self.dim)
 
     def flush(self) -> None:
-        """Write what was encoded since the last file; call it at the end.
+        """Write encodings that are not on disk yet to a new file; call it at the end.
 
         Raises:
             OSError: The folder cannot be written.
@@ -105,7 +109,7 @@ class CachedEncoder:
             if records.dtype != self._record or records.ndim != 1:
                 raise ValueError(f"records of {records.dtype}")
         except (OSError, ValueError, EOFError) as exc:
-            log.warning("Kept encodings in %s are not used: %s", path, exc)
+            log.warning("Cached encodings in %s are not used: %s", path, exc)
             return
         keys = np.ascontiguousarray(records["key"])
         self._place.update((key.tobytes(), (len(self._files), i)) for i, key in enumerate(keys))

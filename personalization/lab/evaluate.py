@@ -1,12 +1,12 @@
-"""How well heads rank what their members will like: one protocol for this project and for outside checks.
+"""Evaluation protocol: how well heads rank held-out replies by what their members like.
 
-Tested members are not in the population. Replies come in groups (dialogues), and each seed makes half of
-the groups *support* and the others *query*: the prior, its penalties and its calibration see only the
-population's support labels; a head sees the first k support labels of its member and is asked about replies
-from groups that nobody's label has touched. Every row of :mod:`personalization.lab.baselines` is measured
-on the same members and the same queries, so that the gain over the global head is a paired one.
+Tested members are not in the population. Replies come in groups (dialogues). Each seed assigns half of the
+groups to *support* and the others to *query*. The prior, its penalties and its calibration are fitted to the
+population's support labels only. A head is solved from the first k support labels of its member and scored on
+query replies, from groups without any training label. Every row of :mod:`personalization.lab.baselines` is
+measured on the same members and queries, so the gain over the global head is a paired difference.
 
-Reached by ``simpatico evaluate``; see docs/learning.md.
+Called by ``simpatico evaluate``; see docs/learning.md.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import BoolArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS, Row, features_of, make_rows, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels, is_support
 from personalization.population.fit_prior import DEFAULTS
+from personalization.population.pooled import Pool
 from personalization.score_quality import accuracy, calibration_error, clustered_mean, concordance, log_loss
 from personalization.settings import Device, PriorSettings
 from personalization.solving.training import Examples
@@ -30,21 +32,19 @@ from personalization.solving.training import Examples
 DEFAULT_K = (0, 1, 3, 5, 10, 20, 50)
 MIN_SUPPORT, MIN_QUERY, MAX_QUERY, MAX_MEMBERS = 20, 10, 80, 300
 
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tested:
-    """A tested member of one seed: support labels in their shuffled order, and query labels."""
+    """A tested member under one seed: indices of support labels, shuffled, and of query labels."""
 
     user: int
-    support: Ints
-    query: Ints
+    support: IntArray
+    query: IntArray
 
 
 @dataclass(eq=False, slots=True)
 class Cell:
-    """What one row said at one k, over seeds: metric and log loss by member, all probabilities."""
+    """Results of one row at one k over all seeds: metric and log loss by member, and all probabilities."""
 
     metric: list[float] = field(default_factory=list[float])
     log_loss: list[float] = field(default_factory=list[float])
@@ -53,10 +53,14 @@ class Cell:
     outcome: list[FloatArray] = field(default_factory=list[FloatArray])
 
 
+Cells = dict[str, dict[int, Cell]]
+"""Row name -> k -> measurements."""
+
+
 def evaluate(
     dataset: Dataset,
     features: FloatArray,
-    tested: npt.NDArray[np.bool_],
+    tested: BoolArray,
     starter: Prior,
     *,
     shipped: Prior | None = None,
@@ -73,76 +77,41 @@ def evaluate(
     Args:
         dataset: Population and tested members together.
         features: Of ``dataset.texts``, ``items x d`` float32.
-        tested: Which users are tested, by user.
-        starter: Where the population prior starts; of the same d.
-        shipped: The prior that ships, measured with the plain one as on a server that taught nothing yet;
-            None: not measured.
-        seeds: Number of ways to split the groups.
+        tested: Whether each user is tested, ``users``.
+        starter: Centre of the fit of the population prior; of the same d.
+        shipped: The packaged starter prior, measured with the plain one as on a new server; None skips both.
+        seeds: Number of splits of the groups.
         ks: Numbers of labels given to a head.
-        device: Where heads are solved.
-        n_embedding: How many features are the embedding.
-        rows: Which of :data:`~personalization.lab.baselines.ROWS` to measure; ``global`` is always included.
-        settings: How simpatico fits its prior.
+        device: Device on which heads are solved.
+        n_embedding: Number of features that are the embedding.
+        rows: Rows of :data:`~personalization.lab.baselines.ROWS` to measure; ``global`` is always included.
+        settings: Settings of simpatico's fit of the prior.
         progress: Called with a line of text after each step.
 
     Returns:
-        What ``--json`` writes: a figure that cannot be had is None. Where nobody gave enough labels to be
-        tested the rows are empty, and ``note`` says so.
+        The content of ``--json``; undefined figures are None. If no member has enough labels to be tested,
+        the rows are empty and ``note`` gives the reason.
 
     Raises:
-        DatasetBroken: Members to test, but no label of a population to learn from.
+        DatasetBroken: There are members to test, but no population labels to learn from.
     """
     names = [*row_names(rows), *(NEW_SERVER_ROWS if shipped is not None else ())]
-    cells: dict[str, dict[int, Cell]] = {name: {k: Cell() for k in ks} for name in names}
-    n_tested = 0
-    for seed in range(seeds):
-        support = is_support(dataset, seed)
-        members = tested_members(dataset, tested, support, seed)
-        if not members:
-            progress(f"seed {seed}: nobody to test")
-            continue
-        taught = np.flatnonzero(support & ~tested[dataset.user])
-        if not len(taught):
-            raise DatasetBroken(
-                f"expected labels of a population beside the tested members in {dataset.name}, found none in"
-                f" the support half of seed {seed}; give a folder with more people or more groups"
-            )
-        n_tested += len(members)
-        made = make_rows(
-            pool_of(dataset, features, taught),
-            starter,
-            shipped=shipped,
-            device=device,
-            n_embedding=n_embedding,
-            rows=rows,
-            settings=settings,
-            progress=progress,
-        )
-        outcome = binary_labels(dataset.y, dataset.y[taught])
-        for name, row in made.items():
-            for k in ks:
-                _measure(cells[name][k], row, k, members, dataset, features, outcome)
-            progress(f"seed {seed}: {name}")
-    result: dict[str, Any] = {
-        "dataset": dataset.name,
-        "metric": "accuracy" if dataset.pairwise else "concordance",
-        "seeds": seeds,
-        "members": n_tested,
-        "rows": {
-            name: {str(k): _summary(cell, cells["global"][k]) for k, cell in by_k.items() if len(cell.metric)}
-            for name, by_k in cells.items()
-        },
-    }
-    return result if n_tested else {**result, "note": _why_nobody(dataset, tested)}
+    how = {"device": device, "n_embedding": n_embedding, "rows": rows, "settings": settings}
+    fit = partial(make_rows, starter=starter, shipped=shipped, progress=progress, **how)
+    cells: Cells = {name: {k: Cell() for k in ks} for name in names}
+    n_tested = sum(_run_seed(cells, dataset, features, tested, seed, fit, progress) for seed in range(seeds))
+    result = {"dataset": dataset.name, "metric": "accuracy" if dataset.pairwise else "concordance"}
+    result |= {"seeds": seeds, "members": n_tested, "rows": _summaries(cells)}
+    return result if n_tested else {**result, "note": _missing_labels(dataset, tested)}
 
 
 def row_names(rows: Sequence[str]) -> list[str]:
-    """Put the wanted rows in their order, with ``global``, which all are compared with."""
+    """Sort the requested rows in their fixed order, and add ``global``, the baseline of every gain."""
     return [name for name in ROWS if name == "global" or name in rows]
 
 
-def _why_nobody(dataset: Dataset, tested: npt.NDArray[np.bool_]) -> str:
-    """Say what the members who could have been tested lack."""
+def _missing_labels(dataset: Dataset, tested: BoolArray) -> str:
+    """Explain why no member can be tested."""
     most = np.bincount(dataset.user, minlength=len(dataset.users))[tested].max(initial=0)
     return (
         f"expected members with {MIN_SUPPORT} support and {MIN_QUERY} query labels, found none among the"
@@ -150,10 +119,8 @@ def _why_nobody(dataset: Dataset, tested: npt.NDArray[np.bool_]) -> str:
     )
 
 
-def tested_members(
-    dataset: Dataset, tested: npt.NDArray[np.bool_], support: npt.NDArray[np.bool_], seed: int
-) -> list[Tested]:
-    """Take the tested members who judged enough: at most 300 by order of id, at most 80 queries each."""
+def tested_members(dataset: Dataset, tested: BoolArray, support: BoolArray, seed: int) -> list[Tested]:
+    """Select tested members with enough labels: at most 300, with at most 80 queries each."""
     rng = np.random.default_rng(seed)
     members: list[Tested] = []
     for user in sorted(np.flatnonzero(tested), key=lambda user: dataset.users[user]):
@@ -167,6 +134,35 @@ def tested_members(
 
 
 # --- measuring -------------------------------------------------------------------------------------------
+
+
+def _run_seed(
+    cells: Cells,
+    dataset: Dataset,
+    features: FloatArray,
+    tested: BoolArray,
+    seed: int,
+    fit: Callable[[Pool], dict[str, Row]],
+    progress: Callable[[str], None],
+) -> int:
+    """Measure all rows on one split into the cells; returns the number of tested members."""
+    support = is_support(dataset, seed)
+    members = tested_members(dataset, tested, support, seed)
+    if not members:
+        progress(f"seed {seed}: no members to test")
+        return 0
+    taught = np.flatnonzero(support & ~tested[dataset.user])
+    if not len(taught):
+        raise DatasetBroken(
+            f"expected labels of a population beside the tested members in {dataset.name}, found none in"
+            f" the support half of seed {seed}; give a folder with more people or more groups"
+        )
+    outcome = binary_labels(dataset.y, dataset.y[taught])
+    for name, row in fit(pool_of(dataset, features, taught)).items():
+        for k, cell in cells[name].items():
+            _measure(cell, row, k, members, dataset, features, outcome)
+        progress(f"seed {seed}: {name}")
+    return len(members)
 
 
 def _measure(
@@ -196,6 +192,13 @@ def _measure(
             cell.user.append(member.user)
             cell.p.append(p)
             cell.outcome.append(outcome[member.query])
+
+
+def _summaries(cells: Cells) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {
+        name: {str(k): _summary(cell, cells["global"][k]) for k, cell in by_k.items() if len(cell.metric)}
+        for name, by_k in cells.items()
+    }
 
 
 def _summary(cell: Cell, base: Cell) -> dict[str, float | None]:

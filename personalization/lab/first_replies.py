@@ -1,12 +1,12 @@
-"""What a prior is worth to people it has not met: how it ranks the very first replies of a new server.
+"""Zero-shot evaluation of a prior: how well it ranks the first replies on a new server.
 
-No split and no learning: a prior that ships with the package has seen none of these people, so every member
-who can be asked is. Also the only honest measure on sparse sets, where nobody gave enough thumbs for the
-protocol of :mod:`personalization.lab.evaluate`. Two standard errors are given, because a set has chance in
-both its people and its texts: a thousand people who judged the same hundred jokes are still a hundred
+There is no split and no learning, because the packaged prior was fitted without these people. So every member
+with different labels is tested. It is also the only valid measure on sparse sets, in which no member has
+enough labels for the protocol of :mod:`personalization.lab.evaluate`. Two standard errors are reported, one
+over people and one over texts: a thousand people who judge the same hundred jokes are still only a hundred
 jokes.
 
-Used by ``simpatico evaluate``; NumPy only.
+Called by ``simpatico evaluate``; NumPy only.
 """
 
 from __future__ import annotations
@@ -16,30 +16,28 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.datasets import Dataset
 from personalization.score_quality import accuracy, concordance
 
 BLOCKS = 20
-"""Parts of the texts that are left out in turn, whole exchanges at a time."""
-
-Floats = npt.NDArray[np.float64]
+"""Jackknife blocks of texts; an exchange is never divided."""
 
 
 def first_replies(dataset: Dataset, features: FloatArray, prior: Prior) -> dict[str, Any]:
-    """Measure how a prior orders what each member liked and did not like. Blocks for seconds.
+    """Measure how well a prior orders each member's liked and disliked replies. Blocks for seconds.
 
     Args:
-        dataset: People the prior has not learnt from. Pointwise, those who gave different labels count.
-        features: Of ``dataset.texts``, ``items x d`` float32.
-        prior: What answers.
+        dataset: People the prior was not fitted to. Pointwise, members with equal labels are skipped.
+        features: Features of ``dataset.texts``, ``items x d`` float32.
+        prior: The prior to test.
 
     Returns:
-        ``metric`` (its name), ``members`` who count, and under ``rows`` for ``starter`` and ``longer`` (the
-        longer reply first, to compare with; at random is 0.5) the mean over members, ``se`` (people drawn
-        anew) and ``se_texts`` (texts drawn anew); None what cannot be had.
+        ``metric`` (its name), ``members`` (their number), and ``rows``: ``starter`` and the baseline
+        ``longer`` (the longer reply first). Each has the mean over members (0.5 is random), ``se`` over
+        people and ``se_texts`` over texts. Undefined figures are None.
 
     Source: Busing, Meijer, van der Leeden (1999), Delete-m jackknife for unequal m, here with blocks of about
     equal size.
@@ -56,8 +54,8 @@ def first_replies(dataset: Dataset, features: FloatArray, prior: Prior) -> dict[
     }
 
 
-def _figures(dataset: Dataset, scores: Floats) -> dict[str, float | int | None]:
-    """Mean over members, and its standard errors over people and over texts."""
+def _figures(dataset: Dataset, scores: DoubleArray) -> dict[str, float | int | None]:
+    """Compute the mean over members, and its standard errors over people and over texts."""
     own = np.split(np.argsort(dataset.user, kind="stable"), np.cumsum(np.bincount(dataset.user))[:-1])
     all_of = _by_member(dataset, scores, own)
     block = np.array([hashlib.sha256(group.encode()).digest()[0] % BLOCKS for group in dataset.groups])
@@ -76,8 +74,8 @@ def _figures(dataset: Dataset, scores: Floats) -> dict[str, float | int | None]:
     }
 
 
-def _by_member(dataset: Dataset, scores: Floats, own: list[npt.NDArray[np.int64]]) -> Floats:
-    """How rightly each member's labels are ordered, for the members of whom that can be said."""
+def _by_member(dataset: Dataset, scores: DoubleArray, own: list[IntArray]) -> DoubleArray:
+    """Compute concordance or accuracy of each member; members for whom it is undefined are skipped."""
     found: list[float] = []
     for rows in own:
         item, y = dataset.item[rows], dataset.y[rows]

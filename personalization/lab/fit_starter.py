@@ -1,22 +1,23 @@
-"""Fits the prior that ships, from public judgements of several chatbots' replies.
+"""Fits the starter prior that ships with the package, to public judgements of several chatbots' replies.
 
-What is learnt on one bot's replies must hold on another's, and nothing here may look at the sets it is later
-measured on. So everything is chosen by leaving out one chatbot after the other (the part of ``group`` before
-the first slash):
+The prior must generalise from one bot's replies to another's, and must not be fitted to the sets it is later
+measured on. So every choice is made by leaving out one chatbot at a time (the part of ``group`` before the
+first slash):
 
-* the answer is yes or no, as a thumb is;
-* the mean is in the embedding alone. How long or lively a good reply is depends on the bot that was judged:
-  with style features the mean ranks a bot that was left out worse;
-* its penalty is the largest within one standard error of the best;
-* it is scaled until its scores on a bot that was left out are worth what they say;
-* the covariance of tastes is learnt as on a server; around it stands the plain prior's spread in every
-  direction, as wide as it may be within one standard error of the best, because what people differ in
-  elsewhere is not known. That, and what heads are worth by their number of labels, is measured with the bot
-  and the members left out.
+* Labels are binary, like thumbs.
+* The mean uses the embedding only. The best length or liveliness of a reply depends on the bot that was
+  judged: with style features, the mean ranks a left-out bot worse.
+* The penalty on the mean is the largest within one standard error of the best.
+* The mean is scaled so that its scores are calibrated on a left-out bot.
+* The covariance of tastes is learnt as on a server. A share of the plain prior's variance in every direction
+  is added, as large as possible within one standard error of the best, because differences between people
+  elsewhere are unknown. This share, and the calibration of heads by their number of labels, are measured with
+  both the bot and the members left out.
 
-How easily people are pleased is not carried over: one half of all replies, and a wide threshold.
+The base rate of likes is not transferred: the prior assumes that half of all replies are liked, with a wide
+variance of thresholds.
 
-Called by ``simpatico fit-starter``; no storage.
+Called by ``simpatico fit-starter``; imports no storage.
 
 Source: Breiman, Friedman, Olshen, Stone (1984), Classification and regression trees, 3.4.3, for the rule of
 one standard error.
@@ -32,9 +33,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import N_BUCKETS, FloatArray, HeadBank, Prior
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels
 from personalization.population.calibration import (
@@ -47,36 +48,35 @@ from personalization.population.calibration import (
     wrong_share,
 )
 from personalization.population.fit_prior import fit_prior
-from personalization.population.pooled import Floats, Pool, Pooled, Teacher, teachers
+from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best, concordance
 from personalization.settings import Device
 from personalization.solving.gate import learn_heads
-from personalization.solving.training import BoolArray, Examples
+from personalization.solving.training import Examples
 
 RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0)
-"""Penalties on the mean to choose from: precision of each weight on an embedding of length 1."""
+"""Candidate penalties on the mean: precision of each weight, for an embedding of length 1."""
 SPREADS = (0.0, 0.1, 0.3, 1.0)
-"""Shares of the plain prior's variance to choose from."""
+"""Candidate shares of the plain prior's variance."""
 MAX_SCALE = 2.0
 MIN_SOURCES = 3
 
-Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
 _Trials = list[Outcome | None]
-"""What heads of k labels said, for each of the numbers of labels that are validated."""
+"""Outcomes of held-out scoring for each number of labels in ``VALIDATED_K``; None without data."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FittedStarter:
-    """The starter prior, and how it was chosen.
+    """The starter prior, with the measurements behind each choice.
 
     Attributes:
-        prior: What ships.
-        concordance: Of yes and no, per member, on chatbots that were left out, by penalty.
-        ridge: The penalty chosen.
+        prior: The prior to ship.
+        concordance: Mean concordance per member on left-out chatbots, by penalty.
+        ridge: The chosen penalty.
         scale: Factor on the mean.
-        by_spread: Concordance of heads, on chatbots and for members that were left out, by spread.
-        spread: The share of the plain prior's variance chosen.
+        by_spread: Concordance of heads on left-out chatbots and members, by share.
+        spread: The chosen share of the plain prior's variance.
     """
 
     prior: Prior
@@ -89,28 +89,28 @@ class FittedStarter:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Judged:
-    """A set with yes and no for labels, and the chatbot of each reply.
+    """A set with binary labels, and the chatbot of each reply.
 
     Attributes:
         data: The set.
-        features: ``items x d``.
-        wording: The same with the style features at 0.
-        source: Chatbot of each reply, ``items``.
+        features: Features of the replies, ``items x d``.
+        wording: The features with the style features set to 0.
+        source: Index of the chatbot of each reply, ``items``.
         n_sources: Number of chatbots.
-        given: Number of labels on each reply, ``items``.
-        liked: How many of them are a yes, ``items``.
+        given: Number of labels of each reply, ``items``.
+        liked: Number of positive labels of each reply, ``items``.
     """
 
     data: Dataset
     features: FloatArray
     wording: FloatArray
-    source: Ints
+    source: IntArray
     n_sources: int
-    given: Floats
-    liked: Floats
+    given: DoubleArray
+    liked: DoubleArray
 
-    def labels_of(self, source: int) -> Ints:
-        """Which labels are about this chatbot's replies."""
+    def labels_of(self, source: int) -> IntArray:
+        """Select the labels of this chatbot's replies."""
         return np.flatnonzero(self.source[self.data.item[:, 0]] == source)
 
 
@@ -127,18 +127,18 @@ def fit_starter(
 
     Args:
         dataset: Pointwise judgements of at least three chatbots, named before the first slash of ``group``.
-        features: Of ``dataset.texts``, ``items x d`` float32.
-        plain: The prior that knows nothing, for the same features.
-        n_embedding: How many features are the embedding; they come first.
-        device: Where to solve.
-        progress: Told after each step; three times a chatbot at most.
+        features: Features of ``dataset.texts``, ``items x d`` float32.
+        plain: The plain prior for the same features.
+        n_embedding: Number of leading features that are the embedding.
+        device: Device on which to solve.
+        progress: Called after each step, at most three times per chatbot.
 
     Raises:
-        DatasetBroken: Pairs, or too few chatbots.
-        DeviceMissing: The named device is not in this machine.
+        DatasetBroken: The set has pairs or too few chatbots.
+        DeviceMissing: This machine lacks the device.
     """
     judged = _judged(dataset, features, n_embedding)
-    apart: list[dict[float, Floats]] = []  # means fitted without each chatbot
+    apart: list[dict[float, DoubleArray]] = []  # means fitted without each chatbot
     for source in range(judged.n_sources):
         apart.append(_means(judged, judged.source != source, RIDGES, device))
         progress(f"fitted means without chatbot {source + 1}")
@@ -149,7 +149,7 @@ def fit_starter(
     prior = _with_taste(judged, everything, scale * mean, plain, n_embedding, device)
     progress("fitted everything")
     by_hash = [hashlib.sha256(user.encode()).digest()[0] % 4 == 0 for user in dataset.users]
-    held = np.array(by_hash)[dataset.user]  # (n,): they are tried, so they do not teach
+    held = np.array(by_hash)[dataset.user]  # (n,): held-out members, excluded from the fit
     trials: dict[float, list[_Trials]] = {spread: [] for spread in SPREADS}
     for source in range(judged.n_sources):
         own = np.isin(everything, judged.labels_of(source))
@@ -187,9 +187,9 @@ def _judged(dataset: Dataset, features: FloatArray, n_embedding: int) -> _Judged
 
 
 def _means(
-    judged: _Judged, here: npt.NDArray[np.bool_], ridges: Sequence[float], device: Device
-) -> dict[float, Floats]:
-    """Fit one head (``d + 1``, the intercept last) for all labels on these replies, for each penalty."""
+    judged: _Judged, here: BoolArray, ridges: Sequence[float], device: Device
+) -> dict[float, DoubleArray]:
+    """Fit one head (``d + 1``, the intercept last) to all labels of these replies, for each penalty."""
     items = np.flatnonzero(here & (judged.given > 0))
     given = judged.given[items]
     pool = Pool(
@@ -198,15 +198,15 @@ def _means(
         given.astype(np.float32),
         np.zeros(len(items), np.int64),
     )
-    everybody = Teacher(np.arange(len(items)), pool.weight)
-    pooled = Pooled.of(pool, [everybody], device, balance=0.0)
+    pooled_member = Teacher(np.arange(len(items)), pool.weight)
+    pooled = Pooled.of(pool, [pooled_member], device, balance=0.0)
     d = judged.wording.shape[1]
     start = np.zeros(d + 1)
     return {ridge: pooled.solve(start, np.append(np.full(d, ridge), 1e-4)) for ridge in ridges}
 
 
-def _choose(judged: _Judged, apart: Sequence[dict[float, Floats]]) -> tuple[float, dict[float, float]]:
-    """Choose the largest penalty within one standard error of the best, on chatbots that were left out.
+def _choose(judged: _Judged, apart: Sequence[dict[float, DoubleArray]]) -> tuple[float, dict[float, float]]:
+    """Choose the largest penalty within one standard error of the best, on left-out chatbots.
 
     Returns:
         The penalty, and the concordance of each.
@@ -223,24 +223,24 @@ def _choose(judged: _Judged, apart: Sequence[dict[float, Floats]]) -> tuple[floa
     return _largest(found)
 
 
-def _largest(found: dict[float, Floats]) -> tuple[float, dict[float, float]]:
+def _largest(found: dict[float, DoubleArray]) -> tuple[float, dict[float, float]]:
     """Choose the largest key that is within one standard error of the best.
 
-    Chatbots are what a choice must hold for, so mean and standard error are over chatbots.
+    The choice must generalise to new chatbots, so mean and standard error are over chatbots.
 
     Args:
-        found: How good each is, by chatbot; higher is better.
+        found: Quality of each key by chatbot; higher is better.
 
     Returns:
-        The key, and the mean of each.
+        The key, and the mean quality of each key.
     """
     good = as_good_as_the_best(-np.stack(list(found.values())))
     chosen = max(key for key, within in zip(found, good, strict=True) if within)
     return chosen, {key: float(by_source.mean()) for key, by_source in found.items()}
 
 
-def _scale(judged: _Judged, apart: Sequence[Floats]) -> float:
-    """Find what a score is worth on a chatbot that was left out: the mean over them of Platt's slope."""
+def _scale(judged: _Judged, apart: Sequence[DoubleArray]) -> float:
+    """Calibrate the mean on left-out chatbots: the average of Platt's slope over them."""
     slopes: list[float] = []
     for source, theta in enumerate(apart):
         labels = judged.labels_of(source)
@@ -253,9 +253,9 @@ def _scale(judged: _Judged, apart: Sequence[Floats]) -> float:
 
 
 def _with_taste(
-    judged: _Judged, labels: Ints, mean: Floats, plain: Prior, n_embedding: int, device: Device
+    judged: _Judged, labels: IntArray, mean: DoubleArray, plain: Prior, n_embedding: int, device: Device
 ) -> Prior:
-    """Learn how people differ from these labels, around what is best for them; then put the mean in place."""
+    """Fit the covariance of tastes to these labels, then replace the fitted mean by the given one."""
     pool = pool_of(judged.data, judged.features, labels)
     learnt = fit_prior(
         pool, plain, member_cap=MEMBER_CAP, device=device, n_embedding=n_embedding, calibrated=False
@@ -275,8 +275,8 @@ def _widened(prior: Prior, plain: Prior, spread: float) -> Prior:
     return replace(prior, variance=(spread * plain.variance).astype(np.float32))
 
 
-def _trials(judged: _Judged, labels: Ints, prior: Prior, device: Device, source: int) -> _Trials:
-    """Have heads of k of these labels say something about the others, for each k."""
+def _trials(judged: _Judged, labels: IntArray, prior: Prior, device: Device, source: int) -> _Trials:
+    """Score held-out labels with heads solved from k of these labels, for each k."""
     if not len(labels):
         return [None] * len(VALIDATED_K)
     pool = pool_of(judged.data, judged.features, labels)
@@ -291,10 +291,10 @@ def _trials(judged: _Judged, labels: Ints, prior: Prior, device: Device, source:
 
 
 def _widest(trials: dict[float, list[_Trials]]) -> tuple[float, dict[float, float]]:
-    """Choose the widest spread within one standard error of the best: as good, and sure of less.
+    """Choose the largest share within one standard error of the best: as good, but less overconfident.
 
     Returns:
-        The spread, and the concordance of each, over chatbots and numbers of labels.
+        The share, and the concordance of each share over chatbots and numbers of labels.
     """
 
     def ranks(tried: _Trials) -> float:
@@ -305,9 +305,9 @@ def _widest(trials: dict[float, list[_Trials]]) -> tuple[float, dict[float, floa
 
 
 def _calibration(trials: Sequence[_Trials]) -> FloatArray:
-    """Find one trust, and a slope for every bucket of the number of labels: the mean over chatbots.
+    """Fit one trust, and one slope for every bucket of the number of labels, averaged over chatbots.
 
-    The mean is scaled already; a bucket that nobody tried is as the one before.
+    The prior's mean is scaled already. A bucket without data takes the slope of the one before it.
     """
     trust = choose_trust([outcome for tried in trials for outcome in tried[1:] if outcome])
     table = np.tile(np.array([trust, 1.0, 0.0], dtype=np.float32), (N_BUCKETS, 1))

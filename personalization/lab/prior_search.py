@@ -1,13 +1,13 @@
-"""Searches what the fit of the population prior is told: rank, scales, the spread of thresholds.
+"""Search for settings of the fit of the population prior: rank, scales, the spread of thresholds.
 
-Cross-validation on members of the population. A jury of members and groups is set aside first and sees
-nothing of the search. Of the rest, each fold fits a prior on some members and groups and asks others, about
-groups that taught nothing; Optuna's TPE proposes the next trial, and a trial that is worse than the median
-after a fold is broken off. The first trial is the settings in use. At the end the jury is asked once, under
-the settings in use and under the best found: better is what gains more than twice its standard error.
+A jury of members and groups is held out from the whole search. On the rest, each fold of a cross-validation
+fits a prior to some members and groups, and scores other members on groups without training labels. Optuna's
+TPE proposes trials; a trial that is worse than the median after a fold is pruned. The first trial is the
+settings in use. At the end the jury is scored once under the settings in use and once under the best ones
+found. The best ones count as better if the gain exceeds twice its standard error.
 
-The one home of optuna, which comes with the extra ``tune``; reached by ``simpatico tune``. Knows nothing of
-storage or Discord.
+The only module that imports optuna, which comes with the extra ``tune``. Called by ``simpatico tune``;
+imports no storage.
 
 Source: Bergstra et al. (2011), Algorithms for hyper-parameter optimization; Akiba et al. (2019), Optuna.
 """
@@ -22,29 +22,26 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import FloatArray, Prior
+from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.evaluate import Tested
-from personalization.lab.kept_out import SURE, ask, split_labels
+from personalization.lab.kept_out import SURE, score_jury, split_labels
 from personalization.population.fit_prior import fit_prior
 from personalization.score_quality import clustered_mean
 from personalization.settings import Device, PriorSettings
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
 ASKED_K = (0, 5, 20, 50)
-"""Labels given to the heads of those who are asked."""
+"""Numbers of labels given to the heads that are scored."""
 RANGES = {"rank": (4, 96), "style_scale": (0.02, 1.0), "start_variance": (0.02, 2.0), "bias_sd": (0.5, 4.0)}
-"""Range of each number, searched by its logarithm; ``whitening`` evenly from 0 to 0.5."""
+"""Range of each setting, searched on a log scale; ``whitening`` is searched uniformly from 0 to 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a trial tries: how the prior is fitted, and the standard deviation of members' thresholds."""
+    """Settings of one trial: those of the fit, and the standard deviation of members' thresholds."""
 
     prior: PriorSettings
     bias_sd: float
@@ -52,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial: its mean loss over the folds (smooth loss of the ranking); None when it was broken off."""
+    """One trial with its mean smooth ranking loss over the folds; None if it was pruned."""
 
     choice: Choice
     loss: float | None
@@ -60,14 +57,14 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """How a search ended.
+    """Result of a search.
 
     Attributes:
-        trials: In their order; the first is the settings in use.
-        best: The trial of the least loss.
-        gain: Mean gain of the jury in concordance (accuracy for pairs) over the settings in use.
-        gain_se: Its standard error.
-        n_judges: Members in the jury who could be asked.
+        trials: All trials in order; the first is the settings in use.
+        best: The trial with the smallest loss.
+        gain: Mean gain of the jury over the settings in use, in concordance (accuracy for pairs).
+        gain_se: Standard error of the gain.
+        n_judges: Members of the jury who could be scored.
     """
 
     trials: tuple[Trial, ...]
@@ -78,7 +75,7 @@ class Tuned:
 
     @property
     def is_better(self) -> bool:
-        """Whether the jury's gain is sure."""
+        """Whether the jury's gain exceeds twice its standard error."""
         return self.gain > SURE * self.gain_se
 
 
@@ -87,20 +84,20 @@ class Search:
 
     Args:
         dataset: Judgements.
-        labels: Which of its labels may be used at all.
-        features: Of ``dataset.texts``, ``items x d`` float32.
-        starter: Where the population prior starts.
-        n_embedding: How many features are the embedding.
+        labels: Indices of the labels that may be used, ``n``.
+        features: Features of ``dataset.texts``, ``items x d`` float32.
+        starter: Centre of the fit of the population prior.
+        n_embedding: Number of features that are the embedding.
         in_use: The settings in use.
-        folds: Ways to split, >= 1.
-        seed: Of every chance in it.
-        device: Where to solve.
+        folds: Number of splits, >= 1.
+        seed: Seed of the splits and of the sampler.
+        device: Device on which to solve.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        labels: Ints,
+        labels: IntArray,
         features: FloatArray,
         starter: Prior,
         *,
@@ -123,13 +120,13 @@ class Search:
         self._folds = [split_labels(dataset, rest, seed + 1 + fold) for fold in range(folds)]
 
     def run(self, trials: int, progress: Callable[[Trial], None] = lambda trial: None) -> Tuned:
-        """Search. Blocks for minutes: a fit of the prior for each trial and fold.
+        """Run the search. Blocks for minutes: one fit of the prior per trial and fold.
 
         Args:
-            trials: How many, >= 1.
-            progress: Told after each trial.
+            trials: Number of trials, >= 1.
+            progress: Called after each trial.
         """
-        import optuna  # an extra
+        import optuna  # from the extra ``tune``
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
@@ -162,13 +159,15 @@ class Search:
         gain, gain_se, n_judges = (0.0, 0.0, len(self._judge)) if best is done[0] else self._gain(best.choice)
         return Tuned(tuple(done), best, gain, gain_se, n_judges)
 
-    def _loss(self, choice: Choice, teach: Ints, jury: Sequence[Tested]) -> float:
+    def _loss(self, choice: Choice, teach: IntArray, jury: Sequence[Tested]) -> float:
         prior = self._fit(choice, teach)
         return float(
-            np.mean([ask(self._dataset, self._features, prior, jury, k, self._device)[0] for k in ASKED_K])
+            np.mean(
+                [score_jury(self._dataset, self._features, prior, jury, k, self._device)[0] for k in ASKED_K]
+            )
         )
 
-    def _fit(self, choice: Choice, labels: Ints) -> Prior:
+    def _fit(self, choice: Choice, labels: IntArray) -> Prior:
         return fit_prior(
             pool_of(self._dataset, self._features, labels),
             replace(self._starter, bias_variance=choice.bias_sd**2),
@@ -180,14 +179,15 @@ class Search:
         )
 
     def _gain(self, choice: Choice) -> tuple[float, float, int]:
-        """Paired gain of the jury, fitted to all of the rest."""
-        metrics: list[Floats] = []
+        """Compute the paired gain of the jury, with priors fitted to all other labels."""
+        metrics: list[DoubleArray] = []
         for tried in (choice, self._in_use):
             prior = self._fit(tried, self._rest)
-            said = [
-                ask(self._dataset, self._features, prior, self._judge, k, self._device)[1] for k in ASKED_K
+            scored = [
+                score_jury(self._dataset, self._features, prior, self._judge, k, self._device)[1]
+                for k in ASKED_K
             ]
-            metrics.append(np.stack(said))  # (ks, u)
+            metrics.append(np.stack(scored))  # (ks, u)
         difference = metrics[0] - metrics[1]
         here = ~np.isnan(difference).all(axis=0)
         gain, gain_se = clustered_mean(np.nanmean(difference[:, here], axis=0), np.flatnonzero(here))
@@ -206,6 +206,6 @@ def _proposed(trial: Any) -> Choice:
 
 
 def as_toml(choice: Choice) -> str:
-    """Write a choice as the lines of ``config.toml`` that make it."""
+    """Format a choice as lines of ``config.toml``."""
     prior = ", ".join(f"{name} = {value:.4g}" for name, value in asdict(choice.prior).items())
     return f"[personalization]\nbias_sd = {choice.bias_sd:.4g}\nprior = {{ {prior} }}\n"

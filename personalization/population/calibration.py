@@ -1,9 +1,9 @@
-"""How far heads can be trusted, and what their scores are worth, learnt from members who were held out.
+"""Trust in heads and calibration of their scores, learnt from held-out members.
 
-Where heads do not help people whom the prior has not seen, the prior keeps the word; and what a head of few
-labels says is damped into an honest probability. Every member is held out once, in four folds. Used by
-:mod:`personalization.population.fit_prior` and by the evaluation for its baselines; NumPy on top of
-:mod:`personalization.solving.training`.
+Trust is the share of a head that is used: 0 where heads do not help members whom the prior has not seen.
+Calibration turns scores into probabilities, by a slope and a shift for each bucket of the number of labels.
+Every member is held out once, in four folds. Called by :mod:`personalization.population.fit_prior`, and by
+the evaluation for its baselines; NumPy on top of :mod:`personalization.solving.training`.
 
 Source: Platt (1999), Probabilistic outputs for support vector machines, with one slope and shift for each
 bucket of the number of labels.
@@ -18,29 +18,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.heads.heads import N_BUCKETS, FloatArray, HeadBank, Prior
-from personalization.population.pooled import Floats, Pool, Teacher, only
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
+from personalization.population.pooled import Pool, Teacher, only
 from personalization.score_quality import clustered_mean, log_loss
 from personalization.settings import Device
 from personalization.solving.gate import LearnHeads, learn_heads
-from personalization.solving.training import BoolArray, Examples
+from personalization.solving.training import Examples
 
 MEMBERS_TO_VALIDATE = 40
-"""With fewer members nothing is held out, and heads are trusted fully."""
+"""With fewer members nobody is held out, and heads are trusted fully."""
 FOLDS = 4
 SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 VALIDATED_K = (0, 2, 4, 8, 15, 30, 60)
-"""Labels given to a held-out member's head, one size for each bucket of the number of labels."""
+"""Numbers of labels given to a held-out member's head, one for each bucket of the number of labels."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Fold:
-    """One way to hold out: who teaches with which labels, who is asked, and about which labels (``n``).
+    """One split into members who teach and members who are asked.
 
-    ``first`` numbers the asked members, so that nobody has the same number in another fold.
+    Attributes:
+        first: Number of the first asked member; no two folds share a number.
+        taught: Members and labels that the prior is learnt from.
+        asking: Members whose heads are tested.
+        asked: Labels that heads are tested on, ``n`` bool.
     """
 
     first: int
@@ -50,10 +54,10 @@ class Fold:
 
 
 def folds(pool: Pool, members: Sequence[Teacher]) -> list[Fold]:
-    """Hold every member out once; neither they nor the exchanges they are asked about have taught.
+    """Hold every member out once, together with the exchanges that the member is asked about.
 
     Returns:
-        None at all when there are too few members, or a fold would teach nothing.
+        The folds; empty with too few members, or if a fold would teach nothing.
     """
     if len(members) < MEMBERS_TO_VALIDATE:
         return []
@@ -73,20 +77,23 @@ def calibrate(
     device: Device,
     heads: LearnHeads = learn_heads,
 ) -> FloatArray | None:
-    """Find one trust, and slope and shift for every bucket, by priors that are learnt for it on each fold.
+    """Find one trust, and slope and shift for every bucket, under a prior learnt on each fold.
 
-    One trust for all: that heads of few labels move little is the prior's own doing; a trust for each bucket
-    follows the few members who gave that many.
+    All buckets share one trust. The prior already keeps heads of few labels small, and a trust for each
+    bucket would follow the few members who gave that many labels.
 
     Args:
-        pool: Everybody's labels.
-        members: Who gave them.
-        learn: Makes a prior from some of them.
+        pool: The labels of all members.
+        members: The members of the pool.
+        learn: Learns a prior from some members.
         device: Where to solve.
-        heads: Makes heads under a prior.
+        heads: Solves heads under a prior.
 
     Returns:
-        As in :class:`Prior`; None with too few members to hold any out.
+        The table of :class:`Prior`, ``7 x 3`` float32; None with too few members to hold any out.
+
+    Raises:
+        DeviceMissing: This machine does not have the named device.
     """
     validated = folds(pool, members)
     if not validated:
@@ -102,21 +109,24 @@ def calibrate_with_threshold(
     device: Device,
     wide: float,
 ) -> tuple[FloatArray, bool] | None:
-    """The same, and whether members' thresholds differ more than the labels say.
+    """Calibrate as :func:`calibrate` does, and choose between the learnt and a wider threshold.
 
-    Graded labels scatter less than a yes or no would, so a likelihood of yes and no finds that members differ
-    less than they do, and their thresholds follow too slowly. What says so is how probable the held-out yes
-    and no are; order has no part in it.
+    Graded labels scatter less than a yes or no would. So a likelihood of yes and no underestimates how much
+    members differ, and their thresholds follow too slowly. The log loss of the held-out yes and no decides;
+    the order of replies plays no part.
 
     Args:
-        pool: As above.
-        members: As above.
-        learn: As above.
-        device: As above.
-        wide: Variance of the threshold to try in place of the learnt one.
+        pool: The labels of all members.
+        members: The members of the pool.
+        learn: Learns a prior from some members.
+        device: Where to solve.
+        wide: Variance of the threshold to try instead of the learnt one, > 0.
 
     Returns:
-        The table, and whether the wide threshold is the better one; None with too few members.
+        The table of :class:`Prior`, and whether the wide threshold is better; None with too few members.
+
+    Raises:
+        DeviceMissing: This machine does not have the named device.
     """
     validated = folds(pool, members)
     if not validated:
@@ -134,7 +144,7 @@ def calibrate_with_threshold(
 def _asked(
     pool: Pool, validated: Sequence[Fold], priors: Sequence[Prior], device: Device, heads: LearnHeads
 ) -> list[Outcome | None]:
-    """What heads of k labels say under the prior of each fold, for each k."""
+    """Test heads of k labels under the prior of each fold, for each k; None where too few gave k labels."""
     by_k: list[Outcome | None] = []
     for k in VALIDATED_K:
         parts = [
@@ -146,11 +156,11 @@ def _asked(
 
 
 def _table(by_k: Sequence[Outcome | None]) -> FloatArray:
-    """One trust for all, and slope and shift for every bucket, as in :class:`Prior`."""
+    """Fit the table of :class:`Prior`: one trust for all buckets, slope and shift for each."""
     trust = choose_trust([outcome for outcome in by_k[1:] if outcome is not None])
     table = np.tile(np.array([trust, 1.0, 0.0], dtype=np.float32), (N_BUCKETS, 1))
     for bucket, outcome in enumerate(by_k):
-        if outcome is None:  # too few gave as many: as for the bucket before
+        if outcome is None:  # too few members gave that many labels: copy the bucket before
             table[bucket] = table[max(bucket - 1, 0)]
             continue
         table[bucket, 1:] = platt(outcome.scores(trust), outcome.outcome, shift=not outcome.pairwise.all())
@@ -158,7 +168,7 @@ def _table(by_k: Sequence[Outcome | None]) -> FloatArray:
 
 
 def _loss(by_k: Sequence[Outcome | None], table: FloatArray) -> float:
-    """Mean log loss of the calibrated probabilities, each number of labels counting alike."""
+    """Return the mean log loss of the calibrated probabilities; each number of labels counts equally."""
     losses: list[float] = []
     for bucket, outcome in enumerate(by_k):
         if outcome is not None:
@@ -170,33 +180,33 @@ def _loss(by_k: Sequence[Outcome | None], table: FloatArray) -> float:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Outcome:
-    """What heads of k labels say about other labels of the same members; everything by label, ``n``.
+    """Scores by heads of k labels for other labels of the same members; one entry for each label, ``n``.
 
     Attributes:
         base: Score by the mean of the prior, without the intercept.
-        own: What the head adds to it.
+        own: What the head adds to ``base``.
         biases: The head's intercept; 0 for pairs.
         y: Label values.
-        outcome: What probabilities are calibrated to.
-        member: Whose label it is; labels of a member stand together.
-        pairwise: Whether it compares two replies.
+        outcome: Values that probabilities are calibrated to.
+        member: Number of the member who gave the label; a member's labels are consecutive.
+        pairwise: Whether the label compares two replies.
     """
 
-    base: Floats
-    own: Floats
-    biases: Floats
-    y: Floats
-    outcome: Floats
-    member: npt.NDArray[np.int64]
+    base: DoubleArray
+    own: DoubleArray
+    biases: DoubleArray
+    y: DoubleArray
+    outcome: DoubleArray
+    member: IntArray
     pairwise: BoolArray
 
-    def scores(self, trust: float) -> Floats:
-        """What heads say that are trusted so far, before slope and shift, ``n``."""
+    def scores(self, trust: float) -> DoubleArray:
+        """Return the scores at this trust (0 to 1), before slope and shift, ``n``."""
         return self.base + trust * self.own + self.biases
 
 
 def together(parts: Sequence[Outcome]) -> Outcome | None:
-    """Put outcomes of different members one after the other; None for none."""
+    """Concatenate outcomes of different members; None if there are none."""
     if not parts:
         return None
     names = [field.name for field in fields(Outcome)]
@@ -206,19 +216,19 @@ def together(parts: Sequence[Outcome]) -> Outcome | None:
 def held_out(
     pool: Pool, fold: Fold, solve: Callable[[Examples], HeadBank], k: int, mean: FloatArray | None = None
 ) -> Outcome | None:
-    """Give the head of each asked member k of their labels, and ask it about labels of other exchanges.
+    """Solve a head from k labels of each asked member, and score the member's labels of other exchanges.
 
     Args:
-        pool: Everybody's labels.
-        fold: Who is asked about what.
-        solve: Makes the heads.
-        k: Labels given.
-        mean: Weights that count as ``base``, ``d``; None: zero.
+        pool: The labels of all members.
+        fold: The members asked, and the labels they are asked about.
+        solve: Solves the heads.
+        k: Labels given to each head.
+        mean: Weights of ``base``, ``d``; None: zero.
 
     Returns:
-        What the heads said; None when hardly anybody gave enough labels.
+        The scores; None if too few members gave enough labels.
     """
-    given: list[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+    given: list[tuple[int, IntArray, IntArray]] = []
     for i, member in enumerate(fold.asking):
         rows = np.random.default_rng(i).permutation(member.rows)
         own, query = rows[~fold.asked[rows]], rows[fold.asked[rows]]
@@ -248,13 +258,14 @@ def held_out(
 
 
 def choose_trust(outcomes: Sequence[Outcome]) -> float:
-    """Choose how much of heads to use: the most that ranks no worse than the best does, by a standard error.
+    """Choose the trust: the largest that ranks worse than the best one by at most a standard error.
 
-    The share of a member's differently labelled replies that stand in the wrong order decides. A logistic
-    loss would ask for small heads, since members' scores are of different scale, though their order is right.
+    The criterion is the share of a member's pairs of differently labelled replies in the wrong order. A
+    logistic loss would prefer small heads even where the order is right, because members' scores differ in
+    scale.
 
     Source: Breiman et al. (1984), Classification and regression trees, 3.4.3, for the rule of one standard
-    error; here towards the model, which already shrinks heads by the evidence.
+    error. We apply it towards larger heads, because the model already shrinks heads by the evidence.
     """
     if not outcomes:
         return 1.0
@@ -274,20 +285,21 @@ def choose_trust(outcomes: Sequence[Outcome]) -> float:
     return TRUSTS[best]
 
 
-def wrong_share(scores: Floats, asked: Outcome) -> Floats:
-    """Share of each member's pairs in the wrong order, by ascending number of the member; NaN without any."""
+def wrong_share(scores: DoubleArray, asked: Outcome) -> DoubleArray:
+    """Return the share of each member's pairs in the wrong order, members ascending; NaN without pairs."""
     gaps = _gaps(scores, asked)
     return np.array([np.where(gap == 0, 0.5, gap < 0).mean() if len(gap) else np.nan for gap in gaps])
 
 
-def rank_loss(scores: Floats, asked: Outcome) -> float:
-    """Mean over members of the logistic loss over their pairs of different labels: a smooth concordance.
+def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
+    """Return the mean over members of the logistic loss over their pairs of different labels.
 
-    At the slope that suits the scores best: loudness does not win. For penalties on the one mean that all
-    share; smooth, so that chance has less of a say.
+    A smooth version of the concordance, taken at the slope that suits the scores best, so that the scale of
+    the scores does not matter. Used to choose the penalty on the mean: a smooth criterion is less affected by
+    chance.
 
     Args:
-        scores: ``n``; for pairs the difference of the two.
+        scores: ``n``; for pairs the difference of the two scores.
         asked: The labels.
     """
     gaps = [gap for gap in _gaps(scores, asked) if len(gap)]
@@ -298,12 +310,12 @@ def rank_loss(scores: Floats, asked: Outcome) -> float:
     return min(float(share @ np.logaddexp(0, -slope * gap)) for slope in SLOPES)
 
 
-def _gaps(scores: Floats, asked: Outcome) -> list[Floats]:
-    """How far the better of two replies is ahead, for all pairs of each member's different labels.
+def _gaps(scores: DoubleArray, asked: Outcome) -> list[DoubleArray]:
+    """Return the lead of the better reply, for each member's pairs of differently labelled replies.
 
-    A member's labels are all of one kind, or the pairs are left out.
+    For a member who gave both kinds of label, comparisons of two replies are left out.
     """
-    gaps: list[Floats] = []
+    gaps: list[DoubleArray] = []
     for rows in np.split(np.arange(len(scores)), np.flatnonzero(np.diff(asked.member)) + 1):
         pairs = asked.pairwise[rows]
         if pairs.all():
@@ -314,10 +326,18 @@ def _gaps(scores: Floats, asked: Outcome) -> list[Floats]:
     return gaps
 
 
-def platt(s: Floats, y: Floats, *, shift: bool) -> tuple[float, float]:
-    """Slope and shift of ``sigmoid(slope s + shift)`` that fit the labels best; a slight pull to (1, 0)."""
+def platt(s: DoubleArray, y: DoubleArray, *, shift: bool) -> tuple[float, float]:
+    """Fit slope and shift of ``sigmoid(slope s + shift)`` to labels, with a weak prior at (1, 0).
+
+    Args:
+        s: Scores, ``n``.
+        y: Outcomes in [0, 1], ``n``.
+        shift: Whether to fit a shift; False: it stays 0.
+    """
     A = np.stack([s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
     theta = np.array([1.0, 0.0])
+    # Not personalization.solving.newton.maximise: the two unknowns stay near their start, so clipping
+    # a step at 1 damps it well enough, and the objective need not be evaluated.
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(A @ theta, -40, 40)))
         gradient = A.T @ (y - p) - (theta - [1.0, 0.0])

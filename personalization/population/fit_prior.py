@@ -1,16 +1,17 @@
-"""What all members share, learnt from those who consent: mean, directions of taste, trust in heads.
+"""Fit of the population prior on consenting members: mean, directions of taste, trust in heads.
 
-Fitted cold, with no chance in it. The mean is one regression over everybody in all features, with a penalty
-chosen on replies and members that were held out. Around it, in a basis of the principal directions of what
-was rated, EM finds the covariance of members' own heads (Laplace approximation in the E step), each member's
-threshold apart from their taste; mean and covariance take turns, so that a strict or a peculiar member does
-not pull the mean. Last, :mod:`personalization.population.calibration` finds how far heads can be trusted.
+The fit starts cold and is deterministic. The mean is one regression over all members in all features, with a
+penalty chosen on held-out replies and members. Around it, in a basis of the principal directions of the rated
+replies, EM estimates the covariance of members' heads (Laplace approximation in the E step), with each
+member's threshold independent of the taste. Mean and covariance are updated in turns, so that a strict or an
+unusual member does not pull the mean. Last, :mod:`personalization.population.calibration` finds the trust in
+heads.
 
-No member weighs more than a cap, and a few members cannot move far from the starter prior. Members are put in
-the order of their content first: so the same pool gives the same bytes, in whatever order it comes.
+No member weighs more than a cap, and a few members cannot move far from the starter prior. Members are sorted
+by their content first, so that the same pool gives the same bytes in any order.
 
 Called by :mod:`personalization.rounds.trainer` in a worker process, by the evaluation and by the starter
-command; imports torch and NumPy, nothing that knows storage or Discord.
+command; imports torch and NumPy, nothing of storage or Discord.
 
 Source: Dempster, Laird, Rubin (1977) for EM; Gelman et al. (2013), Bayesian Data Analysis, 15 and 16, for the
 hierarchical logistic model.
@@ -27,13 +28,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import HeadBank, Prior
 from personalization.population.calibration import calibrate_with_threshold, folds, held_out, rank_loss
-from personalization.population.pooled import Floats, Pool, Pooled, Teacher, teachers
+from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best
 from personalization.settings import Device, PriorSettings
 from personalization.solving.newton import newton_primal
@@ -46,24 +47,24 @@ EM_STEPS = 3
 """In each turn."""
 START_BIAS_VARIANCE = 4.0
 SOLVED = 1e-5
-"""Residual at which a member is solved in an EM step: the next one goes on from there, and the result is
-rounded to a thousandth."""
+"""Residual at which a member counts as solved in an EM step. The next step continues from there, and the
+result is rounded to a thousandth."""
 STARTER_VARIANCE = 0.02
-"""Of taste in each direction of the basis, where the starter prior says nothing."""
+"""Variance of taste in each direction of the basis, if the starter prior has no factor."""
 STARTER_MEMBERS = 5.0
-"""The starter's covariance counts like this many members."""
+"""Number of members that the starter's covariance counts like."""
 DEFAULTS = PriorSettings()
 MEMBERS_AT_ONCE = 64
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""Penalties on the mean to choose from: precision of each weight on an embedding of length 1."""
+"""Candidate penalties on the mean: precision of each weight on an embedding of length 1."""
 RIDGE = 1.0
-"""The penalty around a starter that was learnt, when there are too few members to choose by.
+"""Penalty around a learnt starter, with too few members to choose a penalty by.
 
-Mild: what members share and the mean does not take up, EM takes for a difference between them, and heads of
-few labels run wild (docs/learning.md, "The starter prior").
+It is mild: EM would take a shared taste that the mean misses for a difference between members, and heads of
+few labels would overfit (docs/learning.md, "The starter prior").
 """
 PLAIN_RIDGE = 100.0
-"""The same around a plain starter, which knows nothing that could hold the mean."""
+"""Penalty around a plain starter, whose mean of zero carries no information, with too few members."""
 
 
 def fit_prior(
@@ -82,18 +83,17 @@ def fit_prior(
     bounded by chunks of members.
 
     Args:
-        pool: Everybody's examples.
+        pool: The examples of all members.
         starter: Mean and covariance that a small population stays near, of the same d.
         member_cap: Largest total weight of one member, > 0.
         device: Where to solve.
-        n_embedding: How many of the features are the embedding, which come first; the rest are style. None:
-            all.
-        calibrated: Whether to find out how far heads can be trusted, which takes most of the time.
+        n_embedding: Number of features of the embedding, which come first; the rest are style. None: all.
+        calibrated: Whether to fit trust and calibration, which takes most of the time.
         settings: Rank and scales.
 
     Raises:
-        DeviceMissing: The named device is not in this machine.
-        ValueError: Features of another length than the starter's.
+        DeviceMissing: This machine does not have the named device.
+        ValueError: The pool has another number of features than the starter.
     """
     if pool.X.shape[1] != starter.dim:
         raise ValueError(f"expected a pool of the prior's {starter.dim} features, found {pool.X.shape[1]}")
@@ -129,7 +129,7 @@ def choose_ridge(
     n_embedding: int | None,
     style_scale: float = DEFAULTS.style_scale,
 ) -> float:
-    """Choose the penalty on the mean: by how it ranks other exchanges of members who did not teach it."""
+    """Choose the penalty on the mean that ranks held-out exchanges of held-out members best."""
     validated = folds(pool, members)
     if not validated:
         return RIDGE if starter.mean.any() else PLAIN_RIDGE
@@ -138,7 +138,7 @@ def choose_ridge(
     for f, fold in enumerate(validated):
         pooled, theta = Pooled.of(pool, fold.taught, device), centre
         for i, ridge in reversed(list(enumerate(RIDGES))):
-            # As it is: how precise a prior is does not depend on how many labels there are.
+            # Not scaled to the fold: the precision of a prior does not depend on the number of labels.
             precision = mean_precision(starter, n_embedding, ridge, style_scale)
             theta = pooled.solve(centre, precision, begin=theta)
             bank = HeadBank(theta[None, :-1].astype(np.float16), theta[-1:].astype(np.float16), "", "")
@@ -148,22 +148,25 @@ def choose_ridge(
     return RIDGES[best_or_next_smaller(losses)]
 
 
-def best_or_next_smaller(losses: Floats) -> int:
-    """Which penalty to take: the next smaller than the best if it ranks as well, else the best.
+def best_or_next_smaller(losses: DoubleArray) -> int:
+    """Choose a penalty: the next smaller than the best if it ranks as well, else the best.
 
-    What the mean leaves out of what members share, EM takes for a difference between them, so too much costs
-    the heads far more than too little. Not the smallest that ranks as well: where members share nothing, all
-    do, and a free mean would be noise.
+    EM takes a shared taste that the mean misses for a difference between members, so a penalty that is too
+    large costs the heads far more than one that is too small. The smallest penalty that ranks as well would
+    be wrong: if members share nothing, all penalties rank as well, and a free mean would be noise.
 
     Args:
-        losses: Of each penalty, in rising order, on each fold, ``c x f``.
+        losses: Loss of each penalty, in rising order, on each fold, ``c x f``.
+
+    Returns:
+        Index of the penalty.
     """
     best = int(np.argmin(losses.mean(axis=1)))
     return best - 1 if best > 0 and as_good_as_the_best(losses)[best - 1] else best
 
 
 def _alike(bank: HeadBank, examples: Examples) -> HeadBank:
-    """Give everybody the one head of a bank."""
+    """Repeat the one head of a bank for every member."""
     u = len(examples.y)
     return HeadBank(np.repeat(bank.weights, u, axis=0), np.repeat(bank.biases, u), "", "")
 
@@ -180,7 +183,7 @@ def _learn(
     n_embedding: int | None,
     settings: PriorSettings,
 ) -> Prior:
-    """Mean and covariance in turns; the result is rounded, so that bytes are steady."""
+    """Fit mean and covariance in turns, and round the result, so that equal pools give equal bytes."""
     pooled = Pooled.of(pool, members, device)
     centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
     precision = mean_precision(starter, n_embedding, ridge, settings.style_scale)
@@ -198,7 +201,7 @@ def _learn(
     values, vectors = torch.linalg.eigh(S[:-1, :-1])
     U = basis.directions @ (vectors * values.clamp(min=0).sqrt()).cpu().numpy().astype(np.float64)  # (d, r)
     U = U * np.sign(U[np.abs(U).argmax(axis=0), np.arange(U.shape[1])])
-    # Members differ around the centre of the rated replies, so a direction brings its part of the intercept.
+    # Members differ around the centre of the rated replies, so each direction has a part in the intercept.
     factor = np.vstack([U, -basis.centre @ U])  # (d + 1, r)
     return Prior(
         _rounded(theta[:-1]),
@@ -213,17 +216,17 @@ def _learn(
 def _em(
     chunks: Sequence[Chunk], modes: list[Tensor], scores: Tensor, *, S: Tensor, believed: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Some EM steps for the covariance of members around a given mean.
+    """Take :data:`EM_STEPS` EM steps for the covariance of members around a given mean.
 
     Args:
         chunks: The members.
-        modes: Each chunk's deviations as last found, ``u x (r + 1)``; changed to those found here.
-        scores: Of the mean head for every label, ``n``.
+        modes: Last deviations of each chunk, ``u x (r + 1)``; replaced by the new ones.
+        scores: Score of every label's reply by the mean head, ``n``.
         S: Covariance to start from, ``(r + 1) x (r + 1)``, the intercept last.
-        believed: Covariance that the starter prior brings, of the same shape.
+        believed: Covariance of the starter prior, of the same shape.
 
     Returns:
-        The covariance, and how far each member's own part moves the score of each label, ``n``.
+        The covariance, and what each member's deviation adds to the score of each label, ``n``.
     """
     threshold = S[-1, -1].clone()
     u, offset = sum(len(chunk.y) for chunk in chunks), torch.zeros_like(scores)
@@ -240,7 +243,7 @@ def _em(
                 offset[chunk.places[chunk.mask]] = (chunk.C @ z[:, :, None])[:, :, 0][chunk.mask]
         S = (second + STARTER_MEMBERS * believed) / (u + STARTER_MEMBERS)
         own = S[-1, -1].clone() if learn_bias else threshold
-        S[-1, :], S[:, -1] = 0.0, 0.0  # the threshold is tied to nothing else
+        S[-1, :], S[:, -1] = 0.0, 0.0  # the threshold is independent of the taste
         S[-1, -1] = own
         S = (S + S.T) / 2
     return S, offset
@@ -248,16 +251,16 @@ def _em(
 
 def mean_precision(
     starter: Prior, n_embedding: int | None, ridge: float, style_scale: float = DEFAULTS.style_scale
-) -> Floats:
-    """Precision of the mean around the starter's, ``d + 1``; style features count on their own scale."""
+) -> DoubleArray:
+    """Return the precision of the mean around the starter's, ``d + 1``, with style features rescaled."""
     precision = np.full(starter.dim + 1, ridge)
     precision[starter.dim if n_embedding is None else n_embedding : -1] /= style_scale**2
     precision[-1] = 1 / starter.bias_variance
     return precision
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> FloatArray:
-    # Rounded like a head: digits that differ between machines do not reach the bytes.
+def _rounded(values: DoubleArray) -> FloatArray:
+    # Rounded like a head, so that digits that differ between machines do not reach the bytes.
     return values.astype(np.float16).astype(np.float32)
 
 
@@ -265,19 +268,16 @@ def _rounded(values: npt.NDArray[np.float64]) -> FloatArray:
 class _Basis:
     """Principal directions of the rated replies: centre ``d`` and directions ``d x r``, float64."""
 
-    centre: Floats
-    directions: Floats
+    centre: DoubleArray
+    directions: DoubleArray
 
 
 def _basis(pooled: Pooled, n_embedding: int, settings: PriorSettings) -> _Basis:
-    """Find the principal directions of what was rated, whitened as far as the settings say.
-
-    By default half: a direction's spread enters by its square root.
-    """
+    """Find the principal directions of the rated replies, whitened by the power in the settings."""
     X = pooled.X[:, :-1].cpu().numpy().astype(np.float64)  # (m, d)
     scale = np.ones(X.shape[1])
     scale[n_embedding:] = settings.style_scale
-    trust = pooled.w.cpu().numpy().astype(np.float64)  # after the cap: nobody sets the directions alone
+    trust = pooled.w.cpu().numpy().astype(np.float64)  # capped, so that no member decides the directions
     count = np.bincount(pooled.row.cpu().numpy(), weights=trust, minlength=len(X))
     share = (count / count.sum())[:, None]  # (m, 1)
     X = X * scale
@@ -287,13 +287,13 @@ def _basis(pooled: Pooled, n_embedding: int, settings: PriorSettings) -> _Basis:
     kept = np.argsort(values)[::-1][: min(settings.rank, len(scale))]
     kept = kept[values[kept] > 1e-9 * values.max()]
     values, vectors = values[kept], vectors[:, kept]
-    power = settings.whitening
+    power = settings.whitening  # at 0.25, a direction's spread enters by its square root
     directions = vectors / values**power / np.sqrt((values ** (1 - 2 * power)).mean())
     directions = directions * np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(kept))])
     return _Basis(centre / scale, directions * scale[:, None])
 
 
-def _believed(starter: Prior, basis: _Basis) -> Floats:
+def _believed(starter: Prior, basis: _Basis) -> DoubleArray:
     """Express the starter's covariance in the basis, ``(r + 1) x (r + 1)``."""
     r = basis.directions.shape[1]
     S = np.diag(np.append(np.full(r, STARTER_VARIANCE), starter.bias_variance))
@@ -308,11 +308,11 @@ class Chunk:
     """Members of similar size, padded.
 
     Attributes:
-        C: Coordinates in the basis, with 1 last where an intercept takes part, ``u x n x (r + 1)``.
+        C: Coordinates in the basis, ``u x n x (r + 1)``; the last is 1 where the score has an intercept.
         y: Label values, ``u x n``.
         w: Weights, ``u x n``, 0 for padding.
         mask: True where there is a label, ``u x n``.
-        places: Where it stands among the members' labels one after the other, ``u x n``.
+        places: Position of the label in the concatenation of all members' labels, ``u x n``.
     """
 
     C: Tensor
@@ -340,7 +340,7 @@ def _chunks(pooled: Pooled, members: Sequence[Teacher], basis: _Basis) -> Iterat
 
 
 def _posterior(chunk: Chunk, m: Tensor, P: Tensor, *, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Laplace approximation of each member's deviation: mode ``u x r`` and covariance ``u x r x r``."""
+    """Return the Laplace approximation of members' deviations: mode ``u x r``, covariance ``u x r x r``."""
     C, w = chunk.C, chunk.w
     z, _, _ = newton_primal(C, m, chunk.y, w, precision=P, start=start, tolerance=SOLVED)
     p = torch.sigmoid(m + (C @ z[:, :, None])[:, :, 0])  # (u, n)

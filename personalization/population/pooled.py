@@ -1,7 +1,8 @@
-"""The examples of a population, member by member, and the head that fits all of them alike.
+"""The examples of a population, and the regression that fits one head to all of them.
 
-What the prior is learnt from, and its first step: one regression over everybody. Imports torch and NumPy,
-nothing that knows storage or Discord.
+:class:`Pool` is the input of the fit of the prior, and :meth:`Pooled.solve` its first step. Called by
+:mod:`personalization.population.fit_prior`, by the evaluation for its baselines and by the adapting of the
+encoder. Imports torch and NumPy, nothing of storage or Discord.
 """
 
 # torch ships without types for these; and matrices are capital here, as in the sources.
@@ -15,67 +16,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.heads import FloatArray
 from personalization.settings import Device
-from personalization.solving.training import BoolArray
-
-Floats = npt.NDArray[np.float64]
+from personalization.solving.newton import maximise
 
 CLASS_BALANCE = 0.5
-"""How far likes and dislikes are made to count alike in the fit of the mean: 0 not at all, 1 fully.
+"""Balance of likes and dislikes in the fit of the mean: 0 as they come, 1 both sides weigh the same.
 
-Most reactions are thumbs up. Then the few thumbs down carry what is known, and a penalty chosen for a
-balanced population drowns them. Half way (each side by the root of its rarity) gains where likes are 95 % and
-costs nothing where they are half; fully, a few members' dislikes would weigh more than is gained.
+Most reactions are thumbs up. The few thumbs down then carry the information, and a penalty that suits a
+balanced population drowns them. One half (each side is weighted by the root of its rarity) gains where likes
+are 95 %, and costs nothing where they are 50 %. At 1, a few members' dislikes would cost more than is gained.
 """
 MAX_STEPS = 50
+MAX_TRIES = 21
+"""Lengths tried for one step: the full step, halved 20 times, down to a millionth."""
 TOLERANCE = 1e-8
-MIN_STEP = 1e-6
+"""Largest change of a weight by a whole step at which the regression counts as solved."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The examples of a population, one after the other.
+    """The examples of a population, concatenated.
 
     Attributes:
         X: Features, ``n x d`` float32, over all members; for pairs the difference of the two replies.
         y: Label values in [0, 1], ``n`` float32.
         weight: Trust, ``n`` float32, > 0.
-        member: Which member gave each label, ``n`` int64.
+        member: Number of the member who gave each label, ``n`` int64.
         pairwise: True where the label compares two replies, ``n`` bool; None: nowhere.
-        group: Exchange that the label belongs to, ``n`` int64: held-out labels share none with a head's own.
-            None: each label is its own.
-        outcome: What probabilities are calibrated to, ``n`` float32 in [0, 1]; None: the label values.
+        group: Exchange of each label, ``n`` int64; held-out labels share no exchange with a head's own
+            labels. None: each label is an exchange of its own.
+        outcome: Values that probabilities are calibrated to, ``n`` float32 in [0, 1]; None: the label values.
     """
 
     X: FloatArray
     y: FloatArray
     weight: FloatArray
-    member: npt.NDArray[np.int64]
+    member: IntArray
     pairwise: BoolArray | None = None
-    group: npt.NDArray[np.int64] | None = None
+    group: IntArray | None = None
     outcome: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Teacher:
-    """One member's rows in the pool and their weights after the cap, in an order of their own content."""
+    """One member's rows in the pool, and the weights of these rows after the cap."""
 
-    rows: npt.NDArray[np.int64]
+    rows: IntArray
     weight: FloatArray
 
 
 def teachers(pool: Pool, cap: float) -> list[Teacher]:
-    """Take the members of a pool one by one, in an order of their own content.
+    """Group a pool by member, with members sorted by a hash of their content.
 
     Args:
-        pool: Everybody's examples.
+        pool: The examples of all members.
         cap: Largest total weight of one member, > 0.
     """
     order = np.argsort(pool.member, kind="stable")
@@ -91,26 +91,27 @@ def teachers(pool: Pool, cap: float) -> list[Teacher]:
 
 
 def only(members: Sequence[Teacher], here: BoolArray) -> list[Teacher]:
-    """Keep the labels that ``here`` (``n``) tells; members without any are left out."""
+    """Keep the labels where ``here`` (``n`` bool) is True; members without any are left out."""
     kept = [(member, here[member.rows]) for member in members]
     return [Teacher(member.rows[rows], member.weight[rows]) for member, rows in kept if rows.any()]
 
 
 @dataclass(frozen=True, eq=False)
 class Pooled:
-    """One regression over everybody's examples, prepared so that it can be solved for many penalties.
+    """The examples of all members on a device, prepared for regressions with many penalties.
 
-    A reply that many judged stands once.
+    A reply with labels of many members has one row.
 
     Attributes:
-        X: Different features with the intercept's column last (0 for pairs), ``m x (d + 1)`` float64.
-        row: Which of them each label is about, ``n``, the members' labels one after the other.
+        X: Distinct features, the intercept's column last (0 for pairs), ``m x (d + 1)`` float64 (float32 on
+            MPS).
+        row: Row of ``X`` for each label, ``n`` int64, the members' labels concatenated.
         y: Label values, ``n``.
         w: Weights after the cap, ``n``.
         balanced: Weights of the fit, in which the rarer of likes and dislikes counts more, ``n``.
-        liked: The part of ``balanced`` that speaks for the reply, ``n``.
-        shift: What balancing adds to the log-odds of a like, ``n``; taken out again by the fit, so that the
-            mean, its intercept included, means what it would without balancing.
+        liked: The part of ``balanced`` that counts as a like, ``n``.
+        shift: What balancing adds to the log-odds of a like, ``n``. The fit corrects for it, so that the mean
+            and its intercept are the same quantities as without balancing.
     """
 
     X: Tensor
@@ -125,13 +126,16 @@ class Pooled:
     def of(
         cls, pool: Pool, members: Sequence[Teacher], device: Device, *, balance: float = CLASS_BALANCE
     ) -> Pooled:
-        """Gather the members' rows.
+        """Gather the members' rows on the device.
 
         Args:
-            pool: Everybody's examples.
-            members: Whose of them.
+            pool: The examples of all members.
+            members: The members to take.
             device: Where to solve.
             balance: As :data:`CLASS_BALANCE`.
+
+        Raises:
+            DeviceMissing: This machine does not have the named device.
         """
         place = resolve_device(device)
         dtype = torch.float32 if place.type == "mps" else torch.float64
@@ -152,28 +156,35 @@ class Pooled:
         balanced, liked, shift = (torch.from_numpy(part).to(place, dtype) for part in parts)
         return cls(X, torch.from_numpy(row).to(place), y, w, balanced, liked, shift)
 
-    def scores(self, theta: Floats) -> Tensor:
-        """Score every label's reply by one head (``d + 1``): ``n``."""
+    def scores(self, theta: DoubleArray) -> Tensor:
+        """Score every label's reply by one head.
+
+        Args:
+            theta: Weights, then the intercept, ``d + 1``.
+
+        Returns:
+            ``n``.
+        """
         return (self.X @ torch.from_numpy(theta).to(self.X))[self.row]
 
     def solve(
         self,
-        start: Floats,
-        precision: Floats,
+        start: DoubleArray,
+        precision: DoubleArray,
         offset: Tensor | None = None,
         *,
-        begin: Floats | None = None,
-    ) -> Floats:
-        """Find the weights and intercept that are most probable for all members together.
+        begin: DoubleArray | None = None,
+    ) -> DoubleArray:
+        """Find the most probable weights and intercept of one head for all members.
 
         Newton's method; the Hessian is summed over replies, not labels. Cost: O(m d^2 + d^3) a step, some ten
         steps.
 
         Args:
             start: Centre of the penalty, ``d + 1``, the intercept last.
-            precision: Of the penalty, ``d + 1``, > 0.
-            offset: Added to every label's score, ``n``: what is known of the member who gave it.
-            begin: Where to begin, ``d + 1``: near the solution it saves steps. None: at the centre.
+            precision: Precision of the penalty, ``d + 1``, > 0.
+            offset: Added to every label's score, ``n``: the deviation of the member who gave it. None: 0.
+            begin: Where to start, ``d + 1``; a start near the solution saves steps. None: at the centre.
 
         Returns:
             ``d + 1`` float64.
@@ -181,53 +192,69 @@ class Pooled:
         centre, P = (torch.from_numpy(part).to(self.X) for part in (start, precision))
         known = self.shift if offset is None else self.shift + offset  # (n,)
         theta = centre if begin is None else torch.from_numpy(begin).to(self.X)
-        tiny = torch.finfo(self.X.dtype).eps
-
-        def value(theta: Tensor) -> Tensor:
-            f = (self.X @ theta)[self.row] + known  # (n,)
-            away = theta - centre
-            return (self.liked * f - self.balanced * softplus(f)).sum() - (P * away * away).sum() / 2
-
-        reached = value(theta)
-        for _ in range(MAX_STEPS):
-            p = torch.sigmoid((self.X @ theta)[self.row] + known)  # (n,)
-            residual = self._by_reply(self.liked - self.balanced * p)  # (m,)
-            curvature = self._by_reply(self.balanced * p * (1 - p))  # (m,)
-            gradient = self.X.T @ residual - P * (theta - centre)  # (d + 1,)
-            H = self.X.T @ (self.X * curvature[:, None]) + torch.diag(P)  # (d + 1, d + 1)
-            step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(H))[:, 0]  # (d + 1,)
-            if float(step.abs().max()) < TOLERANCE:
-                break
-            t = 1.0
-            while value(theta + t * step) < reached - 64 * tiny * (1 + reached.abs()) and t > MIN_STEP:
-                t /= 2
-            theta = theta + t * step
-            reached = value(theta)
+        regression = _Regression(self, centre, P, known)
+        theta, _, _ = maximise(regression, theta, max_steps=MAX_STEPS, max_tries=MAX_TRIES)
         return theta.cpu().numpy().astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Regression:
+    """The objective of :meth:`Pooled.solve` for :func:`~personalization.solving.newton.maximise`.
+
+    Attributes:
+        pooled: The labels.
+        centre: Centre of the penalty, ``d + 1``.
+        P: Precision of the penalty, ``d + 1``.
+        known: Added to every label's score, ``n``.
+    """
+
+    pooled: Pooled
+    centre: Tensor
+    P: Tensor
+    known: Tensor
+
+    def value(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the penalised log-likelihood, and the score of every label, ``n``."""
+        own = self.pooled
+        f = (own.X @ v)[own.row] + self.known  # (n,)
+        away = v - self.centre
+        return (own.liked * f - own.balanced * softplus(f)).sum() - (self.P * away * away).sum() / 2, f
+
+    def step(self, v: Tensor, scores: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return Newton's step; solved when it changes no weight by :data:`TOLERANCE`."""
+        own, p = self.pooled, torch.sigmoid(scores)  # (n,)
+        residual = self._by_reply(own.liked - own.balanced * p)  # (m,)
+        curvature = self._by_reply(own.balanced * p * (1 - p))  # (m,)
+        gradient = own.X.T @ residual - self.P * (v - self.centre)  # (d + 1,)
+        H = own.X.T @ (own.X * curvature[:, None]) + torch.diag(self.P)  # (d + 1, d + 1)
+        step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(H))[:, 0]  # (d + 1,)
+        unsolved = step.abs().max() >= TOLERANCE
+        return (step if unsolved else None), unsolved
 
     def _by_reply(self, values: Tensor) -> Tensor:
         """Sum labels' values (n) over the replies they are about (m)."""
-        return torch.zeros(len(self.X)).to(self.X).index_add_(0, self.row, values)
+        own = self.pooled
+        return torch.zeros(len(own.X)).to(own.X).index_add_(0, own.row, values)
 
 
 def _balance(
     pool: Pool, members: Sequence[Teacher], pairs: BoolArray, balance: float
-) -> tuple[Floats, Floats, Floats]:
-    """Weigh likes and dislikes by the root (or another power) of their rarity; pairs stay as they are.
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Weight likes and dislikes by the root (or another power) of their rarity; pairs keep their weight.
 
-    Nobody weighs more by it than the heaviest member did before, so that the cap on a member holds.
+    No member weighs more afterwards than the heaviest member did before, so that the cap on a member holds.
 
     Returns:
         ``balanced``, ``liked`` and ``shift`` of :class:`Pooled`, ``n`` float64 each.
 
     Source: King and Zeng (2001), Logistic regression in rare events data, for weighting by class with the
-    log-odds corrected; the correction stands inside the likelihood here, where an offset of members is, too.
+    log-odds corrected. We correct inside the likelihood, where the offset of members is, too.
     """
     y = pool.y[np.concatenate([member.rows for member in members])].astype(np.float64)
     w = np.concatenate([member.weight for member in members]).astype(np.float64)
     point = w * ~pairs
     share = float((point * y).sum() / point.sum()) if point.any() else 0.5
-    if not 0 < share < 1:  # one side only: nothing to balance
+    if not 0 < share < 1:  # one side only, so there is nothing to balance
         return w, w * y, np.zeros(len(w))
     like, dislike = (0.5 / share) ** balance, (0.5 / (1 - share)) ** balance
     like, dislike = (side / (like * share + dislike * (1 - share)) for side in (like, dislike))

@@ -1,15 +1,15 @@
-"""What the members of one server share: a mean between the population's and the member's.
+"""Shifts: the deviation of a server's mean taste from the population's, a third level of the model.
 
-People of one server often like alike. Where the data supports it, a server's members are taken to differ
-around a mean of their own: ``mean + A (g + z)``, with ``g ~ N(0, rho I)`` shared by the server and ``z ~ N(0,
-I)`` the member's own, in the directions A in which the population's members differ. So a newcomer is answered
-by the taste of their server, and heads start from there.
+Members of one server often have similar tastes. Where the data supports it, a server's members differ around
+a mean of their own: ``mean + A (g + z)``, with ``g ~ N(0, rho I)`` shared by the server and ``z ~ N(0, I)``
+the member's own, in the directions A in which the population's members differ. So the prior answers a
+newcomer by the taste of their server, and heads start from there.
 
-A shift is learnt cold with the prior, from members who agreed; only where enough of them gave labels, so that
-nobody can be read out of it (direct messages are a server of one person and never get one); and it is adopted
-only if members who were held out of it are ranked better by it, by more than chance would. It is a function
-of who is there, whatever the order of members, and is kept in the prior's record: whoever leaves takes both
-along.
+A shift is learnt cold with the prior, from consenting members. A server gets one only if enough members gave
+labels, so that no member's taste can be inferred from it; direct messages are a server of one person and
+never get one. It is adopted only if it ranks members who were held out of it better, by more than chance
+would. It is a pure function of the set of members, in any order, and is stored in the prior's record. When a
+member leaves, the prior and its shifts are deleted and learnt anew.
 
 Called by :mod:`personalization.rounds.teaching` in a worker process; imports torch and NumPy.
 
@@ -30,33 +30,35 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
-from personalization.heads.heads import FloatArray, Prior
-from personalization.population.pooled import Floats, Pool, Teacher, teachers
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import Prior
+from personalization.population.pooled import Pool, Teacher, teachers
 from personalization.solving.newton import newton_primal
 
 RHOS = (0.03, 0.1, 0.3, 1.0)
-"""Variance of servers in the directions in which members have variance 1; one for all servers."""
+"""Candidate variances of servers, relative to members' variance of 1; one is chosen for all servers."""
 FOLDS = 4
 CHANCE = 0.01
-"""How often anything at all may be adopted by mere chance at a rebuild where servers do not differ."""
+"""Probability that a rebuild adopts any shift by chance where servers do not differ."""
 STEPS = 2
-"""Linearisations of the members' likelihoods around an adopted shift."""
+"""Number of linearisations of the members' likelihoods around an adopted shift."""
 
 
 def learn_shifts(
     pool: Pool, guild_of: Sequence[bytes], prior: Prior, *, member_cap: float, min_members: int
 ) -> dict[bytes, FloatArray]:
-    """Learn the shifts of servers whose members are better ranked by one. Blocks.
+    """Learn the shifts of servers whose members a shift ranks better. Blocks.
 
     Args:
-        pool: Everybody's labels.
-        guild_of: The server of each member of the pool, by number.
-        prior: Learnt from the same pool.
+        pool: The labels of all members.
+        guild_of: The server of each member, indexed by the member's number in the pool.
+        prior: The prior learnt from the same pool.
         member_cap: Largest total weight of one member, > 0.
-        min_members: A server of which fewer members gave labels gets no shift.
+        min_members: Least number of members with labels for which a server gets a shift.
 
     Returns:
-        Server -> coordinates in :meth:`Prior.directions`, ``r + 1`` float32, rounded: bytes are steady.
+        Server -> coordinates in :meth:`Prior.directions`, ``r + 1`` float32, rounded to float16, so that
+        equal pools give equal bytes.
     """
     by_guild: dict[bytes, list[Teacher]] = {}
     for member in teachers(pool, member_cap):
@@ -79,17 +81,19 @@ def learn_shifts(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Gains:
-    """What a shift learnt from the others gains for each member of a server, ``u``.
+    """Gain of each member of a server by a shift that was learnt from the others, ``u``.
 
-    ``rank`` is by the order of their replies (share of pairs of different labels in the right order, which a
-    louder mean does not change), ``fit`` by the log loss of their labels.
+    Attributes:
+        rank: Gain in the share of pairs of different labels in the right order. The scale of the scores does
+            not change it.
+        fit: Gain in the log loss of the labels, nats.
     """
 
-    rank: Floats
-    fit: Floats
+    rank: DoubleArray
+    fit: DoubleArray
 
     def exceed(self, needed: float) -> bool:
-        """Better ranked by more than so many standard errors, and what they like no worse foretold."""
+        """Whether the gain in rank exceeds ``needed`` standard errors, without a loss in fit."""
         mean, error = float(self.rank.mean()), float(self.rank.std(ddof=1)) / len(self.rank) ** 0.5
         return mean > needed * error and float(self.fit.mean()) >= 0
 
@@ -97,9 +101,9 @@ class _Gains:
 class _Server:
     """The labels of one server's members in the directions of the prior.
 
-    With the Laplace approximation ``z ~ N(m, V)`` of a member's posterior around a shift g0, what the member
-    says about the server's g, once their own z is integrated out, is Gaussian with precision ``I - V``, and
-    ``(I - V) (g - g0) = m`` at its mode. So the server's posterior is a sum over its members.
+    With the Laplace approximation ``z ~ N(m, V)`` of a member's posterior around a shift g0, and the member's
+    z integrated out, the member's likelihood of the server's g is Gaussian with precision ``I - V``, and ``(I
+    - V) (g - g0) = m`` at its mode. So the server's posterior is a sum over its members.
     """
 
     def __init__(self, pool: Pool, members: Sequence[Teacher], prior: Prior) -> None:
@@ -117,10 +121,14 @@ class _Server:
             self._base[i, here] = X @ prior.mean.astype(np.float64) + ~pairs * prior.bias_mean
             self._y[i, here], self._w[i, here] = pool.y[member.rows], member.weight
             self._pairs[i, here] = pairs
-        self._told, self._precision = self._say(np.zeros(A.shape[1]))
+        self._information, self._precision = self._likelihoods(np.zeros(A.shape[1]))
 
-    def _say(self, g: Floats) -> tuple[Floats, Floats]:
-        """What each member says about the shift, near g: ``(I - V) g + m``, ``u x r``, and ``I - V``."""
+    def _likelihoods(self, g: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+        """Approximate each member's likelihood of the shift, near g, by a Gaussian.
+
+        Returns:
+            Precision times mode, ``(I - V) g + m``, ``u x r``; and the precision, ``I - V``, ``u x r x r``.
+        """
         C, y, w = (torch.from_numpy(part) for part in (self._C, self._y, self._w))
         m = torch.from_numpy(self._base + self._C @ g)  # (u, n)
         z, _, _ = newton_primal(C, m, y, w)  # (u, r)
@@ -131,17 +139,18 @@ class _Server:
         return precision @ g + z.numpy(), precision
 
     @staticmethod
-    def _mean(told: Floats, precision: Floats, rho: float) -> Floats:
-        """Posterior mean of the shift, from what some members say."""
-        return np.linalg.solve(precision.sum(axis=0) + np.eye(told.shape[1]) / rho, told.sum(axis=0))
+    def _mean(information: DoubleArray, precision: DoubleArray, rho: float) -> DoubleArray:
+        """Return the posterior mean of the shift, from some members' likelihoods."""
+        P = precision.sum(axis=0) + np.eye(information.shape[1]) / rho  # (r, r)
+        return np.linalg.solve(P, information.sum(axis=0))
 
     def gains(self, rho: float) -> _Gains:
-        """Judge each member by the shift that the other three quarters of the members make."""
-        u = len(self._told)
+        """Judge for each member the shift that the other three quarters of the members yield."""
+        u = len(self._information)
         rank, fit = np.zeros((2, u))
         for fold in range(FOLDS):
             out = np.arange(u) % FOLDS == fold
-            g = self._mean(self._told[~out], self._precision[~out], rho)
+            g = self._mean(self._information[~out], self._precision[~out], rho)
             for i in map(int, np.flatnonzero(out)):
                 before, after = self._base[i], self._base[i] + self._C[i] @ g
                 rank[i] = self._in_order(i, after) - self._in_order(i, before)
@@ -149,18 +158,20 @@ class _Server:
         return _Gains(rank, fit)
 
     def shift(self, rho: float) -> FloatArray:
-        """The most probable shift, from all members."""
-        g = self._mean(self._told, self._precision, rho)
+        """Return the most probable shift, from all members, ``r + 1`` float32, rounded to float16."""
+        g = self._mean(self._information, self._precision, rho)
+        # No Newton loop of its own: each turn solves the members around g with newton_primal, and a fixed
+        # number of turns is enough.
         for _ in range(STEPS):
-            g = self._mean(*self._say(g), rho)
+            g = self._mean(*self._likelihoods(g), rho)
         return g.astype(np.float16).astype(np.float32)
 
-    def _log_loss(self, i: int, f: Floats) -> float:
+    def _log_loss(self, i: int, f: DoubleArray) -> float:
         w = self._w[i]
         return float(w @ (np.logaddexp(0, f) - self._y[i] * f) / w.sum())
 
-    def _in_order(self, i: int, f: Floats) -> float:
-        """Share of the pairs of one member's differently labelled replies in the right order, ties a half."""
+    def _in_order(self, i: int, f: DoubleArray) -> float:
+        """Return the share of a member's pairs of different labels in the right order; ties count half."""
         point, pair = (self._w[i] > 0) & ~self._pairs[i], (self._w[i] > 0) & self._pairs[i]
         s, y = f[point], self._y[i][point]
         gaps = np.append((s[:, None] - s)[y[:, None] > y], (f * np.sign(self._y[i] - 0.5))[pair])

@@ -1,10 +1,10 @@
-"""Why this reply: the parts of a score by name, and what the member's own labels say about each.
+"""Explanations of a ranking: the named parts of a score, and the member's own labels about each part.
 
-A head is linear in its features, so a choice can be told exactly: each feature contributes its weight times
-how far this reply differs from its rivals. The parts sum to the score that the policy saw. Style features
-speak by name; the embedding's many numbers speak as one part, "wording". Only the member's own labels are
-read, nobody's text is shown or rebuilt. Pure functions; the ranker asks for the parts of what it chose, and
-commands in ``bot`` put them into sentences.
+A head is linear in its features, so an explanation is exact: each feature contributes its weight times the
+difference between this reply and the mean of all candidates. The parts sum to the score that the policy used.
+Style features are parts of their own; the dimensions of the embedding are summed to one part, "wording". Only
+the member's own labels are read, and no text. Pure functions: the ranker computes the parts of the reply it
+chose, and commands in ``bot`` put them into sentences.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import FloatArray
 from personalization.encoding.features import STYLE_FEATURES
-from personalization.heads.heads import FloatArray, Head
+from personalization.heads.heads import Head
 from storage.records import Reason
 
 RELEVANCE = "relevance"
-"""How well the reply fits the message: not taste, the same for every member."""
+"""Part for how well the reply fits the message. It is the same for every member."""
 WORDING = "wording"
-"""What the reply says, as the encoder sees it: the part of taste that has no name."""
+"""Part for the embedding of the reply: taste that no style feature names."""
 OTHER = "other"
-"""All parts that are too small to be kept by name."""
+"""Sum of all parts that are too small to be stored by name."""
 KEPT = 8
-"""Parts kept by name with a reply."""
+"""Number of parts stored by name with a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Part:
     Attributes:
         name: :data:`RELEVANCE`, :data:`WORDING` or one of
             :data:`~personalization.encoding.features.STYLE_FEATURES`.
-        amount: What it adds to the score, logits; negative parts lower the score.
-        difference: How the reply differs from the mean of all candidates, in the feature's own unit
-            scale; positive means more of it. For wording and relevance the same as ``amount``.
+        amount: Contribution to the score, logits; negative parts lower the score.
+        difference: Feature of the reply minus its mean over all candidates, in the scale of the feature. For
+            wording and relevance it equals ``amount``.
     """
 
     name: str
@@ -48,14 +49,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a member's own labels say about one style feature.
+    """Counts of a member's own labels with more and with less of one style feature.
 
     Attributes:
         name: The style feature.
-        liked_with: Of the replies that had more of it than the member's median, how many were liked.
-        n_with: How many replies that were.
-        liked_without: The same for the others.
-        n_without: How many the others were.
+        liked_with: Liked replies among those above the member's median of the feature.
+        n_with: Replies above the median.
+        liked_without: Liked replies among the others.
+        n_without: The other replies.
     """
 
     name: str
@@ -74,20 +75,20 @@ def explain(
     relevance_weight: float,
     personal_bound: float,
 ) -> tuple[Part, ...]:
-    """Take the score of one candidate apart.
+    """Split the score of one candidate into parts.
 
-    The bound on taste is one factor for all personal parts: it shrinks them together and leaves their shares.
+    The bound on taste is one factor for all personal parts. It shrinks them together and keeps their ratios.
 
     Args:
-        features: Of all candidates, ``k x d``.
+        features: Features of all candidates, ``k x d``.
         relevance: Cosine of message and candidate, ``k``.
         head: The head that ranked.
         candidate: Index of the candidate.
-        relevance_weight: As in the settings.
-        personal_bound: As in the settings.
+        relevance_weight: Weight of relevance, as in the settings.
+        personal_bound: Bound on taste, logits, > 0, as in the settings.
 
     Returns:
-        Parts that sum to the score, the largest, by size, first.
+        Parts that sum to the score, sorted by falling absolute amount.
 
     Raises:
         ValueError: The head is for other features.
@@ -112,12 +113,12 @@ def explain(
 
 
 def reason_of(parts: Sequence[Part], *, uncertainty: float, n_labels: int) -> Reason:
-    """Write an explanation as it is kept with the reply: the largest parts, and all others as one.
+    """Convert an explanation to its stored form: the largest parts, and the sum of all others.
 
     Args:
-        parts: As :func:`explain` returned them.
+        parts: Parts as :func:`explain` returned them.
         uncertainty: Standard deviation of the score, logits.
-        n_labels: Labels the head rests on; 0 means that the prior answered.
+        n_labels: Number of labels behind the head; 0 means that the prior answered.
     """
     kept = [(part.name, round(part.amount, 4), round(part.difference, 4)) for part in parts[:KEPT]]
     rest = round(sum(part.amount for part in parts[KEPT:]), 4)
@@ -127,16 +128,16 @@ def reason_of(parts: Sequence[Part], *, uncertainty: float, n_labels: int) -> Re
 def evidence_of(
     name: str, features: FloatArray, labels: npt.NDArray[np.floating], *, liked_above: float = 0.5
 ) -> Evidence:
-    """Count what a member liked with more and with less of one style feature.
+    """Count a member's likes among replies with more and with less of one style feature.
 
     Args:
         name: One of :data:`~personalization.encoding.features.STYLE_FEATURES`.
-        features: The member's labelled replies, ``n x d`` float32.
-        labels: Their labels in [0, 1], ``n``.
-        liked_above: A label above it counts as liked.
+        features: Features of the member's labelled replies, ``n x d`` float32.
+        labels: Labels in [0, 1], ``n``.
+        liked_above: Labels above this value count as liked.
 
     Raises:
-        ValueError: No such style feature.
+        ValueError: The style feature does not exist.
     """
     if name not in STYLE_FEATURES:
         raise ValueError(f"expected one of {', '.join(STYLE_FEATURES)}, found {name!r}")

@@ -1,9 +1,9 @@
-"""Scores and what is not yet known of them -> which candidate is posted, with the exact chance of each.
+"""Policies: from scores and their covariance to the candidate to post, with exact propensities.
 
-A policy only says how likely each candidate is to be posted; :func:`choose` throws the dice. So the chances
-(propensities) stored with an impression are those by which it was chosen, not an estimate of them, and the
-operator can work out from them, without guessing, what personalization brings
-(:mod:`personalization.insight.uplift_report`). Pure functions on arrays; chance is an argument.
+A policy computes the probability of posting each candidate, and :func:`choose` draws one candidate with these
+probabilities. So the propensities stored with an impression are exact, and the uplift report
+(:mod:`personalization.insight.uplift_report`) needs no estimate of them. Called by
+:mod:`personalization.ranking.ranker`. Pure functions on arrays; the random generator is an argument.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from personalization.arrays import DoubleArray
 from personalization.settings import LearningSettings
 
-Floats = npt.NDArray[np.float64]
-
 DRAWS = 256
+"""Posterior draws of Thompson sampling."""
 
 
 class Policy(Protocol):
-    """What decides; ``k`` candidates, k > 0, all numbers finite."""
+    """Maps scores of ``k`` > 0 candidates to propensities; all numbers are finite."""
 
     @property
     def name(self) -> str:
         """Name and settings, stored with the impression."""
         ...
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
-        """Give the chance of each candidate.
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
+        """Compute the propensity of each candidate.
 
         Args:
             scores: Posterior means, ``k``.
             covariance: Posterior covariance of the scores, ``k x k``.
-            rng: The source of chance.
+            rng: Random generator.
 
         Returns:
             ``k`` numbers >= 0 that sum to 1.
@@ -45,12 +47,12 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was decided.
+    """Decision of a policy.
 
     Attributes:
-        order: Indices of the candidates, the posted one first, the rest by falling score (k).
-        propensities: Probability of posting each candidate, by index (k); sums to 1, and is never 0 for the
-            posted one.
+        order: Indices of the candidates, the posted one first, the others by falling score (k).
+        propensities: Probability of posting each candidate, by index (k). They sum to 1, and that of the
+            posted candidate is above 0.
     """
 
     order: tuple[int, ...]
@@ -60,16 +62,16 @@ class Choice:
 def choose(
     policy: Policy, scores: npt.ArrayLike, covariance: npt.ArrayLike, rng: np.random.Generator
 ) -> Choice:
-    """Have the policy give every candidate its chance, and choose by it.
+    """Compute propensities with a policy and draw the candidate to post.
 
     Args:
-        policy: What decides.
+        policy: The policy.
         scores: Posterior means, ``k`` finite numbers, k > 0.
         covariance: Posterior covariance of the scores, ``k x k``.
-        rng: The source of chance; the same one gives the same choice.
+        rng: Random generator; the same state gives the same choice.
 
     Raises:
-        ValueError: No scores, one is not finite, or the covariance has another shape.
+        ValueError: There are no scores, a number is not finite, or the covariance has another shape.
     """
     mean, cov = np.asarray(scores, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
     k = len(mean) if mean.ndim == 1 else 0
@@ -87,24 +89,26 @@ def choose(
 
 @dataclass(frozen=True, slots=True)
 class Greedy:
-    """Post the best candidate; equal best ones share their chance."""
+    """Post the candidate with the highest score; ties share the probability."""
 
     @property
     def name(self) -> str:
         """Name, stored with the impression."""
         return "greedy"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
-        """Give the best candidate every chance, whatever is not known."""
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
+        """Give all probability to the highest score; the covariance is ignored."""
         return best_of(scores)
 
 
 @dataclass(frozen=True, slots=True)
 class UpperBound:
-    """Post the candidate that may turn out best: score plus so many standard deviations of it.
+    """Post the candidate with the highest upper confidence bound: score plus ``width`` standard deviations.
 
     Attributes:
-        width: Standard deviations, >= 0; 0 is greedy.
+        width: Number of standard deviations, >= 0; 0 is greedy.
 
     Source: Li, Chu, Langford, Schapire (2010), A contextual-bandit approach to personalized news article
     recommendation.
@@ -121,21 +125,23 @@ class UpperBound:
         """Name and width, stored with the impression."""
         return f"ucb:{self.width:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
-        """Give the candidate with the highest bound every chance."""
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
+        """Give all probability to the highest bound."""
         return best_of(scores + self.width * np.sqrt(np.clip(np.diag(covariance), 0.0, None)))
 
 
 @dataclass(frozen=True, slots=True)
 class Thompson:
-    """Post each candidate as often as it is the best one under scores that the labels leave possible.
+    """Post each candidate with the frequency at which it is the best one in draws from the posterior.
 
-    The draws make the propensities, and the choice is made by the propensities: so they are exact.
+    The draws define the propensities, and the choice is drawn from the propensities, so these are exact.
 
     Attributes:
-        scale: Of the posterior's standard deviation; 1 is Thompson sampling proper, which explores too much
-            over some dozens of replies, 0 is greedy.
-        n_draws: Posterior draws behind a choice; propensities are multiples of ``1 / n_draws``.
+        scale: Factor on the posterior standard deviation. 1 is Thompson sampling, which explores too much
+            over a few dozen replies; 0 is greedy.
+        n_draws: Posterior draws per choice; propensities are multiples of ``1 / n_draws``.
 
     Source: Thompson (1933), On the likelihood that one unknown probability exceeds another.
     """
@@ -154,8 +160,10 @@ class Thompson:
         """Name and scale, stored with the impression."""
         return f"thompson:{self.scale:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
-        """Give each candidate the share of draws in which it is best."""
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
+        """Compute the share of draws in which each candidate is best."""
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         root = vectors * np.sqrt(np.clip(values, 0.0, None))  # (k, k)
         draws = rng.standard_normal((self.n_draws, len(scores)))  # (s, k)
@@ -164,14 +172,14 @@ class Thompson:
 
 @dataclass(frozen=True, slots=True)
 class Explore:
-    """Follow a policy, but post any candidate at random now and then.
+    """Mix a policy with a uniform choice among all candidates.
 
-    The share is a floor under every chance: without it, a log says nothing about what was never posted, and
-    no honest estimate of another policy can be made from it.
+    The uniform share is a floor under every propensity. Without it, a log has no data about candidates that
+    were never posted, and another policy cannot be estimated from it.
 
     Attributes:
-        policy: What decides otherwise.
-        share: Of choices made at random among all candidates, 0 to 1.
+        policy: The policy used otherwise.
+        share: Share of uniform choices, 0 to 1.
     """
 
     policy: Policy
@@ -186,13 +194,15 @@ class Explore:
         """Name of the policy and the share, stored with the impression."""
         return f"{self.policy.name}+{self.share:g}"
 
-    def propensities(self, scores: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
-        """Give each candidate its chance under the policy, above the floor."""
+    def propensities(
+        self, scores: DoubleArray, covariance: DoubleArray, rng: np.random.Generator
+    ) -> DoubleArray:
+        """Compute the propensities of the policy, scaled to lie above the floor."""
         return self.share / len(scores) + (1 - self.share) * self.policy.propensities(scores, covariance, rng)
 
 
 def policy_of(settings: LearningSettings) -> Policy:
-    """Make the policy that the settings name."""
+    """Create the policy named in the settings."""
     match settings.policy:
         case "greedy":
             return Greedy()
@@ -204,7 +214,7 @@ def policy_of(settings: LearningSettings) -> Policy:
             return Explore(Thompson(settings.thompson_scale), settings.exploration)
 
 
-def best_of(values: Floats) -> Floats:
-    """Give all chance to the largest number of each row, shared where several are equal; shape kept."""
+def best_of(values: DoubleArray) -> DoubleArray:
+    """Give all probability to the largest number of each row; ties share it. The shape is kept."""
     best = values == values.max(axis=-1, keepdims=True)
     return best / best.sum(axis=-1, keepdims=True)

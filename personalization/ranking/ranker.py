@@ -1,23 +1,24 @@
-"""Published heads -> Ranking: which of the candidates this member is most likely to enjoy.
+"""Ranks candidates for a member: encoder, head, bounded scores, policy.
 
-The one place where blocking work leaves the event loop at reply time: the encoder runs in a thread of its
-own. Knows heads by asking ``load_head`` (the store, in the running bot) and keeps the recently used ones in
-memory. Publishing forgets the kept ones in one step between two awaits, so that a ranking sees either all old
-heads of a round or all new ones, never a half. Imports no storage but the types of its records.
+Called by ``bot.replies`` for every reply. At reply time this is the one place where blocking work leaves the
+event loop: the encoder runs in one thread. Heads are loaded with ``load_head`` (from the store, in the
+running bot) and cached. Publishing evicts cached heads in one step without an await, so that a ranking never
+sees some heads of the last round and some of the one before. Of storage it imports only record types.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from cachetools import LRUCache
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from personalization.encoding.features import FeatureMap
 from personalization.errors import HeadDamaged, HeadOutdated, RankingFailed
 from personalization.heads.heads import Head, Prior
@@ -33,28 +34,28 @@ __all__ = ["PRIOR_VERSION", "Ranker", "Ranking", "RankingFailed"]
 log = logging.getLogger(__name__)
 
 PRIOR_VERSION = 0
-"""The head version that stands for the prior."""
+"""Head version of the prior."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Ranking:
-    """Candidates in the order of this member's taste, and how the order came about.
+    """Order of the candidates for a member, with everything that determined it.
 
     Attributes:
         order: Indices of the candidates, the one to post first (k).
-        scores: The policy's input, by index (k).
-        prior_scores: What it would have been for a member without labels, by index (k).
+        scores: Scores used by the policy, by index (k).
+        prior_scores: Scores for a member without labels, by index (k).
         propensities: Probability of posting each candidate, by index (k).
         chosen: ``order[0]``.
         policy: Name of the policy.
-        head_version: Round that made the head; 0 means the prior.
-        feature_id: Which encoder and style features made ``features``.
-        features: ``k x d`` float32.
-        personal: What the head says, logits, ``k`` float32, not yet bounded.
+        head_version: Round in which the head was solved; 0 means the prior.
+        feature_id: Id of the encoder and style features behind ``features``.
+        features: Features of the candidates, ``k x d`` float32.
+        personal: Scores of the head before the bound, logits, ``k`` float32.
         relevance: Cosine of message and candidate, ``k`` float32.
-        parts: What the chosen candidate's score is made of, the largest first.
+        parts: Parts of the chosen candidate's score, the largest first.
         uncertainty: Standard deviation of that score, logits.
-        n_labels: Labels the head rests on; 0 means that the prior answered.
+        n_labels: Number of labels behind the head; 0 means that the prior answered.
     """
 
     order: tuple[int, ...]
@@ -74,15 +75,15 @@ class Ranking:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Kept:
-    """A head in memory; None where the prior answers."""
+class _CachedHead:
+    """Cached head of a member; None if the prior answers for them."""
 
     head: Head | None
     version: int
     n_labels: int = 0
 
 
-_NOBODY = _Kept(None, PRIOR_VERSION)
+_NO_HEAD = _CachedHead(None, PRIOR_VERSION)
 
 
 class Ranker:
@@ -90,10 +91,13 @@ class Ranker:
 
     Args:
         features: Encoder and style features.
-        settings: Weights, bounds and the size of the cache.
-        load_head: Member -> stored head, None when there is none; raises HeadDamaged where one is broken.
-        prior: Answers for members without a head.
-        rng: Chance for exploration.
+        settings: Weights, bounds, policy and the size of the cache.
+        load_head: Loads a member's stored head, None if there is none; raises HeadDamaged if it is damaged.
+        prior: Prior that answers for members without a head.
+        rng: Random generator for exploration.
+
+    Raises:
+        HeadOutdated: The prior is for other features.
     """
 
     def __init__(
@@ -109,20 +113,20 @@ class Ranker:
         self._load_head = load_head
         self._policy = policy_of(settings)
         self._rng = rng
-        self._kept: OrderedDict[MemberId, _Kept] = OrderedDict()
-        self._epoch = 0  # counts publications; a head loaded across one may be old and is not kept
+        self._heads: LRUCache[MemberId, _CachedHead] = LRUCache(settings.head_cache)
+        self._epoch = 0  # counts evictions: a head whose load spans one may be stale and is not cached
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._set_prior(prior)
 
     @property
     def prior(self) -> Prior:
-        """The prior that answers now."""
+        """The prior in use."""
         return self._prior
 
     @property
     def n_kept(self) -> int:
-        """Members whose head (or lack of one) is in memory."""
-        return len(self._kept)
+        """Number of members whose head, or lack of a head, is cached."""
+        return len(self._heads)
 
     async def rank(
         self,
@@ -136,22 +140,22 @@ class Ranker:
         """Rank the candidates for a member.
 
         Args:
-            member_id: Whose taste; None asks the prior.
-            message: What is answered; only its cosine to each candidate is used, and nothing of it is kept.
+            member_id: The member whose head ranks; None ranks with the prior.
+            message: The message that is answered. Only its cosine to each candidate is used; it is not kept.
             candidates: ``k`` texts, k > 0.
-            guild: Pseudonym of the server: where its members share a mean, that answers for the prior.
-            fits: Cosines (k) that the relevance of a candidate is never below, because more is known of it
-                than its text says; None: nothing is known.
+            guild: Pseudonym of the server. If its members share a shift, the shifted prior is used.
+            fits: Lower bounds (k) on the relevance of candidates, for candidates whose text alone says too
+                little; None means no bounds.
 
         Raises:
             RankingFailed: The encoder failed.
-            ValueError: No candidates.
+            ValueError: There are no candidates.
         """
         if not candidates:
             raise ValueError("expected one or more candidates, found none")
-        # Not loop.run_in_executor: a plain future does not depend on the loop's own default executor.
+        # The encoder runs while the head is loaded. A submitted future starts at once, before it is awaited.
         encoding = asyncio.wrap_future(self._thread.submit(self._features.encode, message, list(candidates)))
-        kept = _NOBODY if member_id is None else await self._head_of(member_id)
+        cached = _NO_HEAD if member_id is None else await self._cached_head(member_id)
         try:
             encoded = await encoding
         except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
@@ -159,16 +163,19 @@ class Ranker:
         relevance = encoded.relevance  # (k,)
         if fits is not None:
             relevance = np.maximum(relevance, np.asarray(fits, dtype=np.float32))
-        server_head = self._server_head(guild)
-        head = kept.head or server_head
-        personal = head.score(encoded.features)  # (k,)
+        return self._ranking(encoded.features, relevance, cached, self._server_head(guild))
+
+    def _ranking(
+        self, features: FloatArray, relevance: FloatArray, cached: _CachedHead, server_head: Head
+    ) -> Ranking:
+        """Score and choose among candidates, ``k x d`` features and ``k`` cosines."""
+        head = cached.head or server_head
+        personal = head.score(features)  # (k,)
         scores, slope = self._scores(personal, relevance)
-        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
-        covariance = score_covariance(encoded.features, self._prior, spread)  # (k, k)
-        covariance = slope[:, None] * covariance * slope
+        covariance = slope[:, None] * self._covariance(features, head) * slope  # (k, k)
         choice = choose(self._policy, scores, covariance, self._rng)
         chosen = choice.order[0]
-        impersonal, _ = self._scores(server_head.score(encoded.features), relevance)
+        impersonal, _ = self._scores(server_head.score(features), relevance)
         return Ranking(
             order=choice.order,
             scores=tuple(float(score) for score in scores),
@@ -176,13 +183,13 @@ class Ranker:
             propensities=choice.propensities,
             chosen=chosen,
             policy=self._policy.name,
-            head_version=kept.version,
+            head_version=cached.version,
             feature_id=self._features.feature_id,
-            features=encoded.features,
+            features=features,
             personal=personal,
             relevance=relevance,
             parts=explain(
-                encoded.features,
+                features,
                 relevance,
                 head,
                 chosen,
@@ -190,16 +197,22 @@ class Ranker:
                 personal_bound=self._settings.personal_bound,
             ),
             uncertainty=float(np.sqrt(max(covariance[chosen, chosen], 0))),
-            n_labels=kept.n_labels,
+            n_labels=cached.n_labels,
         )
+
+    def _covariance(self, features: FloatArray, head: Head) -> npt.NDArray[np.float64]:
+        """Compute the posterior covariance of the head's scores, ``k x k``."""
+        # The spread is stored in the coordinates of the prior that the head was solved under.
+        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
+        return score_covariance(features, self._prior, spread)
 
     async def contrast(
         self, member_id: MemberId, candidates: Sequence[str], *, guild: bytes = b""
     ) -> Contrast:
-        """Describe candidates, and what this member's labels leave open about them.
+        """Compute features of candidates, and the posterior covariance of the member's scores.
 
         Args:
-            member_id: Whose taste.
+            member_id: The member.
             candidates: ``k`` texts, k > 0.
             guild: Pseudonym of the server.
 
@@ -208,8 +221,7 @@ class Ranker:
         """
         features = await self._described(candidates)
         head = await self.head_of(member_id, guild)
-        spread = head.spread if head.prior_id == self._prior_head.prior_id else None
-        covariance = score_covariance(features, self._prior, spread)  # (k, k)
+        covariance = self._covariance(features, head)  # (k, k)
         return Contrast(features, covariance, self._features.feature_id, self._features.n_embedding)
 
     async def describe(self, text: str) -> FloatArray:
@@ -221,39 +233,39 @@ class Ranker:
         return (await self._described([text]))[0]
 
     async def _described(self, texts: Sequence[str]) -> FloatArray:
-        """The features of replies, ``k x d``."""
+        """Compute the features of replies in the encoder's thread, ``k x d``."""
         try:
             return await asyncio.wrap_future(self._thread.submit(self._features.features, list(texts)))
         except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
             raise RankingFailed(f"expected an encoding, found a {type(exc).__name__} in the encoder") from exc
 
     async def head_of(self, member_id: MemberId | None, guild: bytes = b"") -> Head:
-        """Give the head that answers for a member: their published one, else the server's, else the prior's.
+        """Return the head used for a member: the published one, else the server's, else the prior's.
 
         Args:
-            member_id: Whose; None: a stranger's.
+            member_id: The member; None for a member without labels.
             guild: Pseudonym of the server.
         """
-        own = None if member_id is None else (await self._head_of(member_id)).head
+        own = None if member_id is None else (await self._cached_head(member_id)).head
         return own or self._server_head(guild)
 
     async def publish(self, changed: Iterable[MemberId]) -> None:
-        """Make the stored heads of these members visible, all at once: each is read anew when next needed."""
+        """Make the stored heads of these members visible at once, by evicting the cached ones."""
         self.drop(changed)
 
     def drop(self, members: Iterable[MemberId]) -> None:
-        """Let go of everything kept about these members, at once."""
+        """Evict the cached heads of these members."""
         self._epoch += 1
         for member_id in members:
-            self._kept.pop(member_id, None)
+            self._heads.pop(member_id, None)
 
     def drop_all(self) -> None:
-        """Let go of every kept head: another process stored new ones, or somebody left there."""
+        """Evict all heads, because another process stored new ones or erased a member."""
         self._epoch += 1
-        self._kept.clear()
+        self._heads.clear()
 
     async def use_prior(self, prior: Prior) -> None:
-        """Answer with this prior from now on, for members without a head.
+        """Replace the prior.
 
         Raises:
             HeadOutdated: The prior is for other features.
@@ -261,12 +273,17 @@ class Ranker:
         self._set_prior(prior)
 
     def use_settings(self, settings: LearningSettings) -> None:
-        """Choose by other weights, bounds or another policy from the next ranking on."""
+        """Replace weights, bounds, policy and cache size from the next ranking on."""
         self._settings = settings
         self._policy = policy_of(settings)
+        if settings.head_cache != self._heads.maxsize:
+            earlier, self._heads = self._heads, LRUCache(settings.head_cache)
+            while earlier:  # from the least recently used to the most recently used
+                member_id, cached = earlier.popitem()
+                self._heads[member_id] = cached
 
     def close(self) -> None:
-        """Stop the encoder's thread; what it is working on is finished first, what waits is dropped."""
+        """Stop the encoder's thread: running work finishes, waiting work is cancelled."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _set_prior(self, prior: Prior) -> None:
@@ -283,36 +300,34 @@ class Ranker:
         return self._server_heads.get(guild, self._prior_head)
 
     def _scores(self, personal: FloatArray, relevance: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Weigh relevance against bounded taste: scores, and how far taste still moves each of them (k)."""
+        """Add weighted relevance and bounded taste: scores, and their derivative by the taste (k)."""
         bound = self._settings.personal_bound
-        # Only differences rank; without the common part an intercept cannot use up the bound.
+        # Only differences affect the order; removing the mean keeps an intercept from using up the bound.
         taste = np.tanh((personal - personal.mean()) / bound)  # (k,)
         return self._settings.relevance_weight * relevance + bound * taste, 1 - taste**2
 
-    async def _head_of(self, member_id: MemberId) -> _Kept:
-        if (kept := self._kept.get(member_id)) is not None:
-            self._kept.move_to_end(member_id)
-            return kept
+    async def _cached_head(self, member_id: MemberId) -> _CachedHead:
+        if (cached := self._heads.get(member_id)) is not None:
+            return cached
         epoch = self._epoch
         try:
-            kept = self._read(await self._load_head(member_id))
-        except HeadDamaged as exc:  # said once: kept until the next head is published
+            cached = self._read(await self._load_head(member_id))
+        except HeadDamaged as exc:  # cached as missing until the next publication, so it is logged once
             log.warning("A stored head is not used, the prior answers: %s", exc)
-            kept = _NOBODY
-        except Exception as exc:  # boundary: a head that cannot be read costs personalization, not the reply
+            cached = _NO_HEAD
+        # Boundary: a failed read of a head costs the personalization of one ranking, not the reply.
+        except Exception as exc:
             log.warning("A stored head could not be read (%s), the prior answers", type(exc).__name__)
-            return _NOBODY
+            return _NO_HEAD
         if epoch == self._epoch:
-            self._kept[member_id] = kept
-            while len(self._kept) > self._settings.head_cache:
-                self._kept.popitem(last=False)
-        return kept
+            self._heads[member_id] = cached
+        return cached
 
-    def _read(self, record: HeadRecord | None) -> _Kept:
+    def _read(self, record: HeadRecord | None) -> _CachedHead:
         if record is None:
-            return _NOBODY
+            return _NO_HEAD
         try:
             head = Head.from_bytes(record.body, feature_id=self._features.feature_id, dim=self._features.dim)
         except HeadOutdated:
-            return _NOBODY  # expected after a change of encoder, until the next round
-        return _Kept(head, record.version, record.n_labels)
+            return _NO_HEAD  # expected between a change of encoder and the next round
+        return _CachedHead(head, record.version, record.n_labels)

@@ -1,68 +1,66 @@
-"""Which style prompts a member's candidates come from: the same k candidates, better ones.
+"""Allocation of a reply's k candidates to style prompts, by the taste of the member.
 
-What a style sounds like in a server is the mean of the features of what was written in it lately; what a
-member's head says of that mean is how much they would like one more. Every style keeps a share, so that taste
-can change and the ranker still has rivals to choose from. Knows no texts: the means are of the bot's own
-replies, live in memory, and are dropped when anybody leaves.
+Per server and style, the portfolio keeps the mean features of recent replies written in that style. The score
+that a member's head gives to this mean predicts how much the member likes the style. Every style keeps a
+minimum share, so that taste can change and the ranker has candidates to choose from. Called by
+``bot.replies`` before generation. The means are of the bot's own replies, are held in memory only, and are
+cleared whenever any member leaves.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from cachetools import LRUCache
 
-from personalization.heads.heads import FloatArray, Head
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.heads.heads import Head
 
 FLOOR = 0.25
-"""Share of the seats that is dealt out evenly, whatever the taste."""
+"""Share of the candidates that is allocated evenly, independent of taste."""
 WISHED = 0.5
-"""Share of the seats that goes to the styles a member wished for, before all others are dealt out."""
+"""Share of the candidates that is reserved for styles that fit the member's wish."""
 LEAST_SEEN = 3
-"""Replies in every style before the means are trusted."""
+"""Minimum number of replies in every style before the means are used."""
 MOST_SERVERS = 1000
-"""Servers whose means are kept at once; the longest unused one goes first."""
+"""Servers whose means are cached; the least recently used one is evicted."""
 MEMORY = 200
-"""Replies a mean reaches back; older ones fade, because models and personas change."""
+"""Window of a mean in replies. Older replies fade, because models and personas change."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Sound:
-    """What a style sounds like: the mean of ``seen`` replies' features, ``d`` float32."""
+    """Mean features of the replies in a style, ``d`` float32; ``seen`` replies, at most :data:`MEMORY`."""
 
     mean: FloatArray
     seen: int
 
 
 class StylePortfolio:
-    """Deals k seats out to styles.
+    """Allocates the ``k`` candidates of a reply to styles.
 
     Args:
-        names: The styles, by name.
-        rng: Chance for the seats that do not come out even.
+        names: Names of the styles.
+        rng: Random generator for the fractional part of the shares.
     """
 
     def __init__(self, names: Sequence[str], rng: np.random.Generator) -> None:
         self._names = tuple(names)
         self._rng = rng
-        self._servers: OrderedDict[int, dict[str, _Sound]] = OrderedDict()
+        self._servers: LRUCache[int, dict[str, _Sound]] = LRUCache(MOST_SERVERS)
 
     def use_names(self, names: Sequence[str]) -> None:
-        """Deal out to other styles; what the earlier ones sound like is let go of."""
+        """Replace the styles and clear all means."""
         self._names = tuple(names)
         self.clear()
 
     def observe(self, name: str, features: FloatArray, server: int = 0) -> None:
-        """Learn what a style sounds like in a server from one reply written in it (``d`` float32)."""
+        """Update the mean of a style in a server with the features of one reply, ``d`` float32."""
         if name not in self._names:
             return
         sounds = self._servers.setdefault(server, {})
-        self._servers.move_to_end(server)
-        if len(self._servers) > MOST_SERVERS:
-            self._servers.popitem(last=False)
         known = sounds.get(name)
         if known is None or known.mean.shape != features.shape:
             sounds[name] = _Sound(features.astype(np.float32), 1)
@@ -71,14 +69,14 @@ class StylePortfolio:
             sounds[name] = _Sound((known.mean + (features - known.mean) / seen).astype(np.float32), seen)
 
     def clear(self) -> None:
-        """Let go of all means."""
+        """Clear all means."""
         self._servers.clear()
 
-    def shares(self, head: Head, server: int = 0) -> npt.NDArray[np.float64]:
-        """Give each style's share of the seats, in the order of the names; sums to 1.
+    def shares(self, head: Head, server: int = 0) -> DoubleArray:
+        """Compute each style's share of the candidates, in the order of the names; sums to 1.
 
-        Even before every style is known. Else a soft maximum of what the head expects of
-        each, in logits, above an even floor of :data:`FLOOR`.
+        Shares are even until every style has :data:`LEAST_SEEN` replies. After that they are a softmax of the
+        head's scores of the means, in logits, above an even floor of :data:`FLOOR`.
         """
         n = len(self._names)
         even = np.full(n, 1 / n)
@@ -94,26 +92,26 @@ class StylePortfolio:
         return FLOOR * even + (1 - FLOOR) * soft / soft.sum()
 
     def deal(self, k: int, head: Head, server: int = 0, *, wished: Sequence[str] = ()) -> list[int]:
-        """Deal ``k`` seats: indices of styles, the better liked first.
+        """Allocate ``k`` candidates to styles: indices of styles, the larger shares first.
 
-        Styles that the member ``wished`` for share :data:`WISHED` of the seats, as the head likes each of
-        them, and keep what they have of the others: a wish moves the candidates, the head what is learnt.
+        The ``wished`` styles receive :data:`WISHED` of the candidates, in proportion to their shares, in
+        addition to their part of the remainder. So a wish changes the candidates, but not what is learnt.
 
-        Every style gets the whole seats of its share; one throw of the dice deals out the rest, so that each
-        style's expected number of seats is exactly its share of k (systematic sampling).
+        The allocation uses systematic sampling with one random number: every style gets the integer part of
+        its share of ``k``, and its expected number of candidates is exactly its share.
 
         Source: Madow (1949), On the theory of systematic sampling, II.
         """
         shares = self._with_wishes(self.shares(head, server), wished)
         edges = np.cumsum(shares) * k
-        edges[-1] = k  # whatever the rounding
+        edges[-1] = k  # exact in spite of rounding
         marks = self._rng.random() + np.arange(k)
         seats = np.searchsorted(edges, marks, side="right")  # (k,)
         order = sorted(seats.tolist(), key=lambda style: (-shares[style], style))
         return [int(style) for style in order]
 
-    def _with_wishes(self, shares: npt.NDArray[np.float64], wished: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Move a part of the seats to the wished styles; names that are no styles here change nothing."""
+    def _with_wishes(self, shares: DoubleArray, wished: Sequence[str]) -> DoubleArray:
+        """Move a part of the shares to the wished styles; unknown names have no effect."""
         fits = np.array([name in wished for name in self._names])
         if not fits.any():
             return shares

@@ -1,4 +1,5 @@
-"""Training rounds: gather labels, build examples, solve heads, publish them.
+"""Training rounds: read feedback, build examples, solve heads, store and publish them; rebuild the prior.
 
-With ``lab`` the only room that reads ``storage``. May import ranking, population and every room below.
+Reads and writes ``storage`` through the protocol of ``store_protocol``; no other room does. May import
+ranking, population and every room below.
 """

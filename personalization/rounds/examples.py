@@ -1,7 +1,9 @@
-"""Feedback rows -> labelled examples, cut into pages that the solve can take; and solved heads -> records.
+"""Conversions between stored records and arrays: feedback to labelled examples, solved heads to records.
 
-The plain functions between the store's records and the arrays of the solve, called by
-:mod:`personalization.rounds.trainer` in a thread. Imports no storage but the types of its records.
+First :func:`decode_feedback` turns rows into arrays, then :func:`read_labels` derives labels, then
+:func:`pages` and :func:`examples_of` pad them for the solve, and last :func:`new_heads` packs the result.
+Pure functions, called in a thread by :mod:`personalization.rounds.trainer`. Of storage it imports only record
+types.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from datetime import datetime
 
 import numpy as np
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import FloatArray
 from personalization.heads.heads import FeatureSpace, HeadBank
 from personalization.labels.emoji_meanings import own_meanings
 from personalization.labels.labels import (
@@ -29,15 +31,15 @@ from personalization.solving.training import Examples
 from storage.records import FeedbackRow, MemberId, NewHead, Picked, PreferenceRow, ReplyId
 
 PAGE_BYTES = 8 * 2**20
-"""Padded features sent to the worker in one piece; copying more would hold up the event loop."""
+"""Bytes of padded features in one call to the worker; copying more would block the event loop too long."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Labelled:
     """One member's labels, oldest first: features ``n x d``, values ``n``, weights ``n``, all float32.
 
-    The last ``n_pairs`` of them compare two replies: their features are the difference of the two.
-    ``guild`` is the pseudonym of their server.
+    The last ``n_pairs`` labels compare two replies; their features are the difference of the two replies'.
+    ``guild`` is the pseudonym of the member's server.
     """
 
     member_id: MemberId
@@ -49,17 +51,17 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Told:
-    """One member's feedback, oldest reply first, not yet read as labels.
+class MemberFeedback:
+    """One member's feedback as arrays, oldest reply first, before labels are derived from it.
 
     Attributes:
         member_id: The member.
         X: Features of the replies, ``n x d`` float32.
-        signs: What stands on each: reactions, and the rating or None (n).
-        changed_at: When that last changed (n).
-        guild: Pseudonym of their server.
-        reply_ids: Which replies (n); may be left out where nobody asked for another answer.
-        pairs: Their choices between two replies that these features describe, oldest first.
+        signs: Reactions on each reply, and its rating or None (n).
+        changed_at: Time of the last change of each reply's feedback (n), aware UTC.
+        guild: Pseudonym of the member's server.
+        reply_ids: Ids of the replies (n); may be empty if no pair refers to them.
+        pairs: The member's choices between two replies, oldest first.
     """
 
     member_id: MemberId
@@ -73,13 +75,13 @@ class Told:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pair:
-    """One choice between two replies, not yet read as a label.
+    """One choice between two replies, before a label is derived from it.
 
     Attributes:
-        x: Features of the second less those of the first, ``d`` float32.
-        picked: What was said.
-        replies: Both, where the second was asked for in place of the first.
-        told_at: When, aware UTC.
+        x: Features of the second reply minus those of the first, ``d`` float32.
+        picked: The choice.
+        replies: Ids of both replies if the second was requested as another answer in place of the first.
+        told_at: Time of the choice, aware UTC.
     """
 
     x: FloatArray
@@ -88,34 +90,34 @@ class Pair:
     told_at: datetime
 
 
-def told_of(
+def decode_feedback(
     member_ids: Sequence[MemberId],
     feedback: Mapping[MemberId, Sequence[FeedbackRow]],
     features: FeatureSpace,
     preferences: Mapping[MemberId, Sequence[PreferenceRow]] | None = None,
-) -> list[Told]:
-    """Take what members told of replies that these features describe; other rows are left out.
+) -> list[MemberFeedback]:
+    """Decode the feedback of members into arrays; rows that were stored for other features are skipped.
 
     Args:
-        member_ids: Whose.
-        feedback: By member, oldest reply first.
+        member_ids: The members, in the order of the result.
+        feedback: Rows by member, oldest reply first.
         features: The features in use.
-        preferences: Their choices between two replies, oldest first.
+        preferences: Choices between two replies by member, oldest first.
     """
     chosen = preferences or {}
     return [
-        _told(member_id, feedback.get(member_id, ()), chosen.get(member_id, ()), features=features)
+        _decoded(member_id, feedback.get(member_id, ()), chosen.get(member_id, ()), features=features)
         for member_id in member_ids
     ]
 
 
-def _told(
+def _decoded(
     member_id: MemberId,
     rows: Sequence[FeedbackRow],
     preferences: Sequence[PreferenceRow],
     *,
     features: FeatureSpace,
-) -> Told:
+) -> MemberFeedback:
     size = 4 * features.dim
     fitting = [row for row in rows if row.feature_id == features.feature_id and len(row.features) == size]
     read = np.frombuffer(b"".join(row.features for row in fitting), dtype="<f4")
@@ -126,7 +128,7 @@ def _told(
         vectors = vectors[finite]
     signs = tuple((tuple(row.reactions), row.rating) for row in fitting)
     guild = next((row.guild for row in (*rows, *preferences)), b"")
-    return Told(
+    return MemberFeedback(
         member_id,
         vectors,
         signs,
@@ -138,7 +140,7 @@ def _told(
 
 
 def _pair(row: PreferenceRow, features: FeatureSpace) -> Pair | None:
-    """Take a choice between two replies; None where other features describe them."""
+    """Decode a choice between two replies; None if it was stored for other features or is not finite."""
     if row.feature_id != features.feature_id or {len(row.first), len(row.second)} != {4 * features.dim}:
         return None
     first, second = (np.frombuffer(half, dtype="<f4").astype(np.float32) for half in (row.first, row.second))
@@ -146,51 +148,53 @@ def _pair(row: PreferenceRow, features: FeatureSpace) -> Pair | None:
     return Pair(x, row.picked, row.replies, row.told_at) if np.isfinite(x).all() else None
 
 
-def read_labels(told: Sequence[Told], valence: EmojiValence, settings: LearningSettings) -> list[Labelled]:
-    """Read each member's feedback as labels; members may end with none."""
-    return [labelled(member, valence, settings) for member in told]
+def read_labels(
+    feedback: Sequence[MemberFeedback], valence: EmojiValence, settings: LearningSettings
+) -> list[Labelled]:
+    """Derive each member's labels from their feedback; a member may have no label."""
+    return [labelled(member, valence, settings) for member in feedback]
 
 
-def labelled(told: Told, valence: EmojiValence, settings: LearningSettings) -> Labelled:
-    """Read what a member told as labels; what says nothing is left out.
+def labelled(feedback: MemberFeedback, valence: EmojiValence, settings: LearningSettings) -> Labelled:
+    """Derive one member's labels; replies whose feedback has no meaning get no label.
 
     Args:
-        told: Feedback, and choices between replies.
-        valence: What emoji mean in the population; what they mean to this member is learnt from ``told``.
-        settings: How far each kind of feedback is trusted, and how fast labels fade.
+        feedback: Feedback on replies, and choices between replies.
+        valence: Valence of emoji in the population. The member's own meanings are learnt from ``feedback``.
+        settings: Weight of each kind of feedback, and the half-life of labels.
     """
-    there = valence.in_guild(told.guild)
-    own = there.learnt(own_meanings(told.signs, there))
-    found = [label_of(*sign, own, settings.label_weights) for sign in told.signs]
+    in_server = valence.in_guild(feedback.guild)
+    own = in_server.learnt(own_meanings(feedback.signs, in_server))
+    found = [label_of(*sign, own, settings.label_weights) for sign in feedback.signs]
     kept = [(i, label) for i, label in enumerate(found) if label is not None]
-    compared = _compared(told, found, settings)
+    compared = _compared(feedback, found, settings)
     labels = [label for _, label in (*kept, *compared)]
-    at = [*(told.changed_at[i] for i, _ in kept), *(pair.told_at for pair, _ in compared)]
-    X = told.X if len(kept) == len(found) else told.X[[i for i, _ in kept]]
+    at = [*(feedback.changed_at[i] for i, _ in kept), *(pair.told_at for pair, _ in compared)]
+    X = feedback.X if len(kept) == len(found) else feedback.X[[i for i, _ in kept]]
     return Labelled(
-        told.member_id,
+        feedback.member_id,
         np.vstack([X, *(pair.x for pair, _ in compared)]) if compared else X,
         np.array([label.value for label in labels], dtype=np.float32),
         faded(np.array([label.weight for label in labels], dtype=np.float32), at, settings.half_life_days),
-        told.guild,
+        feedback.guild,
         len(compared),
     )
 
 
 def _compared(
-    told: Told, found: Sequence[Label | None], settings: LearningSettings
+    feedback: MemberFeedback, found: Sequence[Label | None], settings: LearningSettings
 ) -> list[tuple[Pair, Label]]:
-    """Read a member's choices between two replies as labels that say how far the second is the better one.
+    """Derive labels from a member's choices between two replies: how far the second is preferred.
 
     Args:
-        told: What they told.
-        found: The labels of their feedback, by row.
-        settings: How far a choice is trusted.
+        feedback: The member's feedback and choices.
+        found: The labels of the feedback, by row.
+        settings: Weight of a choice.
     """
     weights = settings.label_weights
-    by_reply = dict(zip(told.reply_ids, found, strict=False))
+    by_reply = dict(zip(feedback.reply_ids, found, strict=False))
     read: list[tuple[Pair, Label]] = []
-    for pair in told.pairs:
+    for pair in feedback.pairs:
         if pair.replies is not None:
             first, second = (by_reply.get(reply_id) for reply_id in pair.replies)
             label = label_of_another(first, second, weights)
@@ -202,7 +206,10 @@ def _compared(
 
 
 def by_server(members: Sequence[Labelled], shifted: Container[bytes]) -> dict[bytes, list[Labelled]]:
-    """Part members by the prior they are solved under: servers with a shift, ``b""`` the rest."""
+    """Group members by the prior their heads are solved under: one group per server with a shift.
+
+    Members of all other servers are in the group ``b""``.
+    """
     parts: dict[bytes, list[Labelled]] = {}
     for member in members:
         parts.setdefault(member.guild if member.guild in shifted else b"", []).append(member)
@@ -210,7 +217,7 @@ def by_server(members: Sequence[Labelled], shifted: Container[bytes]) -> dict[by
 
 
 def pages(labelled: Sequence[Labelled]) -> Iterator[list[Labelled]]:
-    """Cut members, sorted by their number of labels, into pages of at most :data:`PAGE_BYTES` when padded."""
+    """Cut members into pages of at most :data:`PAGE_BYTES` each when padded, most labels first."""
     page: list[Labelled] = []
     for member in sorted(labelled, key=lambda member: -len(member.y)):
         if page and (len(page) + 1) * page[0].X.nbytes > PAGE_BYTES:
@@ -222,7 +229,7 @@ def pages(labelled: Sequence[Labelled]) -> Iterator[list[Labelled]]:
 
 
 def examples_of(page: Sequence[Labelled]) -> Examples:
-    """Pad the labels of these members, and mark those that compare two replies."""
+    """Pad the labels of these members to one array, and mark the labels that compare two replies."""
     padded = Examples.pad([(member.X, member.y, member.weight) for member in page])
     if not any(member.n_pairs for member in page):
         return padded
@@ -233,7 +240,7 @@ def examples_of(page: Sequence[Labelled]) -> Examples:
 
 
 def new_heads(page: Sequence[Labelled], bank: HeadBank) -> list[NewHead]:
-    """Write the solved heads of a page as records."""
+    """Pack the solved heads of a page into records."""
     heads = [bank.head(u) for u in range(len(page))]
     return [
         NewHead(member.member_id, head.to_bytes(), len(member.y), rolled_back=not head.share)
@@ -242,7 +249,7 @@ def new_heads(page: Sequence[Labelled], bank: HeadBank) -> list[NewHead]:
 
 
 def pool_of(taught: Sequence[Labelled]) -> Pool:
-    """Put the examples of all members one after the other."""
+    """Concatenate the examples of all members."""
     return Pool(
         np.concatenate([member.X for member in taught]),  # (n, d)
         np.concatenate([member.y for member in taught]),  # (n,)

@@ -1,9 +1,9 @@
-"""Reads what members told, in bounded pieces, and seats those who teach the prior in the worker process.
+"""Reads feedback in bounded batches, and sends the feedback that the prior is fitted to into the worker.
 
-The event loop's side of reading: storage is asked for few members at a time, rows become arrays in the
-trainer's thread, and the teachers of the prior go on to the worker piece by piece. So neither what is held
-in the bot nor what is copied at once grows with the population. Part of
-:mod:`personalization.rounds.trainer`; imports no storage but the protocol and the types of its records.
+Storage is read for a few members at a time, rows become arrays in the trainer's thread, and each batch for
+the prior goes to the worker process at once. So memory in the bot and the size of a copy are bounded whatever
+the size of the population. Used by :mod:`personalization.rounds.trainer`. Of storage it imports only record
+types.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from datetime import date, datetime
 from typing import ParamSpec, Protocol, TypeVar
 
 from personalization.heads.heads import FeatureSpace
-from personalization.rounds.examples import Told, told_of
+from personalization.rounds.examples import MemberFeedback, decode_feedback
 from personalization.rounds.store_protocol import LearningStore
-from personalization.rounds.teaching import seat
+from personalization.rounds.teaching import buffer_feedback
 from personalization.settings import LearningSettings
 from storage.records import MemberId
 
 MEMBERS_AT_ONCE = 256
 MEMBERS_READ_AT_ONCE = 256
 LABELS_AT_ONCE = 4000
-"""Replies with feedback in one reading, unless one member has more: 6.5 MB of features."""
+"""Replies with feedback in one batch, unless one member alone has more: 6.5 MB of features."""
 FEWEST_LABELS, MOST_LABELS = 25, 50
-"""Labels of one member that teach the prior, the newest: as many as there is room for within these.
+"""Range of labels per member that the prior is fitted to, the newest ones; the limit on the total decides.
 
-Many members of few labels teach more than few members of many: with 10,000 labels of crowd judges, 440 people
-of 25 labels gave better heads than 250 of 50, and 660 of 15 or 8 gave worse ones (docs/learning.md).
+Many members with few labels give a better prior than few members with many: with 10,000 labels of crowd
+judges, 440 people with 25 labels gave better heads than 250 with 50; 660 with 15 or 8 gave worse ones
+(docs/learning.md).
 """
 
 P = ParamSpec("P")
@@ -37,37 +38,43 @@ T = TypeVar("T")
 
 
 class Runner(Protocol):
-    """Runs a function elsewhere."""
+    """Function that runs another function outside the event loop."""
 
     def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
-        """Give its result when it is there."""
+        """Run the function and return its result."""
         ...
 
 
-class Gatherer:
-    """Reads feedback as members told it.
+class FeedbackReader:
+    """Reads members' feedback in batches.
 
     Args:
-        features: What stored features must have been made by.
-        aside: Runs a function in the trainer's thread.
-        work: Runs a function in the worker process.
+        features: The features in use; rows stored for other features are skipped.
+        in_thread: Runs a function in the trainer's thread.
+        in_worker: Runs a function in the worker process.
     """
 
-    def __init__(self, features: FeatureSpace, aside: Runner, work: Runner) -> None:
+    def __init__(self, features: FeatureSpace, in_thread: Runner, in_worker: Runner) -> None:
         self._features = features
-        self._aside = aside
-        self._work = work
+        self._in_thread = in_thread
+        self._in_worker = in_worker
 
-    async def told(
+    async def read(
         self, store: LearningStore, member_ids: Sequence[MemberId], newest: int, *, pairs: int = 0
-    ) -> AsyncIterator[list[Told]]:
-        """Read what these members told, a bounded number of members and labels at a time.
+    ) -> AsyncIterator[list[MemberFeedback]]:
+        """Read the feedback of members, a bounded number of members and labels at a time.
 
         Args:
-            store: Where to read.
-            member_ids: Whose.
-            newest: Replies of each member, the latest, whose feedback is read.
-            pairs: Choices between two replies of each member, the latest, that are read.
+            store: The store to read from.
+            member_ids: The members, in the order of the result.
+            newest: Number of latest replies of each member whose feedback is read.
+            pairs: Number of latest choices between two replies of each member that are read.
+
+        Yields:
+            Feedback of a few members at a time.
+
+        Raises:
+            StorageError: Reading failed.
         """
         counts = await store.feedback_counts(member_ids)
         chosen = await store.preferences.counts(member_ids) if pairs else {}
@@ -86,10 +93,12 @@ class Gatherer:
             feedback = await store.feedback_of(member_ids[start:end], newest)
             choosers = [member_id for member_id in member_ids[start:end] if member_id in chosen]
             preferences = await store.preferences.of(choosers, pairs) if choosers else None
-            yield await self._aside(told_of, member_ids[start:end], feedback, self._features, preferences)
+            yield await self._in_thread(
+                decode_feedback, member_ids[start:end], feedback, self._features, preferences
+            )
             start = end
 
-    async def seat_teachers(
+    async def send_teachers(
         self,
         store: LearningStore,
         lesson: str,
@@ -97,50 +106,54 @@ class Gatherer:
         agreed_before: datetime,
         stopped: Callable[[], bool],
     ) -> int:
-        """Seat the members who teach the prior in the worker: at most so many labels in all.
+        """Send the feedback that the prior is fitted to into the worker, at most ``prior_labels`` labels.
 
-        Who teaches is a function of who is there: everybody with the same number of labels, and if that is
-        still too much, those whose pseudonyms come first, which are in no order that means anything. So when
-        somebody leaves, those are taken who would have been taken without them.
+        The sample depends only on the members present. Every member contributes up to the same number of
+        labels. If the total is still too large, members are taken in the order of their pseudonyms, which
+        are random. So the sample is the one that would have been drawn had a member who left never existed.
 
         Args:
-            store: Where to read.
-            lesson: Names the lesson to the worker.
-            settings: How many labels may teach, in all and of one member's day.
-            agreed_before: Who agreed later does not teach yet.
-            stopped: Asked before each page; reading ends when it says so.
+            store: The store to read from.
+            lesson: Name under which the worker buffers the sample.
+            settings: Limits on labels, in total and per member and day.
+            agreed_before: Members who agreed later are not in the sample yet.
+            stopped: Checked before each page; if true, reading ends.
 
         Returns:
-            Number of members seated.
+            Number of members in the sample.
+
+        Raises:
+            RoundFailed: The worker process died.
+            StorageError: Reading failed.
         """
-        room, n_seated, after = settings.prior_labels, 0, None
+        room, n_buffered, after = settings.prior_labels, 0, None
         most = max(1, room // FEWEST_LABELS)
-        everybody = max(1, len(await store.members_with_feedback(None, most, agreed_before)))
-        newest = min(MOST_LABELS, room // everybody)
+        n_members = max(1, len(await store.members_with_feedback(None, most, agreed_before)))
+        newest = min(MOST_LABELS, room // n_members)
         while not stopped():
             member_ids = await store.members_with_feedback(after, MEMBERS_AT_ONCE, agreed_before)
             if not member_ids:
                 break
-            async for few in self.told(store, member_ids, newest):
-                taken: list[Told] = []
-                for member in (thinned(member, settings.prior_labels_per_day) for member in few):
+            async for batch in self.read(store, member_ids, newest):
+                taken: list[MemberFeedback] = []
+                for member in (thinned(member, settings.prior_labels_per_day) for member in batch):
                     if len(member.X) > room:
-                        return await self._work(seat, lesson, taken) if taken else n_seated
+                        return await self._in_worker(buffer_feedback, lesson, taken) if taken else n_buffered
                     if len(member.X):
                         taken.append(member)
                         room -= len(member.X)
                 if taken:
-                    n_seated = await self._work(seat, lesson, taken)
+                    n_buffered = await self._in_worker(buffer_feedback, lesson, taken)
             after = member_ids[-1]
-        return n_seated
+        return n_buffered
 
 
-def thinned(member: Told, per_day: int) -> Told:
-    """Leave out all but the first replies of each day: one member's busy day must not speak for everybody.
+def thinned(member: MemberFeedback, per_day: int) -> MemberFeedback:
+    """Drop all but the first replies of each day, so that one member's busy day cannot dominate the prior.
 
     Args:
-        member: What they told, oldest reply first.
-        per_day: Most replies whose feedback last changed on one day, UTC.
+        member: The member's feedback, oldest reply first.
+        per_day: Maximum number of replies whose feedback last changed on the same UTC day.
     """
     seen: Counter[date] = Counter()
     kept: list[int] = []

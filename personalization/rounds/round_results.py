@@ -1,4 +1,4 @@
-"""Results of a round and of a rebuild of the prior, made by :mod:`personalization.rounds.trainer`."""
+"""Results of a round and of a rebuild of the prior, returned by :mod:`personalization.rounds.trainer`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """What a round did.
+    """Result of one round.
 
     Attributes:
         version: Version of the newest heads; 0 when nothing was due.
-        n_members: Members looked at.
-        n_labels: Labels their heads rest on.
-        n_removed: Members without a label left, whose head was removed.
-        n_rolled_back: Members whose own taste did not predict their labels: the prior answers for them.
+        n_members: Members whose labels were read.
+        n_labels: Labels that the new heads were solved from.
+        n_removed: Members with no label left, whose head was removed.
+        n_rolled_back: Members whose head did not predict their own labels, so the prior answers for them.
         n_unsolved: Members whose solve did not reach its tolerance (expected: 0).
-        device: Where the heads were solved; empty when nothing was.
-        seconds: Time it took.
+        device: Device on which the heads were solved; empty if none was solved.
+        seconds: Duration of the round.
     """
 
     version: int = 0
@@ -32,13 +32,13 @@ class RoundReport:
 
 @dataclass(frozen=True, slots=True)
 class PriorReport:
-    """What a rebuild of the prior did.
+    """Result of one rebuild of the population prior.
 
     Attributes:
         prior_id: The prior now in use.
-        n_members: Members who taught it; 0 for the starter prior.
-        n_labels: Labels they gave.
-        changed: Whether it differs from the one before; then every member is due.
+        n_members: Members it was fitted to; 0 for the starter prior.
+        n_labels: Labels it was fitted to.
+        changed: Whether it differs from the previous prior. If so, every member is due for training.
     """
 
     prior_id: str

@@ -1,11 +1,10 @@
-"""What members told -> the population prior: emoji first, then labels, then mean and covariance.
+"""Fits the population prior to members' feedback: emoji meanings, then labels, then mean and covariance.
 
-One function from top to bottom, so that it can run in a worker process and is a pure function of what
-members told: emoji meanings are learnt from surer signs (thumbs, ratings) and from a head that was fitted
-on those alone, then all feedback is read as labels with them, then
-:func:`personalization.population.fit_prior.fit_prior` learns from the labels, and last
-:mod:`personalization.population.server_shifts` what the members of a server share. Called by
-:mod:`personalization.rounds.trainer`; imports no storage but the types of its records.
+:func:`teach` is a pure function, so it can run in the worker process. It learns emoji meanings from surer
+signs (thumbs, ratings) and from a head fitted to those alone. With the meanings it derives labels from all
+feedback. :func:`personalization.population.fit_prior.fit_prior` fits the prior to the labels, and
+:mod:`personalization.population.server_shifts` learns what the members of a server share. Called by
+:mod:`personalization.rounds.trainer`. Of storage it imports only record types.
 """
 
 # Matrices are capital here, as in the sources.
@@ -17,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from personalization.encoding.encoder import FloatArray
+from personalization.arrays import DoubleArray, FloatArray
 from personalization.errors import RoundFailed
 from personalization.heads.heads import Prior
 from personalization.labels.emoji_meanings import learn_meanings, sure_sign, uses_of
@@ -27,20 +25,18 @@ from personalization.labels.labels import EmojiValence
 from personalization.population.fit_prior import fit_prior, mean_precision
 from personalization.population.pooled import Pool, Pooled, teachers
 from personalization.population.server_shifts import learn_shifts
-from personalization.rounds.examples import Told, pool_of, read_labels
+from personalization.rounds.examples import MemberFeedback, pool_of, read_labels
 from personalization.settings import Device, LearningSettings
 
-Floats = npt.NDArray[np.float64]
-
 SURE_LABELS = 40
-"""Surer signs of each kind, liked and disliked, that it takes to say what the population's head is worth."""
+"""Surer signs of each kind, liked and disliked, needed to measure what a score of the head is worth."""
 RIDGE = 100.0
-"""Penalty on that head: strong, because only the order of a member's own replies is asked of it."""
+"""Penalty on that head. It is strong, because the head only has to order a member's own replies."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Lesson:
-    """What a population taught: the prior, how many members gave labels for it, and how many labels."""
+    """A fitted population prior, with the number of members and of labels it was fitted to."""
 
     prior: Prior
     n_members: int
@@ -48,7 +44,7 @@ class Lesson:
 
 
 def teach(
-    told: Sequence[Told],
+    feedback: Sequence[MemberFeedback],
     starter: Prior,
     valence: EmojiValence,
     settings: LearningSettings,
@@ -56,31 +52,34 @@ def teach(
     member_cap: float,
     n_embedding: int | None = None,
 ) -> Lesson | None:
-    """Learn the population prior from what members told. Blocks; the order of members has no effect.
+    """Fit the population prior to feedback. Blocks; the order of members has no effect.
 
     Args:
-        told: Members who agreed.
-        starter: What a small population stays near.
-        valence: What emoji mean before anything is learnt.
-        settings: Trust in each kind of feedback, minimal number of members, device.
+        feedback: Feedback of members who agreed.
+        starter: Centre of the fit; the prior of a small population stays close to it.
+        valence: Valence of emoji before anything is learnt.
+        settings: Weights of feedback, minimum number of members, device.
         member_cap: Largest total weight of one member, > 0.
-        n_embedding: How many of the features are the embedding.
+        n_embedding: Number of features that are the embedding.
 
     Returns:
-        None when fewer than ``prior_min_members`` members gave a label.
+        None if fewer than ``prior_min_members`` members have a label.
 
     Raises:
-        DeviceMissing: The named device is not in this machine.
+        DeviceMissing: This machine lacks the device named in the settings.
     """
-    if sum(len(member.y) > 0 for member in read_labels(told, valence, settings)) < settings.prior_min_members:
+    if (
+        sum(len(member.y) > 0 for member in read_labels(feedback, valence, settings))
+        < settings.prior_min_members
+    ):
         return None
-    odds = weak_odds(told, starter, valence, settings.device, n_embedding)
+    odds = weak_odds(feedback, starter, valence, settings.device, n_embedding)
     uses = [
         uses_of(member.signs, valence.in_guild(member.guild), None if odds is None else odds[i])
-        for i, member in enumerate(told)
+        for i, member in enumerate(feedback)
     ]
     meanings = learn_meanings(uses, valence, min_members=settings.prior_min_members)
-    read = read_labels(told, valence.learnt(meanings), settings)
+    read = read_labels(feedback, valence.learnt(meanings), settings)
     taught = [member for member in read if len(member.y)]
     pool = pool_of(taught)
     prior = fit_prior(
@@ -97,26 +96,26 @@ def teach(
     return Lesson(prior, len(taught), len(pool.y))
 
 
-_classroom: dict[str, list[Told]] = {}
-"""Of the worker process: who is seated for the lesson that is being prepared."""
+_buffer: dict[str, list[MemberFeedback]] = {}
+"""Feedback that the worker process has received so far, by lesson; at most one lesson."""
 
 
-def seat(lesson: str, told: Sequence[Told]) -> int:
-    """Seat members for a lesson in this process; one that was prepared before and not given is let go.
+def buffer_feedback(lesson: str, feedback: Sequence[MemberFeedback]) -> int:
+    """Append feedback to a lesson's buffer in this process. The buffer of an earlier lesson is discarded.
 
     Returns:
-        How many are seated by now.
+        Number of members in the buffer.
     """
-    if lesson not in _classroom:
-        _classroom.clear()
-    seated = _classroom.setdefault(lesson, [])
-    seated += told
-    return len(seated)
+    if lesson not in _buffer:
+        _buffer.clear()
+    buffered = _buffer.setdefault(lesson, [])
+    buffered += feedback
+    return len(buffered)
 
 
-def teach_seated(
+def teach_buffered(
     lesson: str,
-    n_seated: int,
+    n_buffered: int,
     starter: Prior,
     valence: EmojiValence,
     settings: LearningSettings,
@@ -124,42 +123,46 @@ def teach_seated(
     member_cap: float,
     n_embedding: int | None = None,
 ) -> Lesson | None:
-    """Give the lesson to those who are seated, as :func:`teach`, and let them go.
+    """Fit the prior to the buffered feedback, as :func:`teach` does, and empty the buffer.
 
     Raises:
-        RoundFailed: Others are seated than were sent: the process has been started anew meanwhile.
-        DeviceMissing: The named device is not in this machine.
+        RoundFailed: The buffer lacks members that were sent, because the process was restarted meanwhile.
+        DeviceMissing: This machine lacks the device named in the settings.
     """
-    told = _classroom.pop(lesson, [])
-    if len(told) != n_seated:
+    feedback = _buffer.pop(lesson, [])
+    if len(feedback) != n_buffered:
         raise RoundFailed(
-            f"expected {n_seated} members to teach the prior, found {len(told)}; the worker process has been"
-            " started anew meanwhile, and the next rebuild tries again"
+            f"expected {n_buffered} members to teach the prior, found {len(feedback)}; the worker process was"
+            " restarted meanwhile, and the next rebuild tries again"
         )
-    return teach(told, starter, valence, settings, member_cap=member_cap, n_embedding=n_embedding)
+    return teach(feedback, starter, valence, settings, member_cap=member_cap, n_embedding=n_embedding)
 
 
 def weak_odds(
-    told: Sequence[Told], starter: Prior, valence: EmojiValence, device: Device, n_embedding: int | None
-) -> list[Floats] | None:
-    """Say for each reply how much better its score fits a liked reply than a disliked one of that member.
+    feedback: Sequence[MemberFeedback],
+    starter: Prior,
+    valence: EmojiValence,
+    device: Device,
+    n_embedding: int | None,
+) -> list[DoubleArray] | None:
+    """Estimate, for each reply, the log odds that the member liked it, from other members' surer signs.
 
-    The score is of a head fitted on the surer signs of other members (halves of the population judge each
-    other), against the mean of the member's own replies; what it is worth, the replies with surer signs show.
+    Each half of the population is scored by a head fitted to the surer signs of the other half, relative to
+    the mean score of the member's own replies. Replies with surer signs calibrate what a score is worth.
 
     Returns:
-        Log-likelihood ratios, ``n`` for each member; None when there are too few surer signs, or the head
-        tells nothing.
+        Log-likelihood ratios, ``n`` for each member; None if there are too few surer signs, or if the score
+        does not separate liked from disliked replies.
     """
     sure = [
         np.array([np.nan if (sign := sure_sign(*one, valence)) is None else sign for one in member.signs])
-        for member in told
+        for member in feedback
     ]
-    heads = _halves(told, sure, starter, device, n_embedding)
+    heads = _halves(feedback, sure, starter, device, n_embedding)
     if heads is None:
         return None
-    # A member is judged by the half they are not in.
-    scores = [member.X.astype(np.float64) @ heads[i] for i, member in enumerate(told)]
+    # A member is scored by the head of the half they are not in.
+    scores = [member.X.astype(np.float64) @ heads[i] for i, member in enumerate(feedback)]
     contrasts = [own - own.mean() if len(own) else own for own in scores]
     c, y = np.concatenate(contrasts), np.concatenate(sure)
     c, y = c[~np.isnan(y)], y[~np.isnan(y)]
@@ -177,13 +180,17 @@ def weak_odds(
 
 
 def _halves(
-    told: Sequence[Told], sure: Sequence[Floats], starter: Prior, device: Device, n_embedding: int | None
-) -> dict[int, Floats] | None:
-    """Fit a head on the surer signs of each half of members: member -> weights to judge them by, ``d``."""
-    member = np.repeat(np.arange(len(told)), [int((~np.isnan(own)).sum()) for own in sure])
+    feedback: Sequence[MemberFeedback],
+    sure: Sequence[DoubleArray],
+    starter: Prior,
+    device: Device,
+    n_embedding: int | None,
+) -> dict[int, DoubleArray] | None:
+    """Fit a head to the surer signs of each half; for each member the other half's weights, ``d``."""
+    member = np.repeat(np.arange(len(feedback)), [int((~np.isnan(own)).sum()) for own in sure])
     if not len(member):
         return None
-    X: FloatArray = np.concatenate([one.X[~np.isnan(own)] for one, own in zip(told, sure, strict=True)])
+    X: FloatArray = np.concatenate([one.X[~np.isnan(own)] for one, own in zip(feedback, sure, strict=True)])
     y = np.concatenate([own[~np.isnan(own)] for own in sure]).astype(np.float32)
     pool = Pool(X, y, np.ones(len(y), np.float32), member)
     taught = teachers(pool, 1e9)
@@ -194,4 +201,4 @@ def _halves(
     precision = mean_precision(starter, n_embedding, RIDGE)
     theta = [Pooled.of(pool, half, device).solve(centre, precision)[:-1] for half in halves]
     judged = {int(pool.member[one.rows[0]]): 1 - h for h, half in enumerate(halves) for one in half}
-    return {i: theta[judged.get(i, 0)] for i in range(len(told))}
+    return {i: theta[judged.get(i, 0)] for i in range(len(feedback))}

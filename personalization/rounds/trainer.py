@@ -1,11 +1,12 @@
-"""One round of learning: read after the cursor, label, solve, write, publish; and now and then a new prior.
+"""Runs training rounds: read changes after the cursor, label, solve, store, publish. Also rebuilds the prior.
 
-The only module here, with the evaluation, that talks to storage. Everything slow leaves the event loop:
-labelling and padding run in a thread, solving in a worker process. Members are taken in chunks, each written
-in one transaction with the cursor that covers it, so that a crash repeats at most one chunk. A repeated chunk
-changes nothing, because a head is a pure function of prior and labels. Within a chunk the labels of a few
-members are read at a time and solved as soon as :data:`SHEAF_BYTES` of them wait, so that memory stays
-bounded whatever the chunk holds.
+:class:`Trainer` is called by the bot's scheduler and publishes to the ranker. Slow work leaves the event loop
+(:mod:`personalization.rounds.off_loop`): labelling and padding run in a thread, solving in a worker process.
+
+A round takes members in chunks. Each chunk is written in one transaction with the cursor that covers it, so a
+crash repeats at most one chunk. Repeating a chunk is idempotent, because a head is a pure function of prior
+and labels. Within a chunk, labels are solved as soon as :data:`SOLVE_BYTES` of features are read, so memory
+is bounded whatever the size of the chunk.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -27,11 +26,11 @@ from personalization.heads.heads import FeatureSpace, Prior, starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, by_server, examples_of, new_heads, pages, read_labels
-from personalization.rounds.gathering import MEMBERS_AT_ONCE, Gatherer
+from personalization.rounds.gathering import MEMBERS_AT_ONCE, FeedbackReader
+from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import PriorReport, RoundReport
 from personalization.rounds.store_protocol import LearningStore
-from personalization.rounds.teaching import Lesson, teach_seated
-from personalization.rounds.worker import open_worker
+from personalization.rounds.teaching import Lesson, teach_buffered
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
@@ -40,24 +39,21 @@ from storage.records import ChangedMember, NewHead, PriorRecord, RoundRecord
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-SHEAF_BYTES = 32 * 2**20
-"""Features held at once, and what one reading of few members adds to them."""
+SOLVE_BYTES = 32 * 2**20
+"""Bytes of features that are read before they are solved; one batch of members may exceed it."""
 CHUNK_TRIES = 5
 LABELS_PER_MEMBER = 1000
-"""A member's feedback on so many replies, the newest, counts. Bounds the n x n system of the solve."""
+"""Newest replies of a member whose feedback counts; bounds the n x n system of the solve."""
 PAIRS_PER_MEMBER = 200
-"""A member's latest choices between two replies that count; as :data:`LABELS_PER_MEMBER`, beside it."""
+"""Latest choices of a member between two replies that count, in addition to :data:`LABELS_PER_MEMBER`."""
 PRIOR_MEMBER_CAP = 20.0
-"""Largest total weight of one member in the prior: twenty thumbs."""
+"""Largest total weight of one member in the fit of the prior, in thumbs."""
 PRIOR_TRIES = 5
 
 
 @dataclass(slots=True)
-class _Learnt:
-    """What one chunk learnt so far."""
+class _ChunkResult:
+    """Heads and counts of the chunk that is being solved."""
 
     heads: list[NewHead] = field(default_factory=list[NewHead])
     n_removed: int = 0
@@ -71,17 +67,17 @@ def _now() -> datetime:
 
 
 class Trainer:
-    """Runs rounds and rebuilds the prior, one at a time.
+    """Runs rounds and rebuilds of the prior, one at a time.
 
     Args:
-        store: Feedback in, heads out.
-        ranker: Told what was published.
+        store: Source of feedback and destination of heads.
+        ranker: Receives each publication of heads and each prior.
         settings: Standard deviations, thresholds, device.
-        features: What stored features must have been made by.
-        valence: What emoji mean.
-        executor: Where to solve, closed by its owner; None: a worker process of the trainer's own.
-        starter: What answers until members have taught a prior, and what theirs is drawn towards; None: a
-            plain one.
+        features: The features in use; rows stored for other features are skipped.
+        valence: Valence of emoji before anything is learnt.
+        executor: Solves in place of a worker process; the caller closes it. None starts a worker process.
+        starter: Prior in use until a population prior is learnt, and centre of that fit. None means a plain
+            prior.
         now: The clock, aware UTC.
     """
 
@@ -102,39 +98,41 @@ class Trainer:
         self._settings = settings
         self._features = features
         self._valence = valence
-        self._given = executor
-        self._own: Executor | None = None
+        self._off_loop = OffLoop(executor)
         self._now = now
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="labels")
-        self._gatherer = Gatherer(features, self._aside, self._work)
+        self._reader = FeedbackReader(features, self._off_loop.in_thread, self._off_loop.in_worker)
         self._starter = starter_prior(features, settings) if starter is None else starter
         self._lock = asyncio.Lock()
         self._closing = False
 
     async def restore(self) -> None:
-        """Have the ranker use the stored prior; call once at the start."""
+        """Give the stored prior to the ranker; call once at the start.
+
+        Raises:
+            StorageError: Reading failed.
+        """
         async with self._lock:
             await self._current_prior()
 
     async def warm_up(self) -> None:
-        """Start the worker process, so that the first round does not wait for it.
+        """Start the worker process early, so that the first round does not wait for it.
 
         Raises:
             RoundFailed: The process died.
         """
         one = np.ones(1, dtype=np.float32)
         nothing = Examples.pad([(np.zeros((1, self._features.dim), dtype=np.float32), one, one)])
-        await self._work(learn_heads, nothing, self._starter, self._settings.device)
+        await self._off_loop.in_worker(learn_heads, nothing, self._starter, self._settings.device)
 
     async def run_round(self) -> RoundReport:
-        """Learn from all feedback that changed since the last round. Safe to call again while it runs.
+        """Learn from all feedback that changed since the last round. A second call waits for the first.
 
-        When a member leaves while a chunk is learnt, the chunk is thrown away and learnt again: they may have
-        agreed again since, and must not get a head made of what was forgotten.
+        If a member leaves while a chunk is learnt, the chunk is discarded and learnt again. Otherwise a
+        member who forgets and agrees again meanwhile would get a head solved from forgotten labels.
 
         Raises:
-            RoundFailed: The worker process died, or members kept leaving; chunks already written stay, the
-                next round goes on from there.
+            RoundFailed: The worker process died, or members left in every try. Chunks already written stay,
+                and the next round continues after them.
             StorageError: Reading or writing failed.
         """
         async with self._lock:
@@ -145,21 +143,21 @@ class Trainer:
             prior = await self._current_prior()
             while not self._closing:
                 erasures = self._store.erasures
-                if erasures != made:  # whoever leaves takes the learnt prior along
+                if erasures != made:  # an erasure deletes the learnt prior
                     prior, made = await self._current_prior(), erasures
                 changed = await self._store.changed_after(await self._store.cursor(), MEMBERS_AT_ONCE)
                 if not changed:
                     break
                 n_tries += 1
-                learnt = await self._learn(changed, prior, report, erasures)
+                learnt = await self._learn_chunk(changed, prior, report, erasures)
                 if learnt is not None:
                     report, n_tries = learnt, 0
                     if len(changed) < MEMBERS_AT_ONCE:
                         break
                 elif n_tries == CHUNK_TRIES:
                     raise RoundFailed(
-                        "expected heads without those who left, found members leaving in each of"
-                        f" {CHUNK_TRIES} tries; nothing was stored of that chunk, the next round tries again"
+                        "expected a chunk during which no member leaves, found members leaving in each of"
+                        f" {CHUNK_TRIES} tries; the chunk was not stored, and the next round tries again"
                     )
             report = replace(report, seconds=(self._now() - started_at).total_seconds())
         if report.n_members:
@@ -168,12 +166,12 @@ class Trainer:
         return report
 
     async def rebuild_prior(self) -> PriorReport:
-        """Learn the population prior anew from all members with feedback, or return to the starter prior.
+        """Fit the population prior again to all members with feedback, or return to the starter prior.
 
-        When a member leaves while the prior is made, it is thrown away and made again without them.
+        If a member leaves meanwhile, the fitted prior is discarded and fitted again without them.
 
         Raises:
-            RoundFailed: The worker process died, or members kept leaving; the prior in use stays.
+            RoundFailed: The worker process died, or members left in every try. The prior in use stays.
             StorageError: Reading or writing failed.
         """
         async with self._lock:
@@ -181,109 +179,110 @@ class Trainer:
             for _ in range(PRIOR_TRIES):
                 erasures = self._store.erasures
                 name = secrets.token_hex(8)
-                n_seated = await self._gatherer.seat_teachers(
+                n_buffered = await self._reader.send_teachers(
                     self._store,
                     name,
                     self._settings,
                     self._now() - timedelta(days=self._settings.prior_min_days),
                     lambda: self._closing,
                 )
-                if self._closing:  # not all were read
+                if self._closing:  # the sample may be incomplete
                     return PriorReport(before.prior_id, 0, 0, False)
-                lesson = await self._teach(name, n_seated) or Lesson(self._starter, 0, 0)
+                lesson = await self._teach(name, n_buffered) or Lesson(self._starter, 0, 0)
                 if await self._record_prior(lesson.prior, lesson.n_members, erasures):
                     break
             else:
                 raise RoundFailed(
-                    f"expected a prior without those who left, found members leaving in each of {PRIOR_TRIES}"
-                    " tries; nothing was stored, and the next rebuild tries again"
+                    f"expected a fit during which no member leaves, found members leaving in each of"
+                    f" {PRIOR_TRIES} tries; the prior was not stored, and the next rebuild tries again"
                 )
             await self._ranker.use_prior(lesson.prior)
         prior_id = lesson.prior.prior_id
         return PriorReport(prior_id, lesson.n_members, lesson.n_labels, prior_id != before.prior_id)
 
     def stop_soon(self) -> None:
-        """Have a round end after the chunk that runs, and a rebuild before it stores; later ones do nothing.
+        """Stop a running round after its current chunk, and a running rebuild before it stores.
 
-        Call it before waiting for whoever runs rounds; :meth:`close` must still follow.
+        Later rounds and rebuilds return without work. Call it before awaiting a running round;
+        :meth:`close` must still follow.
         """
         self._closing = True
 
     async def close(self) -> None:
-        """Let the chunk that runs finish, then end the worker process and the thread. Idempotent."""
+        """Wait for the current chunk, then end the worker process and the thread. Idempotent."""
         self.stop_soon()
         async with self._lock:
-            if self._own is not None:
-                await self._aside(self._own.shutdown)
-                self._own = None
-            self._thread.shutdown()
+            await self._off_loop.close()
 
     # --- one chunk of a round -----------------------------------------------------------------------------
 
-    async def _learn(
+    async def _learn_chunk(
         self, changed: Sequence[ChangedMember], prior: Prior, report: RoundReport, erasures: int
     ) -> RoundReport | None:
-        """Learn and store one chunk; None when a member left meanwhile and nothing was stored."""
+        """Learn and store one chunk; None if a member left meanwhile, in which case nothing is stored."""
         started_at = self._now()
         member_ids = [member.member_id for member in changed]
-        learnt = _Learnt()
+        result = _ChunkResult()
         waiting: list[Labelled] = []
-        # Read after who is due: a change of it makes members due again, under a number above this cursor.
+        # Read after the list of due members: a change of a server's emoji makes members due again, with a
+        # sequence number above this cursor.
         valence = (await self._valence_now()).learnt(prior.meanings)
-        async for few in self._gatherer.told(
+        async for batch in self._reader.read(
             self._store, member_ids, LABELS_PER_MEMBER, pairs=PAIRS_PER_MEMBER
         ):
-            waiting += await self._aside(read_labels, few, valence, self._settings)
-            if sum(member.X.nbytes for member in waiting) >= SHEAF_BYTES:
-                await self._solve(waiting, prior, learnt)
+            waiting += await self._off_loop.in_thread(read_labels, batch, valence, self._settings)
+            if sum(member.X.nbytes for member in waiting) >= SOLVE_BYTES:
+                await self._solve(waiting, prior, result)
                 waiting = []
-        await self._solve(waiting, prior, learnt)
+        await self._solve(waiting, prior, result)
         record = RoundRecord(
             started_at=started_at,
             finished_at=self._now(),
             cursor=changed[-1].changed_seq,
             n_members=len(changed),
-            n_labels=learnt.n_labels,
-            n_rolled_back=sum(head.rolled_back for head in learnt.heads),
-            device=learnt.device,
+            n_labels=result.n_labels,
+            n_rolled_back=sum(head.rolled_back for head in result.heads),
+            device=result.device,
         )
         failpoint("rounds.solved")
-        version = await self._store.record_round(record, learnt.heads, erasures=erasures)
+        version = await self._store.record_round(record, result.heads, erasures=erasures)
         if version is None:
             return None
         failpoint("rounds.stored")
-        # Also those who were forgotten meanwhile: the ranker asks the store anew, which has nothing of them.
+        # Includes members who were erased meanwhile: the ranker reads the store again and finds nothing.
         await self._ranker.publish(member_ids)
         return RoundReport(
             version=version,
             n_members=report.n_members + len(changed),
-            n_labels=report.n_labels + learnt.n_labels,
-            n_removed=report.n_removed + learnt.n_removed,
+            n_labels=report.n_labels + result.n_labels,
+            n_removed=report.n_removed + result.n_removed,
             n_rolled_back=report.n_rolled_back + record.n_rolled_back,
-            n_unsolved=report.n_unsolved + learnt.n_unsolved,
-            device=learnt.device or report.device,
+            n_unsolved=report.n_unsolved + result.n_unsolved,
+            device=result.device or report.device,
         )
 
-    async def _solve(self, members: Sequence[Labelled], prior: Prior, learnt: _Learnt) -> None:
-        """Solve these members' heads and add them to what the chunk learnt."""
+    async def _solve(self, members: Sequence[Labelled], prior: Prior, result: _ChunkResult) -> None:
+        """Solve these members' heads and add them to the chunk's result."""
         bare = [NewHead(member.member_id, None, 0) for member in members if not len(member.y)]
-        learnt.heads += bare
-        learnt.n_removed += len(bare)
+        result.heads += bare
+        result.n_removed += len(bare)
         able = [member for member in members if len(member.y)]
         for guild, some in by_server(able, prior.shifts).items():
             around = prior.around(guild)
             for page in pages(some):
-                examples = await self._aside(examples_of, page)
-                bank, solved = await self._work(learn_heads, examples, around, self._settings.device)
-                learnt.heads += await self._aside(new_heads, page, bank)
-                learnt.n_labels += solved.n_examples
-                learnt.n_unsolved += solved.n_unsolved
-                learnt.device = solved.device
+                examples = await self._off_loop.in_thread(examples_of, page)
+                bank, solved = await self._off_loop.in_worker(
+                    learn_heads, examples, around, self._settings.device
+                )
+                result.heads += await self._off_loop.in_thread(new_heads, page, bank)
+                result.n_labels += solved.n_examples
+                result.n_unsolved += solved.n_unsolved
+                result.device = solved.device
 
     # --- prior --------------------------------------------------------------------------------------------
 
     async def _current_prior(self) -> Prior:
-        """Read the stored prior, or take the starter; the ranker follows. A forget may have dropped it."""
+        """Read the stored prior, or take the starter if an erasure deleted it; give it to the ranker."""
         record = await self._store.prior()
         prior = self._starter if record is None else self._read_prior(record)
         if prior.prior_id != self._ranker.prior.prior_id:
@@ -303,16 +302,16 @@ class Trainer:
         return self._starter
 
     async def _valence_now(self) -> EmojiValence:
-        """What emoji mean, with what the managers of servers said of their own."""
+        """Combine the valence of emoji with what servers have set for their custom emoji."""
         return self._valence.with_guilds(await self._store.emoji_of_guilds())
 
-    async def _teach(self, name: str, n_seated: int) -> Lesson | None:
-        if not n_seated:
+    async def _teach(self, name: str, n_buffered: int) -> Lesson | None:
+        if not n_buffered:
             return None
-        return await self._work(
-            teach_seated,
+        return await self._off_loop.in_worker(
+            teach_buffered,
             name,
-            n_seated,
+            n_buffered,
             self._starter,
             await self._valence_now(),
             self._settings,
@@ -321,31 +320,11 @@ class Trainer:
         )
 
     async def _record_prior(self, prior: Prior, n_members: int, erasures: int) -> bool:
-        """Store the prior, unless it is the stored one already; False when a member left meanwhile."""
+        """Store the prior unless it is stored already; False if a member left meanwhile."""
         stored = await self._store.prior()
         body = prior.to_bytes()
         if (stored is None and not n_members) or (stored is not None and stored.body == body):
-            return erasures == self._store.erasures  # storing would make every member due
+            return erasures == self._store.erasures  # storing would make every member due for nothing
         record = PriorRecord(body, n_members, self._now())
         failpoint("rounds.prior-taught")
         return await self._store.record_prior(record, erasures=erasures)
-
-    # --- off the event loop -------------------------------------------------------------------------------
-
-    async def _aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in the trainer's thread."""
-        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
-
-    async def _work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in the worker process, which starts now if there is none."""
-        executor = self._given or self._own
-        if executor is None:
-            executor = self._own = open_worker()
-        try:
-            return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
-        except BrokenProcessPool as exc:
-            self._own = self._given = None
-            raise RoundFailed(
-                "expected an answer of the worker process, found it dead (killed, or out of memory); the"
-                " heads in use stay, and the next round starts a new process"
-            ) from exc

@@ -1,7 +1,7 @@
-"""The process beside the bot in which heads are solved, so that no solve ever holds up a reply.
+"""The worker process in which heads are solved, so that a solve never delays a reply.
 
-Kept apart from :mod:`personalization.rounds.trainer`, because the process imports this module at its start:
-it needs the solve, but neither the encoder nor anything of storage.
+Opened by :mod:`personalization.rounds.off_loop`. The process imports this module when it starts. So it is
+separate from the trainer: the process needs the solve, but neither the encoder nor storage.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import torch
 
 
 def open_worker() -> ProcessPoolExecutor:
-    """Make a pool of one process; it starts with its first work, in a few seconds.
+    """Make a pool of one process. The process starts at the first call, which takes a few seconds.
 
-    Spawned, not forked: a fork would copy the threads' locks of event loop and torch in whatever state they
-    are.
+    The process is spawned, not forked: a fork would copy locks held by the event loop's and torch's threads.
     """
     return ProcessPoolExecutor(
         max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare
@@ -27,8 +26,8 @@ def open_worker() -> ProcessPoolExecutor:
 
 
 def _prepare() -> None:
-    """Set up the process: leave room for the bot, and end when the bot ends in whatever way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the bot's to answer
+    """Lower the priority and the number of threads of the process, and tie its lifetime to the bot's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the bot handles Ctrl-C and then ends this process
     if hasattr(os, "nice"):
         os.nice(10)
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
@@ -36,7 +35,7 @@ def _prepare() -> None:
 
 
 def _follow_parent() -> None:
-    # A killed bot cannot tell; without this the process would wait for work for ever.
+    # A bot killed by a signal cannot shut the pool down; without this the process would never exit.
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Fits many heads at once: Newton steps, posterior, the gate that compares a new head with the old one.
+"""Solves the heads of many members at once, and gates each head by how well it predicts its own labels.
 
 May import heads, labels, encoding and the leaves.
 """

@@ -1,17 +1,17 @@
-"""Never hurt: a head speaks as far as it predicted its own member's labels better than the prior did.
+"""Gate on heads: weights a member's own taste by how well it predicts that member's labels.
 
-Most members differ little from the population and a few differ much; which of them a member is, their own
-labels tell. :mod:`personalization.solving.posterior` predicts each label from all the others, once with the
-member's own taste and once with the prior's taste and an own threshold; the sum of the differences is the
-evidence, with a standard error. The own taste gets as large a share of the head as the chance is that it
-does predict better, on top of the trust that the population gives to heads
-(:mod:`personalization.population.calibration`). When the labels speak against the own taste by a standard
-error, the head is rolled back: the prior answers, with the member's own threshold. Roll-backs are counted
-and recorded with the round and the member.
+Most members differ little from the population and a few differ much. A member's own labels show which kind
+the member is. :mod:`personalization.solving.posterior` predicts each label from all the others, once with the
+member's own taste and once with the prior's taste and the member's own threshold. The sum of the differences
+is the evidence; it has a standard error. The share of the own taste in the head is the probability that it
+predicts better, times the trust that the population gives to heads
+(:mod:`personalization.population.calibration`). If the evidence is negative by a standard error, the head is
+rolled back: the prior answers, with the member's own threshold. Roll-backs are counted, and recorded with the
+round and the member.
 
-Back to the prior, not to an earlier head: share and head are a pure function of the prior and the labels that
-stand now. An earlier head would rest on labels that may have been taken back since, and forgetting would no
-longer be exact. When the labels speak for the member's taste again, the next round brings it back.
+A head rolls back to the prior and not to an earlier head, so that share and head are a pure function of the
+prior and the current labels. An earlier head could rest on labels that were taken back since, and forgetting
+would no longer be exact. When the evidence turns positive again, the next round restores the own taste.
 
 Called by :mod:`personalization.rounds.trainer` in a worker process, by the evaluation and the calibration.
 """
@@ -32,19 +32,19 @@ LearnHeads = Callable[[Examples, Prior, Device], tuple[HeadBank, SolveReport]]
 """:func:`learn_heads`, or :func:`personalization.solving.training.solve_heads` for heads without a gate."""
 
 ROLLED_BACK_BELOW = -1.0
-"""Standard errors of evidence at which the prior answers. On held-out judges of DBDC3 this and the share keep
-the whole gain of heads, and more, and take off half of the harm that labels of pure noise do."""
+"""Evidence, in standard errors, below which the prior answers. On held-out judges of DBDC3, this bound and
+the share keep more than the whole gain of heads, and halve the harm that labels of pure noise do."""
 NORMAL = 1.702
-"""``sigmoid(1.702 t)`` is the normal distribution at t, to a hundredth."""
+"""``sigmoid(1.702 t)`` equals the normal distribution function at t to a hundredth."""
 LEAST_ERROR = 0.1
-"""Nats, added to the standard error: a few labels that agree by chance do not know their own error."""
+"""Nats, added to the standard error, which a few labels that agree by chance underestimate."""
 
 
 def learn_heads(examples: Examples, prior: Prior, device: Device = "auto") -> tuple[HeadBank, SolveReport]:
-    """Solve the head of every member, judge it, and give the own taste its share. Blocks.
+    """Solve the head of every member, judge it, and weight the own taste by its share. Blocks.
 
     Args:
-        examples: ``u`` members; one without examples gets the prior's head.
+        examples: ``u`` members; a member without examples gets the prior's head.
         prior: The shared prior.
         device: Where to solve.
 
@@ -53,7 +53,7 @@ def learn_heads(examples: Examples, prior: Prior, device: Device = "auto") -> tu
         the solve.
 
     Raises:
-        DeviceMissing: The named device is not in this machine.
+        DeviceMissing: This machine does not have the named device.
         ValueError: Shapes do not fit, or a weight, label or feature is out of range.
     """
     trusted = replace(prior, calibration=None)

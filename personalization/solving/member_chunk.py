@@ -1,13 +1,13 @@
-"""One chunk of members, solved on a device: features in, heads out.
+"""Solve of one chunk of members on a device: features in, heads out.
 
-A chunk holds members whose examples are padded to one length. Its features are read once (twice where the
-prior has a diagonal part), in tiles that stay in the cache, and leave ``r`` numbers for each example; all
-else happens there. Company has no effect, to the last bit: tiles of one length have one fixed shape, so the
-same arithmetic is done in the same order whoever else is there.
+A chunk holds members whose examples are padded to one length. The solve reads the features once (twice if the
+prior has a diagonal part), in tiles that fit the cache, and projects each example to ``r`` numbers;
+everything else works on those. The other members of a chunk do not change a head, to the last bit: tiles of
+one length have one fixed shape, so the same arithmetic runs in the same order whatever the chunk holds.
 
 Called by :mod:`personalization.solving.training`, which cuts the chunks; imports torch and NumPy. Axes:
-``u`` members of the chunk, ``lanes`` with the empty places behind them, ``n`` examples, ``d`` features,
-``r`` directions of taste.
+``u`` members of the chunk, ``lanes`` the members and the empty places after them, ``n`` examples, ``d``
+features, ``r`` directions of taste.
 """
 
 # torch ships without types for these; and matrices are capital here, as in the source.
@@ -20,37 +20,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from personalization.arrays import IntArray
 from personalization.heads.heads import Prior
 from personalization.solving.newton import newton_dual, newton_primal
 
-IntArray = npt.NDArray[np.int64]
-
 CHUNK_FLOATS = 2**21
-"""Rough size of what the CPU computes for one chunk, so that it stays near the cache."""
+"""Floats, roughly, that the CPU works on for one chunk, so that they stay in or near the cache."""
 DEVICE_SHARE = 0.25
 """Share of an accelerator's free memory for one chunk, its features included; at most 4 GiB."""
 TILE_ROWS = 640
-"""Examples whose features the CPU reads at a time; an accelerator reads a chunk at once."""
+"""Examples whose features the CPU reads at a time; an accelerator reads a whole chunk."""
 WIDTH_MIN = 16
-"""Narrower or odd products BLAS takes in ways that depend on where in memory a row stands."""
+"""Least width of a product. BLAS rounds narrower or odd ones by where in memory a row lies."""
 LANES_SIZE = 32
-"""Systems of so many examples or fewer are factored all together."""
+"""Largest number of examples at which all systems are factored together."""
 LANES_MIN = 64
-"""Fewer members are computed as so many: less would cost as much."""
+"""Least number of lanes; fewer would cost as much."""
 
 
 def tile_size(n: int) -> int:
-    """Members of ``n`` examples whose features the CPU reads at a time: a power of two."""
+    """Return how many members of ``n`` examples the CPU reads at a time: a power of two."""
     return min(LANES_MIN, 1 << max(0, (TILE_ROWS // n).bit_length() - 1))
 
 
 def _free_floats(place: torch.device) -> int:
-    """Room for one chunk."""
+    """Return how many floats one chunk may take on the device."""
     if place.type == "cuda":
         return min(2**30, int(DEVICE_SHARE * torch.cuda.mem_get_info(place)[0]) // 4)
     return CHUNK_FLOATS if place.type == "cpu" else 2**26
@@ -58,14 +56,14 @@ def _free_floats(place: torch.device) -> int:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Chunk:
-    """Some members on the device, all padded to the same n; lanes beyond them are empty.
+    """Members on the device, all padded to the same n; the lanes after them are empty.
 
     Attributes:
-        X: Features, float32: row by row those of the examples, ``u * n x d``, or those that ``rows`` names.
-        rows: Row of each example, ``u x n`` int64, or None.
-        y: Label values, ``lanes x n``.
-        w: Weights, ``lanes x n``, 0 for padding.
-        has_bias: 1 where an intercept takes part, ``lanes x n``.
+        X: Features, float32: a row for each example, ``u * n x d``, or the rows that ``rows`` refers to.
+        rows: Row of ``X`` for each example, ``u x n`` int64. None: the rows of ``X`` in order.
+        y: Label values, ``lanes x n`` float32.
+        w: Weights, ``lanes x n`` float32, 0 for padding.
+        has_bias: 1 where the score has an intercept, ``lanes x n`` float32; 0 for pairs and padding.
         n_own: Number of examples, ``u``, > 0.
     """
 
@@ -77,9 +75,9 @@ class Chunk:
     n_own: IntArray
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Read the features of some members at a time: which members, and ``members x n x d``.
+        """Yield the features tile by tile: the slice of the members, and ``members x n x d`` float32.
 
-        Of one shape for this n, whoever else is there: the last tile ends with features of no meaning.
+        All tiles of this n have one shape, so the last one may end with arbitrary features.
         """
         (lanes, n), u, d = self.y.shape, len(self.n_own), self.X.shape[1]
         size = tile_size(n) if self.X.device.type == "cpu" else lanes
@@ -97,7 +95,7 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Solved:
-    """Heads of a chunk on the device: ``u x d`` and ``u`` float16; Newton steps, members not converged."""
+    """Heads of a chunk on the device: ``u x d`` and ``u`` float16; Newton steps, members left unsolved."""
 
     weights: Tensor
     biases: Tensor
@@ -106,7 +104,7 @@ class Solved:
 
 
 class PriorSpace:
-    """The prior on a device, where chunks of members are solved.
+    """The prior on a device, and the solve of chunks under it.
 
     Args:
         prior: The prior.
@@ -131,7 +129,12 @@ class PriorSpace:
         return self._spreads or n <= self._r
 
     def lanes(self, n: int, u: int | None = None) -> int:
-        """How many members of ``n`` examples to solve at once: at most, or for ``u`` of them."""
+        """Return how many lanes to solve at once for members of ``n`` examples.
+
+        Args:
+            n: Examples of each member, with padding.
+            u: Members to solve; the result then covers them. None: the most lanes that fit.
+        """
         size = n * (self._r + 1) + (3 * n**2 if self._is_dual(n) else n * self._r + 2 * self._r**2)
         if self._place.type != "cpu":
             size += 2 * n * len(self._mean)
@@ -161,7 +164,7 @@ class PriorSpace:
         trust = np.zeros((lanes, 1), dtype=np.float32)
         trust[:u, 0] = prior.trust_at(chunk.n_own)
         trusted = torch.from_numpy(trust).to(self._place)  # (u, 1)
-        if lanes < LANES_MIN:  # a product of few rows takes another way through BLAS
+        if lanes < LANES_MIN:  # BLAS rounds a product of few rows differently
             z, trusted = (pad(part, (0, 0, 0, LANES_MIN - lanes)) for part in (z, trusted))
         weights = torch.addmm(self._mean, trusted * z, self._back)  # (u, d)
         if self._spreads and a is not None:
@@ -171,7 +174,12 @@ class PriorSpace:
         return Solved(weights[:u].half(), biases[:u].half(), steps, unsolved)
 
     def _project(self, chunk: Chunk) -> tuple[Tensor, Tensor | None]:
-        """Read the features: coordinates and mean score without intercepts, and K of the diagonal part."""
+        """Read the features and project them.
+
+        Returns:
+            Coordinates and mean score without intercepts, ``lanes x n x (r + 1)``; and the covariance that
+            the diagonal part of the prior adds, ``lanes x n x n``, or None without one.
+        """
         lanes, n = chunk.y.shape
         P = chunk.X.new_zeros(lanes, n, self._r + 1)  # (u, n, r + 1)
         K = chunk.X.new_zeros(lanes, n, n) if self._spreads else None  # (u, n, n)

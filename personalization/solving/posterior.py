@@ -1,12 +1,12 @@
-"""What a member's labels say about the head they made: did it predict them, and what does it leave open?
+"""Leave-one-out evidence for solved heads, and their posterior covariance.
 
 Each label is predicted by the head of all the *other* labels, in closed form: at the solution, leaving one
 label out moves its score by ``-S / (1 - h S) * w (y - p)``, where S is the posterior variance of that score
-and h the curvature of the label's loss. No head is solved twice. On 132 held-out judges of DBDC3 the sum over
-a member's labels agrees with solving a head before every single label (correlation .97 to .99 at 5 to 20
-labels), and tells more, because each label is judged by a head of nearly all the others.
+and h the curvature of the label's loss. So no head is solved twice. On 132 held-out judges of DBDC3, the sum
+over a member's labels agrees with solving a head before every single label (correlation .97 to .99 at 5 to 20
+labels). It is more informative, because each label is judged by a head of nearly all the others.
 
-The same covariance, packed (:mod:`personalization.heads.spread`), is what a policy needs beside the head.
+The same covariance, packed by :mod:`personalization.heads.spread`, goes with the head to the policy.
 Called by :mod:`personalization.solving.gate`; imports torch and NumPy.
 
 Source: Rad and Maleki (2020), A scalable estimate of the out-of-sample prediction error via approximate
@@ -24,39 +24,38 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.heads import FloatArray, HalfArray, HeadBank, Prior
+from personalization.heads.heads import HeadBank, Prior
 from personalization.heads.spread import LEADING, pack
 from personalization.settings import Device
 from personalization.solving.newton import newton_dual
 from personalization.solving.training import Examples
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
 WORKSPACE_BYTES = 64 * 2**20
-LEAST_OPEN = 0.05
-"""A label that made its own score has nothing to be predicted from; the closed form stops short of that."""
+LEAST_LEFT = 0.05
+"""Least value of ``1 - h S``. It is near 0 where a label determines its own score, and the closed form
+fails."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Hindsight:
-    """What members' labels say about their heads.
+    """Members' heads, judged by their own labels.
 
     Attributes:
-        evidence: By how many nats the head predicted the member's labels better than the prior with an own
-            threshold did, each label left out of what predicts it, ``u``; 0 without labels.
-        error: Standard error of that sum, from how labels differ in it, ``u``.
-        spreads: What the labels leave open, ``u x s`` float16, as :func:`personalization.heads.spread.pack`.
+        evidence: Nats by which the head predicts the member's labels better than the prior with the member's
+            own threshold, each label left out of what predicts it, ``u``; 0 without labels.
+        error: Standard error of that sum, from the scatter of its terms, ``u``.
+        spreads: Posterior covariances as :func:`personalization.heads.spread.pack` packs them, ``u x s``
+            float16.
     """
 
-    evidence: Floats
-    error: Floats
+    evidence: DoubleArray
+    error: DoubleArray
     spreads: HalfArray
 
 
@@ -65,8 +64,8 @@ def look_back(
 ) -> Hindsight:
     """Judge solved heads by their own labels. Blocks.
 
-    In float64, so that rounding hides what batch a member was in. Cost: O(n d r + n r^2 + r^3) a member,
-    O(n^2 d + n^3) under a prior with a diagonal part.
+    In float64, so that the rounding to float16 hides which chunk a member was in. Cost: O(n d r + n r^2 +
+    r^3) a member, O(n^2 d + n^3) under a prior with a diagonal part.
 
     Args:
         examples: ``u`` members' labels.
@@ -76,7 +75,7 @@ def look_back(
         device: Where to compute.
 
     Raises:
-        DeviceMissing: The named device is not in this machine.
+        DeviceMissing: This machine does not have the named device.
     """
     place = resolve_device(device)
     dtype = torch.float32 if place.type == "mps" else torch.float64
@@ -103,7 +102,7 @@ def look_back(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Chunk:
-    """Members on the device, padded: features, values, weights, 1 where an intercept takes part."""
+    """Padded members on the device: features, label values, weights, 1 where the score has an intercept."""
 
     X: Tensor
     y: Tensor
@@ -111,7 +110,9 @@ class _Chunk:
     has_bias: Tensor
 
     @classmethod
-    def of(cls, examples: Examples, rows: Ints, n: int, place: torch.device, dtype: torch.dtype) -> _Chunk:
+    def of(
+        cls, examples: Examples, rows: IntArray, n: int, place: torch.device, dtype: torch.dtype
+    ) -> _Chunk:
         mask = examples.mask[rows, :n]
         point = mask if examples.pairwise is None else mask & ~examples.pairwise[rows, :n]
         X, y, w = (
@@ -121,8 +122,8 @@ class _Chunk:
         X, y, w, has_bias = (torch.from_numpy(part).to(place, dtype) for part in (X, y, w, point))
         return cls(X, y, w, has_bias)
 
-    def scores(self, bank: HeadBank, rows: Ints) -> Tensor:
-        """What these heads say of their own labels, ``u x n``."""
+    def scores(self, bank: HeadBank, rows: IntArray) -> Tensor:
+        """Return the members' scores of their own labels' replies by these heads, ``u x n``."""
         weights, biases = (
             torch.from_numpy(part[rows]).to(self.X) for part in (bank.weights, bank.biases)
         )  # (u, d), (u,)
@@ -130,7 +131,7 @@ class _Chunk:
 
 
 def _posterior(C: Tensor, chunk: _Chunk, f: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Covariance of the coordinates (``u x r x r``) and variance of the scores (``u x n``)."""
+    """Return the posterior covariance of coordinates (``u x r x r``) and variance of scores (``u x n``)."""
     h = chunk.w * _curvature(f)  # (u, n)
     eye = torch.eye(C.shape[2]).to(C)
     if not (variance > 0).any():
@@ -151,14 +152,14 @@ def _curvature(f: Tensor) -> Tensor:
 
 
 def _loss_left_out(f: Tensor, S: Tensor, chunk: _Chunk) -> Tensor:
-    """Loss of each label when it is left out of what predicts it, ``u x n``; 0 for padding."""
-    open_ = (1 - chunk.w * _curvature(f) * S).clamp(min=LEAST_OPEN)
-    without = f - S / open_ * chunk.w * (chunk.y - torch.sigmoid(f))  # (u, n)
+    """Return the loss of each label when it is left out of what predicts it, ``u x n``; 0 for padding."""
+    left = (1 - chunk.w * _curvature(f) * S).clamp(min=LEAST_LEFT)
+    without = f - S / left * chunk.w * (chunk.y - torch.sigmoid(f))  # (u, n)
     return chunk.w * (softplus(without) - chunk.y * without)
 
 
-def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[Ints, int]]:
-    """Cut members with labels, sorted by how far theirs reach, into chunks of bounded memory."""
+def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[IntArray, int]]:
+    """Cut members with labels, longest rows first, into chunks of bounded memory: members and length."""
     u, n_padded, d = examples.X.shape
     last = n_padded - np.argmax(examples.mask[:, ::-1], axis=1) if n_padded else np.zeros(u, np.int64)
     reach = np.where(examples.mask.any(axis=1), last, 0)
@@ -174,16 +175,16 @@ def _chunks(examples: Examples, r: int, *, dual: bool) -> Iterator[tuple[Ints, i
         start += size
 
 
-# --- without shortcuts -----------------------------------------------------------------------------------
+# --- exact, for comparison -------------------------------------------------------------------------------
 
 
 def exact_score_covariance(
     examples: Examples, candidates: FloatArray, prior: Prior, device: Device = "auto"
-) -> npt.NDArray[np.float64]:
+) -> DoubleArray:
     """Compute the posterior covariance of each member's scores of their own candidates. Blocks.
 
-    What :mod:`personalization.heads.spread` keeps the most of, and without taking the mean off. All members
-    at once, without chunks: for some hundred members. Cost: O(n (n + k) d + n^3) a member.
+    :mod:`personalization.heads.spread` approximates it, with the scores' mean removed. It takes all members
+    at once, without chunks, so it is for some hundred members. Cost: O(n (n + k) d + n^3) a member.
 
     Args:
         examples: ``u`` members' labels.
@@ -195,7 +196,7 @@ def exact_score_covariance(
         ``u x k x k`` float64; the prior covariance for a member without labels.
 
     Raises:
-        DeviceMissing: The named device is not in this machine.
+        DeviceMissing: This machine does not have the named device.
     """
     place = resolve_device(device)
     dtype = torch.float32 if place.type == "mps" else torch.float64

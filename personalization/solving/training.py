@@ -1,20 +1,20 @@
-"""The solve of heads, no I/O: examples -> heads.
+"""The solve of heads: examples in, heads out, no I/O.
 
 Model: a member likes a reply with features phi with log-odds ``w . phi + b``, and prefers reply i to j with
-log-odds ``w . (phi_i - phi_j)`` (Bradley-Terry: the intercept cancels). The prior says that ``(w, b) = mean
-+ A z`` with ``z ~ N(0, I)``: the columns of ``A`` are the directions in which members differ, the last one
-the member's own threshold; a diagonal part may be added for what they do not span. A head is the most
-probable (w, b) given the member's labels, both kinds in one solve. Members with few labels are solved in
-the dual (``n x n``), those with many in the space of ``z`` (``r x r``), a thousand of them at once by
-Newton steps (:mod:`personalization.solving.newton`). The start is always the prior, never an earlier head:
-so a head is a pure function of (prior, own labels) and can be rebuilt, checked and forgotten exactly.
+log-odds ``w . (phi_i - phi_j)`` (Bradley-Terry: the intercept cancels). Under the prior, ``(w, b) = mean + A
+z`` with ``z ~ N(0, I)``: the columns of ``A`` are the directions in which members differ, the last one the
+member's own threshold; a diagonal part may be added for what they do not span. A head is the most probable
+(w, b) given the member's labels, both kinds in one solve. Members with few labels are solved in the dual
+(``n x n``), members with many in the space of ``z`` (``r x r``), a thousand of them at once by Newton steps
+(:mod:`personalization.solving.newton`). The start is always the prior, never an earlier head. So a head is a
+pure function of (prior, own labels) and can be rebuilt, checked and forgotten exactly.
 
-Members are cut into chunks of one length each (:mod:`personalization.solving.member_chunk`); a member is
-padded to a length that depends on the own labels alone, so that company has no effect. float32 throughout;
-heads are stored as float16.
+Members are cut into chunks of one length each (:mod:`personalization.solving.member_chunk`). The length that
+a member is padded to depends on the member's own labels alone, so that other members do not change a head.
+Arithmetic is float32; heads are stored as float16.
 
 Called by :mod:`personalization.rounds.trainer`, mostly in a worker process; imports torch and NumPy,
-nothing that knows storage or Discord. Axes: ``u`` members, ``n`` examples (padded, with mask), ``d``
+nothing of storage or Discord. Axes: ``u`` members, ``n`` examples (padded, with mask), ``d``
 features, ``r`` directions of taste.
 
 Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, algorithm 3.1; Bradley and
@@ -33,21 +33,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from personalization.arrays import BoolArray, FloatArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.heads import FloatArray, HeadBank, Prior
+from personalization.heads.heads import HeadBank, Prior
 from personalization.settings import Device
-from personalization.solving.member_chunk import LANES_SIZE, Chunk, IntArray, PriorSpace
+from personalization.solving.member_chunk import LANES_SIZE, Chunk, PriorSpace
 
-BoolArray = npt.NDArray[np.bool_]
 T = TypeVar("T")
 R = TypeVar("R")
 
 LONG_PARTS = 4
-"""Members of many labels are cut into at least so many chunks a thread, so that none is idle for long while
-another solves the last one. Members of few gain more by company in the lanes."""
+"""Least number of chunks for each thread, for members of many labels, so that no thread idles for long while
+another solves the last chunk. Members of few labels gain more from full lanes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +57,12 @@ class Examples:
         X: Features, ``u x n x d`` float32.
         y: Label values in [0, 1], ``u x n`` float32.
         weight: Trust in each label, ``u x n`` float32, > 0 where ``mask``.
-        mask: True where there is an example, ``u x n`` bool. What stands elsewhere has no effect.
-        pairwise: True where ``X`` is the difference of two replies and ``y`` says how far the first is the
-            better one, ``u x n`` bool; None: nowhere.
+        mask: True where there is an example, ``u x n`` bool. Values elsewhere have no effect.
+        pairwise: True where ``X`` is the difference of two replies and ``y`` the degree to which the first is
+            the better one, ``u x n`` bool; None: nowhere.
+
+    Raises:
+        ValueError: Shapes do not fit.
     """
 
     X: FloatArray
@@ -79,7 +81,7 @@ class Examples:
 
     @classmethod
     def pad(cls, members: Sequence[tuple[FloatArray, FloatArray, FloatArray]]) -> Examples:
-        """Pad members' own (``n_u x d`` features, ``n_u`` values, ``n_u`` weights) to the longest of them."""
+        """Pad each member's (``n_u x d`` features, ``n_u`` values, ``n_u`` weights) to the longest member."""
         u, n = len(members), max((len(y) for _, y, _ in members), default=0)
         d = members[0][0].shape[1] if members else 0
         X = np.zeros((u, n, d), dtype=np.float32)
@@ -93,7 +95,7 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class SolveReport:
-    """How a solve went: sizes, Newton steps of the slowest member, members not converged, device."""
+    """Outcome of a solve: sizes, Newton steps of the slowest member, members left unsolved, device."""
 
     n_members: int
     n_examples: int
@@ -106,13 +108,14 @@ class SolveReport:
 
 
 def solve_heads(examples: Examples, prior: Prior, device: Device = "auto") -> tuple[HeadBank, SolveReport]:
-    """Solve the head of every member. Blocks; members of equal labels get equal heads, whoever else is there.
+    """Solve the head of every member. Blocks.
 
-    Memory stays near the result, because members are taken in chunks of similar n. On the CPU, chunks are
-    solved in as many threads as torch may use. Cost: O(n d r) a member, with a diagonal part O(n^2 d + n^3).
+    A head does not depend on the other members. Memory stays near the size of the result, because members
+    are taken in chunks of similar n. On the CPU, chunks are solved in as many threads as torch may use. Cost:
+    O(n d r) a member, with a diagonal part O(n^2 d + n^3).
 
     Args:
-        examples: ``u`` members; one without examples gets the prior's mean.
+        examples: ``u`` members; a member without examples gets the prior's mean.
         prior: The shared prior, of the same d.
         device: Where to solve.
 
@@ -120,33 +123,33 @@ def solve_heads(examples: Examples, prior: Prior, device: Device = "auto") -> tu
         The heads, in the order of ``examples``, and a report.
 
     Raises:
-        DeviceMissing: The named device is not in this machine.
+        DeviceMissing: This machine does not have the named device.
         ValueError: Shapes do not fit, or a weight, label or feature is out of range.
     """
     place = resolve_device(device)
     _check(examples, prior)
     u, _, d = examples.X.shape
     weights, biases = np.empty((u, d), dtype=np.float16), np.empty(u, dtype=np.float16)
-    taker, space = _Taker(examples, place), PriorSpace(prior, place)
+    cutter, space = _ChunkCutter(examples, place), PriorSpace(prior, place)
     n_threads = torch.get_num_threads() if place.type == "cpu" else 1
-    unseen = taker.n_own == 0
+    unseen = cutter.n_own == 0
     weights[unseen], biases[unseen] = prior.head().weights, prior.head().bias  # the prior answers
 
     def solve(part: tuple[IntArray, int]) -> tuple[int, int]:
         members, n = part
         with torch.inference_mode():
-            found = space.solve(taker.take(members, n, space.lanes(n, len(members))))
+            found = space.solve(cutter.cut(members, n, space.lanes(n, len(members))))
             weights[members], biases[members] = found.weights.cpu().numpy(), found.biases.cpu().numpy()
         return found.n_steps, found.n_unsolved
 
-    outcomes = _in_threads(solve, _parts(taker.n_own, space, n_threads), n_threads)
+    outcomes = _in_threads(solve, _parts(cutter.n_own, space, n_threads), n_threads)
     n_steps, n_unsolved = max((steps for steps, _ in outcomes), default=0), sum(left for _, left in outcomes)
-    report = SolveReport(u, int(taker.n_own.sum()), n_steps, n_unsolved, place.type)
+    report = SolveReport(u, int(cutter.n_own.sum()), n_steps, n_unsolved, place.type)
     return HeadBank(weights, biases, prior.feature_id, prior.prior_id), report
 
 
 def padded_length(n_own: IntArray) -> IntArray:
-    """Length that members of so many examples are padded to: the next of 4, 8, .. 32, 40, .. 64, 80, .."""
+    """Return the length that ``n_own`` examples are padded to: the next of 4, 8, .. 32, 40, .. 64, 80, .."""
     step = np.maximum(4, 2.0 ** (np.ceil(np.log2(np.maximum(n_own, 1))) - 3)).astype(np.int64)
     return -(-n_own // step) * step
 
@@ -169,20 +172,20 @@ def _parts(n_own: IntArray, space: PriorSpace, n_threads: int) -> list[tuple[Int
 
 
 def _in_threads(work: Callable[[T], R], parts: Sequence[T], n_threads: int) -> list[R]:
-    """Do the parts in so many threads, each operation of torch in one of them.
+    """Work on the parts in ``n_threads`` threads, with one torch thread in each.
 
-    Threads inside an operation wait for each other thousands of times a second, which on a busy machine costs
-    many times the work.
+    Several torch threads in one operation wait for each other thousands of times a second, which on a busy
+    machine costs many times the work.
     """
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(n_threads, "solve", torch.set_num_threads, (1,)) as pool:
             return list(pool.map(work, parts))
     finally:
-        torch.set_num_threads(before)  # threads made later take over what was set last, wherever
+        torch.set_num_threads(before)  # new threads inherit the last value set in any thread
 
 
-class _Taker:
+class _ChunkCutter:
     """Cuts chunks out of examples and moves them to the device."""
 
     def __init__(self, examples: Examples, place: torch.device) -> None:
@@ -195,11 +198,11 @@ class _Taker:
         self.n_own: IntArray = examples.mask.sum(axis=1, dtype=np.int64)  # (u,)
         self._first = np.cumsum(self.n_own) - self.n_own
 
-    def take(self, members: IntArray, n: int, lanes: int) -> Chunk:
-        """Take these members, sorted and padded to ``n`` examples, as the first of the lanes."""
+    def cut(self, members: IntArray, n: int, lanes: int) -> Chunk:
+        """Take these members, in rising order, padded to ``n`` examples, into the first lanes of a chunk."""
         n_own = self.n_own[members][:, None]  # (u, 1)
         within = np.arange(n)
-        # Padding repeats the member's own last example, with no weight.
+        # Padding repeats the member's own last example, with weight 0.
         index = self._here[self._first[members][:, None] + np.minimum(within, n_own - 1)]  # (u, n)
         own = within < n_own  # (u, n)
         y, w, has_bias = np.zeros((3, lanes, n), dtype=np.float32)
@@ -207,7 +210,7 @@ class _Taker:
         has_bias[: len(members)] = own if self._paired is None else own & ~self._paired[index]
         X, rows = torch.from_numpy(self._X), None
         first, last = int(index[0, 0]), int(index[-1, -1])
-        if last - first + 1 == index.size and own.all():  # they stand one after the other
+        if last - first + 1 == index.size and own.all():  # the rows are consecutive
             X = X[first : last + 1]
         elif self._place.type == "cpu":
             rows = torch.from_numpy(index)

@@ -1,4 +1,4 @@
 """Engines, schema, migrations and the single writer, for SQLite and PostgreSQL.
 
-May import records and the leaves. The only room that knows which database is in use.
+May import records and the leaves. Only this room depends on which database is in use.
 """

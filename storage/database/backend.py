@@ -1,10 +1,9 @@
-"""What every database offers to the rest of this package, whichever it is: SQLite or PostgreSQL.
+"""Interface that SQLite and PostgreSQL implement, and readers on it.
 
-:class:`Backend` is the small list of what differs (:mod:`storage.database.sqlite`,
-:mod:`storage.database.postgres`); the schema, the migrations and all queries are the same. Queries are
-plain functions over a :class:`sqlalchemy.Connection`; they run through :meth:`AsyncConnection.run_sync`,
-either in the writer (:mod:`storage.database.writer`) or in a :class:`Reader` here, and those of many rows
-in a :class:`BulkReader`.
+:class:`Backend` lists the differences between the databases (:mod:`storage.database.sqlite`,
+:mod:`storage.database.postgres`). Schema, migrations and queries are the same for both. Queries are plain
+functions over a :class:`sqlalchemy.Connection`. They run through :meth:`AsyncConnection.run_sync`, in the
+writer (:mod:`storage.database.writer`), in a :class:`Reader`, or for many rows in a :class:`BulkReader`.
 """
 
 from __future__ import annotations
@@ -19,102 +18,112 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.database.peers import Neighbours
+from storage.database.peers import Peers
 from storage.errors import DatabaseDamaged, DatabaseFailed
 
 T = TypeVar("T")
 
 READ_CONNECTIONS = 4
 LOG_WAIT_S = 5.0
-"""How long to wait for others who still read an old state, seconds."""
+"""Longest wait for programs that still read an old state, seconds."""
 
 LIBRARY_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
-"""How a database says no. OSError: a server that cannot be reached."""
+"""Exceptions of the database libraries. OSError: the server cannot be reached."""
 
 _SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _POSTGRES_DAMAGE = {"XX001", "XX002"}
 
 
 class Backend(Protocol):
-    """One kind of database. Made from the settings by :func:`storage.opening.backend_of`.
+    """One kind of database. Created from the settings by :func:`storage.opening.backend_of`.
 
     Attributes:
-        what: The database in messages, without a password.
-        files: Where a deleted row could leave a trace and we can look for it.
+        what: Name of the database in messages, without a password.
+        files: Files in which a deleted row could leave a trace and which we can search.
     """
 
     what: str
     files: tuple[Path, ...]
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Make ready to connect; what must be closed is pushed on ``stack``.
+        """Prepare for connections.
+
+        Args:
+            stack: Closes what is opened.
 
         Raises:
             AlreadyOpen: Another process uses a database that cannot be shared.
-            StorageError: A folder cannot be made or written to.
+            StorageError: A folder cannot be created or written to.
         """
         ...
 
     async def has_data(self) -> bool:
-        """Whether somebody has used this database before."""
+        """Return whether this database was used before."""
         ...
 
     async def connect_writer(self, stack: AsyncExitStack) -> AsyncConnection:
-        """Open the connection for the writer; closing it is pushed on ``stack``.
+        """Open the writer's connection.
 
-        Every transaction on it is the only one that writes, in all processes, from its beginning on.
+        Each of its transactions is the only writing one, in all processes, from its beginning on.
+
+        Args:
+            stack: Closes the connection.
 
         Raises:
-            DatabaseDamaged: The database is not sound.
+            DatabaseDamaged: The database is damaged.
         """
         ...
 
     def reader(self) -> Reader:
-        """A pool of connections that cannot write."""
+        """Return a pool of connections that cannot write."""
         ...
 
     def bulk_reader(self) -> BulkReader:
-        """The reader for queries of many rows."""
+        """Return the reader for queries of many rows."""
         ...
 
-    def neighbours(self) -> Neighbours:
-        """The other processes on this database."""
+    def peers(self) -> Peers:
+        """Return the connection to the other processes on this database."""
         ...
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
-        """Call ``hook`` at the beginning of every transaction that writes, if others may have written."""
+        """Call ``hook`` at the beginning of every writing transaction, if other processes can write."""
         ...
 
     def alone(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
-        """Let nobody else write in any process meanwhile, also between the transactions of ``connection``."""
+        """Exclude all other writers in every process, also between the transactions of ``connection``."""
         ...
 
     def empty_log(self, connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
-        """Leave no old page in the database's log, where that can be done.
+        """Remove old pages from the database's log, if this process can do that.
+
+        Args:
+            connection: The writer's.
+            wait_s: Longest wait for other readers, seconds.
 
         Returns:
-            Whether it is done; False when another program reads it for longer than ``wait_s`` seconds.
+            Whether the log is empty; False when another program reads it for longer than ``wait_s``.
         """
         ...
 
 
 class BulkReader(Protocol):
-    """Runs queries of many rows without stalling the event loop."""
+    """Runs queries of many rows without blocking the event loop."""
 
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """Run ``query`` in one transaction, so that it sees one state of the data.
+        """Run ``query`` in one transaction, on a consistent snapshot.
 
         Raises:
             DatabaseFailed: The database refused.
         """
         ...
 
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Do other blocking work in a thread."""
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run other blocking work in a thread."""
         ...
 
     async def close(self) -> None:
-        """Finish what runs, then close the connection."""
+        """Finish running queries, then close the connection."""
         ...
 
 
@@ -126,12 +135,12 @@ class Reader:
         self._what = what
 
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """Run ``query`` in one transaction, so that it sees one state of the data.
+        """Run ``query`` in one transaction, on a consistent snapshot.
 
         Raises:
             DatabaseFailed: The database refused.
         """
-        with readable_errors(self._what):
+        with translated_errors(self._what):
             async with self._engine.connect() as connection:
                 return await connection.run_sync(query)
 
@@ -141,26 +150,26 @@ class Reader:
 
 
 @contextmanager
-def readable_errors(what: str) -> Generator[None]:
-    """Turn the library's errors about ``what`` into this package's.
+def translated_errors(what: str) -> Generator[None]:
+    """Translate the library's exceptions about ``what`` into errors of this package.
 
     Raises:
-        DatabaseDamaged: The database says that it is corrupt or none.
+        DatabaseDamaged: The file is corrupt or not a database.
         DatabaseFailed: Any other refusal, such as a full disk.
     """
     try:
         yield
     except LIBRARY_ERRORS as exc:
-        raise readable(exc, what) from exc
+        raise translated(exc, what) from exc
 
 
-def readable(exc: Exception, what: str) -> DatabaseFailed:
-    """The error of this package that says the same, without any stored value in it."""
+def translated(exc: Exception, what: str) -> DatabaseFailed:
+    """Return this package's error for a library exception, without any stored value in it."""
     cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     if isinstance(cause, sqlite3.Error):
         damaged = getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGE
         said = str(cause)
-    elif state := getattr(cause, "sqlstate", None):  # PostgreSQL's own words may quote a row
+    elif state := getattr(cause, "sqlstate", None):  # PostgreSQL's own message may quote a row
         damaged = state in _POSTGRES_DAMAGE
         told = getattr(cause, "driver_exception", cause)
         said = " ".join(filter(None, (type(told).__name__, getattr(told, "constraint_name", None), state)))
@@ -168,16 +177,15 @@ def readable(exc: Exception, what: str) -> DatabaseFailed:
         damaged = False
         said = f"{type(cause).__name__}: {cause}" if isinstance(cause, OSError) else type(cause).__name__
     if damaged:
-        return DatabaseDamaged(f"{what} is damaged or no database ({said}); restore it from a backup.")
+        return DatabaseDamaged(f"{what} is damaged or not a database ({said}); restore it from a backup.")
     return DatabaseFailed(
-        f"{what} refused a read or write ({said}); look at free space and permissions there, and whether "
-        "it can be reached."
+        f"{what} refused a read or write ({said}); check free space, permissions and the connection."
     )
 
 
-def abandon(connection: Connection) -> None:
-    """Roll back whatever is open; SQLAlchemy does not when the commit itself failed."""
-    if connection.invalidated:  # it was lost, and is made anew when it is next needed
+def roll_back(connection: Connection) -> None:
+    """Roll back the open transaction; SQLAlchemy does not when the commit itself failed."""
+    if connection.invalidated:  # the connection was lost; SQLAlchemy reconnects on next use
         return
     try:
         connection.connection.rollback()

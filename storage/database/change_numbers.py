@@ -1,7 +1,7 @@
-"""The one sequence of the database: it numbers replies and changes, and says which members are due.
+"""The one sequence of the database. It numbers replies and changes, and tells which members are due.
 
-A member is due when ``members.changed_seq`` is above the cursor of the last round. Numbers only grow and are
-never given twice, also not after deletions. All functions run inside a unit of the writer.
+A member is due while ``members.changed_seq`` is above the cursor of the last round. Numbers only grow and are
+never reused, not even after deletions. All functions run inside a unit of the writer.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ PAGE = 500
 
 
 def pages(ids: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut a long list into pieces that fit one ``IN``."""
+    """Split a long list into pages that fit one ``IN``."""
     return (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
 
 
 def next_number(connection: Connection, count: int = 1) -> int:
-    """Take ``count`` numbers and return the last of them."""
+    """Reserve ``count`` numbers and return the last of them."""
     taken = update(origin).values(last_number=origin.c.last_number + count).returning(origin.c.last_number)
     return connection.execute(taken).scalar_one()
 
 
 def mark_due(connection: Connection, member_ids: Collection[MemberId]) -> None:
-    """Give each member a change number of its own."""
+    """Give each member a new change number."""
     for page in pages(sorted(member_ids)):
         _renumber(connection, members.c.member_id.in_(page), len(page))
 
 
 def drop_prior(connection: Connection) -> None:
-    """Delete the learnt prior; every head that rested on it is due."""
+    """Delete the learnt prior, and mark every member due whose head rests on it."""
     if connection.execute(prior.delete()).rowcount:
         mark_all_due(connection)
 
 
 def mark_all_due(connection: Connection) -> None:
-    """Make every member due who gave feedback or chose between replies."""
+    """Mark every member due who gave feedback or chose between replies."""
     teaches = or_(*(members.c.member_id.in_(select(told.c.member_id)) for told in (feedback, preferences)))
     _renumber(connection, teaches, connection.execute(select(func.count()).where(teaches)).scalar_one())
 
 
 def mark_guild_due(connection: Connection, guild: bytes) -> int:
-    """Make every member of a server with feedback due; how many they are."""
+    """Mark every member of a server due who gave feedback; return their number."""
     teaches = and_(members.c.guild == guild, members.c.member_id.in_(select(feedback.c.member_id)))
     count = connection.execute(select(func.count()).where(teaches)).scalar_one()
     _renumber(connection, teaches, count)

@@ -1,4 +1,4 @@
-"""Notes that the program keeps for itself, none about a member: the hash of the command tree, counters."""
+"""Notes of the program to itself, none about a member: the hash of the command tree, counters."""
 
 from __future__ import annotations
 

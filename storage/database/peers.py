@@ -1,10 +1,11 @@
-"""Other processes of the same bot: who of them trains, and what the others must hear of.
+"""Other processes of the same bot: election of the trainer, and notifications between processes.
 
-One process at a time trains. Who does holds a lock, and every time it changes hands a fencing number grows;
-each round is written with the number of its trainer, and refused when that is not the newest one, so that a
-trainer who lost the lock without noticing (a pause, a cut line) can store nothing. What changes for others is
-told as news without any name in them: what they keep in memory is dropped, and read anew when it is needed.
-With SQLite there are no other processes, so the lock is always free and nothing is ever heard.
+One process at a time trains; it holds a lock. A fencing number grows each time the lock changes hands. Each
+round is written with the fencing number of its trainer and rejected unless that number is the newest. So a
+trainer that lost the lock without noticing (a pause, a broken connection) cannot store anything.
+
+A notification holds no name or id. On receiving one, a process evicts its caches and reads again when needed.
+With SQLite there are no other processes: the lock is always free, and no notification arrives.
 """
 
 from __future__ import annotations
@@ -20,30 +21,31 @@ from storage.errors import NotTrainer
 
 
 class News(StrEnum):
-    """What another process did."""
+    """Kinds of notification from another process."""
 
     HEADS = "heads"
-    """It stored a round: heads in memory may be old."""
+    """A round was stored; cached heads may be stale."""
     PRIOR = "prior"
-    """It replaced the prior."""
+    """The prior was replaced."""
     LEFT = "left"
-    """Somebody left: keys, heads, the prior, and everything else that memory has of members is to be dropped.
-    Also what is heard after news may have been missed."""
+    """A member was erased; evict keys, heads, the prior and all other cached data of members.
+    Also sent to this process's own subscribers when notifications may have been missed.
+    """
     SETTINGS = "settings"
-    """Somebody changed what is set for a server."""
+    """Settings of a server changed."""
     DUE = "due"
-    """Enough labels wait there for a round to start early. Concerns the one who trains."""
+    """The sender has enough new labels for an early round. Only the trainer acts on it."""
 
 
-class Neighbours(Protocol):
-    """The other processes, as one of them sees them."""
+class Peers(Protocol):
+    """Connection of this process to the other processes."""
 
-    async def open(self, heard: Callable[[News], None]) -> None:
-        """Begin to listen; ``heard`` is called on the event loop."""
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        """Start listening; ``on_news`` is called on the event loop."""
         ...
 
     async def take_lead(self) -> bool:
-        """Take the trainer's lock when nobody has it; whether it is ours now and was not before.
+        """Take the trainer's lock if it is free; return whether this process has just acquired it.
 
         Raises:
             DatabaseFailed: The database cannot be reached.
@@ -52,56 +54,56 @@ class Neighbours(Protocol):
 
     @property
     def leads(self) -> bool:
-        """Whether the trainer's lock is ours, as far as is known. No I/O."""
+        """Whether this process held the trainer's lock when it last checked. No I/O."""
         ...
 
-    def tell(self, connection: Connection, news: News) -> None:
-        """Tell the others, if and when the transaction commits. In the writer."""
+    def notify(self, connection: Connection, news: News) -> None:
+        """Notify the others when the transaction commits. In the writer."""
         ...
 
     async def close(self) -> None:
-        """Stop listening and give the lock back."""
+        """Stop listening and release the lock."""
         ...
 
 
-class NoNeighbours:
-    """A database that is this process's alone."""
+class NoPeers:
+    """Peers of a database that belongs to this process alone."""
 
     def __init__(self) -> None:
         self._leads = False
 
-    async def open(self, heard: Callable[[News], None]) -> None:
-        """Nothing will be heard."""
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        """Do nothing: no notification will arrive."""
 
     async def take_lead(self) -> bool:
-        """True the first time."""
+        """Return True at the first call."""
         taken, self._leads = not self._leads, True
         return taken
 
     @property
     def leads(self) -> bool:
-        """Whether it was taken."""
+        """Whether the lock was taken."""
         return self._leads
 
-    def tell(self, connection: Connection, news: News) -> None:
-        """Nobody is there to be told."""
+    def notify(self, connection: Connection, news: News) -> None:
+        """Do nothing: there are no other processes."""
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Release the lock."""
         self._leads = False
 
 
 def next_fence(connection: Connection) -> int:
-    """The fencing number of a new trainer, above all earlier ones. In the writer."""
+    """Return the fencing number of a new trainer, above all earlier ones. In the writer."""
     taken = update(origin).values(fence=origin.c.fence + 1).returning(origin.c.fence)
     return connection.execute(taken).scalar_one()
 
 
 def require_trainer(connection: Connection, fence: int | None) -> int:
-    """Return the fencing number if it is the newest one. In the writer.
+    """Return the fencing number if it is the newest. In the writer.
 
     Raises:
-        NotTrainer: Another process has taken over, or this one never trained.
+        NotTrainer: Another process has become the trainer, or this one never was.
     """
     newest = connection.execute(select(origin.c.fence)).scalar_one()
     if fence is None or fence != newest:

@@ -1,10 +1,13 @@
-"""A PostgreSQL server, through asyncpg: the same data as in SQLite, for several processes of one bot.
+"""PostgreSQL backend, through asyncpg: the same data as in SQLite, shared by several processes of one bot.
 
-What SQLite gives by being one file in one process is asked for here: one writer at a time over all processes
-(an advisory lock at the beginning of every transaction that writes), a reader that sees one state
-(REPEATABLE READ, READ ONLY), and a commit that is on the disk before it is acknowledged (read back after
-connecting). After a row was deleted its old bytes stay in the server's files for a while; they are sealed,
-and the destroyed key (:mod:`storage.keys.key_store`) is what makes a forget final.
+SQLite provides some guarantees because it is one file in one process. Here they are set up explicitly:
+
+* one writer at a time over all processes: an advisory lock at the beginning of every writing transaction;
+* a reader that sees one snapshot: REPEATABLE READ, READ ONLY;
+* a commit that is on disk before it is acknowledged: settings read back after connecting.
+
+The bytes of a deleted row stay in the server's files for a while. They are sealed, and the destroyed key
+(:mod:`storage.keys.key_store`) makes an erasure final.
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ from sqlalchemy import URL, Connection, event, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, readable_errors
-from storage.database.postgres_peers import PostgresNeighbours
+from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.postgres_peers import PostgresPeers
 from storage.database.schema import origin
 from storage.errors import DatabaseFailed, StorageError
 
@@ -32,21 +35,21 @@ SETTINGS = {
     "application_name": "simpatico",
     "synchronous_commit": "on",  # a commit is on the disk before it is acknowledged
     "jit": "off",  # our queries are short; compiling one takes longer than running it
-    "lock_timeout": "60s",  # another process that hangs must not hang this one for ever
+    "lock_timeout": "60s",  # a hanging process must not block this one forever
     "idle_in_transaction_session_timeout": "60s",
 }
 READER_SETTINGS = SETTINGS | {"default_transaction_read_only": "on"}
-# Of the server, not of the connection: we cannot set them, only refuse to run without them.
+# Settings of the server, not of the connection: we cannot set them, only refuse to run without them.
 EXPECTED = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
 
 COMMAND_TIMEOUT_S = 120.0
 ADVISORY = 0x51A7
-"""First half of every advisory lock of ours; locks are per database."""
+"""First half of each of our advisory locks; locks are per database."""
 WRITING = 1
-"""Second half: who writes."""
+"""Second half of the writer's lock."""
 TRAINING = 2
-"""Second half: who trains."""
-# A line that was cut must not keep the trainer's lock for hours.
+"""Second half of the trainer's lock."""
+# A broken connection must not keep the trainer's lock for hours.
 KEEP_ALIVE = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 
 
@@ -55,10 +58,10 @@ class PostgresBackend:
 
     Args:
         url: ``postgresql://user@host:port/database``, without a password; ``?sslmode=`` as in libpq.
-        password_env: Environment variable with the password; unset: whatever the server accepts without one.
+        password_env: Environment variable with the password; if unset, connect without one.
 
     Raises:
-        StorageError: ``url`` is none, or holds a password.
+        StorageError: ``url`` is not such an address, or holds a password.
     """
 
     files: tuple[Path, ...] = ()
@@ -70,51 +73,51 @@ class PostgresBackend:
         self.what = f"PostgreSQL database {self._url.database} on {host}"
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Make the engine that writes; nobody is kept out."""
+        """Create the writing engine. Other processes may use the database at the same time."""
         self._writing = _open_engine(self._url, 1, SETTINGS, "READ COMMITTED")
         event.listen(self._writing.sync_engine, "begin", _be_the_only_writer)
         stack.push_async_callback(self._writing.dispose)
 
     async def has_data(self) -> bool:
-        """Whether somebody's keys are bound to this database.
+        """Return whether this database is bound to a key store.
 
         Raises:
             DatabaseFailed: The server cannot be reached, or refuses.
         """
-        with readable_errors(self.what):
+        with translated_errors(self.what):
             async with self._engine.connect() as connection:
                 return await connection.run_sync(_is_bound)
 
     async def connect_writer(self, stack: AsyncExitStack) -> AsyncConnection:
-        """Open the connection for the writer.
+        """Open the writer's connection.
 
         Raises:
-            DatabaseFailed: The server cannot be reached, or does not keep what it acknowledges.
+            DatabaseFailed: The server cannot be reached, or does not guarantee durable commits.
         """
-        with readable_errors(self.what):
+        with translated_errors(self.what):
             return await stack.enter_async_context(self._engine.connect())
 
     def reader(self) -> Reader:
-        """A pool of connections that cannot write; each query sees one state."""
+        """Return a pool of connections that cannot write; each query sees one snapshot."""
         return Reader(self._open_reading(READ_CONNECTIONS), self.what)
 
     def bulk_reader(self) -> PostgresBulkReader:
-        """A reader with a connection and a thread of its own."""
+        """Return a reader with its own connection and thread."""
         return PostgresBulkReader(self._open_reading(1), self.what)
 
-    def neighbours(self) -> PostgresNeighbours:
-        """The other processes on this database."""
+    def peers(self) -> PostgresPeers:
+        """Return the connection to the other processes on this database."""
         engine = _open_engine(self._url, 1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
-        return PostgresNeighbours(engine, self.what, (ADVISORY, TRAINING))
+        return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
-        """Call ``hook`` once the transaction is the only one that writes."""
+        """Call ``hook`` once the transaction holds the writers' lock."""
         event.listen(self._engine.sync_engine, "begin", hook)
 
     @asynccontextmanager
     async def alone(self, connection: AsyncConnection) -> AsyncGenerator[None]:
         """Hold the writers' lock for longer than one transaction."""
-        async with connection.begin():  # nobody may hold it for a session while another is at work
+        async with connection.begin():  # take the session lock while holding the transaction's lock
             await connection.execute(_lock("pg_advisory_lock"))
         try:
             yield
@@ -122,17 +125,17 @@ class PostgresBackend:
             await self._let_others_write(connection)
 
     def empty_log(self, connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
-        """Nothing can be done from here: the log is the server's, and other programs may need it."""
+        """Return True: the log belongs to the server, and this process cannot empty it."""
         return True
 
     async def _let_others_write(self, connection: AsyncConnection) -> None:
-        if connection.invalidated:  # it was lost, and the server has let go of the lock
+        if connection.invalidated:  # the connection was lost, and with it the lock
             return
         try:
             async with connection.begin():
                 await connection.execute(_lock("pg_advisory_unlock"))
         except BaseException:
-            await connection.invalidate()  # so that the server lets go
+            await connection.invalidate()  # so that the server releases the lock
             raise
 
     @property
@@ -145,27 +148,27 @@ class PostgresBackend:
 
 
 class PostgresBulkReader(Reader):
-    """Reads on a connection of its own and does other blocking work in a thread of its own."""
+    """Reads on its own connection, and runs other blocking work in its own thread."""
 
     def __init__(self, engine: AsyncEngine, what: str) -> None:
         super().__init__(engine, what)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-bulk")
 
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Do other blocking work in a thread."""
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run other blocking work in the thread."""
         return await asyncio.wrap_future(self._thread.submit(work))
 
     async def close(self) -> None:
-        """Finish what runs, then close the connection."""
+        """Finish running queries, then close the connection."""
         await super().close()
         self._thread.shutdown()
 
 
 def _address(url: str, password_env: str) -> URL:
-    """Read the address and add the password from the environment.
+    """Parse the address and add the password from the environment.
 
     Raises:
-        StorageError: It is none, or holds a password.
+        StorageError: It is not such an address, or holds a password.
     """
     expected = "Expected [storage] url to be postgresql://user@host:port/database"
     try:
@@ -175,7 +178,7 @@ def _address(url: str, password_env: str) -> URL:
     if parsed.drivername not in ("postgresql", "postgres"):
         raise StorageError(f"{expected}, found {parsed.drivername}://.")
     if parsed.password or "password" in parsed.query:
-        raise StorageError(f"{expected}, found a password in it; put that into the variable {password_env}.")
+        raise StorageError(f"{expected}, found a password in it; move it to the variable {password_env}.")
     query = dict(parsed.query)
     if mode := query.pop("sslmode", None):
         query["ssl"] = mode  # asyncpg's name for it
@@ -188,7 +191,7 @@ def _open_engine(url: URL, connections: int, settings: dict[str, str], isolation
         url,
         pool_size=connections,
         max_overflow=0,
-        pool_pre_ping=True,  # after a restart of the server, connect anew instead of failing once
+        pool_pre_ping=True,  # reconnect after a restart of the server instead of failing once
         hide_parameters=True,
         isolation_level=isolation,
         connect_args={"server_settings": settings, "command_timeout": COMMAND_TIMEOUT_S},
@@ -204,8 +207,8 @@ def _check_settings(connection: Any, _record: object) -> None:
         (found,) = cursor.fetchone()
         if found != wanted:
             raise DatabaseFailed(
-                f"Expected the PostgreSQL setting {name} = {wanted}, found {found}: what was acknowledged "
-                "could be lost."
+                f"Expected the PostgreSQL setting {name} = {wanted}, found {found}: acknowledged changes "
+                "could be lost. Change it on the server."
             )
     cursor.close()
 

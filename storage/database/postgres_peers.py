@@ -1,8 +1,9 @@
-"""Several processes on one PostgreSQL database: one connection that listens, and holds the trainer's lock.
+"""Peers on a PostgreSQL database: one connection that listens and holds the trainer's lock.
 
-The lock belongs to the connection: when the process dies, or the line is cut, the server gives it to the next
-who asks. Whoever lost the line connects again by itself, and then takes everything in memory for old. Which
-process a notification is from is told by a random name, so that nobody reacts to the own ones.
+The lock belongs to the connection. When the process dies or the connection breaks, the server gives the lock
+to the next process that asks. A process that lost its connection reconnects with back-off, and then treats
+all its cached data as stale. A random name identifies the sender of a notification, so that a process ignores
+its own.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.database.backend import LIBRARY_ERRORS, readable_errors
+from storage.database.backend import LIBRARY_ERRORS, translated_errors
 from storage.database.peers import News
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "simpatico"
 LONGEST_WAIT_S = 30.0
-_TELL = text("SELECT pg_notify(:channel, :payload)")
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
-class PostgresNeighbours:
-    """The other processes on one database.
+class PostgresPeers:
+    """The other processes on one PostgreSQL database.
 
     Args:
-        engine: Where its one connection comes from; closed here.
-        what: The database in messages.
+        engine: Source of the one connection; disposed of here.
+        what: Name of the database in messages.
         lock: The two halves of the trainer's advisory lock.
-        first_wait_s: Before the first try to connect again, seconds; each further wait is twice as long.
+        first_wait_s: Wait before the first attempt to reconnect, seconds; doubled after each failure.
     """
 
     def __init__(
@@ -47,23 +48,23 @@ class PostgresNeighbours:
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
         self._leads = False
-        self._heard: Callable[[News], None] = lambda _: None
+        self._on_news: Callable[[News], None] = lambda _: None
         self._lost = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
-    async def open(self, heard: Callable[[News], None]) -> None:
-        """Listen, and connect again whenever the connection is lost.
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        """Listen, and reconnect whenever the connection is lost.
 
         Raises:
             DatabaseFailed: The server cannot be reached.
         """
-        self._heard = heard
-        with readable_errors(self._what):
+        self._on_news = on_news
+        with translated_errors(self._what):
             await self._listen()
-        self._watch = asyncio.create_task(self._keep_listening(), name="storage-neighbours")
+        self._watch = asyncio.create_task(self._keep_listening(), name="storage-peers")
 
     async def take_lead(self) -> bool:
-        """Take the trainer's lock when nobody has it; whether it is ours now and was not before.
+        """Take the trainer's lock if it is free; return whether this process has just acquired it.
 
         Raises:
             DatabaseFailed: The server does not answer.
@@ -71,26 +72,26 @@ class PostgresNeighbours:
         if self._leads or self._driver is None:
             return False
         driver = self._driver
-        with readable_errors(self._what):
+        with translated_errors(self._what):
             taken = bool(await driver.fetchval("SELECT pg_try_advisory_lock($1, $2)", *self._lock))
-        self._leads = taken and driver is self._driver  # else it went with the connection
+        self._leads = taken and driver is self._driver  # else the lock was lost with the connection
         return self._leads
 
     @property
     def leads(self) -> bool:
-        """Whether the lock is ours, as far as is known."""
+        """Whether this process held the lock when it last checked."""
         return self._leads
 
-    def tell(self, connection: Connection, news: News) -> None:
-        """Tell the others, if and when the transaction commits."""
-        connection.execute(_TELL, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
+    def notify(self, connection: Connection, news: News) -> None:
+        """Notify the others when the transaction commits."""
+        connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
 
     async def close(self) -> None:
-        """Stop listening; the server gives the lock back."""
+        """Stop listening; the server releases the lock."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
-        await self._let_go()
+        await self._release()
         await self._engine.dispose()
 
     async def _listen(self) -> None:
@@ -99,7 +100,7 @@ class PostgresNeighbours:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         driver.add_termination_listener(self._on_loss)
-        await driver.add_listener(CHANNEL, self._on_news)
+        await driver.add_listener(CHANNEL, self._on_notification)
         self._driver = driver
 
     async def _keep_listening(self) -> None:
@@ -108,23 +109,25 @@ class PostgresNeighbours:
             self._lost.clear()
             wait_s = self._first_wait_s
             while self._driver is None:
-                await self._let_go()
+                await self._release()
                 await asyncio.sleep(wait_s)
                 try:
                     await self._listen()
                 except LIBRARY_ERRORS as exc:
                     wait_s = min(2 * wait_s, LONGEST_WAIT_S)
                     log.warning(
-                        "no news of other processes (%s); trying again in %.0f s", type(exc).__name__, wait_s
+                        "no connection to other processes (%s); retrying in %.0f s",
+                        type(exc).__name__,
+                        wait_s,
                     )
-            log.info("connected again to the news of other processes")
-            self._heard(News.LEFT)  # what was said meanwhile was missed
+            log.info("reconnected to other processes")
+            self._on_news(News.LEFT)  # notifications in between were missed
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         self._driver, self._leads = None, False
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Not back to the pool: a listening connection, or a dead one, is of no use to anybody else.
+            # Not returned to the pool: a listening or dead connection cannot be reused.
             await connection.invalidate()
             await connection.close()
 
@@ -133,10 +136,10 @@ class PostgresNeighbours:
             self._driver, self._leads = None, False
             self._lost.set()
 
-    def _on_news(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
+    def _on_notification(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
         name, _, news = payload.partition(" ")
         if name == self._name:
             return
-        if news not in set(News):  # of another version: the safest is to take everything for changed
+        if news not in set(News):  # sent by another version: treat everything as changed
             news = News.LEFT
-        self._heard(News(news))
+        self._on_news(News(news))

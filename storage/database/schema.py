@@ -1,10 +1,9 @@
-"""The tables of ``data.db``, as SQLAlchemy Core objects with their constraints as guards.
+"""The tables of ``data.db``, as SQLAlchemy Core objects with constraints.
 
-No Discord id, no text and no label stands here in clear: members, servers, channels and messages are
-pseudonyms (16 bytes, :mod:`storage.keys.pseudonyms`), and every ``LargeBinary`` column without a fixed
-length is sealed (:mod:`storage.keys.sealing`). What each column is for and how it is erased:
-:mod:`storage.privacy.personal_data`. The tables are made by the migrations; a conformance test keeps both
-equal.
+No Discord id, text or label is stored in clear. Members, servers, channels and messages are pseudonyms (16
+bytes, :mod:`storage.keys.pseudonyms`). Every ``LargeBinary`` column without a fixed length is sealed
+(:mod:`storage.keys.sealing`). :mod:`storage.privacy.personal_data` lists the purpose and the deletion of each
+column. Migrations create the tables; a conformance test compares them with this module.
 """
 
 from __future__ import annotations
@@ -35,29 +34,29 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC time, kept as whole microseconds since 1970."""
+    """Column type for an aware UTC time, stored as whole microseconds since 1970."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Aware time -> microseconds."""
+        """Convert an aware time to microseconds."""
         return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """Microseconds -> aware time."""
+        """Convert microseconds to an aware time."""
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
-class Standing(StrEnum):
-    """Where a member stands. Only those who agreed are read from or written to."""
+class MemberStatus(StrEnum):
+    """Status of a member's consent. Only data of members who agreed is read or written."""
 
     AGREED = "agreed"
     REFUSED = "refused"
     FORGETTING = "forgetting"
-    """A forget has begun; at its end the row is gone. Finished at the next start if it was cut short."""
+    """An erasure is in progress; its last step deletes the row. The next start finishes it if interrupted."""
     REFUSING = "refusing"
-    """A withdrawal has begun; at its end only the no is left."""
+    """A withdrawal is in progress; its last step leaves only the refusal."""
 
 
 metadata = MetaData(
@@ -298,4 +297,4 @@ reports = Table(
 )
 
 SERVER_TABLES = (faq, safety_rules, guild_settings)
-"""What belongs to a server as such, and to no member; it goes a week after the bot left."""
+"""Tables of data that belongs to a server and to no member; deleted a week after the bot left."""

@@ -1,9 +1,9 @@
-"""SQLite files, opened safely: pragmas set and read back, a process lock, a check for damage.
+"""SQLite backend: opens files with verified pragmas, a process lock, and a check for damage.
 
-SQLAlchemy's async engine over aiosqlite, one thread per connection. SQLite before 3.51.3 can lose a commit
-when two connections reset the write-ahead log at once, so ``data.db`` has one connection that writes and
-checkpoints, readers that can do neither, and a lock that keeps other processes out. ``keys.db``
-(:mod:`storage.keys.key_store`) has no write-ahead log at all.
+It uses SQLAlchemy's async engine over aiosqlite, one thread per connection. SQLite before 3.51.3 can lose a
+commit when two connections reset the write-ahead log at once. Therefore ``data.db`` has one connection that
+writes and checkpoints, readers that can do neither, and a lock that keeps other processes out. ``keys.db``
+(:mod:`storage.keys.key_store`) has no write-ahead log.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, readable_errors
-from storage.database.peers import NoNeighbours
+from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.peers import NoPeers
 from storage.errors import AlreadyOpen, DatabaseDamaged, DatabaseFailed, StorageError
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ BUSY_TIMEOUT_S = 5.0
 
 PRAGMAS: dict[str, str | int] = {
     "journal_mode": "wal",
-    "synchronous": 2,  # FULL: a commit is on the disk before it is acknowledged
+    "synchronous": 2,  # FULL: a commit is on disk before it is acknowledged
     "secure_delete": 1,  # deleted bytes are overwritten, not just unlinked
     "foreign_keys": 1,
     "temp_store": 2,  # nothing spills into temporary files
@@ -53,65 +53,67 @@ class SqliteBackend:
         self.files = (self._path, folder / f"{FILE}-wal")
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Hold the folder.
+        """Lock the folder.
 
         Raises:
-            AlreadyOpen: Another process, or another store of this one, holds it.
-            StorageError: The folder cannot be made or written to.
+            AlreadyOpen: Another process, or another store of this process, holds the lock.
+            StorageError: The folder cannot be created or written to.
         """
         stack.enter_context(folder_lock(self._folder))
 
     async def has_data(self) -> bool:
-        """Whether the file is there and not empty."""
+        """Return whether the file exists and is not empty."""
         return self._path.exists() and self._path.stat().st_size > 0
 
     async def connect_writer(self, stack: AsyncExitStack) -> AsyncConnection:
-        """Open the only connection that writes and checkpoints, after reading every page once.
+        """Check the file, and open the only connection that writes and checkpoints.
+
+        Reads every page once.
 
         Raises:
-            DatabaseDamaged: The file is not a sound database.
+            DatabaseDamaged: The file is damaged or not a database.
             DatabaseFailed: The file cannot be written to.
         """
         try:
             engine = open_engine(self._path, connections=1, begin="BEGIN IMMEDIATE")
         except OSError as exc:
-            raise DatabaseFailed(f"Expected to write to {self._path}: {exc}.") from exc
+            raise DatabaseFailed(f"Cannot write to {self._path} ({exc}); check its permissions.") from exc
         stack.push_async_callback(engine.dispose)
-        with readable_errors(str(self._path)):
+        with translated_errors(str(self._path)):
             connection = await stack.enter_async_context(engine.connect())
             await connection.run_sync(check_sound, str(self._path))
         return connection
 
     def reader(self) -> Reader:
-        """A pool of connections that neither write nor checkpoint."""
+        """Return a pool of connections that neither write nor checkpoint."""
         return open_reader(self._path)
 
     def bulk_reader(self) -> SqliteBulkReader:
-        """A reader in a thread of its own."""
+        """Return a reader in its own thread."""
         return SqliteBulkReader(self._path)
 
-    def neighbours(self) -> NoNeighbours:
-        """None: the folder is this process's."""
-        return NoNeighbours()
+    def peers(self) -> NoPeers:
+        """Return no peers: the folder belongs to this process."""
+        return NoPeers()
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
-        """Nothing to do: nobody else writes."""
+        """Do nothing: there are no other writers."""
 
     @asynccontextmanager
     async def alone(self, connection: AsyncConnection) -> AsyncGenerator[None]:
-        """Nothing to do: the folder is this process's, and there is one writer in it."""
+        """Do nothing: the folder belongs to this process, and it has one writer."""
         yield
 
     def empty_log(self, connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
-        """See :func:`empty_log`."""
+        """Empty the write-ahead log; see :func:`empty_log`."""
         return empty_log(connection, wait_s)
 
 
 class SqliteBulkReader:
-    """Runs queries of many rows in a thread of its own, on a plain connection that cannot write.
+    """Runs queries of many rows in its own thread, on a plain connection that cannot write.
 
-    aiosqlite passes every step of a query from thread to thread and makes its rows on the event loop; that
-    suits a few rows and costs many times the reading of thousands.
+    aiosqlite passes every step of a query between threads and builds its rows on the event loop. That suits a
+    few rows; for thousands it costs many times the reading itself.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,33 +126,33 @@ class SqliteBulkReader:
             hide_parameters=True,
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         )
-        _listen(self._engine, READER_PRAGMAS, "BEGIN")
+        _register_events(self._engine, READER_PRAGMAS, "BEGIN")
 
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """Run ``query`` in one transaction, so that it sees one state of the data.
+        """Run ``query`` in one transaction, on a consistent snapshot.
 
         Raises:
             DatabaseFailed: The database refused.
         """
 
         def work() -> T:
-            with readable_errors(self._what), self._engine.connect() as connection:
+            with translated_errors(self._what), self._engine.connect() as connection:
                 return query(connection)
 
-        return await self.aside(work)
+        return await self.run_in_thread(work)
 
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Do other blocking work in the same thread."""
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run other blocking work in the same thread."""
         return await asyncio.wrap_future(self._thread.submit(work))
 
     async def close(self) -> None:
-        """Finish what runs, then close the connection."""
-        await self.aside(self._engine.dispose)
+        """Finish running queries, then close the connection."""
+        await self.run_in_thread(self._engine.dispose)
         self._thread.shutdown()
 
 
 def open_reader(path: Path) -> Reader:
-    """A pool of connections to ``path`` that neither write nor checkpoint."""
+    """Return a pool of connections to ``path`` that neither write nor checkpoint."""
     engine = open_engine(path, connections=READ_CONNECTIONS, begin="BEGIN", pragmas=READER_PRAGMAS)
     return Reader(engine, path.name)
 
@@ -162,15 +164,15 @@ def open_engine(
     begin: Literal["BEGIN", "BEGIN IMMEDIATE"],
     pragmas: Mapping[str, str | int] = PRAGMAS,
 ) -> AsyncEngine:
-    """An engine whose every connection has the pragmas, read back.
+    """Return an engine that sets and verifies the pragmas on every connection.
 
     Args:
-        path: The database file; made with mode 0600 if absent.
-        connections: Most connections at once.
-        begin: ``IMMEDIATE`` takes the write lock at once, for a connection that always writes.
+        path: The database file; created with mode 0600 if absent.
+        connections: Size of the pool.
+        begin: ``BEGIN IMMEDIATE`` takes the write lock at once, for a connection that always writes.
         pragmas: Name -> value; looked up at each connect.
     """
-    # At DEBUG aiosqlite logs every statement with its values.
+    # At level DEBUG, aiosqlite logs every statement with its values.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
     if "query_only" not in pragmas:
         path.touch(mode=0o600)
@@ -181,18 +183,18 @@ def open_engine(
         hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_S},
     )
-    _listen(engine.sync_engine, pragmas, begin)
+    _register_events(engine.sync_engine, pragmas, begin)
     return engine
 
 
-def _listen(engine: Engine, pragmas: Mapping[str, str | int], begin: str) -> None:
-    """Have every connection set its pragmas, and every transaction say its own BEGIN."""
+def _register_events(engine: Engine, pragmas: Mapping[str, str | int], begin: str) -> None:
+    """Set the pragmas on every new connection, and begin every transaction explicitly."""
 
     def prepare(connection: Any, _record: object) -> None:
         try:
             _set_pragmas(connection, pragmas)
         except BaseException:
-            connection.close()  # its thread would keep the process alive
+            connection.close()  # an open connection's thread would keep the process alive
             raise
 
     def start(connection: Connection) -> None:
@@ -203,7 +205,7 @@ def _listen(engine: Engine, pragmas: Mapping[str, str | int], begin: str) -> Non
 
 
 def _set_pragmas(connection: Any, pragmas: Mapping[str, str | int]) -> None:
-    connection.isolation_level = None  # the engine says BEGIN itself, so that DDL and savepoints are covered
+    connection.isolation_level = None  # the engine sends BEGIN, so that DDL and savepoints are covered
     cursor = connection.cursor()
     for name, wanted in pragmas.items():
         cursor.execute(f"PRAGMA {name} = {wanted}")
@@ -227,10 +229,10 @@ def pragma(connection: Connection, text: str) -> tuple[Any, ...]:
 
 
 def check_sound(connection: Connection, what: str) -> None:
-    """Read every page once.
+    """Check the database by reading every page once.
 
     Raises:
-        DatabaseDamaged: SQLite found a fault.
+        DatabaseDamaged: SQLite found damage.
     """
     (verdict,) = pragma(connection, "quick_check(1)")
     if verdict != "ok":
@@ -238,11 +240,15 @@ def check_sound(connection: Connection, what: str) -> None:
 
 
 def empty_log(connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
-    """Move the write-ahead log into the database and cut it to nothing, so that no old page is left in it.
+    """Move the write-ahead log into the database and truncate it, so that it holds no old page.
+
+    Args:
+        connection: The writer's.
+        wait_s: Longest wait for other readers, seconds.
 
     Returns:
-        Whether it is empty now; False when another program reads it for longer than ``wait_s`` seconds, or
-        the disk refuses.
+        Whether the log is empty; False when another program reads it for longer than ``wait_s``, or the disk
+        refuses.
     """
     pragma(connection, f"busy_timeout = {round(wait_s * 1000)}")
     try:
@@ -254,8 +260,8 @@ def empty_log(connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
 
 
 @asynccontextmanager
-async def one_opens(folder: Path) -> AsyncGenerator[None]:
-    """Let one process at a time make or upgrade the files of a folder that several use."""
+async def opening_lock(folder: Path) -> AsyncGenerator[None]:
+    """Allow one process at a time to create or upgrade the files of a shared folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         while True:
@@ -271,23 +277,23 @@ async def one_opens(folder: Path) -> AsyncGenerator[None]:
 
 @contextmanager
 def folder_lock(folder: Path) -> Generator[None]:
-    """Hold the folder for this process; the operating system lets go of it when the process ends.
+    """Lock the folder for this process; the operating system releases the lock when the process ends.
 
     Raises:
-        AlreadyOpen: Another process, or another store of this one, holds it.
-        StorageError: The folder or its lock file cannot be made.
+        AlreadyOpen: Another process, or another store of this process, holds the lock.
+        StorageError: The folder or its lock file cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder / "data.lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as exc:
-        raise StorageError(f"Expected a folder to write to at {folder}: {exc.strerror}.") from exc
+        raise StorageError(
+            f"Cannot write to the folder {folder} ({exc.strerror}); check its permissions."
+        ) from exc
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as exc:
-        raise AlreadyOpen(
-            f"Another process uses {folder}; stop it first, or give this one a folder of its own."
-        ) from exc
+        raise AlreadyOpen(f"Another process uses {folder}; stop it first, or use another folder.") from exc
     finally:
         os.close(handle)

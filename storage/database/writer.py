@@ -1,9 +1,9 @@
-"""The one writer: every change of the database is a unit of work in its queue.
+"""The single writer: every change of the database is a unit of work in its queue.
 
-One task over one connection. Units that come in within a few milliseconds, or while a commit is under way,
-share one transaction (group commit), each inside its own savepoint, so that a failing unit undoes only
-itself. A unit's future resolves after the commit: acknowledged means on the disk. Callers only wait; when a
-caller is cancelled its unit still runs whole.
+The writer is one task on one connection. Units that arrive within a few milliseconds, or during a commit,
+share one transaction (group commit). Each unit has its own savepoint, so a failing unit rolls back only
+itself. A unit's future resolves after the commit: acknowledged means on disk. Cancelling a caller does not
+cancel its unit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import LIBRARY_ERRORS, Backend, abandon, readable
+from storage.database.backend import LIBRARY_ERRORS, Backend, roll_back, translated
 from storage.errors import DatabaseFailed, StoreClosed, WriterFull
 from storage.failpoints import failpoint
 
@@ -41,7 +41,7 @@ class _Job:
         if self.done.done():  # its caller was cancelled
             return
         if isinstance(outcome, LIBRARY_ERRORS):
-            failure = readable(outcome, what)
+            failure = translated(outcome, what)
             failure.__cause__ = outcome
             outcome = failure
         if isinstance(outcome, BaseException):
@@ -51,7 +51,7 @@ class _Job:
 
 
 class Writer:
-    """Applies units of work in the order they were submitted."""
+    """Applies units of work in the order of submission."""
 
     def __init__(
         self, connection: AsyncConnection, backend: Backend, *, wait_s: float, limit: int = QUEUE_LIMIT
@@ -59,10 +59,10 @@ class Writer:
         """Start the writer's task; call inside the running loop.
 
         Args:
-            connection: Used by nobody else from now on; not closed here.
-            backend: Where it leads to.
+            connection: Reserved for the writer from now on; not closed here.
+            backend: The database behind the connection.
             wait_s: How long a unit waits for others to share its commit, seconds.
-            limit: Units that may wait.
+            limit: Size of the queue, units.
         """
         self._connection = connection
         self._backend = backend
@@ -75,7 +75,7 @@ class Writer:
         self._task = asyncio.create_task(self._run(), name="storage-writer")
 
     def __len__(self) -> int:
-        """Units that wait."""
+        """Return the number of units in the queue."""
         return len(self._waiting)
 
     def submit(self, unit: Callable[[Connection], T]) -> asyncio.Future[T]:
@@ -83,21 +83,21 @@ class Writer:
 
         Raises:
             StoreClosed: After :meth:`close`.
-            WriterFull: ``limit`` units wait already.
+            WriterFull: The queue is full.
         """
         return self._enqueue(unit, alone=False)
 
     def submit_alone(self, job: Callable[[AsyncConnection], Awaitable[T]]) -> asyncio.Future[T]:
-        """Queue a job that makes its own transactions, with no other unit between them.
+        """Queue a job that makes its own transactions; no other unit runs between them.
 
         Raises:
             StoreClosed: After :meth:`close`.
-            WriterFull: ``limit`` units wait already.
+            WriterFull: The queue is full.
         """
         return self._enqueue(job, alone=True)
 
     async def empty_log(self, wait_s: float = 1.0) -> None:
-        """Empty the write-ahead log; where that fails, try again after each commit.
+        """Empty the write-ahead log; if that fails, retry after each commit.
 
         Inside a job of :meth:`submit_alone`.
         """
@@ -105,12 +105,10 @@ class Writer:
         self._log_due = not await self._connection.run_sync(self._backend.empty_log, wait_s)
         failpoint("writer.after-checkpoint")
         if self._log_due and wait_s:
-            log.warning(
-                "the log of data.db could not be emptied (does another program read it?); trying again"
-            )
+            log.warning("the log of data.db could not be emptied (does another program read it?); retrying")
 
     async def close(self) -> None:
-        """Apply what waits, then stop. Idempotent."""
+        """Apply the queued units, then stop. Idempotent."""
         self._closing = True
         self._wake.set()
         await asyncio.wait([self._task])
@@ -120,7 +118,7 @@ class Writer:
             raise StoreClosed
         if len(self._waiting) >= self._limit:
             raise WriterFull(
-                f"{self._limit} writes are waiting, so this one was not taken; try again in a moment."
+                f"{self._limit} writes are waiting, so this one was rejected; try again in a moment."
             )
         job = _Job(work, alone, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
@@ -152,7 +150,7 @@ class Writer:
         return group
 
     async def _apply(self, group: list[_Job]) -> None:
-        """Run the group and commit it, then tell every caller how its unit went."""
+        """Run the group and commit it, then settle the future of every unit."""
         outcomes: list[object]
         try:
             if group[0].alone:
@@ -163,12 +161,13 @@ class Writer:
                     outcomes = await self._connection.run_sync(_run_units, group)
                     failpoint("writer.before-commit")
                 failpoint("writer.after-commit")
-        except Exception as exc:  # whatever a job or the commit raises belongs to the callers
+        # Boundary: an error of a job or of the commit goes to the callers; the writer goes on.
+        except Exception as exc:
             outcomes = [exc] * len(group)
-            await self._connection.run_sync(abandon)
+            await self._connection.run_sync(roll_back)
         except BaseException:
             for job in group:
-                stopped = DatabaseFailed("The writer was stopped before the commit; nothing is acknowledged.")
+                stopped = DatabaseFailed("The writer stopped before the commit; nothing was acknowledged.")
                 job.settle(stopped, self._backend.what)
             raise
         for job, outcome in zip(group, outcomes, strict=True):
@@ -176,7 +175,7 @@ class Writer:
 
 
 def _run_units(connection: Connection, group: list[_Job]) -> list[object]:
-    """Run every unit in a savepoint of its own; an error becomes the unit's outcome."""
+    """Run every unit in its own savepoint; an error becomes the unit's outcome."""
     outcomes: list[object] = []
     for job in group:
         if outcomes:
@@ -185,10 +184,11 @@ def _run_units(connection: Connection, group: list[_Job]) -> list[object]:
         try:
             outcome = job.work(connection)
             savepoint.commit()
+        # Boundary: the error of one unit goes to its caller; the other units of the transaction go on.
         except Exception as exc:
             try:
                 savepoint.rollback()
-            except SQLAlchemyError:  # the whole transaction is gone, as when the disk is full
+            except SQLAlchemyError:  # the whole transaction is lost, for example on a full disk
                 raise exc from None
             outcome = exc
         outcomes.append(outcome)

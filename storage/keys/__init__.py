@@ -1,4 +1,4 @@
-"""Keys and what they protect: master key, data keys, sealing, pseudonyms, rotation, erasure ledger.
+"""Keys and cryptography: master key, data keys, sealing, pseudonyms, rotation, erasure ledger.
 
 May import database, records and the leaves.
 """

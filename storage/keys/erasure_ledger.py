@@ -1,15 +1,14 @@
-"""The erasure ledger ``ledger.db``: what was erased, so that no restored backup brings it back.
+"""The erasure ledger ``ledger.db``: a list of erasures, so that no restored backup brings erased data back.
 
-Written, and on the disk, before anything else of a forget happens; read at every start, before Discord is
-reached. It lies beside the keys and outlives data and keys: neither is ever restored over it. It knows two
-things and nobody's name:
+An entry is on disk before any other step of an erasure. The ledger is read at every start, before the bot
+connects to Discord. It lies beside the keys, and no restore overwrites it. It holds two lists and no name:
 
-* which *keys* were destroyed, as an HMAC of the key's random number. A row or a key with such a number is
-  from before the erasure and goes; a member who comes back has a new key, and keeps what it seals. So no
-  clock decides, and an entry is about nobody any more. Entries stay for good: 16 bytes each.
-* who said *no*, as pseudonyms. A no outlives every deletion, until the member agrees.
+* destroyed *keys*, each as an HMAC of the key's random number. A row or a key with such a number is from
+  before the erasure and is deleted. A member who returns has a new key and keeps everything sealed under it.
+  So no clock is involved, and an entry is no longer about anybody. Entries stay forever: 16 bytes each.
+* *refusals*, as pseudonyms. A refusal outlives every deletion, until the member agrees.
 
-Like the key store, its methods run inside :meth:`AsyncConnection.run_sync`, and only the writer's jobs change
+As in the key store, methods run inside :meth:`AsyncConnection.run_sync`, and only jobs of the writer change
 it.
 """
 
@@ -36,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
 from storage.database.schema import UtcTime
 from storage.database.sqlite import PRAGMAS as DATA_PRAGMAS
@@ -47,7 +46,7 @@ from storage.keys.pseudonyms import Pseudonyms
 from storage.records import MemberId
 
 FILE = "ledger.db"
-# As for keys.db; and the folder is synced too, so that the entry is there after a power cut.
+# As for keys.db. The folder is fsynced too, so that an entry survives a power failure.
 PRAGMAS = DATA_PRAGMAS | {"journal_mode": "truncate", "synchronous": 3}
 SCHEMA = 1
 
@@ -71,7 +70,7 @@ ledger_origin = Table(
 
 
 class Decision(NamedTuple):
-    """Who decided in which server, and when; names are pseudonyms."""
+    """A member's decision in one server, with its time; all names are pseudonyms."""
 
     member_id: MemberId
     person: bytes
@@ -80,7 +79,7 @@ class Decision(NamedTuple):
 
 
 class Ledger:
-    """What was erased and who said no."""
+    """Destroyed keys and refusals."""
 
     def __init__(self, engine: AsyncEngine, names: Pseudonyms) -> None:
         self._engine = engine
@@ -88,22 +87,22 @@ class Ledger:
 
     @classmethod
     async def open(cls, folder: Path, names: Pseudonyms) -> Ledger:
-        """Open the ledger in this folder, or make it.
+        """Open the ledger in this folder, or create it.
 
         Raises:
-            DatabaseDamaged: It is not a sound database.
-            DatabaseNewer: It was written by a newer version.
+            DatabaseDamaged: The file is damaged or not a database.
+            DatabaseNewer: The file was written by a newer version.
             DatabaseFailed: The folder cannot be written to.
-            KeyUnreadable: It belongs to other keys.
+            KeyUnreadable: The file belongs to other keys.
         """
         path = folder / FILE
         async with AsyncExitStack() as stack:
             try:
                 engine = open_engine(path, connections=2, begin="BEGIN", pragmas=PRAGMAS)
             except OSError as exc:
-                raise DatabaseFailed(f"Expected to write to {path}: {exc}.") from exc
+                raise DatabaseFailed(f"Cannot write to {path} ({exc}); check its permissions.") from exc
             stack.push_async_callback(engine.dispose)
-            with readable_errors(FILE):
+            with translated_errors(FILE):
                 async with engine.connect() as connection:
                     require_private(path)
                     await connection.run_sync(_prepare, path, names.check())
@@ -112,7 +111,7 @@ class Ledger:
         return cls(engine, names)
 
     def record(self, key_ids: Collection[bytes], refused: Sequence[Decision] = ()) -> None:
-        """Write down keys that are about to be destroyed, and a no, on the disk at the return. Idempotent."""
+        """Record keys that are about to be destroyed, and refusals; on disk at the return. Idempotent."""
         if not key_ids and not refused:
             return
         with self._engine.sync_engine.connect() as connection:
@@ -125,13 +124,13 @@ class Ledger:
             self._count(connection)
 
     def cancel_refusal(self, member_id: MemberId) -> None:
-        """Forget a no, because the member agrees; before that is recorded anywhere else. Idempotent."""
+        """Delete a refusal because the member agrees; must precede every other record of that. Idempotent."""
         with self._engine.sync_engine.connect() as connection:
             connection.execute(delete(refusals).where(refusals.c.member_id == member_id))
             self._count(connection)
 
     def named(self, key_ids: Iterable[bytes]) -> set[bytes]:
-        """Those of these keys that were erased."""
+        """Return the subset of these keys that the ledger lists as destroyed."""
         by_hash = {self._names.erased(key_id): key_id for key_id in key_ids}
         found: set[bytes] = set()
         with self._engine.sync_engine.connect() as connection:
@@ -141,25 +140,28 @@ class Ledger:
         return {by_hash[key_hash] for key_hash in found}
 
     def refusals(self) -> list[Decision]:
-        """Everybody who said no."""
+        """Return all refusals."""
         with self._engine.sync_engine.connect() as connection:
             return [Decision(*row) for row in connection.execute(select(refusals))]
 
     def changes(self) -> int:
-        """How often it was changed; the data remember the number they saw last."""
+        """Return the number of changes; the data store the last number they saw."""
         with self._engine.sync_engine.connect() as connection:
             return connection.execute(select(ledger_origin.c.changes)).scalar_one()
 
     def require(self, seen: int) -> None:
-        """Stop when the data have seen more of the ledger than there is.
+        """Check that the ledger is not older than the data.
+
+        Args:
+            seen: Number of changes that the data saw last.
 
         Raises:
-            LedgerBehind: It is older than the data, or gone.
+            LedgerBehind: The ledger is missing or older than the data.
         """
         if (found := self.changes()) < seen:
             raise LedgerBehind(
-                f"The data have seen {seen} changes of the erasure ledger, but {FILE} beside the keys has "
-                f"{found}: put its newest copy back. Only if that is lost for good, run `simpatico ledger "
+                f"Expected at least {seen} changes in the erasure ledger {FILE} beside the keys, found "
+                f"{found}: restore its newest copy. Only if that is lost for good, run `simpatico ledger "
                 "--accept-loss`."
             )
 
@@ -176,11 +178,14 @@ def _prepare(connection: Connection, path: Path, check: bytes) -> None:
     check_sound(connection, FILE)
     (version,) = pragma(connection, "user_version")
     if version > SCHEMA:
-        raise DatabaseNewer(f"{path} has schema {version}, this version knows up to {SCHEMA}.")
+        raise DatabaseNewer(
+            f"{path} has schema {version}, and this version supports up to {SCHEMA}; run the version of "
+            "Simpatico that wrote it, or a later one."
+        )
     metadata.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
     found = connection.execute(select(ledger_origin.c.key_check)).scalar()
     if found is None:
         connection.execute(insert(ledger_origin).values(id=1, key_check=check, changes=0))
     elif found != check:
-        raise KeyUnreadable(f"{path} was written under another key store; restore the two as a pair.")
+        raise KeyUnreadable(f"{path} belongs to another key store; restore the two as a pair.")

@@ -1,11 +1,11 @@
-"""The key store ``keys.db``: one data key per member, wrapped by the master key, apart from the data.
+"""The key store ``keys.db``: one data key per member, wrapped by the master key, separate from the data.
 
-A SQLite file also where the data are in PostgreSQL, whose files keep deleted rows for a while: destroying a
-key must leave nothing of it. Several processes of one host may share it.
+It is a SQLite file even when the data are in PostgreSQL, whose files keep deleted rows for a while: a
+destroyed key must leave no trace. Several processes of one host may share it.
 
-Destroying a member's key makes everything sealed under it unreadable at once, wherever a copy lies. The
-methods without ``async`` are for queries and units of work: they run inside :meth:`AsyncConnection.run_sync`,
-and only the writer calls the ones that change something.
+Destroying a member's key makes everything sealed under it unreadable at once, in every copy. The methods
+without ``async`` are for queries and units of work: they run inside :meth:`AsyncConnection.run_sync`, and
+only the writer calls the ones that change something.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
-from storage.database.sqlite import PRAGMAS, one_opens, open_engine
+from storage.database.sqlite import PRAGMAS, open_engine, opening_lock
 from storage.errors import DatabaseFailed, KeyMissing, SealBroken
 from storage.failpoints import failpoint
 from storage.keys.erasure_ledger import Ledger
@@ -40,22 +40,22 @@ from storage.keys.wrapping import (
 from storage.records import MemberId
 from storage.settings import StorageSettings
 
-# A rollback journal, cut to nothing at each commit, in place of a write-ahead log: it needs no checkpoint to
-# leave no old page, and SQLite before 3.51.3 loses nothing in it when several processes write.
+# A rollback journal, truncated at each commit, instead of a write-ahead log: no old page remains without a
+# checkpoint, and SQLite before 3.51.3 cannot lose a commit in it when several processes write.
 KEY_PRAGMAS = PRAGMAS | {"journal_mode": "truncate"}
 CACHED_KEYS = 10_000
 
 
 class KeyStore:
-    """Opened keys, and the pseudonyms that only this store can compute.
+    """Cache of opened keys, and the pseudonyms that only this store can compute.
 
-    Every key has a random number, ``key_id``, which the member's row in ``data.db`` repeats: it tells what a
-    member left behind from what the same member gave after coming back.
+    Every key has a random number, ``key_id``, which the member's row in ``data.db`` repeats. It separates
+    data from before an erasure from data of the same member after returning.
 
     Attributes:
-        pseudonyms: Names for Discord ids.
-        system: Key of what belongs to no single member, such as the prior.
-        ledger: Which keys were destroyed.
+        pseudonyms: Computes pseudonyms of Discord ids.
+        system: Key of data that belongs to no single member, such as the prior.
+        ledger: Destroyed keys and refusals.
     """
 
     def __init__(
@@ -77,23 +77,25 @@ class KeyStore:
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, data_exists: bool) -> KeyStore:
-        """Open ``keys.db``, or make it when there is no data yet.
+        """Open ``keys.db``, or create it if there is no data yet.
 
         Raises:
             KeyMissing: Data or wrapped keys exist, but not the key they need.
-            KeyUnreadable: The master key is malformed, or not the one that wrapped these keys.
-            DatabaseDamaged: ``keys.db`` is not a sound database.
+            KeyUnreadable: The master key is malformed, or did not wrap these keys.
+            DatabaseDamaged: ``keys.db`` is damaged or not a database.
             DatabaseNewer: ``keys.db`` was written by a newer version.
             DatabaseFailed: The folder cannot be written to.
         """
         path = settings.key_dir / FILE
         if data_exists and not _is_there(path):
-            raise KeyMissing(f"Data exists, but no key store: expected {path}; restore it from its backup.")
+            raise KeyMissing(f"Data exists, but its key store {path} does not; restore it from its backup.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
-            raise DatabaseFailed(f"Expected a folder to write to at {settings.key_dir}: {exc}.") from exc
-        async with one_opens(path.parent):
+            raise DatabaseFailed(
+                f"Cannot write to the folder {settings.key_dir} ({exc}); check its permissions."
+            ) from exc
+        async with opening_lock(path.parent):
             return await cls._open(path, settings, data_exists)
 
     @classmethod
@@ -104,9 +106,11 @@ class KeyStore:
             for private in (path.parent, path):
                 require_private(private)
         except OSError as exc:
-            raise DatabaseFailed(f"Expected a folder to write to at {settings.key_dir}: {exc}.") from exc
+            raise DatabaseFailed(
+                f"Cannot write to the folder {settings.key_dir} ({exc}); check its permissions."
+            ) from exc
         try:
-            with readable_errors(FILE):
+            with translated_errors(FILE):
                 async with engine.connect() as connection:
                     system = await connection.run_sync(prepare, wrapping, path, not data_exists)
                     await connection.commit()
@@ -118,24 +122,24 @@ class KeyStore:
 
     @property
     def files(self) -> list[Path]:
-        """The files in which a key could leave a trace."""
+        """Files in which a key could leave a trace."""
         return [self._path, self._path.with_name(f"{FILE}-journal")]
 
     def key_of(self, member_id: MemberId) -> SealingKey:
-        """The data key of one member.
+        """Return the data key of one member.
 
         Raises:
-            KeyMissing: There is none: it was destroyed, or lost.
-            SealBroken: It was changed.
+            KeyMissing: The member has no key: it was destroyed or lost.
+            SealBroken: The key was changed.
         """
         return self.keys_of([member_id])[member_id]
 
     def keys_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
-        """The data keys of many members.
+        """Return the data keys of many members.
 
         Raises:
-            KeyMissing: One of them has none.
-            SealBroken: One was changed.
+            KeyMissing: A member has no key.
+            SealBroken: A key was changed.
         """
         wanted = list(dict.fromkeys(member_ids))
         found = self._look_up(wanted, skip_broken=False)
@@ -145,25 +149,25 @@ class KeyStore:
             )
         return found
 
-    def found_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
-        """The data keys of those of many members who have one that opens; the others are left out."""
+    def usable_keys_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
+        """Return the data keys that exist and can be opened; other members are left out."""
         return self._look_up(list(dict.fromkeys(member_ids)), skip_broken=True)
 
     def make(self, member_id: MemberId, person: bytes) -> bytes:
-        """Make a data key for this member unless one opens; return the number of it. In the writer."""
-        if self.found_of([member_id]) and (known := self.numbers([member_id])):
+        """Create a data key for this member unless a usable one exists; return its number. In the writer."""
+        if self.usable_keys_of([member_id]) and (known := self.key_ids_of([member_id])):
             return known[member_id]
         number = secrets.token_bytes(NUMBER_BYTES)
         with self._engine.sync_engine.begin() as connection:
             connection.execute(delete(member_keys).where(member_keys.c.member_id == member_id))
-            wrapping = self._wrapping.current(connection)  # after the first write, so that it stays so
+            wrapping = self._wrapping.current(connection)  # after the first write, so it cannot change
             wrapped = wrapping.seal(new_key(), member_slot(member_id))
             row = {"member_id": member_id, "wrapped": wrapped, "key_id": number, "person": person}
             connection.execute(insert(member_keys).values(row))
         return number
 
-    def numbers(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
-        """The numbers of these members' keys; who has no key is left out."""
+    def key_ids_of(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
+        """Return the numbers of these members' keys; members without a key are left out."""
         found: dict[MemberId, bytes] = {}
         with self._engine.sync_engine.connect() as connection:
             for page in pages(member_ids):
@@ -172,15 +176,15 @@ class KeyStore:
                 found |= {MemberId(member_id): key_id for member_id, key_id in rows}
         return found
 
-    def entries(self, member_ids: Sequence[MemberId]) -> list[dict[str, bytes | None]]:
-        """What is kept beside these members' keys, without the keys."""
+    def entries_of(self, member_ids: Sequence[MemberId]) -> list[dict[str, bytes | None]]:
+        """Return the stored columns of these members' keys, without the keys."""
         shown = [column for column in member_keys.c if column is not member_keys.c.wrapped]
         wanted = select(*shown).where(member_keys.c.member_id.in_(member_ids))
         with self._engine.sync_engine.connect() as connection:
             return [dict(row) for row in connection.execute(wanted).mappings()]
 
-    def numbers_of(self, person: bytes | None) -> list[bytes]:
-        """The numbers of one person's keys in every server; None: of all keys there are."""
+    def key_ids_of_person(self, person: bytes | None) -> list[bytes]:
+        """Return the numbers of one person's keys in every server; None: of all keys."""
         wanted = select(member_keys.c.key_id)
         if person is not None:
             wanted = wanted.where(member_keys.c.person == person)
@@ -188,13 +192,13 @@ class KeyStore:
             return list(connection.execute(wanted).scalars())
 
     def destroy(self, key_ids: Sequence[bytes]) -> None:
-        """Destroy the keys of these numbers, on the disk and in memory. In the writer; idempotent.
+        """Destroy the keys with these numbers, on disk and in memory. In the writer; idempotent.
 
         Raises:
-            DatabaseFailed: Another program keeps reading ``keys.db``, so that nothing can be written.
+            DatabaseFailed: Another program keeps reading ``keys.db``, so it cannot be written.
         """
         whose: list[MemberId] = []
-        with readable_errors(FILE), self._engine.sync_engine.connect() as connection:
+        with translated_errors(FILE), self._engine.sync_engine.connect() as connection:
             begin_writing(connection)
             for page in pages(key_ids):
                 named = member_keys.c.key_id.in_(page)
@@ -202,28 +206,28 @@ class KeyStore:
                 self._drop(whose)
                 connection.execute(delete(member_keys).where(named))
             connection.commit()
-        self._drop(whose)  # again: a reader may have read and kept one before the commit
+        self._drop(whose)  # again: a reader may have cached one before the commit
 
     async def purge(self) -> int:
-        """Destroy every key that the ledger names, as after an older backup of this file; return how many."""
+        """Destroy every key that the ledger lists, as after a restore of older keys; return the number."""
 
         def work(_: Connection) -> int:
-            named = sorted(self.ledger.named(self.numbers_of(None)))
+            named = sorted(self.ledger.named(self.key_ids_of_person(None)))
             self.destroy(named)
             return len(named)
 
         async with self._engine.connect() as connection:
-            await connection.rollback()  # only a place to run in; the work has connections of its own
+            await connection.rollback()  # only provides run_sync; the work opens its own connections
             return await connection.run_sync(work)
 
     async def rewrap(self, new: SealingKey) -> int:
-        """Wrap every key anew, in one transaction; return how many members' keys that were."""
+        """Rewrap every key in one transaction; return the number of members' keys."""
 
         def work(connection: Connection) -> int:
             begin_writing(connection)
             return rewrap(connection, self._wrapping.current(connection), new)
 
-        with readable_errors(FILE):
+        with translated_errors(FILE):
             async with self._engine.connect() as connection:
                 count = await connection.run_sync(work)
                 failpoint("rotate.before-commit")
@@ -231,17 +235,17 @@ class KeyStore:
         return count
 
     async def wrapped_by_next(self) -> bool:
-        """Whether the next master key wraps these keys already."""
+        """Return whether the next master key already wraps these keys."""
         async with self._engine.connect() as connection:
             return await connection.run_sync(self._wrapping.is_next)
 
-    def drop_opened(self) -> None:
-        """Let go of every opened key: another process may have destroyed one."""
+    def evict_opened(self) -> None:
+        """Evict every opened key: another process may have destroyed one."""
         self._destroyed += 1
         self._opened.clear()
 
     async def close(self) -> None:
-        """Close the file and drop every opened key."""
+        """Close the file and evict every opened key."""
         self._opened.clear()
         await self.ledger.close()
         await self._engine.dispose()
@@ -252,7 +256,7 @@ class KeyStore:
         missing = [m for m in wanted if m not in found]
         for page in pages(missing):
             found |= self._fetched(page, skip_broken=skip_broken)
-        if destroyed == self._destroyed:  # else what was read may be gone by now
+        if destroyed == self._destroyed:  # else a key may have been destroyed since it was read
             self._keep(found)
         return found
 

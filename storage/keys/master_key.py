@@ -1,8 +1,8 @@
-"""The master key: 32 bytes from the environment, or from a key file that is made once with mode 0600.
+"""The master key: 32 bytes from the environment, or from a key file that is created once with mode 0600.
 
-Everything in the key store is wrapped by it. A key is made only while there is nothing it could belong to;
-over existing data a missing key is an error, never a new key. While a new key takes its place
-(:mod:`storage.keys.rotation`) there are two, the present and the next one; the key store takes what opens it.
+It wraps everything in the key store. A key is created only while no data exists; a missing key of existing
+data is an error, never a new key. During a rotation (:mod:`storage.keys.rotation`) there are two keys, the
+present and the next one; the key store uses the one that opens it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from storage.settings import StorageSettings
 KEY_FILE = "master.key"
 NEXT_FILE = "master.key.next"
 NEXT_ENV = "_NEXT"
-"""With this behind its name, the environment variable of the next key."""
+"""Suffix of the environment variable that holds the next key."""
 
 
 def master_key(settings: StorageSettings, *, may_make: bool) -> bytes:
-    """The 32 bytes of the environment variable, or else of the key file.
+    """Return the 32 bytes from the environment variable, or else from the key file.
 
     Args:
-        settings: Where to look.
-        may_make: Whether a key file may be made; only when no data exists.
+        settings: Names the variable and the folder.
+        may_make: Whether a key file may be created; only when no data exists.
 
     Raises:
-        KeyMissing: There is data but no key.
-        KeyUnreadable: Not 32 bytes in base64, not readable, or readable by others.
+        KeyMissing: Data exists, but no key.
+        KeyUnreadable: Not 32 bytes in base64, not readable, or readable by other users.
     """
     if text := os.environ.get(settings.master_key_env):
         return _decoded(text, f"environment variable {settings.master_key_env}")
@@ -40,14 +40,14 @@ def master_key(settings: StorageSettings, *, may_make: bool) -> bytes:
         if not may_make:
             raise KeyMissing(
                 f"Data exists, but no master key: expected the file {path} or the environment variable "
-                f"{settings.master_key_env}. Restore it from a backup; without it the data cannot be read."
+                f"{settings.master_key_env}. Restore it from a backup; without it, the data cannot be read."
             )
         _make(path)
     return _decoded(_read_private(path), f"key file {path}")
 
 
 def next_master_key(settings: StorageSettings) -> bytes | None:
-    """The key that takes the place of the present one; None when there is none.
+    """Return the next master key; None if there is none.
 
     Raises:
         KeyUnreadable: As for the present key.
@@ -60,41 +60,41 @@ def next_master_key(settings: StorageSettings) -> bytes | None:
 
 
 def make_next(settings: StorageSettings) -> bytes:
-    """Write a next key beside the present one."""
+    """Create the next key beside the present one."""
     _make(settings.key_dir / NEXT_FILE)
     return _decoded(_read_private(settings.key_dir / NEXT_FILE), "next key file")
 
 
 def use_next(settings: StorageSettings) -> None:
-    """Have the next key be the present one."""
+    """Replace the present key with the next one."""
     (settings.key_dir / NEXT_FILE).replace(settings.key_dir / KEY_FILE)
     sync_folder(settings.key_dir)
 
 
 def require_private(path: Path) -> None:
-    """Refuse a file or folder that others than its owner may read or change.
+    """Check that only the owner may read or change a file or folder.
 
     Raises:
-        KeyUnreadable: They may.
+        KeyUnreadable: Other users may.
     """
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         wanted = 0o700 if path.is_dir() else 0o600
         raise KeyUnreadable(
-            f"Expected {path} to be its owner's alone (mode {wanted:04o}), found {mode:04o}; run chmod "
-            f"{wanted:o} on it, and `simpatico rotate-key` if others may have read it."
+            f"Expected {path} to be private (mode {wanted:04o}), found {mode:04o}; run chmod {wanted:o} "
+            "on it, and `simpatico rotate-key` if others may have read it."
         )
 
 
 def sync_folder(folder: Path) -> None:
-    """Have what was renamed in a folder stay so over a power cut."""
+    """Fsync the folder, so that renames in it survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
 
 
 def _make(path: Path) -> None:
-    """Write a new key so that after a crash there is a whole file or none."""
+    """Write a new key; a crash leaves a complete file or none."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -111,7 +111,7 @@ def _read_private(path: Path) -> str:
         require_private(path)
         return path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as exc:
-        raise KeyUnreadable(f"Expected to read the key file {path}: {exc}.") from exc
+        raise KeyUnreadable(f"Cannot read the key file {path} ({exc}); check its permissions.") from exc
 
 
 def _decoded(text: str, what: str) -> bytes:
@@ -119,8 +119,10 @@ def _decoded(text: str, what: str) -> bytes:
         key = base64.b64decode(text.strip(), validate=True)
     except binascii.Error as exc:
         raise KeyUnreadable(
-            f"Expected {KEY_BYTES} bytes in base64 in the {what}; this is no base64."
+            f"Expected {KEY_BYTES} bytes in base64 in the {what}, found something else; restore the key."
         ) from exc
     if len(key) != KEY_BYTES:
-        raise KeyUnreadable(f"Expected {KEY_BYTES} bytes in base64 in the {what}, found {len(key)}.")
+        raise KeyUnreadable(
+            f"Expected {KEY_BYTES} bytes in base64 in the {what}, found {len(key)}; restore the key."
+        )
     return key

@@ -1,7 +1,7 @@
-"""Pseudonyms: what stands in the database instead of a Discord id.
+"""Pseudonyms: keyed hashes that replace Discord ids in the database.
 
-Each is the first 16 bytes of an HMAC-SHA256 under a random key that never leaves the key store, so nobody
-without that key can tell whose row it is by trying all ids. Pure, no I/O.
+Each is the first 16 bytes of an HMAC-SHA256 under a random key that never leaves the key store. Without that
+key, nobody can find out whose row it is by trying all ids. Pure, no I/O.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from storage.records.identifiers import PSEUDONYM_BYTES
 
 
 class Pseudonyms:
-    """Names people, servers, channels and messages under one secret key."""
+    """Computes pseudonyms of people, servers, channels and messages under one secret key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def member(self, who: Who) -> MemberId:
-        """One person in one server."""
+        """Return the pseudonym of one person in one server."""
         return MemberId(self._name("member", who.guild_id, who.user_id))
 
     def person(self, user_id: int) -> bytes:
-        """One person across all servers, to forget them everywhere at once."""
+        """Return the pseudonym of one person across all servers, used to forget them everywhere."""
         return self._name("person", user_id)
 
     def guild(self, who: Who) -> bytes:
-        """One server. Direct messages with one person are a server of their own."""
+        """Return the pseudonym of a server; each person's direct messages count as a server."""
         if who.guild_id == DIRECT_MESSAGES:
             return self._name("direct", who.user_id)
         return self._name("guild", who.guild_id)
 
     def listed(self, who: Who) -> bytes:
-        """One person in the access lists of one server; leads to none of their rows."""
+        """Return the pseudonym of a person in one server's access lists; it matches none of their rows."""
         return self._name("listed", who.guild_id, who.user_id)
 
     def channel(self, channel_id: int) -> bytes:
-        """One channel or thread."""
+        """Return the pseudonym of a channel or thread."""
         return self._name("channel", channel_id)
 
     def message(self, message_id: int) -> bytes:
-        """One message: a chunk of a reply."""
+        """Return the pseudonym of a message, which is one chunk of a reply."""
         return self._name("message", message_id)
 
     def erased(self, key_id: bytes) -> bytes:
-        """A key that was destroyed, as the erasure ledger names it."""
+        """Return the hash of a destroyed key, as the erasure ledger lists it."""
         return hmac.digest(self._key, b"erased" + key_id, hashlib.sha256)[:PSEUDONYM_BYTES]
 
     def check(self) -> bytes:
-        """A value that tells whether a database was written under this key."""
+        """Return a value that shows whether a database was written under this key."""
         return self._name("check")
 
     def _name(self, kind: str, *ids: int) -> bytes:

@@ -1,12 +1,12 @@
-"""A new master key in the place of the old one, while the bot runs.
+"""Replaces the master key while the bot runs.
 
-The next key is written beside the present one; then all keys are wrapped anew in one transaction of
-``keys.db``; then the next key becomes the present one. Cut short at any moment, one of the two opens the
-file, and whoever opens it tries both (:class:`storage.keys.wrapping.Wrapping`); the next rotation tidies
-up. A running bot notices by itself. Data keys, and with them all data, stay as they are.
+The steps: write the next key beside the present one; rewrap all keys in one transaction of ``keys.db``; make
+the next key the present one. If a rotation is interrupted, one of the two keys opens the file, every reader
+tries both (:class:`storage.keys.wrapping.Wrapping`), and the next rotation finishes the work. A running bot
+detects the change by itself. Data keys do not change, so data stay as they are.
 
-A key that is given by the environment cannot change in a running process: there the bot must be stopped, and
-the next key is given as ``..._NEXT``.
+A key from the environment cannot change in a running process. In that case stop the bot, and pass the next
+key as ``..._NEXT``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ LOCK = "rotation.lock"
 
 
 async def rotate(settings: StorageSettings) -> int:
-    """Put a new master key in the place of the present one; return how many members' keys were wrapped anew.
+    """Replace the master key; return the number of members' keys that were rewrapped.
 
     Raises:
-        AlreadyOpen: Another rotation is under way, or the key comes from the environment and the bot runs.
-        KeyMissing: There is no key store, or the environment names no next key.
-        KeyUnreadable: No master key at hand opens the key store.
+        AlreadyOpen: Another rotation is in progress, or the key comes from the environment and the bot runs.
+        KeyMissing: There is no key store, or the environment holds no next key.
+        KeyUnreadable: No available master key opens the key store.
         DatabaseFailed: ``keys.db`` cannot be written to.
     """
     from_environment = bool(os.environ.get(settings.master_key_env))
@@ -48,9 +48,11 @@ async def rotate(settings: StorageSettings) -> int:
                 master = next_master_key(settings)
                 if master is None:
                     name = settings.master_key_env + NEXT_ENV
-                    raise KeyMissing(f"Expected the next master key in the environment variable {name}.")
+                    raise KeyMissing(
+                        f"The environment variable {name} is empty; set it to the next master key."
+                    )
             else:
-                if await keys.wrapped_by_next():  # an earlier rotation was cut short at the last moment
+                if await keys.wrapped_by_next():  # an earlier rotation was interrupted at its last step
                     use_next(settings)
                 master = make_next(settings)
             failpoint("rotate.after-next-key")
@@ -65,12 +67,12 @@ async def rotate(settings: StorageSettings) -> int:
 
 @contextmanager
 def _lock(folder: Path) -> Generator[None]:
-    """One rotation at a time; the operating system lets go of it when the process ends."""
+    """Allow one rotation at a time; the operating system releases the lock when the process ends."""
     handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as exc:
-        raise AlreadyOpen("Another rotation of the master key is under way; wait for it.") from exc
+        raise AlreadyOpen("Another rotation of the master key is in progress; wait until it ends.") from exc
     finally:
         os.close(handle)

@@ -1,8 +1,8 @@
-"""Sealing: AES-256-GCM bound to the one place where a value belongs.
+"""Sealing: AES-256-GCM bound to the place where a value belongs.
 
 A sealed value is ``format (1 byte) | nonce (12) | ciphertext and tag``. The associated data names table,
-column, row, member and version, so that a value copied to any other place, or an older value put back, does
-not open. The only user of AES in the project; :mod:`storage.keys.key_store` hands out the keys.
+column, row, member and version. So a value that was copied to another place, or an older value put back, does
+not open. Only this module uses AES; :mod:`storage.keys.key_store` provides the keys.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ FORMAT = b"\x01"
 
 
 UNOPENED_HINT = (
-    "a key is missing, or they are damaged; if keys.db was replaced by an older backup, restore the one that "
-    "belongs to this data"
+    "a key is missing, or the rows are damaged; if keys.db was replaced by an older backup, restore the one "
+    "that belongs to this data"
 )
-"""For log lines about rows that do not open."""
+"""Explanation for log lines about rows that cannot be opened."""
 
 
 class Slot(NamedTuple):
-    """The place a sealed value is bound to. A tuple, because a round makes two for every label.
+    """The place a sealed value is bound to. A tuple, because a round creates two for every label.
 
     Attributes:
-        row: Key of the row inside its table.
-        member: Pseudonym of the member whose value it is; empty for the system's own.
-        version: Changes whenever the value is replaced, where the row records it.
+        row: Primary key of the row in its table.
+        member: Pseudonym of the member who owns the value; empty for values of the system.
+        version: Changes whenever the value is replaced, if the row stores it.
     """
 
     table: str
@@ -44,7 +44,7 @@ class Slot(NamedTuple):
     version: int = 0
 
     def associated_data(self) -> bytes:
-        """Every part with its length in front, so that no two places read the same."""
+        """Return all parts, each prefixed with its length, so that no two places give the same bytes."""
         row, version = str(self.row).encode(), str(self.version).encode()
         member = self.member.hex().encode()
         return b"".join(
@@ -68,7 +68,7 @@ def _start(table: str, column: str) -> bytes:
 class SealingKey:
     """A 256-bit key that seals and opens values.
 
-    Random nonces are safe up to 2**32 values under one key (NIST SP 800-38D, section 8.3); a key here belongs
+    Random nonces are safe up to 2**32 values under one key (NIST SP 800-38D, section 8.3). A key here belongs
     to one member.
     """
 
@@ -83,10 +83,10 @@ class SealingKey:
         return FORMAT + nonce + self._cipher.encrypt(nonce, value, slot.associated_data())
 
     def open(self, sealed: bytes, slot: Slot) -> bytes:
-        """Decrypt what was sealed for this place.
+        """Decrypt a value that was sealed for this place.
 
         Raises:
-            SealBroken: Changed, moved, cut short, or sealed under another key.
+            SealBroken: The value was changed, moved, truncated, or sealed under another key.
         """
         body = sealed[1 + NONCE_BYTES :]
         try:
@@ -96,9 +96,12 @@ class SealingKey:
                 )
             return self._cipher.decrypt(sealed[1 : 1 + NONCE_BYTES], body, slot.associated_data())
         except (InvalidTag, ValueError) as exc:
-            raise SealBroken(f"A value in {slot.table}.{slot.column} does not open at its place.") from exc
+            raise SealBroken(
+                f"A value in {slot.table}.{slot.column} cannot be opened: it was changed or moved, or sealed "
+                "under another key."
+            ) from exc
 
 
 def new_key() -> bytes:
-    """32 random bytes."""
+    """Return 32 random bytes."""
     return secrets.token_bytes(KEY_BYTES)

@@ -1,8 +1,8 @@
-"""What wraps the keys in ``keys.db``: a key made from the master key, and the tables of what it wraps.
+"""Wrapping of the keys in ``keys.db``: the wrapping key, derived from the master key, and the tables.
 
-The master key may be changed by another process while this one runs (:mod:`storage.keys.rotation`), all
-keys being wrapped anew in one transaction. So whoever opens or writes a wrapped key asks, in the same
-transaction, which master key is the right one.
+Another process may replace the master key while this one runs (:mod:`storage.keys.rotation`); it rewraps all
+keys in one transaction. Therefore every transaction that opens or writes a wrapped key first determines which
+master key is valid.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILE = "keys.db"
 SCHEMA = 2
 NUMBER_BYTES = 16
 TRIES = 3
-"""Looks for the right master key: another process may be renaming the next one between two reads."""
+"""Attempts to find the valid master key: another process may rename the next one between two reads."""
 
 metadata = MetaData()
 system_keys = Table(
@@ -56,17 +56,17 @@ member_keys = Table(
 
 
 def member_slot(member_id: MemberId) -> Slot:
-    """Where a member's wrapped key belongs."""
+    """Return the place of a member's wrapped key."""
     return Slot("member_keys", "wrapped", member=member_id)
 
 
 def system_slot(name: str) -> Slot:
-    """Where a wrapped key of the program belongs."""
+    """Return the place of a wrapped key of the program."""
     return Slot("system_keys", "wrapped", name)
 
 
 def derived(master: bytes) -> SealingKey:
-    """The wrapping key of a master key."""
+    """Derive the wrapping key from a master key."""
     info = b"simpatico: wrapping key, version 1"
     return SealingKey(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(master))
 
@@ -76,11 +76,11 @@ class Wrapping:
 
     Args:
         settings: Where the master key is.
-        may_make: Whether a master key may be made; only when there is nothing it could belong to.
+        may_make: Whether a master key may be created; only when no data exists.
 
     Raises:
         KeyMissing: There is no master key.
-        KeyUnreadable: It is malformed, or readable by others.
+        KeyUnreadable: The master key is malformed, or readable by other users.
     """
 
     def __init__(self, settings: StorageSettings, *, may_make: bool) -> None:
@@ -88,18 +88,18 @@ class Wrapping:
         self.latest = derived(master_key(settings, may_make=may_make))
 
     def current(self, connection: Connection) -> SealingKey:
-        """The key that wraps what this transaction sees.
+        """Return the key that wraps the keys this transaction sees.
 
         Raises:
-            KeyUnreadable: No master key at hand opens it.
+            KeyUnreadable: No available master key opens them.
         """
         return self.opening(_wrapped(connection))
 
     def opening(self, wrapped: dict[str, bytes]) -> SealingKey:
-        """The key that wraps these keys of the program.
+        """Return the key that wraps these keys of the program.
 
         Raises:
-            KeyUnreadable: No master key at hand opens them.
+            KeyUnreadable: No available master key opens them.
         """
         for _ in range(TRIES):
             for candidate in (self.latest, *self._candidates()):
@@ -108,18 +108,18 @@ class Wrapping:
                     return candidate
         raise KeyUnreadable(
             f"The master key does not open {self._settings.key_dir / FILE}: expected the key that it was "
-            "made with. Put that key back; a new one would make all data unreadable."
+            "created with. Restore that key; a new one would make all data unreadable."
         )
 
     def is_next(self, connection: Connection) -> bool:
-        """Whether the next master key, not the present one, wraps what this transaction sees."""
+        """Return whether the next master key, not the present one, wraps the keys this transaction sees."""
         master = next_master_key(self._settings)
         return master is not None and _opened(derived(master), _wrapped(connection)) is not None
 
     def system(self, connection: Connection) -> dict[str, bytes]:
-        """The keys of the program by name, opened."""
+        """Return the opened keys of the program, by name."""
         opened = _opened(self.current(connection), _wrapped(connection))
-        assert opened is not None, "current() gives a key that opens them"
+        assert opened is not None, "current() returns a key that opens them"
         return opened
 
     def _candidates(self) -> list[SealingKey]:
@@ -128,15 +128,15 @@ class Wrapping:
 
 
 def begin_writing(connection: Connection) -> None:
-    """Take the write lock before anything is read: who reads first and writes then is refused, not queued."""
+    """Take the write lock before reading: SQLite rejects a transaction that reads first and writes later."""
     connection.execute(update(system_keys).values(name=system_keys.c.name))
 
 
 def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
-    """Wrap every key anew, in the caller's transaction; those that do not open stay as they are.
+    """Rewrap every key, in the caller's transaction; keys that cannot be opened stay unchanged.
 
     Returns:
-        How many members' keys were wrapped anew.
+        The number of members' keys that were rewrapped.
     """
     for name, wrapped in _wrapped(connection).items():
         again = new.seal(old.open(wrapped, system_slot(name)), system_slot(name))
@@ -156,24 +156,33 @@ def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
 
 
 def prepare(connection: Connection, wrapping: Wrapping, path: Path, may_make: bool) -> dict[str, bytes]:
-    """Check the file, bring it to the newest schema; open the keys of the program, or make them.
+    """Check and migrate the file; open the keys of the program, or create them.
+
+    Args:
+        connection: Commits are the caller's.
+        wrapping: The wrapping key.
+        path: The file, for messages.
+        may_make: Whether keys may be created; only when no data exists.
 
     Raises:
-        DatabaseDamaged: It is not a sound database.
-        DatabaseNewer: It was written by a newer version.
-        KeyMissing: It holds no keys, but there are data.
-        KeyUnreadable: No master key at hand opens it.
+        DatabaseDamaged: The file is damaged or not a database.
+        DatabaseNewer: The file was written by a newer version.
+        KeyMissing: The file holds no keys, but data exist.
+        KeyUnreadable: No available master key opens the keys.
     """
     check_sound(connection, FILE)
     (version,) = pragma(connection, "user_version")
     if version > SCHEMA:
-        raise DatabaseNewer(f"{path} has schema {version}, this version knows up to {SCHEMA}.")
+        raise DatabaseNewer(
+            f"{path} has schema {version}, and this version supports up to {SCHEMA}; run the version of "
+            "Simpatico that wrote it, or a later one."
+        )
     metadata.create_all(connection)
     if version == 1:
         for column in ("key_id", "person"):
             connection.exec_driver_sql(f"ALTER TABLE member_keys ADD COLUMN {column} BLOB")
         connection.execute(update(member_keys).values(key_id=func.randomblob(NUMBER_BYTES)))
-    if version != SCHEMA:  # writing it for nothing would collide with another process that writes
+    if version != SCHEMA:  # a needless write would collide with another writing process
         connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
     if not _wrapped(connection):
         if not may_make:

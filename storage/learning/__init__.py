@@ -1,4 +1,4 @@
-"""What training reads and writes: changed members, labels, heads, rounds, the prior.
+"""Data that training reads and writes: changed members, labels, heads, rounds, the prior.
 
 May import servers, replies and every room below.
 """

@@ -30,14 +30,14 @@ from storage.records import (
     Who,
 )
 from storage.replies import feedback
-from storage.replies.preferences import Preferences, put_aside
+from storage.replies.preferences import Preferences, delete_choices
 from storage.servers.stored_settings import emoji_of_guilds
 
 log = logging.getLogger(__name__)
 
 
 class LearningRecords:
-    """Reads and writes what is learnt. Reached as ``Store.learning``.
+    """Reads and writes the data of learning. Reached as ``Store.learning``.
 
     Args:
         keys: Opens and seals.
@@ -70,58 +70,58 @@ class LearningRecords:
 
     @property
     def erasures(self) -> int:
-        """Counter of erased members; see :meth:`record_round` and :meth:`record_prior`. No I/O."""
+        """Counter of erasures; see :meth:`record_round` and :meth:`record_prior`. No I/O."""
         return self._coordination.erasures
 
     async def cursor(self) -> int:
-        """Number of the last change that a round took in."""
+        """Return the number of the last change that a round processed."""
         return await self._reader.run(queries.cursor)
 
     async def changed_after(self, cursor: int, limit: int) -> list[ChangedMember]:
-        """Members due for a round, the longest waiting first."""
+        """Return members due for a round, the longest waiting first."""
         return await self._reader.run(lambda c: queries.changed_after(c, cursor, limit))
 
     async def count_changed_after(self, cursor: int) -> int:
-        """How many members are due."""
+        """Return the number of members due."""
         return await self._reader.run(lambda c: queries.count_changed_after(c, cursor))
 
     async def feedback_of(
         self, member_ids: Sequence[MemberId], newest: int = 1000
     ) -> dict[MemberId, list[FeedbackRow]]:
-        """Each of these members' feedback on their ``newest`` replies, oldest reply first.
+        """Return each member's feedback on their ``newest`` replies, oldest reply first.
 
-        Read and opened in a thread. Rows that do not open, because a key was lost or a row damaged, are left
-        out and counted in the log: one member must not stop the learning of all.
+        Read and opened in a thread. Rows that cannot be opened, because a key was lost or a row is damaged,
+        are left out and counted in the log: one member must not block the learning of all.
         """
         before = self._coordination.erasures
         sealed = await self._bulk.run(lambda c: queries.sealed_feedback(c, member_ids, newest))
-        keys = await self._reader.run(lambda _: self._keys.found_of(sealed.owners()))
-        opened, n_shut = await self._bulk.aside(lambda: sealed.open(keys))
-        if n_shut and await self._reader.run(erasures_of) != before:
-            log.info("%d rows of feedback were left out: somebody left while they were read", n_shut)
-        elif n_shut:
-            log.warning("%d rows of feedback were left out: %s", n_shut, UNOPENED_HINT)
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of(sealed.owners()))
+        opened, n_unreadable = await self._bulk.run_in_thread(lambda: sealed.open(keys))
+        if n_unreadable and await self._reader.run(erasures_of) != before:
+            log.info("%d rows of feedback were left out: a member was erased during the read", n_unreadable)
+        elif n_unreadable:
+            log.warning("%d rows of feedback were left out: %s", n_unreadable, UNOPENED_HINT)
         return opened
 
     async def feedback_counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
-        """How many replies each of these members gave feedback on; those without any are left out."""
+        """Return the number of replies with each member's feedback; members without any are left out."""
         return await self._bulk.run(lambda c: queries.feedback_counts(c, member_ids))
 
     async def members_with_feedback(
         self, after: MemberId | None, limit: int, agreed_before: datetime | None = None
     ) -> list[MemberId]:
-        """One page of the members who gave feedback; ``after`` is the last of the page before.
+        """Return one page of the members who gave feedback; ``after`` is the last of the page before.
 
-        With ``agreed_before`` only those who have agreed since then or longer.
+        With ``agreed_before``, only members who have agreed since then or longer.
         """
         return await self._reader.run(lambda c: queries.members_with_feedback(c, after, limit, agreed_before))
 
     async def emoji_of_guilds(self) -> dict[bytes, dict[str, float]]:
-        """What emoji mean in each server that says so: server -> emoji -> -1 to 1, 0: nothing."""
+        """Return the meaning of emoji in each server that sets any: server -> emoji -> -1 to 1; 0: none."""
         return await self._reader.run(lambda c: emoji_of_guilds(c, self._keys))
 
     async def head_of(self, member_id: MemberId) -> HeadRecord | None:
-        """The member's published head."""
+        """Return the member's published head, or None."""
         return await self._reader.run(lambda c: queries.head_of(c, self._keys, member_id))
 
     async def record_round(
@@ -131,57 +131,63 @@ class LearningRecords:
 
         Args:
             record: The round.
-            heads: What it learnt; members who are not there any more are passed over.
-            erasures: :attr:`erasures` as it was before the labels behind these heads were read.
+            heads: The learnt heads; members who do not exist any more are skipped.
+            erasures: :attr:`erasures` from before the labels behind these heads were read.
 
         Returns:
-            The version; None when a member left since then: they may have agreed again meanwhile, and a head
-            learnt from what was forgotten is not stored.
+            The version. None, and nothing is stored, if a member was erased since then: a head learnt from
+                erased data
+            must not be stored, even if the member has agreed again.
 
         Raises:
-            NotTrainer: Another process trains.
+            NotTrainer: Another process is the trainer.
         """
 
         def unit(connection: Connection) -> int | None:
             fence = self._coordination.require_lead(connection)
-            if not self._coordination.nobody_left(connection, erasures):
+            if not self._coordination.no_erasure_since(connection, erasures):
                 return None
             version = queries.record_round(connection, self._keys, record, heads, fence)
-            self._coordination.tell_round(connection)
+            self._coordination.notify_heads(connection)
             return version
 
         return await self._writer.submit(unit)
 
     async def record_prior(self, record: PriorRecord, *, erasures: int | None = None) -> bool:
-        """Replace the learnt prior; every member with feedback is due again.
+        """Replace the learnt prior; every member with feedback becomes due.
 
-        False when a member left since ``erasures`` was read, before the labels were: the prior may hold
-        traces of them and was not stored.
+        Args:
+            record: The prior.
+            erasures: :attr:`erasures` from before the labels behind the prior were read.
+
+        Returns:
+            Whether it was stored; False if a member was erased since then, because the prior may contain
+                their influence.
 
         Raises:
-            NotTrainer: Another process trains.
+            NotTrainer: Another process is the trainer.
         """
 
         def unit(connection: Connection) -> bool:
             self._coordination.require_lead(connection)
-            if not self._coordination.nobody_left(connection, erasures):
+            if not self._coordination.no_erasure_since(connection, erasures):
                 return False
-            self._coordination.tell_prior(connection)
+            self._coordination.notify_prior(connection)
             queries.record_prior(connection, self._keys, record)
             return True
 
         return await self._writer.submit(unit)
 
     async def prior(self) -> PriorRecord | None:
-        """The learnt prior; None before there is one."""
-        return await self._reader.run(lambda c: queries.prior_of_all(c, self._keys))
+        """Return the learnt prior; None before the first one."""
+        return await self._reader.run(lambda c: queries.learnt_prior(c, self._keys))
 
     async def latest_round(self) -> RoundRecord | None:
-        """The last round."""
+        """Return the last round, or None."""
         return await self._reader.run(queries.latest_round)
 
     async def start_over(self, who: Who) -> int:
-        """Stop all of the member's feedback in this server from counting, and drop their head.
+        """Stop all of the member's feedback in this server from counting, and delete their head.
 
         Their choices between replies are deleted.
 
@@ -196,6 +202,6 @@ class LearningRecords:
         def unit(connection: Connection) -> int:
             queries.drop_head(connection, member_id)
             n_undone = feedback.undo(connection, self._keys, who, None, at)
-            return n_undone + put_aside(connection, member_id)
+            return n_undone + delete_choices(connection, member_id)
 
         return await self._writer.submit(unit)

@@ -1,8 +1,8 @@
-"""Replies whose features another encoder made: read their texts, while they are kept, and describe them anew.
+"""Replies whose features come from another encoder: reads their texts while kept, and replaces the features.
 
-After a change of encoder the labels of earlier replies say nothing, because their features are of another
-kind. Where the bot's own text is still there (until the retention time), features can be made again; where it
-has gone, the label stays and waits for the old encoder to come back. Reached as ``Store.outdated``.
+After a change of encoder, labels of earlier replies are useless, because their features are of another kind.
+While the bot's own text is kept (until the retention time), new features can be computed from it. After that,
+the label stays and is used again if the old encoder returns. Reached as ``Store.outdated``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from sqlalchemy import Connection, Row, select, update
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import mark_due
-from storage.database.schema import Standing, members, replies
+from storage.database.schema import MemberStatus, members, replies
 from storage.database.writer import Writer
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import FAQ_STYLE, MemberId, ReplyId
-from storage.replies.feedback import members_on
+from storage.replies.feedback import members_with_feedback_on
 from storage.replies.impressions import slot
 
 
 @dataclass(frozen=True, slots=True)
 class OutdatedPage:
-    """Some outdated replies, by running number.
+    """One page of outdated replies, by sequence number.
 
     Attributes:
-        texts: The posted texts that could be opened.
-        last: Where the next page starts; None when this was the last.
+        texts: Posted texts that could be opened.
+        last: Start of the next page; None after the last page.
     """
 
     texts: Mapping[ReplyId, str]
@@ -40,28 +40,28 @@ class OutdatedPage:
 
 
 class OutdatedReplies:
-    """Reads and mends them. Methods may raise what those of the store do."""
+    """Reads and updates outdated replies. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, writer: Writer) -> None:
         self._keys, self._reader, self._writer = keys, reader, writer
 
     async def page(self, feature_id: str, after: ReplyId | None, limit: int) -> OutdatedPage:
-        """Read the texts of replies whose features are of another kind and whose texts are still kept.
+        """Return the kept texts of replies whose features are of another kind.
 
         Args:
-            feature_id: The kind that is wanted.
-            after: The ``last`` of the page before; None: from the start.
-            limit: Most replies on the page.
+            feature_id: The kind of features in use.
+            after: The ``last`` of the page before; None for the first page.
+            limit: Maximum number of replies on the page.
         """
         return await self._reader.run(lambda c: _page(c, self._keys, feature_id, after or 0, limit))
 
     async def record(self, feature_id: str, features: Mapping[ReplyId, bytes]) -> int:
-        """Replace the features of replies; who rated them is due for the next round.
+        """Replace the features of replies; members with feedback on them become due for the next round.
 
-        Replies that went meanwhile, or whose asker left, are passed over.
+        Replies that were deleted meanwhile, or whose asker was erased, are skipped.
 
         Returns:
-            How many were replaced.
+            The number of replaced replies.
         """
         return await self._writer.submit(lambda c: _record(c, self._keys, feature_id, features))
 
@@ -70,13 +70,13 @@ def _page(connection: Connection, keys: KeyStore, feature_id: str, after: int, l
     wanted = (
         select(replies)
         .join(members)
-        .where(members.c.standing == Standing.AGREED, replies.c.reply_id > after)
+        .where(members.c.standing == MemberStatus.AGREED, replies.c.reply_id > after)
         .where(replies.c.feature_id != feature_id, replies.c.texts.is_not(None))
         .order_by(replies.c.reply_id)
         .limit(limit)
     )
     rows = connection.execute(wanted).all()
-    found = keys.found_of({MemberId(row.member_id) for row in rows})
+    found = keys.usable_keys_of({MemberId(row.member_id) for row in rows})
     texts = {ReplyId(row.reply_id): _text(row, found.get(row.member_id)) for row in rows}
     return OutdatedPage(
         {reply_id: text for reply_id, text in texts.items() if text is not None},
@@ -85,9 +85,9 @@ def _page(connection: Connection, keys: KeyStore, feature_id: str, after: int, l
 
 
 def _text(row: Row[Any], key: SealingKey | None) -> str | None:
-    """The posted text; None where it does not open: one damaged row must not stop the others.
+    """Return the posted text; None if it cannot be opened: one damaged row must not block the others.
 
-    None too for an answer from ``/faq``: a person's words, which teach nothing.
+    None too for an answer from ``/faq``: a person wrote it, and nothing learns from it.
     """
     if key is None:
         return None
@@ -108,10 +108,10 @@ def _record(
     askers = (
         select(replies.c.reply_id, replies.c.member_id)
         .join(members)
-        .where(members.c.standing == Standing.AGREED, replies.c.reply_id.in_(list(features)))
+        .where(members.c.standing == MemberStatus.AGREED, replies.c.reply_id.in_(list(features)))
     )
     rows = connection.execute(askers).all()
-    found = keys.found_of({MemberId(row.member_id) for row in rows})
+    found = keys.usable_keys_of({MemberId(row.member_id) for row in rows})
     due: set[MemberId] = set()
     count = 0
     for row in rows:
@@ -124,7 +124,7 @@ def _record(
             .where(replies.c.reply_id == row.reply_id)
             .values(feature_id=feature_id, features=sealed)
         )
-        due |= members_on(connection, row.reply_id)
+        due |= members_with_feedback_on(connection, row.reply_id)
         count += 1
     mark_due(connection, due)
     return count

@@ -1,7 +1,7 @@
-"""How past replies were chosen and what their askers made of them: what the operator's report reads, paged.
+"""How past replies were chosen, with their askers' feedback: input of the operator's report, in pages.
 
-Only members who agree now are in it, each with the feedback that they themselves gave on the reply that they
-asked for: it was their taste that chose. Reached as ``Store.choices``.
+Includes only members who agree now, with their own feedback on the replies that they asked for, because their
+taste chose these replies. Reached as ``Store.choices``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, and_, select
 
 from storage.database.backend import BulkReader, Reader
-from storage.database.schema import Standing, feedback, members, replies
+from storage.database.schema import MemberStatus, feedback, members, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import MemberId, PastChoice, ReplyId
-from storage.replies.feedback import NOTHING, FeedbackState
+from storage.replies.feedback import NO_FEEDBACK, FeedbackState
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import slot as reply_slot
 
@@ -29,36 +29,36 @@ Rows = Sequence[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ChoicePage:
-    """Some past choices, oldest first.
+    """One page of past choices, oldest first.
 
     Attributes:
-        choices: Those that could be opened.
-        n_shut: How many could not.
-        last: Where the next page starts; None when this was the last.
+        choices: Choices that could be opened.
+        n_unreadable: Number of choices that could not be opened.
+        last: Start of the next page; None after the last page.
     """
 
     choices: Sequence[PastChoice]
-    n_shut: int
+    n_unreadable: int
     last: ReplyId | None
 
 
 class PastChoices:
-    """Reads them. May raise :class:`~storage.errors.DatabaseFailed`."""
+    """Reads past choices. May raise :class:`~storage.errors.DatabaseFailed`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, bulk: BulkReader) -> None:
         self._keys, self._reader, self._bulk = keys, reader, bulk
 
     async def page(self, since: datetime, after: ReplyId | None, limit: int) -> ChoicePage:
-        """Read how replies were chosen; rows that do not open are left out and counted.
+        """Return how replies were chosen; unreadable rows are left out and counted.
 
         Args:
-            since: Replies from then on, aware UTC.
-            after: The ``last`` of the page before; None: from the start.
-            limit: Most replies on the page.
+            since: Earliest time of a reply, aware UTC.
+            after: The ``last`` of the page before; None for the first page.
+            limit: Maximum number of replies on the page.
         """
         rows = await self._bulk.run(lambda c: _rows(c, since, after or 0, limit))
-        keys = await self._reader.run(lambda _: self._keys.found_of({MemberId(row[1]) for row in rows}))
-        choices = await self._bulk.aside(lambda: _open(rows, keys))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of({MemberId(row[1]) for row in rows}))
+        choices = await self._bulk.run_in_thread(lambda: _open(rows, keys))
         last = ReplyId(rows[-1][0]) if len(rows) == limit else None
         return ChoicePage(choices, len(rows) - len(choices), last)
 
@@ -75,7 +75,7 @@ def _rows(connection: Connection, since: datetime, after: int, limit: int) -> Ro
         )
         .join(members, members.c.member_id == replies.c.member_id)
         .join(feedback, own, isouter=True)
-        .where(members.c.standing == Standing.AGREED)
+        .where(members.c.standing == MemberStatus.AGREED)
         .where(replies.c.created_at >= since, replies.c.reply_id > after)
         .order_by(replies.c.reply_id)
         .limit(limit)
@@ -84,7 +84,7 @@ def _rows(connection: Connection, since: datetime, after: int, limit: int) -> Ro
 
 
 def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
-    """Open every row that opens: one damaged row must not stop a report."""
+    """Open the rows and skip unreadable ones: one damaged row must not stop a report."""
     opened: list[PastChoice] = []
     for reply_id, asker, sealed, changed_seq, state in rows:
         key = keys.get(asker)
@@ -92,7 +92,7 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
             continue
         try:
             decision = json.loads(key.open(sealed, reply_slot("decision", reply_id, asker)))
-            told = NOTHING
+            told = NO_FEEDBACK
             if state is not None:
                 told = FeedbackState.from_bytes(key.open(state, feedback_slot(asker, reply_id, changed_seq)))
         except SealBroken:

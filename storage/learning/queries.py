@@ -1,4 +1,4 @@
-"""What training reads and writes: who is due, labels with features, heads, rounds, the prior."""
+"""Queries of learning: members due, labels with features, heads, rounds, the prior."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from storage.database.change_numbers import mark_all_due, pages
 from storage.database.erasure_count import ERASURES_NOTE
 from storage.database.notes import note_of
-from storage.database.schema import Standing, feedback, heads, members, prior, replies, rounds
+from storage.database.schema import MemberStatus, feedback, heads, members, prior, replies, rounds
 from storage.errors import SealBroken
 from storage.failpoints import failpoint
 from storage.keys.key_store import KeyStore
@@ -31,7 +31,7 @@ from storage.replies.feedback import FeedbackState
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import slot as reply_slot
 
-_agreed = members.c.standing == Standing.AGREED
+_agreed = members.c.standing == MemberStatus.AGREED
 
 
 _asker = members.alias("asker")
@@ -50,7 +50,7 @@ _feedback = (
     .join(members, feedback.c.member_id == members.c.member_id)
     .join(replies, feedback.c.reply_id == replies.c.reply_id)
     .join(_asker, replies.c.member_id == _asker.c.member_id)
-    .where(_agreed, _asker.c.standing == Standing.AGREED)
+    .where(_agreed, _asker.c.standing == MemberStatus.AGREED)
 )
 _all_feedback = _feedback.where(feedback.c.member_id.in_(bindparam("members", expanding=True))).order_by(
     feedback.c.member_id, feedback.c.reply_id
@@ -64,28 +64,28 @@ _newest_feedback = (
 
 @dataclass(frozen=True, slots=True)
 class SealedFeedback:
-    """Feedback rows of these members as they are stored, each member's oldest reply first."""
+    """Stored feedback rows of these members, still sealed, each member's oldest reply first."""
 
     member_ids: Sequence[MemberId]
     rows: Sequence[tuple[Any, ...]]
 
     def owners(self) -> set[MemberId]:
-        """Everybody whose key it takes to open them: who gave feedback, and who asked for the reply."""
+        """Return the members whose keys open the rows: givers of feedback, and askers of the replies."""
         return {row[0] for row in self.rows} | {row[5] for row in self.rows}
 
     def open(self, keys: Mapping[MemberId, SealingKey]) -> tuple[dict[MemberId, list[FeedbackRow]], int]:
-        """Open every row that opens; blocks, call from a thread.
+        """Open the rows and skip unreadable ones. Blocks; call from a thread.
 
-        One member's lost key or damaged row must not stop the learning of all others, so what does not open
-        is passed over. A reply that many gave feedback on is opened once.
+        One member's lost key or damaged row must not block the learning of all others. A reply with feedback
+        of many members is opened once.
 
         Returns:
-            The rows of each member, oldest reply first; and how many could not be opened.
+            The rows of each member, oldest reply first, and the number of unreadable rows.
         """
         opened: dict[MemberId, list[FeedbackRow]] = {member_id: [] for member_id in self.member_ids}
         features: dict[ReplyId, bytes] = {}
-        states: dict[bytes, FeedbackState] = {}  # most are the same few
-        n_shut = 0
+        states: dict[bytes, FeedbackState] = {}  # most rows hold one of a few states
+        n_unreadable = 0
         for member_id, reply_id, seq, changed_at, state, asker_id, guild, feature_id, sealed in self.rows:
             own, asker = keys.get(member_id), keys.get(asker_id)
             try:
@@ -95,7 +95,7 @@ class SealedFeedback:
                 if reply_id not in features:
                     features[reply_id] = asker.open(sealed, reply_slot("features", reply_id, asker_id))
             except SealBroken:
-                n_shut += 1
+                n_unreadable += 1
                 continue
             if body not in states:
                 states[body] = FeedbackState.from_bytes(body)
@@ -111,17 +111,17 @@ class SealedFeedback:
                     guild,
                 )
             )
-        return opened, n_shut
+        return opened, n_unreadable
 
 
 def cursor(connection: Connection) -> int:
-    """Number of the last change that a round took in; 0 before the first round."""
+    """Return the number of the last change that a round processed; 0 before the first round."""
     latest = select(rounds.c.cursor).order_by(rounds.c.version.desc()).limit(1)
     return connection.execute(latest).scalar() or 0
 
 
 def changed_after(connection: Connection, after: int, limit: int) -> list[ChangedMember]:
-    """Members due, the longest waiting first."""
+    """Return members due, the longest waiting first."""
     due = (
         select(members.c.member_id, members.c.changed_seq)
         .where(members.c.changed_seq > after, _agreed)
@@ -132,13 +132,13 @@ def changed_after(connection: Connection, after: int, limit: int) -> list[Change
 
 
 def count_changed_after(connection: Connection, after: int) -> int:
-    """How many members are due."""
+    """Return the number of members due."""
     due = select(func.count()).select_from(members).where(members.c.changed_seq > after, _agreed)
     return connection.execute(due).scalar_one()
 
 
 def feedback_counts(connection: Connection, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
-    """How many rows of feedback each of these members has; those without any are left out."""
+    """Return the number of feedback rows of each member; members without any are left out."""
     counts: dict[MemberId, int] = {}
     for page in pages(member_ids):
         counted = (
@@ -151,9 +151,10 @@ def feedback_counts(connection: Connection, member_ids: Sequence[MemberId]) -> d
 
 
 def sealed_feedback(connection: Connection, member_ids: Sequence[MemberId], newest: int) -> SealedFeedback:
-    """The feedback of these members on their ``newest`` replies each, sealed.
+    """Return the feedback of these members on their ``newest`` replies each, still sealed.
 
-    Most have fewer and are read together; the others one by one, so that nobody's history is read whole.
+    Members with at most that many rows are read together, the others one by one, so that at most ``newest``
+    rows of a member are read.
     """
     counts = feedback_counts(connection, member_ids)
     rows: list[Any] = []
@@ -167,7 +168,7 @@ def sealed_feedback(connection: Connection, member_ids: Sequence[MemberId], newe
 def members_with_feedback(
     connection: Connection, after: MemberId | None, limit: int, agreed_before: datetime | None = None
 ) -> list[MemberId]:
-    """The next page of members who gave feedback and agreed before a moment, by pseudonym."""
+    """Return the next page of members who gave feedback and agreed before a moment, by pseudonym."""
     gave = select(members.c.member_id).where(_agreed, members.c.member_id.in_(select(feedback.c.member_id)))
     if agreed_before is not None:
         gave = gave.where(members.c.decided_at <= agreed_before)
@@ -179,10 +180,10 @@ def members_with_feedback(
 
 
 def head_of(connection: Connection, keys: KeyStore, member_id: MemberId) -> HeadRecord | None:
-    """The member's head, opened.
+    """Return the member's head, opened, or None.
 
     Raises:
-        SealBroken: It was changed or moved.
+        SealBroken: The head was changed or moved.
     """
     own = select(heads).join(members).where(heads.c.member_id == member_id, _agreed)
     row = connection.execute(own).first()
@@ -195,11 +196,11 @@ def head_of(connection: Connection, keys: KeyStore, member_id: MemberId) -> Head
 def record_round(
     connection: Connection, keys: KeyStore, record: RoundRecord, new_heads: Sequence[NewHead], fence: int
 ) -> int:
-    """Store a round and its heads, under the number of its trainer; return its version.
+    """Store a round and its heads, under the fencing number of its trainer; return its version.
 
-    Members who left meanwhile, or whose key was lost, are passed over.
+    Members who were erased meanwhile, or whose key was lost, are skipped.
     """
-    # Not PostgreSQL's own numbering, which skips numbers when a round is refused.
+    # Not PostgreSQL's own numbering, which skips numbers when a round is rejected.
     latest = select(func.coalesce(func.max(rounds.c.version), 0))
     version: int = connection.execute(latest).scalar_one() + 1
     connection.execute(insert(rounds).values(asdict(record) | {"version": version, "fence": fence}))
@@ -211,7 +212,7 @@ def record_round(
             select(members.c.member_id).where(members.c.member_id.in_(page), _agreed)
         )
         kept = [by_member[m] for m in present.scalars() if by_member[m].body is not None]
-        opened = keys.found_of(head.member_id for head in kept)
+        opened = keys.usable_keys_of(head.member_id for head in kept)
         sealed = [
             {
                 "member_id": head.member_id,
@@ -235,7 +236,7 @@ def drop_head(connection: Connection, member_id: MemberId) -> None:
 
 
 def latest_round(connection: Connection) -> RoundRecord | None:
-    """The last round, or None."""
+    """Return the last round, or None."""
     row = connection.execute(select(rounds).order_by(rounds.c.version.desc()).limit(1)).mappings().first()
     return (
         None
@@ -245,18 +246,18 @@ def latest_round(connection: Connection) -> RoundRecord | None:
 
 
 def record_prior(connection: Connection, keys: KeyStore, record: PriorRecord) -> None:
-    """Replace the prior; every member with feedback is due, because every head rests on it."""
+    """Replace the prior; every member with feedback becomes due, because every head rests on it."""
     connection.execute(delete(prior))
     sealed = keys.system.seal(record.body, _prior_slot(connection))
     connection.execute(insert(prior).values(asdict(record) | {"id": 1, "body": sealed}))
     mark_all_due(connection)
 
 
-def prior_of_all(connection: Connection, keys: KeyStore) -> PriorRecord | None:
-    """The learnt prior, opened; None before there is one.
+def learnt_prior(connection: Connection, keys: KeyStore) -> PriorRecord | None:
+    """Return the learnt prior, opened; None before the first one.
 
     Raises:
-        SealBroken: It was changed.
+        SealBroken: The prior was changed.
     """
     row = connection.execute(select(prior)).first()
     if row is None:
@@ -269,5 +270,5 @@ def _prior_slot(connection: Connection) -> Slot:
 
 
 def head_slot(member_id: MemberId, version: int) -> Slot:
-    """Where a sealed head belongs."""
+    """Return the place of a sealed head."""
     return Slot("heads", "body", member=member_id, version=version)

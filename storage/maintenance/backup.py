@@ -1,9 +1,10 @@
-"""Backups: the data while the bot runs, and apart from them the keys with the erasure ledger.
+"""Backups of the data while the bot runs, and separately of the keys with the erasure ledger.
 
-A copy of the data holds no key and nothing in clear, so it may be kept anywhere and for long; a copy of the
-keys opens every copy of the data, so it has a short life: :func:`restore_keys` refuses one that is too old.
-No restore goes over the ledger: entries are only added, and both restores purge what it names before they are
-done. The functions without ``async`` block. Reads and writes SQLite files; PostgreSQL has its own tools.
+A copy of the data holds no key and nothing in clear, so it may be kept anywhere and for long. A copy of the
+keys opens every copy of the data, so it must be short-lived: :func:`restore_keys` rejects one that is too
+old. No restore overwrites the ledger. Entries are only added, and both restores purge everything it lists
+before they finish. The functions without ``async`` block. Works on SQLite files; PostgreSQL has its own
+tools.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.sqlite import FILE, folder_lock
 from storage.errors import DatabaseDamaged, StorageError
 from storage.failpoints import failpoint
@@ -26,25 +27,25 @@ from storage.keys.master_key import sync_folder
 from storage.keys.wrapping import FILE as KEYS
 from storage.keys.wrapping import Wrapping
 from storage.opening import backend_of, open_data
-from storage.privacy.erasing import see_ledger
+from storage.privacy.erasing import note_ledger_changes
 from storage.records import ForgetReceipt
 from storage.settings import StorageSettings
 from storage.store import Store
 
-SIDES = ("-wal", "-shm", "-journal")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 
 ONLY_SQLITE = (
     "The data are in PostgreSQL, which has its own tools: use pg_dump (while the bot runs) and pg_restore. "
-    "At the next start the bot erases whom the ledger names before it connects."
+    "At its next start, before it connects, the bot erases again all members that the ledger lists."
 )
 
 
 def back_up(settings: StorageSettings, target: Path) -> int:
-    """Copy ``data.db`` as it is at one moment, while the bot may run; return the size in bytes.
+    """Copy ``data.db`` as a consistent snapshot, while the bot may run; return the size in bytes.
 
     Raises:
         DatabaseFailed: Reading or writing failed.
-        StorageError: ``target`` exists, or there is nothing to copy, or the data are in PostgreSQL.
+        StorageError: ``target`` exists, there is nothing to copy, or the data are in PostgreSQL.
     """
     _require_sqlite(settings)
     source = settings.data_dir / FILE
@@ -55,32 +56,33 @@ def back_up(settings: StorageSettings, target: Path) -> int:
 
 
 async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
-    """Put a copy in the place of ``data.db``, then erase again whom the ledger names.
+    """Replace ``data.db`` with a copy, then repeat the erasures that the ledger lists.
 
     Returns:
-        Who was erased again.
+        The members that were erased again.
 
     Raises:
-        AlreadyOpen: The bot runs.
-        DatabaseDamaged: ``source`` is no sound database.
-        KeyMissing: There are no keys to open it with; restore those first.
-        KeyUnreadable: It belongs to other keys.
-        StorageError: ``source`` is no copy of data, or the data are in PostgreSQL.
+        AlreadyOpen: The bot is running.
+        DatabaseDamaged: ``source`` is damaged or not a database.
+        KeyMissing: There are no keys for the copy; restore those first.
+        KeyUnreadable: The master key is malformed, readable by other users, or belongs to other keys.
+        StorageError: ``source`` is not a copy of data or belongs to other keys, or the data are in
+            PostgreSQL.
     """
     _require_sqlite(settings)
     with folder_lock(settings.data_dir):
-        check = _single(source, "SELECT key_check FROM origin")
+        check = _single_value(source, "SELECT key_check FROM origin")
         keys = await KeyStore.open(settings, data_exists=True)
         expected = keys.pseudonyms.check()
         await keys.close()
         if check != expected:
-            raise StorageError(f"{source} belongs to other keys; restore the keys of that bot first.")
+            raise StorageError(f"{source} belongs to other keys; restore the matching keys first.")
         present = settings.data_dir / FILE
         draft = present.with_name(f"{FILE}.restoring")
         draft.unlink(missing_ok=True)
         _copy(source, draft)
         failpoint("restore.before-replace")
-        _settle(present)
+        _remove_log(present)
         _replace(draft, present)
     async with await Store.open(settings) as store:
         return store.erased_at_start
@@ -89,7 +91,7 @@ async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
 def back_up_keys(settings: StorageSettings, target: Path) -> None:
     """Copy ``keys.db`` and the erasure ledger into one file, while the bot may run.
 
-    The master key is not in it: without that one, the copy opens nothing.
+    The copy does not contain the master key; without that key, it opens nothing.
 
     Raises:
         DatabaseFailed: Reading or writing failed.
@@ -102,7 +104,7 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
         _copy(settings.key_dir / LEDGER, ledger)
         content = ledger.read_bytes()
         ledger.unlink()
-        with readable_errors(str(draft)), closing(sqlite3.connect(draft)) as copy:
+        with translated_errors(str(draft)), closing(sqlite3.connect(draft)) as copy:
             copy.execute("CREATE TABLE copied (at INTEGER, ledger BLOB)")
             copy.execute("INSERT INTO copied VALUES (?, ?)", [int(datetime.now(UTC).timestamp()), content])
             copy.commit()
@@ -110,31 +112,37 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
 
 
 async def restore_keys(settings: StorageSettings, source: Path, longest: timedelta) -> int:
-    """Put a copy in the place of ``keys.db``, add to the ledger what it lacks, destroy the keys it names.
+    """Replace ``keys.db`` with a copy, add missing entries to the ledger, destroy the keys it lists.
+
+    Args:
+        settings: Location of data and keys.
+        source: The copy.
+        longest: Maximum age of the copy.
 
     Returns:
-        How many keys were destroyed again.
+        The number of keys that were destroyed again.
 
     Raises:
-        AlreadyOpen: The bot runs.
-        DatabaseDamaged: ``source`` is no sound database.
+        AlreadyOpen: The bot is running.
+        DatabaseDamaged: ``source`` is damaged or not a database.
         KeyUnreadable: The master key does not open it.
-        StorageError: ``source`` is no copy of keys, or older than ``longest``.
+        StorageError: ``source`` is not a copy of keys, or older than ``longest``.
     """
     with folder_lock(settings.data_dir):
-        copied_at = datetime.fromtimestamp(int(str(_single(source, "SELECT at FROM copied"))), UTC)
+        copied_at = datetime.fromtimestamp(int(str(_single_value(source, "SELECT at FROM copied"))), UTC)
         age = datetime.now(UTC) - copied_at
         if age > longest:
             raise StorageError(
-                f"{source} is {age.days} days old, more than {longest.days}: it holds keys of people who "
-                "were forgotten since. With the newest ledger.db in place they go again; then use --days."
+                f"{source} is {age.days} days old, more than {longest.days}: it may hold keys of people who "
+                "were forgotten since. Put the newest ledger.db in place, which destroys those keys again; "
+                "then use --days."
             )
         settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         present = settings.key_dir / KEYS
         draft = present.with_name(f"{KEYS}.restoring")
         draft.unlink(missing_ok=True)
         _copy(source, draft)
-        with readable_errors(str(draft)), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        with translated_errors(str(draft)), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
             Wrapping(settings, may_make=False).opening(
                 dict(copy.execute("SELECT name, wrapped FROM system_keys").fetchall())
             )
@@ -142,7 +150,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
             _add_to_ledger(settings.key_dir / LEDGER, ledger)
             copy.execute("DROP TABLE copied")
             copy.execute("VACUUM")
-        _settle(present)
+        _remove_log(present)
         _replace(draft, present)
         keys = await KeyStore.open(settings, data_exists=True)
         async with AsyncExitStack() as stack:
@@ -151,10 +159,10 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
 
 
 async def accept_ledger_loss(settings: StorageSettings) -> None:
-    """Have the data take the ledger as it is, because its newest copy is lost.
+    """Accept the present ledger for the data, because its newest copy is lost.
 
     Raises:
-        AlreadyOpen: The bot runs.
+        AlreadyOpen: The bot is running.
         StorageError: Data or keys cannot be opened.
     """
     async with AsyncExitStack() as stack:
@@ -164,11 +172,11 @@ async def accept_ledger_loss(settings: StorageSettings) -> None:
         stack.push_async_callback(keys.close)
         connection = await open_data(backend, keys, stack)
         async with connection.begin():
-            await connection.run_sync(see_ledger, keys)
+            await connection.run_sync(note_ledger_changes, keys)
 
 
 def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
-    """How many keys were destroyed, and how many members said no.
+    """Return the number of destroyed keys and the number of refusals in the ledger.
 
     Raises:
         StorageError: The keys cannot be opened.
@@ -176,7 +184,7 @@ def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
     path = settings.key_dir / LEDGER
     if not path.exists():
         return 0, 0
-    with readable_errors(str(path)), closing(_reading(path)) as ledger:
+    with translated_errors(str(path)), closing(_reading(path)) as ledger:
         counts = "SELECT (SELECT count(*) FROM erased_keys), (SELECT count(*) FROM refusals)"
         erased, refused = ledger.execute(counts).fetchone()
     return erased, refused
@@ -189,9 +197,9 @@ def _require_sqlite(settings: StorageSettings) -> None:
 
 @contextmanager
 def _draft_of(target: Path) -> Generator[Path]:
-    """A private file beside ``target`` that takes its name when it is whole."""
+    """Yield a private file beside ``target`` that is renamed to it once complete."""
     if target.exists():
-        raise StorageError(f"{target} exists already; name a new file.")
+        raise StorageError(f"{target} already exists; choose another file name.")
     draft = target.with_name(f"{target.name}.unfinished")
     draft.unlink(missing_ok=True)
     try:
@@ -202,56 +210,57 @@ def _draft_of(target: Path) -> Generator[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Write a compact copy of a database as it is at one moment: no freed page, no log."""
+    """Write a compact copy of a database as a consistent snapshot: no freed page, no log."""
     if not source.exists() or source.stat().st_size == 0:
-        raise StorageError(f"Expected a database at {source}, found none.")
+        raise StorageError(f"Expected a database at {source}, found none; check the settings in [storage].")
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as exc:
-        raise StorageError(f"Expected to write to {target}: {exc.strerror}.") from exc
-    with readable_errors(str(source)), closing(_reading(source)) as connection:
+        raise StorageError(f"Cannot write to {target} ({exc.strerror}); check its permissions.") from exc
+    with translated_errors(str(source)), closing(_reading(source)) as connection:
         connection.execute("VACUUM INTO ?", [str(target)])
 
 
 def _reading(path: Path) -> sqlite3.Connection:
-    """A connection that can neither write nor checkpoint."""
+    """Return a connection that can neither write nor checkpoint."""
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=60)
 
 
-def _single(path: Path, query: str) -> object:
-    """The one value of a file that somebody names, after a look whether it is sound."""
+def _single_value(path: Path, query: str) -> object:
+    """Check a file that the host named, and return the one value of a query on it."""
     if not path.is_file():
-        raise StorageError(f"Expected a copy at {path}, found none.")
+        raise StorageError(f"Expected a copy at {path}, found none; check the path.")
     _require_sound(path)
     try:
         with closing(_reading(path)) as connection:
             (value,) = connection.execute(query).fetchone()
     except (sqlite3.Error, TypeError) as exc:
         raise StorageError(
-            f"{path} is no such copy: `simpatico restore` takes one of the data, `restore-keys` of the keys."
+            f"{path} is not a copy of the expected kind: `simpatico restore` takes a copy of the data, "
+            "`simpatico restore-keys` a copy of the keys."
         ) from exc
     return value
 
 
 def _require_sound(path: Path) -> None:
-    with readable_errors(str(path)), closing(_reading(path)) as connection:
+    with translated_errors(str(path)), closing(_reading(path)) as connection:
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
-        raise DatabaseDamaged(f"{path} is damaged ({verdict}).")
+        raise DatabaseDamaged(f"{path} is damaged ({verdict}); use another copy.")
 
 
-def _settle(present: Path) -> None:
-    """Leave no log beside a database that is about to be replaced: it would be played into the new one."""
-    with suppress(sqlite3.Error):  # a damaged one is replaced all the same
+def _remove_log(present: Path) -> None:
+    """Remove the log of a database that is about to be replaced: SQLite would apply it to the new one."""
+    with suppress(sqlite3.Error):  # a damaged database is replaced too
         if present.exists():
             with closing(sqlite3.connect(present)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for side in SIDES:
+    for side in SIDE_FILES:
         present.with_name(f"{present.name}{side}").unlink(missing_ok=True)
 
 
 def _replace(draft: Path, target: Path) -> None:
-    """Give a whole file its name, on the disk at the return."""
+    """Rename a complete file to its final name; on disk at the return."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(target)
@@ -259,7 +268,7 @@ def _replace(draft: Path, target: Path) -> None:
 
 
 def _add_to_ledger(present: Path, content: bytes) -> None:
-    """Add the erasures that only the copy knows; who said no is taken from the newer of both."""
+    """Add the erasures that only the copy lists; take the refusals from the newer of the two."""
     copy = present.with_name(f"{present.name}.restoring")
     copy.unlink(missing_ok=True)
     with os.fdopen(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
@@ -267,7 +276,7 @@ def _add_to_ledger(present: Path, content: bytes) -> None:
     if not present.exists():
         _replace(copy, present)
         return
-    with readable_errors(str(present)), closing(sqlite3.connect(present, isolation_level=None)) as ledger:
+    with translated_errors(str(present)), closing(sqlite3.connect(present, isolation_level=None)) as ledger:
         ledger.execute("ATTACH ? AS copy", [str(copy)])
         ledger.execute("BEGIN IMMEDIATE")
         ledger.execute("INSERT OR IGNORE INTO main.erased_keys SELECT * FROM copy.erased_keys")

@@ -1,8 +1,8 @@
-"""A look at data and keys that changes nothing: what ``simpatico doctor`` asks of this package.
+"""Read-only checks of data and keys for ``simpatico doctor``.
 
-Opening the store would make what is missing, migrate, and finish erasures; here every file is opened for
-reading alone. A SQLite database that a running bot holds is left alone, because a second process has no
-business in it (:mod:`storage.database.sqlite`).
+Opening the store would create missing files, migrate, and finish erasures. Here every file is opened
+read-only. A SQLite database that a running bot holds is not touched, because a second process must not open
+it (:mod:`storage.database.sqlite`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, NullPool, create_engine, select
 
-from storage.database.backend import readable_errors
+from storage.database.backend import translated_errors
 from storage.database.migrations import revisions
 from storage.database.notes import note_of
 from storage.database.schema import origin
@@ -35,11 +35,11 @@ from storage.settings import StorageSettings
 
 
 class Keys(NamedTuple):
-    """A key store that opens.
+    """Result of opening the key store.
 
     Attributes:
-        check: What a database that belongs to it bears.
-        erasures: Changes of the erasure ledger beside it.
+        check: Check value that a matching database contains.
+        erasures: Number of changes of the erasure ledger beside it.
     """
 
     check: bytes
@@ -47,7 +47,7 @@ class Keys(NamedTuple):
 
 
 def files_in_use(settings: StorageSettings) -> list[Path]:
-    """Those of our files and folders that are there."""
+    """Return our existing files and folders."""
     files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE)]
     if not settings.url:
         files.append(settings.data_dir / FILE)
@@ -55,12 +55,12 @@ def files_in_use(settings: StorageSettings) -> list[Path]:
 
 
 def not_ours(settings: StorageSettings) -> list[Path]:
-    """Files that belong to another user of this machine; those will be in the way."""
+    """Return files that belong to another user of this machine, which prevents writing."""
     return [path for path in files_in_use(settings) if path.stat().st_uid != os.geteuid()]
 
 
 def open_to_others(settings: StorageSettings) -> list[Path]:
-    """Files that other users of this machine may read."""
+    """Return files that other users of this machine may read."""
     return [
         path
         for path in files_in_use(settings)
@@ -69,14 +69,14 @@ def open_to_others(settings: StorageSettings) -> list[Path]:
 
 
 def check_keys(settings: StorageSettings) -> Keys | None:
-    """Open the key store with the master key; None when there is none yet.
+    """Open the key store with the master key; return None if there is none yet.
 
     Blocks while every page of ``keys.db`` and of the ledger is read.
 
     Raises:
-        KeyMissing: There is a key store, but no master key, or one of its own keys is gone.
-        KeyUnreadable: The master key is malformed, readable by others, or another one.
-        DatabaseDamaged: A file is not a sound database.
+        KeyMissing: A key store exists, but no master key, or one of its own keys is missing.
+        KeyUnreadable: The master key is malformed, readable by other users, or the wrong one.
+        DatabaseDamaged: A file is damaged or not a database.
         DatabaseNewer: A file was written by a newer version.
         DatabaseFailed: A file cannot be read.
     """
@@ -92,20 +92,20 @@ def check_keys(settings: StorageSettings) -> Keys | None:
 
 
 async def check_database(settings: StorageSettings, found: Keys | None) -> str:
-    """Read the database, and whether it belongs to these keys; say in words how it stands.
+    """Check the database and that it belongs to these keys; return its state in words.
 
     Args:
-        settings: Where it is.
-        found: What :func:`check_keys` found.
+        settings: Location of the database.
+        found: Result of :func:`check_keys`.
 
     Raises:
         AlreadyOpen: A running bot holds it.
         KeyMissing: It holds data, and there are no keys.
         KeyUnreadable: It was written under other keys.
-        LedgerBehind: It has seen more of the erasure ledger than there is.
-        DatabaseDamaged: It is not a sound database.
+        LedgerBehind: The erasure ledger is missing or older than the data.
+        DatabaseDamaged: It is damaged or not a database.
         DatabaseNewer: It was written by a newer version.
-        StorageError: It cannot be reached, or ``url`` is none.
+        StorageError: It cannot be reached, or ``url`` is not an address.
     """
     if settings.url:
         return await _check_server(settings, found)
@@ -114,7 +114,7 @@ async def check_database(settings: StorageSettings, found: Keys | None) -> str:
         return f"none yet; {path} is made at the first start"
     with folder_lock(settings.data_dir), _read_only(path, alone=True) as connection:
         _check_every_page(connection, path)
-        return _standing(connection, found, FILE)
+        return _describe(connection, found, FILE)
 
 
 async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
@@ -123,16 +123,16 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
         await backend.open(stack)
         reader = backend.reader()
         stack.push_async_callback(reader.close)
-        return await reader.run(lambda connection: _standing(connection, found, backend.what))
+        return await reader.run(lambda connection: _describe(connection, found, backend.what))
 
 
-def _standing(connection: Connection, found: Keys | None, what: str) -> str:
+def _describe(connection: Connection, found: Keys | None, what: str) -> str:
     revision, known = revisions(connection)
     if revision is None:
         return f"{what} is empty; its tables are made at the first start"
     if revision not in known:
         raise DatabaseNewer(
-            f"{what} has schema {revision}, this version knows up to {known[0]}; run the version of "
+            f"{what} has schema {revision}, and this version supports up to {known[0]}; run the version of "
             "Simpatico that wrote it, or a later one."
         )
     if (bound_to := connection.execute(select(origin.c.key_check)).scalar()) is not None:
@@ -149,13 +149,13 @@ def _check_pair(connection: Connection, bound_to: bytes, found: Keys | None, wha
         raise KeyMissing(f"{what} holds data, but there is no key store; restore the keys from their backup.")
     if bound_to != found.check:
         raise KeyUnreadable(
-            f"The key store opens, but {what} was written under another one; restore the two as a pair."
+            f"{what} was written under other keys than those of the key store; restore the two as a pair."
         )
     seen = int(note_of(connection, LEDGER_NOTE) or 0)
     if found.erasures < seen:
         raise LedgerBehind(
-            f"{what} has seen {seen} changes of the erasure ledger, but {ledger.FILE} beside the keys has "
-            f"{found.erasures}: put its newest copy back."
+            f"Expected at least {seen} changes in the erasure ledger {ledger.FILE} beside the keys, found "
+            f"{found.erasures}: restore its newest copy."
         )
 
 
@@ -172,18 +172,21 @@ def _has_content(path: Path) -> bool:
 
 @contextmanager
 def _sound(path: Path, *, newest: int) -> Generator[Connection]:
-    """Open a file of the key folder, whole and of a version that we know."""
+    """Open a file of the key folder after checking its pages and its version."""
     with _read_only(path) as connection:
         _check_every_page(connection, path)
         (version,) = pragma(connection, "user_version")
         if version > newest:
-            raise DatabaseNewer(f"{path} has schema {version}, this version knows up to {newest}.")
+            raise DatabaseNewer(
+                f"{path} has schema {version}, and this version supports up to {newest}; run the version of "
+                "Simpatico that wrote it, or a later one."
+            )
         yield connection
 
 
 @contextmanager
 def _read_only(path: Path, *, alone: bool = False) -> Generator[Connection]:
-    # Reading a database with a write-ahead log would leave an empty one behind, of whoever runs this.
+    # Reading a database in WAL mode would leave an empty log behind, owned by the user who runs the check.
     immutable = "&immutable=1" if alone and not _has_content(path.with_name(f"{path.name}-wal")) else ""
     address = f"{path.absolute().as_uri()}?mode=ro{immutable}"
     engine = create_engine(
@@ -193,14 +196,14 @@ def _read_only(path: Path, *, alone: bool = False) -> Generator[Connection]:
         hide_parameters=True,
     )
     try:
-        with readable_errors(str(path)), engine.connect() as connection:
+        with translated_errors(str(path)), engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
 def _check_every_page(connection: Connection, path: Path) -> None:
-    """As at every start, and the indexes against their tables too."""
+    """Check every page as at a start, and also the indexes against their tables."""
     (verdict,) = pragma(connection, "integrity_check(1)")
     if verdict != "ok":
         raise DatabaseDamaged(f"{path} is damaged ({verdict}); restore it from a backup.")

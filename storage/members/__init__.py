@@ -1,4 +1,4 @@
-"""One member's decisions: consent, paused learning, style wishes.
+"""A member's decisions: consent, pause of learning, wishes for the style of replies.
 
 May import keys, database, records and the leaves.
 """

@@ -1,4 +1,4 @@
-"""Members' consent: reading it, recording it, and the check that every other write makes first."""
+"""Members' consent: reads it, records it, and checks it before every other write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import mark_due
-from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
+from storage.database.schema import (
+    MemberStatus,
+    feedback,
+    heads,
+    members,
+    preferences,
+    remarks,
+    replies,
+    wishes,
+)
 from storage.database.writer import Writer
 from storage.errors import NoConsent, StorageError
 from storage.keys.erasure_ledger import Decision
@@ -18,10 +27,10 @@ from storage.records import Consent, MemberId, Who
 
 _DECISIONS = {
     None: Consent.UNKNOWN,
-    Standing.AGREED: Consent.AGREED,
-    Standing.REFUSED: Consent.REFUSED,
-    Standing.FORGETTING: Consent.UNKNOWN,
-    Standing.REFUSING: Consent.REFUSED,
+    MemberStatus.AGREED: Consent.AGREED,
+    MemberStatus.REFUSED: Consent.REFUSED,
+    MemberStatus.FORGETTING: Consent.UNKNOWN,
+    MemberStatus.REFUSING: Consent.REFUSED,
 }
 
 
@@ -34,42 +43,42 @@ class Consents:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
 
     async def of(self, who: Who) -> Consent:
-        """Return what this member decided."""
+        """Return this member's decision."""
         member_id = self._keys.pseudonyms.member(who)
         return await self._reader.run(lambda c: consent_of(c, member_id))
 
     async def record(self, who: Who) -> MemberId:
-        """Record that this member agrees, after making the data key. Idempotent."""
+        """Record that this member agrees, after creating the data key. Idempotent."""
         return await self._writer.submit(lambda c: agree(c, self._keys, who, self._now()))
 
 
-def standing_of(connection: Connection, member_id: MemberId) -> Standing | None:
-    """Where the member stands; None when nothing is known."""
+def status_of(connection: Connection, member_id: MemberId) -> MemberStatus | None:
+    """Return the member's status; None if unknown."""
     found = connection.execute(select(members.c.standing).where(members.c.member_id == member_id)).scalar()
-    return None if found is None else Standing(found)
+    return None if found is None else MemberStatus(found)
 
 
 def consent_of(connection: Connection, member_id: MemberId) -> Consent:
-    """The decision in the words that other packages use."""
-    return _DECISIONS[standing_of(connection, member_id)]
+    """Return the member's decision, in the words that other packages use."""
+    return _DECISIONS[status_of(connection, member_id)]
 
 
 def require_agreed(connection: Connection, member_id: MemberId) -> None:
-    """Stop unless the member agreed.
+    """Check that the member agreed.
 
     Raises:
-        NoConsent: The member did not.
+        NoConsent: The member did not agree.
     """
-    if standing_of(connection, member_id) is not Standing.AGREED:
+    if status_of(connection, member_id) is not MemberStatus.AGREED:
         raise NoConsent
 
 
-def put_standing(
-    connection: Connection, decision: Decision, standing: Standing, key_id: bytes | None = None
+def put_status(
+    connection: Connection, decision: Decision, status: MemberStatus, key_id: bytes | None = None
 ) -> None:
-    """Write where a member stands and which key seals their data, new or known."""
+    """Write a member's status and the number of their data key, for a new or a known member."""
     member_id, person, guild, decided_at = decision
-    now = {"standing": standing, "decided_at": decided_at, "key_id": key_id}
+    now = {"standing": status, "decided_at": decided_at, "key_id": key_id}
     known = update(members).where(members.c.member_id == member_id).values(now)
     if not connection.execute(known).rowcount:
         names = {"member_id": member_id, "person": person, "guild": guild}
@@ -77,10 +86,10 @@ def put_standing(
 
 
 def agree(connection: Connection, keys: KeyStore, who: Who, at: datetime) -> MemberId:
-    """Record the consent, after the member's data key exists. Idempotent: the first date stays.
+    """Record the consent, after creating the member's data key. Idempotent: the first date stays.
 
-    A key that was lost, as after an older backup of the key store, is made again; what the lost one sealed
-    can never be opened any more and is deleted.
+    A lost key, for example after a restore of an older key store, is replaced. Data sealed under the lost key
+    can never be opened again and is deleted.
 
     Raises:
         StorageError: An earlier deletion of this member's data did not finish.
@@ -90,34 +99,33 @@ def agree(connection: Connection, keys: KeyStore, who: Who, at: datetime) -> Mem
         select(members.c.standing, members.c.key_id).where(members.c.member_id == member_id)
     ).first()
     standing, sealed_under = known or (None, None)
-    if standing in (Standing.FORGETTING, Standing.REFUSING):
-        raise StorageError("An earlier deletion did not finish; repeat it first, then agree.")
-    if standing == Standing.REFUSED:
+    if standing in (MemberStatus.FORGETTING, MemberStatus.REFUSING):
+        raise StorageError("An earlier deletion of this member's data did not finish; repeat it, then agree.")
+    if standing == MemberStatus.REFUSED:
         keys.ledger.cancel_refusal(member_id)
     key_id = keys.make(member_id, keys.pseudonyms.person(who.user_id))
-    if standing != Standing.AGREED:
-        put_standing(connection, decided(keys, who, at), Standing.AGREED, key_id)
+    if standing != MemberStatus.AGREED:
+        put_status(connection, decision_of(keys, who, at), MemberStatus.AGREED, key_id)
     elif key_id != sealed_under:
         _delete_sealed(connection, member_id)
         connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
     return member_id
 
 
-def decided(keys: KeyStore, who: Who, at: datetime) -> Decision:
-    """The names under which a decision is kept."""
+def decision_of(keys: KeyStore, who: Who, at: datetime) -> Decision:
+    """Return the pseudonyms and the time of a decision."""
     names = keys.pseudonyms
     return Decision(names.member(who), names.person(who.user_id), names.guild(who), at)
 
 
 def _delete_sealed(connection: Connection, member_id: MemberId) -> None:
-    """Delete all that was sealed under this member's key; whose feedback went with it is due."""
+    """Delete all data sealed under this member's key, and mark others due who lost feedback by it."""
     own_replies = select(replies.c.reply_id).where(replies.c.member_id == member_id)
     received = select(feedback.c.member_id).where(feedback.c.reply_id.in_(own_replies))
     others = set(connection.execute(received).scalars()) - {member_id}
     connection.execute(delete(feedback).where(feedback.c.member_id == member_id))
-    connection.execute(
-        delete(replies).where(replies.c.member_id == member_id)
-    )  # and others' feedback on them
+    # The foreign key deletes others' feedback on these replies too.
+    connection.execute(delete(replies).where(replies.c.member_id == member_id))
     for table in (heads, preferences, remarks, wishes):
         connection.execute(delete(table).where(table.c.member_id == member_id))
     mark_due(connection, others)

@@ -1,7 +1,7 @@
-"""A member's pause: what they do in the meantime is not recorded, what they told before stays.
+"""A member's pause of learning: nothing new is recorded, earlier data stay.
 
-Taking back, undoing and leaving go on, because they only ever make less. The pause stands with the member's
-decision, so it survives a restart and goes with a forget. Reached as ``Store.pauses``.
+Taking back, undoing and leaving still work, because they only remove data. The pause is stored with the
+member's decision, so it survives a restart and is deleted with an erasure. Reached as ``Store.pauses``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from storage.records import MemberId, Who
 
 
 class Pauses:
-    """Begins and ends them. Methods may raise what those of the store do."""
+    """Reads, starts and ends pauses. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(
         self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
@@ -29,12 +29,12 @@ class Pauses:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
 
     async def is_paused(self, who: Who) -> bool:
-        """Whether this member paused learning in this server."""
+        """Return whether this member paused learning in this server."""
         member_id = self._keys.pseudonyms.member(who)
         return await self._reader.run(lambda c: is_paused(c, member_id))
 
     async def pause(self, who: Who) -> None:
-        """Record nothing new of this member from now on. Idempotent.
+        """Stop recording new data of this member. Idempotent.
 
         Raises:
             NoConsent: The member did not agree.
@@ -42,7 +42,7 @@ class Pauses:
         await self._put(who, {"paused": True})
 
     async def resume(self, who: Who) -> None:
-        """Go on learning; what was given meanwhile is not read back, though it still stands. Idempotent.
+        """Resume recording. Feedback given during the pause is not read back. Idempotent.
 
         Raises:
             NoConsent: The member did not agree.
@@ -63,16 +63,16 @@ class Pauses:
 
 
 def is_paused(connection: Connection, member_id: MemberId) -> bool:
-    """Whether this member paused learning; False for strangers."""
+    """Return whether this member paused learning; False for unknown members."""
     paused = select(members.c.paused).where(members.c.member_id == member_id)
     return bool(connection.execute(paused).scalar())
 
 
 def require_learning(connection: Connection, member_id: MemberId) -> None:
-    """Stop when the member paused learning.
+    """Check that the member did not pause learning.
 
     Raises:
-        LearningPaused: They did.
+        LearningPaused: The member did.
     """
     if is_paused(connection, member_id):
         raise LearningPaused

@@ -1,7 +1,7 @@
-"""What a member wishes replies to sound like: presets, and words of their own handed over on purpose.
+"""A member's wish for the style of replies: presets, and own words that the member sends on purpose.
 
-Sealed under the member's own key, in one row for each member who agreed; bound to a running number, so that
-an older wish put back does not open. Never a label and never a feature: nothing is learnt from it. Reached as
+Sealed under the member's key, in one row per member. A wish is bound to a sequence number, so an older wish
+put back does not open. It is neither a label nor a feature: nothing learns from it. Reached as
 ``Store.wishes``.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, wishes
+from storage.database.schema import MemberStatus, members, wishes
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
@@ -26,10 +26,10 @@ from storage.records import MemberId, Who
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How one member would like to be answered in one server.
+    """One member's wish for the style of replies in one server.
 
     Attributes:
-        presets: Names of ready-made wishes, in the order in which they are offered.
+        presets: Names of presets, in the order in which they are offered.
         words: The member's own words; may be empty.
     """
 
@@ -37,7 +37,7 @@ class Wish:
     words: str = ""
 
     def __bool__(self) -> bool:
-        """Whether anything is wished for."""
+        """Return whether the wish has any content."""
         return bool(self.presets or self.words)
 
 
@@ -45,28 +45,29 @@ NO_WISH = Wish()
 
 
 class Wishes:
-    """Reads and writes them. Methods may raise what those of the store do."""
+    """Reads and writes wishes. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, now: Callable[[], datetime]) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
 
     async def of(self, who: Who) -> Wish:
-        """What this member wishes for in this server; :data:`NO_WISH` when nothing is kept."""
+        """Return this member's wish in this server; :data:`NO_WISH` if none is stored."""
         return await self._reader.run(lambda c: _wish_of(c, self._keys, who))
 
     async def put(self, who: Who, wish: Wish) -> None:
-        """Keep a wish in the place of the one before; an empty one deletes it.
+        """Store a wish, replacing the earlier one; an empty wish deletes it.
 
         Raises:
             NoConsent: The member did not agree.
         """
         at = self._now()
         await self._writer.submit(lambda c: _put(c, self._keys, who, wish, at))
-        await self._writer.submit_alone(lambda _: self._writer.empty_log())  # the one before is gone for good
+        # Remove the earlier wish from the log.
+        await self._writer.submit_alone(lambda _: self._writer.empty_log())
 
 
 def slot(member_id: MemberId, number: int) -> Slot:
-    """Where a sealed wish belongs."""
+    """Return the place of a sealed wish."""
     return Slot("wishes", "body", member=member_id, version=number)
 
 
@@ -75,7 +76,7 @@ def _wish_of(connection: Connection, keys: KeyStore, who: Who) -> Wish:
     own = (
         select(wishes.c.number, wishes.c.body)
         .join(members)
-        .where(wishes.c.member_id == member_id, members.c.standing == Standing.AGREED)
+        .where(wishes.c.member_id == member_id, members.c.standing == MemberStatus.AGREED)
     )
     row = connection.execute(own).first()
     if row is None:

@@ -1,4 +1,4 @@
-"""A member's rights: forgetting, departures, export, and the map of personal data.
+"""A member's rights: erasure, departures of servers, export, and the map of personal data.
 
 May import learning, servers and every room below.
 """

@@ -1,6 +1,6 @@
-"""Runs erasures alone in the writer, and follows them with the counter that other processes check.
+"""Runs erasures alone in the writer, and updates the counter that other processes check.
 
-The order of the steps, and why it holds however it is cut short, is in :mod:`storage.privacy.erasing`.
+:mod:`storage.privacy.erasing` describes the steps and their order.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.coordination import Coordination
 from storage.database.writer import Writer
-from storage.privacy.erasing import Eraser, Parting
+from storage.privacy.erasing import Eraser, ErasureScope
 from storage.records import ForgetReceipt, MemberId
 
-LetGo = Callable[[Sequence[MemberId]], None]
-"""Called with the members that are erased, once nothing of them is read from the store any more."""
+Evict = Callable[[Sequence[MemberId]], None]
+"""Called with the erased members once nothing of theirs is read from the store, so that caches evict them."""
 
 
 class ErasureJobs:
@@ -30,15 +30,15 @@ class ErasureJobs:
     def __init__(self, writer: Writer, eraser: Eraser, coordination: Coordination) -> None:
         self._writer, self._eraser, self._coordination = writer, eraser, coordination
 
-    async def run(self, parting: Parting, let_go: LetGo) -> ForgetReceipt:
-        """Erase the members that ``parting`` names."""
+    async def run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
+        """Erase the members in ``scope``."""
 
         async def job(connection: AsyncConnection) -> ForgetReceipt:
             receipt = await self._eraser.carry_out(
-                connection, parting, empty_log=self._writer.empty_log, let_go=let_go
+                connection, scope, empty_log=self._writer.empty_log, evict=evict
             )
             async with connection.begin():
-                await connection.run_sync(self._coordination.nobody_left, None)
+                await connection.run_sync(self._coordination.no_erasure_since, None)
             return receipt
 
         return await self._writer.submit_alone(job)

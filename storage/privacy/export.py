@@ -1,9 +1,9 @@
-"""Everything kept about one person, opened: what ``/my-data`` hands out.
+"""Export of everything stored about one person, decrypted: the content of ``/my-data``.
 
-Made from the tables themselves: every column of every table with rows of the member is in it, so that a new
-column shows up by itself, and one that is sealed without an opener here fails. What is left out is the
-wrapped data key: a copy of it would outlive a forget. Other members' feedback on the member's replies is
-theirs and is not in it. Reached as ``Store.privacy.export``.
+It is generated from the tables: it contains every column of every table with rows of the member. So a new
+column appears by itself, and a sealed column without an opener here fails. The wrapped data key is left out,
+because a copy of it would outlive an erasure. Other members' feedback on the member's replies is theirs and
+is left out. Reached as ``Store.privacy.export``.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ _OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class SealedData:
-    """The rows of one member as they are stored, by table."""
+    """Stored rows of one member, by table."""
 
     member_id: MemberId
     rows: Rows
 
     def open(self, key: SealingKey | None) -> Exported:
-        """Open every value; without the key, sealed values are None. Blocks; call from a thread."""
+        """Decrypt every value; without the key, sealed values are None. Blocks; call from a thread."""
         return {
             table: [
                 {column: _readable(table, column, row, self.member_id, key) for column in row} for row in rows
@@ -87,22 +87,22 @@ class SealedData:
 
 
 def members_of(connection: Connection, person: bytes) -> list[MemberId]:
-    """The person's pseudonym in every server that something is kept of."""
+    """Return the person's pseudonym in every server with stored data."""
     own = select(members.c.member_id).where(members.c.person == person).order_by(members.c.decided_at)
     return [MemberId(m) for m in connection.execute(own).scalars()]
 
 
 def sealed_data(connection: Connection, member_id: MemberId) -> SealedData:
-    """All rows of one member in one server."""
+    """Return all rows of one member in one server."""
     rows = {name: connection.execute(own(member_id)).mappings().all() for name, own in _OWN.items()}
     return SealedData(member_id, rows)
 
 
-def beside_the_data(keys: KeyStore, member_ids: Sequence[MemberId]) -> Exported:
-    """What key store and ledger hold of these members, without the keys themselves."""
+def key_and_ledger_rows(keys: KeyStore, member_ids: Sequence[MemberId]) -> Exported:
+    """Return the rows of these members in key store and ledger, without the keys."""
     wanted = set(member_ids)
     refusals = [refusal._asdict() for refusal in keys.ledger.refusals() if refusal.member_id in wanted]
-    rows = {"member_keys": keys.entries(member_ids), "refusals": refusals}
+    rows = {"member_keys": keys.entries_of(member_ids), "refusals": refusals}
     return {table: [{c: _plain(v) for c, v in row.items()} for row in some] for table, some in rows.items()}
 
 

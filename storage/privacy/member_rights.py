@@ -1,4 +1,4 @@
-"""A member's rights: see how much is kept, export it, withdraw in one server, be forgotten everywhere."""
+"""A member's rights: view a summary, export, withdraw in one server, be forgotten everywhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from storage.database.backend import BulkReader, Reader
 from storage.keys.key_store import KeyStore
 from storage.privacy import erasing
-from storage.privacy.erasure_jobs import ErasureJobs, LetGo
-from storage.privacy.export import Exported, beside_the_data, members_of, sealed_data
+from storage.privacy.erasure_jobs import ErasureJobs, Evict
+from storage.privacy.export import Exported, key_and_ledger_rows, members_of, sealed_data
 from storage.records import DataSummary, ForgetReceipt, MemberId, Who
 from storage.replies import summaries
 
@@ -18,7 +18,7 @@ class MemberRights:
     """Summary, export, withdrawal and forgetting. Reached as ``Store.privacy``.
 
     Args:
-        keys: Names members, and opens their data.
+        keys: Computes pseudonyms, and opens members' data.
         reader: Runs queries of few rows.
         bulk: Runs queries of many rows.
         erasures: Carries out erasures.
@@ -37,7 +37,7 @@ class MemberRights:
         self._keys, self._reader, self._bulk = keys, reader, bulk
         self._erasures, self._now = erasures, now
 
-    async def forget(self, user_id: int, let_go: LetGo = lambda _: None) -> ForgetReceipt:
+    async def forget(self, user_id: int, evict: Evict = lambda _: None) -> ForgetReceipt:
         """Delete everything of this person in every server; see :mod:`storage.privacy.erasing`. Idempotent.
 
         The learnt prior is deleted too, and every head that rested on it is due for training. Refusals of
@@ -45,33 +45,33 @@ class MemberRights:
 
         Args:
             user_id: Discord user id.
-            let_go: Called with the members that are erased, so that memory drops them.
+            evict: Called with the erased members, so that caches evict them.
         """
-        parting = erasing.forgetting(self._keys, self._keys.pseudonyms.person(user_id))
-        return await self._erasures.run(parting, let_go)
+        scope = erasing.forget_scope(self._keys, self._keys.pseudonyms.person(user_id))
+        return await self._erasures.run(scope, evict)
 
-    async def refuse(self, who: Who, let_go: LetGo = lambda _: None) -> ForgetReceipt:
-        """Record a refusal or a withdrawal: delete all of this member in this server, keep the refusal.
+    async def refuse(self, who: Who, evict: Evict = lambda _: None) -> ForgetReceipt:
+        """Record a refusal or a withdrawal: delete all data of this member in this server, keep the refusal.
 
-        ``let_go`` as in :meth:`forget`.
+        ``evict`` as in :meth:`forget`.
         """
-        return await self._erasures.run(erasing.refusing(self._keys, who, self._now()), let_go)
+        return await self._erasures.run(erasing.refusal_scope(self._keys, who, self._now()), evict)
 
     async def summary(self, who: Who) -> DataSummary:
-        """Return how much is kept about this member in this server."""
+        """Return counts of the data stored about this member in this server."""
         return await self._reader.run(lambda c: summaries.data_summary(c, self._keys, who))
 
     async def export(self, who: Who) -> list[tuple[MemberId, Exported]]:
-        """Return everything kept of this person, decrypted, one entry per server, this server's first."""
+        """Return all stored data of this person, decrypted, one entry per server, this server's first."""
         here = self._keys.pseudonyms.member(who)
         person = self._keys.pseudonyms.person(who.user_id)
         member_ids = await self._reader.run(lambda c: members_of(c, person))
-        keys = await self._reader.run(lambda _: self._keys.found_of(member_ids))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of(member_ids))
         found: list[tuple[MemberId, Exported]] = []
         for member_id in sorted(member_ids, key=lambda m: m != here):
             sealed = await self._bulk.run(lambda c, m=member_id: sealed_data(c, m))
             key = keys.get(member_id)
-            opened = await self._bulk.aside(lambda s=sealed, k=key: s.open(k))
-            beside = await self._reader.run(lambda _, m=member_id: beside_the_data(self._keys, [m]))
+            opened = await self._bulk.run_in_thread(lambda s=sealed, k=key: s.open(k))
+            beside = await self._reader.run(lambda _, m=member_id: key_and_ledger_rows(self._keys, [m]))
             found.append((member_id, opened | beside))
         return found

@@ -1,8 +1,8 @@
-"""What a restored backup may bring back, found when the store opens: rows of nobody, and what knows them.
+"""Repairs data after a restored backup, when the store opens.
 
-Data and keys can be restored whole, or a table of them by hand. Rows whose member is forgotten are named by
-the erasure ledger (:mod:`storage.privacy.erasing`); this module knows the rest: rows without a member, and
-heads and a prior from before somebody left, which may know them.
+Data and keys can be restored completely, or a single table by hand. The erasure ledger lists rows of
+forgotten members (:mod:`storage.privacy.erasing`). This module handles the rest: rows without a member, and
+heads and a prior from before an erasure, which may contain an erased member's influence.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, func, select, update
 
 from storage.database.change_numbers import drop_prior, mark_due
-from storage.database.erasure_count import (
-    ERASED_NOTE,
-)
+from storage.database.erasure_count import ERASED_NOTE
 from storage.database.notes import note_of
 from storage.database.schema import (
-    Standing,
+    MemberStatus,
     feedback,
     heads,
     members,
@@ -28,26 +26,27 @@ from storage.database.schema import (
 )
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
-from storage.learning.queries import cursor, prior_of_all
+from storage.learning.queries import cursor, learnt_prior
 from storage.records import MemberId
 
 
-def number_keys(connection: Connection, keys: KeyStore) -> None:
-    """Write the number of their key to members from before keys had one.
+def fill_key_ids(connection: Connection, keys: KeyStore) -> None:
+    """Write the number of their key into rows of members from before keys had numbers.
 
-    Who agreed, but has neither number nor key, was forgotten since that backup was made, and leaves.
+    A member who agreed but has neither number nor key was forgotten after that backup; they are marked for
+    erasure.
     """
-    unnumbered = members.c.key_id.is_(None) & (members.c.standing == Standing.AGREED)
+    unnumbered = members.c.key_id.is_(None) & (members.c.standing == MemberStatus.AGREED)
     member_ids = [
         MemberId(m) for m in connection.execute(select(members.c.member_id).where(unnumbered)).scalars()
     ]
-    for member_id, key_id in keys.numbers(member_ids).items():
+    for member_id, key_id in keys.key_ids_of(member_ids).items():
         connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
-    connection.execute(update(members).where(unnumbered).values(standing=Standing.FORGETTING))
+    connection.execute(update(members).where(unnumbered).values(standing=MemberStatus.FORGETTING))
 
 
 def delete_orphans(connection: Connection) -> None:
-    """Delete rows whose member or reply is not there, as after a table was restored by hand."""
+    """Delete rows whose member or reply does not exist, as after a table was restored by hand."""
     there = select(members.c.member_id)
     posted = select(replies.c.reply_id)
     connection.execute(delete(heads).where(heads.c.member_id.not_in(there)))
@@ -70,15 +69,15 @@ def delete_orphans(connection: Connection) -> None:
 
 
 def drop_old_prior(connection: Connection, keys: KeyStore) -> None:
-    """Delete a prior that does not open: it is bound to the count of those who left when it was made."""
+    """Delete a prior that does not open: it is bound to the number of erasures at its creation."""
     try:
-        prior_of_all(connection, keys)
+        learnt_prior(connection, keys)
     except SealBroken:
         drop_prior(connection)
 
 
 def mark_old_heads(connection: Connection) -> None:
-    """Make members due whose head is from before somebody left, unless they are."""
+    """Mark members due whose head is from before an erasure, unless they are due already."""
     erased = int(note_of(connection, ERASED_NOTE) or 0)
     old = (
         select(heads.c.member_id)

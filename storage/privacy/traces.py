@@ -1,8 +1,8 @@
-"""The last step of a forget: look for what should be gone.
+"""Verification of an erasure: searches tables and files for traces.
 
-Two looks, neither of which trusts what was deleted: the tables are asked for the members who left, and the
-files are read byte by byte for the numbers of the destroyed keys and the members' names, as they would stay
-behind if a deleted page had not been overwritten.
+Neither search relies on the deletion itself. The first queries the tables for the erased members. The second
+reads the files byte by byte for the numbers of destroyed keys and the members' pseudonyms; they would remain
+if a deleted page had not been overwritten.
 """
 
 from __future__ import annotations
@@ -13,25 +13,34 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from storage.database.change_numbers import pages
-from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies, wishes
+from storage.database.schema import (
+    MemberStatus,
+    feedback,
+    heads,
+    members,
+    preferences,
+    remarks,
+    replies,
+    wishes,
+)
 from storage.keys.key_store import KeyStore
 from storage.records import MemberId
 
 MOST_BYTES = 512 * 2**20
-"""Larger files are not read byte by byte: the member waits for it, and so does every write."""
+"""Largest total size of files to search: the member and every write wait for the search."""
 MOST_NEEDLES = 16
 BLOCK_BYTES = 2**18
-"""A quarter of a millisecond's search or less for each needle."""
+"""Searching one block takes at most a quarter of a millisecond per needle."""
 
 
 def traces_in_tables(connection: Connection, keys: KeyStore, member_ids: Sequence[MemberId]) -> int:
-    """Count rows and keys of members who left; a remembered no is none."""
-    found = len(keys.numbers(member_ids))
+    """Count rows and keys of erased members; a stored refusal does not count."""
+    found = len(keys.key_ids_of(member_ids))
     for page in pages(member_ids):
         for table in (replies, feedback, preferences, remarks, heads, wishes, members):
             own = select(func.count()).select_from(table).where(table.c.member_id.in_(page))
             if table is members:
-                own = own.where(members.c.standing != Standing.REFUSED)
+                own = own.where(members.c.standing != MemberStatus.REFUSED)
             found += connection.execute(own).scalar_one()
     return found
 
@@ -39,7 +48,7 @@ def traces_in_tables(connection: Connection, keys: KeyStore, member_ids: Sequenc
 def needles_of(
     connection: Connection, key_ids: Sequence[bytes], member_ids: Sequence[MemberId]
 ) -> list[bytes]:
-    """What must not stand in any file any more."""
+    """Return the bytes that no file may contain any more."""
     remembered: set[bytes] = set()
     for page in pages(member_ids):
         still_there = select(members.c.member_id).where(members.c.member_id.in_(page))
@@ -48,21 +57,21 @@ def needles_of(
 
 
 def can_search(files: Sequence[Path], needles: Sequence[bytes]) -> bool:
-    """Whether there is something to look for, and the look through the files is over soon."""
+    """Return whether there is something to search for, and the search is short."""
     size = sum(path.stat().st_size for path in files if path.exists())
     return 0 < len(needles) <= MOST_NEEDLES and size <= MOST_BYTES
 
 
 def traces_in_files(files: Sequence[Path], needles: Sequence[bytes]) -> int:
-    """Count needles that some file holds. Blocks; call from a thread.
+    """Count needles that some file contains. Blocks; call from a thread.
 
-    Read block by block, because a search holds all other threads up, the event loop with them, for as long as
-    it goes through its bytes; while a block is read they have their turn.
+    Reads block by block: a search holds the GIL, and with it the event loop, while it scans its bytes. Other
+    threads run while the next block is read.
     """
-    return sum(len(_held(path, frozenset(needles))) for path in files if path.exists())
+    return sum(len(_needles_in(path, frozenset(needles))) for path in files if path.exists())
 
 
-def _held(path: Path, needles: frozenset[bytes]) -> set[bytes]:
+def _needles_in(path: Path, needles: frozenset[bytes]) -> set[bytes]:
     overlap = max(map(len, needles), default=1) - 1
     held: set[bytes] = set()
     window = b""

@@ -1,6 +1,6 @@
-"""What happens on Discord's messages, as the store is told of it, and what it came to.
+"""Events on Discord's messages that the store applies, and their result.
 
-No SQL and no keys here. Import them from :mod:`storage.records`, like all records.
+No SQL and no keys here. Import them from :mod:`storage.records`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from storage.records.identifiers import MemberId, Who
 
 @dataclass(frozen=True, slots=True)
 class Reacted:
-    """A reaction was added or taken back; as a super reaction where ``burst``."""
+    """A reaction was added or removed; ``burst`` marks a super reaction."""
 
     channel_id: int
     message_id: int
@@ -25,7 +25,7 @@ class Reacted:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """Everybody's reactions on a message are gone; with an emoji, those of that emoji."""
+    """All members' reactions on a message were removed; with ``emoji``, only those of that emoji."""
 
     channel_id: int
     message_id: int
@@ -34,7 +34,7 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A message is gone."""
+    """A message was deleted."""
 
     channel_id: int
     message_id: int
@@ -42,12 +42,12 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was read back from Discord: the reactions that stand on a message.
+    """The current reactions on a message, as read back from Discord.
 
     Attributes:
         guild_id: The server, or :data:`DIRECT_MESSAGES`.
-        users: (emoji, burst) -> who gave it; what is not named here stands no more.
-        skipped: (emoji, burst) that nobody asked Discord about: they stay as they are stored.
+        users: (emoji, burst) -> ids of users who gave it; stored reactions not listed here are removed.
+        skipped: (emoji, burst) that were not requested from Discord; their stored reactions stay.
     """
 
     channel_id: int
@@ -58,21 +58,21 @@ class Observed:
 
 
 DiscordEvent = Reacted | Cleared | Deleted | Observed
-"""What happened on one message; applied in the order of the gateway."""
+"""An event on one message. Events are applied in the order of the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a batch of events came to.
+    """Result of applying a batch of events.
 
     Attributes:
         n_taken: Events about a stored reply by members who agreed.
-        members: Whose feedback changed.
-        n_changes: How many (member, reply) changed.
-        n_shut: Feedback that does not open, or whose member has no key: left as it is.
+        members: Members whose feedback changed.
+        n_changes: Number of (member, reply) pairs whose feedback changed.
+        n_unreadable: Rows of feedback that cannot be opened or whose member has no key; left unchanged.
     """
 
     n_taken: int = 0
     members: frozenset[MemberId] = frozenset()
     n_changes: int = 0
-    n_shut: int = 0
+    n_unreadable: int = 0

@@ -1,6 +1,6 @@
-"""Who and what is meant: the identifiers that everything in storage goes by.
+"""Identifiers of members, replies and servers, used throughout storage.
 
-No SQL and no keys here. Import them from :mod:`storage.records`, with the records that carry them.
+No SQL and no keys here. Import them from :mod:`storage.records`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ MemberId = NewType("MemberId", bytes)
 """Pseudonym of one person in one server: 16 bytes of an HMAC over (guild, user). Never a Discord id."""
 
 ReplyId = NewType("ReplyId", int)
-"""One reply of the bot; all chunks it was posted in share it."""
+"""Number of one reply of the bot, shared by all its chunks."""
 
 DIRECT_MESSAGES = 0
-"""The guild id under which direct messages are kept: a server of their own."""
+"""Guild id for direct messages, which count as a server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """One person in one server, by Discord id. Lives in memory only.
+    """One person in one server, by Discord id. Kept in memory only.
 
     Attributes:
         guild_id: Discord server id, or :data:`DIRECT_MESSAGES`.

@@ -1,4 +1,4 @@
-"""Posted replies and the feedback on them: impressions, reactions, ratings, choices, reports, summaries.
+"""Posted replies and feedback on them: impressions, reactions, ratings, choices, reports, summaries.
 
 May import members, keys, database, records and the leaves.
 """

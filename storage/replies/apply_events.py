@@ -1,10 +1,11 @@
-"""Discord's events about reactions -> feedback, a batch at a time: read once, fold in order, write once.
+"""Applies Discord's reaction events to stored feedback, one batch at a time: read once, fold, write once.
 
-Set-based, because every statement costs a hop between threads: a batch of hundreds takes a dozen statements
-where events one by one would take four each. The fold happens in memory over opened states, in the order of
-the gateway, so that an event that comes twice changes nothing and add-remove-add ends as added. Runs inside
-one unit of the writer: all of it is committed, or nothing. Rows that do not open, because a key was lost or a
-row damaged, are left alone and counted: one member must not stop the others.
+Statements work on sets, because each one costs a switch between threads. A batch of hundreds takes a dozen
+statements; single events would take four each. The fold runs in memory over opened states, in the order of
+the gateway. So it is idempotent: a repeated event changes nothing, and add-remove-add ends as added.
+
+The batch is one unit of the writer: all of it is committed, or nothing. Rows that cannot be opened, because a
+key was lost or a row is damaged, stay unchanged and are counted: one member must not block the others.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, text, tuple_, update
 
 from storage.database.change_numbers import PAGE, mark_due, next_number
-from storage.database.schema import Standing, feedback, members, messages, replies
+from storage.database.schema import MemberStatus, feedback, members, messages, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import Applied, Cleared, Deleted, DiscordEvent, MemberId, Observed, Reacted, ReplyId, Who
-from storage.replies.feedback import NOTHING, FeedbackState, Reaction, slot
-from storage.replies.preferences import preferring
+from storage.replies.feedback import NO_FEEDBACK, FeedbackState, Reaction, slot
+from storage.replies.preferences import choosers_of
 
 T = TypeVar("T")
 
 Whose = tuple[MemberId, ReplyId]
-"""Whose feedback on which reply: the key of a row."""
+"""Member and reply: the key of a row of feedback."""
 
 
 class _Chunk(NamedTuple):
@@ -42,7 +43,7 @@ class _Chunk(NamedTuple):
 
 
 class _Reactor(NamedTuple):
-    """A member who agreed: since when what they do counts, and whether they paused learning."""
+    """A member who agreed: when their reactions start to count, and whether they paused learning."""
 
     guild: bytes
     since: datetime
@@ -50,7 +51,7 @@ class _Reactor(NamedTuple):
 
     @classmethod
     def of(cls, row: Any) -> _Reactor:
-        """Read a row of ``members``."""
+        """Create from a row of ``members``."""
         since = row.decided_at if row.resumed_at is None else max(row.decided_at, row.resumed_at)
         return cls(row.guild, since, row.paused)
 
@@ -60,17 +61,19 @@ _chunks = (
         messages.c.message, messages.c.reply_id, messages.c.position, replies.c.created_at, members.c.guild
     )
     .select_from(messages.join(replies).join(members))
-    .where(messages.c.message.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED)
+    .where(
+        messages.c.message.in_(bindparam("ids", expanding=True)), members.c.standing == MemberStatus.AGREED
+    )
 )
 _reactors = select(members).where(
-    members.c.member_id.in_(bindparam("ids", expanding=True)), members.c.standing == Standing.AGREED
+    members.c.member_id.in_(bindparam("ids", expanding=True)), members.c.standing == MemberStatus.AGREED
 )
-_feedback = select(feedback).join(members).where(members.c.standing == Standing.AGREED)
+_feedback = select(feedback).join(members).where(members.c.standing == MemberStatus.AGREED)
 _on_replies = _feedback.where(feedback.c.reply_id.in_(bindparam("ids", expanding=True)))
 _pairs: BindParameter[Any] = bindparam("ids", expanding=True)
 _of_pairs = {
     "postgresql": select(feedback).where(tuple_(feedback.c.member_id, feedback.c.reply_id).in_(_pairs)),
-    # SQLite looks up pairs by their key when they are selected; for a mere list it reads the whole table.
+    # SQLite uses the key for pairs from a SELECT; for a plain list it scans the whole table.
     "sqlite": select(feedback).where(
         text("(member_id, reply_id) IN (SELECT * FROM :ids)").bindparams(_pairs)
     ),
@@ -89,7 +92,7 @@ _touch = (
 def record_events(
     connection: Connection, keys: KeyStore, events: Sequence[DiscordEvent], at: datetime
 ) -> Applied:
-    """Apply events in order. Members who did not agree and messages that are not stored leave no trace."""
+    """Apply events in order. Unstored messages and members who did not agree leave no trace."""
     named = {id_: keys.pseudonyms.message(id_) for id_ in {event.message_id for event in events}}
     found = {row[0]: _Chunk(*row) for row in _read(connection, _chunks, named.values())}
     chunks = {id_: found[name] for id_, name in named.items() if name in found}
@@ -104,14 +107,14 @@ def record_events(
 
 @dataclass(slots=True)
 class _Reply:
-    """A reply in the batch: who has feedback on it, and which of its messages are left."""
+    """A reply in the batch: members with feedback on it, and its remaining messages."""
 
     raters: dict[MemberId, None]
     chunks: set[bytes]
 
 
 class _Batch:
-    """The states that a batch touches, opened, changed in memory, and written at the end."""
+    """The states that a batch touches: opened, changed in memory, and written at the end."""
 
     def __init__(
         self, connection: Connection, keys: KeyStore, chunks: dict[int, _Chunk], events: list[DiscordEvent]
@@ -134,17 +137,17 @@ class _Batch:
             *_read(connection, _on_replies, whole),
             *_read(connection, _of_pairs[connection.dialect.name], pairs),
         ]
-        self._keys = keys.found_of({*self._reactors, *(MemberId(row.member_id) for row in rows)})
+        self._keys = keys.usable_keys_of({*self._reactors, *(MemberId(row.member_id) for row in rows)})
         self._stored: dict[Whose, FeedbackState | None] = {
             (row.member_id, row.reply_id): _opened(self._keys.get(row.member_id), row) for row in rows
         }
         self._states = {whose: state for whose, state in self._stored.items() if state is not None}
         self._replies = self._whole_replies(whole)
-        self._gone: list[bytes] = []
+        self._deleted_messages: list[bytes] = []
         self._n_taken = 0
 
     def _whole_replies(self, reply_ids: set[ReplyId]) -> dict[ReplyId, _Reply]:
-        """Who rated these replies, and their messages; of the others nobody needs to know."""
+        """Return the raters and messages of these replies; other replies do not need them."""
         found = {reply_id: _Reply({}, set()) for reply_id in reply_ids}
         for member_id, reply_id in self._stored:
             if reply_id in found:
@@ -157,19 +160,19 @@ class _Batch:
         return found
 
     def apply(self, event: DiscordEvent) -> None:
-        """Change the states as the event says."""
+        """Apply one event to the states."""
         chunk = self._chunks.get(event.message_id)
-        if chunk is None:  # deleted by an event before
+        if chunk is None:  # deleted by an earlier event
             return
         match event:
             case Reacted():
                 self._react(event, chunk)
             case Cleared(emoji=emoji):
-                self._keep_on(chunk, lambda _, r: emoji not in (None, r.emoji))
+                self._filter_reactions(chunk, lambda _, r: emoji not in (None, r.emoji))
             case Deleted():
-                self._keep_on(chunk, lambda _member, _reaction: False)
+                self._filter_reactions(chunk, lambda _member, _reaction: False)
                 self._replies[chunk.reply_id].chunks.discard(chunk.message)
-                self._gone.append(chunk.message)
+                self._deleted_messages.append(chunk.message)
                 del self._chunks[event.message_id]
             case Observed():
                 self._observe(event, chunk)
@@ -184,8 +187,8 @@ class _Batch:
         one = {Reaction(chunk.position, event.emoji, event.burst)}
         self._put(member, chunk, state, state.reactions | one if event.added else state.reactions - one)
 
-    def _keep_on(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
-        """Take from everybody what does not stay on a message: ``stays(member, reaction)``."""
+    def _filter_reactions(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
+        """Keep the reactions of a message for which ``stays(member, reaction)`` is true; remove others."""
         self._n_taken += 1
         for member in list(self._replies[chunk.reply_id].raters):
             state = self._state(member, chunk.reply_id)
@@ -193,14 +196,16 @@ class _Batch:
             self._put(member, chunk, state, kept)
 
     def _observe(self, event: Observed, chunk: _Chunk) -> None:
-        """Make it so. What members gave before they agreed, or while they paused, is not taken in."""
+        """Set the observed reactions. Ignores those from before the member agreed and from during a pause."""
         seen: dict[MemberId, set[Reaction]] = {}
         for (emoji, burst), user_ids in event.users.items():
             for user_id in user_ids:
                 member = self._ids.member(Who(event.guild_id, user_id))
                 seen.setdefault(member, set()).add(Reaction(chunk.position, emoji, burst))
         nothing: set[Reaction] = set()
-        self._keep_on(chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing))
+        self._filter_reactions(
+            chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing)
+        )
         for member, reactions in seen.items():
             reactor = self._reactors.get(member)
             if reactor is None or reactor.guild != chunk.guild:
@@ -211,38 +216,38 @@ class _Batch:
             self._put(member, chunk, state, state.reactions | reactions)
 
     def _state(self, member: MemberId, reply_id: ReplyId) -> FeedbackState:
-        return self._states.get((member, reply_id), NOTHING)
+        return self._states.get((member, reply_id), NO_FEEDBACK)
 
     def _put(
         self, member: MemberId, chunk: _Chunk, state: FeedbackState, reactions: Iterable[Reaction]
     ) -> None:
-        self._states[member, chunk.reply_id] = state.showing(frozenset(reactions))
+        self._states[member, chunk.reply_id] = state.with_reactions(frozenset(reactions))
         if chunk.reply_id in self._replies:
             self._replies[chunk.reply_id].raters[member] = None
 
     def write(self, at: datetime) -> Applied:
-        """Store every changed state under a new number and make its member due."""
+        """Store every changed state under a new number and mark its member due."""
         emptied = {reply_id for reply_id, reply in self._replies.items() if not reply.chunks}
         changed = {
             whose: state
             for whose, state in self._states.items()
-            if whose[1] not in emptied and state != self._stored.get(whose, NOTHING)
+            if whose[1] not in emptied and state != self._stored.get(whose, NO_FEEDBACK)
         }
-        shut = {whose for whose in changed if self._is_shut(whose)}
-        changed = {whose: state for whose, state in changed.items() if whose not in shut}
-        bereft = {m: None for m, reply_id in self._stored if reply_id in emptied}
-        self._write_states(changed, list(bereft), at)
+        unreadable = {whose for whose in changed if self._is_unreadable(whose)}
+        changed = {whose: state for whose, state in changed.items() if whose not in unreadable}
+        lost_feedback = {m: None for m, reply_id in self._stored if reply_id in emptied}
+        self._write_states(changed, list(lost_feedback), at)
         self._delete_all(emptied)
-        touched = frozenset({*(member for member, _ in changed), *bereft})
-        return Applied(self._n_taken, touched, len(changed) + len(bereft), len(shut))
+        touched = frozenset({*(member for member, _ in changed), *lost_feedback})
+        return Applied(self._n_taken, touched, len(changed) + len(lost_feedback), len(unreadable))
 
-    def _is_shut(self, whose: Whose) -> bool:
-        return whose[0] not in self._keys or self._stored.get(whose, NOTHING) is None
+    def _is_unreadable(self, whose: Whose) -> bool:
+        return whose[0] not in self._keys or self._stored.get(whose, NO_FEEDBACK) is None
 
     def _write_states(
-        self, changed: dict[Whose, FeedbackState], bereft: list[MemberId], at: datetime
+        self, changed: dict[Whose, FeedbackState], lost_feedback: list[MemberId], at: datetime
     ) -> None:
-        n_numbers = len(changed) + len(bereft)
+        n_numbers = len(changed) + len(lost_feedback)
         if not n_numbers:
             return
         number = next_number(self._connection, n_numbers) - n_numbers
@@ -254,7 +259,7 @@ class _Batch:
             number += 1
             touch[member] = number
             own = {"member": member, "reply": reply_id}
-            if state == NOTHING:
+            if state == NO_FEEDBACK:
                 nothing.append(own)
                 continue
             sealed = self._keys[member].seal(state.to_bytes(), slot(member, reply_id, number))
@@ -263,7 +268,7 @@ class _Batch:
                 other.append(own | values)
             else:
                 new.append({"member_id": member, "reply_id": reply_id, **values})
-        for member in bereft:
+        for member in lost_feedback:
             number += 1
             touch[member] = number
         for statement, rows in ((_insert, new), (_update, other), (_delete, nothing)):
@@ -272,16 +277,16 @@ class _Batch:
         self._connection.execute(_touch, [{"member": m, "number": n} for m, n in touch.items()])
 
     def _delete_all(self, emptied: set[ReplyId]) -> None:
-        """Delete the messages that are gone, and replies without any, with all that hangs on them."""
-        for page in _pages(self._gone):
+        """Delete the deleted messages, and replies without any message, with all data that depend on them."""
+        for page in _pages(self._deleted_messages):
             self._connection.execute(delete(messages).where(messages.c.message.in_(page)))
         for page in _pages(emptied):
-            mark_due(self._connection, preferring(self._connection, page))
+            mark_due(self._connection, choosers_of(self._connection, page))
             self._connection.execute(delete(replies).where(replies.c.reply_id.in_(page)))
 
 
 class _Names:
-    """Pseudonyms of members, each computed once in a batch."""
+    """Cache of members' pseudonyms during one batch."""
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
@@ -294,7 +299,7 @@ class _Names:
         return name
 
     def of(self, event: DiscordEvent) -> Iterator[MemberId]:
-        """The members whose own doing an event is."""
+        """Yield the members who caused an event."""
         if isinstance(event, Reacted):
             yield self.member(event.who)
         elif isinstance(event, Observed):
@@ -303,7 +308,7 @@ class _Names:
 
 
 def _opened(key: SealingKey | None, row: Any) -> FeedbackState | None:
-    """What stands in a row; None where it does not open."""
+    """Return the state in a row; None if it cannot be opened."""
     if key is None:
         return None
     try:
@@ -315,7 +320,7 @@ def _opened(key: SealingKey | None, row: Any) -> FeedbackState | None:
 
 
 def _read(connection: Connection, query: Any, ids: Iterable[Any]) -> Iterator[Any]:
-    """Rows of a query with a long list of ids, a page at a time."""
+    """Yield rows of a query with a long list of ids, one page at a time."""
     for page in _pages(ids):
         yield from connection.execute(query, {"ids": page})
 

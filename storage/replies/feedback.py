@@ -1,9 +1,9 @@
-"""Feedback: the reactions of one member on one reply that stand now, and a rating, sealed in one row.
+"""Feedback: one member's current reactions on one reply, and a rating, sealed in one row.
 
-A reaction is (chunk, emoji, burst): the same emoji may stand on two chunks of a reply, and as a normal and a
-super reaction; training sees it once. A row without any of it is deleted. Every real change takes a new
-number of the sequence, which the seal is bound to, so that an older state put back does not open. Reactions
-come in batches, see :mod:`storage.replies.apply_events`.
+A reaction is (chunk, emoji, burst). The same emoji may stand on two chunks of a reply, and both as a normal
+and as a super reaction; training counts it once. An empty row is deleted. Every change takes a new sequence
+number, and the seal is bound to it, so an older state put back does not open.
+:mod:`storage.replies.apply_events` applies reactions in batches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, feedback, members
+from storage.database.schema import MemberStatus, feedback, members
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
@@ -26,7 +26,7 @@ from storage.replies.impressions import require_visible
 
 
 class Reaction(NamedTuple):
-    """One reaction: on which chunk, what, and whether as a super reaction."""
+    """One reaction: its chunk, its emoji, and whether it is a super reaction."""
 
     position: int
     emoji: str
@@ -38,9 +38,9 @@ class FeedbackState:
     """All feedback of one member on one reply.
 
     Attributes:
-        reactions: What stands in Discord.
+        reactions: The current reactions in Discord.
         rating: 1 to 5, or None.
-        undone: Those of the reactions that the member took back here and not in Discord: they say nothing.
+        undone: The reactions that the member undid with the bot but not in Discord; they do not count.
     """
 
     reactions: frozenset[Reaction] = frozenset()
@@ -52,16 +52,19 @@ class FeedbackState:
         """The distinct emoji that count, sorted."""
         return tuple(sorted({reaction.emoji for reaction in self.reactions - self.undone}))
 
-    def showing(self, reactions: frozenset[Reaction]) -> FeedbackState:
-        """The state when Discord shows these reactions; one that went and is given again, counts again."""
+    def with_reactions(self, reactions: frozenset[Reaction]) -> FeedbackState:
+        """Return the state with these reactions in Discord.
+
+        An undone reaction counts again after it was removed and given anew.
+        """
         return replace(self, reactions=reactions, undone=self.undone & reactions)
 
     def undone_all(self) -> FeedbackState:
-        """The state after the member undid it: what stands in Discord is known and says nothing."""
+        """Return the state after an undo: current reactions stay known but do not count."""
         return replace(self, rating=None, undone=self.reactions)
 
     def to_bytes(self) -> bytes:
-        """JSON, the same for the same state."""
+        """Return JSON, deterministic for equal states."""
         content: dict[str, Any] = {"reactions": sorted(self.reactions), "rating": self.rating}
         if self.undone:
             content["undone"] = sorted(self.undone)
@@ -69,7 +72,7 @@ class FeedbackState:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> FeedbackState:
-        """The inverse of :meth:`to_bytes`."""
+        """Parse the output of :meth:`to_bytes`."""
         content = json.loads(body)
         reactions, undone = (
             frozenset(Reaction(*reaction) for reaction in content.get(name, ()))
@@ -78,11 +81,11 @@ class FeedbackState:
         return cls(reactions, content["rating"], undone)
 
 
-NOTHING = FeedbackState()
+NO_FEEDBACK = FeedbackState()
 
 
 def slot(member_id: MemberId, reply_id: ReplyId, changed_seq: int) -> Slot:
-    """Where a sealed state belongs."""
+    """Return the place of a sealed state."""
     return Slot("feedback", "state", reply_id, member_id, changed_seq)
 
 
@@ -103,13 +106,13 @@ _touch = (
 def record_rating(
     connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId, rating: int | None, at: datetime
 ) -> int | None:
-    """Set or take back the rating; return the one before.
+    """Set the rating, or remove it with None; return the earlier one.
 
     Raises:
         NoConsent: The member did not agree.
-        LearningPaused: The member paused learning; taking back goes on.
-        UnknownReply: Not stored, or of another server.
-        ValueError: Not 1 to 5.
+        LearningPaused: The member paused learning; removing a rating is still possible.
+        UnknownReply: The reply is not stored, or belongs to another server.
+        ValueError: The rating is not 1 to 5.
     """
     if rating is not None and not 1 <= rating <= 5:
         raise ValueError(f"Expected a rating from 1 to 5, found {rating}.")
@@ -124,10 +127,10 @@ def record_rating(
 
 
 def undo(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId | None, at: datetime) -> int:
-    """Let the member's feedback on one reply (None: on all in this server) say nothing any more.
+    """Stop the member's feedback on one reply (None: on all in this server) from counting.
 
     Returns:
-        How many replies that changed.
+        The number of replies that this changed.
 
     Raises:
         NoConsent: The member did not agree.
@@ -148,25 +151,25 @@ def undo(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId | N
     return n_changed
 
 
-def members_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:
-    """Who has feedback on this reply."""
+def members_with_feedback_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:
+    """Return the members with feedback on this reply."""
     given = (
         select(feedback.c.member_id)
         .join(members)
-        .where(feedback.c.reply_id == reply_id, members.c.standing == Standing.AGREED)
+        .where(feedback.c.reply_id == reply_id, members.c.standing == MemberStatus.AGREED)
     )
     return set(connection.execute(given).scalars())
 
 
 def state_of(connection: Connection, keys: KeyStore, member_id: MemberId, reply_id: ReplyId) -> FeedbackState:
-    """What stands now, opened."""
+    """Return the current state, opened."""
     row = connection.execute(_state, {"member": member_id, "reply": reply_id}).first()
-    return NOTHING if row is None else _opened(keys, member_id, reply_id, row)
+    return NO_FEEDBACK if row is None else _opened(keys, member_id, reply_id, row)
 
 
 def _opened(keys: KeyStore, member_id: MemberId, reply_id: ReplyId, row: Any) -> FeedbackState:
     if row.state is None:
-        return NOTHING
+        return NO_FEEDBACK
     place = slot(member_id, reply_id, row.changed_seq)
     return FeedbackState.from_bytes(keys.key_of(member_id).open(row.state, place))
 
@@ -179,18 +182,18 @@ def _write(
     after: FeedbackState,
     at: datetime,
 ) -> None:
-    """Store a changed state under a new number and make the member due; an unchanged one is left alone."""
+    """Store a changed state under a new number and mark the member due; skip an unchanged one."""
     if after == before:
         return
     member_id, reply_id = whose
     seq = next_number(connection)
     own = {"member": member_id, "reply": reply_id}
-    if after == NOTHING:
+    if after == NO_FEEDBACK:
         connection.execute(_delete, own)
     else:
         sealed = keys.key_of(member_id).seal(after.to_bytes(), slot(member_id, reply_id, seq))
         values = {"changed_seq": seq, "changed_at": at, "state": sealed}
-        if before == NOTHING:
+        if before == NO_FEEDBACK:
             connection.execute(_insert, {"member_id": member_id, "reply_id": reply_id, **values})
         else:
             connection.execute(_update, own | values)

@@ -1,7 +1,7 @@
-"""Feedback on posted replies: reactions as Discord reports them, ratings, and undo.
+"""Feedback on posted replies: reactions reported by Discord, ratings, and undo.
 
-Each call reads the clock and queues its change before its first await, so calls made in order are applied in
-order. The statements are in :mod:`storage.replies.apply_events` and :mod:`storage.replies.feedback`.
+Each call reads the clock and queues its change before its first await, so changes are applied in the order of
+the calls. The statements are in :mod:`storage.replies.apply_events` and :mod:`storage.replies.feedback`.
 """
 
 from __future__ import annotations
@@ -43,41 +43,42 @@ class FeedbackStore:
         at = self._now()
         applied = await self._writer.submit(lambda c: apply_events.record_events(c, self._keys, happened, at))
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
-        if applied.n_shut:
-            log.warning("%d feedbacks were left as they are: %s", applied.n_shut, UNOPENED_HINT)
+        if applied.n_unreadable:
+            log.warning("%d rows of feedback were left unchanged: %s", applied.n_unreadable, UNOPENED_HINT)
         return applied
 
     async def record_reaction(
         self, who: Who, message_id: int, emoji: str, *, added: bool, burst: bool = False
     ) -> bool:
-        """Add or take back one reaction. False: not agreed or no such reply, nothing stored."""
+        """Add or remove one reaction; return False, and store nothing, without consent or a stored reply."""
         applied = await self.record_events([Reacted(0, message_id, who, emoji, burst, added)])
         return applied.n_taken > 0
 
     async def record_clear(self, message_id: int, emoji: str | None = None) -> int:
-        """Remove all reactions, or those of one emoji, from a message; return the members affected."""
+        """Remove all reactions, or those of one emoji, from a message; return the number of members."""
         return len((await self.record_events([Cleared(0, message_id, emoji)])).members)
 
     async def record_deleted(self, message_ids: Sequence[int]) -> int:
-        """Remove deleted messages and return the members affected.
+        """Remove deleted messages and return the number of members affected.
 
         A reply without messages is deleted with its feedback.
         """
         return len((await self.record_events([Deleted(0, id_) for id_ in message_ids])).members)
 
     async def settle(self) -> None:
-        """Empty the database's log of deleted messages; call within a minute of a deletion."""
+        """Empty the database's log after messages were deleted; call within a minute of a deletion."""
         if self._deleted:
             self._deleted = False
             await self._writer.submit_alone(lambda _: self._writer.empty_log())
 
     async def record_rating(self, who: Who, reply_id: ReplyId, rating: int | None) -> int | None:
-        """Set a rating of 1 to 5, or take it back with None; return the one before.
+        """Set a rating of 1 to 5, or remove it with None; return the earlier one.
 
         Raises:
             NoConsent: The member did not agree.
-            UnknownReply: Not stored, or of another server.
-            ValueError: Not 1 to 5.
+            LearningPaused: The member paused learning; removing a rating is still possible.
+            UnknownReply: The reply is not stored, or belongs to another server.
+            ValueError: The rating is not 1 to 5.
         """
         at = self._now()
         return await self._writer.submit(

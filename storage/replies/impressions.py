@@ -1,6 +1,6 @@
-"""Impressions: what the bot posted, with its rivals, scores and propensities, sealed under the asker's key.
+"""Impressions: posted candidates with rivals, scores and propensities, sealed under the asker's key.
 
-Three sealed parts with different lives: ``texts`` go after the retention time, ``decision`` and ``features``
+Each has three sealed parts. ``texts`` are deleted after the retention time; ``decision`` and ``features``
 stay until the asker forgets. Holds no word that a member wrote.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, messages, remarks, replies
+from storage.database.schema import MemberStatus, members, messages, remarks, replies
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
@@ -23,23 +23,23 @@ from storage.records import Impression, MemberId, Place, Reason, ReplyId, ReplyR
 
 
 def slot(column: str, reply_id: ReplyId, asker: MemberId) -> Slot:
-    """Where a sealed part of a reply belongs."""
+    """Return the place of a sealed part of a reply."""
     return Slot("replies", column, reply_id, asker)
 
 
 def place_slot(reply_id: ReplyId, position: int, asker: MemberId) -> Slot:
-    """Where the sealed place of a message belongs."""
+    """Return the place of the sealed location of a message."""
     return Slot("messages", "place", f"{reply_id}:{position}", asker)
 
 
 def record_impression(
     connection: Connection, keys: KeyStore, who: Who, place: Place, impression: Impression, at: datetime
 ) -> ReplyId:
-    """Store a posted reply and the messages it stands in.
+    """Store a posted reply and its messages.
 
     Raises:
         NoConsent: The asker did not agree.
-        ValueError: ``place`` names no message.
+        ValueError: ``place`` holds no message.
     """
     if not place.message_ids:
         raise ValueError("Expected a place with at least one message id, found none.")
@@ -77,7 +77,7 @@ def record_impression(
             "message": keys.pseudonyms.message(message_id),
             "reply_id": reply_id,
             "position": position,
-            # Kept sealed so that reactions missed while offline can be read back from Discord.
+            # Stored, sealed, so that reactions missed while offline can be read back from Discord.
             "place": key.seal(
                 _json([place.channel_id, message_id, who.guild_id]), place_slot(reply_id, position, asker)
             ),
@@ -89,23 +89,23 @@ def record_impression(
 
 
 def reply_of_message(connection: Connection, keys: KeyStore, message_id: int) -> ReplyId | None:
-    """The reply that this message is a chunk of."""
+    """Return the reply that this message is a chunk of, or None."""
     chunk = select(messages.c.reply_id).where(messages.c.message == keys.pseudonyms.message(message_id))
     return connection.execute(chunk).scalar()
 
 
 def require_visible(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> Row[Any]:
-    """The row of a reply in this member's server.
+    """Return the row of a reply in this member's server.
 
     Raises:
-        UnknownReply: Not stored, or of another server.
+        UnknownReply: The reply is not stored, or belongs to another server.
     """
     row = connection.execute(
         select(replies)
         .join(members)
         .where(
             replies.c.reply_id == reply_id,
-            members.c.standing == Standing.AGREED,
+            members.c.standing == MemberStatus.AGREED,
             members.c.guild == keys.pseudonyms.guild(who),
         )
     ).first()
@@ -115,7 +115,7 @@ def require_visible(connection: Connection, keys: KeyStore, who: Who, reply_id: 
 
 
 def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplyReason | None:
-    """Why a reply to this very member was chosen; None for everybody else."""
+    """Return why a reply to this member was chosen; None for other members and unstored replies."""
     asker = keys.pseudonyms.member(who)
     row = connection.execute(
         select(replies).where(replies.c.reply_id == reply_id, replies.c.member_id == asker)
@@ -138,9 +138,9 @@ def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyI
 
 
 def expire_texts(connection: Connection, before: datetime) -> int:
-    """Delete the texts of replies older than ``before``; return how many replies lost theirs.
+    """Delete the texts of replies older than ``before``; return the number of replies.
 
-    A member's own words about a reply, told in private, go as long after they were told.
+    The members' own words in remarks expire at the same age.
     """
     spoken = remarks.c.told_at < before, remarks.c.words.is_not(None)
     connection.execute(update(remarks).where(*spoken).values(words=None))
@@ -151,7 +151,7 @@ def expire_texts(connection: Connection, before: datetime) -> int:
 
 
 def posted_text(keys: KeyStore, row: Row[Any]) -> str | None:
-    """The text that was posted, from a row of ``replies``; None after the retention time."""
+    """Return the posted text from a row of ``replies``; None after the retention time."""
     if row.texts is None:
         return None
     key = keys.key_of(row.member_id)

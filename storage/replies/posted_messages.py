@@ -1,7 +1,7 @@
-"""Where the bot's stored replies stand in Discord, and how many reactions are stored on each message.
+"""Locations of the bot's stored replies in Discord, and the number of stored reactions on each message.
 
-For reading back what was missed while offline: places are sealed under the asker's key and opened here, a
-page at a time, newest replies first. Reached as ``Store.posted``.
+Used to read back what the bot missed while offline. Locations are sealed under the asker's key and opened
+here, one page at a time, newest replies first. Reached as ``Store.posted``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 
 from storage.database.backend import BulkReader, Reader
 from storage.database.change_numbers import PAGE
-from storage.database.schema import Standing, feedback, members, messages, replies
+from storage.database.schema import MemberStatus, feedback, members, messages, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
@@ -30,8 +30,8 @@ class PostedMessage:
     """A message of a stored reply.
 
     Attributes:
-        guild_id: The server, :data:`~storage.records.DIRECT_MESSAGES`, or None where it was not kept.
-        counts: (emoji, burst) -> how many members' reactions are stored.
+        guild_id: The server, :data:`~storage.records.DIRECT_MESSAGES`, or None if it was not stored.
+        counts: (emoji, burst) -> number of members whose reaction is stored.
     """
 
     channel_id: int
@@ -42,23 +42,23 @@ class PostedMessage:
 
 @dataclass(frozen=True, slots=True)
 class PostedPage:
-    """Some posted messages; ``last`` is where the next page starts, None when this was the last."""
+    """One page of posted messages; ``last`` is the start of the next page, None after the last page."""
 
     messages: Sequence[PostedMessage]
     last: ReplyId | None
 
 
 class PostedMessages:
-    """Reads them. Methods may raise what those of the store do."""
+    """Reads posted messages. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, bulk: BulkReader) -> None:
         self._keys, self._reader, self._bulk = keys, reader, bulk
 
     async def page(self, before: ReplyId | None, limit: int) -> PostedPage:
-        """The messages of up to ``limit`` replies; ``before`` is the ``last`` of the page before."""
+        """Return the messages of up to ``limit`` replies; ``before`` is the ``last`` of the page before."""
 
         def read(connection: Connection) -> tuple[_Sealed, ReplyId | None]:
-            query = select(replies.c.reply_id).join(members).where(members.c.standing == Standing.AGREED)
+            query = select(replies.c.reply_id).join(members).where(members.c.standing == MemberStatus.AGREED)
             if before is not None:
                 query = query.where(replies.c.reply_id < before)
             ids = connection.execute(query.order_by(replies.c.reply_id.desc()).limit(limit)).scalars().all()
@@ -68,7 +68,7 @@ class PostedMessages:
         return PostedPage(await self._opened(sealed), last)
 
     async def of(self, message_ids: Collection[int]) -> list[PostedMessage]:
-        """Those of these messages that are stored, and the other messages of their replies."""
+        """Return those of these messages that are stored, and the other messages of their replies."""
         names = [self._keys.pseudonyms.message(id_) for id_ in message_ids]
 
         def read(connection: Connection) -> _Sealed:
@@ -82,19 +82,19 @@ class PostedMessages:
 
     async def _opened(self, sealed: _Sealed) -> list[PostedMessage]:
         owners = {MemberId(row.member_id) for row in (*sealed.places, *sealed.states)}
-        keys = await self._reader.run(lambda _: self._keys.found_of(owners))
-        return await self._bulk.aside(lambda: sealed.open(keys))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of(owners))
+        return await self._bulk.run_in_thread(lambda: sealed.open(keys))
 
 
 @dataclass(slots=True)
 class _Sealed:
-    """Rows of places, each with its asker, and rows of feedback."""
+    """Rows of messages with their asker, and rows of feedback."""
 
     places: list[Row[Any]] = field(default_factory=list[Row[Any]])
     states: list[Row[Any]] = field(default_factory=list[Row[Any]])
 
     def open(self, keys: Mapping[MemberId, SealingKey]) -> list[PostedMessage]:
-        """What opens; the rest is left out."""
+        """Return the messages that can be opened; others are left out."""
         counts: Counter[tuple[ReplyId, int, str, bool]] = Counter()
         for row in self.states:
             body = _open(keys, row.state, row.member_id, slot(row.member_id, row.reply_id, row.changed_seq))
@@ -125,7 +125,7 @@ def _sealed(connection: Connection, reply_ids: Sequence[int]) -> _Sealed:
             (found.places, place, messages.c.reply_id),
             (found.states, state, feedback.c.reply_id),
         ):
-            agreed: ColumnElement[bool] = members.c.standing == Standing.AGREED
+            agreed: ColumnElement[bool] = members.c.standing == MemberStatus.AGREED
             rows.extend(connection.execute(query.where(column.in_(page), agreed)).all())
     return found
 

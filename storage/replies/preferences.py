@@ -1,9 +1,9 @@
 """Choices between two replies, with the features of both sealed under the key of the member who chose.
 
-Either a pick between two candidates shown side by side, or the fact that another answer was asked for in
-place of the first: what the member thinks of the two, their feedback says, so the label is derived from it
-like every other and never stored. Features suffice; no text is kept here. A choice goes with the replies it
-is about. Reached as ``Store.preferences``.
+A choice is either a pick between two candidates shown side by side, or a request for another answer in place
+of the first. For the latter, the member's feedback on both gives the label, which is derived and never
+stored. Only features are stored, no text. A choice is deleted with the replies it is about. Reached as
+``Store.preferences``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from storage.database.backend import BulkReader, Reader
 from storage.database.change_numbers import mark_due, next_number, pages
-from storage.database.schema import Standing, members, preferences, replies
+from storage.database.schema import MemberStatus, members, preferences, replies
 from storage.database.writer import Writer
 from storage.errors import LearningPaused, NoConsent, SealBroken
 from storage.keys.key_store import KeyStore
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 Rows = Sequence[Any]
 
 MOST_SHOWN = 100
-"""Choices about one reply that are looked at when the next pair is sought; more pairs it hardly has."""
+"""Largest number of choices about one reply that are read to find the next pair."""
 
 
 class Preferences:
-    """Keeps and reads them. Methods may raise what those of the store do."""
+    """Stores and reads choices. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Preferences:
         self._keys, self._reader, self._bulk, self._writer, self._now = keys, reader, bulk, writer, now
 
     async def record_pick(self, who: Who, pick: Pick) -> int:
-        """Keep a choice between two candidates; return its number.
+        """Store a choice between two candidates; return its number.
 
-        A reply that went meanwhile does not take the choice along: it is kept without it.
+        If the reply was deleted meanwhile, the choice is stored without it.
 
         Raises:
             NoConsent: The member did not agree.
@@ -63,16 +63,17 @@ class Preferences:
         return await self._writer.submit(lambda c: _record_pick(c, self._keys, who, pick, at=at))
 
     async def record_another(self, who: Who, first: ReplyId, second: ReplyId) -> bool:
-        """Keep that a member asked for another answer and got it.
+        """Record that a member requested another answer and got it.
 
         Args:
-            who: Who asked.
-            first: The reply they asked another one for.
-            second: The other one.
+            who: The member.
+            first: The reply that the member wanted replaced.
+            second: The other answer.
 
         Returns:
-            False, and nothing is kept, where the two are not both replies to this member, described by the
-            same models; and where the member does not agree (any more) or paused learning.
+            False, and nothing is stored, unless both are replies to this member, with features of the same
+                kind.
+            Also False if the member does not agree (any more) or paused learning.
         """
         at = self._now()
         return await self._writer.submit(
@@ -80,51 +81,53 @@ class Preferences:
         )
 
     async def undo(self, who: Who, preference_id: int) -> bool:
-        """Delete a choice of this very member; whether there was one."""
+        """Delete a choice of this member; return whether it existed."""
         member_id = self._keys.pseudonyms.member(who)
-        return bool(await self._writer.submit(lambda c: put_aside(c, member_id, preference_id)))
+        return bool(await self._writer.submit(lambda c: delete_choices(c, member_id, preference_id)))
 
     async def candidates_of(self, who: Who, reply_id: ReplyId) -> tuple[tuple[str, str], ...]:
-        """All candidates of a reply to this very member, text and style; none after the retention time."""
+        """Return text and style of a reply's candidates, for its asker; empty after the retention time."""
         return await self._reader.run(lambda c: _candidates_of(c, self._keys, who, reply_id))
 
     async def picked_of(self, who: Who, reply_id: ReplyId) -> frozenset[frozenset[int]]:
-        """Between which candidates of a reply this member has chosen already, by index."""
+        """Return the pairs of candidates of a reply that this member has already compared, by index."""
         member_id = self._keys.pseudonyms.member(who)
         sealed = await self._reader.run(lambda c: _rows(c, [member_id], MOST_SHOWN, reply_id))
-        keys = await self._reader.run(lambda _: self._keys.found_of([member_id]))
+        keys = await self._reader.run(lambda _: self._keys.usable_keys_of([member_id]))
         return frozenset(
             frozenset(_choice(row, keys[member_id])["candidates"]) for row in sealed if member_id in keys
         )
 
     async def counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
-        """How often each of these members chose; those who never did are left out."""
+        """Return each member's number of choices; members without any are left out."""
         return await self._bulk.run(lambda c: _counts(c, member_ids))
 
     async def of(self, member_ids: Sequence[MemberId], newest: int) -> dict[MemberId, list[PreferenceRow]]:
-        """The latest choices of each of these members, oldest first; what does not open is left out."""
+        """Return the latest choices of each member, oldest first; unreadable ones are left out."""
         sealed = await self._bulk.run(lambda c: _rows(c, member_ids, newest))
-        keys = await self._reader.run(lambda _: self._keys.found_of({MemberId(r.member_id) for r in sealed}))
-        opened, n_shut = await self._bulk.aside(lambda: _open(sealed, keys))
-        if n_shut:
-            log.warning("%d choices between replies were left out: they do not open", n_shut)
+        keys = await self._reader.run(
+            lambda _: self._keys.usable_keys_of({MemberId(r.member_id) for r in sealed})
+        )
+        opened, n_unreadable = await self._bulk.run_in_thread(lambda: _open(sealed, keys))
+        if n_unreadable:
+            log.warning("%d choices between replies were left out: they cannot be opened", n_unreadable)
         return {member_id: opened.get(member_id, []) for member_id in member_ids}
 
 
 def slot(column: str, preference_id: int, member_id: MemberId) -> Slot:
-    """Where a sealed part of a choice belongs."""
+    """Return the place of a sealed part of a choice."""
     return Slot("preferences", column, preference_id, member_id)
 
 
-def preferring(connection: Connection, reply_ids: Iterable[ReplyId]) -> set[MemberId]:
-    """Whose choices are about one of these replies, and go with it."""
+def choosers_of(connection: Connection, reply_ids: Iterable[ReplyId]) -> set[MemberId]:
+    """Return the members whose choices are about one of these replies, and are deleted with it."""
     wanted = list(reply_ids)
     about = or_(preferences.c.first_reply.in_(wanted), preferences.c.second_reply.in_(wanted))
     return {MemberId(m) for m in connection.execute(select(preferences.c.member_id).where(about)).scalars()}
 
 
-def put_aside(connection: Connection, member_id: MemberId, preference_id: int | None = None) -> int:
-    """Delete one choice of a member, with None all of them; how many went. The member is due."""
+def delete_choices(connection: Connection, member_id: MemberId, preference_id: int | None = None) -> int:
+    """Delete one choice of a member, or all with None; mark the member due and return the number deleted."""
     which = delete(preferences).where(preferences.c.member_id == member_id)
     if preference_id is not None:
         which = which.where(preferences.c.preference_id == preference_id)
@@ -162,7 +165,7 @@ def _record_another(
         return False
     key = keys.key_of(member_id)
     parts = [key.open(found[r].features, reply_slot("features", r, member_id)) for r in both]
-    if not parts[0] or len(parts[0]) != len(parts[1]):  # one of them went out unranked
+    if not parts[0] or len(parts[0]) != len(parts[1]):  # one of them was posted without a ranking
         return False
     about = {
         "first_reply": both[0],
@@ -205,7 +208,7 @@ def _candidates_of(
         .where(
             replies.c.reply_id == reply_id,
             replies.c.member_id == member_id,
-            members.c.standing == Standing.AGREED,
+            members.c.standing == MemberStatus.AGREED,
         )
     )
     found = connection.execute(own).first()
@@ -232,9 +235,9 @@ def _counts(connection: Connection, member_ids: Sequence[MemberId]) -> dict[Memb
 def _rows(
     connection: Connection, member_ids: Sequence[MemberId], newest: int, about: ReplyId | None = None
 ) -> Rows:
-    """The newest choices of each member who agrees now, oldest first; with ``about`` picks about one reply.
+    """Return the newest choices of each member who agrees now, oldest first.
 
-    Nobody's history is read whole.
+    With ``about``, only picks about one reply. Reads at most ``newest`` rows per member.
     """
     rank = func.row_number().over(
         partition_by=preferences.c.member_id, order_by=preferences.c.preference_id.desc()
@@ -244,7 +247,7 @@ def _rows(
         own = (
             select(preferences.c.preference_id, rank.label("rank"))
             .join(members)
-            .where(preferences.c.member_id.in_(page), members.c.standing == Standing.AGREED)
+            .where(preferences.c.member_id.in_(page), members.c.standing == MemberStatus.AGREED)
         )
         if about is not None:
             own = own.where(preferences.c.first_reply == about, preferences.c.second_reply == about)
@@ -261,17 +264,17 @@ def _rows(
 
 
 def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> tuple[dict[MemberId, list[PreferenceRow]], int]:
-    """Open every row that opens; and how many do not."""
+    """Open the rows; return them by member, and the number of unreadable ones."""
     opened: dict[MemberId, list[PreferenceRow]] = {}
-    n_shut = 0
+    n_unreadable = 0
     for row in rows:
         try:
             if row.member_id not in keys:
                 raise SealBroken("A key is missing.")
             opened.setdefault(MemberId(row.member_id), []).append(_opened(row, keys[row.member_id]))
         except SealBroken:
-            n_shut += 1
-    return opened, n_shut
+            n_unreadable += 1
+    return opened, n_unreadable
 
 
 def _opened(row: Any, key: SealingKey) -> PreferenceRow:

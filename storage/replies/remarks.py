@@ -1,7 +1,8 @@
-"""A private word about a reply: what was wrong with it, ticked in a list, and the member's own words.
+"""Private remarks about a reply: ticked reasons, and the member's own words.
 
-The words are handed over on purpose, so they may be kept: sealed under the member's key, until the retention
-time, for the member's eyes and ``/my-data``. Nothing is learnt from either. Reached as ``Store.remarks``.
+The member sends the words on purpose, so they may be stored: sealed under the member's key, until the
+retention time, visible only to the member, also in ``/my-data``. Nothing learns from remarks. Reached as
+``Store.remarks``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from storage.replies.impressions import require_visible
 
 
 class Remarks:
-    """Keeps and shows them. Methods may raise what those of the store do."""
+    """Stores and reads remarks. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(
         self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
@@ -32,22 +33,22 @@ class Remarks:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
 
     async def record(self, who: Who, reply_id: ReplyId, remark: Remark | None) -> None:
-        """Keep what a member told of a reply, in place of what they told before; None takes it back.
+        """Store a member's remark on a reply, replacing an earlier one; None deletes it.
 
         Raises:
             NoConsent: The member did not agree.
-            UnknownReply: Not stored, or of another server.
+            UnknownReply: The reply is not stored, or belongs to another server.
         """
         at = self._now()
         await self._writer.submit(lambda c: _record(c, self._keys, who, reply_id, remark=remark, at=at))
 
     async def of(self, who: Who, reply_id: ReplyId) -> Remark | None:
-        """What this member told of a reply; None: nothing."""
+        """Return this member's remark on a reply, or None."""
         return await self._reader.run(lambda c: _read(c, self._keys, who, reply_id))
 
 
 def slot(column: str, member_id: MemberId, reply_id: ReplyId, changed_seq: int) -> Slot:
-    """Where a sealed part of a remark belongs."""
+    """Return the place of a sealed part of a remark."""
     return Slot("remarks", column, reply_id, member_id, changed_seq)
 
 

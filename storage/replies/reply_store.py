@@ -1,4 +1,4 @@
-"""Posted replies: recording them, finding them, and expiring their texts.
+"""Posted replies: records them, finds them, and expires their texts.
 
 The statements are in :mod:`storage.replies.impressions` and :mod:`storage.replies.summaries`.
 """
@@ -25,7 +25,7 @@ class ReplyStore:
         reader: Runs queries of few rows.
         writer: Applies changes.
         now: The clock, aware UTC.
-        retention: How long candidates' texts are kept.
+        retention: How long the texts of candidates are kept.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class ReplyStore:
         return await self._reader.run(lambda c: summaries.reply_summary(c, self._keys, who, reply_id))
 
     async def reason(self, who: Who, reply_id: ReplyId) -> ReplyReason | None:
-        """Return why a reply to this member was chosen; None for other members and for unstored replies."""
+        """Return why a reply to this member was chosen; None for other members and unstored replies."""
         return await self._reader.run(lambda c: impressions.reason_of(c, self._keys, who, reply_id))
 
     async def expire_texts(self) -> int:
-        """Delete candidate texts older than the retention time; return how many replies lost theirs."""
+        """Delete candidate texts older than the retention time; return the number of replies."""
 
         async def job(connection: AsyncConnection) -> int:
             async with connection.begin():

@@ -1,9 +1,9 @@
-"""Replies that somebody reported: which, since when, and how often for which reason; never by whom.
+"""Reported replies: which, since when, and how often for which reason; never by whom.
 
-A report hangs on a stored reply, so it goes with the reply's messages, with the server, and when the asker
-forgets or withdraws; its reasons are sealed under the asker's key. A reply to somebody who did not agree is
-not stored, so neither is a report of it: :mod:`bot.moderation.report_queue` keeps that in memory. The text
-is not copied; where it stands in Discord is opened when managers look. Reached as ``Store.reports``.
+A report depends on a stored reply. It is deleted with the reply's messages, with the server, and when the
+asker forgets or withdraws. Its reasons are sealed under the asker's key. A reply to a member who did not
+agree is not stored, and neither is a report of it: :mod:`bot.moderation.report_queue` keeps that in memory.
+The text is not copied; its location in Discord is opened when managers look. Reached as ``Store.reports``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, messages, replies, reports
+from storage.database.schema import MemberStatus, members, messages, replies, reports
 from storage.database.writer import Writer
 from storage.errors import KeyMissing, SealBroken
 from storage.keys.key_store import KeyStore
@@ -28,7 +28,7 @@ from storage.records import MemberId, ReplyId
 from storage.replies.impressions import place_slot
 
 RETENTION = timedelta(days=30)
-"""How long a report that nobody handles stays, from the first one on."""
+"""How long an unhandled report is kept, from the first report on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class ReportedReply:
     """A reply that waits for a manager's decision.
 
     Attributes:
-        reported_at: When it was reported first, aware UTC.
+        reported_at: When it was first reported, aware UTC.
         reasons: Reason -> how often it was given.
-        channel_id: Where it stands.
-        message_ids: Its messages, in order.
+        channel_id: Channel of the reply.
+        message_ids: Messages of the reply, in order.
     """
 
     reply_id: ReplyId
@@ -50,32 +50,32 @@ class ReportedReply:
 
 
 class Reports:
-    """Reads and changes them. Methods may raise what those of the store do."""
+    """Reads and changes reports. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, now: Callable[[], datetime]) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
 
     async def record(self, guild: bytes, message_id: int, reason: str) -> bool:
-        """Count a report. False: this message is of no stored reply in this server, nothing was stored."""
+        """Count a report; return False, and store nothing, if this server has no such stored reply."""
         at = self._now()
         return await self._writer.submit(lambda c: _record(c, self._keys, guild, message_id, reason, at))
 
     async def waiting(self, guild: bytes, limit: int) -> tuple[list[ReportedReply], int]:
-        """The reports of a server that wait the longest, and how many wait in all."""
+        """Return a server's longest-waiting reports, and the number of all waiting ones."""
         return await self._reader.run(lambda c: _waiting(c, self._keys, guild, limit))
 
     async def of(self, guild: bytes, reply_id: ReplyId) -> ReportedReply | None:
-        """The report of one reply of this server; None when it is handled, or the reply is gone."""
+        """Return the report of one reply of this server; None if it was handled or the reply is gone."""
         return await self._reader.run(lambda c: _of(c, self._keys, guild, reply_id))
 
     async def dismiss(self, guild: bytes, reply_id: ReplyId) -> bool:
-        """Delete a report; whether there was one in this server."""
+        """Delete a report; return whether it existed in this server."""
         here = select(_here(guild).with_only_columns(reports.c.reply_id).subquery().c.reply_id)
         own = delete(reports).where(reports.c.reply_id == reply_id, reports.c.reply_id.in_(here))
         return await self._writer.submit(lambda c: c.execute(own).rowcount > 0)
 
     async def expire(self) -> int:
-        """Delete what has waited for longer than :data:`RETENTION`; return how many."""
+        """Delete reports older than :data:`RETENTION`; return their number."""
         old = delete(reports).where(reports.c.reported_at < self._now() - RETENTION)
 
         async def job(connection: AsyncConnection) -> int:
@@ -88,16 +88,16 @@ class Reports:
 
 
 def slot(reply_id: ReplyId, asker: MemberId, version: int) -> Slot:
-    """Where the sealed reasons of a report belong."""
+    """Return the place of a report's sealed reasons."""
     return Slot("reports", "reasons", reply_id, asker, version)
 
 
 def _here(guild: bytes) -> Select[Any]:
-    """The reports of one server, with the askers."""
+    """Select the reports of one server, with the askers."""
     return (
         select(reports, replies.c.member_id)
         .select_from(reports.join(replies).join(members))
-        .where(members.c.guild == guild, members.c.standing == Standing.AGREED)
+        .where(members.c.guild == guild, members.c.standing == MemberStatus.AGREED)
     )
 
 
@@ -108,7 +108,7 @@ def _record(
         select(messages.c.reply_id, replies.c.member_id)
         .select_from(messages.join(replies).join(members))
         .where(messages.c.message == keys.pseudonyms.message(message_id))
-        .where(members.c.guild == guild, members.c.standing == Standing.AGREED)
+        .where(members.c.guild == guild, members.c.standing == MemberStatus.AGREED)
     ).first()
     if row is None:
         return False
@@ -144,7 +144,7 @@ def _of(connection: Connection, keys: KeyStore, guild: bytes, reply_id: ReplyId)
 
 
 def _opened(connection: Connection, keys: KeyStore, row: Row[Any]) -> ReportedReply | None:
-    """The report in a row; None where it does not open: one damaged row must not stop the others."""
+    """Return the report in a row; None if it cannot be opened: one damaged row must not block the others."""
     chunks = connection.execute(
         select(messages).where(messages.c.reply_id == row.reply_id).order_by(messages.c.position)
     ).all()

@@ -1,10 +1,10 @@
-"""What a member may be shown: one reply with the own feedback, and how much is kept in all."""
+"""Summaries for a member: one reply with their own feedback, and counts of all stored data."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, Table, func, select
 
-from storage.database.schema import Standing, feedback, heads, members, preferences, remarks, replies
+from storage.database.schema import MemberStatus, feedback, heads, members, preferences, remarks, replies
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.members.learning_pause import is_paused
@@ -16,7 +16,7 @@ from storage.replies.impressions import posted_text, require_visible
 def latest_reply(
     connection: Connection, keys: KeyStore, who: Who, channel_id: int | None
 ) -> ReplySummary | None:
-    """The newest reply to this member, in one channel or anywhere in the server."""
+    """Return the newest reply to this member, in one channel or anywhere in the server."""
     newest = select(replies.c.reply_id).where(replies.c.member_id == keys.pseudonyms.member(who))
     if channel_id is not None:
         newest = newest.where(replies.c.channel == keys.pseudonyms.channel(channel_id))
@@ -25,7 +25,7 @@ def latest_reply(
 
 
 def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplySummary | None:
-    """What this member may see of a reply: its text while it is kept, and the member's own feedback."""
+    """Return what this member may see of a reply: its text while it is kept, and their own feedback."""
     try:
         row = require_visible(connection, keys, who, reply_id)
     except UnknownReply:
@@ -37,7 +37,7 @@ def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: Re
 
 
 def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: int) -> FeedbackSummary:
-    """The member's own feedback in this server: how much, the latest of it, and the head made from it."""
+    """Return the member's own feedback in this server: counts, the latest, and the head learnt from it."""
     member_id = keys.pseudonyms.member(who)
     own = feedback.c.member_id == member_id
     rows = connection.execute(
@@ -59,10 +59,10 @@ def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: i
 
 
 def data_summary(connection: Connection, keys: KeyStore, who: Who) -> DataSummary:
-    """How much is kept about this member in this server."""
+    """Return counts of the data stored about this member in this server."""
     member_id = keys.pseudonyms.member(who)
     agreed = select(members.c.decided_at).where(
-        members.c.member_id == member_id, members.c.standing == Standing.AGREED
+        members.c.member_id == member_id, members.c.standing == MemberStatus.AGREED
     )
     head = connection.execute(
         select(heads.c.version, heads.c.n_labels).where(heads.c.member_id == member_id)
@@ -79,6 +79,6 @@ def data_summary(connection: Connection, keys: KeyStore, who: Who) -> DataSummar
 
 
 def _count(connection: Connection, table: Table, member_id: MemberId) -> int:
-    """How many rows of a table are this member's."""
+    """Count the rows of a table that belong to this member."""
     own = select(func.count()).select_from(table).where(table.c.member_id == member_id)
     return connection.execute(own).scalar_one()

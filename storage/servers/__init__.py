@@ -1,4 +1,4 @@
 """Data of one server: settings, FAQ, safety rules, activity.
 
-May import replies, members, keys, database, records and the leaves.
+May import coordination, replies and every room below.
 """

@@ -1,7 +1,7 @@
-"""How much is learnt in one server, for those who run it: counts over many members, or nothing at all.
+"""Learning activity of one server, for its managers: counts over many members, or no count.
 
-A number over few people is a number about a person, so every count is given only from ``fewest`` members on,
-and a day only when so many gave labels on it. Reached as ``Store.activity``.
+A number about few people is a number about a person. So every count requires at least ``fewest`` members, and
+a day is listed only if that many members gave labels on it. Reached as ``Store.activity``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from storage.database.backend import Reader
-from storage.database.schema import EPOCH, Standing, feedback, heads, members, rounds
+from storage.database.schema import EPOCH, MemberStatus, feedback, heads, members, rounds
 
 _DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ServerActivity:
-    """What was learnt in one server.
+    """Learning activity in one server.
 
     Attributes:
-        n_learning: Members whose head was learnt; None when fewer than ``fewest``.
-        labels: (day in UTC, replies with a label last given or changed on it), oldest first; only days on
+        n_learning: Members with a learnt head; None if fewer than ``fewest``.
+        labels: (day in UTC, replies whose label was last given or changed on it), oldest first; only days on
             which at least ``fewest`` members did so.
         n_days_withheld: Days with labels of fewer members.
     """
@@ -36,11 +36,11 @@ class ServerActivity:
 
 @dataclass(frozen=True, slots=True)
 class RoundActivity:
-    """What the rounds of the whole bot did.
+    """Rounds of the whole bot.
 
     Attributes:
         n_rounds: Rounds that learnt something.
-        seconds: How long one took, on average; 0.0 without any.
+        seconds: Average duration of a round; 0.0 without any.
     """
 
     n_rounds: int
@@ -48,18 +48,18 @@ class RoundActivity:
 
 
 class Activity:
-    """Counts. May raise :class:`~storage.errors.DatabaseFailed`."""
+    """Counts activity. May raise :class:`~storage.errors.DatabaseFailed`."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def of_server(self, guild: bytes, since: datetime, fewest: int) -> ServerActivity:
-        """Count what was learnt in a server.
+        """Count the learning activity in a server.
 
         Args:
-            guild: Its pseudonym.
-            since: Labels from then on, aware UTC.
-            fewest: Members below which nothing is told.
+            guild: Pseudonym of the server.
+            since: Earliest time of a label, aware UTC.
+            fewest: Minimum number of members behind a count.
         """
         return await self._reader.run(lambda c: _of_server(c, guild, since, fewest))
 
@@ -69,7 +69,7 @@ class Activity:
 
 
 def _of_server(connection: Connection, guild: bytes, since: datetime, fewest: int) -> ServerActivity:
-    here = (members.c.guild == guild) & (members.c.standing == Standing.AGREED)
+    here = (members.c.guild == guild) & (members.c.standing == MemberStatus.AGREED)
     learning = select(func.count()).select_from(heads.join(members)).where(here)
     n_learning = connection.execute(learning).scalar_one()
     day = type_coerce(feedback.c.changed_at, BigInteger) // _DAY_US

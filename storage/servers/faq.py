@@ -1,7 +1,8 @@
-"""Questions with the best answer to each, as the managers of a server handed them over.
+"""FAQ entries: questions with the best answer to each, entered by the managers of a server.
 
-They belong to the server, not to a person: who wrote an entry is not kept. Sealed under the system's key,
-bound to server, entry and version, and gone a week after the bot left the server. Reached as ``Store.faq``.
+They belong to the server, not to a person; the author of an entry is not stored. Sealed under the system's
+key, bound to server, entry and version, and deleted a week after the bot left the server. Reached as
+``Store.faq``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 EntryId = NewType("EntryId", int)
 
 MOST_ENTRIES = 200
-"""Entries of one server."""
+"""Maximum number of entries of one server."""
 LONGEST_QUESTION = 300
 LONGEST_ANSWER = 1800
 """Characters; an answer fits into one message."""
@@ -42,33 +43,33 @@ class FaqEntry:
 
 
 class FaqEntries:
-    """Reads and changes them. Methods may raise what those of the store do."""
+    """Reads and changes entries. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, writer: Writer) -> None:
         self._keys, self._reader, self._writer = keys, reader, writer
 
     async def versions(self, guild: bytes) -> dict[EntryId, int]:
-        """Which entries a server has, and in which version, the oldest first; opens nothing."""
+        """Return a server's entries with their versions, oldest first, without opening them."""
         return await self._reader.run(lambda c: _versions(c, guild))
 
     async def entries(
         self, guild: bytes, wanted: Collection[EntryId] | None = None
     ) -> dict[EntryId, FaqEntry]:
-        """A server's entries, or those wanted of them; one that does not open is left out."""
+        """Return a server's entries, or the wanted ones; entries that cannot be opened are left out."""
         return await self._reader.run(lambda c: _entries(c, self._keys, guild, wanted))
 
     async def add(self, guild: bytes, entry: FaqEntry) -> EntryId:
-        """Take in an entry.
+        """Add an entry.
 
         Raises:
-            FaqFull: The server has :data:`MOST_ENTRIES` already.
+            FaqFull: The server already has :data:`MOST_ENTRIES`.
             ValueError: A text is blank or too long.
         """
         _require_sizes(entry)
         return await self._writer.submit(lambda c: _add(c, self._keys, guild, entry))
 
     async def edit(self, guild: bytes, entry_id: EntryId, entry: FaqEntry) -> None:
-        """Put other texts in the place of an entry's.
+        """Replace the texts of an entry.
 
         Raises:
             UnknownEntry: This server has no such entry (any more).
@@ -78,7 +79,7 @@ class FaqEntries:
         await self._writer.submit(lambda c: _edit(c, self._keys, guild, entry_id, entry))
 
     async def remove(self, guild: bytes, entry_id: EntryId) -> bool:
-        """Delete an entry; whether this server had it."""
+        """Delete an entry; return whether this server had it."""
         own = delete(faq).where(faq.c.guild == guild, faq.c.entry_id == entry_id)
         return await self._writer.submit(lambda c: c.execute(own).rowcount > 0)
 
@@ -110,16 +111,16 @@ def _entries(
     if wanted is not None:
         rows = rows.where(faq.c.entry_id.in_(wanted))
     found: dict[EntryId, FaqEntry] = {}
-    n_shut = 0
+    n_unreadable = 0
     for row in connection.execute(rows).all():
         try:
             body = keys.system.open(row.body, _slot(guild, row.entry_id, row.version))
         except SealBroken:
-            n_shut += 1
+            n_unreadable += 1
             continue
         found[EntryId(row.entry_id)] = FaqEntry(*json.loads(body))
-    if n_shut:
-        log.warning("%d entries of /faq were left out: they do not open", n_shut)
+    if n_unreadable:
+        log.warning("%d entries of /faq were left out: they cannot be opened", n_unreadable)
     return found
 
 

@@ -1,8 +1,8 @@
-"""What a server's managers decided about the bot's replies there: how strict, and which words never.
+"""Safety rules of a server, set by its managers: a level, and terms that no reply may contain.
 
-About the server, not about a person; sealed under the system's key, because blocked words say much about a
-place. What a level does is :mod:`bot.moderation.output_filter`'s to know: here it is a word. Reached as
-``Store.safety``.
+They are about the server, not about a person. They are sealed under the system's key, because blocked terms
+reveal much about a server. A level is a plain name here; :mod:`bot.moderation.output_filter` defines its
+effect. Reached as ``Store.safety``.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 
 MOST_TERMS = 200
-"""Blocked terms of one server."""
+"""Maximum number of blocked terms of one server."""
 LONGEST_TERM = 60
 """Characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRules:
-    """What was decided in one server.
+    """Safety rules of one server.
 
     Attributes:
-        level: Name of the level; None: what the host configured.
-        terms: Terms that must not stand in a reply, besides the host's.
+        level: Name of the level; None for the host's setting.
+        terms: Terms that no reply may contain, in addition to the host's.
     """
 
     level: str | None = None
@@ -42,35 +42,35 @@ NOTHING_DECIDED = ServerRules()
 
 
 class SafetyRules:
-    """Reads and changes them. Methods may raise what those of the store do."""
+    """Reads and changes safety rules. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(self, keys: KeyStore, reader: Reader, writer: Writer) -> None:
         self._keys, self._reader, self._writer = keys, reader, writer
 
     async def of(self, guild: bytes) -> ServerRules:
-        """What was decided in this server."""
+        """Return the rules of this server."""
         return await self._reader.run(lambda c: _of(c, self._keys, guild))
 
     async def record(self, guild: bytes, rules: ServerRules) -> None:
-        """Put other rules in the place of a server's.
+        """Replace the rules of a server.
 
         Raises:
-            ValueError: Too many terms, or one that is blank or too long.
+            ValueError: There are too many terms, or a term is blank or too long.
         """
         _require_sizes(rules.terms)
         await self._writer.submit(lambda c: _record(c, self._keys, guild, rules))
 
     async def record_level(self, guild: bytes, level: str | None) -> None:
-        """Set the level of a server, and leave its terms."""
+        """Set the level of a server, and keep its terms."""
         await self._writer.submit(
             lambda c: _record(c, self._keys, guild, replace(_of(c, self._keys, guild), level=level))
         )
 
     async def record_terms(self, guild: bytes, terms: tuple[str, ...]) -> None:
-        """Set the terms of a server, and leave its level.
+        """Set the terms of a server, and keep its level.
 
         Raises:
-            ValueError: Too many terms, or one that is blank or too long.
+            ValueError: There are too many terms, or a term is blank or too long.
         """
         _require_sizes(terms)
         await self._writer.submit(

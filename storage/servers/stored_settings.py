@@ -1,9 +1,9 @@
-"""What those who manage a server set for it: one record a server, sealed under a key of the program.
+"""Settings of a server, set by its managers: one record per server, sealed under a key of the program.
 
-Two parts, because two packages read them: ``emoji`` says what the server's own emoji mean, which labels
-depend on, and ``body`` is everything else, a JSON object whose meaning is the bot's. No member's id is in it:
-whom the bot shall not answer stands there as a keyed hash (:meth:`GuildRecords.name_of`). A record goes when
-the server's data go, a week after the bot left it (:mod:`storage.privacy.departures`). Reached as
+A record has two parts, because two packages read them. ``emoji`` tells what the server's own emoji mean;
+labels depend on it. ``body`` holds all other settings, a JSON object that only the bot interprets. No
+member's id is in it: access lists hold keyed hashes (:meth:`GuildRecords.name_of`). A record is deleted with
+the server's data, a week after the bot left (:mod:`storage.privacy.departures`). Reached as
 ``Store.guild_settings``.
 """
 
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GuildRecord:
-    """What was set for one server; empty where nothing was.
+    """Settings of one server; empty if nothing was set.
 
     Attributes:
         body: The bot's settings, as JSON values.
-        emoji: Custom emoji, spelt ``:id`` -> what it says here, -1 (dislike) to 1 (like); 0: nothing at all.
+        emoji: Custom emoji, spelt ``:id`` -> its meaning here, -1 (dislike) to 1 (like); 0: no meaning.
     """
 
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -47,7 +47,7 @@ Change = Callable[[GuildRecord], GuildRecord]
 
 
 class GuildRecords:
-    """Reads and changes what is set for servers.
+    """Reads and changes server settings.
 
     Any call may raise :class:`~storage.errors.DatabaseFailed` or :class:`~storage.errors.SealBroken`, a
     change also :class:`~storage.errors.WriterFull` or :class:`~storage.errors.StoreClosed`.
@@ -60,26 +60,26 @@ class GuildRecords:
         self._coordination = coordination
 
     def name_of(self, who: Who) -> str:
-        """What stands for a member in the settings of their server; says nothing to whoever reads it."""
+        """Return the keyed hash that stands for a member in their server's settings."""
         return self._keys.pseudonyms.listed(who).hex()
 
     async def of(self, guild_id: int) -> GuildRecord:
-        """What was set for a server."""
+        """Return the settings of a server."""
         guild = self._guild(guild_id)
         return await self._reader.run(lambda c: _read(c, self._keys, guild))
 
     async def change(self, guild_id: int, change: Change) -> int:
-        """Change what is set for a server, in one transaction with the reading of it; other processes follow.
+        """Read and change the settings of a server in one transaction, and notify other processes.
 
-        When the meaning of an emoji changes, every member of the server who gave feedback is due: their
-        labels may say something else now.
+        If the meaning of an emoji changes, every member of the server who gave feedback becomes due, because
+        their labels may have changed.
 
         Args:
             guild_id: Discord id of the server.
-            change: What was set -> what shall be; called in the writer, and may raise to change nothing.
+            change: Maps the old record to the new one; called in the writer, and may raise to change nothing.
 
         Returns:
-            How many members became due.
+            The number of members who became due.
         """
         guild = self._guild(guild_id)
 
@@ -91,7 +91,7 @@ class GuildRecords:
             connection.execute(delete(guild_settings).where(guild_settings.c.guild == guild))
             if after != GuildRecord():
                 _write(connection, self._keys, guild, after)
-            self._coordination.tell_settings(connection)
+            self._coordination.notify_settings(connection)
             return mark_guild_due(connection, guild) if after.emoji != before.emoji else 0
 
         return await self._writer.submit(unit)
@@ -101,9 +101,9 @@ class GuildRecords:
 
 
 def emoji_of_guilds(connection: Connection, keys: KeyStore) -> dict[bytes, dict[str, float]]:
-    """What emoji mean in each server that says so, by the server's pseudonym.
+    """Return the meaning of emoji in each server that sets any, by the server's pseudonym.
 
-    A record that does not open is passed over: one server must not stop the learning of all.
+    Records that cannot be opened are skipped: one server must not block the learning of all.
     """
     found: dict[bytes, dict[str, float]] = {}
     columns = guild_settings.c
@@ -111,7 +111,7 @@ def emoji_of_guilds(connection: Connection, keys: KeyStore) -> dict[bytes, dict[
         try:
             emoji = json.loads(keys.system.open(sealed, _slot("emoji", guild, version)))
         except SealBroken:
-            log.warning("what emoji mean in one server does not open, and is left out")
+            log.warning("the emoji settings of one server were left out: they cannot be opened")
             continue
         if emoji:
             found[guild] = emoji
@@ -130,7 +130,7 @@ def _read(connection: Connection, keys: KeyStore, guild: bytes) -> GuildRecord:
 
 
 def _write(connection: Connection, keys: KeyStore, guild: bytes, record: GuildRecord) -> None:
-    version = next_number(connection)  # never given twice, so that an older record put back does not open
+    version = next_number(connection)  # never reused, so an older record put back does not open
     sealed = {
         column: keys.system.seal(json.dumps(dict(value)).encode(), _slot(column, guild, version))
         for column, value in (("body", record.body), ("emoji", record.emoji))

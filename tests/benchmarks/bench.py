@@ -1,7 +1,7 @@
-"""``make bench``: what a ranking, a round and a reaction cost, as a Markdown table.
+"""``make bench``: measures the cost of a ranking, a round and a reaction; prints a Markdown table.
 
-Ratios compare with a peer in the same run, because absolute times of shared machines mean little. Recorded
-results stand in ``docs/benchmarks.md``.
+Ratios compare with a peer in the same run, because absolute times on shared machines mean little.
+``docs/benchmarks.md`` has the recorded results.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Row:
 
 @asynccontextmanager
 async def house(encoder: Encoder, generator: object | None = None) -> AsyncIterator[House]:
-    """A house in a temporary folder, its data gone afterwards."""
+    """Open a house in a temporary folder, which is deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings()
         settings = replace(
@@ -61,7 +61,7 @@ async def house(encoder: Encoder, generator: object | None = None) -> AsyncItera
 
 
 async def bench_rank(encoder: Encoder, times: int) -> list[Row]:
-    """A ranking of four candidates against the bare forward pass of the same five texts, in turn."""
+    """Time the ranking of four candidates and a bare forward pass of the same five texts, alternating."""
     async with house(encoder, ScriptedGenerator()) as opened:
         ranked, bare = [], []
         for lap in range(times + 3):
@@ -70,7 +70,7 @@ async def bench_rank(encoder: Encoder, times: int) -> list[Row]:
             middle = time.perf_counter()
             encoder.encode(CANDIDATES)
             encoder.encode([MESSAGE])
-            if lap >= 3:  # the first ones warm up
+            if lap >= 3:  # the first three laps warm up
                 ranked.append(middle - start)
                 bare.append(time.perf_counter() - middle)
     ratio = statistics.median(a / b for a, b in zip(ranked, bare, strict=True))
@@ -89,7 +89,7 @@ async def bench_rank(encoder: Encoder, times: int) -> list[Row]:
 
 
 async def bench_store(encoder: Encoder, n_reactions: int) -> list[Row]:
-    """Reactions stored with full durability, in one burst and one after the other."""
+    """Store reactions with full durability, first in one burst, then one by one."""
     async with house(encoder, ScriptedGenerator()) as opened:
         members = [Who(1, 1000 + i) for i in range(50)]
         await _fill(opened, members, n_replies=20)
@@ -114,7 +114,7 @@ async def bench_store(encoder: Encoder, n_reactions: int) -> list[Row]:
 
 
 async def bench_round(encoder: Encoder, n_members: int) -> list[Row]:
-    """Event-loop lag while a round runs, and how long the round takes."""
+    """Measure the duration of a round and the event-loop lag during it."""
     async with house(encoder, ScriptedGenerator()) as opened:
         members = [Who(1, 1000 + i) for i in range(n_members)]
         await _fill(opened, members, n_replies=20)
@@ -148,7 +148,7 @@ async def bench_round(encoder: Encoder, n_members: int) -> list[Row]:
 
 
 async def _lag(done: asyncio.Event, interval_s: float = 0.002) -> list[float]:
-    """How late a timer fires, again and again until ``done``, seconds."""
+    """Measure repeatedly, until ``done``, how late a timer fires, in seconds."""
     lags = []
     while not done.is_set():
         start = time.perf_counter()

@@ -1,8 +1,9 @@
-"""``make bench-chat``: from a message to its reply, part by part, and the generator beside its peers.
+"""``make bench-chat``: times a reply part by part, and compares the generator with its peers.
 
-Tokens per second of the embedded default against the same model on bare llama.cpp, on CTranslate2 (where it
-is installed: ``pip install --no-deps ctranslate2``) and on transformers: the same four prompts, the same
-threads, in turn, in one run. Ratios are medians over the rounds; recorded in ``docs/benchmarks.md``.
+It compares tokens per second of the embedded default with the same model on bare llama.cpp, on CTranslate2
+(if installed: ``pip install --no-deps ctranslate2``) and on transformers. All get the same four prompts and
+the same number of threads, alternating in one run. Ratios are medians over the rounds. ``docs/benchmarks.md``
+has the recorded results.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from storage.records import Who
 from tests.benchmarks.bench import MESSAGE, Row, house, print_rows
 
 Peer = Callable[[], Awaitable[int]]
-"""Writes the four replies once and returns how many tokens that were."""
+"""Generates the four replies once and returns their number of tokens."""
 
 
 async def bench_reply(times: int) -> list[Row]:
-    """Message to reply with the embedded language model, split into parts."""
+    """Time a reply with the embedded language model, in total and part by part."""
     async with house(load_encoder("packaged", "cpu")) as opened:
         prompt = Prompt(Who(1, 1), Context(MESSAGE))
         laps: list[dict[str, float]] = []
         for lap in range(times + 1):
             decision = await opened.parts.responder.decide(prompt)
-            if lap:  # the first one warms up
+            if lap:  # the first lap warms up
                 laps.append(dict(decision.seconds))
         name = opened.generator.name
     parts = {part: statistics.median(lap[part] for lap in laps) for part in laps[0]}
@@ -55,7 +56,7 @@ async def bench_reply(times: int) -> list[Row]:
 
 
 class Bench:
-    """The packaged model, opened by every peer."""
+    """The packaged model and the four prompts; each method loads the model in one peer."""
 
     def __init__(self, folder: Path, n_tokens: int) -> None:
         self._settings = GeneratorSettings(max_new_tokens=n_tokens, device="cpu", model_dir=folder / "models")
@@ -73,7 +74,7 @@ class Bench:
         ]
 
     def simpatico(self) -> Peer:
-        """The embedded default, as the bot calls it; counted before anything is cut away."""
+        """The embedded default, called as the bot calls it; tokens are counted before the text is cleaned."""
         generator = LlamaCppGenerator.load(self._gguf, self._settings, n_threads=half_of_cores())
         write, written = generator._write, list[Written]()
 
@@ -91,7 +92,7 @@ class Bench:
         return run
 
     def llamacpp(self) -> Peer:
-        """llama.cpp itself with four slots, nothing of ours between."""
+        """Bare llama.cpp with four slots."""
         params: Any = xllamacpp.CommonParams()  # type: ignore[attr-defined]
         params.model.path, params.verbosity = str(self._gguf), -1
         params.hostnames, params.port = ["127.0.0.1"], 0
@@ -111,7 +112,7 @@ class Bench:
         return run
 
     def transformers(self) -> Peer:
-        """One bare ``generate`` of four rows."""
+        """One call of ``generate`` with four rows."""
         model: Any = AutoModelForCausalLM.from_pretrained(self._unpacked, dtype="auto").eval()
         inputs = self._tokenizer(self._prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         start, end = inputs["input_ids"].shape[1], self._tokenizer.eos_token_id
@@ -127,7 +128,7 @@ class Bench:
         return lambda: asyncio.to_thread(write)
 
     def ctranslate2(self) -> Peer:
-        """One batch of four prompts in int8."""
+        """One call with four prompts, in int8."""
         import ctranslate2
 
         folder = self._folder / "ctranslate2"
@@ -156,7 +157,7 @@ class Bench:
 
 
 async def bench_peers(n_rounds: int, n_tokens: int) -> list[Row]:
-    """Tokens per second of each, one after the other in every round."""
+    """Measure tokens per second of each peer; all take turns in every round."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), n_tokens)
         peers = {"simpatico": bench.simpatico(), "llama.cpp": bench.llamacpp()}
@@ -183,9 +184,9 @@ async def bench_peers(n_rounds: int, n_tokens: int) -> list[Row]:
 async def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replies", type=int, default=5, help="replies from message to reply")
-    parser.add_argument("--rounds", type=int, default=7, help="times that every peer writes")
-    parser.add_argument("--tokens", type=int, default=60, help="longest candidate")
+    parser.add_argument("--replies", type=int, default=5, help="replies to time part by part")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, in which every peer generates once")
+    parser.add_argument("--tokens", type=int, default=60, help="most tokens of a candidate")
     arguments = parser.parse_args()
     print_rows(
         [

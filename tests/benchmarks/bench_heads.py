@@ -1,10 +1,10 @@
-"""``make bench-heads``: what the head of one member costs, beside other ways and beside what it must cost.
+"""``make bench-heads``: measures the cost of one member's head against peers and the hardware's limits.
 
-On the CPU: rounds of several sizes, streamed in pages, each in a process of its own that tells its largest
-memory; between the pages the peers of :mod:`tests.benchmarks.peers` learn heads for some members of the same
-page, so that both meet the same machine. On CUDA (``--device cuda``): one round with the features on the
-card, set against what a copy and a product of matrices reach there. Prints Markdown; recorded results stand
-in ``docs/benchmarks.md``.
+On the CPU, it runs rounds of several sizes, streamed in pages. Each runs in a separate process that reports
+its peak memory. Between the pages, the peers of :mod:`tests.benchmarks.peers` train heads for some members of
+the same page, so that both run under the same load. On CUDA (``--device cuda``), it runs one round with the
+features on the GPU and compares it with the speed of a copy and of a matrix product there. Prints Markdown;
+``docs/benchmarks.md`` has the recorded results.
 """
 
 from __future__ import annotations
@@ -43,10 +43,17 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A round: for every page its members, the seconds of ours and those a member of each peer; and losses.
+    """Measurements of a round.
 
-    Seconds come in pairs, on the wall and of the processor: on a busy machine the second says more. Losses
-    are means over the same members; memory is the largest of the process, MiB.
+    Seconds are pairs of wall time and CPU time; on a busy machine the second is more reliable.
+
+    Attributes:
+        pages: Number of members of each page.
+        ours: Seconds of our solver for each page.
+        peers: Peer -> seconds per member, for each page; NaN where it could not learn.
+        losses: Mean held-out log loss of ours and of each peer, over the same members.
+        n_compared: Number of members given to the peers.
+        peak_mib: Peak memory of the process, in MiB.
     """
 
     pages: list[int]
@@ -61,7 +68,7 @@ class Times:
 
 
 def run_round(members: int, ragged: bool, per_page: int, prior: Prior, population: Population) -> Times:
-    """Solve a round page by page, small rounds several times; then give members of each page to the peers."""
+    """Solve a round page by page, and let the peers train some members of each page; repeat small rounds."""
     room = np.empty((PAGE_BYTES // (4 * DIM), DIM), np.float32)
     pages: list[int] = []
     ours: list[tuple[float, float]] = []
@@ -75,7 +82,7 @@ def run_round(members: int, ragged: bool, per_page: int, prior: Prior, populatio
             sizes = sizes[len(taken) :]
             page = population.members(taken, room)
             if not pages:
-                solve_heads(page, prior, "cpu")  # the first one warms up
+                solve_heads(page, prior, "cpu")  # warm up
             wall, busy = time.perf_counter(), time.process_time()
             bank, _ = solve_heads(page, prior, "cpu")
             ours.append((time.perf_counter() - wall, time.process_time() - busy))
@@ -98,7 +105,11 @@ def compare(
     population: Population,
     losses: dict[str, list[float]],
 ) -> dict[str, tuple[float, float]]:
-    """Give some members to each peer: mean seconds of those that it could learn; log losses are added."""
+    """Let each peer train some members.
+
+    Returns:
+        Peer -> mean seconds over the members that it could learn. Log losses are appended to ``losses``.
+    """
     held = population.again(some, HELD_OUT)
     scores = HeadBank(bank.weights[some], bank.biases[some], "", "").scores(held.X)  # (u, k)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in PEERS}
@@ -115,12 +126,12 @@ def compare(
 
 
 def ratio(times: Times, peer: str, clock: int) -> str:
-    """How many times our time a member the peer takes, with a 95 % interval by drawing pages anew.
+    """Ratio of the peer's time per member to ours, with a 95 % interval from a bootstrap over pages.
 
     Args:
-        times: The round.
-        peer: Its name.
-        clock: 0 on the wall, 1 of the processor.
+        times: Measurements of the round.
+        peer: Name of the peer.
+        clock: 0 for wall time, 1 for CPU time.
     """
     u, ours = np.array(times.pages), np.array(times.ours)[:, clock]
     theirs = np.array(times.peers[peer])[:, clock]
@@ -149,7 +160,7 @@ def report_round(members: int, ragged: bool, times: Times) -> None:
 
 
 def in_process(arguments: argparse.Namespace, members: int, ragged: bool, prior: Path) -> Times:
-    """Run a round in a process of its own, so that its memory can be told."""
+    """Run a round in a separate process, so that its peak memory can be measured."""
     wanted = ["--only", str(members), "--prior", str(prior), "--per-page", str(arguments.per_page)]
     wanted += ["--replies", str(arguments.replies), "--threads", str(arguments.threads)]
     command = [
@@ -168,7 +179,7 @@ def in_process(arguments: argparse.Namespace, members: int, ragged: bool, prior:
 
 
 def run_on_device(device: Device, members: int, n: int, prior: Prior, population: Population) -> list[str]:
-    """Solve one round with the features on the device: lines that say how long, and how near its ceilings."""
+    """Solve one round with the features on the device; return lines with its time and share of the limits."""
     place = resolve_device(device)
     space = PriorSpace(prior, place)
     X, mean, tastes = (
@@ -180,7 +191,7 @@ def run_on_device(device: Device, members: int, n: int, prior: Prior, population
         u = min(space.lanes(n), members - start)
         chunk = draw(X, mean, tastes, u, n, space.lanes(n, u), chance)
         if first is None:
-            space.solve(chunk)  # the first one warms up
+            space.solve(chunk)  # warm up
         synchronize(place)
         began = time.perf_counter()
         found = space.solve(chunk)
@@ -209,7 +220,7 @@ def run_on_device(device: Device, members: int, n: int, prior: Prior, population
 def draw(
     X: Tensor, mean: Tensor, tastes: Tensor, u: int, n: int, lanes: int, chance: torch.Generator
 ) -> Chunk:
-    """Draw members on the device."""
+    """Draw ``u`` random members with ``n`` labels each, on the device."""
     place = X.device
     rows = torch.randint(len(X), (u * n,), generator=chance, device=place)
     own, threshold = (
@@ -223,7 +234,7 @@ def draw(
 
 
 def agreement(chunk: Chunk, found: Solved, prior: Prior) -> str:
-    """Solve the first members on the CPU as well, and say how far the scores of their own replies differ."""
+    """Solve the first members on the CPU as well; return a line with the largest difference of scores."""
     u, n = min(2000, len(chunk.n_own)), chunk.y.shape[1]
     X, y = chunk.X[: u * n].cpu().numpy().reshape(u, n, -1), chunk.y[:u].cpu().numpy()
     bank, _ = solve_heads(Examples(X, y, np.ones_like(y), np.ones(y.shape, bool)), prior, "cpu")
@@ -234,7 +245,7 @@ def agreement(chunk: Chunk, found: Solved, prior: Prior) -> str:
 
 
 def ceilings(place: torch.device) -> tuple[float, float]:
-    """What the device reaches: bytes per second of a copy, read and written; FLOP per second of a product."""
+    """Measure the device's limits: bytes/s of a copy (read plus written) and FLOP/s of a matrix product."""
     large, side = (2**28, 8192) if place.type == "cuda" else (2**24, 1024)
     a, b = (torch.rand(large, device=place) for _ in range(2))
     m, out = (torch.rand(side, side, device=place) for _ in range(2))
@@ -244,7 +255,7 @@ def ceilings(place: torch.device) -> tuple[float, float]:
 
 
 def fastest(work: Callable[[], object], place: torch.device, times: int = 10) -> float:
-    """Seconds of the fastest of some calls."""
+    """Return the seconds of the fastest of ``times`` calls."""
     seconds: list[float] = []
     for _ in range(times):
         synchronize(place)
@@ -256,7 +267,7 @@ def fastest(work: Callable[[], object], place: torch.device, times: int = 10) ->
 
 
 def synchronize(place: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has finished all queued work."""
     if place.type == "cuda":
         torch.cuda.synchronize(place)
     elif place.type == "mps":
@@ -272,8 +283,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda", "mps"])
     parser.add_argument("--members", type=int, nargs="*", help="sizes of the rounds")
     parser.add_argument("--per-page", type=int, default=12, help="members of each page for the peers")
-    parser.add_argument("--teachers", type=int, default=150, help="other members, who teach the prior")
-    parser.add_argument("--replies", type=int, default=20_000, help="replies that are rated")
+    parser.add_argument("--teachers", type=int, default=150, help="other members, for the prior")
+    parser.add_argument("--replies", type=int, default=20_000, help="replies that members react to")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--prior", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
-"""What ranking costs beside the least it could: prints a ratio.
+"""Compares the time of a ranking with that of the bare forward pass it needs; prints the ratio.
 
-``python -m tests.benchmarks.bench_rank [--rounds 40]``. Ratios compare with a peer in the
-same run, taken in turn, because absolute times of shared machines mean little.
+``python -m tests.benchmarks.bench_rank [--rounds 40]``. Both alternate in the same run, because absolute
+times on shared machines mean little.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def bare_forward() -> Callable[[], object]:
-    """The least one can do: one padded forward pass of the five texts, straight through transformers."""
+    """Return the lower bound: one padded forward pass of the five texts, directly in transformers."""
     folder = str(_packaged_folder())
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
@@ -56,7 +56,7 @@ def bare_forward() -> Callable[[], object]:
 
 
 def bench_rank(rounds: int) -> None:
-    """Ratio of a whole ranking to the bare forward pass of the same five texts."""
+    """Print the ratio of a whole ranking to the bare forward pass of the same five texts."""
     settings = LearningSettings(device="cpu")
     features = FeatureMap(load_encoder("packaged", "cpu"))
     prior = starter_prior(features, settings)

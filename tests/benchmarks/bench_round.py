@@ -1,9 +1,9 @@
-"""``make bench-round``: a whole round from database to database, and where its time goes.
+"""``make bench-round``: times a whole round, from database to database, part by part.
 
-Fills a store with members who gave feedback on replies of their own, in bulk instead of event by event, then
-runs one round over everybody and prints what each part of it took. Parts run in several threads and a process
-of their own, so they may overlap and need not add up to the whole. Recorded results stand in
-``docs/benchmarks.md``.
+It fills a store with members and feedback on the replies to them, in bulk instead of event by event. Then it
+runs one round over all members and prints the time of each part. Parts run in several threads and a worker
+process, so they may overlap and need not add up to the total. ``docs/benchmarks.md`` has the recorded
+results.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ from personalization.heads.heads import Prior, starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import gathering
 from personalization.rounds import trainer as rounds
+from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import RoundReport
 from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
 from storage.database.change_numbers import next_number
-from storage.database.schema import Standing, members, replies
+from storage.database.schema import MemberStatus, members, replies
 from storage.database.schema import feedback as feedback_table
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import new_key
 from storage.keys.wrapping import member_keys, member_slot
 from storage.learning import queries as learning
+from storage.learning.learning_records import LearningRecords
 from storage.learning.queries import SealedFeedback
 from storage.records import MemberId, PriorRecord, ReplyId, Who
 from storage.replies import feedback
@@ -48,14 +50,14 @@ from storage.store import Store
 from tests.benchmarks.population import SPACE, Population
 
 MEMBERS_AT_ONCE = 500
-"""Filled in one transaction."""
+"""Members filled in one transaction."""
 
 
 # --- filling a store -------------------------------------------------------------------------------------
 
 
 async def fill(store: Store, population: Population, n_members: int, n_labels: int) -> None:
-    """Give members consent, a key, and replies with a thumb each."""
+    """Store members with consent, a key, and ``n_labels`` replies with a thumb each."""
     for start in range(0, n_members, MEMBERS_AT_ONCE):
         users = range(start, min(n_members, start + MEMBERS_AT_ONCE))
         page = population.members(np.full(len(users), n_labels))
@@ -106,7 +108,7 @@ def _member(keys: KeyStore, name: MemberId, user: int, seq: int, at: datetime) -
         "member_id": name,
         "person": keys.pseudonyms.person(user),
         "guild": keys.pseudonyms.guild(Who(1, user)),
-        "standing": Standing.AGREED,
+        "standing": MemberStatus.AGREED,
         "decided_at": at,
         "changed_seq": seq,
     }
@@ -117,13 +119,13 @@ def _member(keys: KeyStore, name: MemberId, user: int, seq: int, at: datetime) -
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds in each part by the clock on the wall, and of the processor where it stays in one thread."""
+    """Wall seconds of each part, and CPU seconds of parts that stay in one thread."""
 
     wall: dict[str, float] = field(default_factory=dict[str, float])
     cpu: dict[str, float] = field(default_factory=dict[str, float])
 
     def watched(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, its time added to a part."""
+        """Wrap a function so that its time is added to a part."""
 
         def timed(*args: object, **kwargs: object) -> Any:
             wall, cpu = time.perf_counter(), time.thread_time()
@@ -144,18 +146,18 @@ class Spent:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Watch every part of a round."""
+        """Time every part of a round while the block runs."""
         parts: list[tuple[str, object, str]] = [
             ("count labels", learning, "feedback_counts"),
             ("read rows, labels counted", learning, "sealed_feedback"),
-            ("find keys", KeyStore, "found_of"),
+            ("find keys", KeyStore, "usable_keys_of"),
             ("open seals", SealedFeedback, "open"),
-            ("rows to features", gathering, "told_of"),
+            ("rows to features", gathering, "decode_feedback"),
             ("feedback to labels", rounds, "read_labels"),
-            ("solve, the way to the worker and back included", Trainer, "_work"),
+            ("solve, the way to the worker and back included", OffLoop, "in_worker"),
             ("heads to bytes", rounds, "new_heads"),
             ("seal and write heads", learning, "record_round"),
-            ("... until it is on the disk", Store, "record_round"),
+            ("... until it is on the disk", LearningRecords, "record_round"),
         ]
         before = [(home, name, getattr(home, name)) for _, home, name in parts]
         for part, home, name in parts:
@@ -168,17 +170,17 @@ class Spent:
 
 
 class Listener:
-    """Stands where the ranker is told of new heads."""
+    """Replacement of the ranker, which receives new heads and priors."""
 
     def __init__(self, prior: Prior) -> None:
         self.prior = prior
 
     async def use_prior(self, prior: Prior) -> None:
-        """Take another prior."""
+        """Replace the prior."""
         self.prior = prior
 
     async def publish(self, changed: Sequence[MemberId]) -> None:
-        """Hear of new heads."""
+        """Ignore new heads."""
 
 
 async def measure(
@@ -188,10 +190,17 @@ async def measure(
     population: Population,
     executor: Executor | None,
 ) -> tuple[RoundReport, Spent, float, float]:
-    """Fill a store with so many members of so many labels, and run a round.
+    """Fill a store and run a round.
+
+    Args:
+        folder: Folder for the store.
+        size: Number of members, and number of labels of each.
+        prior: Prior to start from.
+        population: Source of members.
+        executor: Where the trainer works; None: a worker process.
 
     Returns:
-        The round's report, its parts, its seconds on the wall, and those of this process's own work.
+        The round's report, the times of its parts, its wall seconds, and the CPU seconds of this process.
     """
     settings = LearningSettings(device="cpu")
     stored = StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
@@ -216,8 +225,8 @@ def main(argv: Sequence[str] | None = None, executor: Executor | None = None) ->
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--members", type=int, default=20_000)
     parser.add_argument("--labels", type=int, default=20)
-    parser.add_argument("--teachers", type=int, default=150, help="other members, who teach the prior")
-    parser.add_argument("--replies", type=int, default=20_000, help="texts that the replies are drawn from")
+    parser.add_argument("--teachers", type=int, default=150, help="other members, for the prior")
+    parser.add_argument("--replies", type=int, default=20_000, help="distinct replies to draw from")
     given = parser.parse_args(argv)
     population = Population(given.replies)
     prior = population.prior(given.teachers, 40)

@@ -1,8 +1,8 @@
-"""``make bench-trust``: what the promises cost, as a Markdown table.
+"""``make bench-trust``: measures the cost of the promises; prints a Markdown table.
 
-Reactions a second with every one on the disk before it counts; sealing and opening a value; forgetting a
-member on a large database; how long the event loop is held while a round and forgets run together; how many
-requests reading back takes. Recorded results stand in ``docs/benchmarks.md``.
+It measures durable reactions per second; sealing and opening a value; forgetting a member on a large
+database; how long the event loop is blocked while a round and forgets run together; and the requests that
+reading back takes. ``docs/benchmarks.md`` has the recorded results.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from storage.keys.sealing import SealingKey, Slot
 from storage.records import Impression, Place, Reacted, Who
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.lag import measured
+from tests.rig.waiting import no_time
 
 ENCODER = HashEncoder(384)
 GUILD, CHANNEL = 1, 2
 LABELS_EACH = 50
-"""Labels of a member; as many members give each reply one."""
+"""Labels of each member."""
 
 
 @asynccontextmanager
 async def house() -> AsyncIterator[House]:
-    """A house in a temporary folder, with a worker process of its own."""
+    """Open a house in a temporary folder, with its own worker process."""
     with tempfile.TemporaryDirectory() as folder:
         storage = {"data_dir": str(Path(folder, "data")), "key_dir": str(Path(folder, "keys"))}
         settings = parse_settings({"storage": storage, "personalization": {"device": "cpu"}})
@@ -48,7 +49,7 @@ async def house() -> AsyncIterator[House]:
 
 
 async def post(house: House, n_replies: int) -> None:
-    """Replies to one asker, whom the measurements leave alone."""
+    """Store replies to one asker, whom the measurements do not touch."""
     features = FeatureMap(ENCODER)
     kind = features.feature_id
     asker = Who(GUILD, 10)
@@ -69,7 +70,7 @@ async def post(house: House, n_replies: int) -> None:
 
 
 def reactions(n_labels: int, n_replies: int) -> Sequence[Reacted]:
-    """Every member reacts once to :data:`LABELS_EACH` replies, one member after the other."""
+    """Draw reactions: each member reacts once to :data:`LABELS_EACH` replies, one member after the other."""
     rng = np.random.default_rng(0)
     return [
         Reacted(
@@ -80,12 +81,12 @@ def reactions(n_labels: int, n_replies: int) -> Sequence[Reacted]:
 
 
 def member(number: int) -> Who:
-    """A member who is none of the other numbers here."""
+    """Return a member whose id collides with no other id in this file."""
     return Who(GUILD, 100_000 + number)
 
 
 async def fill(house: House, n_labels: int, n_replies: int) -> float:
-    """Have labels stored as the running bot does, through the inbox; how many a second."""
+    """Store labels through the inbox, like the running bot; return labels per second."""
     n_members = n_labels // LABELS_EACH
     for start in range(0, n_members, BATCH):
         await asyncio.gather(
@@ -104,7 +105,7 @@ async def fill(house: House, n_labels: int, n_replies: int) -> float:
 
 
 def seal_and_open(n_values: int = 20_000) -> tuple[float, float]:
-    """Microseconds for sealing and for opening a value of 60 bytes."""
+    """Return the microseconds for sealing and for opening a value of 60 bytes."""
     key, slot, value = (
         SealingKey(secrets.token_bytes(32)),
         Slot("feedback", "state", 1, b"m" * 16, 7),
@@ -119,7 +120,7 @@ def seal_and_open(n_values: int = 20_000) -> tuple[float, float]:
 
 
 async def forgets(house: House, n: int) -> list[float]:
-    """Seconds that each of ``n`` forgets takes, from the wish to the emptied log."""
+    """Return the seconds of each of ``n`` forgets, including the truncation of the write-ahead log."""
     took: list[float] = []
     for number in range(n):
         started = time.perf_counter()
@@ -131,24 +132,20 @@ async def forgets(house: House, n: int) -> list[float]:
 
 
 class Everything(Readback):
-    """A Discord in which every stored message stands, with the reactions that are stored."""
+    """A Discord that shows exactly what is stored."""
 
     def __init__(self, n_replies: int) -> None:
         self._messages = [Shown(1000 + number) for number in range(n_replies)]
 
     async def page(self, channel_id: int, before: int) -> list[Shown]:
-        """A page of history."""
+        """Return a page of up to 100 messages, newest first."""
         older = [one for one in self._messages if one.message_id < before]
         return older[:-101:-1]
 
 
 async def requests_per_1000(house: House, n_replies: int) -> float:
-    """Requests of a quick look after an outage in which nothing happened."""
+    """Return the requests of a quick look, per 1,000 replies, after an outage in which nothing happened."""
     inbox = Inbox(house.store.feedback.record_events, lambda _: None)
-
-    async def no_time(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
     reconciler = Reconciler(Everything(n_replies), house.store.posted, inbox, sleep=no_time)
     reconciler._quick_due = True
     await reconciler._look_at_what_is_due()
@@ -156,7 +153,7 @@ async def requests_per_1000(house: House, n_replies: int) -> float:
 
 
 async def run(n_labels: int, n_forgets: int) -> list[tuple[str, str]]:
-    """Measure everything; (what, figure)."""
+    """Measure everything; return rows of (what, figure)."""
     n_replies = max(1000, n_labels // 100)
     rows: list[tuple[str, str]] = []
     sealing, opening = seal_and_open()

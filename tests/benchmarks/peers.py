@@ -1,14 +1,13 @@
-"""What others would use for a head per member: one scikit-learn or Vowpal Wabbit model for each.
+"""Peers of the benchmark: one scikit-learn or Vowpal Wabbit model per member.
 
-Each peer is given its best case: scikit-learn without threads of BLAS, which on problems of this size only
-wait for each other; Vowpal Wabbit with examples that it has parsed before the clock starts.
+Each peer gets its best case. scikit-learn runs without BLAS threads, which only wait for each other on
+problems of this size. Vowpal Wabbit parses its examples before the clock starts.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +17,11 @@ from threadpoolctl import threadpool_limits
 
 Floats = npt.NDArray[np.floating]
 Peer = Callable[[Floats, Floats, Floats], tuple[Floats, float, float]]
-"""Features, labels, features held out -> probabilities, seconds on the wall, seconds of the processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One member: labels given to the head, and labels held out."""
-
-    X: Floats
-    y: Floats
-    held_X: Floats
-    held_y: Floats
+"""Features, labels, held-out features -> probabilities, wall seconds, CPU seconds."""
 
 
 def sklearn_peer(**options: object) -> Peer:
-    """A ``LogisticRegression`` per member; it cannot learn from labels that are all alike."""
+    """One ``LogisticRegression`` per member; with all labels equal it cannot learn, and its times are NaN."""
 
     def fit(X: Floats, y: Floats, held_X: Floats) -> tuple[Floats, float, float]:
         if len(np.unique(y)) < 2:
@@ -47,7 +36,7 @@ def sklearn_peer(**options: object) -> Peer:
 
 
 def vowpal_peer(passes: int) -> Peer:
-    """A Vowpal Wabbit model per member: opening it and learning, without reading text."""
+    """One Vowpal Wabbit model per member; times cover opening and learning, without parsing text."""
 
     def line(row: Floats) -> str:
         return "|f " + " ".join(f"{j}:{value:.6g}" for j, value in enumerate(row))
@@ -81,6 +70,6 @@ PEERS: dict[str, Peer] = {
 
 
 def log_loss(p: Floats, y: Floats) -> float:
-    """Mean log loss, probabilities kept off 0 and 1."""
+    """Mean log loss; probabilities are clipped to [1e-6, 1 - 1e-6]."""
     p = np.clip(np.asarray(p, np.float64), 1e-6, 1 - 1e-6)
     return float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())

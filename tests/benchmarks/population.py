@@ -1,7 +1,7 @@
-"""A made-up population for benchmarks: replies with features as the bot makes them, members with tastes.
+"""Synthetic population for benchmarks: replies with features like the bot's, and members with tastes.
 
-Embeddings of length 1 that gather around topics, style scalars of unit scale; members who agree in part and
-differ in few directions, each with an own threshold. Every draw comes from one seed.
+Embeddings have length 1 and cluster around topics; style scalars have unit scale. Members share a mean taste,
+differ in few directions, and each has a threshold. All draws come from one seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TASTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Features as wide as the bot's own."""
+    """Feature space with the dimensions of the bot's own."""
 
     feature_id: str = "benchmark"
     dim: int = DIM
@@ -38,11 +38,11 @@ SPACE: FeatureSpace = Space()
 
 
 class Population:
-    """Replies and members.
+    """Replies, and a random generator of members.
 
     Args:
-        n_replies: Replies that members rate.
-        seed: Of all draws.
+        n_replies: Number of replies that members react to.
+        seed: Seed of all draws.
     """
 
     def __init__(self, n_replies: int = 20_000, seed: int = 0) -> None:
@@ -59,18 +59,19 @@ class Population:
         self.tastes = self.X @ differ.astype(np.float32)  # (m, t)
 
     def members(self, sizes: npt.NDArray[np.int64], out: FloatArray | None = None) -> Examples:
-        """Draw members of these many labels, padded to the longest.
+        """Draw members with labels, padded to the longest member.
 
         Args:
-            sizes: Labels of each member, ``u``.
-            out: Room for the features, so that drawing again takes no new memory.
+            sizes: Number of labels of each member, ``u``.
+            out: Buffer for the features, ``m x d`` float32 with ``m >= u * max(sizes)``; reused by later
+                draws.
         """
         self._own = self.rng.normal(size=(len(sizes), 1, TASTES)).astype(np.float32)
         self._threshold = self.rng.normal(size=(len(sizes), 1)).astype(np.float32)
         return self._labels(np.arange(len(sizes)), sizes, out)
 
     def again(self, some: npt.NDArray[np.int64], n: int) -> Examples:
-        """Draw ``n`` more labels of some of the members that were drawn last."""
+        """Draw ``n`` more labels for some of the members drawn last."""
         return self._labels(some, np.full(len(some), n), None)
 
     def _labels(
@@ -86,7 +87,7 @@ class Population:
         return Examples(X.reshape(u, n, DIM), y, np.ones((u, n), np.float32), mask)
 
     def prior(self, n_members: int, n_labels: int) -> Prior:
-        """Learn the prior from other members, as the bot does."""
+        """Fit the prior on other members, as the bot does."""
         taught = self.members(np.full(n_members, n_labels))
         member = np.repeat(np.arange(n_members), n_labels)
         pool = Pool(taught.X.reshape(-1, DIM), taught.y.ravel(), taught.weight.ravel(), member)

@@ -1,4 +1,4 @@
-"""The benchmarks run, at tiny sizes: what they measure is right, how long it takes is not looked at."""
+"""The benchmarks run at tiny sizes; checks what they report, not how long it takes."""
 
 from __future__ import annotations
 

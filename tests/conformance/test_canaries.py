@@ -1,7 +1,7 @@
-"""Nothing personal stands in clear in any file, and after a forget not even its ciphertext is left.
+"""No file holds personal data in plain text, and after a forget not even its ciphertext.
 
-Marker texts and ids are planted through every path that stores something about a member; then all files are
-scanned raw. The proof of P3 adds kills, an open reader, and the scans that must find something.
+Marker texts and ids are planted through every path that stores data about a member; then the bytes of all
+files are scanned. The proof of P3 adds kills, an open reader, and scans that must find something.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def values(canaries: Canaries) -> set[bytes]:
 
 
 def found_of(canaries: Canaries, folder: Path) -> set[bytes]:
-    """Which pieces are still there."""
+    """Return the pieces that are still in the folder."""
     return {hit.value for hit in canaries.in_folder(folder)}
 
 

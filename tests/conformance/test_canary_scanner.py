@@ -1,4 +1,4 @@
-"""The canary scanner finds what is planted, in every form, wherever it lies; and nothing where nothing is."""
+"""The canary scanner finds planted values in every form and place, and reports nothing else."""
 
 from __future__ import annotations
 

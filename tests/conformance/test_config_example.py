@@ -1,4 +1,4 @@
-"""``config.example.toml`` is complete: it gives the defaults, and each key has a comment with its range."""
+"""``config.example.toml`` is complete: it holds the defaults, and comments give the range of each number."""
 
 from __future__ import annotations
 

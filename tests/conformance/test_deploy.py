@@ -1,6 +1,6 @@
-"""What stands in ``deploy/`` fits the program: files, settings, variables, ports and commands that exist.
+"""``deploy/`` fits the program: the files, settings, variables, ports and commands it names exist.
 
-Docker itself is not needed here, and so not proven: no image is built.
+The tests do not need Docker and build no image.
 """
 
 from __future__ import annotations

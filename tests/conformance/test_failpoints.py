@@ -1,4 +1,4 @@
-"""Every failpoint of the list is passed by the product, and every one has a case in a test."""
+"""Every listed failpoint occurs in the product, and at least one test uses it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.failpoints import FAILPOINTS
 
 ROOT = Path(__file__).parents[2]
 MECHANICS = {Path(__file__), ROOT / "tests" / "unit" / "storage" / "test_failpoints.py"}
-"""These test failpoints as such; a name in them is no case."""
+"""Tests of the failpoint mechanism; a name in them does not count as a case."""
 
 
 def trees(*packages: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -24,7 +24,7 @@ def trees(*packages: str) -> Iterator[tuple[Path, ast.Module]]:
 
 
 def passed_in(tree: ast.Module) -> list[str]:
-    """The names of all ``failpoint("...")`` calls."""
+    """Collect the names in all ``failpoint("...")`` calls."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [
         ast.literal_eval(call.args[0])
@@ -34,7 +34,7 @@ def passed_in(tree: ast.Module) -> list[str]:
 
 
 def words_in(tree: ast.Module) -> list[str]:
-    """All string constants but the docstrings."""
+    """Collect all string constants except docstrings."""
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     return [node.value for node in constants if isinstance(node.value, str) and id(node) not in docstrings]
@@ -48,7 +48,7 @@ def test_the_list_and_the_product_name_the_same_failpoints():
 
 @cache
 def words_of_tests() -> str:
-    """Every word of every test, in one text."""
+    """Join the string constants of all tests."""
     return "\n".join(
         word for path, tree in trees("tests") if path not in MECHANICS for word in words_in(tree)
     )

@@ -1,4 +1,4 @@
-"""``docs/features.md`` names tests and pictures that are there, and every command of the bot."""
+"""``docs/features.md`` names existing tests and pictures, and every command of the bot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = [
 
 
 def shown_by(cell: str) -> tuple[list[str], list[str]]:
-    """The tests and the pictures that a cell names."""
+    """Extract the tests and the pictures that a cell names."""
     return re.findall(r"`(tests/[^`]+)`", cell), re.findall(r"!\[[^\]]+\]\(([^)]+)\)", cell)
 
 

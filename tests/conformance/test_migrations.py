@@ -1,4 +1,4 @@
-"""Migrations lead from nothing to the schema, keep rows, are never edited, and work from a wheel."""
+"""Migrations create the schema from an empty database, keep rows, are never edited, and work from a wheel."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def connection(tmp_path):
 
 
 def described(connection) -> dict[str, list[str]]:
-    """Name of each table and index -> its clauses, without order and layout."""
+    """Map each table and index to its clauses, regardless of order and layout."""
     rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL"))
     inside = {name: sql.partition("(")[2].rpartition(")")[0] for name, sql in rows}
-    # At commas outside brackets: SQLite writes a column that was added later behind the others in one line.
+    # Split at commas outside brackets: SQLite appends a column that was added later to the same line.
     clauses = {name: re.split(r",\s*(?![^()]*\))", sql) for name, sql in inside.items()}
     return {
         name: sorted(re.sub(r"[\s)]+", " ", clause).strip() for clause in parts)

@@ -1,4 +1,4 @@
-"""``docs/promises.md`` says what the proofs say: table, markers and files agree."""
+"""``docs/promises.md`` agrees with the proofs: its table, the markers and the files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ TABLE = rows(PAGE.read_text("utf-8"))
 
 
 def promises_of(marked: ast.expr) -> list[str]:
-    """The names in ``pytest.mark.promise("P3")`` anywhere in an expression."""
+    """Collect the names in ``pytest.mark.promise("P3")`` anywhere in an expression."""
     calls = [node for node in ast.walk(marked) if isinstance(node, ast.Call)]
     marks = [call for call in calls if ast.unparse(call.func) == "pytest.mark.promise"]
     return [ast.literal_eval(call.args[0]) for call in marks]
 
 
 def marked_tests(path: Path) -> list[tuple[str, str]]:
-    """(promise, test) for every marked test of a file; a ``pytestmark`` marks all."""
+    """Collect (promise, test) for every marked test of a file; ``pytestmark`` marks all of them."""
     tree = ast.parse(path.read_text("utf-8"))
     of_all = [
         name
@@ -41,7 +41,7 @@ def marked_tests(path: Path) -> list[tuple[str, str]]:
 
 
 def proof_files() -> dict[str, list[Path]]:
-    """P3 -> its files; one, unless that would be too long."""
+    """Map each promise to its files; more than one only if one file would be too long."""
     files: dict[str, list[Path]] = {}
     for path in sorted(PROOFS.glob("test_p[0-9][0-9]_*.py")):
         files.setdefault(f"P{int(path.name[6:8])}", []).append(path)
@@ -49,7 +49,7 @@ def proof_files() -> dict[str, list[Path]]:
 
 
 BEYOND = ("P33", "P36")
-"""Promises of the third tier that are proven already."""
+"""Promises of the third tier that already have a proof."""
 
 
 def test_the_table_has_every_promise_of_tiers_a_and_b_once():
@@ -120,7 +120,7 @@ def test_the_tally_keeps_the_worst_outcome_of_each_test(pytester_file, tmp_path)
 
 @pytest.fixture
 def pytester_file(tmp_path):
-    """A small file of proofs, in a folder of its own with the marker registered."""
+    """Write a small file of proofs into a folder with its own pytest.ini."""
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nasyncio_default_fixture_loop_scope = function\nmarkers = promise(name): one\n"
     )

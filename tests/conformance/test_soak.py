@@ -1,4 +1,4 @@
-"""The soak sees what it is there to see: a loss, something that should not be there, and nothing else."""
+"""The soak detects lost and extra reactions, and reports nothing else."""
 
 from __future__ import annotations
 

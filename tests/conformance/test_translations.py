@@ -1,4 +1,4 @@
-"""Every text of the bot's own is there in every language, with the same names, commands and marks in it."""
+"""Every text of the bot is translated into every language and keeps its placeholders, commands and markup."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.rig.catalogues import BOT, KEYWORDS, catalogue_of, template
 
 ENGLISH = {message.id for message in template() if message.id}
 _KEPT = re.compile(r"\{[^}]*\}|`[^`]*`|<[^>]*>|\*\*|\[|\]\(")
-"""Names that are filled in, commands, Discord's own marks, bold."""
+"""Placeholders, commands, and Discord's markup."""
 
 
 def kept_in(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The list of personal data covers the schema, and the privacy page says the same to people."""
+"""The list of personal data covers the whole schema, and the privacy page shows the same list."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from storage.database import schema
 from storage.keys import erasure_ledger as ledger
 from storage.keys import wrapping
-from storage.privacy import personal_data
-from storage.privacy.personal_data import PERSONAL_DATA, Form, Kept, Whose, page
+from storage.privacy.personal_data import PERSONAL_DATA, STAYS, Form, Kept, Whose
+from storage.privacy.personal_data.privacy_page import HOLDS, main, page
 
 PRIVACY = Path(__file__).parents[2] / "docs" / "privacy.md"
 TABLES = {**schema.metadata.tables, **wrapping.metadata.tables, **ledger.metadata.tables}
@@ -31,7 +31,7 @@ def test_every_answer_about_a_column_is_given():
     ]
 
     assert unanswered == []
-    assert {kept.table for kept in PERSONAL_DATA} == set(personal_data.TABLES)
+    assert {kept.table for kept in PERSONAL_DATA} == set(HOLDS)
 
 
 def fields_of(kept: Kept) -> list[object]:
@@ -40,7 +40,7 @@ def fields_of(kept: Kept) -> list[object]:
 
 def test_only_what_is_about_nobody_stays_after_everybody_left():
     """The decision itself may stay as a no, which the page says."""
-    stays = {kept.table for kept in PERSONAL_DATA if kept.erased == personal_data.STAYS}
+    stays = {kept.table for kept in PERSONAL_DATA if kept.erased == STAYS}
 
     assert stays == {kept.table for kept in PERSONAL_DATA if kept.whose is Whose.NOBODY}
 
@@ -57,7 +57,7 @@ def test_the_command_writes_the_list_into_the_page(tmp_path):
         PRIVACY.read_text("utf-8").replace("which models described the reply", "nonsense"), "utf-8"
     )
 
-    personal_data.main([str(copy)])
+    main([str(copy)])
 
     assert copy.read_text("utf-8") == PRIVACY.read_text("utf-8")
 

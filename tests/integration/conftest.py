@@ -1,4 +1,4 @@
-"""The real bot in a simulated Discord: a real store, scripted candidates, a deterministic encoder."""
+"""Fixtures: the real bot in a simulated Discord, with a real store and scripted candidates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.fakes import HashEncoder, ScriptedGenerator
 
 @dataclass
 class World:
-    """A running bot and the people around it."""
+    """A running bot in a server with a channel and two members."""
 
     env: simcord.Env
     bot: SimpaticoBot
@@ -36,14 +36,14 @@ class World:
         return self.channel.last_message
 
     async def agree(self, who: simcord.MemberActor) -> None:
-        """Agree to being learnt from, the way a member does: through ``/privacy``."""
+        """Consent to learning through ``/privacy``, as a member does."""
         shown = await who.slash(self.channel, "privacy")
         await who.click(shown.response, label="Learn what I like")
 
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    """Data and keys in ``tmp_path``, no exploration."""
+    """Settings with data and keys in ``tmp_path`` and without exploration."""
     return parse_settings(
         {
             "storage": {
@@ -60,10 +60,10 @@ def settings(tmp_path) -> Settings:
 async def opened(
     settings: Settings, *, guild_name: str = "Test server", spawn=asyncio.create_task, **parts
 ) -> AsyncIterator[World]:
-    """Open a house, a bot and a Discord around it; ``spawn`` starts the tasks that answer."""
+    """Open a house, a bot and a simulated Discord; ``spawn`` starts the tasks that answer."""
     parts.setdefault("encoder", HashEncoder())
     generator = parts.setdefault("generator", ScriptedGenerator())
-    with ThreadPoolExecutor(1) as executor:  # a thread trains as well as a process, and starts at once
+    with ThreadPoolExecutor(1) as executor:  # a thread starts faster than a process
         parts.setdefault("trainer_executor", executor)
         async with open_house(settings, seed=0, **parts) as house:
             bot = create_bot(settings.bot, house.parts, spawn=spawn, always_sync=True)

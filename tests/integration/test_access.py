@@ -1,4 +1,4 @@
-"""Who may do what: nobody can ask the bot about another member, and powers are checked when they are used."""
+"""Permissions: no command reveals another member's data, and rights are checked at each use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_no_command_takes_a_person_so_nobody_can_read_anothers_data(world)
 
     assert {"feedback", "why", "privacy", "my-data", "forget-me", "status", "stats"} <= found.keys()
     about = {name for name, given in found.items() for one in given if one.type in ABOUT_PEOPLE}
-    assert about == {"config set access", "config set limit"}, "which write a rule, and read nothing"
+    assert about == {"config set access", "config set limit"}, "these two write a rule and read nothing"
 
 
 async def test_menus_stand_on_messages_and_not_on_people(world):

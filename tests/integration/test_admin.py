@@ -1,4 +1,4 @@
-"""The emergency stop: for the owner alone, everywhere, at once, and over a restart."""
+"""``/admin``: the emergency stop, only for the owner, for all servers at once, kept over a restart."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_paused_bot_says_nothing_until_it_is_resumed(owned):
 async def test_a_reply_that_is_being_written_is_not_posted(owned):
     owned.generator.gate = asyncio.Event()
     asking = asyncio.create_task(n_said(owned, "take your time"))
-    await until(lambda: owned.generator.contexts)  # it is being written
+    await until(lambda: owned.generator.contexts)  # the answer is being generated
     await owned.bot.pause(True)
     owned.generator.gate.set()
 

@@ -1,4 +1,4 @@
-"""The menu "Another answer": the next candidate, for who asked, and what is learnt from it."""
+"""The menu "Another answer": the next candidate, only for the asker, and what is learnt from it."""
 
 from __future__ import annotations
 

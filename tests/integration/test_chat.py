@@ -1,24 +1,22 @@
-"""Chat as members see it: who is answered, once, in what form, and without pinging anybody."""
+"""Chat through Discord: which messages are answered, exactly once, in what form, and without pings."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
 from simcord.backend.models import AllowedMentions
 
-from bot.generation import Context, GeneratorUnavailable, Picture, Turn
+from bot.generation import GeneratorUnavailable
 from bot.messages import conversation
-from bot.messages.attachments import NO_PICTURES
 from storage.records import Who
 from tests.integration.conftest import opened
 from tests.rig.waiting import until
 
 
 def sends(env) -> list[dict]:
-    """The bodies of all messages the bot sent."""
+    """Return the bodies of all messages that the bot sent."""
     return [
         entry.json
         for entry in env.http_requests
@@ -70,15 +68,6 @@ async def test_a_reply_with_its_ping_off_cannot_be_read_and_is_told_so(world):
     assert world.channel.last_message.content == conversation.UNREADABLE
 
 
-async def test_a_name_with_a_backslash_does_no_harm(world):
-    cheerful = world.guild.add_member(world.env.create_user("cheerful", global_name=r"hooray \o/ \g<9>"))
-
-    reply = await world.ask(world.alice, f"what does <@{cheerful.id}> think?")
-
-    assert reply.author.id == world.bot.me
-    assert world.generator.contexts[-1].message == r"what does @hooray \o/ \g<9> think?"
-
-
 async def test_a_server_that_is_not_known_yet_is_no_direct_message(world):
     await world.ask(world.alice)
     sent = next(entry for entry in world.env.backend.transcript if entry[1] == "MESSAGE_CREATE")[2]
@@ -98,14 +87,6 @@ async def test_a_forwarded_reply_is_no_reply(world):
     await world.ben.forward(first, elsewhere)
 
     assert [m.author.id for m in elsewhere.history()] == [world.ben.id]
-
-
-async def test_notes_of_the_bot_are_no_turns(world):
-    await world.alice.send(world.channel, f"<@{world.bot.me}>")
-
-    await world.ask(world.alice, "hello")
-
-    assert world.generator.contexts[-1] == Context("hello")
 
 
 async def test_an_unexpected_failure_is_told_and_logged(world, caplog):
@@ -192,81 +173,10 @@ async def test_every_chunk_carries_a_nonce_and_no_mention_is_allowed(world):
     assert all(len(body["content"]) <= 2000 for body in bodies)
 
 
-async def test_the_context_is_the_reply_chain(world):
-    world.generator.enqueue("one")
-    one = await world.ask(world.alice, "a question")
-    world.generator.enqueue("unrelated")
-    await world.ask(world.ben, "something else")
-    world.generator.enqueue("two")
-
-    await world.alice.send(world.channel, f"<@{world.bot.me}> go on", reply_to=one)
-
-    assert world.generator.contexts[-1] == Context(
-        "go on", (Turn("user", "a question"), Turn("assistant", "one"))
-    )
-
-
-async def test_the_context_is_else_what_was_said_lately_to_and_by_the_bot(world):
-    world.generator.enqueue("one")
-    await world.ask(world.alice, "a question")
-    await world.ben.send(world.channel, "people talking")
-    world.generator.enqueue("two")
-
-    await world.ask(world.alice, "next")
-
-    assert world.generator.contexts[-1] == Context(
-        "next", (Turn("user", "a question"), Turn("assistant", "one"))
-    )
-
-
-async def test_other_channels_never_enter_the_context(world):
-    elsewhere = world.guild.create_text_channel("elsewhere")
-    await world.alice.send(elsewhere, f"<@{world.bot.me}> a secret")
-
-    await world.ask(world.alice, "hello")
-
-    assert world.generator.contexts[-1] == Context("hello")
-
-
 async def test_a_message_without_words_gets_a_friendly_note(world):
     await world.alice.send(world.channel, f"<@{world.bot.me}>")
 
     assert world.channel.last_message.content == conversation.EMPTY
-
-
-async def test_a_text_file_is_part_of_the_words_here_and_in_what_follows(world):
-    file = ("notes.txt", b"buy milk")
-    world.generator.enqueue("one")
-    await world.alice.send(world.channel, f"<@{world.bot.me}> what first?", attachments=[file])
-    assert world.generator.contexts[-1] == Context("what first?\n\nnotes.txt:\nbuy milk")
-    await world.ask(world.alice, "and then?")
-
-    told = (Turn("user", "what first?\n\nnotes.txt:\nbuy milk"), Turn("assistant", "one"))
-    assert world.generator.contexts[-1] == Context("and then?", told)
-
-
-async def test_a_picture_is_a_friendly_note_where_the_model_cannot_read_it(world):
-    picture = ("cat.png", b"\x89PNG\r\n\x1a\n")
-    await world.alice.send(world.channel, f"<@{world.bot.me}>", attachments=[picture])
-    assert world.channel.last_message.content == NO_PICTURES
-    for _ in range(2):
-        await world.alice.send(world.channel, f"<@{world.bot.me}> nice?", attachments=[picture])
-
-    said = [message.content for message in world.channel.history() if message.author.id == world.bot.me]
-    assert said.count(NO_PICTURES) == 2  # the second time with the answer, the third time not again
-    assert world.generator.contexts == [
-        Context("nice?"),
-        Context("nice?", world.generator.contexts[-1].turns),
-    ]
-
-
-async def test_a_picture_alone_is_handed_to_a_model_that_reads_it(settings):
-    picture = ("cat.png", b"\x89PNG\r\n\x1a\n")
-    generator = replace(settings.generator, kind="openai", vision=True)
-    async with opened(replace(settings, generator=generator)) as world:
-        await world.alice.send(world.channel, f"<@{world.bot.me}>", attachments=[picture])
-
-        assert world.generator.contexts == [Context("", (), (Picture("image/png", picture[1]),))]
 
 
 async def test_a_4000_character_message_is_answered(world):

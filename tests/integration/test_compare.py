@@ -1,4 +1,4 @@
-"""``/compare``: two candidates for the member's eyes, a choice, and the next pair."""
+"""``/compare``: shows two candidates to the member only, records the choice, shows the next pair."""
 
 from __future__ import annotations
 

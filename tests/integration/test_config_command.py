@@ -1,4 +1,4 @@
-"""``/config``: those who may manage a server change what holds there, at once, and nobody else does."""
+"""``/config``: managers change their server's settings with immediate effect; others are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEEPER = "You are a very old lighthouse keeper."
 
 
 async def boss_of(world: World):
-    """Somebody who may manage the server."""
+    """Add a manager to the server."""
     role = world.guild.create_role("boss", permissions=discord.Permissions(manage_guild=True))
     return world.guild.add_member(world.env.create_user("boss"), roles=[role])
 
@@ -36,7 +36,7 @@ async def test_a_persona_holds_in_its_server_from_the_next_message_on(world):
 
     assert (told.response.content, told.response.ephemeral) == (config.DONE, True)
     assert [context.persona for context in world.generator.contexts] == [KEEPER, None]
-    assert reply.content == "Ahoy!", "what gives the persona away is not posted"
+    assert reply.content == "Ahoy!", "a candidate that reveals the persona is not posted"
 
 
 async def test_show_and_reset_tell_and_take_back_what_was_set(world):
@@ -108,7 +108,7 @@ async def test_a_server_chooses_among_the_models_that_are_offered(settings):
         told = await boss.slash(world.channel, "config set model", name="large")
         none = await boss.slash(world.channel, "config set model", name="gpt-7")
         await world.ask(world.alice)
-        world.bot.servers.use_settings(settings)  # as after a reload that offers it no more
+        world.bot.servers.use_settings(settings)  # as after a reload that removes the model
         await world.ask(world.alice)
 
         assert [choice["value"] for choice in choices] == ["small", "large", "vast"]
@@ -154,7 +154,7 @@ async def test_denied_members_and_threads_of_denied_categories_are_passed_over_i
     assert "not allowed to answer you" in limits.response.content
     assert "What I never keep" in privacy.response.content
     assert answered.author.id == world.bot.me
-    assert heard.turns == (), "nor is what they said shown to the model"
+    assert heard.turns == (), "the model gets no message of a denied member"
     assert (await world.ask(world.ben, "again?")).author.id == world.bot.me
 
 

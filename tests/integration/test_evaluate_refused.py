@@ -28,7 +28,7 @@ BREAKS = {
         "found ValueError",
     ),
     "a label that is nothing": ({"labels": lambda rows: [rows[0] | {"label": None}]}, "found"),
-    "one item twice": ({"items": lambda rows: [*rows, rows[0]]}, "stand twice"),
+    "one item twice": ({"items": lambda rows: [*rows, rows[0]]}, "duplicates"),
     "an unknown kind": (
         {"about": lambda about: about | {"kind": "listwise"}},
         "pointwise or pairwise.*found 'listwise'",

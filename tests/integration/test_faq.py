@@ -1,4 +1,4 @@
-"""``/faq``: answers that managers gave join the candidates of their server, and of no other."""
+"""``/faq``: managers' answers become candidates in their own server only."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_nobody_else_may_hand_over_or_see_entries(world, boss):
     await add(world, boss)
     command = world.bot.tree.get_command("faq")
     assert command.default_permissions == discord.Permissions(manage_guild=True)
-    command.default_permissions = None  # an administrator may show it to everybody
+    command.default_permissions = None  # as an administrator may configure it in Discord
     await world.bot.tree.sync()
 
     refused = await world.ben.slash(world.channel, "faq list")
@@ -67,7 +67,7 @@ async def test_nobody_else_may_hand_over_or_see_entries(world, boss):
 async def test_an_answer_joins_the_candidates_and_is_recorded_with_them_but_teaches_nothing(world, boss):
     await add(world, boss)
     await world.agree(world.alice)
-    world.generator.enqueue("", "...")  # nothing of the model's may be posted
+    world.generator.enqueue("", "...")  # no candidate of the model is fit to post
 
     reply = await world.ask(world.alice, QUESTION)
     await world.alice.react(reply, "👍")
@@ -99,7 +99,7 @@ async def test_answers_are_ranked_with_the_others_and_only_where_they_belong(wor
 
     assert [(one.text, one.style, round(one.fits, 5)) for one in close] == [(ANSWER, "faq", 1.0)]
     assert (far, other) == ([], [])
-    assert knowledge._encoder.n_texts == n_texts + 1  # the message alone: the questions are kept embedded
+    assert knowledge._encoder.n_texts == n_texts + 1  # only the message: those of the questions are cached
     direct = await world.alice.send_dm(QUESTION)
     said = [message.content for message in world.env.backend.messages[direct.channel.id].values()]
     assert len(said) == 2 and ANSWER not in said

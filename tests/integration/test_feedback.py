@@ -1,4 +1,4 @@
-"""Reactions and ratings as members give them, and what is stored of them."""
+"""Reactions and ratings through Discord, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def who(world, member) -> Who:
 
 
 async def stored(world, member) -> list[tuple[tuple[str, ...], int | None]]:
-    """What is stored of a member's feedback: (reactions, rating) per reply, in order."""
+    """Read a member's stored feedback: (reactions, rating) per reply, in order."""
     member_id = world.house.store.member_id(who(world, member))
     rows = (await world.house.store.learning.feedback_of([member_id])).get(member_id, [])
     return [(row.reactions, row.rating) for row in rows]

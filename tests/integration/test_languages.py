@@ -1,4 +1,4 @@
-"""Each member is answered in the language of their Discord client."""
+"""Texts of the bot are in the language of the member's Discord client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GERMAN = discord.Locale.german
 
 @contextmanager
 def client_in(env, locale):
-    """Clients are in this language in the body; simcord's are always in English."""
+    """Set the language of all clients within the block; simcord's clients are always in English."""
     emit = env.backend.emit
 
     def emit_in_locale(event, payload, *args, **kwargs):
@@ -63,7 +63,7 @@ async def test_discord_gets_every_command_in_every_language_within_its_limits(wo
 
 
 def described(parts):
-    """Commands, sub-commands and options with a description, at any depth."""
+    """Yield commands, sub-commands and options that have a description, at any depth."""
     for part in parts:
         if part.get("description"):
             yield part

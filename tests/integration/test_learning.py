@@ -1,6 +1,6 @@
-"""The promise of the whole thing: two members, two tastes, and each gets more of what they like.
+"""Learning end to end: two members with opposite tastes, and each gets more of the replies that they like.
 
-Real encoder, real store, real training; the candidates are scripted so that both kinds are always on offer.
+Encoder, store and training are real. The candidates are scripted, so that both kinds are always available.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LONG = (
 
 
 def candidates(number: int) -> list[str]:
-    """Two short and two long candidates about one topic, in an order that changes from prompt to prompt."""
+    """Return two short and two long candidates about one topic; their order depends on the prompt."""
     topic = TOPICS[number]
     short = [SHORT[(number + shift) % len(SHORT)].format(topic) for shift in (0, 3)]
     long = [LONG[(number + shift) % len(LONG)].format(topic) for shift in (0, 1)]
@@ -61,7 +61,7 @@ def is_short(text: str) -> bool:
 
 
 async def teach(world: World, member, *, likes_short: bool) -> None:
-    """Twenty replies, and the member's reaction to each by its length alone."""
+    """Ask twenty times and react to each reply by its length only."""
     for number in range(20):
         world.generator.enqueue(*candidates(number))
         reply = await world.ask(member, f"what about {TOPICS[number]}?")
@@ -69,7 +69,7 @@ async def teach(world: World, member, *, likes_short: bool) -> None:
 
 
 async def share_of_short(world: World, member) -> float:
-    """Share of short replies over thirty fresh prompts."""
+    """Measure the share of short replies over thirty new prompts."""
     n_short = 0
     for number in range(20, 50):
         world.generator.enqueue(*candidates(number))
@@ -80,7 +80,7 @@ async def share_of_short(world: World, member) -> float:
 
 @pytest.fixture
 async def world(settings):
-    """The server with the real encoder, and enough exploration to meet both kinds while learning."""
+    """A server with the real encoder, and enough exploration to show both kinds while learning."""
     encoder = load_encoder("packaged", "cpu")
     async with opened(settings, encoder=encoder) as world:
         yield world

@@ -1,10 +1,9 @@
-"""Limits, bursts and fair turns, as members see them."""
+"""Limits, bursts and fair turns, through Discord."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,11 +14,12 @@ from bot.settings import LimitSettings
 from storage.records import Who
 from tests.fakes import FixedClock
 from tests.integration.conftest import World, opened
+from tests.rig.waiting import until
 
 
 @pytest.fixture
 def with_limits(settings):
-    """Change keys of the section ``[limits]``."""
+    """Return a function that changes keys of the section ``[limits]``."""
     return lambda **changes: replace(settings, limits=LimitSettings(**changes))
 
 
@@ -29,14 +29,8 @@ def say(world: World, who, text: str, channel=None) -> None:
     world.env.backend.create_message(channel.id, who.id, f"<@{world.bot.me}> {text}")
 
 
-async def until(happened: Callable[[], object]) -> None:
-    """Return when something has happened."""
-    while not happened():
-        await asyncio.sleep(0.01)
-
-
 def texts_waiting(world: World) -> str:
-    """What Alice's newest unfinished prompt ends with."""
+    """Return the last message of Alice's newest burst in the queue."""
     burst = world.bot.queues.latest_of(world.channel.id, world.alice.id)
     return burst.last.content if isinstance(burst, Burst) else ""
 

@@ -1,4 +1,4 @@
-"""What the metrics say after a conversation through the real bot; and the dashboard asks for nothing else."""
+"""Metrics after a conversation with the real bot; the dashboard uses only metrics that exist."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_failed_ranking_is_counted(world):
 
 
 def asked_for() -> set[str]:
-    """Every metric that an expression of the dashboard names."""
+    """Collect every metric named in an expression of the dashboard."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     expressions = [target["expr"] for panel in panels for target in panel.get("targets", [])]
     return {name for expression in expressions for name in re.findall(r"simpatico_\w+", expression)}

@@ -1,4 +1,4 @@
-"""A hundred odd inputs with scripted answers; ``make hostile`` plays the same with the real models."""
+"""A hundred odd inputs with scripted answers; ``make hostile`` sends the same to the real models."""
 
 from __future__ import annotations
 

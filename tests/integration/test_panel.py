@@ -1,4 +1,4 @@
-"""The ``/feedback`` panel: it shows what was recorded and learnt, and takes both back."""
+"""The ``/feedback`` panel: shows what was recorded and learnt, and undoes both."""
 
 from __future__ import annotations
 

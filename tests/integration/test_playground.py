@@ -1,4 +1,4 @@
-"""The playground: the same bot, in a Discord that lives in the browser page."""
+"""The playground: the same bot in a simulated Discord, shown on a browser page."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FLAGS = (
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[tuple[Playground, ScriptedGenerator]]:
-    """A playground with scripted answers."""
+    """Open a playground with scripted answers."""
     generator = ScriptedGenerator(["Certainly."])
     async with open_playground(Settings(), encoder=HashEncoder(), generator=generator, seed=0) as playground:
         yield playground, generator
 
 
 async def seen(playground, text: str) -> dict:
-    """The published page, as soon as it shows ``text``."""
+    """Wait until the published page shows ``text`` and return the page."""
     async with asyncio.timeout(AT_MOST_S):
         while True:
             for page in playground.preview._pages.values():
@@ -55,7 +55,7 @@ async def test_it_welcomes_and_answers_without_a_mention():
         async with asyncio.timeout(20):
             while not (timed := playground.bot.metrics.mean_seconds())[0]:
                 await asyncio.sleep(0.05)
-        assert min(timed[1].values()) >= 0  # the simulated clock has no say in how long a reply took
+        assert min(timed[1].values()) >= 0  # durations do not come from the simulated clock
 
 
 async def test_another_answer_is_told_though_it_is_written_outside_of_the_click():
@@ -106,24 +106,24 @@ async def test_reactions_train_a_head_within_seconds():
 
 
 async def _say(page, text: str) -> None:
-    """Write as a person does: again, when the page was just being redrawn and took the text away."""
+    """Write a message; try again if the page was redrawn meanwhile and lost the text."""
     for _ in range(5):
         await page.fill("#channel-composer-input", text, timeout=60_000)
         await page.press("#channel-composer-input", "Enter")
         with contextlib.suppress(Exception):
             await page.get_by_text(text).first.wait_for(timeout=10_000)
             return
-    raise AssertionError("a message was written five times and never shown")
+    raise AssertionError("expected the message on the page, found none after five tries")
 
 
 async def _click_until(page, button: str, shown) -> None:
-    """Click as a person does: again, when the page was just being redrawn and nothing happened."""
+    """Click a button; try again if the page was redrawn meanwhile and lost the click."""
     for _ in range(5):
         await page.get_by_role("button", name=button).first.click(timeout=30_000)
         with contextlib.suppress(Exception):
             await shown.wait_for(timeout=5_000)
             return
-    raise AssertionError(f"{button!r} was clicked five times and nothing happened")
+    raise AssertionError(f"expected {button!r} to react, found no change after five clicks")
 
 
 @pytest.mark.slow

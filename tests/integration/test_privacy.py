@@ -1,4 +1,4 @@
-"""Consent and forgetting as members meet them."""
+"""Consent and forgetting through Discord."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_agreeing_under_a_reply_is_recorded_and_the_buttons_go(world):
 
 async def test_an_old_invitation_cannot_wipe_with_one_click(world):
     reply = await world.ask(world.alice)
-    await world.agree(world.alice)  # through /privacy; the invitation still stands
+    await world.agree(world.alice)  # through /privacy; the invitation stays on the reply
 
     pressed = await world.alice.click(reply, label="No, thanks")
 
@@ -61,7 +61,7 @@ async def test_a_no_in_one_server_leaves_waiting_questions_alone(world):
     world.generator.gate = asyncio.Event()
     for text in ("a", "b"):
         world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> {text}")
-    await until(lambda: world.generator.contexts and len(world.bot.queues))  # one is written, one waits
+    await until(lambda: world.generator.contexts and len(world.bot.queues))  # one is in progress, one waits
 
     await world.bot.refuse(who(world, world.alice))
     world.generator.gate.set()
@@ -71,7 +71,7 @@ async def test_a_no_in_one_server_leaves_waiting_questions_alone(world):
 
 
 async def decided_during_an_answer(world, decide):
-    """Let Alice decide while her answer is being written; return the reply."""
+    """Let Alice decide while her answer is being generated; return the reply."""
     world.generator.gate = asyncio.Event()
     world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> hello")
     await until(lambda: world.generator.contexts)

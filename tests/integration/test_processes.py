@@ -1,4 +1,4 @@
-"""Two processes of one bot on one PostgreSQL database: what one hears, the other learns, and both follow."""
+"""Two processes of one bot on one PostgreSQL database: one trains on the feedback of both, both publish."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT_S = 120.0
 
 @pytest.fixture
 async def houses(settings, postgres):
-    """The first one trains."""
+    """Open two processes; the first is the trainer."""
     name = await postgres.fresh()
     storage = replace(settings.storage, url=postgres.url(name))
     async with AsyncExitStack() as stack:
@@ -38,7 +38,7 @@ async def rank(house):
 
 
 async def post(house, message_id: int):
-    """A reply to Alice in this process, as the bot records it."""
+    """Record a reply to Alice in this process, as the bot does."""
     ranking = await rank(house)
     impression = Impression(
         TEXTS,

@@ -1,4 +1,4 @@
-"""Everything real: language model, encoder, worker process, store; learnt, restarted, still there."""
+"""End to end with the real language model, encoder, worker process and store: heads survive a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A changed configuration is taken in while the bot runs, as far as it can be; the rest is named."""
+"""Reloading: a running bot applies the changes of its configuration that it can, and names the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def file(tmp_path):
 
 @pytest.fixture
 async def running(file):
-    """A bot opened with the file, and what reloads it."""
+    """Open a bot with the configuration file; yield it with its reloader."""
     settings = load_settings(file)
     async with opened(settings) as world:
         yield world, Reloader(lambda: file, settings, lambda new: put_into_use(new, world.house, world.bot))

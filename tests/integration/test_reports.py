@@ -1,4 +1,4 @@
-"""Reports: by anybody, of the bot's replies, without a trace of who; managers decide in ``/review``."""
+"""Reports: any member can report a reply anonymously; managers decide in ``/review``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_report_is_reviewed_and_the_reply_deleted_with_what_is_kept_of_i
 
     link = f"https://discord.com/channels/{world.guild.id}/{world.channel.id}/{reply.id}"
     assert (thanked.response.content, twice.response.content) == (cog.THANKS, cog.TWICE)
-    assert members_before == await count(world, schema.members)  # of Ben, who never agreed, nothing is kept
+    assert members_before == await count(world, schema.members)  # Ben did not agree, so he is not stored
     title, line = listed.splitlines()
     assert title == cog.TITLE.format(count=1)
     assert line.startswith(f"1. {link} · {RUDE} ×1, It is wrong or misleading ×1 · since <t:")
@@ -81,7 +81,7 @@ async def test_a_button_asks_anew_whether_whoever_presses_it_is_a_manager(world,
     await world.agree(world.alice)
     await report(world, world.ben, await world.ask(world.alice))
     shown = await boss.slash(world.channel, "review")
-    world.env.backend.get_guild(world.guild.id).members[boss.id].role_ids.clear()  # a manager no more
+    world.env.backend.get_guild(world.guild.id).members[boss.id].role_ids.clear()  # no longer a manager
     refused = await boss.click(shown.response, label="Delete 1")
 
     assert "You may not use this command here." in [m.content for m in (refused.response, *refused.followups)]

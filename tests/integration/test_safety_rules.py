@@ -1,4 +1,4 @@
-"""``/safety``: what a server's managers decide holds there from the next reply on, and nowhere else."""
+"""``/safety``: the managers' rules apply from the next reply on, in their own server only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/stats``: for those who may manage the server, over many members or not at all."""
+"""``/stats``: only for managers, and only if enough members are behind the figures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.integration.conftest import World
 
 @pytest.fixture
 def boss(world):
-    """Somebody who may manage the server."""
+    """Add a manager to the server."""
     role = world.guild.create_role("boss", permissions=discord.Permissions(manage_guild=True))
     return world.guild.add_member(world.env.create_user("boss"), roles=[role])
 
 
 async def taught(world: World, n_members: int) -> None:
-    """So many members agree and like a reply; then a round learns."""
+    """Let members agree and like a reply, then run a round."""
     for number in range(n_members):
         member = world.guild.add_member(world.env.create_user(f"member{number}"))
         await world.agree(member)

@@ -1,7 +1,7 @@
-"""Drafts that are finished before everybody's eyes: what is shown, stopped, filtered, stored and described.
+"""Streaming: drafts are continued by edits in the channel; they can be stopped, and are filtered and stored.
 
-Answers run outside of what simcord waits for, as in the playground: it would wait for the end of each click's
-work, and here clicks come in the middle of it.
+Answers run in tasks that simcord does not wait for, as in the playground. It would otherwise wait for each
+answer to end, and here members click in the middle of one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONG = " ".join(f"This is sentence number {number}, and it goes on." for number 
 
 @pytest.fixture
 async def here(settings):
-    """A world in which nobody waits for the pace of edits, and Alice agreed."""
+    """A world without pauses between edits, in which Alice agreed."""
     async with _Detached() as home, opened(settings, spawn=home.spawn) as world:
         world.bot.streams.every_s = 0.01
         await world.agree(world.alice)
@@ -33,27 +33,27 @@ async def here(settings):
 
 
 async def answered(world: World, *drafts: str, further: tuple) -> None:
-    """Alice asks; the candidates are drafts that go on with these steps."""
+    """Let Alice ask; the candidates are drafts with these continuations."""
     world.generator.enqueue(*drafts)
     world.generator.unfinished.append(further)
     await world.alice.send(world.channel, f"<@{world.bot.me}> hello")
 
 
 async def ended(world: World) -> simcord.MessageHandle:
-    """The last message once the answer is over."""
+    """Wait until the answer is complete and return the last message."""
     await world.bot.queues.wait_idle()
     return world.channel.last_message
 
 
 async def shown(world: World, text: str) -> None:
-    """Return when the last message ends so."""
+    """Wait until the last message has this ending."""
     async with asyncio.timeout(20):
         while not world.channel.last_message.content.endswith(text):
             await asyncio.sleep(0.01)
 
 
 async def stored(world: World) -> dict:
-    """The latest reply to Alice as ``/my-data`` has it."""
+    """Return the latest reply to Alice as in the export of ``/my-data``."""
     ((_, exported),) = await world.house.store.privacy.export(Who(world.guild.id, world.alice.id))
     return exported["replies"][-1]
 

@@ -1,4 +1,4 @@
-"""``/style`` and ``/help`` as members use them."""
+"""``/style`` and ``/help`` through Discord."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORDS = "like an old sailor from Bremerhaven"
 
 
 def asked_of(world: World) -> list[str]:
-    """The instructions of the candidates of the latest reply."""
+    """Return the instructions of the candidates of the latest reply."""
     return [style.instruction for style in world.generator.styles[-1]]
 
 
@@ -102,4 +102,4 @@ async def test_every_registered_command_is_on_the_page_or_has_a_reason_not_to_be
 
     missing = {name for name in names if f"`/{name}`" not in page and f"*{name}*" not in page}
     assert missing == set(guide.NOT_LISTED)
-    assert len(page) < 4000  # what one page holds at Discord
+    assert len(page) < 4000  # Discord's limit for one page

@@ -1,4 +1,4 @@
-"""``/why`` and its message menu: the asker learns why, nobody else does, and nothing foreign is shown."""
+"""``/why`` and its message menu: explain a reply to its asker only, without data of other members."""
 
 from __future__ import annotations
 

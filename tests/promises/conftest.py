@@ -1,4 +1,4 @@
-"""Proofs of what the running bot does start from the same world as the integration tests."""
+"""Fixtures for proofs about the running bot, shared with the integration tests."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""P1: kill -9 loses no acknowledged reaction and doubles none.
+"""P1: a kill -9 loses no acknowledged reaction and stores none twice.
 
-A child process records reactions and acknowledges each through a pipe, whose other end this process holds.
-Meanwhile it stores heads, deletes old texts, empties the log and forgets a member, over and over. It is
-killed at every moment of the writer that has a name (before and after a commit, between two units of one
-transaction, around a checkpoint, in the middle of a publication, at each step of a forget), at passings
-drawn at random, and at random times. After each kill the database passes ``integrity_check``, every
-acknowledged reaction stands in it, and none twice; what a forget had begun is finished by the next start.
-(Kills inside a migration belong to P22.)
+A child process records reactions and acknowledges each through a pipe to this process. Meanwhile it stores
+heads, expires old texts, truncates the write-ahead log and forgets a member, in a loop. It is killed at every
+failpoint of the writer (before and after a commit, between two units of one transaction, around a checkpoint,
+in the middle of a publication, at each step of a forget), at randomly drawn passings, and at random times.
+After each kill the database passes ``integrity_check`` and holds every acknowledged reaction exactly once.
+The next start completes an interrupted forget. (Kills inside a migration belong to P22.)
 
-Control: a child that acknowledges before the commit; the same check finds reactions lost.
+Control: a child that acknowledges before the commit loses reactions, and the same check finds it.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ FORGETTING = (
     "forget.before-rows-commit", "forget.after-rows", "forget.after-checkpoint",
 )  # fmt: skip
 SETTING_UP = 60
-"""Passings of a writer's failpoint that setting up the first run takes, at most."""
+"""Upper bound of how often the setup of the first run passes a failpoint of the writer."""
 
 pytestmark = [pytest.mark.promise("P1"), pytest.mark.slow]
 
 
 def killed(folder: Path, seed: int, moment: str, rng: random.Random, *, hasty: bool = False) -> list[int]:
-    """Run the recorder until it dies; what it acknowledged.
+    """Run the recorder until it is killed; return the reactions that it acknowledged.
 
-    It dies at the moment's n-th passing, or, without a moment, a little after a number of acknowledgements:
-    by numbers and not by the clock, so that a slow machine proves as much as a fast one.
+    It is killed at the n-th passing of the failpoint ``moment``. Without one, it is killed shortly after a
+    number of acknowledgements, which makes the test independent of the machine's speed.
     """
     passing = SETTING_UP + rng.randrange(100) if moment in OFTEN else rng.randrange(3, 6)
     process, pipe = started(folder, seed, f"{moment}=kill@{passing}" if moment else "", hasty)
@@ -59,7 +58,7 @@ def killed(folder: Path, seed: int, moment: str, rng: random.Random, *, hasty: b
             said.append(int(pipe.recv_bytes()))
             if len(said) == first:
                 timer.start()
-    except (EOFError, OSError):  # the last number may be cut off in the middle
+    except (EOFError, OSError):  # the kill may cut the last number off
         pass
     process.join()
     timer.cancel()
@@ -69,7 +68,7 @@ def killed(folder: Path, seed: int, moment: str, rng: random.Random, *, hasty: b
 
 
 async def stored(folder: Path) -> Counter[tuple[bytes, int, int, str]]:
-    """How often each reaction stands in the database: (member, reply, chunk, emoji)."""
+    """Count each reaction in the database: (member, reply, chunk, emoji)."""
     async with await Store.open(settings_of(folder)) as store:
         keys = store._keys
 
@@ -86,7 +85,7 @@ async def stored(folder: Path) -> Counter[tuple[bytes, int, int, str]]:
 
 
 async def expected(folder: Path, numbers: list[int]) -> Counter[tuple[bytes, int, int, str]]:
-    """What must stand in the database for these acknowledgements."""
+    """Return the reactions that the database must hold for these acknowledgements."""
     async with await Store.open(settings_of(folder)) as store:
         found: Counter[tuple[bytes, int, int, str]] = Counter()
         for number in numbers:
@@ -105,7 +104,7 @@ def integrity(folder: Path) -> list[str]:
 
 
 async def killed_and_compared(folder: Path, moment: str) -> int:
-    """Kill again and again, and compare after each kill; how many reactions were acknowledged in all."""
+    """Kill repeatedly and compare after each kill; return the total number of acknowledged reactions."""
     rng = random.Random(f"2026 {moment}")
     acknowledged: list[int] = []
     for kill in range(1, KILLS + 1):
@@ -129,7 +128,7 @@ async def test_a_kill_while_somebody_is_forgotten_touches_nobody_else(tmp_path, 
     assert await killed_and_compared(tmp_path, moment) > 0
 
     async with await Store.open(settings_of(tmp_path)) as store:
-        assert await store.consent.of(LEAVER) is Consent.UNKNOWN, "opening finished what was begun"
+        assert await store.consent.of(LEAVER) is Consent.UNKNOWN, "opening the store must complete the forget"
 
 
 async def test_control_acknowledging_before_the_commit_loses_reactions(tmp_path):

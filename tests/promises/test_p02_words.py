@@ -1,12 +1,12 @@
-"""P2: no word a member wrote reaches a trained weight.
+"""P2: no word that a member wrote reaches a trained weight.
 
-A history of members who wish, ask, react, rate, compare and ask for other answers runs twice through the real
-responder, store, ranker and trainer: once as it was, once with every word that anybody wrote replaced by
-others. The replies and the reactions are the same. Every head, every answer of the ranker and the prior must
-then be the same to the last bit, and so must be what is kept of every choice between two replies. (What was
-said also decides which candidate fits best; with one candidate a prompt that is left out.)
+A history of members who wish, ask, react, rate, compare and request other answers runs twice through the real
+responder, store, ranker and trainer: once unchanged, once with every word of a member replaced. Replies and
+reactions are the same. Every head, every answer of the ranker and the prior must be identical to the last
+bit, and so must the stored data of every choice between two replies. (A member's words also decide which
+candidate fits best; one candidate per prompt excludes that effect.)
 
-Control: features that take in the message, as a ranker of message-reply pairs would; the heads then differ.
+Control: features that include the message, as in a ranker of message-reply pairs; the heads then differ.
 """
 
 from __future__ import annotations
@@ -18,14 +18,8 @@ import pytest
 
 from personalization.encoding.features import Encoded, FeatureMap
 from storage.records import Who
-from tests.rig.counterfactual import (
-    Wished,
-    made_keys,
-    outcome_of,
-    random_history,
-    reworded,
-    with_choices,
-)
+from tests.rig.counterfactual import made_keys, outcome_of
+from tests.rig.histories import Wished, random_history, reworded, with_choices
 from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")
@@ -34,7 +28,7 @@ PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(5)]
 
 
 async def both(folder, seed: int):
-    """The outcomes of a history and of the same with other words, and what was kept of choices."""
+    """Run a history and the same with other words; return the outcomes and the stored choices."""
     history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=30, full=200))
     wishes = [Wished(at=500, who=who, said="like a pirate") for who in PEOPLE]
     history = sorted([*history, *wishes], key=lambda event: event.at)

@@ -1,14 +1,15 @@
 """P3: after ``/forget-me`` no byte of the member is left in any file.
 
-A member is planted through every path that stores something: texts, ids, an emoji, a float32 vector of
-features, a float16 head, the key itself. After the forget all files of data, keys and ledger are scanned raw
-for them in every form (UTF-8 and 16, base64 at three alignments, hex, JSON escapes, ids as decimal and as
-eight bytes, vectors and ciphertexts in pieces of sixteen bytes): nothing is found. Nor after a kill at each
-step of the forget and a start. While another program reads the data file the receipt says that traces are
-left; when it has gone, the next write removes them. What the ledger keeps is the number of a destroyed key.
+A member's data is planted through every path that stores something: texts, ids, an emoji, a float32 vector of
+features, a float16 head, the key itself. After the erasure all files of data, keys and ledger are scanned raw
+for them in every form: UTF-8 and 16, base64 at three alignments, hex, JSON escapes, ids as decimal and as
+eight bytes, vectors and ciphertexts in pieces of sixteen bytes. The scan finds nothing, also after a kill at
+each step of the erasure and a restart. While another program reads the data file, the receipt reports the
+remaining traces; once it stops, the next write removes them. The ledger keeps only the hashed number of a
+destroyed key.
 
-The time is that of `make bench-trust`. Controls: deleted pages that are not overwritten, a log that is not
-emptied, and the reader in the middle: in each case the scan finds something.
+``make bench-trust`` measures the duration. Controls: deleted pages that are not overwritten, a log that is
+not emptied, and a concurrent reader: in each case the scan finds traces.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ VECTORS = Canaries().vector("features", VECTOR).vector("head", WEIGHTS)
 
 
 def everything(folder: Path, store: Store) -> Canaries:
-    """Ciphertexts, pseudonyms and keys of the member, as they are now."""
+    """Return ciphertexts, pseudonyms and keys of the member, as they are now."""
     known = traces(folder, store)
     for secret in secrets_of(folder, store):
         known.secret("key", secret)
@@ -84,7 +85,7 @@ async def test_nothing_is_left_after_a_kill_at_this_step_and_a_start(tmp_path, s
 
 
 def reading(folder: Path) -> sqlite3.Connection:
-    """Another program in the middle of reading the data."""
+    """Let another program hold a read transaction on the data."""
     other = sqlite3.connect(folder / "data" / "data.db", isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM replies").fetchone()
@@ -104,7 +105,7 @@ async def test_while_another_program_reads_the_receipt_says_so_and_then_nothing_
         await store.notes.put("another", "write")
 
         assert receipt.n_traces > 0
-        assert meanwhile != []  # the control: a reader keeps old pages, and the scan sees them
+        assert meanwhile != []  # control: a reader keeps old pages, and the scan finds them
         assert left(known, tmp_path) == []
 
 

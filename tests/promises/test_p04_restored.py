@@ -1,13 +1,13 @@
 """P4: a restored older backup does not bring a forgotten member back.
 
-Copies of the files are taken before a forget, at every step of it, and after it; later they are put in place
-of the present ones: the data, data and keys, the keys, the table of heads. At the next start, before Discord
-is reached, the store has nothing of the member: no row, no key, no head, no prior that knew
-them; the numbers of their key stand in no file. Others keep theirs, and the member may come back: what they
-gave after coming back stays, whichever older copy was in place meanwhile.
+Files are copied before an erasure, at every step of it, and after it. Later a copy replaces the present
+files: the data, data and keys, the keys, or the table of heads. At the next start, before the bot connects to
+Discord, the store contains nothing of the member: no row, no key, no head, no prior that learnt from them;
+the number of their key is in no file. Other members keep their data. The member may return, and everything
+they give afterwards stays, whichever older copy was restored meanwhile.
 
-Control: with the ledger emptied the member is back. Restoring data, keys *and* ledger together is that
-control, and cannot be told from the past.
+Control: with an empty ledger the member is back. Restoring data, keys *and* ledger together is the same case
+and cannot be detected.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def lived(folder: Path) -> None:
 
 
 def numbers(folder: Path, who: bytes) -> bytes:
-    """The number of a member's key."""
+    """Return the number of a member's key."""
     raw = sqlite3.connect(folder / "keys" / "keys.db")
     ((number,),) = raw.execute("SELECT key_id FROM member_keys WHERE member_id = ?", (who,))
     raw.close()
@@ -123,7 +123,7 @@ async def test_who_was_forgotten_stays_forgotten(tmp_path, moment, what):
         assert (await store.learning.head_of(alice), await store.learning.prior()) == (None, None)
         assert await store.replies.of_message(FIRST) is None
         assert (await store.privacy.summary(BOB)).n_feedback == 1
-        assert await due(store) == [BOB], "Bob's head may know Alice and is made anew"
+        assert await due(store) == [BOB], "Bob's head may contain Alice's influence and is made again"
         assert canaries.in_folder(folder) == []
         assert [row.reactions for row in (await store.learning.feedback_of([bob]))[bob]] == [("👍",)]
 

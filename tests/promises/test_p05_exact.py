@@ -1,18 +1,19 @@
-"""P5: forgetting is exact.
+"""P5: forgetting is exact: for everybody else it is as if the member had never been there.
 
-A history of members who ask, react, rate, take back, compare and ask for other answers runs through the real
-responder, store, ranker and trainer; in it u starts exchanges that others like, and likes those of others.
-Once u forgets at the end, once u was never there. After the next prior and round every other head, every
-answer of the ranker, the prior and every counter are equal by SHA-256. Running numbers are not compared: they
-only grow, so a gap says that something was there, not what or whose. Pseudonyms are the same in both runs,
-because the keys are.
+A history of members who ask, react, rate, take back, compare and request other answers runs through the real
+responder, store, ranker and trainer. In it, member u starts exchanges that others like, and likes those of
+others. In one run u forgets at the end; in the other u never existed. After the next prior and round, every
+other head, every answer of the ranker, the prior and every counter are equal by SHA-256. Sequence numbers are
+not compared: they only grow, so a gap shows that something was stored, not what or whose. Pseudonyms are the
+same in both runs, because the keys are.
 
-So whoever attacks what is left has the same bytes before them as if the member had never been there. That is
-tried, too: members come, teach prior and heads, start exchanges that others react to, and forget; an attacker
-who knows their replies and clicks, and sees all that is left, guesses no better than chance who was there.
+So an attacker on the remaining data sees the same bytes as if the member had never been there. The test also
+tries an attack: members join, teach prior and heads, start exchanges that others react to, and forget. An
+attacker who has their replies and clicks, and all remaining data, guesses no better than chance who was
+there.
 
-Controls: without the forget the outcomes differ; where a forget leaves the prior, or a head, the same
-attacker tells who was there.
+Controls: without the erasure the outcomes differ; if an erasure leaves the prior, or a head, the same
+attacker detects who was there.
 """
 
 from __future__ import annotations
@@ -29,14 +30,13 @@ from storage.privacy import erasing as rights
 from storage.records import Who
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder
-from tests.rig.counterfactual import (
+from tests.rig.counterfactual import made_keys, outcome_of
+from tests.rig.histories import (
     Asked,
     AskedAgain,
     Event,
     Forgot,
     Reacted,
-    made_keys,
-    outcome_of,
     random_history,
     with_choices,
     without,
@@ -53,7 +53,7 @@ U = PEOPLE[2]
 
 
 def of_others(history: Sequence[Event], who: Who) -> tuple[int, int]:
-    """How often others reacted to replies to this member, and the member to replies to others."""
+    """Count others' reactions to replies to this member, and the member's reactions to replies to others."""
     askers = {event.message_id: event.who for event in history if isinstance(event, (Asked, AskedAgain))}
     reacted = [event for event in history if isinstance(event, Reacted)]
     received = sum(askers[event.message_id] == who != event.who for event in reacted)
@@ -99,7 +99,7 @@ SOURCES = ("prior", "heads", "counts")
 
 @pytest.fixture
 async def bench(tmp_path):
-    """A crowd that has taught a prior and heads; that somebody, once, has left is known already."""
+    """A crowd that has taught a prior and heads. One earlier erasure has set the counter."""
     clock = FixedClock()
     with ThreadPoolExecutor(1) as executor:
         async with await Store.open(settings_in(tmp_path, group_commit_ms=0), now=clock) as store:
@@ -116,15 +116,16 @@ async def bench(tmp_path):
 
 
 async def visits(bench: Bench, *, then) -> tuple[list[Left], list[Left], list[float]]:
-    """Each visitor is attacked before they were ever there, and after they came, taught and left.
+    """Attack each visitor before they were ever there, and after they came, taught and left.
 
     Args:
         bench: With the crowd.
-        then: What the bot learns after a forget.
+        then: What the bot learns after an erasure.
 
     Returns:
-        What the attacker made of those who were there and of the same before they came, and of the heads that
-        they had in between.
+        The attacker's results for visitors who were there and for the same before they came, and for the
+            heads that they
+        had in between.
     """
     there, never, own = [], [], []
     rng = np.random.default_rng(2)
@@ -151,7 +152,7 @@ async def test_a_membership_attack_on_what_is_left_guesses(bench):
 
 
 async def test_control_a_prior_or_a_head_that_is_kept_tells_who_was_there(bench, monkeypatch):
-    for safeguard in ("drop_prior", "count_erasure"):  # the row goes; what is left of it does not open
+    for safeguard in ("drop_prior", "count_erasure"):  # the row is deleted; its remains cannot be opened
         monkeypatch.setattr(rights, safeguard, lambda _connection: None)
 
     async def only_a_round(bench: Bench) -> None:

@@ -1,12 +1,12 @@
 """P6: nothing is stored before consent.
 
-Alice agreed and has a reply; then members who never agreed do what members do: mention the bot, write to it
-in private, react to Alice's reply and to their own, take it back, look at `/privacy` and `/status`, rate,
-edit and delete; and raw events come in as a hostile or broken gateway could send them. 10,000 in full size.
-Not a row and not a byte of any file may change, no canary of theirs is anywhere, and no line of the log, all
-loggers at DEBUG, holds an id of theirs.
+Alice agreed and has a reply. Then members who never agreed use the bot: they mention it, write direct
+messages, react to Alice's reply and to their own, remove reactions, use `/privacy` and `/status`, rate, edit
+and delete. Raw events arrive as well, as a hostile or broken gateway could send them. In full size these are
+10,000 events. No row and no byte of any file may change, no file may hold their canaries, and with all
+loggers at DEBUG no log line may hold their ids.
 
-Control: a store that takes everybody's consent for granted; then rows are added.
+Control: a store that assumes everybody's consent; then rows are added.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ pytestmark = pytest.mark.promise("P6")
 N_EVENTS = sized(ci=300, full=10_000)
 SAID = "Sauerkirschen-marmelade"
 FROM_ACTORS = 12
-"""Events that one stranger causes by hand; the others are raw."""
+"""Events that one stranger causes through simcord's actors; the others are raw."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of data and keys; the index of the write-ahead log holds marks of readers, nothing else."""
+    """Read all files except the index of the write-ahead log, which holds nothing but reader marks."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -50,7 +50,7 @@ def rows(folder: Path) -> dict[str, int]:
 
 
 async def as_members_do(world: World, stranger, alices_reply) -> None:
-    """A dozen events."""
+    """Use the bot as a member does, which causes :data:`FROM_ACTORS` events."""
     reply = await world.ask(stranger, SAID)
     for message in (reply, alices_reply):
         await stranger.react(message, "👍")
@@ -65,7 +65,7 @@ async def as_members_do(world: World, stranger, alices_reply) -> None:
 
 
 def raw_event(world: World, number: int, user_id: int, message_id: int) -> tuple[str, dict]:
-    """An event as the gateway sends it, about a message of Alice's or one that nobody knows."""
+    """Make a gateway event about a message of Alice or about an unknown message."""
     event = {
         "user_id": str(user_id),
         "channel_id": str(world.channel.id),
@@ -79,7 +79,7 @@ def raw_event(world: World, number: int, user_id: int, message_id: int) -> tuple
 
 
 async def strangers_come(world: World, alices_reply) -> Canaries:
-    """All events of those who did not agree; their canaries."""
+    """Send all events of members who did not agree; return their canaries."""
     theirs = Canaries().text("said", SAID)
     for number in range(3):
         stranger = world.guild.add_member(world.env.create_user(f"stranger {number}"))
@@ -129,6 +129,6 @@ async def test_control_consent_taken_for_granted_stores_strangers(world, folder,
     await strangers_come(world, alices_reply)
 
     added = {name: count - before[name] for name, count in rows(folder).items() if count != before[name]}
-    assert added["data.db: members"] == 6, "three strangers, in the server and in private"
+    assert added["data.db: members"] == 6, "expected three strangers, in the server and in direct messages"
     assert added["data.db: replies"] == 6
     assert added["data.db: feedback"] > 0

@@ -1,12 +1,12 @@
 """P7: after any outage the labels equal what Discord shows.
 
-Random acts (add, take back, clear, clear one emoji, delete a message; normal and super reactions) of members
-who agreed and one who did not, on replies in two channels, with three kinds of outage between them: one that
-ends in a resume, one that ends in a new session, and a restart of the bot. Acts go on while the bot reads
-back, before and after each answer of Discord. When all is quiet, what is stored of each member is what
-Discord shows, and nothing of the one who never agreed.
+Members act at random on replies in two channels: they add, remove and clear reactions (normal and super),
+clear one emoji, and delete messages. One of them never agreed. Between the acts there are three kinds of
+outage: one that ends in a resume, one that ends in a new session, and a restart of the bot. Acts continue
+while the bot reads back, before and after each answer of Discord. Once the bot is idle, the stored reactions
+of each member equal those that Discord shows, and nothing is stored of the member who never agreed.
 
-Control: with reconciliation off, the same schedule ends with other labels.
+Control: with reconciliation off, the same schedule ends with different labels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ N_REPLIES = 6
 
 
 class Play:
-    """A schedule that is under way."""
+    """A schedule in progress."""
 
     def __init__(self, here: Twin, seed: int) -> None:
         self.rng = random.Random(seed)

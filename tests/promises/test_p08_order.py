@@ -1,12 +1,12 @@
-"""P8: order and duplicates never change a label.
+"""P8: the order of events and duplicate events never change a label.
 
-Random acts of several members on several replies reach the bot through discord.py's own parsers, each once
-to three times, and from time to time the gateway repeats a whole stretch, as it does after a resume. The
-store answers after delays drawn at random, so that everything overlaps that can. Whatever came twice or late,
-what is stored at the end is what Discord shows; a reaction that was taken back and given again stands.
+Random acts of several members on several replies reach the bot through discord.py's own parsers, each one to
+three times. Now and then the gateway repeats a whole stretch, as after a resume. The store answers after
+random delays, so that as much as possible overlaps. In spite of duplicates and delays, the final stored state
+is what Discord shows; a reaction that was removed and given again counts.
 
-Controls: a task for each event, as discord.py starts them, applies a removal before its addition; and
-dropping what was seen before, by (message, member, emoji), loses the reaction that was given again.
+Controls: one task per event, as discord.py starts them, applies a removal before its addition; dropping
+duplicates by (message, member, emoji) loses the reaction that was given again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ N_ACTS = sized(ci=150, full=1500)
 
 
 class Slow:
-    """The store's door, opening after a delay drawn at random."""
+    """Access to the store with random delays."""
 
     def __init__(self, record, rng: random.Random) -> None:
         self._record = record
@@ -64,7 +64,7 @@ async def test_duplicates_and_delays_lead_to_what_discord_shows(world, seed):
         seen += [act] * rng.randint(1, 3)
         for again in seen[-rng.randint(1, 3) :]:
             deliver(world, again)
-        if rng.random() < 0.05:  # a stretch up to now is repeated, in order
+        if rng.random() < 0.05:  # the latest events are repeated, in order
             for again in seen[-rng.randint(1, 30) :]:
                 deliver(world, again)
         if rng.random() < 0.2:
@@ -93,7 +93,7 @@ async def test_control_a_task_for_each_event_applies_them_in_reverse(world):
     turns = iter((5, 0))
 
     async def handle(events):
-        for _ in range(next(turns)):  # the first handler has more to do before it reaches the store
+        for _ in range(next(turns)):  # the first handler takes longer to reach the store
             await asyncio.sleep(0)
         await world.house.store.feedback.record_events(events)
 

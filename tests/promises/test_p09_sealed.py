@@ -1,14 +1,14 @@
-"""P9: personal data is always sealed, bound to its place.
+"""P9: personal data is always encrypted and bound to its place.
 
-* During a load of random histories no file holds a word, an id or a vector in clear (the soak goes on with
-  this for as long as one likes).
+* During a load of random histories no file contains a word, an id or a vector in clear (the soak test
+  continues this for any duration).
 * Every value in every sealed column of both databases, and every older version of it, is put in the place of
-  every other: between members, tables, columns, rows and versions. Nothing opens, and the store refuses it.
-* Every bit of a sealed value is flipped, and every shorter piece is tried: nothing opens.
-* No nonce comes twice in 10^6 values (20,000 in CI).
+  every other: across members, tables, columns, rows and versions. Nothing opens, and the store rejects it.
+* Every bit of a sealed value is flipped, and every shorter prefix is tried: nothing opens.
+* No nonce repeats in 10^6 values (20,000 in CI).
 
-Controls: a value written without sealing is found; without the binding swapped values open; without the
-authentication flipped bits open; with a short counter for chance nonces repeat.
+Controls: a value written without sealing is found; without the binding, swapped values open; without
+authentication, flipped bits open; with a short counter instead of random numbers, nonces repeat.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from storage.servers.stored_settings import GuildRecord
 from storage.store import Store
 from tests.fakes import HashEncoder
 from tests.rig.canary import Canaries
-from tests.rig.counterfactual import Asked, made_keys, outcome_of, random_history
+from tests.rig.counterfactual import made_keys, outcome_of
+from tests.rig.histories import Asked, random_history
 from tests.rig.size import sized
 from tests.unit.storage.given import ALICE, BOB, START, posted, round_of, settings_in
 
@@ -44,7 +45,7 @@ N_WRITES = sized(ci=20_000, full=1_000_000)
 
 @dataclass(frozen=True)
 class Cell:
-    """One sealed value: the key and the place it was sealed for, and whether it still stands there."""
+    """One sealed value: its key, the place it was sealed for, and whether it is the current value there."""
 
     key: SealingKey
     slot: Slot
@@ -75,7 +76,7 @@ async def filled(folder: Path) -> Store:
 
 
 def sealed_values(folder: Path) -> dict[tuple[str, str], list[bytes]]:
-    """(table, column) -> every value of every column that the map calls sealed."""
+    """Return (table, column) -> every value of every column that the map lists as sealed."""
     found: dict[tuple[str, str], list[bytes]] = {}
     for path in (folder / "data" / "data.db", folder / "keys" / "keys.db"):
         raw = sqlite3.connect(path)
@@ -90,7 +91,7 @@ def sealed_values(folder: Path) -> dict[tuple[str, str], list[bytes]]:
 
 @pytest.fixture
 async def cells(tmp_path, monkeypatch) -> list[Cell]:
-    """Everything that was sealed while a store was filled, as the program sealed it."""
+    """Every value that was sealed while a store was filled, as the program sealed it."""
     made: list[tuple[SealingKey, Slot, bytes]] = []
     seal = SealingKey.seal
 
@@ -102,7 +103,7 @@ async def cells(tmp_path, monkeypatch) -> list[Cell]:
     await (await filled(tmp_path)).close()
     stored = sealed_values(tmp_path)
     stands = {value for values in stored.values() for value in values}
-    assert stands <= {sealed for _, _, sealed in made}, "a sealed column holds what was not sealed"
+    assert stands <= {sealed for _, _, sealed in made}, "a sealed column holds a value that was not sealed"
     assert {(slot.table, slot.column) for _, slot, sealed in made if sealed in stands} >= stored.keys() - {
         key for key, values in stored.items() if not values
     }
@@ -110,7 +111,7 @@ async def cells(tmp_path, monkeypatch) -> list[Cell]:
 
 
 def opened_elsewhere(cells: list[Cell]) -> list[tuple[Slot, Slot]]:
-    """Which sealed values open at the place of another: (from, to)."""
+    """Return which sealed values open at the place of another: (from, to)."""
     swapped = []
     for there in cells:
         for here in cells:
@@ -167,7 +168,7 @@ async def test_the_store_refuses_what_was_swapped(tmp_path):
 
 
 def changed(sealed: bytes) -> list[bytes]:
-    """The value with each of its bits flipped, and each of its beginnings."""
+    """Yield the value with each of its bits flipped, and each of its prefixes."""
     flipped = [
         sealed[:at] + bytes([sealed[at] ^ (1 << bit)]) + sealed[at + 1 :]
         for at in range(len(sealed))
@@ -193,7 +194,7 @@ def test_no_flipped_bit_and_no_shorter_piece_opens():
 
 
 class NoAuthentication(SealingKey):
-    """Encrypts the same way and checks nothing: counter mode alone."""
+    """Cipher with the same encryption but no authentication: counter mode alone."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -217,7 +218,7 @@ def test_control_without_authentication_flipped_bits_open():
 
 
 def n_nonces() -> int:
-    """How many different nonces ``N_WRITES`` values of one member get."""
+    """Return the number of distinct nonces in ``N_WRITES`` values of one member."""
     key = SealingKey(secrets.token_bytes(32))
     return len({key.seal(b"", SLOT)[1 : 1 + NONCE_BYTES] for _ in range(N_WRITES)})
 

@@ -1,11 +1,11 @@
 """P10: the bot never pings anyone it was not asked to.
 
-The language model answers with everybody, roles, ids, tricks of invisible signs and code spans. Members then
-use every command, menu and button the bot has. Every request that carries
-words, sends and edits, answers to interactions and what follows them, must say ``allowed_mentions`` with
-nothing to parse. The walk fails when a command is registered that it does not use.
+The language model answers with @everyone, roles, ids, invisible characters and code spans. Members then use
+every command, menu and button of the bot. Every request that carries text (sends, edits, interaction
+responses and follow-ups) must set ``allowed_mentions`` with nothing to parse. The test fails if a command is
+registered that it does not use.
 
-Control: with a client that allows mentions and sends that leave it to the client, the same check finds pings.
+Control: with a client that allows mentions, and sends that do not override it, the same check finds pings.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SAYING = {"content", "embeds", "components"}
 
 
 def words_of(entry) -> list[dict]:
-    """The bodies in a request that carry words or buttons."""
+    """Return the bodies of a request that carry text or buttons."""
     body = entry.json if isinstance(entry.json, dict) else {}
-    if body.get("type") == discord.InteractionResponseType.modal.value:  # a form is no message
+    if body.get("type") == discord.InteractionResponseType.modal.value:  # a form is not a message
         return []
     bodies = [body, body.get("data") if isinstance(body.get("data"), dict) else {}]
     return [one for one in bodies if SAYING & one.keys()]
@@ -51,13 +51,13 @@ def may_ping(entry) -> bool:
 
 
 def buttons(components: list[dict]) -> list[str]:
-    """The custom ids of all buttons, however deep."""
+    """Collect the custom ids of all buttons, at any depth."""
     found = [one["custom_id"] for one in components if one.get("type") == 2 and one.get("custom_id")]
     return found + [id_ for one in components for id_ in buttons(one.get("components") or [])]
 
 
 async def pressed(member, shown, used: set[str], *, last: bool = False) -> None:
-    """Press every button of an answer, and of the answers to that, once; what ends it all at last."""
+    """Press every button of an answer and of the answers to it, once; final buttons only if ``last``."""
     for message in (shown.response, *shown.followups):
         for custom_id in buttons(message.components) if message is not None else ():
             final = any(word in custom_id for word in (":stop", ":forget", ":refuse"))
@@ -68,7 +68,7 @@ async def pressed(member, shown, used: set[str], *, last: bool = False) -> None:
 
 
 def commands_of(bot) -> dict[str, bool]:
-    """Full name of every command and menu -> whether it is a menu; pause comes before resume."""
+    """Map the full name of every command and menu to whether it is a menu; pause comes before resume."""
     both = [*bot.tree.walk_commands(), *bot.tree.walk_commands(type=discord.AppCommandType.message)]
     return {
         one.qualified_name: isinstance(one, discord.app_commands.ContextMenu)
@@ -78,7 +78,7 @@ def commands_of(bot) -> dict[str, bool]:
 
 
 def options_of(name: str, world: World) -> dict[str, Any]:
-    """What a command is called with where it must be called with something."""
+    """Return the options of commands that require some."""
     hostile: dict[str, dict[str, Any]] = {
         "config set persona": {"text": "@everyone"},
         "config set model": {"name": "@everyone"},
@@ -96,7 +96,7 @@ def options_of(name: str, world: World) -> dict[str, Any]:
 
 
 async def walk(world: World) -> set[str]:
-    """Use all there is; returns the names of the commands used."""
+    """Use every command, menu and button; return the names of the commands used."""
     used: set[str] = set()
     ran = {"forget-me"}
     role = world.guild.create_role("everybody")
@@ -104,7 +104,7 @@ async def walk(world: World) -> set[str]:
         world.generator.enqueue(text.format(role=role.id, user=world.ben.id))
         await world.ask(world.alice, "hello @everyone")
     reply = world.channel.last_message
-    await world.alice.send(world.channel, f"<@{world.bot.me}>")  # a note: nothing was asked
+    await world.alice.send(world.channel, f"<@{world.bot.me}>")  # gets a note, because the prompt is empty
     world.generator.enqueue("@everyone")
     await world.agree(world.alice)
     await world.ask(world.alice)
@@ -116,7 +116,7 @@ async def walk(world: World) -> set[str]:
         if name == "forget-me":
             continue
         for member in (boss, world.alice, world.ben):
-            with contextlib.suppress(simcord.SetupError):  # a command that this member is not shown
+            with contextlib.suppress(simcord.SetupError):  # Discord does not show this command to this member
                 if is_menu:
                     shown = await member.context_menu(world.channel, name, reply)
                 else:

@@ -1,11 +1,11 @@
-"""P11: one reply per prompt, over crashes too.
+"""P11: one reply per prompt, even after a crash.
 
-The bot is cut off between posting a reply and recording it, and started anew; Discord delivers the prompt
-once more, as to a second process or after a crash. The second answer says something else, so that only the
-nonce under which Discord keeps a reply to a prompt can tell that it has been answered. One message stands,
-and no features of another text are stored for it. Within one process a repeated prompt is not even answered.
+The bot is interrupted between posting a reply and recording it, and started again. Discord delivers the
+prompt once more, as to a second process or after a crash. The second answer has a different text, so only the
+nonce of the prompt shows that it was answered. Only one message remains, and no features of the other text
+are stored for it. Within one process a repeated prompt is not answered at all.
 
-Control: without the nonce, two replies stand.
+Control: without the nonce, two replies remain.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def replies(here: Twin) -> list[str]:
 
 
 async def cut_off_and_asked_again(here: Twin, first: str, second: str) -> list[str]:
-    """The first answer is posted and not recorded; the second run answers the same prompt."""
+    """Post the first answer without recording it; let the second run answer the same prompt."""
     switch_on("chat.after-post=raise")
     here.generator.enqueue(first)
     await here.people[0].send(here.channels[0], f"<@{here.bot.me}> hello")
@@ -51,7 +51,7 @@ async def test_a_crash_between_post_and_record_leaves_one_reply(settings, first,
         before = await cut_off_and_asked_again(here, first, "Another answer, in other words.")
 
         assert replies(here) == before
-        assert len(here.generator.contexts) == 1  # it was answered again, and not posted
+        assert len(here.generator.contexts) == 1  # an answer was generated and not posted
         message = here.channels[0].history()[-1]
         assert await here.house.store.replies.of_message(message.id) is None
 
@@ -83,7 +83,7 @@ async def test_control_without_the_nonce_two_replies_stand(settings):
 
 
 class Forgetful(dict):
-    """A Discord that does not know a nonce again."""
+    """Nonces of a Discord that never recognises one."""
 
     def __contains__(self, name: object) -> bool:
         return False

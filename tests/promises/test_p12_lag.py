@@ -1,14 +1,14 @@
 """P12: training never stalls the bot.
 
-Rounds run without a pause in the worker process of the running bot, and the event loop is watched from
-inside. So that nothing hangs on how busy the machine is, every solve is made to cost a given CPU time more,
-and what is looked at is how much CPU time the loop's thread spends between two ticks of a task, which is less
-by an order of magnitude; and whether a slash command that is given when a solve begins is answered before
-that solve is over. In full size the clock decides too, over solves as long as they are: lag p99 under 20 ms,
-answers p99 under 1 s.
+Rounds run without a pause in the worker process of the running bot, and the event loop is measured from
+inside. To make the test independent of the machine's load, every solve takes a fixed CPU time longer. Two
+things are checked. The CPU time that the loop's thread spends between two ticks of a task must be an order of
+magnitude shorter. A slash command sent when a solve begins must be answered before the solve ends. In full
+size the wall clock counts as well, with solves of their real length: lag p99 under 20 ms, answers p99 under 1
+s.
 
-Controls: the same rounds solved on the event loop hold it up for all of a solve, and no command is answered
-before the solve is over.
+Controls: the same rounds solved on the event loop block it for the whole solve, and no command is answered
+before the solve ends.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ MEMBERS = [Who(1, 100 + number) for number in range(sized(ci=6, full=60))]
 N_REPLIES = sized(ci=60, full=400)
 N_ROUNDS = sized(ci=3, full=40)
 SOLVE_S = 0.5
-"""CPU time that every solve takes at least."""
+"""Minimum CPU time of every solve."""
 HELD_MAX_MS = 100.0
-"""The loop is free where nothing holds it longer: a fifth of a solve, and ten times what is usual."""
+"""Longest block of the loop that passes: a fifth of a solve, and ten times the usual one."""
 LONG_S = 1.0
-"""CPU time of a solve in which a command is to be answered: tens of times what that takes."""
+"""CPU time of a solve during which a command must be answered: tens of times what the answer takes."""
 ENCODER = HashEncoder(384)
 
 
 class OnTheLoop(Executor):
-    """Does the work where it is handed in."""
+    """Executor that runs the work in the caller's thread."""
 
     def submit(self, fn, /, *args, **kwargs):
         future: Future = Future()
@@ -62,7 +62,7 @@ class OnTheLoop(Executor):
 
 
 class Watched(Executor):
-    """Has another executor do all work, at length, and says when each begins and is over."""
+    """Executor that prolongs the work of another and records when each piece begins and ends."""
 
     def __init__(self, inner: Executor) -> None:
         self.inner = inner
@@ -84,7 +84,7 @@ class Watched(Executor):
 
 
 async def teach(house: House) -> None:
-    """Every member has an opinion on every reply."""
+    """Let every member react to every reply."""
     store, features = house.store, FeatureMap(ENCODER)
     for who in MEMBERS:
         await store.consent.record(who)
@@ -103,7 +103,7 @@ async def teach(house: House) -> None:
 
 
 async def a_round(house: House, number: int) -> None:
-    """A new reaction, another for each number, makes each member due again."""
+    """Run a round after a new reaction of each member, different for each number, which makes them due."""
     emoji, message = chr(0x1F600 + number % 64), 1 + number // 64
     await house.store.feedback.record_events(
         [Reacted(1, message, who, emoji, False, True) for who in MEMBERS]
@@ -112,7 +112,7 @@ async def a_round(house: House, number: int) -> None:
 
 
 async def lag_of(folder, executor: Executor | None) -> Lag:
-    """How the loop was held up while rounds ran; by default as the bot runs them."""
+    """Measure how long rounds block the loop; without an executor they run as in the bot."""
     settings = parse_settings(
         {
             "storage": {
@@ -139,7 +139,7 @@ async def lag_of(folder, executor: Executor | None) -> Lag:
 
 
 def assert_free(lag: Lag) -> None:
-    """Nothing held the loop for a time that comes near that of a solve."""
+    """Assert that nothing blocked the loop for nearly as long as a solve."""
     assert max(lag.held_ms) < HELD_MAX_MS, "the loop was held up"
 
 
@@ -148,7 +148,7 @@ async def test_rounds_without_a_pause_leave_the_loop_free(tmp_path, monkeypatch)
 
     assert_free(await lag_of(tmp_path / "at length", None))
 
-    if FULL:  # by the clock, over solves as they are
+    if FULL:  # by the wall clock, with solves of real length
         monkeypatch.undo()
         assert (await lag_of(tmp_path / "as it is", None)).late(99) < 20
 
@@ -169,18 +169,18 @@ async def test_control_training_on_the_loop_holds_it_up_for_all_of_a_solve(tmp_p
 async def commands(
     world: World, work: Watched, n_commands: int, *, numbers: Iterator[int], solve_s: float
 ) -> tuple[list[float], int]:
-    """Give a command whenever a solve begins, and see it answered, while rounds run without a pause.
+    """Send a command whenever a solve begins, and await its answer, while rounds run without a pause.
 
     Args:
-        world: The bot, and who gives the commands.
-        work: What the bot trains with.
-        n_commands: So many.
-        numbers: Of the rounds.
-        solve_s: CPU time that every solve takes at least.
+        world: The bot, and the member who sends the commands.
+        work: Executor that the bot trains with.
+        n_commands: How many commands to send.
+        numbers: Numbers of the rounds.
+        solve_s: Minimum CPU time of every solve, in seconds.
 
     Returns:
-        Seconds from the beginning of the solve to the answer, and how many answers came before the solve was
-        over.
+        Seconds from the start of the solve to each answer, and how many answers came before the end of the
+        solve.
     """
 
     async def endlessly() -> None:
@@ -208,7 +208,7 @@ async def commands(
 
 @asynccontextmanager
 async def taught(settings, work: Watched) -> AsyncIterator[World]:
-    """The bot in a Discord, training with ``work``, with members to learn from."""
+    """Open the bot in a simulated Discord, with members to learn from; it trains with ``work``."""
     async with opened(settings, trainer_executor=work, encoder=ENCODER) as world:
         await teach(world.house)
         await world.house.trainer.warm_up()
@@ -220,7 +220,7 @@ async def test_a_command_given_when_a_solve_begins_is_answered_before_it_is_over
     with open_worker() as worker:
         async with taught(settings, work := Watched(worker)) as world:
             _, n_before = await commands(world, work, 3, numbers=numbers, solve_s=LONG_S)
-            if FULL:  # by the clock, over solves as they are
+            if FULL:  # by the wall clock, with solves of real length
                 took_s, _ = await commands(world, work, 200, numbers=numbers, solve_s=0.0)
                 assert np.percentile(took_s, 99) < 1.0
 

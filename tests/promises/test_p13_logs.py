@@ -1,14 +1,12 @@
 """P13: no secret, text or id in logs at any level.
 
-Every logger of the process is set to DEBUG, then the bot goes through a busy time in the simulated Discord:
-members ask, react, rate, look at everything, agree and forget; the generator, the encoder, the database and
-Discord fail, some with the members' words in their errors. discord.py's own HTTP client talks to a server on
-this machine, with a 429 and a 500 among its answers. Then everything that left through the program's log
-handler is searched, in all forms of the canary scanner, for the words, names, ids, interaction tokens, the
-bot's token and the keys.
+Every logger of the process is set to DEBUG, then the bot is used in the simulated Discord. Members ask,
+react, rate, use the commands, agree and forget. The generator, the encoder, the database and Discord fail,
+some of them with the members' texts in their errors. discord.py's own HTTP client talks to a local server,
+which also answers 429 and 500. Then the canary scanner searches the output of the program's log handler, in
+all forms, for texts, names, ids, interaction tokens, the bot's token and the keys.
 
-Control: the same time heard by a plain handler; discord.py and aiosqlite, as they are, give away words, ids
-and tokens.
+Control: the same events with a plain handler; discord.py and aiosqlite log texts, ids and tokens.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ NUMBER = 822_333_444_555_666_777
 
 
 async def busy_time(world, member) -> None:
-    """All that happens, and all that goes wrong."""
+    """Use everything, and let everything fail."""
     world.generator.default = CANDIDATES
     await world.ask(member, SAID)
     await world.agree(member)
@@ -74,7 +72,7 @@ async def busy_time(world, member) -> None:
     await member.click(shown.response, label="Forget everything about me")
     task = asyncio.get_running_loop().create_task(fails(f"{SAID} by {member.id}"))
     await asyncio.wait([task])
-    del task  # asyncio complains of an exception that nobody asked for, and quotes it
+    del task  # asyncio logs an exception that was never retrieved, with its text
 
 
 def fails_saying(text: str):
@@ -89,9 +87,9 @@ async def fails(text: str) -> None:
 
 
 async def discord_talks() -> None:
-    """discord.py's own HTTP client, with a server that answers, refuses and breaks."""
+    """Send requests with discord.py's own HTTP client to a server that answers, refuses and fails."""
     answers = [200, 429, 200, 500, 200]
-    # As Discord's: without "Via" a 429 is a ban, with a charset discord.py takes JSON for text.
+    # As Discord sends them: without "Via" a 429 means a ban; with a charset discord.py reads JSON as text.
     headers = {"Via": "1.1 google", "Content-Type": "application/json"}
 
     async def answer(request: web.Request) -> web.Response:
@@ -121,13 +119,13 @@ async def discord_talks() -> None:
         Route.BASE = base
         await client.close()
         await runner.cleanup()
-    # In the words of DiscordWebSocket.received_message, which needs a connection to say them:
+    # The line that DiscordWebSocket.received_message logs, which needs a connection:
     event = {"t": "MESSAGE_CREATE", "d": {"content": SAID}}
     logging.getLogger("discord.gateway").debug("For Shard ID %s: WebSocket Event: %s", 0, event)
 
 
 async def heard(settings, handler_of) -> tuple[str, Canaries]:
-    """What a handler wrote, and what should not be in it."""
+    """Return what a handler wrote, and the canaries that must not be in it."""
     out = io.StringIO()
     async with opened(settings, guild_name=GUILD_NAME) as world:
         member = world.guild.add_member(world.env.create_user(NAME))
@@ -162,7 +160,7 @@ async def test_nothing_that_belongs_to_anybody_is_in_the_log_at_any_level(settin
     written, secret = await heard(settings, discreet_handler)
 
     assert secret.in_text(written.splitlines()) == []
-    assert "ValueError" in written, "the failures are in the log, without their words"
+    assert "ValueError" in written, "expected the failures in the log, without their texts"
 
 
 async def test_control_a_plain_handler_gives_words_ids_and_token_away(settings):

@@ -1,13 +1,13 @@
 """P14: a stranger cannot move your head.
 
-Hostile accounts agree to being learnt from and press thumbs down on every reply a member got; the member's
-own head, solved anew, has the same bytes, because only their own clicks are its labels. A crowd that came
-today does not teach the prior at all. Of those who stay, one in ten dislikes whatever the others like, and
-clicks fifteen times as much: the prior's loss on people it never saw moves by less than one point, because a
-member's day and a member's weight are capped.
+Hostile accounts consent and press thumbs down on every reply that a member got. The member's head, solved
+again, has the same bytes, because only the member's own reactions are its labels. A crowd that joined today
+does not influence the prior at all. Among members who stay, one in ten dislikes whatever the others like and
+reacts fifteen times as often. The prior's loss on held-out members moves by less than one point, because each
+member's labels per day and total weight are capped.
 
-Controls: hostile clicks counted as the member's own change the head; without the days of waiting the crowd
-changes the prior; without caps the same hostile tenth moves the loss by more than a point.
+Controls: hostile reactions counted as the member's own change the head; without the waiting time the crowd
+changes the prior; without the caps the same hostile tenth moves the loss by more than a point.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from personalization.encoding.features import FeatureMap
 from personalization.heads.heads import starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import trainer as rounds
-from personalization.rounds.examples import Told
+from personalization.rounds.examples import MemberFeedback
 from personalization.rounds.gathering import thinned
 from personalization.rounds.teaching import teach
 from personalization.settings import LearningSettings
@@ -45,7 +45,7 @@ N_EMBEDDING = 8
 
 @pytest.fixture
 async def stage(tmp_path):
-    """A store, a ranker and a trainer; Alice has taught her head."""
+    """A store, a ranker and a trainer; Alice has a head."""
     clock = FixedClock()
     with ThreadPoolExecutor(1) as executor:
         async with await Store.open(settings_in(tmp_path), now=clock) as store:
@@ -58,7 +58,7 @@ async def stage(tmp_path):
 
 
 async def solved_again(bench: Bench) -> bytes | None:
-    """Alice's head after a round that solves it anew, with the labels she had."""
+    """Return Alice's head after a round that solves it again with unchanged labels."""
     reply_id = await bench.store.replies.of_message(1)
     for rating in (1, None):
         await bench.store.feedback.record_rating(ALICE, reply_id, rating)
@@ -91,7 +91,7 @@ async def test_control_clicks_counted_as_the_members_own_move_the_head(stage):
 
 
 async def prior_after_a_crowd(bench: Bench, *, days: float) -> tuple[bytes, bytes]:
-    """The prior of honest members who stayed, without and with a crowd that came an hour ago."""
+    """Return the prior of honest long-term members, without and with a crowd that joined an hour ago."""
     bench.trainer._settings = replace(SETTINGS, prior_min_days=days)
     for who in CROWD:
         await bench.teach(who, likes=LONG, dislikes=SHORT)
@@ -118,17 +118,17 @@ async def test_control_without_days_of_waiting_the_crowd_teaches_the_prior(stage
 
 
 class People:
-    """Members whose tastes differ about as much as they agree, as among DBDC3's judges."""
+    """Random members whose tastes differ about as much as they agree, like those of DBDC3's judges."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
         self.common = 0.25 * self.rng.normal(size=FEATURES.dim)
         self.n = 0
 
-    def draw(self, n_members: int, n_labels: int, *, contrary: bool = False) -> list[Told]:
+    def draw(self, n_members: int, n_labels: int, *, contrary: bool = False) -> list[MemberFeedback]:
         return [self._one(n_labels, contrary) for _ in range(n_members)]
 
-    def _one(self, n: int, contrary: bool) -> Told:
+    def _one(self, n: int, contrary: bool) -> MemberFeedback:
         X = self.rng.normal(size=(n, FEATURES.dim)).astype(np.float32)
         X[:, :N_EMBEDDING] /= np.sqrt(N_EMBEDDING)
         logits = X @ (self.common + 0.35 * self.rng.normal(size=FEATURES.dim))
@@ -136,10 +136,10 @@ class People:
         self.n += 1
         at = datetime(2026, 1, 1, tzinfo=UTC)
         signs = tuple((("👍",) if one else ("👎",), None) for one in liked)
-        return Told(MemberId(self.n.to_bytes(16)), X, signs, (at,) * n)
+        return MemberFeedback(MemberId(self.n.to_bytes(16)), X, signs, (at,) * n)
 
 
-def taught(told: list[Told], *, capped: bool):
+def taught(told: list[MemberFeedback], *, capped: bool):
     settings = LearningSettings(device="cpu")
     lesson = teach(
         [thinned(member, DAY) for member in told] if capped else told,
@@ -153,7 +153,7 @@ def taught(told: list[Told], *, capped: bool):
     return lesson.prior.head()
 
 
-def loss(head, strangers: list[Told]) -> float:
+def loss(head, strangers: list[MemberFeedback]) -> float:
     X = np.concatenate([one.X for one in strangers])
     liked = np.array([sign == (("👍",), None) for one in strangers for sign in one.signs])
     scores = head.score(X)
@@ -172,7 +172,7 @@ def test_a_hostile_tenth_moves_the_priors_loss_by_less_than_a_point(people):
 
     without, with_them = (loss(taught(told, capped=True), strangers) for told in (honest, honest + hostile))
 
-    assert without < 0.68  # it does know something that could be spoilt
+    assert without < 0.68  # the prior has learnt something that could be spoilt
     assert abs(with_them - without) < 0.01
 
 

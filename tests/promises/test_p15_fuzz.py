@@ -1,12 +1,12 @@
 """P15: bad input never stops the bot, and never makes a wrong label.
 
-Hypothesis makes up gateway events and interactions that discord.py's parsers accept and Discord would never
-send: ids that are nobody's, too large or negative, emoji that are empty, endless, half a character or full of
-control signs, servers that do not fit the channel, members that are missing, buttons nobody made, with
-numbers no database takes. Between them members really react. Afterwards nothing was raised or logged as an
-error, the bot still answers, and what is stored of each member is exactly what they really gave.
+Hypothesis generates gateway events and interactions that discord.py's parsers accept and Discord would never
+send: unknown, too large or negative ids; emoji that are empty, very long, half a character or full of control
+characters; servers that do not match the channel; missing members; made-up buttons with numbers that no
+database accepts. Real reactions of members come between them. Afterwards no error was raised or logged, the
+bot still answers, and the stored reactions of each member are exactly their real ones.
 
-Control: without the check of ids and emoji at the door the same events break batches.
+Control: without the validation of ids and emoji on arrival, the same events break whole batches.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.promise("P15")
 
 N_EVENTS = int(os.environ.get("FUZZ_EVENTS", sized(ci=600, full=100_000)))
 AT_ONCE = 100 if N_EVENTS < 5000 else 200
-"""Of one bot's life. Hypothesis draws an example from a bounded buffer, which 500 events overrun: each would
-be thrown away unplayed."""
+"""Events per run of a bot. Hypothesis draws an example from a bounded buffer, which 500 events overrun; it
+would discard each such example."""
 
 numbers = st.one_of(
     st.integers(-(2**70), 2**70), st.integers(0, 2**64 - 1), st.sampled_from((0, 1, -1, 2**63))
@@ -93,7 +93,7 @@ schedules = st.lists(st.one_of(strange, strange, real, presses, choices), min_si
 
 
 def strange_payload(here: Twin, one: dict[str, Any], replies: list[int]) -> dict[str, Any]:
-    """What Discord would never send. About a known message only what may not change it: nobody's doing."""
+    """Make a payload that Discord would never send; about a known message only events of unknown users."""
     about_known = one["known"] and one["event"] in ("MESSAGE_REACTION_ADD", "MESSAGE_REACTION_REMOVE")
     message = replies[one["type"] % len(replies)] if about_known else one["message"]
     payload = {
@@ -123,7 +123,8 @@ async def play(schedule: list[dict[str, Any]], records: list[logging.LogRecord])
                     really_react(here, one, replies)
                 elif "custom_id" in one:
                     item = item_of(one)
-                    message.components = [{"type": 1, "components": [item]}]  # else nothing would come of it
+                    # The bot ignores a component that is not on the message.
+                    message.components = [{"type": 1, "components": [item]}]
                     await _component_interaction(
                         here.people[1], message, one | {"component_type": item["type"]}
                     )
@@ -140,7 +141,7 @@ async def play(schedule: list[dict[str, Any]], records: list[logging.LogRecord])
 
 
 def item_of(one: dict[str, Any]) -> dict[str, Any]:
-    """The button or menu that is used."""
+    """Return the button or menu that is used."""
     if "values" in one:
         options = [{"label": "One", "value": "1"}]
         return {"type": 3, "custom_id": one["custom_id"], "options": options}
@@ -161,7 +162,7 @@ class world_of:
 
 
 class Complaints(logging.Handler):
-    """Everything logged as an error, by anybody."""
+    """Log handler that keeps every error."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

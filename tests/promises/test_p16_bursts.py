@@ -1,10 +1,11 @@
 """P16: bursts are bounded and lose nothing.
 
-Tens of thousands of reactions come through discord.py's own parser with nothing in between, into an inbox far
-smaller than the burst. The tasks of the process and the queue are counted at every event. What did not fit is
-marked, and read back from Discord afterwards, so that at the end what is stored is what Discord shows.
+Tens of thousands of reactions pass through discord.py's own parser without a pause, into an inbox much
+smaller than the burst. The tasks of the process and the length of the queue are measured during the burst.
+Messages whose events did not fit are marked and read back from Discord afterwards, so that the stored
+reactions equal those that Discord shows.
 
-Control: discord.py's own way, a task for each event.
+Control: discord.py's own dispatch, which starts a task for each event.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LIMIT = N_REACTIONS // 5
 
 
 async def burst(world, message_id: int, n_reactions: int) -> tuple[int, int]:
-    """Let reactions come in, half of them taken back; returns the most tasks and events that waited."""
+    """Deliver reactions, every fourth event a removal; return the most tasks and the most queued events."""
     n_tasks = n_waiting = 0
     parsers = world.bot._connection.parsers
     for number in range(n_reactions):

@@ -1,12 +1,12 @@
 """P17: the bot is a good citizen of Discord's API.
 
-Reading back after outages is what could ask too much. A simulated Discord counts requests on a clock of its
-own that only the bot's waits move, and answers 429 above 50 requests in a second (the global limit) and above
-30 to one channel in five seconds; refusals (401, 403, 429) are counted as Discord counts invalid requests.
-Over many outages with hundreds of reactions to ask for: no 429, and a channel that is closed to the bot costs
-one refusal, however often the bot looks. When Discord does not answer well, the bot asks less and less.
+Only reading back after outages could send too many requests. A simulated Discord counts requests on a clock
+that only the bot's waits advance. It answers 429 above 50 requests per second (the global limit) and above 30
+per channel in five seconds. Refusals (401, 403, 429) are counted like Discord counts invalid requests. Many
+outages with hundreds of reactions to read cause no 429, and a channel closed to the bot costs one refusal in
+all. While Discord fails, the bot backs off exponentially.
 
-Controls: without the pauses between requests the limits are passed; without the memory of closed channels
+Controls: without the pauses between requests the limits are exceeded; without the memory of closed channels
 each look is refused again.
 """
 
@@ -29,7 +29,7 @@ N_REPLIES = 8
 
 
 class Limits:
-    """Discord's limits, on a clock that only the bot's waits move."""
+    """Discord's rate limits, on a clock that only the bot's waits advance."""
 
     def __init__(self, here: Twin, *, pauses: bool = True) -> None:
         self.now = 0.0
@@ -59,7 +59,7 @@ class Limits:
 
 
 async def crowded(here: Twin) -> None:
-    """Replies with reactions of members and of strangers, so that counts never agree."""
+    """Post replies with reactions of members and strangers, so that stored counts never match."""
     for number in range(N_REPLIES):
         channel = here.channels[number % 2]
         await here.people[0].send(channel, f"<@{here.bot.me}> hello")

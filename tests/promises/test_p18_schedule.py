@@ -1,13 +1,13 @@
 """P18: the scheduler drops nothing.
 
-Due work runs once, late, never not at all: when the event loop was blocked at the due time for longer than
-APScheduler forgives; when the program was stopped over the due time, since what is due stands in the
-database, not in the scheduler; and when several marks or two schedulers come together, since a round takes in
-what stands behind the cursor and moves it. A second process on the same data is refused (two processes on
-PostgreSQL: see P30).
+Due work runs exactly once, late if necessary, in three cases. The event loop was blocked at the due time for
+longer than APScheduler's grace time. The program was stopped at the due time; due work is recorded in the
+database, not in the scheduler. Several marks or two schedulers coincide; a round processes the rows behind
+the cursor and advances it. A second process on the same data is refused (for two processes on PostgreSQL see
+P30).
 
-Controls: with APScheduler's own settings a run that comes late is dropped; without the look at the start a
-round that came due while stopped waits for its next time.
+Controls: with APScheduler's default settings a late run is dropped; without the check at the start, a round
+that came due while the program was stopped waits for its next time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.promise("P18")
 DAY = 86400.0
 ALICE = Who(1, 820_000_000_000_000_001)
 BLOCKED_S = 3.5
-"""From before the due time, one second after the start, until longer after it than the second forgiven."""
+"""Seconds that the loop is blocked: the run is due after one second and has a grace time of one second."""
 
 
 class Runs:
@@ -55,7 +55,7 @@ async def runs_after_a_blocked_loop(*, forgiving: bool) -> int:
     await asyncio.sleep(0)
     time.sleep(BLOCKED_S)
     await until(lambda: decided)
-    for _ in range(30):  # the worker gets its turns
+    for _ in range(30):  # let the worker run
         await asyncio.sleep(0)
     await scheduler.stop()
     return runs.count
@@ -112,7 +112,7 @@ def a_house(folder, executor):
 
 
 async def label(house, number: int) -> None:
-    """A reply to Alice, and her thumb on it."""
+    """Record a reply to Alice and her thumb on it."""
     ranking = await house.ranker.rank(None, "", ["Yes."])
     impression = Impression(
         ("Yes.",),
@@ -132,7 +132,7 @@ async def label(house, number: int) -> None:
 
 
 async def labels_learnt(house, *, within_s: float) -> int:
-    """Labels of the last round, as soon as there is one."""
+    """Wait for a round and return its number of labels; 0 if there is none in time."""
     until = time.monotonic() + within_s
     while (last := await house.store.learning.latest_round()) is None and time.monotonic() < until:
         await asyncio.sleep(0.05)
@@ -140,7 +140,7 @@ async def labels_learnt(house, *, within_s: float) -> int:
 
 
 async def after_a_stop(folder, *, within_s: float) -> int:
-    """Labels come, the bot stops before their round is due, and starts again: how many it learns from."""
+    """Record a label, stop before its round is due, start again; return the number of labels learnt."""
     with ThreadPoolExecutor(1) as executor:
         async with a_house(folder, executor) as house:
             await label(house, 1)

@@ -1,15 +1,16 @@
 """P19: a half-trained head is never served.
 
-A child process learns twice from a history and is killed in the second training and publication: before the
+A child process trains twice on a history and is killed during the second training and publication: before the
 prior is stored, when heads are solved, in the middle of storing them, when they are stored and not yet
-served, and at random times (in full size). What the next start serves must be, for every member and to the
-last bit, the head of the first training or that of the second; a twin that was not killed says which.
+served, and at random times (in full size). The next start must serve every member the head of the first or of
+the second training, bit by bit; a twin process that was not killed supplies both.
 
-Then stored heads are damaged: the checksum of the seal, or the check of the format, refuses them, the prior
-answers, and the log says so in one line however often it is asked. A damaged prior is dropped at the start.
+Then stored heads are damaged. The checksum of the seal or the check of the format rejects them, the prior
+answers instead, and the log has one line about it, however many requests there are. A damaged prior is
+dropped at the start.
 
-Controls: a publication in two steps leaves members without either head; without the checksum a damaged head
-is served.
+Controls: a publication in two transactions leaves members with neither head; without the checksum a damaged
+head is served.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ MOMENTS = {
     "learning.heads-deleted": 2,
     "rounds.stored": 2,
 }
-"""Failpoint -> the passing that belongs to the second training."""
+"""Failpoint -> its passing in the second training."""
 N_RANDOM = sized(ci=0, full=30)
 
 
@@ -54,7 +55,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def twins(folder) -> tuple[Outcome, Outcome]:
-    """What the first training leaves, and the second."""
+    """Outcomes of the first and of the second training, without kills."""
     keys = made_keys(folder / "keys")
     old = asyncio.run(outcome_of(first_half(), folder / "old", keys))
     new = asyncio.run(outcome_of(history(), folder / "new", keys))
@@ -63,14 +64,14 @@ def twins(folder) -> tuple[Outcome, Outcome]:
 
 
 def killed(folder: Path, name: str, moment: str, **how) -> None:
-    """Let the learner die at the moment, in the second training."""
+    """Run the learner and kill it at a failpoint of the second training."""
     process = started(folder / name, folder / "keys", f"{moment}=kill@{MOMENTS[moment]}", **how)
     process.join()
     assert process.exitcode == -signal.SIGKILL
 
 
 def neither(left: Outcome, twins: tuple[Outcome, Outcome]) -> list[Who]:
-    """Who is served neither the old head nor the new one, or nothing."""
+    """Return the members who are served neither the old head nor the new one."""
     old, new = twins
     return [
         who
@@ -81,7 +82,7 @@ def neither(left: Outcome, twins: tuple[Outcome, Outcome]) -> list[Who]:
 
 
 def killed_at_random(folder: Path, name: str) -> None:
-    """Kill the learner some seconds after it has begun to write."""
+    """Kill the learner some seconds after its first write."""
     process = started(folder / name, folder / "keys", "rounds.solved=sleep:2")
     ready_by = time.monotonic() + 120
     while not (folder / name / "data" / "data.db-wal").exists() and time.monotonic() < ready_by:
@@ -115,7 +116,7 @@ async def test_control_a_publication_in_two_steps_leaves_members_without_a_head(
 
 
 def damage(path: Path, table: str) -> None:
-    """Flip one bit in every body."""
+    """Flip one bit in every body of a table."""
     raw = sqlite3.connect(path / "data" / "data.db")
     for row, body in raw.execute(f"SELECT rowid, body FROM {table}").fetchall():
         at = len(body) // 2
@@ -130,12 +131,12 @@ def said(caplog, words: str) -> list[str]:
 
 
 async def learnt(folder: Path, **more) -> Outcome:
-    """The first half, with a head for each member and a prior."""
+    """Run the first half of the history, which leaves a prior and a head for each member."""
     return await outcome_of(first_half(), folder, made_keys(folder.parent / "own keys"), **more)
 
 
 async def answers_of_the_prior(path: Path) -> dict[Who, str]:
-    """What members are answered whose heads are gone."""
+    """Delete all heads and return the answers of the prior."""
     raw = sqlite3.connect(path / "data" / "data.db")
     raw.execute("DELETE FROM heads")
     raw.commit()
@@ -191,7 +192,7 @@ async def test_control_without_the_checksum_a_damaged_head_is_served(tmp_path, m
         body = seen(self, sealed, slot)
         if slot.table != "heads":
             return body
-        at = len(body) - 8  # inside the numbers, behind the header
+        at = len(body) - 8  # inside the numbers, after the header
         return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
 
     monkeypatch.setattr(SealingKey, "open", unchecked)

@@ -1,11 +1,11 @@
 """P20: the bot stops cleanly.
 
-``simpatico run`` in a simulated Discord, with reactions coming in by the thousand and answers under way, gets
-SIGTERM. It writes every event it took, finishes or leaves no answer half said, ends with code 0 and without a
-thread of its own, and leaves a database that opens. In full size it must be gone within ten seconds; in CI,
-where machines stall, the bound is wider.
+``simpatico run`` gets SIGTERM in a simulated Discord, while thousands of reactions arrive and answers are in
+progress. It writes every event it took, leaves no answer unfinished, exits with code 0 and without running
+threads, and leaves a database that opens. In full size it must exit within ten seconds; in CI, where machines
+stall, the bound is wider.
 
-Control: a bot that leaves at once, without draining, loses events it had taken.
+Control: a bot that exits without draining its queues loses events that it had taken.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ N_STOPS = sized(ci=1, full=20)
 
 
 def stopped(folder: Path, kind: str, after_s: float) -> tuple[dict, float]:
-    """Run, let it work for a while, end it; what it said at its end, and how long that took."""
+    """Run the bot under load, stop it; return its final report and the seconds that the stop took."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.rig.serving", str(folder), kind],
         cwd=ROOT,
@@ -60,7 +60,7 @@ async def test_sigterm_under_load_drains_and_leaves_nothing_behind(tmp_path, sto
 
     assert seen["taken"] > 100
     assert (seen["written"], seen["marked"]) == (seen["taken"], False)
-    assert seen["answered"] >= seen["asked"]  # and perhaps a word to who waits too long
+    assert seen["answered"] >= seen["asked"]  # a member who waits too long gets a note in addition
     assert seen["threads"] == []
     assert took_s < WITHIN_S
     async with await Store.open(settings_in(tmp_path)) as store:

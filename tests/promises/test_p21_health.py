@@ -1,11 +1,11 @@
 """P21: health tells the truth.
 
-The real bot with its real store and scheduler, and a clock that the test moves: each beat asks every part for
-a proof of life. A gateway that is frozen (its last frame grows old while everything else goes on), a writer
-that is stuck, an event path that does not move and a trainer that is dead are red within three beats, they
-alone, and green again when they live; ``/healthz`` says so with 503.
+The real bot runs with its real store and scheduler, and a clock that the test moves. Each beat checks every
+part. A frozen gateway (its last frame gets old while everything else works), a stuck writer, a stuck event
+path and a dead trainer turn red within three beats, and only they; they turn green again after recovery.
+``/healthz`` then answers 503.
 
-Control: health that only asks whether the process answers stays green over all of it.
+Control: a check that only asks whether the process answers stays green in all these cases.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from storage.records import Deleted
 pytestmark = pytest.mark.promise("P21")
 
 BEAT_S = 0.6
-"""Also how long a living part may take for a proof; what stands still takes it in full."""
+"""Interval of the checks, also their timeout; a stuck part uses all of it."""
 
 
 class Clock:
-    """Moves by a beat when it is told to."""
+    """Clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -40,7 +40,7 @@ class Clock:
 
 
 class Watched:
-    """A bot under watch: everything lives until the test breaks something."""
+    """A bot with health checks, healthy until the test breaks a part."""
 
     def __init__(self, world) -> None:
         self.bot, self.scheduler = world.bot, world.house.scheduler

@@ -1,12 +1,12 @@
-"""P22: upgrade and roll back safely.
+"""P22: upgrades and roll-backs are safe.
 
-Databases as each released version wrote them (``tests/data/released``), with data in them and a forget under
-way, are opened by this version in a process that is killed at a statement of the upgrade: at the first, the
-second, and so on to the last (in CI at every ninth); on SQLite and on PostgreSQL. Each time the next start
-ends with everything there, sound, and the forget finished. The same from no database at all. A database of a
-newer version is refused with a clear line and left as it is.
+Databases written by each released version (``tests/data/released``), with data and an erasure in progress,
+are opened by this version. The process is killed at a statement of the upgrade: at the first, the second, and
+so on to the last (in CI at every ninth), on SQLite and on PostgreSQL. Each time the next start ends with
+complete, sound data and the erasure finished. The same holds without an existing database. A database of a
+newer version is rejected with a clear message and left unchanged.
 
-Control: an upgrade that commits after each statement; a kill in the midst leaves a database that no version
+Control: an upgrade that commits after each statement; a kill in between leaves a database that no version
 opens.
 """
 
@@ -50,7 +50,7 @@ Upgrade = Callable[..., int]
 
 @pytest.fixture
 def upgraded() -> Iterator[Upgrade]:
-    """Open a store in a process of its own, killed at the n-th statement; its exit status."""
+    """Open a store in its own process, killed at the n-th statement; return the exit status."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.rig.upgrading"],
         cwd=ROOT,
@@ -72,13 +72,13 @@ def upgraded() -> Iterator[Upgrade]:
 
 
 def moments(revision: str) -> range:
-    """Every statement; in CI every ninth one."""
+    """Return every statement; in CI every ninth one."""
     stride = sized(ci=9, full=1)
     return range(1 + sum(revision.encode()) % min(stride, 2), MOST_STATEMENTS, stride)
 
 
 async def everything(store: Store) -> dict[str, Any]:
-    """What members would miss if it were not there."""
+    """Return the data that members would miss."""
     ids = [store.member_id(who) for who in (ALICE, BOB, LEAVING)]
     feedback = await store.learning.feedback_of(ids, 100)
     latest = await store.learning.latest_round()
@@ -124,7 +124,7 @@ EMPTY = {
 
 
 async def copy_into(folder: Path, revision: str, url: str) -> None:
-    """The rows of a restored ``data.db``, in a PostgreSQL database with the schema of that version."""
+    """Copy the rows of a restored ``data.db`` into a PostgreSQL database with the schema of that version."""
     raw = sqlite3.connect(folder / "data" / "data.db")
     raw.row_factory = sqlite3.Row
     engine = create_async_engine(url.replace("://", "+asyncpg://"))
@@ -217,7 +217,7 @@ async def test_control_an_upgrade_that_commits_each_statement_does_not_outlive_a
     for n in range(2, MOST_STATEMENTS):
         folder = tmp_path / str(n)
         restore(REVISIONS[0], folder)
-        assert upgraded(folder, "", n, careless=True) == -signal.SIGKILL, "every kill was outlived"
+        assert upgraded(folder, "", n, careless=True) == -signal.SIGKILL, "the process survived every kill"
         try:
             async with await Store.open(settings_in(folder)) as store:
                 assert await everything(store) == EXPECTED
@@ -226,7 +226,7 @@ async def test_control_an_upgrade_that_commits_each_statement_does_not_outlive_a
 
 
 async def described(engine) -> dict[str, Any]:
-    """The schema as the database tells it, without the names that it gives itself."""
+    """Return the database's schema, without the names that the database generates."""
 
     def tell(connection):
         inspector = inspect(connection)
@@ -282,7 +282,7 @@ async def test_a_newer_database_is_refused_with_a_clear_line_and_left_alone(
 
         for _ in range(2):
             with pytest.raises(
-                DatabaseNewer, match=r"schema 9999, this version knows up to .* or a later one"
+                DatabaseNewer, match=r"schema 9999, and this version supports up to .* or a later one"
             ):
                 await Store.open(settings_in(folder, url))
     await postgres.drop(name)

@@ -1,12 +1,11 @@
-"""P23: backups are consistent and safe to lose.
+"""P23: backups are consistent, and losing one reveals nothing.
 
-While 500 writes a second go on, or as many as the machine can do, the data are copied again and again. Every
-copy passes ``integrity_check``; it holds a prefix of the history: every write acknowledged before the copy
-began, and of the later ones all up to some last one, none beyond; and it holds no key and nothing in clear.
-Restored, it gives that history back. The keys have a copy of their own with a short life, which adds to the
-ledger and never takes from it.
+During 500 writes a second, or as many as the machine can do, the data are copied again and again. Every copy
+passes ``integrity_check`` and contains a prefix of the history: every write acknowledged before the copy
+began, and later ones without a gap. It contains no key and nothing in clear. A restore gives that history
+back. The keys have their own short-lived copy; restoring it adds to the ledger and never removes from it.
 
-Control: the file copied byte by byte while it is written to; it is damaged or lacks what was acknowledged.
+Control: the file copied byte by byte during the writes; the copy is damaged or lacks acknowledged writes.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ SAID = Impression(
 
 
 async def write_on(store: Store, acknowledged: list[int], stop: asyncio.Event) -> None:
-    """Number n is message n of Alice; 500 a second, each behind the one before."""
+    """Write message n of Alice as number n; 500 a second, one after the other."""
     began, number, waiting = time.monotonic(), 0, []
     await store.consent.record(ALICE)
 
@@ -64,7 +63,7 @@ async def write_on(store: Store, acknowledged: list[int], stop: asyncio.Event) -
 
 
 def history_of(path: Path) -> list[int]:
-    """The running numbers of the replies in a copy, from 1; raises what is wrong with the file."""
+    """Return the sequence numbers of the replies in a copy, from 1; raise if the file is damaged."""
     raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -74,7 +73,7 @@ def history_of(path: Path) -> list[int]:
 
 
 async def copied_while_writing(folder: Path, copy, n: int) -> list[tuple[Path, int]]:
-    """Copies, and how many writes were acknowledged before each began."""
+    """Return copies, and how many writes were acknowledged before each began."""
     made = []
     acknowledged: list[int] = []
     stop = asyncio.Event()
@@ -196,7 +195,7 @@ async def test_a_ledger_older_than_the_data_is_refused_until_its_loss_is_accepte
         await store.privacy.forget(ALICE.user_id)
     shutil.copy2(tmp_path / "old", tmp_path / "keys" / "ledger.db")
 
-    with pytest.raises(LedgerBehind, match="put its newest copy back"):
+    with pytest.raises(LedgerBehind, match="restore its newest copy"):
         await Store.open(settings)
 
     await backup.accept_ledger_loss(settings)
@@ -212,9 +211,9 @@ async def test_what_is_no_copy_is_refused_and_leaves_the_data(tmp_path):
 
     with pytest.raises(DatabaseDamaged):
         await restore(settings, tmp_path / "broken")
-    with pytest.raises(StorageError, match="is no such copy"):
+    with pytest.raises(StorageError, match="is not a copy of the expected kind"):
         await restore(settings, keys)
-    with pytest.raises(StorageError, match="exists already"):
+    with pytest.raises(StorageError, match="already exists"):
         back_up(settings, keys)
     with pytest.raises(StorageError, match="found none"):
         await restore(settings, tmp_path / "nowhere")

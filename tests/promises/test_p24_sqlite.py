@@ -1,12 +1,12 @@
-"""P24: an unsafe SQLite is fenced.
+"""P24: an unsafe SQLite version is refused or fenced.
 
-SQLite before 3.51.3 can lose a commit when two connections reset the write-ahead log at the same moment. So
-of all connections to ``data.db`` exactly one writes and checkpoints, and it is the last to close; a second
-process is refused before it opens anything; and the files that several processes may share have no
-write-ahead log. What every connection does is listened to through SQLite's own trace while members come,
-react and leave.
+SQLite before 3.51.3 can lose a commit when two connections reset the write-ahead log at the same moment.
+Therefore exactly one connection to ``data.db`` writes and checkpoints, and it is the last to close. A second
+process is rejected before it opens anything. The files that several processes may share have no write-ahead
+log. SQLite's own trace records every statement of every connection while members join, react and leave.
 
-Controls: readers without their fence write and checkpoint too; without the lock the second process gets in.
+Controls: readers without their restriction write and checkpoint too; without the lock, the second process
+gets in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WRITES = re.compile(
 
 
 class Ears:
-    """What each connection to ``data.db`` was told, by number, and the order in which they were closed."""
+    """Statements of each connection to ``data.db``, by number, and the order in which connections closed."""
 
     def __init__(self) -> None:
         self.told: dict[int, list[str]] = defaultdict(list)
@@ -87,7 +87,7 @@ def ears():
 
 
 async def live(store: Store) -> None:
-    """Members come, react, are learnt from, and one leaves."""
+    """Let members join, react and be learnt from, and one leave."""
     await posted(store, ALICE, FIRST)
     await posted(store, BOB, SECOND)
     for who in (ALICE, BOB):
@@ -100,7 +100,7 @@ async def live(store: Store) -> None:
 
 
 async def try_to_write(store: Store) -> bool:
-    """Whether a connection for reading can be made to write."""
+    """Return whether a connection for reading can be made to write."""
     try:
         await store._reader.run(lambda c: c.execute(text("INSERT INTO notes VALUES ('a', 'b')")) and None)
     except DatabaseFailed:

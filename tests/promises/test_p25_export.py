@@ -1,11 +1,11 @@
-"""P25: you can take your data with you.
+"""P25: a member can take their data with them.
 
-``/my-data`` hands out every stored field that is the member's: each column that
-``storage/privacy/personal_data.py`` lists as one member's is in the file (or the proof names it and fails),
-with the stored values, opened. It is for the member's eyes only, holds every server of a member, and
+``/my-data`` returns every stored field of the member. Each column that
+``storage/privacy/personal_data/columns.py`` lists as one member's is in the file (or the proof names it and
+fails), with the stored values, decrypted. Only the member sees it. It covers every server of the member, and
 nothing of anybody else.
 
-Control: an export that leaves out one column fails the same check; a sealed column without an opener raises.
+Control: an export without one column fails the same check; a sealed column without an opener raises.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def fields(exported) -> set[tuple[str, str]]:
 
 
 async def lived(store: Store) -> None:
-    """Alice asked, Bob asked; both like both; both have heads; Alice said no elsewhere."""
+    """Alice and Bob each asked and like both replies; both have heads; Alice refused in another server."""
     await posted(store, ALICE, FIRST)
     await posted(store, BOB, SECOND)
     for who in (ALICE, BOB):

@@ -1,11 +1,11 @@
-"""P26: old data goes by itself.
+"""P26: old data is deleted automatically.
 
-Under a clock that the test moves: the texts of candidates go after ``retention_days``; what was kept of a
-deleted message goes at once, and the database's log within a minute; the data of a server go seven days after
-the bot was removed from it, and not a moment earlier, not for an outage, and not if it came back. Afterwards
-no ciphertext of it stands in any file.
+The test moves the clock. Texts of candidates are deleted after ``retention_days``. Data of a deleted message
+are deleted at once, and the database's log is emptied within a minute. Data of a server are deleted seven
+days after the bot was removed from it: not earlier, not after an outage, and not if the bot returned.
+Afterwards no file contains a ciphertext of these data.
 
-Control: without the clean-up, and without emptying the log, the same look finds ciphertext.
+Control: without the clean-up, and without emptying the log, the same search finds ciphertext.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DIRECT = Who(0, ALICE.user_id)
 
 
 def ciphertexts(folder: Path, columns: dict[str, tuple[str, ...]], where: str = "1") -> Canaries:
-    """What stands sealed in these columns now."""
+    """Return the current sealed values of these columns."""
     found = Canaries()
     raw = sqlite3.connect(f"file:{folder / 'data' / 'data.db'}?mode=ro", uri=True)
     for table, names in columns.items():
@@ -94,7 +94,7 @@ async def test_control_without_emptying_the_log_a_deleted_message_is_found(tmp_p
 
 
 async def lived(store: Store) -> None:
-    """Alice agreed here and in direct messages, Bob here and elsewhere; Bob said no in a third server."""
+    """Alice agreed here and in direct messages, Bob here and elsewhere; Bob refused in a third server."""
     for number, who in enumerate((ALICE, BOB, ELSEWHERE, DIRECT)):
         await posted(store, who, FIRST + number)
     await store.privacy.refuse(Who(ALICE.guild_id + 2, BOB.user_id))
@@ -117,7 +117,7 @@ async def test_a_servers_data_go_seven_days_after_it_was_left_and_leave_no_trace
         await store.departures.record(ALICE.guild_id)
         clock.advance(days=6, hours=23)
         assert await store.departures.erase_due() is None
-        await store.departures.record(ALICE.guild_id)  # told again: the first time counts
+        await store.departures.record(ALICE.guild_id)  # reported again: the first time counts
         clock.advance(hours=1)
 
         receipt = await store.departures.erase_due(gone.extend)

@@ -1,12 +1,12 @@
 """P27: no code in model files.
 
-Nothing in the product can run code out of a file: no pickle and no relative of it is imported,
-``torch.load`` and ``torch.save`` are never called, NumPy is told that it may not unpickle, no model may bring
-its own code. A head, a prior or an adapter that is a pickle, is cut short, holds NaN, has the wrong shape or
-was made for other features is refused, and a head that belongs to somebody else does not open.
+Nothing in the product can run code from a file. It imports neither pickle nor a similar module, never calls
+``torch.load`` or ``torch.save``, forbids NumPy to unpickle, and lets no model bring its own code. A head, a
+prior or an adapter is refused if it is a pickle, is truncated, holds NaN, has the wrong shape or belongs to
+other features. A head that belongs to another member does not open.
 
-Control: a pickle that acts when it is loaded does act when ``torch.load`` takes it; and the look at the code
-finds what it is shown.
+Control: a malicious pickle does run when ``torch.load`` loads it; and the scan of the code finds every
+example.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DIM = 6
 
 
 def faults(tree: ast.Module) -> Iterator[str]:
-    """What in this code could run code out of a file."""
+    """Find what in this code could run code from a file."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -95,7 +95,7 @@ def test_control_the_look_at_the_code_finds_what_it_is_shown(code):
 
 
 class Bomb:
-    """Acts when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -113,7 +113,7 @@ def prior() -> Prior:
 
 
 def changed(body: bytes, change) -> bytes:
-    """The same file with other arrays."""
+    """Rewrite a safetensors file with changed arrays."""
     arrays = {name: change(array.copy()) for name, array in load(body).items()}
     header = body[8 : 8 + int.from_bytes(body[:8], "little")]
     metadata = ast.literal_eval(header.decode())["__metadata__"]
@@ -197,7 +197,7 @@ def test_an_adapter_that_is_none_is_refused_and_nothing_runs(tmp_path):
             load_encoder(str(adapter), "cpu")
             pytest.fail(name)
     (adapter / WEIGHTS).unlink()
-    (adapter / "adapter_model.bin").write_bytes(others["a pickle"])  # PEFT would take it
+    (adapter / "adapter_model.bin").write_bytes(others["a pickle"])  # PEFT would load it
     with pytest.raises(EncoderDamaged):
         load_encoder(str(adapter), "cpu")
     assert not (tmp_path / "acted").exists()

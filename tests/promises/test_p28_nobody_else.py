@@ -1,11 +1,11 @@
-"""P28: it talks to Discord, to the configured model server, and to nobody else.
+"""P28: the bot connects to Discord, to the configured model server, and to no other host.
 
-The bot runs in a network namespace of its own, where nothing outside can be reached: with the real models in
-the playground it chats, is reacted to and trains; started with a token it looks for Discord. Python's audit
-hook says which hosts it tried, and the kernel counts what had nowhere to go, native code included. Where
-namespaces are not allowed, the hosts alone are looked at.
+The bot runs in a separate network namespace without access to the outside. In the playground, with the real
+models, it chats, gets reactions and trains. Started with a token, it looks up Discord. Python's audit hook
+records the hosts that it tried, and the kernel counts unroutable packets, which includes native code. Where
+namespaces are not permitted, only the hosts are checked.
 
-Control: one library that phones home is seen by both.
+Control: both checks detect a library that phones home.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOCAL = {"127.0.0.1", "localhost", "::1", "None", ""}
 
 
 def apart() -> bool:
-    """Whether this machine gives us a network namespace."""
+    """Whether this machine permits network namespaces."""
     return (
         shutil.which(APART[0]) is not None
         and subprocess.run([*APART, "true"], capture_output=True).returncode == 0
@@ -36,7 +36,7 @@ def apart() -> bool:
 
 
 def outcome(what: str, folder: Path) -> tuple[set[str], int | None]:
-    """Whom the bot tried to talk to, and what the kernel could not route (None: not counted)."""
+    """Return the hosts that the bot tried to reach, and the unroutable packets (None: not counted)."""
     in_namespace = apart()
     command = [*(APART if in_namespace else []), sys.executable, "-m", "tests.rig.talker", what, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)

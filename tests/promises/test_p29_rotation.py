@@ -1,12 +1,12 @@
-"""P29: keys rotate with the lights on.
+"""P29: keys are rotated while the bot runs.
 
-A child process has new members agree and react all the time, while ``simpatico rotate-key`` runs beside it
-again and again, killed at each of its moments, and whole. The child must not notice: it goes on
-acknowledging, and reading back what it wrote before. Then the child is killed, and every acknowledged member
-can be read with the master key that is there; the first master key opens nothing any more. Files and folder
-of the keys are their owner's alone, and a key that others may read is refused.
+A child process lets new members agree and react all the time. Meanwhile ``simpatico rotate-key`` runs again
+and again, both killed at each of its failpoints and to its end. The child is not disturbed: it keeps
+acknowledging, and reads back what it wrote before. Then the child is killed. Every acknowledged member can be
+read with the present master key; the first master key opens nothing any more. Files and folder of the keys
+are private, and a key that other users may read is rejected.
 
-Control: the key file replaced by a new key without wrapping anew; nothing opens.
+Control: the key file replaced by a new key without rewrapping; nothing opens.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ ROTATE += "asyncio.run(rotate(settings_in(pathlib.Path(sys.argv[1]))))"
 
 
 def rotated(folder: Path, failpoint: str = "") -> int:
-    """Rotate in a process of its own; its exit code."""
+    """Rotate in a separate process; return its exit code."""
     command = [sys.executable, "-c", ROTATE, str(folder)]
     environment = os.environ | {VARIABLE: f"{failpoint}=kill" if failpoint else ""}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 async def members_read(folder: Path, numbers: list[int]) -> int:
-    """How many of these members' reactions can be read."""
+    """Count the members whose reactions can be read."""
     async with await Store.open(settings_in(folder)) as store:
         found = [await store.replies.latest(member(number)) for number in numbers]
     return sum(reply is not None and reply.reactions == ("👍",) for reply in found)
@@ -108,7 +108,7 @@ async def test_keys_that_others_may_read_are_refused(tmp_path, name):
     path = tmp_path / "keys" / name
     path.chmod(path.stat().st_mode | 0o040)
 
-    with pytest.raises(KeyUnreadable, match="to be its owner's alone"):
+    with pytest.raises(KeyUnreadable, match="to be private"):
         await Store.open(settings_in(tmp_path))
 
 

@@ -1,12 +1,12 @@
 """P30: SQLite and PostgreSQL keep the same promises.
 
-Two halves. The storage tests are one suite: every test that opens a store runs on both databases, unless it
-says why it cannot; that is counted here from what pytest collects. And the same history, drawn at random
-(consent, replies, reactions, ratings, clearings, deletions, rounds, priors, withdrawals, forgets), is played
-on both: every call answers the same, and afterwards every table holds the same rows, sealed values opened.
-What P1 proves by kill -9 on SQLite holds on PostgreSQL too.
+Two parts. First, the storage tests are one suite: every test that opens a store runs on both databases,
+unless it gives a reason; this test counts that in pytest's collection. Second, the same random history
+(consent, replies, reactions, ratings, clearings, deletions, rounds, priors, withdrawals, erasures) runs on
+both: every call returns the same, and afterwards every table holds the same rows, with sealed values opened.
+The kill -9 proof of P1 holds on PostgreSQL too.
 
-Controls: a test that runs on one database only is found; and a SQLite without foreign keys ends up with other
+Controls: a test that runs on one database only is found; a SQLite without foreign keys ends up with other
 rows.
 """
 
@@ -59,7 +59,7 @@ BY_CHANCE = {"key_id"}
 
 
 def collected(folder: Path, where: str) -> list[str]:
-    """The ids of all tests there."""
+    """Return the ids of all collected tests."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", where]
     plain = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     found = subprocess.run(command, cwd=folder, env=plain, capture_output=True, text=True, check=False)
@@ -73,7 +73,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def excused(path: Path) -> set[str]:
-    """Names of the tests in a file that say why they run on SQLite only; ``*`` for the whole file."""
+    """Return the tests in a file that give a reason for SQLite only; ``*`` for the whole file."""
     names = set()
     for node in parsed(path).body:
         marks = [ast.unparse(mark) for mark in getattr(node, "decorator_list", [])]
@@ -87,7 +87,7 @@ def excused(path: Path) -> set[str]:
 
 
 def on_one_only(folder: Path, tests: list[str]) -> set[str]:
-    """Tests that open a store and run on one of the two databases, without saying why."""
+    """Return tests that open a store and run on one of the two databases without a reason."""
     seen: dict[str, set[str]] = defaultdict(set)
     for line in tests:
         file, name, values = re.fullmatch(r"(.+?)::(\w+)(.*)", line, re.DOTALL).groups()
@@ -136,7 +136,7 @@ def test_control_a_test_of_one_database_is_found(tmp_path):
 
 
 async def step(store: Store, clock: FixedClock, rng: random.Random) -> object:
-    """One thing that happens, drawn by ``rng``: what the store answered."""
+    """Run one random step, drawn by ``rng``; return the store's answer."""
     clock.advance(minutes=rng.randrange(600))
     who, other, message = rng.choice(PEOPLE), rng.choice(PEOPLE), rng.randrange(1, 40)
     member_id, emoji = store.member_id(who), rng.choice("👍👎🎉")
@@ -173,7 +173,7 @@ async def step(store: Store, clock: FixedClock, rng: random.Random) -> object:
 
 
 async def rows_of(store: Store) -> dict[str, object]:
-    """Every table without what is sealed or drawn by chance; and what is sealed, as the store tells it."""
+    """Return every table without sealed and random values, and the sealed ones as the store opens them."""
 
     def plain(connection):
         return {
@@ -206,7 +206,7 @@ async def rows_of(store: Store) -> dict[str, object]:
 
 
 async def played(folder: Path, url: str, seed: int) -> tuple[list[object], dict[str, object]]:
-    """The answers of a history and what is left of it; names are the same in every folder."""
+    """Run a history; return its answers and the remaining data. Names are the same in every folder."""
     rng, clock = random.Random(seed), FixedClock(START + timedelta(days=1))
     async with await Store.open(settings_in(folder, url=url), now=clock) as store:
         return [await step(store, clock, rng) for _ in range(N_STEPS)], await rows_of(store)

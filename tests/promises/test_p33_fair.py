@@ -1,16 +1,17 @@
 """P33: one member's thousand prompts do not starve another.
 
-Alice floods the bot: a prompt in each of many channels (40 in CI, 100 in full size), and more of them than it
-takes in the channel where Ben asks one thing (30 in CI, 100 in full size). Ben's delay is counted in answers
-that the language model begins before his, not in seconds, and the model is slower than Discord: it ends an
-answer when every other is posted. How many prompts Alice waits with must make no difference; the simulator's
-own time grows with the square of them, so that it is no thousand in one run.
+Alice floods the bot: one prompt in each of many channels (40 in CI, 100 in full size), and more prompts than
+the queue accepts (30 in CI, 100 in full size) in the channel where Ben asks one question. Ben's delay is
+counted in answers that the language model begins before his, not in seconds. The model is slower than
+Discord: it ends an answer only after all earlier ones are posted. The number of Alice's waiting prompts must
+make no difference. It is less than a thousand because the simulator's time grows with its square.
 
-* In a channel of his own Ben waits for what is under way, and one more.
-* Behind Alice in her channel he waits for what she has there, which is bounded, and as many of her others.
+* In another channel, Ben waits for the answers in progress and one more.
+* Behind Alice in the same channel, he waits for her prompts there, whose number is bounded, and for as many
+  of her others.
 
-Controls: turns that are handed out first come, first served, let Ben wait for all of Alice's prompts; so does
-a fair order in which Alice's prompt in Ben's way waits for her turn alone, and all her others.
+Controls: with turns on a first-come, first-served basis, Ben waits for all of Alice's prompts. He also does
+if fair turns count only the member who asked: Alice's prompt ahead of Ben then waits behind all her others.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P33")
 
-N_CHANNELS = sized(ci=40, full=100)  # the simulator's time grows with the square of what waits in it
+N_CHANNELS = sized(ci=40, full=100)  # the simulator's time grows with the square of waiting prompts
 N_MORE = sized(ci=30, full=100)
 UNDER_WAY = 2
-"""Answers that are begun already: one is written, the next made ready."""
+"""Answers already begun: one is being generated, the next is being prepared."""
 IN_HIS_WAY = 3
-"""Prompts of Alice's in Ben's channel: one whose turn it is, and as many as may wait of one member."""
+"""Alice's prompts in Ben's channel: the current one, and as many as one member may have waiting."""
 
 
 class SlowerThanDiscord(ScriptedGenerator):
-    """Ends an answer only when all that were ended before are posted; waits for a gate before the first."""
+    """Generator that ends an answer only after all earlier ones are posted; the first waits for a gate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,13 +65,13 @@ def say(world: World, who, text: str, channel) -> None:
 
 
 async def waiting(world: World, n_turns: int) -> None:
-    """Return when so many answers wait for their turn."""
+    """Wait until this many answers wait for their turn."""
     while len(world.bot.responder._turns) < n_turns:
         await asyncio.sleep(0.01)
 
 
 async def begun_before_ben(settings, *, in_her_channel: bool) -> int:
-    """Answers that the language model began before Ben's, of all that Alice asked for before he came."""
+    """Count the answers to Alice's earlier prompts that the language model began before Ben's."""
     generator = SlowerThanDiscord()
     async with opened(settings, generator=generator) as world:
         generator.bot = world.bot
@@ -88,7 +89,7 @@ async def begun_before_ben(settings, *, in_her_channel: bool) -> int:
         await world.env.settle()
 
         asked = [context.message for context in generator.contexts]
-        assert len(asked) >= N_CHANNELS + 1, "every channel has its answer"
+        assert len(asked) >= N_CHANNELS + 1, "expected an answer in every channel"
         return asked.index("just this")
 
 
@@ -99,19 +100,19 @@ async def test_a_flood_elsewhere_delays_another_by_one_answer(settings):
 async def test_a_flood_in_the_same_channel_delays_another_by_what_waits_there(settings):
     delay = await begun_before_ben(settings, in_her_channel=True)
 
-    # While each of her prompts there is written, and while it is posted, so many others of hers are begun.
+    # While each of her prompts there is generated and posted, UNDER_WAY others of hers are begun each time.
     assert delay <= UNDER_WAY * (1 + 2 * IN_HIS_WAY)
 
 
 class FirstComeFirstServed(FairTurns):
-    """Turns in the order in which they were asked for."""
+    """Turns in the order of the requests."""
 
     def turn(self, owner, behind=tuple):
         return super().turn("everybody")
 
 
 class NobodyBehind(FairTurns):
-    """Turns of the member alone who asked."""
+    """Turns that ignore the members who wait behind a prompt."""
 
     def turn(self, owner, behind=tuple):
         return super().turn(owner)

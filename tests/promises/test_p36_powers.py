@@ -1,10 +1,10 @@
-"""P36: commands for those who manage check their permission when they are used.
+"""P36: commands for managers check the permission at each use.
 
-Discord hides commands from members without a permission, but a server's own settings can show them to
-anybody, and a permission may go between looking and clicking. So every such command of the bot is called by
-a member whom Discord lets through and who has no power at all: each is refused, and nothing has changed.
+Discord hides commands from members without a permission. But a server's settings can show them to any member,
+and a permission may be withdrawn between looking and clicking. So a member without permissions, whom Discord
+lets through, calls every such command: each call is refused and changes nothing.
 
-Control: with the checks taken away the same calls go through.
+Control: without the checks, the same calls succeed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REFUSALS = {admin.NOT_YOURS, "You may not use this command here."}
 
 
 def calls_of(world: World) -> dict[str, dict[str, Any]]:
-    """Every command that only some may use -> options to call it with."""
+    """Map every restricted command to the options to call it with."""
     options: dict[str, dict[str, Any]] = {
         "config set persona": {"text": "You are mine now."},
         "config set model": {"name": "mine"},
@@ -46,7 +46,7 @@ def calls_of(world: World) -> dict[str, dict[str, Any]]:
 
 
 async def powerless(world: World) -> dict[str, str]:
-    """Call every command as Alice, whom Discord lets through and who may do nothing; what she was told."""
+    """Call every restricted command as Alice, who has no permission; return the answers."""
     for registered in await world.bot.tree.fetch_commands():
         if registered.name in POWERS:
             world.guild.set_command_permissions(registered, {world.alice: True})

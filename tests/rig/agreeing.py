@@ -1,7 +1,8 @@
-"""A process in which new members agree all the time, and that says whose reaction is acknowledged.
+"""A child process that registers new members without end, until the test kills it.
 
-Arguments: folder and seed. Each line on stdout is the number of one member, written in one piece: they
-agreed, got a reply and reacted to it. Every few members the keys in memory go, so that they are read again.
+Arguments: folder and seed. Each line on stdout is the number of one member who agreed, got a reply and
+reacted, with the reaction acknowledged; a line is one write. Every few members it clears the cached keys, so
+that they are read from disk again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A scanner for what must not be there: canaries in all the forms in which a file, dump or log may hold them.
+"""Scanner for canaries: finds planted values in files, blobs, streams and logs, in any encoding.
 
-Plant values that stand nowhere else, name them here, and scan: folders byte by byte, single blobs, streams,
-lines of a log. A canary is a text, a Discord id, a vector or a secret; each is looked for in every form
-that promise P3 names. One pass over the bytes finds all forms of all canaries: a table of the first three
-bytes of every form leaves a handful of places to look at closely, so many forms cost little more than one.
+A canary is a text, a Discord id, a vector or a secret that occurs nowhere else. Plant it, name it here, and
+scan. The scanner searches for each canary in every form that promise P3 names. One pass over the bytes finds
+all forms of all canaries: a lookup table of the first three bytes of every form leaves few positions to
+compare in full, so many forms cost little more than one.
 
     canaries = Canaries().text("note", "Zaubertext").id("alice", 822_333_444_555_666_777)
     assert canaries.in_folder(folder) == []
@@ -23,15 +23,16 @@ import numpy as np
 import numpy.typing as npt
 
 PIECE = 4 * 2**20
-"""Bytes looked at in one go."""
+"""Bytes read at a time."""
 WINDOW = 16
+"""Bytes of one piece of a value whose pieces are searched one by one."""
 SHORTEST = 7
-"""Bytes of the shortest form; less would be found by chance."""
+"""Bytes of the shortest form allowed; shorter ones would match by chance."""
 _START = 3
 
 
 class Hit(NamedTuple):
-    """One canary found: in which file, which canary, in which form, at which byte, and those bytes."""
+    """One match: the file, the canary, its form, the byte offset, and the matched bytes."""
 
     where: str
     canary: str
@@ -41,7 +42,7 @@ class Hit(NamedTuple):
 
 
 class Form(NamedTuple):
-    """One canary in one form."""
+    """One encoding of one canary."""
 
     canary: str
     form: str
@@ -49,12 +50,12 @@ class Form(NamedTuple):
 
 
 def forms_of_bytes(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """How bytes may stand in a file: as they are, in hex, in base64 at each of its three alignments."""
+    """Forms of a byte string: raw, hex, and base64 at each of its three alignments."""
     yield "raw", raw
     yield "hex", raw.hex().encode()
     yield "HEX", raw.hex().upper().encode()
     for shift in range(3):
-        # Only the letters that do not depend on the bytes before and after.
+        # Keep only the letters that do not depend on the neighbouring bytes.
         first, last = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
         for name, alphabet in (("base64", b"+/"), ("base64url", b"-_")):
             letters = base64.b64encode(b"\0" * shift + raw, alphabet)
@@ -62,7 +63,7 @@ def forms_of_bytes(raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def forms_of_text(text: str) -> Iterator[tuple[str, bytes]]:
-    """How a text may stand in a file; bytes' forms of its UTF-8, and other ways to write letters."""
+    """Forms of a text: those of its UTF-8 bytes, UTF-16, and escapes of JSON and Python."""
     yield from forms_of_bytes(text.encode())
     yield "utf-16-le", text.encode("utf-16-le")
     yield "utf-16-be", text.encode("utf-16-be")
@@ -79,7 +80,7 @@ def _escapes(text: str) -> Iterator[str]:
 
 
 def forms_of_id(number: int) -> Iterator[tuple[str, bytes]]:
-    """How an id may stand in a file: in decimal in every form of a text, in hex, in 8 bytes both ways."""
+    """Forms of an id: its decimal text in every text form, hex, and 8 bytes in both byte orders."""
     for form, value in forms_of_text(str(number)):
         yield f"decimal {form}", value
     yield "id hex", f"{number:x}".encode()
@@ -88,7 +89,10 @@ def forms_of_id(number: int) -> Iterator[tuple[str, bytes]]:
 
 
 def windows(value: bytes) -> Iterator[tuple[int, bytes]]:
-    """The 16-byte pieces of a value and where they start; pieces of few different bytes say nothing."""
+    """Split a value into 16-byte pieces with their offsets; skip pieces of at most 4 different bytes.
+
+    Such pieces (zeros, for example) would match by chance.
+    """
     for start in range(0, len(value) - WINDOW + 1, WINDOW):
         piece = value[start : start + WINDOW]
         if len(set(piece)) > 4:
@@ -96,7 +100,7 @@ def windows(value: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Canaries:
-    """A set of canaries to scan for; every ``text``, ``id`` ... adds one and returns the set."""
+    """Set of canaries to scan for; ``text``, ``id`` and the others add one and return the set."""
 
     def __init__(self) -> None:
         self.forms: list[Form] = []
@@ -104,37 +108,37 @@ class Canaries:
         self._by_start: defaultdict[bytes, list[Form]] = defaultdict(list)
 
     def text(self, name: str, text: str) -> Self:
-        """Words, a name, a token."""
+        """Add a text: words, a name, a token."""
         return self._add(name, forms_of_text(text))
 
     def id(self, name: str, number: int) -> Self:
-        """A Discord id."""
+        """Add a Discord id."""
         return self._add(name, forms_of_id(number))
 
     def secret(self, name: str, raw: bytes) -> Self:
-        """A key."""
+        """Add a key."""
         return self._add(name, forms_of_bytes(raw))
 
     def vector(self, name: str, values: npt.NDArray[np.floating]) -> Self:
-        """Numbers, as float32 and float16; each piece of 16 bytes is found by itself."""
+        """Add a vector as float32 and float16; each piece of 16 bytes is a form of its own."""
         for dtype in ("<f4", "<f2"):
             self.value(f"{name} as {dtype}", values.astype(dtype).tobytes())
         return self
 
     def value(self, name: str, raw: bytes) -> Self:
-        """Any bytes, such as a ciphertext; each piece of 16 bytes is found by itself."""
+        """Add any bytes, such as a ciphertext; each piece of 16 bytes is a form of its own."""
         return self._add(name, ((f"bytes {start}-{start + WINDOW}", piece) for start, piece in windows(raw)))
 
     def in_bytes(self, content: bytes, where: str = "bytes") -> list[Hit]:
-        """Every hit in a blob."""
+        """Find every hit in a blob."""
         return self.in_stream(io.BytesIO(content), where)
 
     def in_text(self, lines: Iterable[str], where: str = "log") -> list[Hit]:
-        """Every hit in the lines of a log."""
+        """Find every hit in the lines of a log."""
         return self.in_bytes("\n".join(lines).encode("utf-8", "surrogatepass"), where)
 
     def in_stream(self, stream: BinaryIO, where: str) -> list[Hit]:
-        """Every hit in a stream, read piece by piece."""
+        """Find every hit in a stream, read in pieces that overlap by the longest form."""
         overlap = max((len(form.value) for form in self.forms), default=1) - 1
         found: set[Hit] = set()
         kept, offset = b"", 0
@@ -146,11 +150,11 @@ class Canaries:
         return sorted(found)
 
     def in_folder(self, folder: Path, *, but: Iterable[str] = ()) -> list[Hit]:
-        """Every hit in the names and the bytes of all files below a folder.
+        """Find every hit in the names and the contents of all files below a folder.
 
         Args:
-            folder: Where to look; files that go while it is looked at are passed over.
-            but: Names of files to leave out.
+            folder: Where to look; files deleted during the scan are skipped.
+            but: Names of files to skip.
         """
         found: list[Hit] = []
         for path in sorted(folder.rglob("*")):

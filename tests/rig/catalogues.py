@@ -1,8 +1,8 @@
-"""``make translations``: brings the catalogues in step with the texts in the code.
+"""``make translations``: updates the translation catalogues from the texts in the code.
 
-Reads what ``mark``, ``tr`` and ``trn`` are called with in ``bot/`` and writes each catalogue anew: new texts
-with an empty translation, those that are gone left out. While anything is missing,
-``tests/conformance/test_translations.py`` fails.
+Extracts the arguments of ``mark``, ``tr`` and ``trn`` in ``bot/`` and rewrites each catalogue: a new text
+gets an empty translation, a text no longer in the code is removed. ``tests/conformance/test_translations.py``
+fails as long as a translation is missing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ msgstr ""
 "Plural-Forms: {plurals}\\n"
 
 """
-"""No dates and names, so that a catalogue changes only where its texts do."""
+"""Header without dates and names, so that a catalogue changes only where its texts change."""
 
 
 def template() -> Catalog:
-    """Every text in the code, without translations."""
+    """Extract every text in the code, without translations."""
     catalogue = Catalog()
     for _, _, text, _, _ in extract_from_dir(BOT, keywords=KEYWORDS):
         catalogue.add(text)
@@ -37,7 +37,7 @@ def template() -> Catalog:
 
 
 def catalogue_of(language: str) -> Catalog:
-    """The catalogue of one language; an empty one where there is none yet."""
+    """Read the catalogue of one language; an empty one if the file does not exist."""
     path = LOCALES / f"{language}.po"
     if not path.exists():
         return Catalog(locale=language)

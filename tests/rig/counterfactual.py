@@ -1,9 +1,9 @@
-"""What would have been: a history of events run with and without something, and what is left, hashed.
+"""Counterfactual runs: play a history twice, with one change, and compare hashes of the results.
 
-A history runs through the real parts (store, responder, ranker, trainer, only Discord is missing), with the
-hash encoder, a clock that only the history moves, and given keys, so that two runs of the same history leave
-the same bytes. Then change one thing (:func:`without`, :func:`reworded`) and compare the two
-:class:`Outcome` objects: whatever differs depends on that thing.
+A history (:mod:`tests.rig.histories`) runs through the real store, responder, ranker and trainer; only
+Discord is missing. The encoder is the hash encoder, only the history moves the clock, and both runs share
+their keys, so two runs of the same history leave the same bytes. Change one thing (``without``, ``reworded``)
+and compare the two :class:`Outcome` objects: every difference depends on that change.
 
     keys = made_keys(tmp_path / "keys")
     seen = await outcome_of(history, tmp_path / "seen", keys)
@@ -13,7 +13,6 @@ the same bytes. Then change one thing (:func:`without`, :func:`reworded`) and co
 from __future__ import annotations
 
 import hashlib
-import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,112 +33,39 @@ from bot.replies.style_wishes import with_words
 from storage.database import schema
 from storage.errors import SealBroken
 from storage.members.wishes import NO_WISH
-from storage.records import Consent, Pick, Picked, Place, Who
+from storage.records import Consent, Pick, Place, Who
 from storage.store import Store, utcnow
 from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
+from tests.rig.histories import (
+    Agreed,
+    Asked,
+    AskedAgain,
+    Compared,
+    Event,
+    Forgot,
+    Learnt,
+    Rated,
+    Reacted,
+    Wished,
+)
 from tests.unit.storage.given import settings_in
 
 T = TypeVar("T")
 
 PROBES = ("Yes!", "Well, that depends on many things. Shall I tell you about them?", "Look: `code`.", "no")
-"""Candidates that every member ranks in the end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happens ``at`` so many seconds after the start."""
-
-    at: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreed(Event):
-    """A member agrees to being learnt from."""
-
-    who: Who
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked(Event):
-    """A member says something and gets a reply, in this message."""
-
-    who: Who
-    said: str
-    reply: str
-    message_id: int
-    channel_id: int = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reacted(Event):
-    """A member reacts, or takes a reaction back."""
-
-    who: Who
-    message_id: int
-    emoji: str
-    added: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rated(Event):
-    """A member rates a reply, 1 to 5."""
-
-    who: Who
-    message_id: int
-    rating: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskedAgain(Event):
-    """A member asks for another answer in place of the one in message ``first``, and gets this one."""
-
-    who: Who
-    said: str
-    first: int
-    reply: str
-    message_id: int
-    channel_id: int = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared(Event):
-    """A member chooses between two candidates that they are shown side by side."""
-
-    who: Who
-    texts: tuple[str, str]
-    picked: Picked
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wished(Event):
-    """A member says with ``/style`` how they would like to be answered."""
-
-    who: Who
-    said: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forgot(Event):
-    """A member uses ``/forget-me``."""
-
-    who: Who
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learnt(Event):
-    """A new prior, then a round."""
+"""Candidates that are ranked for every member at the end."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a history leaves; equal outcomes are equal to the last bit.
+    """Hashes of the state after a history; equal outcomes mean bit-identical state.
 
     Attributes:
-        heads: Member -> SHA-256 of the stored head, of those who have one.
+        heads: Member -> SHA-256 of the stored head, for members who have one.
         answers: Member -> SHA-256 of the scores that the ranker in memory gives :data:`PROBES`.
-        prior: SHA-256 of the stored prior; None: nobody taught one.
-        counters: How many rows each table has, how many members taught the prior, and what ``/privacy``
-            counts of each member.
+        prior: SHA-256 of the stored prior; None if there is no learnt prior.
+        counters: Number of rows of each table, number of members behind the prior, and the counts that
+            ``/privacy`` shows to each member.
     """
 
     heads: dict[Who, str]
@@ -149,7 +75,7 @@ class Outcome:
 
 
 def made_keys(folder: Path) -> Path:
-    """Keys to run several histories under, so that pseudonyms and with them all orders are the same."""
+    """Make the folder of keys that several runs share, so that pseudonyms and all sort orders agree."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -162,14 +88,14 @@ async def outcome_of(
     settings: Settings | None = None,
     then: Callable[[House], Any] | None = None,
 ) -> Outcome:
-    """Run a history in a fresh folder and hash what it leaves, after a last prior and round.
+    """Run a history in a fresh folder, rebuild the prior, run a round, and hash the resulting state.
 
     Args:
-        history: In the order of ``at``.
-        folder: Where data and a copy of the keys go; stays for a look at the files.
+        history: Events in the order of ``at``.
+        folder: Folder for the data and a copy of the keys; not deleted, so that a test can read the files.
         keys: From :func:`made_keys`.
-        settings: In place of :func:`small_settings`.
-        then: Called with the open house before it is closed; awaited when it returns an awaitable.
+        settings: Replaces :func:`small_settings`.
+        then: Called with the house before it closes; awaited if it returns an awaitable.
     """
     if not (keys / "keys").exists():
         async with await Store.open(settings_in(keys)):
@@ -190,12 +116,12 @@ async def outcome_of(
 
 
 async def left_in(folder: Path, people: Iterable[Who], *, asked: int = 1) -> Outcome:
-    """What a run left in its folder, also one that was killed; nothing is learnt.
+    """Hash the state that a run left in its folder, without learning anything; the run may have been killed.
 
     Args:
         folder: As given to :func:`outcome_of`.
-        people: Whose heads.
-        asked: How often each of them asks for a ranking.
+        people: Members whose heads are hashed.
+        asked: How many rankings each member requests.
     """
     people = _in_order(people)
     async with _house_in(folder, small_settings()) as house:
@@ -205,7 +131,7 @@ async def left_in(folder: Path, people: Iterable[Who], *, asked: int = 1) -> Out
 
 
 def small_settings() -> Settings:
-    """Greedy, and a prior that few members teach."""
+    """Settings with the greedy policy and a prior that needs only 5 members."""
     return parse_settings(
         {
             "personalization": {
@@ -222,7 +148,7 @@ def small_settings() -> Settings:
 async def _house_in(
     folder: Path, settings: Settings, *, now: Callable[[], datetime] = utcnow
 ) -> AsyncIterator[House]:
-    """Open a house in a folder in which equal histories leave equal bytes; a thread trains."""
+    """Open a house in which equal histories leave equal bytes; it trains in a thread."""
     settings = replace(settings, storage=settings_in(folder, group_commit_ms=0))
     with ThreadPoolExecutor(1) as executor:
         parts = {"encoder": HashEncoder(16), "generator": ScriptedGenerator(), "trainer_executor": executor}
@@ -272,7 +198,7 @@ async def _apply(house: House, event: Event) -> None:
         case Learnt():
             await _learn(house)
         case _:
-            raise TypeError(f"expected an event of this module, found a {type(event).__name__}")
+            raise TypeError(f"expected an event of tests.rig.histories, found a {type(event).__name__}")
 
 
 async def _learn(house: House) -> None:
@@ -281,7 +207,7 @@ async def _learn(house: House) -> None:
 
 
 async def rows_in(store: Store, tables: Iterable[Table]) -> dict[str, int]:
-    """How many rows each of these tables has."""
+    """Count the rows of each table."""
     return await store._reader.run(
         lambda connection: {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -319,7 +245,7 @@ async def _outcome(house: House, people: Iterable[Who]) -> Outcome:
 
 
 async def _sound(reading: Awaitable[T]) -> T | None:
-    """What is read, or None where its checksum does not hold."""
+    """Await a read; None if the seal is broken."""
     try:
         return await reading
     except SealBroken:
@@ -334,86 +260,3 @@ async def _answer(house: House, who: Who) -> str:
 
 def _hash(body: bytes, *more: object) -> str:
     return hashlib.sha256(body + repr(more).encode()).hexdigest()
-
-
-# --- histories -------------------------------------------------------------------------------------------
-
-WORDS = "tea rain chess jazz bread maps lakes honey films dogs cats books stars trains snow".split()
-
-
-def random_history(rng: random.Random, people: Sequence[Who], n_asked: int) -> list[Event]:
-    """People who agree, ask, and react to replies to them and to others; taken back and rated now and then.
-
-    Every member likes replies with a mark of their own, so that heads differ. Replies never depend on what
-    was said.
-    """
-    history: list[Event] = [Agreed(at=number, who=who) for number, who in enumerate(people)]
-    for number in range(n_asked):
-        at, message_id = 1000 + 100 * number, 10_000 + number
-        asker = rng.choice(people)
-        said = f"what about {rng.choice(WORDS)} and {rng.choice(WORDS)}"
-        reply = " ".join(rng.choices(WORDS, k=rng.choice((2, 12)))) + rng.choice("!?.")
-        history.append(Asked(at=at, who=asker, said=said, reply=reply, message_id=message_id))
-        fellows = [who for who in people if who.guild_id == asker.guild_id]
-        for later, who in enumerate(sorted({asker, *rng.choices(fellows, k=2)}, key=people.index)):
-            likes = (len(reply) < 30) == (people.index(who) % 2 == 0)
-            mark = "👍" if likes else "👎"
-            history.append(Reacted(at=at + 1 + later, who=who, message_id=message_id, emoji=mark))
-            if rng.random() < 0.1:
-                history.append(
-                    Reacted(at=at + 10 + later, who=who, message_id=message_id, emoji=mark, added=False)
-                )
-            if rng.random() < 0.2:
-                history.append(
-                    Rated(at=at + 20 + later, who=who, message_id=message_id, rating=4 if likes else 2)
-                )
-        if number % 15 == 14:
-            history.append(Learnt(at=at + 50))
-    return sorted(history, key=lambda event: event.at)
-
-
-def with_choices(history: Iterable[Event], rng: random.Random, share: float = 0.4) -> list[Event]:
-    """The history in which people also ask for other answers, like them, and compare answers side by side."""
-    told: list[Event] = []
-    for event in history:
-        told.append(event)
-        if not isinstance(event, Asked) or rng.random() > share:
-            continue
-        who, reply = event.who, " ".join(rng.choices(WORDS, k=rng.choice((3, 10)))) + "!"
-        texts = (event.reply, reply)
-        picked = rng.choice((Picked.FIRST, Picked.SECOND, Picked.EQUAL))
-        told.append(Compared(at=event.at + 30, who=who, texts=texts, picked=picked))
-        again = event.message_id + 50_000
-        told.append(
-            AskedAgain(
-                at=event.at + 31,
-                who=who,
-                said=event.said,
-                first=event.message_id,
-                reply=reply,
-                message_id=again,
-            )
-        )
-        told.append(Reacted(at=event.at + 32, who=who, message_id=again, emoji="👍"))
-    return sorted(told, key=lambda event: event.at)
-
-
-def without(history: Iterable[Event], who: Who) -> list[Event]:
-    """The history in which this member never was: none of their events, and nothing on replies to them."""
-    asked = (Asked, AskedAgain)
-    theirs = {event.message_id for event in history if isinstance(event, asked) and event.who == who}
-    return [
-        event
-        for event in history
-        if getattr(event, "who", None) != who and getattr(event, "message_id", None) not in theirs
-    ]
-
-
-def reworded(history: Iterable[Event], rng: random.Random) -> list[Event]:
-    """The same history in which everybody said something else; replies and reactions are the same."""
-    return [
-        replace(event, said=" ".join(f"{rng.getrandbits(64):x}" for _ in range(rng.randrange(1, 30))))
-        if isinstance(event, (Asked, AskedAgain, Wished))
-        else event
-        for event in history
-    ]

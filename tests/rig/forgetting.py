@@ -1,7 +1,7 @@
 """A child process that is killed while it forgets: ``python -m tests.rig.forgetting FOLDER FAILPOINT``.
 
-Plants a member whose every trace is known, says on standard output what must be gone afterwards (one value a
-line, in hex), and forgets them; at the failpoint it dies.
+Plants a member whose traces are all known, prints every value that must be gone afterwards (one per line, in
+hex), and forgets the member. The failpoint kills the process on the way.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tests.unit.storage.given import settings_in
 
 
 async def main(folder: Path, moment: str) -> None:
-    """Plant, say, forget."""
+    """Plant the member, print the traces, forget."""
     async with await Store.open(settings_in(folder)) as store:
         await plant(store)
         gone = [form.value for form in traces(folder, store).forms] + secrets_of(folder, store)
         print("\n".join(value.hex() for value in gone), flush=True)
-        switch_on(f"{moment}=kill")  # not before: opening a store finishes what was left, by the same steps
+        switch_on(f"{moment}=kill")  # only now: opening a store passes the same failpoints
         await store.privacy.forget(ALICE.user_id)
 
 

@@ -1,4 +1,4 @@
-"""How long the event loop is held up, told apart from how busy the machine is."""
+"""Measures how long the event loop is blocked, independently of the load of the machine."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ TICK_S = 0.001
 
 @dataclass
 class Lag:
-    """What a ticking task saw between two of its ticks.
+    """Measurements of a ticking task, one between each two ticks.
 
     Attributes:
-        held_ms: CPU time that the loop's thread spent on other things: what nobody else could use the loop
-            for, whatever else the machine does.
-        late_ms: How much later than asked the tick came, by the clock on the wall.
+        held_ms: CPU time that the loop's thread spent on other tasks, in ms: the time the loop was blocked,
+            whatever else the machine does.
+        late_ms: Delay of the tick by the wall clock, in ms.
     """
 
     held_ms: list[float] = field(default_factory=list)
     late_ms: list[float] = field(default_factory=list)
 
     def held(self, percentile: float) -> float:
-        """A percentile of :attr:`held_ms`."""
+        """Percentile (0 to 100) of :attr:`held_ms`."""
         return float(np.percentile(self.held_ms, percentile))
 
     def late(self, percentile: float) -> float:
-        """A percentile of :attr:`late_ms`."""
+        """Percentile (0 to 100) of :attr:`late_ms`."""
         return float(np.percentile(self.late_ms, percentile))
 
 
 @contextmanager
 def measured() -> Iterator[Lag]:
-    """Measure the running loop while the block runs."""
+    """Measure the running event loop for the duration of the block."""
     lag = Lag()
 
     async def tick() -> None:
@@ -59,9 +59,10 @@ def measured() -> Iterator[Lag]:
 
 
 def at_length(seconds: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do the work, then as much again as takes so many seconds of this thread's CPU time, under the GIL.
+    """Do the work, then spin for ``seconds`` of this thread's CPU time while holding the GIL.
 
-    What holds a loop up by it is then seen on any machine, however busy. A worker process can import it.
+    If the work blocks the event loop, the block is then long enough to measure on any machine. The function
+    is at module level, so that a worker process can import it.
     """
     done = work(*args, **kwargs)
     until = time.thread_time() + seconds

@@ -1,6 +1,6 @@
-"""A process that plays a history and learns from it, to be killed in the middle.
+"""A child process that plays a history and trains on it; the test kills it on the way.
 
-Processes are forked from a server that has imported everything once: a start takes no seconds.
+Processes are forked from a fork server that has imported everything once, which makes each start fast.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from storage.database.schema import heads
 from storage.failpoints import switch_on
 from storage.learning.learning_records import LearningRecords
 from storage.records import Who
-from tests.rig.counterfactual import Event, Learnt, outcome_of, random_history
+from tests.rig.counterfactual import outcome_of
+from tests.rig.histories import Event, Learnt, random_history
 
 PEOPLE = [Who(1, 100 + person) for person in range(5)]
 
 
 def history() -> list[Event]:
-    """Learnt from once in the middle; :func:`outcome_of` learns once more at the end."""
+    """Draw a history with one round in the middle; :func:`outcome_of` runs another at the end."""
     events = random_history(random.Random(19), PEOPLE, n_asked=20)
     assert sum(isinstance(event, Learnt) for event in events) == 1
     return events
 
 
 def first_half() -> list[Event]:
-    """Up to the first round."""
+    """Return the events before the first round."""
     events = history()
     return events[: next(at for at, event in enumerate(events) if isinstance(event, Learnt))]
 
 
 def learn_hastily() -> None:
-    """Switch off the one transaction."""
+    """Control: store a round in two transactions instead of one."""
     record_round = LearningRecords.record_round
 
     async def in_two_steps(learning: LearningRecords, record, new_heads, *, erasures=None):
@@ -50,7 +51,7 @@ def learn_hastily() -> None:
 
 
 def learn(folder: Path, keys: Path, failpoints: str, hasty: bool) -> None:
-    """What the process does."""
+    """Main function of the child process."""
     if hasty:
         learn_hastily()
     switch_on(failpoints)
@@ -58,13 +59,14 @@ def learn(folder: Path, keys: Path, failpoints: str, hasty: bool) -> None:
 
 
 def started(folder: Path, keys: Path, failpoints: str, *, hasty: bool = False) -> BaseProcess:
-    """Start one.
+    """Start a child process.
 
     Args:
-        folder: Where it works.
+        folder: Folder for its data.
         keys: As for :func:`outcome_of`.
-        failpoints: As the environment variable would have them.
-        hasty: Store a round in two steps: first without the old heads, then with the new ones.
+        failpoints: Failpoints to switch on, in the format of the environment variable.
+        hasty: Store a round in two transactions: the first deletes the old heads, the second adds the new
+            ones.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

@@ -1,4 +1,4 @@
-"""Hearing everything that any logger says, whatever levels the program has set."""
+"""Captures the records of every logger, whatever levels the program has set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def everything_to(handler: logging.Handler) -> Iterator[None]:
-    """Set every logger that exists to DEBUG, and hand all they say to the handler."""
+    """Within the block, set every existing logger to DEBUG and send all records to the handler."""
     root = logging.getLogger()
     loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
     before = {logger: (logger.level, logger.propagate, logger.disabled) for logger in [root, *loggers]}
@@ -28,7 +28,7 @@ def everything_to(handler: logging.Handler) -> Iterator[None]:
 
 
 def raw_handler(stream: io.StringIO) -> logging.Handler:
-    """A handler as libraries are usually given one: it writes all they say."""
+    """Return an ordinary handler, without the bot's filters."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     return handler

@@ -1,11 +1,11 @@
-"""A membership attack: was this member ever there?
+"""Membership inference attack: decides from the stored data whether a member was ever in it.
 
-The attacker is given more than anybody has: all that is left in the store, opened (the prior, the heads of
-the others, every count), and the replies and clicks of the member in question. What somebody's labels have
-moved ranks those labels better than chance would, so the attacker asks how well each of the vectors that are
-left ranks the member's clicks, beside the same clicks dealt anew over the same replies. Asked of many
-members, once where they never were and once where they came, taught, and left, that score should not tell the
-two apart: :func:`auc` of 0.5. 1.0 would mean that it always does.
+The attacker gets more than any real one: the decrypted content of the store (the prior, the heads of the
+other members, every count), and the replies and reactions of the member in question. A vector that was fitted
+to a member's labels ranks these labels better than chance. So the attack scores how well each stored vector
+ranks the member's reactions, compared with random permutations of them over the same replies. The score is
+taken for many members: once where they never joined, once where they joined, taught and were forgotten.
+:func:`auc` of the two should be 0.5 (indistinguishable); 1.0 means that the attack always succeeds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ N_DEALT = 400
 
 @dataclass(frozen=True)
 class Clicks:
-    """A member, the replies to them, and which of those they liked; in the order of the replies."""
+    """A member, the replies to them, and whether they liked each one, in the same order."""
 
     who: Who
     texts: tuple[str, ...]
@@ -36,7 +36,7 @@ class Clicks:
 
 @dataclass(frozen=True)
 class Left:
-    """What the attacker makes of what is left: a score from each source, higher if the member was there."""
+    """The attacker's score from each source; higher means the member was more likely present."""
 
     prior: float
     heads: float
@@ -44,7 +44,7 @@ class Left:
 
 
 def drawn(rng: np.random.Generator, bench: Bench, who: Who, n_replies: int) -> Clicks:
-    """A member with a taste of their own, which nobody shares."""
+    """Draw a member with a random taste, independent of all others."""
     texts = tuple(f"reply {rng.integers(10**12)}" for _ in range(n_replies))
     X = bench.features.features(texts)[:, : bench.features.n_embedding]  # (n, d)
     logits = X @ (3 * rng.normal(size=X.shape[1]))
@@ -53,7 +53,7 @@ def drawn(rng: np.random.Generator, bench: Bench, who: Who, n_replies: int) -> C
 
 
 async def joins(bench: Bench, clicks: Clicks, fellows: Sequence[Who] = ()) -> None:
-    """The member agrees, gets the replies and reacts to all of them; fellows react to some, alike."""
+    """The member agrees, gets the replies and reacts to all; fellows react to every fifth in the same way."""
     await bench.store.consent.record(clicks.who)
     features = bench.features.features(clicks.texts)
     first = bench.n_messages + 1
@@ -79,13 +79,13 @@ async def joins(bench: Bench, clicks: Clicks, fellows: Sequence[Who] = ()) -> No
 
 
 async def learn(bench: Bench) -> None:
-    """A new prior, then a round."""
+    """Rebuild the prior, then run a round."""
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
 
 async def attacked(bench: Bench, clicks: Clicks, others: Sequence[Who]) -> Left:
-    """Score what is left in the store for one member."""
+    """Attack one member with the current content of the store."""
     X = bench.features.features(clicks.texts)  # (n, d)
     heads = [head_of(bench, body) for who in others if (body := await bench.head(who))]
     tables = [table for table in schema.metadata.sorted_tables if table is not schema.rounds]
@@ -99,12 +99,12 @@ async def attacked(bench: Bench, clicks: Clicks, others: Sequence[Who]) -> Left:
 
 
 def head_of(bench: Bench, body: bytes) -> Head:
-    """Read a stored head."""
+    """Parse a stored head."""
     return Head.from_bytes(body, feature_id=bench.features.feature_id, dim=bench.features.dim)
 
 
 def betrayal(head: Head, X: np.ndarray, liked: Sequence[bool]) -> float:
-    """By how many standard deviations a head ranks these clicks better than the same ones dealt anew."""
+    """Z-score of how well a head ranks these reactions, against random permutations of them."""
     score, y = head.score(X), np.array(liked, dtype=np.float64)
     score = score - score.mean()
     rng = np.random.default_rng(0)
@@ -113,6 +113,6 @@ def betrayal(head: Head, X: np.ndarray, liked: Sequence[bool]) -> float:
 
 
 def auc(there: Sequence[float], never: Sequence[float]) -> float:
-    """Probability that a score of somebody who was there is above one of somebody who never was."""
+    """Probability that a present member scores above an absent one; ties count half."""
     a, b = np.array(there)[:, None], np.array(never)[None, :]
     return float(((a > b) + 0.5 * (a == b)).mean())

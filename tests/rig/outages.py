@@ -1,10 +1,10 @@
-"""A bot in a simulated Discord whose connection breaks: what simcord lacks for that, on top of it.
+"""A bot in a simulated Discord whose gateway connection breaks; extends simcord.
 
-:class:`Api` answers the requests that read back (history, a message, who reacted) from a
-:class:`~tests.rig.schedules.Truth`, with super reactions, pages and permissions as Discord has them, keeps
-count, and can refuse. :class:`Line` carries what happens to the bot, or keeps it back: in an outage that ends
-in a resume it comes late, some of it twice; in one that ends in a new session, or while the bot is not
-running, it never comes.
+:class:`Api` answers the requests that read back (history, one message, who reacted) from a
+:class:`~tests.rig.schedules.Truth`, with super reactions, pages and permissions like Discord. It counts
+requests and can refuse them. :class:`Twin` delivers events to the bot or holds them back. An outage that ends
+in a resume delivers them late, some of them twice. Events during an outage that ends in a new session, or
+while the bot is stopped, are lost.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bot.client import SimpaticoBot, create_bot
 from bot.config import Settings
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.schedules import Act, Truth, emoji_payload
+from tests.rig.waiting import no_time
 
 MESSAGES = "/channels/{channel_id}/messages"
 MESSAGE = MESSAGES + "/{message_id}"
@@ -33,7 +34,7 @@ REACTIONS = MESSAGE + "/reactions/{emoji}"
 
 
 class _Answer:
-    """As much of an HTTP response as discord.py's errors want."""
+    """The part of an HTTP response that discord.py's errors need."""
 
     def __init__(self, status: int) -> None:
         self.status, self.reason = status, "refused"
@@ -41,16 +42,17 @@ class _Answer:
 
 @dataclass
 class Api:
-    """Discord's answers to who reads back.
+    """Discord's HTTP API for requests that read back.
 
     Attributes:
-        truth: What stands.
-        deleted: Messages that are gone.
+        truth: The reactions that Discord shows.
+        me: The bot's user id.
+        deleted: Deleted messages.
         asked: Every request: (route, channel, status).
         before: Called before each answer, with the number of requests so far; ``after`` likewise.
-        refusals: Channel -> (status, code) it answers with.
-        down: Requests that fail with status 500 before the next one is answered.
-        channel: Of the request that is being answered.
+        refusals: Channel -> (status, code) of the error it answers with.
+        down: How many of the next requests fail with status 500.
+        channel: Channel of the current request.
         nonces: (channel, nonce) -> the message that was posted with it.
     """
 
@@ -66,7 +68,7 @@ class Api:
     nonces: dict[tuple[Any, Any], Any] = field(default_factory=dict)
 
     def install(self, bot: SimpaticoBot) -> None:
-        """Stand before the bot's HTTP client."""
+        """Intercept the requests of the bot's HTTP client."""
         self.me = bot.me
         inner = bot.http.request
 
@@ -89,7 +91,7 @@ class Api:
         bot.http.request = request
 
     async def _posted(self, route: Any, inner: Any, options: dict[str, Any]) -> Any:
-        """Post; with an enforced nonce that was used before in this channel, the message of then instead."""
+        """Post; if an enforced nonce was used before in this channel, return the earlier message instead."""
         wanted = options.get("json") or {}
         name = route.channel_id, wanted.get("nonce")
         if not wanted.get("enforce_nonce") or name not in self.nonces:
@@ -116,7 +118,7 @@ class Api:
         return self._users(message_id, unquote(parts[3]), params)
 
     def _shown(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A message of simcord with the reactions of the truth."""
+        """Return a simcord message with the reactions of the truth."""
         counts: dict[str, list[set[int]]] = {}
         for user, emoji, burst in self.truth.standing.get(int(message["id"]), ()):
             counts.setdefault(emoji, [set(), set()])[burst].add(user)
@@ -146,7 +148,7 @@ class Api:
 
 @dataclass
 class Twin:
-    """The bot and the Discord around it, over restarts of the bot."""
+    """The bot and its simulated Discord; survives restarts of the bot."""
 
     env: simcord.Env
     settings: Settings
@@ -163,7 +165,7 @@ class Twin:
     reconciles: bool = True
 
     def happen(self, act: Act) -> None:
-        """Something happens in Discord, and the bot hears of it if it can. The act is played already."""
+        """Deliver an act to the bot, or hold it back during an outage. The caller has already played it."""
         if act.kind == "delete":
             self.api.deleted.add(act.message_id)
         payload = act.payload(self.guild.id, self.channel_of(act.message_id))
@@ -173,7 +175,7 @@ class Twin:
             self.kept_back.append((act.event(), payload))
 
     async def asked_again(self) -> None:
-        """The gateway repeats the last message of a member, as to a process that takes over after a crash."""
+        """Repeat a member's last message, as the gateway does for a process that starts after a crash."""
         payload = next(
             payload
             for _, name, payload in reversed(self.env.backend.transcript)
@@ -190,7 +192,7 @@ class Twin:
         self.bot._connection.parsers[event](payload)
 
     async def resumed(self, n_twice: int) -> None:
-        """The connection comes back with a resume: what was kept back comes, some of it twice."""
+        """Resume the connection: deliver the held-back events, the last ``n_twice`` of them twice."""
         self.online = True
         for event, payload in self.kept_back + self.kept_back[-n_twice:] if n_twice else self.kept_back:
             self._feed(event, payload)
@@ -199,51 +201,41 @@ class Twin:
         await self.quiet()
 
     async def new_session(self) -> None:
-        """The connection comes back with a new session: what was kept back is lost."""
+        """Connect with a new session: the held-back events are lost."""
         self.kept_back.clear()
         self.online = True
         backend = self.env.backend
-        self._feed(
-            "READY",
-            {
-                "v": 10,
-                "user": dict(serializers.user_payload(backend.bot_user)),
-                "guilds": [],
-                "session_id": "another",
-                "resume_gateway_url": "wss://simcord.invalid",
-                "application": {"id": str(backend.application_id), "flags": 0},
-            },
-        )
+        self._feed("READY", ready_payload(backend))
         for guild in backend.guilds.values():
             self._feed("GUILD_CREATE", dict(serializers.guild_create_payload(backend, guild)))
         await self.quiet()
 
     async def stop(self) -> None:
-        """The bot stops in an orderly way; what happens from now on is lost."""
+        """Stop the bot in an orderly way; later events are lost."""
         await self.quiet()
         self.online = False
         await self.stack.aclose()
 
     async def start(self) -> None:
-        """The bot starts again, over the data it left."""
+        """Start the bot again on the same data."""
         self.kept_back.clear()
         self.bot, self.house, self.generator, self.stack = await _run(self.settings)
         self.prepare()
         await self.env.restart_bot(self.bot)
         self.api.install(self.bot)
         self.online = True
-        self.bot.reconciler.outage()  # the first one may have asked before the API stood in between
+        self.bot.reconciler.outage()  # its first look may have run before the API was installed
         await self.quiet()
 
     def prepare(self) -> None:
-        """Let looks take no time, or switch them off."""
-        self.bot.reconciler._sleep = _no_time
+        """Remove the pauses between requests; switch looks off if ``reconciles`` is False."""
+        self.bot.reconciler._sleep = no_time
         if not self.reconciles:
             self.bot.reconciler._start = lambda: None
             self.bot.inbox.missed = lambda: None
 
     async def quiet(self) -> None:
-        """Wait until the bot has nothing to do any more."""
+        """Wait until the bot is idle."""
         calm = 0
         async with asyncio.timeout(120):
             while calm < 20:
@@ -253,10 +245,6 @@ class Twin:
                 calm = 0 if busy else calm + 1
                 if busy:
                     await asyncio.sleep(0.001)
-
-
-async def _no_time(_seconds: float) -> None:
-    await asyncio.sleep(0)
 
 
 async def _run(settings: Settings) -> tuple[SimpaticoBot, House, ScriptedGenerator, AsyncExitStack]:
@@ -269,9 +257,21 @@ async def _run(settings: Settings) -> tuple[SimpaticoBot, House, ScriptedGenerat
         return bot, house, generator, stack.pop_all()
 
 
+def ready_payload(backend: Any) -> dict[str, Any]:
+    """Payload of the gateway's READY event for a new session."""
+    return {
+        "v": 10,
+        "user": dict(serializers.user_payload(backend.bot_user)),
+        "guilds": [],
+        "session_id": "another",
+        "resume_gateway_url": "wss://simcord.invalid",
+        "application": {"id": str(backend.application_id), "flags": 0},
+    }
+
+
 @asynccontextmanager
 async def twin(settings: Settings, *, n_members: int = 3, reconciles: bool = True) -> AsyncIterator[Twin]:
-    """A server with two channels and members, of whom the last never agrees."""
+    """Open a server with two channels and ``n_members`` members; all but the last agree."""
     bot, house, generator, stack = await _run(settings)
     env = simcord.Env(bot, settle_timeout=60.0)
     await env.start()

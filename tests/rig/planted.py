@@ -1,8 +1,8 @@
-"""One member whose every trace is known: markers planted through every path that stores something.
+"""A member whose traces are all known: markers planted through every path that stores something.
 
-Alice's ids and texts stand nowhere else, so :data:`MARKERS` finds any of them in clear. What is stored sealed
-is known too: :func:`traces` reads the ciphertexts and pseudonyms of her rows as they are in the files, so
-that a scan after a forget can say that not even those are left.
+Alice's ids and texts occur nowhere else, so :data:`MARKERS` finds any of them in plain text. :func:`traces`
+reads the ciphertexts and pseudonyms of her rows from the files, so that a scan after a forget can prove that
+they are gone as well.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ for _id in MESSAGES:
 
 
 async def plant(store: Store) -> None:
-    """Write Alice's markers through every path that stores something about a member; Bob is there too."""
+    """Store Alice's markers through every path that stores data about a member; Bob is a second member."""
     impression = Impression(
         candidates=(ONE, TWO),
         styles=(STYLE, STYLE),
@@ -78,7 +78,8 @@ async def plant(store: Store) -> None:
     await store.preferences.record_another(ALICE, reply_id, second)
     await store.wishes.put(ALICE, Wish(("short",), WISH))
     await store.reports.record(store.guild_id(ALICE), MESSAGES[1], RUDE)
-    guild = store.guild_id(BOB)  # what is a server's own names the server as long as it is there
+    # A server's data carries its pseudonym as long as the server exists, so this belongs to Bob's server.
+    guild = store.guild_id(BOB)
     await store.faq.add(guild, FaqEntry(QUESTION, ANSWER))
     await store.safety.record(guild, ServerRules("strict", (TERM,)))
     await store.learning.record_prior(PriorRecord(PRIOR.encode(), 2, START))
@@ -90,7 +91,7 @@ async def plant(store: Store) -> None:
 
 
 def secrets_of(folder: Path, store: Store) -> list[bytes]:
-    """Alice's data key, as it is in memory only."""
+    """Unwrap Alice's data key, which exists only in memory."""
     member_id = store.member_id(ALICE)
     raw = sqlite3.connect(folder / "keys" / "keys.db")
     rows = raw.execute("SELECT wrapped FROM member_keys WHERE member_id = ?", (member_id,)).fetchall()
@@ -99,19 +100,19 @@ def secrets_of(folder: Path, store: Store) -> list[bytes]:
 
 
 def in_clear(folder: Path) -> list[Hit]:
-    """Alice's markers in any file; the key file is noise by design and left out."""
+    """Find Alice's markers in any file except the key file, which is random bytes by design."""
     return MARKERS.in_folder(folder, but=["master.key"])
 
 
 def traces(folder: Path, store: Store) -> Canaries:
-    """Every ciphertext and pseudonym of Alice's rows as it stands in the files now, in pieces of 16 bytes."""
+    """Collect every ciphertext and pseudonym of Alice's rows from the files, in pieces of 16 bytes."""
     member_id = store.member_id(ALICE)
     mine = {
         "messages": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "feedback": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "reports": "reply_id IN (SELECT reply_id FROM replies WHERE member_id = ?)",
         "prior": "? = ?",
-        "guild_settings": "? IS NULL",  # of the server; stays as a no does
+        "guild_settings": "? IS NULL",  # belongs to the server and stays, as a refusal does
     }
     bobs = {store._keys.pseudonyms.guild(BOB), store.member_id(BOB)}
     found = Canaries()

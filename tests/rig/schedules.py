@@ -1,8 +1,8 @@
-"""A seeded generator of what members do to the bot's replies in Discord, and the truth it leads to.
+"""Seeded generator of what members do to the bot's replies in Discord, and the resulting state.
 
-A schedule is a list of :class:`Act`, each possible at its moment: nobody adds what stands or takes back what
-does not. :class:`Truth` plays them and knows what Discord shows. How acts reach the bot, late, twice or not
-at all, is for the test to say.
+A schedule is a list of :class:`Act`, each possible at its time: a member adds only a missing reaction and
+removes only an existing one. :class:`Truth` applies the acts and holds what Discord shows. The test decides
+how acts reach the bot: in time, late, twice or never.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 EMOJI = ("👍", "👎", "❤️", "🎉", "👨‍👩‍👧", "blob:7700000000000000001")
-"""As Discord writes them: custom ones as name:id."""
+"""Emoji in Discord's notation: custom ones as name:id."""
 
 KINDS = {"add": 60, "remove": 25, "clear": 4, "clear_emoji": 6, "delete": 2}
-"""Acts and how often they are tried."""
+"""Kinds of acts and their weights in the draw."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing that happened: on which message, by whom, with which emoji."""
+    """One act of a user on a message, with an emoji."""
 
     kind: str
     message_id: int
@@ -30,7 +30,7 @@ class Act:
     burst: bool = False
 
     def event(self) -> str:
-        """The gateway's name of it."""
+        """Name of the gateway event."""
         return {
             "add": "MESSAGE_REACTION_ADD",
             "remove": "MESSAGE_REACTION_REMOVE",
@@ -40,7 +40,7 @@ class Act:
         }[self.kind]
 
     def payload(self, guild_id: int, channel_id: int) -> dict[str, Any]:
-        """The gateway's words for it."""
+        """Payload of the gateway event."""
         where = {"guild_id": str(guild_id), "channel_id": str(channel_id)}
         if self.kind == "delete":
             return where | {"id": str(self.message_id)}
@@ -54,19 +54,19 @@ class Act:
 
 
 def emoji_payload(emoji: str) -> dict[str, Any]:
-    """An emoji as Discord's JSON has it."""
+    """Convert an emoji to Discord's JSON."""
     name, _, id_ = emoji.partition(":")
     return {"id": id_ or None, "name": name}
 
 
 @dataclass
 class Truth:
-    """What Discord shows: message -> the (user, emoji, burst) that stand on it."""
+    """State of Discord: message -> its (user, emoji, burst) reactions."""
 
     standing: dict[int, set[tuple[int, str, bool]]] = field(default_factory=dict)
 
     def play(self, act: Act) -> None:
-        """Let ``act`` happen."""
+        """Apply ``act``."""
         here = self.standing[act.message_id]
         match act.kind:
             case "add":
@@ -83,7 +83,7 @@ class Truth:
                 raise ValueError(act.kind)
 
     def by(self, user_id: int) -> dict[int, set[tuple[str, bool]]]:
-        """Message -> what of this member stands on it; messages without any are left out."""
+        """Message -> reactions of this member on it; messages without any are left out."""
         own = {
             message: {(emoji, burst) for user, emoji, burst in here if user == user_id}
             for message, here in self.standing.items()
@@ -98,7 +98,7 @@ def acts(
     emoji: tuple[str, ...] = EMOJI,
     kinds: dict[str, int] = KINDS,
 ) -> Iterator[Act]:
-    """Possible acts without end, each played on ``truth`` as it is given; ends when no message is left."""
+    """Draw possible acts and apply each to ``truth`` before yielding it; end when no message is left."""
     while truth.standing:
         message = rng.choice(sorted(truth.standing))
         (kind,) = rng.choices(list(kinds), list(kinds.values()))

@@ -1,8 +1,8 @@
-"""The process that P20 stops: ``simpatico run`` as it is, but in the simulated Discord, under load.
+"""The child process that P20 stops: the real ``simpatico run``, but in the simulated Discord, under load.
 
-Arguments: folder, and ``orderly`` or ``hasty``: the hasty one leaves without draining. Prints ``busy`` when
-events come and somebody has asked, and at its end what was taken, what was written, which answers were given,
-and the threads that are left.
+Arguments: folder, and ``orderly`` or ``hasty``; the hasty process exits without draining its queues. It
+prints ``busy`` once events arrive and a member has asked. At its end it prints, as JSON, the number of events
+taken and written, the number of answers, and the threads still running.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ seen: dict[str, Any] = {"taken": 0}
 
 
 class Slow(ScriptedGenerator):
-    """Answers after a moment, so that some are under way whenever it stops."""
+    """Generator with a delay, so that some answers are in progress when the process stops."""
 
     async def generate(self, context: Any, styles: Any) -> Any:
         seen["asked"] = seen.get("asked", 0) + 1
@@ -38,7 +38,7 @@ class Slow(ScriptedGenerator):
 
 
 async def start(bot: SimpaticoBot, _token: str) -> None:
-    """In place of joining Discord: members write and react until the bot is closed."""
+    """Replacement of ``SimpaticoBot.start``: a member writes and reacts until the bot is closed."""
     env = simcord.Env(bot, check_errors=False)
     await env.start()
     guild = env.create_guild("Busy")

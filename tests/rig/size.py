@@ -1,4 +1,4 @@
-"""How large a proof is: small in CI, in full with ``make promises SIZE=full``."""
+"""Size of the proofs: small in CI, full with ``make promises SIZE=full``."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ FULL = os.environ.get("SIMPATICO_PROOF_SIZE", "ci") == "full"
 
 
 def sized(ci: int, full: int) -> int:
-    """The number for the size that is asked for."""
+    """Return the number for the requested size."""
     return full if FULL else ci

@@ -1,10 +1,11 @@
-"""``make soak MINUTES=10``: the real bot under load for a long time, with a fault every few seconds.
+"""``make soak MINUTES=10``: runs the real bot under load for a long time, with a fault every few seconds.
 
-A child process runs the bot in the simulated Discord, with members who ask, react, take back, rate, delete,
-agree and forget, and with faults of Discord and of the disk (:mod:`tests.rig.soak_child`). This process holds
-what the child said, kills it (at random moments, at named failpoints, or with SIGTERM), and while it is dead
-compares the database with what must be in it. Every minute all files and the log are scanned for canaries.
-The last line says events, faults, lost, doubled, in clear, growth of memory; exit code 0: nothing of that.
+A child process runs the bot in the simulated Discord. Its members ask, react, remove reactions, rate, delete,
+agree and forget, and Discord and the disk fail (:mod:`tests.rig.soak_child`). This process reads the child's
+reports and ends it: with SIGKILL at random moments, at named failpoints, or with SIGTERM. Then it compares
+the database with the expected state. Every minute it scans all files and the log for canaries. The last line
+counts events, faults, lost and doubled reactions, plain-text hits and memory growth. Exit code 0 means:
+nothing lost, doubled or in plain text, and no unsound file.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ from tests.rig.soak_model import Step, load_model
 ENDS = ("kill", "kill", "failpoint", "failpoint", "stop")
 SCAN_EVERY_S = 60.0
 WARM = 60
-"""Bursts after which a child's memory is taken as its start: caches are full, as much goes as comes."""
+"""Bursts before the first memory reading counts: until then the caches are still filling."""
 
 
 @dataclass
 class Child:
-    """The process, what it said since it was last quiet, and how its memory went."""
+    """The child process, its reports, and the steps since it was last quiet."""
 
     process: subprocess.Popen[bytes]
     under_way: list[Step] = field(default_factory=list)
     quiet: list[dict[str, Any]] = field(default_factory=list)
 
     def listen(self) -> None:
-        """Read what it says until it ends; in a thread."""
+        """Read its reports until it ends. Blocks; call from a thread."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if not line.endswith(b"\n"):
-                return  # cut off by a kill
+                return  # the kill cut the line off
             what, content = line.decode().split(" ", 1)
             if what == "step":
                 self.under_way.append(Step(**json.loads(content)))
@@ -63,7 +64,7 @@ class Child:
 
 @dataclass
 class Tally:
-    """What a soak found."""
+    """Counts of a soak."""
 
     events: int = 0
     bursts: int = 0
@@ -94,7 +95,7 @@ class Tally:
 
 
 class Soak:
-    """Runs children one after the other in a folder."""
+    """Runs child processes one after the other in a folder."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -104,7 +105,7 @@ class Soak:
         self._scanned_at = time.monotonic()
 
     def run(self, minutes: float) -> Tally:
-        """Soak for so long."""
+        """Soak for this many minutes."""
         ends_at = time.monotonic() + 60 * minutes
         while time.monotonic() < ends_at:
             end = self.rng.choice(ENDS)
@@ -117,7 +118,7 @@ class Soak:
         return self.tally
 
     def _life(self, end: str, lives_s: float) -> None:
-        """One child from start to end, and what it left."""
+        """Run one child from start to end, and check what it left."""
         moment = self._moment() if end == "failpoint" else ""
         child = self._start(moment)
         listener = threading.Thread(target=child.listen)
@@ -146,7 +147,7 @@ class Soak:
         asyncio.run(self._compare(child))
 
     def _moment(self) -> str:
-        """A named moment and the passing at which to die; most moments are rarer than a commit."""
+        """Draw a failpoint and the passing at which it kills; most are passed less often than commits."""
         name = self.rng.choice(list(FAILPOINTS))
         passing = self.rng.randrange(20, 200) if name.startswith("writer.") else self.rng.randrange(1, 4)
         return f"{name}=kill@{passing}"
@@ -185,7 +186,7 @@ class Soak:
             tally.longest, tally.growth_mib = len(memory), memory[-1] - memory[0]
 
     async def _compare(self, child: Child) -> None:
-        """Look at what the dead child left, and write down what the next one has to set right."""
+        """Check the files of the ended child, and save its unfinished steps for the next child to repair."""
         raw = sqlite3.connect(self.folder / "house" / "data" / "data.db")
         verdict = raw.execute("PRAGMA integrity_check").fetchall()
         raw.close()
@@ -203,7 +204,7 @@ class Soak:
         (self.folder / "under-way.json").write_text(json.dumps(child.under_way))
 
     def _scan(self) -> None:
-        """Look for canaries in all files and in the log."""
+        """Scan all files and the log for canaries."""
         self._scanned_at = time.monotonic()
         saved, key = self.folder / "discord.pickle", self.folder / "house" / "keys" / "master.key"
         if not saved.exists():
@@ -221,12 +222,12 @@ class Soak:
 
 
 def main() -> int:
-    """Soak as long as asked, say how it went."""
+    """Soak for the requested time and print the result."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument(
-        "--folder", type=Path, help="where to work; kept. By default a new one, removed if clean"
+        "--folder", type=Path, help="working folder, kept at the end; by default a new one, removed if clean"
     )
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak-"))

@@ -1,9 +1,9 @@
-"""The process that the soak kills: the real bot in the simulated Discord, its members, and faults of Discord.
+"""The child process that the soak kills: the real bot in the simulated Discord, with members and faults.
 
-Arguments: folder and seed. It goes on where the folder was left: brings the saved Discord back, sets right
-what a kill left open, then lets members act in bursts. On standard output it says every step before it takes
-it (``step {...}``) and after every burst, when all is quiet, what it found (``quiet {...}``). SIGTERM ends it
-in good order.
+Arguments: folder and seed. It resumes from the folder: restores the saved Discord, repairs the steps that a
+kill left unfinished, then lets members act in bursts. It prints every step before taking it (``step {...}``),
+and after every burst, once the bot is idle, its findings (``quiet {...}``). SIGTERM ends it in an orderly
+way.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from bot.config import Settings, parse_settings
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.soak_members import Faults, Members, say
 from tests.rig.soak_model import CANDIDATES, Model, Step, load, save
+from tests.rig.waiting import no_time
 
 MOST_MESSAGES = 300
 
 
 def settings_in(folder: Path) -> Settings:
-    """Data and keys below ``folder/house``."""
+    """Settings with data and keys below ``folder/house``."""
     house = folder / "house"
     return parse_settings(
         {
@@ -43,13 +44,13 @@ def settings_in(folder: Path) -> Settings:
 
 
 def rss_mib() -> float:
-    """Memory of this process, MiB."""
+    """Resident memory of this process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def run(folder: Path, seed: int) -> None:
-    """Open the house, move in, live until SIGTERM."""
+    """Open the house, restore the saved Discord, run bursts until SIGTERM."""
     rng = random.Random(seed)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -62,9 +63,9 @@ async def run(folder: Path, seed: int) -> None:
             bot.reconciler._sleep = no_time
             env = simcord.Env(bot, settle_timeout=120.0, check_errors=False)
             model = load(saved, env.backend) if saved.exists() else Model()
-            if model.users:  # while the bot is away
+            if model.users:  # while the bot is offline
                 await Members(env, model, rng, settings.storage).act_unheard()
-            # simcord gives a start five seconds, and a busy machine needs longer to read back.
+            # simcord limits a start to five seconds; on a busy machine reading back takes longer.
             outage, bot.reconciler.outage = bot.reconciler.outage, lambda: None
             await env.start()
             bot.reconciler.outage = outage
@@ -77,13 +78,8 @@ async def run(folder: Path, seed: int) -> None:
             await env.shutdown()
 
 
-async def no_time(_seconds: float) -> None:
-    """Instead of the pause between two requests."""
-    await asyncio.sleep(0)
-
-
 async def quiet(env: simcord.Env) -> None:
-    """Wait until the bot has nothing to do any more, and has read back what it missed."""
+    """Wait until the bot is idle and has read back what it missed."""
     calm = 0
     while calm < 20:
         await asyncio.sleep(0.001)
@@ -93,7 +89,7 @@ async def quiet(env: simcord.Env) -> None:
 
 
 def tidy(env: simcord.Env) -> None:
-    """Let the simulator forget what nobody needs; its memory is not the bot's."""
+    """Delete logs and old messages of the simulator, whose memory would count as the bot's."""
     backend = env.backend
     for log in (backend.transcript, backend.http_requests, backend.interactions, backend.interaction_tokens):
         log.clear()
@@ -105,7 +101,7 @@ def tidy(env: simcord.Env) -> None:
 
 
 async def live(env: simcord.Env, house: House, members: Members, saved: Path, stop: asyncio.Event) -> None:
-    """Burst after burst, each with its quiet moment."""
+    """Run bursts; after each, wait until the bot is idle, then compare, save and report."""
     faults, rng = Faults(env, members, members.rng), members.rng
     burst = 0
     fault = "none"
@@ -145,5 +141,5 @@ async def live(env: simcord.Env, house: House, members: Members, saved: Path, st
 
 if __name__ == "__main__":
     set_up_logging(verbose=True)
-    logging.getLogger("discord.state").setLevel(logging.ERROR)  # simcord tries one without intents
+    logging.getLogger("discord.state").setLevel(logging.ERROR)  # simcord connects once without intents
     asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""Everybody in the soak's simulated Discord but the bot: what they do, and what goes wrong around them."""
+"""Members and faults of the soak's simulated Discord."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from simcord.builders import ChannelHandle, GuildHandle, UserHandle
 from storage.failpoints import switch_on
 from storage.maintenance.backup import back_up
 from storage.settings import StorageSettings
+from tests.rig.outages import ready_payload
 from tests.rig.soak_model import NAMES, SAID, Given, Model, Step
 
 N_MEMBERS = 14
@@ -32,7 +33,7 @@ def say(what: str, /, **content: Any) -> None:
 
 
 class Members:
-    """Everybody in the simulated Discord but the bot."""
+    """All members of the simulated Discord; they act and keep the model in step."""
 
     def __init__(self, env: simcord.Env, model: Model, rng: random.Random, storage: StorageSettings) -> None:
         self.env, self.model, self.rng, self.storage = env, model, rng, storage
@@ -57,12 +58,12 @@ class Members:
             self.model.users.append(user.id)
 
     async def step(self) -> None:
-        """One member does one thing."""
+        """One random member does one random thing."""
         (what,) = self.rng.choices(list(STEPS), list(STEPS.values()))
         await getattr(self, f"_{what}")(self.anybody())
 
     def anybody(self) -> int:
-        """One of the members, drawn."""
+        """Draw a member."""
         return self.rng.choice(self.model.users)
 
     def _say(self, what: str, user_id: int = 0, message_id: int = 0, emoji: str = "") -> None:
@@ -70,7 +71,7 @@ class Members:
         self.model.n_events += 1
 
     async def _settle(self) -> None:
-        if self.env._started:  # otherwise the bot is away
+        if self.env._started:  # otherwise the bot is offline
             await self.env.settle()
 
     def _given_by(self, user_id: int) -> list[Given]:
@@ -91,7 +92,7 @@ class Members:
             await self.react(given)
 
     async def react(self, given: Given) -> None:
-        """Click."""
+        """Add a reaction."""
         self._say("react", *given)
         channel_id = self._message(given.message_id).channel_id
         self.env.backend.set_reaction(channel_id, given.message_id, given.emoji, given.user_id, True)
@@ -103,7 +104,7 @@ class Members:
             await self.unreact(self.rng.choice(own))
 
     async def unreact(self, given: Given) -> None:
-        """Take a click back."""
+        """Remove a reaction."""
         self._say("unreact", *given)
         channel_id = self._message(given.message_id).channel_id
         self.env.backend.remove_reaction(channel_id, given.message_id, given.emoji, given.user_id)
@@ -150,7 +151,7 @@ class Members:
         await self.leave(user_id)
 
     async def leave(self, user_id: int) -> None:
-        """Forget me."""
+        """Use ``/forget-me``."""
         self._say("leave", user_id)
         shown = await self.actors[user_id].slash(self.channels[0], "forget-me")
         await self.actors[user_id].click(shown.response, label="Forget everything about me")
@@ -171,7 +172,7 @@ class Members:
         await self.actors[user_id].slash(self.channels[0], "feedback")
 
     async def act_unheard(self) -> None:
-        """Some acts while the bot does not hear them."""
+        """Act while the bot receives no events."""
         for _ in range(8):
             await self._react(self.anybody(), unheard=True)
             await self._unreact(self.anybody())
@@ -179,7 +180,7 @@ class Members:
             await self._delete(0)
 
     async def set_right(self, under_way: list[Step]) -> None:
-        """After a kill: whatever a step left half done is made certain, as members would do it again."""
+        """Repair the steps that a kill interrupted: repeat each as a member would, so that it is certain."""
         for step in under_way:
             given = Given(step.user_id, step.message_id, step.emoji)
             if step.what in ("react", "unreact") and self._message(given.message_id) is not None:
@@ -193,13 +194,13 @@ class Members:
 
 
 class Faults:
-    """What goes wrong on Discord's side and on the disk."""
+    """Faults of Discord and of the disk."""
 
     def __init__(self, env: simcord.Env, members: Members, rng: random.Random) -> None:
         self.env, self.members, self.rng = env, members, rng
 
     async def one(self) -> str:
-        """Let one happen; its name."""
+        """Cause one random fault and return its name."""
         fault = self.rng.choice(FAULTS)
         if fault != "none":
             await getattr(self, f"_{fault.replace(' ', '_')}")()
@@ -218,7 +219,7 @@ class Faults:
             self.env.backend.subscribers = subscribers
 
     async def _resumed(self) -> None:
-        """The connection breaks and is resumed: events come late, and some come twice, in order."""
+        """Break the connection and resume it: events arrive late and in order, some of them twice."""
         self.env.bot.dispatch("disconnect")
         with self._cut_off() as missed:
             for _ in range(6):
@@ -231,9 +232,9 @@ class Faults:
         await self.env.settle()
 
     async def _discord_fails(self) -> None:
-        """Discord answers with errors for a while."""
+        """Let Discord answer some requests with errors."""
         status = self.rng.choice((403, 429, 500, 503))
-        # A channel whose history is forbidden is left alone for a day, so only writing is.
+        # After a 403 on its history the bot does not read a channel for a day, so 403 hits only writing.
         for method, path in (("POST", "/channels/*/messages"), ("PUT", "/channels/*/messages/*/reactions/*")):
             self.env.inject_error(method if status == 403 else "*", path, status=status, times=4)
         for _ in range(2):
@@ -241,32 +242,24 @@ class Faults:
         self.env.backend.faults.clear()
 
     async def _disk_fails(self) -> None:
-        """Some commits fail; what was not written is read back from Discord."""
+        """Let commits fail; the bot reads back from Discord what was not written."""
         switch_on("writer.before-commit=disk@1")
         for _ in range(3):
             await self.members._react(self.members.anybody(), unheard=True)
         switch_on("")
 
     async def _new_session(self) -> None:
-        """The connection breaks and cannot be resumed: what happened meanwhile never comes."""
+        """Break the connection and start a new session: the events in between are lost."""
         self.env.bot.dispatch("disconnect")
         with self._cut_off():
             await self.members.act_unheard()
         backend = self.env.backend
-        ready = {
-            "v": 10,
-            "user": dict(serializers.user_payload(backend.bot_user)),
-            "guilds": [],
-            "session_id": "another",
-            "resume_gateway_url": "wss://simcord.invalid",
-            "application": {"id": str(backend.application_id), "flags": 0},
-        }
-        self.env.bot._connection.parsers["READY"](ready)
+        self.env.bot._connection.parsers["READY"](ready_payload(backend))
         for guild in backend.guilds.values():
             backend.emit("GUILD_CREATE", dict(serializers.guild_create_payload(backend, guild)))
 
     async def _backup(self) -> None:
-        """Not a fault, and it must do no harm: a copy of the data is made while the bot writes."""
+        """Back up the data while the bot writes. This is not a fault and must cause none."""
         copy = self.members.house_folder / "copy.db"
         copy.unlink(missing_ok=True)
         copying = asyncio.create_task(asyncio.to_thread(back_up, self.members.storage, copy))

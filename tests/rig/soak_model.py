@@ -1,8 +1,8 @@
-"""What the soak knows: what stands in the simulated Discord, and what must therefore be stored.
+"""Model of the soak: the reactions in the simulated Discord, and what must therefore be stored.
 
-The model is saved together with the simulated Discord after every burst, when nothing is under way. Whatever
-happens next, the process that is killed has said beforehand (:class:`Step`), so that after a kill everything
-but the steps under way must be stored exactly as the model says.
+The model is saved together with the simulated Discord after every burst, when no step is in progress. The
+child reports every step (:class:`Step`) before it takes it. So after a kill the database must match the model
+exactly, except for the steps in progress.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.rig.canary import Canaries
 from tests.rig.standing import standing_in, stored_key
 
 SAID = "Kirschmarmelade-vom-Sonntag"
-"""In everything that members say."""
+"""Occurs in every message of a member."""
 CANDIDATES = (
     "Wacholderbeeren!",
     "Wacholderbeeren wachsen langsam, und man braucht Geduld mit ihnen.",
@@ -28,11 +28,11 @@ CANDIDATES = (
     "Wacholderbeeren :) und dazu Tee...",
 )
 NAMES = "Schneewittchen"
-"""In every member's name."""
+"""Occurs in every member's name."""
 
 
 class Given(NamedTuple):
-    """A reaction that stands in Discord."""
+    """A reaction that Discord shows."""
 
     user_id: int
     message_id: int
@@ -40,7 +40,7 @@ class Given(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What is about to happen: what it is, and the member, message and emoji it concerns; 0: none."""
+    """A step about to be taken, with its member, message and emoji; 0 or empty: none."""
 
     what: str
     user_id: int = 0
@@ -49,7 +49,7 @@ class Step(NamedTuple):
 
 
 class Faulty(NamedTuple):
-    """What a comparison found: reactions that should be stored and are not, and the other way round."""
+    """Differences found: ``lost`` reactions are not stored but should be, ``extra`` ones the reverse."""
 
     lost: list[Given]
     extra: list[Given]
@@ -57,12 +57,12 @@ class Faulty(NamedTuple):
 
 @dataclass
 class Model:
-    """What stands.
+    """State of the simulated Discord.
 
     Attributes:
-        replies: Message of a stored reply -> who asked for it.
-        since: Who agreed -> the newest reply at that time. What a member does unheard on older ones is not
-            read back, because nobody can tell whether it was done before they agreed.
+        replies: Message of a stored reply -> the member who asked for it.
+        since: Member who agreed -> the newest reply at that time. What a member does on older replies while
+            the bot is offline is not read back, because it may have been done before they agreed.
         given: The reactions of members on the bot's messages.
     """
 
@@ -75,20 +75,20 @@ class Model:
     n_events: int = 0
 
     def who(self, user_id: int) -> Who:
-        """A member of the server."""
+        """Return the member in this server."""
         return Who(self.guild_id, user_id)
 
     @property
     def agreed(self) -> set[int]:
-        """Who agreed."""
+        """Members who agreed."""
         return set(self.since)
 
     def must_be_stored(self) -> set[Given]:
-        """The reactions of those who agreed, on replies to those who agreed."""
+        """Reactions by members who agreed, on replies to members who agreed."""
         return {one for one in self.given if one.user_id in self.agreed and one.message_id in self.replies}
 
     def touched(self, one: Given, under_way: Iterable[Step]) -> bool:
-        """Whether a step that was under way may or may not have changed this."""
+        """Whether an unfinished step may have changed this reaction."""
         return any(
             one == (step.user_id, step.message_id, step.emoji)
             or (step.what == "delete" and step.message_id == one.message_id)
@@ -100,7 +100,7 @@ class Model:
         )
 
     async def compare(self, store: Store, under_way: Iterable[Step] = ()) -> Faulty:
-        """Compare what is stored with what must be; what steps under way touch is left out."""
+        """Compare the stored reactions with the expected ones; skip those that unfinished steps touch."""
         under_way = list(under_way)
         stored: set[Given] = set()
         for user_id in self.users:
@@ -121,7 +121,7 @@ class Model:
         return Faulty(settled(wanted.keys() - stored), settled(stored - wanted.keys()))
 
     def canaries(self, master_key: str) -> Canaries:
-        """Everything of this Discord that must stand nowhere in clear."""
+        """Canaries for everything of this Discord that must never be stored in plain text."""
         found = Canaries().text("said", SAID).text("name", NAMES).text("candidate", "Wacholderbeeren")
         found.text("master key", master_key)
         for name, ids in {
@@ -139,7 +139,7 @@ _NOT_SAVED = {"subscribers", "transcript", "http_requests", "faults"}
 
 
 def save(path: Path, backend: Any, model: Model) -> None:
-    """Write Discord and model so that a kill leaves the old pair or the new one."""
+    """Save Discord and model atomically: a kill leaves the old pair or the new one."""
     discord = {name: value for name, value in vars(backend).items() if name not in _NOT_SAVED}
     draft = path.with_suffix(".draft")
     draft.write_bytes(pickle.dumps((discord, model)))
@@ -147,12 +147,12 @@ def save(path: Path, backend: Any, model: Model) -> None:
 
 
 def load(path: Path, backend: Any) -> Model:
-    """Bring Discord back as it was saved; the model that goes with it."""
+    """Restore the saved Discord into ``backend`` and return its model."""
     discord, model = pickle.loads(path.read_bytes())
     vars(backend).update(discord)
     return model
 
 
 def load_model(path: Path) -> Model:
-    """The model alone."""
+    """Load only the model."""
     return pickle.loads(path.read_bytes())[1]

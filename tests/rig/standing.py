@@ -1,4 +1,4 @@
-"""What is stored of a member's reactions, in the words of :mod:`tests.rig.schedules`."""
+"""Reads a member's stored reactions, in the types of :mod:`tests.rig.schedules`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from storage.store import Store
 from tests.rig.schedules import Truth, emoji_payload
 
 Standing = dict[int, set[tuple[str, bool]]]
-"""Message -> the (emoji, burst) on it."""
+"""Message -> its (emoji, burst) reactions."""
 
 
 def stored_key(emoji: str) -> str:
-    """How an emoji of a schedule is stored."""
+    """Convert an emoji of a schedule to its stored form."""
     payload = emoji_payload(emoji)
     return key_of(emoji) if payload["id"] is None else emoji_key(None, int(payload["id"]))
 
 
 def reactions_of(truth: Truth, user_id: int) -> Standing:
-    """What should be stored."""
+    """Return the reactions of a member that should be stored."""
     return {
         message: {(stored_key(emoji), burst) for emoji, burst in given}
         for message, given in truth.by(user_id).items()
@@ -31,13 +31,13 @@ def reactions_of(truth: Truth, user_id: int) -> Standing:
 
 
 async def stored_by(world, member) -> Standing:
-    """What is stored of a member in the world's server, by the messages of the world's channel."""
+    """Read a member's stored reactions on the messages of the world's channel."""
     ids = [message.id for message in world.channel.history()]
     return await standing_in(world.house.store, Who(world.guild.id, member.id), ids)
 
 
 async def standing_in(store: Store, who: Who, message_ids: list[int]) -> Standing:
-    """What is stored of a member; chunks that are not among ``message_ids`` have negative names."""
+    """Read a member's stored reactions; the id of a message not in ``message_ids`` is minus its reply id."""
     names = {store._keys.pseudonyms.message(id_): id_ for id_ in message_ids}
     member = store.member_id(who)
 

@@ -1,10 +1,10 @@
-"""A child process that runs the bot and says whom it tried to talk to.
+"""A child process that runs the bot and reports every host that it tried to reach.
 
-``python -m tests.rig.talker play|discord|telemetry FOLDER``, best inside a network namespace of its own
-(``unshare --map-root-user --net``). Prints one line of JSON: every host that was looked up or connected to
-from Python, and how many packets the kernel could not route, which counts native code as well. ``play``
-chats, reacts and trains in the playground with the real models; ``discord`` starts the command with a token;
-``telemetry`` is ``play`` with one library that phones home.
+Run ``python -m tests.rig.talker play|discord|telemetry FOLDER`` in a separate network namespace (``unshare
+--map-root-user --net``). It prints one line of JSON: every host that Python code looked up or connected to,
+and the number of packets that the kernel could not route, which includes native code. ``play`` chats, reacts
+and trains in the playground with the real models. ``discord`` starts the command with a token. ``telemetry``
+opens the playground and connects to a foreign host, as a library that phones home would.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from bot.commands.main import run
 from bot.config import parse_settings
 
 HOME = "192.0.2.1"
-"""An address for documentation: nobody's."""
+"""Address reserved for documentation."""
 
 talked: set[str] = set()
 
 
 def listen(event: str, arguments: tuple[object, ...]) -> None:
-    """Keep the host of everything that leads out of the process."""
+    """Audit hook: record the host of every connection and look-up."""
     if event in ("socket.connect", "socket.sendto"):
         address = arguments[1]
         if isinstance(address, tuple):
@@ -40,19 +40,19 @@ def listen(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def loopback_up() -> None:
-    """Switch the loopback interface on: a new namespace has it, switched off."""
+    """Switch on the loopback interface, which is off in a new namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket, contextlib.suppress(OSError):
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS: up, running
 
 
 def n_unroutable() -> int:
-    """Packets that had nowhere to go, as the kernel counts them for this namespace."""
+    """Number of packets without a route, from the kernel's counters of this namespace."""
     names, values = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines()[:2]]
     return int(values[names.index("OutNoRoutes")])
 
 
 async def play(folder: Path, *, phone_home: bool) -> None:
-    """Chat, agree, react, and wait for a training round."""
+    """Chat, agree, react, and wait for a round; with ``phone_home``, only connect to :data:`HOME`."""
     settings = parse_settings(
         {"generator": {"model_dir": str(folder), "device": "cpu", "max_new_tokens": 24}}
     )
@@ -73,7 +73,7 @@ async def play(folder: Path, *, phone_home: bool) -> None:
 
 
 def main() -> None:
-    """Do what is asked and print the outcome."""
+    """Run the requested scenario and print the result."""
     what, folder = sys.argv[1], Path(sys.argv[2])
     loopback_up()
     sys.addaudithook(listen)

@@ -1,8 +1,8 @@
-"""A process that opens stores in children of its own, which die at the statement they are told to.
+"""A process that opens stores in forked children, which failpoints kill during the upgrade.
 
-Each line on stdin is a JSON list: folder, URL of the database, what to switch on, and whether to be careless
-(commit after every statement of the upgrade). Each line on stdout says how that child ended: ``0``, or the
-signal. Forking saves starting Python for every one of dozens of kills.
+Each line on stdin is a JSON list: folder, URL of the database, failpoints to switch on, and whether to be
+careless (commit after every statement of the upgrade). Each line on stdout is the exit code of that child,
+negative for a signal. Forking avoids starting Python for each of dozens of kills.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-import storage.database.postgres  # noqa: F401 - read before forking
+import storage.database.postgres  # noqa: F401 - imported before forking
 from storage import failpoints
 from storage.database import migrations
 from storage.store import Store
@@ -24,7 +24,7 @@ from tests.rig.released import settings_in
 
 
 def be_careless() -> None:
-    """Commit after every statement of an upgrade; SQLite only."""
+    """Control: commit after every statement of an upgrade; SQLite only."""
     in_upgrade = False
     whole = migrations.upgrade
 

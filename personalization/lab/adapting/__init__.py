@@ -1,4 +1,4 @@
-"""Adapts the shared encoder with LoRA on public judgements: steps, checkpoints, the whole run.
+"""Adaptation of the shared encoder with LoRA on public judgements: steps, checkpoints, the whole run.
 
 May import every other room of ``personalization``. The running bot never imports it.
 """

@@ -1,19 +1,18 @@
-"""Adapts the shared encoder to what moves people's judgements; kept only if it helps people it never saw.
+"""Adapts the shared encoder to public judgements with LoRA, and tests the result on held-out members.
 
-Two steps in turn, as long as it helps. First, with the encoder as it stands, the population prior and every
-member's head are fitted to their labels. Second, with the heads frozen, the adapter takes gradient steps on
-the likelihood of everybody's labels. Heads that teach the very labels they were fitted to would only confirm
-themselves; so the groups of replies are dealt into two halves each round, and each half is taught by heads
-that were fitted to the other. That is what a head is for: to say something about replies it has not seen.
+Each round has two steps. First, with the encoder fixed, the population prior and the members' heads are
+solved from their labels. Second, with the heads fixed, the adapter takes gradient steps on the likelihood of
+all labels. A head must not train the encoder on labels it was solved from. So each round splits the groups of
+replies into two halves, and each half is trained with heads solved from the other one.
 
-Members and groups that take no part in this tell after each round whether it helped; the best round is kept,
-and it ends when no better one comes (early stopping). Others, who have no say in that either, judge at the
-end whether heads on the adapted encoder rank better than on the frozen one, by more than twice the standard
-error of the difference.
+A held-out jury of members and groups is scored after each round. The best round is kept, and the run ends if
+no better one follows (early stopping). A second jury, which has no influence on that choice, tests at the end
+whether heads on the adapted encoder rank better than on the frozen one, by more than twice the standard error
+of the difference.
 
-After each round a checkpoint is written; who goes on from it gets what an unbroken run gets. No label of a
-running bot's member takes part, so ``/forget-me`` has nothing to take back here (docs/architecture.md).
-Reached by ``simpatico adapt-encoder``; imports torch and NumPy, nothing that knows storage or Discord.
+Each round ends with a checkpoint, and a resumed run gives exactly the result of an uninterrupted one. Only
+public labels are used, none of the bot's members, so ``/forget-me`` does not affect the encoder
+(docs/architecture.md). Called by ``simpatico adapt-encoder``; imports no storage.
 
 Source: Hu et al. (2022), LoRA; Bertinetto et al. (2019), Meta-learning with differentiable closed-form
 solvers, for features taught by heads that were solved on other examples.
@@ -29,40 +28,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from personalization.arrays import DoubleArray, FloatArray, IntArray
 from personalization.devices import resolve_device
 from personalization.encoding.adapter import AdaptableEncoder, AdapterShape
-from personalization.encoding.encoder import FloatArray, LoadedModel
+from personalization.encoding.encoder import LoadedModel
 from personalization.encoding.features import style_features
 from personalization.heads.heads import Prior
 from personalization.lab.adapting.checkpoints import Progress, read_progress, write_progress
 from personalization.lab.adapting.steps import AdapterOptimiser, Lesson, Note, StepSettings
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset
-from personalization.lab.kept_out import SURE, ask, solve_for, split_labels
+from personalization.lab.kept_out import SURE, score_jury, solve_for, split_labels
 from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
 from personalization.population.pooled import Pooled, teachers
 from personalization.score_quality import clustered_mean
 from personalization.settings import Device
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
 ASKED_K = (0, 5, 20)
-"""Labels given to the heads of those who were kept out."""
+"""Numbers of labels given to the heads of the juries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptSettings:
-    """How an encoder is adapted.
+    """Settings of an adaptation.
 
     Attributes:
-        shape: Of the adapter.
-        steps: How its optimiser steps.
-        rounds: Most rounds of fitting heads and teaching the encoder, >= 1.
-        patience: Rounds without a better one after which it ends, >= 1.
-        seed: Of every chance in it.
+        shape: Shape of the adapter.
+        steps: Settings of the optimiser.
+        rounds: Maximum number of rounds, >= 1.
+        patience: Number of rounds without improvement after which the run ends, >= 1.
+        seed: Seed of all random choices.
     """
 
     shape: AdapterShape = field(default_factory=AdapterShape)
@@ -74,12 +70,12 @@ class AdaptSettings:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What those who were kept out said of the encoder after a round, and what teaching it said before.
+    """Scores of the early-stopping jury after a round, and the training loss of that round.
 
     Attributes:
-        loss: Smooth loss of the ranking; what decides about the best round.
-        metric: Share of pairs that were ranked rightly.
-        training_loss: Mean loss of a label while it was taught; NaN for round 0, the frozen encoder.
+        loss: Smooth ranking loss; the round with the smallest is the best.
+        metric: Share of pairs ranked correctly.
+        training_loss: Mean training loss per label; NaN for round 0, the frozen encoder.
     """
 
     loss: float
@@ -89,15 +85,15 @@ class Measured:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Adapted:
-    """How an adapting ended.
+    """Result of an adaptation.
 
     Attributes:
-        encoder: As it was in its best round.
-        history: One entry for every round.
-        best_round: 0 is the frozen encoder.
-        gain: Of those who judge, over the frozen encoder: mean paired difference of the metric.
-        gain_se: Its standard error; NaN with fewer than two judges.
-        n_judges: How many they are.
+        encoder: The encoder of the best round.
+        history: Measurements of every round.
+        best_round: Number of the best round; 0 is the frozen encoder.
+        gain: Mean paired difference of the test jury's metric over the frozen encoder.
+        gain_se: Standard error of the gain; NaN with fewer than two members.
+        n_judges: Number of members in the test jury who could be scored.
     """
 
     encoder: AdaptableEncoder
@@ -109,32 +105,32 @@ class Adapted:
 
     @property
     def is_better(self) -> bool:
-        """Whether the judges' gain is sure."""
+        """Whether the test jury's gain exceeds twice its standard error."""
         return self.best_round > 0 and self.gain > SURE * self.gain_se
 
 
 class Adaptation:
-    """One adapting of one encoder on one set of judgements.
+    """Adaptation of one encoder on one set of judgements.
 
     Args:
         dataset: Judgements.
-        labels: Which of its labels may be used at all.
-        base: The encoder as it is.
-        starter: Prior to start from, of the features of that encoder.
-        settings: How.
-        device: Where.
-        checkpoint: File to go on from and to write to; None: neither.
-        note: Told ``(name, value, step)`` of every figure worth a curve.
+        labels: Indices of the labels that may be used, ``n``.
+        base: The encoder to adapt.
+        starter: Centre of the fit of the population prior, for the features of that encoder.
+        settings: Settings of the adaptation.
+        device: Device on which to solve and train.
+        checkpoint: File to resume from and to write to; None for no checkpoint.
+        note: Called with ``(name, value, step)`` for every figure of the learning curves.
 
     Raises:
-        AdapterTrouble: peft is missing, the model cannot be adapted, or the checkpoint is of something else.
-        DeviceMissing: The device is not in this machine.
+        AdapterTrouble: peft is missing, or the model cannot be adapted.
+        DeviceMissing: This machine lacks the device.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        labels: Ints,
+        labels: IntArray,
         base: LoadedModel,
         starter: Prior,
         settings: AdaptSettings,
@@ -155,7 +151,7 @@ class Adaptation:
         self._encoder = AdaptableEncoder(base, settings.shape, resolve_device(device), seed=settings.seed)
         about = (base.encoder_id, asdict(settings), _content(dataset, labels))
         self._task = hashlib.sha256(repr(about).encode()).hexdigest()
-        # A reply judged in both halves counts twice; so this is what there is at most, but for a few.
+        # Maximum number of steps, too small by a few: a reply with labels in both halves is taught twice.
         rows = self._lesson(self._split.teach, dataset.user[self._split.teach])
         self.n_steps = settings.rounds * 2 * math.ceil(len(rows) / 2 / settings.steps.replies)
         self._optimiser = AdapterOptimiser(
@@ -163,10 +159,14 @@ class Adaptation:
         )
 
     def run(self, progress: Callable[[str], None] = lambda text: None) -> Adapted:
-        """Adapt, and have it judged. Blocks for minutes to hours.
+        """Adapt the encoder and test the result. Blocks for minutes to hours.
 
         Args:
-            progress: Told in words after each round.
+            progress: Called with a line of text after each round.
+
+        Raises:
+            AdapterTrouble: The checkpoint is damaged, or belongs to another task.
+            OSError: The checkpoint cannot be written.
         """
         done = self._resume()
         while True:
@@ -194,14 +194,14 @@ class Adaptation:
     # --- one round ----------------------------------------------------------------------------------------
 
     def _features(self, *, frozen: bool = False) -> FloatArray:
-        """Features of all items by the encoder as it stands, ``items x d``; no embedding where unused."""
+        """Compute the features of all items with the current encoder, ``items x d``; 0 for unused texts."""
         embeddings = np.zeros((len(self._texts), self._encoder.dim), np.float32)
         used: list[int] = self._used.tolist()
         embeddings[used] = self._encoder.encode([self._texts[i] for i in used], frozen=frozen)
         return np.concatenate([embeddings, self._style], axis=1)[self._text_of]
 
     def _fit(self, features: FloatArray) -> Prior:
-        """The prior of those who teach; how far heads can be trusted is of no concern here."""
+        """Fit the population prior to the training labels, without calibration, which is not used here."""
         return fit_prior(
             pool_of(self._dataset, features, self._split.teach),
             self._starter,
@@ -212,7 +212,7 @@ class Adaptation:
         )
 
     def _teach(self, features: FloatArray, prior: Prior, n: int) -> float:
-        """Teach each half of the groups by heads fitted to the other; the mean loss of a label."""
+        """Train on each half of the groups with heads solved from the other; the mean loss per label."""
         dataset, teach = self._dataset, self._split.teach
         rng = np.random.default_rng([self._settings.seed, n])
         first = (rng.permutation(self._group.max() + 1) % 2 == 0)[self._group[dataset.item[teach, 0]]]
@@ -236,33 +236,33 @@ class Adaptation:
         members = teachers(pool, MEMBER_CAP)
         return choose_ridge(pool, members, self._starter, device=self._device, n_embedding=d)
 
-    def _around(self, features: FloatArray, labels: Ints, prior: Prior, ridge: float) -> Prior:
-        """The prior, but its mean fitted to these labels alone."""
+    def _around(self, features: FloatArray, labels: IntArray, prior: Prior, ridge: float) -> Prior:
+        """Replace the mean of the prior by one fitted to these labels only."""
         pool, starter = pool_of(self._dataset, features, labels), self._starter
         centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
         precision = mean_precision(starter, self._encoder.dim, ridge)
         theta = Pooled.of(pool, teachers(pool, MEMBER_CAP), self._device).solve(centre, precision)
         return replace(prior, mean=theta[:-1].astype(np.float32), bias_mean=float(theta[-1]))
 
-    def _lesson(self, labels: Ints, member: Ints) -> Lesson:
+    def _lesson(self, labels: IntArray, member: IntArray) -> Lesson:
         return Lesson.of(self._text_of[self._dataset.item[labels]], self._dataset.y[labels], member)
 
-    # --- those who were kept out --------------------------------------------------------------------------
+    # --- held-out juries ----------------------------------------------------------------------------------
 
     def _held_out(self, features: FloatArray, prior: Prior) -> tuple[float, float]:
         jury = self._split.stop
-        said = [ask(self._dataset, features, prior, jury, k, self._device) for k in ASKED_K]
-        metrics = np.concatenate([metric for _, metric in said])
-        return float(np.mean([loss for loss, _ in said])), float(np.nanmean(metrics))
+        scored = [score_jury(self._dataset, features, prior, jury, k, self._device) for k in ASKED_K]
+        metrics = np.concatenate([metric for _, metric in scored])
+        return float(np.mean([loss for loss, _ in scored])), float(np.nanmean(metrics))
 
     def _judge(self) -> tuple[float, float, int]:
-        """Mean gain of the judges over the frozen encoder, its standard error, and how many they are."""
-        jury, metrics = self._split.judge, list[Floats]()
+        """Score the test jury on both encoders: mean gain, its standard error, and the number of members."""
+        jury, metrics = self._split.judge, list[DoubleArray]()
         for frozen in (False, True):
             features = self._features(frozen=frozen)
             prior = self._fit(features)
-            said = [ask(self._dataset, features, prior, jury, k, self._device)[1] for k in ASKED_K]
-            metrics.append(np.stack(said))  # (ks, u)
+            scored = [score_jury(self._dataset, features, prior, jury, k, self._device)[1] for k in ASKED_K]
+            metrics.append(np.stack(scored))  # (ks, u)
         difference = metrics[0] - metrics[1]
         here = ~np.isnan(difference).all(axis=0)
         gain, gain_se = clustered_mean(np.nanmean(difference[:, here], axis=0), np.flatnonzero(here))
@@ -284,8 +284,8 @@ class Adaptation:
             write_progress(self._checkpoint, done, self._task)
 
 
-def _content(dataset: Dataset, labels: Ints) -> str:
-    """SHA-256 of the labels that are used, and of all texts and groups."""
+def _content(dataset: Dataset, labels: IntArray) -> str:
+    """Hash the used labels and all texts and groups with SHA-256."""
     texts = repr((dataset.name, dataset.texts, dataset.groups)).encode()
     parts = (dataset.user[labels], dataset.item[labels], dataset.y[labels])
     return hashlib.sha256(
@@ -294,7 +294,7 @@ def _content(dataset: Dataset, labels: Ints) -> str:
 
 
 def as_json(result: Adapted) -> dict[str, Any]:
-    """What is worth keeping beside an adapter."""
+    """Convert a result to the JSON that is stored next to an adapter."""
     return {
         "history": [asdict(entry) for entry in result.history],
         "best_round": result.best_round,

@@ -1,7 +1,7 @@
-"""The checkpoint of an adapting: one safetensors file, replaced as a whole, from which it goes on exactly.
+"""Checkpoint of an adaptation: one safetensors file, replaced atomically, from which a run resumes exactly.
 
-Holds numbers and no code (no pickle), and names the very task it belongs to, so that nobody goes on with
-another set or other settings by mistake. Used by :mod:`personalization.lab.adapting.adaptation`.
+The file holds numbers and no code (no pickle). It names its task, so that a run cannot resume with another
+set or other settings by mistake. Used by :mod:`personalization.lab.adapting.adaptation`.
 """
 
 # torch ships without types for these.
@@ -24,15 +24,14 @@ from personalization.errors import AdapterTrouble
 
 @dataclass(slots=True)
 class Progress:
-    """How far an adapting has come.
+    """State of an adaptation after a round.
 
     Attributes:
-        history: For every round measured: loss and share ranked rightly by those who were kept out, and the
-            training loss of a label before it.
-        training_loss: Of the round taught last; NaN before the first.
-        weights: Of the adapter now, by name.
-        best: Of the adapter in the best round so far.
-        optimiser: What the next step depends on.
+        history: Per round, held-out loss, share of pairs ranked correctly, and the training loss before it.
+        training_loss: Mean training loss of the last round; NaN before the first.
+        weights: Current weights of the adapter, by name.
+        best: Weights of the adapter in the best round so far.
+        optimiser: State of the optimiser.
     """
 
     history: list[tuple[float, float, float]] = field(default_factory=list[tuple[float, float, float]])
@@ -46,54 +45,54 @@ _PARTS = ("weights", "best", "optimiser")
 
 
 def write_progress(path: Path, progress: Progress, task: str) -> None:
-    """Replace the checkpoint; a crash leaves the old one or the new one.
+    """Replace the checkpoint atomically: a crash leaves either the old file or the new one.
 
     Args:
-        path: The file; its folder is made.
-        progress: What to keep.
-        task: Name of what it belongs to.
+        path: The file; its folder is created.
+        progress: The state to write.
+        task: Id of the set, encoder and settings.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     tensors = {
         f"{part}:{name}": tensor.detach().cpu().contiguous()
         for part in _PARTS
         for name, tensor in _part(progress, part).items()
     }
-    told = json.dumps(
+    header = json.dumps(
         {"task": task, "history": progress.history, "training_loss": progress.training_loss}, sort_keys=True
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    save_file(tensors, new, metadata={"simpatico": told})
+    save_file(tensors, new, metadata={"simpatico": header})
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.replace(path)
 
 
 def read_progress(path: Path, task: str) -> Progress | None:
-    """Read the checkpoint; None when there is none.
+    """Read the checkpoint; None if there is no file.
 
     Raises:
-        AdapterTrouble: It is damaged, or of another task.
+        AdapterTrouble: The file is damaged, or belongs to another task.
     """
     if not path.exists():
         return None
     advice = f"delete {path} to begin again"
     try:
         with safe_open(path, "pt") as file:
-            told = json.loads(file.metadata()["simpatico"])
+            header = json.loads(file.metadata()["simpatico"])
             tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}
-        found, history = str(told["task"]), [tuple(entry) for entry in told["history"]]
-        progress = Progress(history, float(told["training_loss"]))
+        found, history = str(header["task"]), [tuple(entry) for entry in header["history"]]
+        progress = Progress(history, float(header["training_loss"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as exc:
         raise AdapterTrouble(
             f"expected a checkpoint in {path}, found {type(exc).__name__}: {exc}; {advice}"
         ) from exc
     if found != task:
         raise AdapterTrouble(
-            f"expected a checkpoint of this very set, encoder and settings in {path}, found one of others;"
+            f"expected a checkpoint of this set, encoder and settings in {path}, found one of another task;"
             f" {advice}"
         )
     for name, tensor in tensors.items():

@@ -1,9 +1,8 @@
 """Gradient steps on an encoder's adapter, with the members' heads frozen.
 
-A lesson is labels about replies (or pairs of them), grouped by reply, so that a reply which many judged is
-encoded once a step and hears all of them. The loss is the mean negative log likelihood of the labels under
-the members' heads; only the adapter has gradients. Used by :mod:`personalization.lab.adapting.adaptation`,
-which fits the heads; imports torch.
+A lesson holds labels grouped by reply (or by pair of replies), so that a reply with many labels is encoded
+once per step. The loss is the mean negative log likelihood of the labels under the members' heads; only the
+adapter has gradients. Used by :mod:`personalization.lab.adapting.adaptation`, which solves the heads.
 
 Source: Loshchilov and Hutter (2019), Decoupled weight decay regularization; (2017), SGDR, for the cosine.
 """
@@ -20,30 +19,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from personalization.arrays import FloatArray, IntArray
 from personalization.encoding.adapter import AdaptableEncoder
-from personalization.heads.heads import FloatArray, HeadBank
+from personalization.heads.heads import HeadBank
 
-Ints = npt.NDArray[np.int64]
 Note = Callable[[str, float, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSettings:
-    """How the optimiser steps.
+    """Settings of the optimiser.
 
     Attributes:
-        learning_rate: Highest step size of AdamW, after the warm-up.
-        weight_decay: Of AdamW.
-        warm_up: Share of all steps in which the step size rises from zero; then it falls as half a cosine.
-        replies: Different replies (or pairs) in one step.
-        accumulate: Parts that a step is cut into to save memory, >= 1.
-        max_tokens: Tokens of a reply that are read.
-        clip: Largest length of a gradient.
+        learning_rate: Peak learning rate of AdamW, after the warm-up.
+        weight_decay: Weight decay of AdamW.
+        warm_up: Share of all steps in which the learning rate rises from zero; then it decays as half a
+            cosine.
+        replies: Number of different replies (or pairs) per step.
+        accumulate: Number of parts for gradient accumulation, >= 1; more parts need less memory.
+        max_tokens: Maximum tokens of a reply; longer replies are truncated.
+        clip: Maximum norm of the gradient.
     """
 
     learning_rate: float = 1e-3
@@ -57,23 +56,23 @@ class StepSettings:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Lesson:
-    """Labels grouped by what they are about.
+    """Labels grouped by reply, or by pair of replies.
 
     Attributes:
-        texts: Which texts each row is about, ``m x 1``, or ``m x 2`` for pairs.
-        starts: Where each row's labels start, ``m + 1``.
+        texts: Indices of the texts of each row, ``m x 1``, or ``m x 2`` for pairs.
+        starts: Offset of each row's labels, ``m + 1``.
         y: Label values, ``n`` float32.
-        member: Whose head each label is scored by, ``n``.
+        member: Index of the head that scores each label, ``n``.
     """
 
-    texts: Ints
-    starts: Ints
+    texts: IntArray
+    starts: IntArray
     y: FloatArray
-    member: Ints
+    member: IntArray
 
     @classmethod
-    def of(cls, texts: Ints, y: FloatArray, member: Ints) -> Lesson:
-        """Group ``n`` labels: texts of each ``n x 1`` or ``n x 2``, value, member."""
+    def of(cls, texts: IntArray, y: FloatArray, member: IntArray) -> Lesson:
+        """Group ``n`` labels by their texts (``n x 1`` or ``n x 2``)."""
         rows, row = np.unique(texts, axis=0, return_inverse=True)
         order = np.argsort(row.ravel(), kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(row.ravel(), minlength=len(rows)))])
@@ -82,23 +81,23 @@ class Lesson:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def labels(self, rows: Ints) -> tuple[Ints, Ints]:
-        """Labels of some rows: which of these rows each is about, and its place in ``y``."""
+    def labels(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """Select the labels of some rows: each label's position in ``rows``, and its index in ``y``."""
         sizes = self.starts[rows + 1] - self.starts[rows]
         about = np.repeat(np.arange(len(rows)), sizes)
         return about, np.concatenate([np.arange(int(self.starts[r]), int(self.starts[r + 1])) for r in rows])
 
 
 class AdapterOptimiser:
-    """AdamW with warm-up and cosine on an adapter, in mixed precision where the device has it.
+    """AdamW on an adapter, with warm-up and cosine decay, in mixed precision if the device supports it.
 
     Args:
-        encoder: Whose adapter is trained.
-        settings: How.
-        n_steps: After how many steps the step size is zero.
-        seed: Of dropout. The chance of a step depends on this and its number alone, so that whoever goes on
-            from a checkpoint needs no state of a generator.
-        note: Told ``(name, value, step)``.
+        encoder: Encoder whose adapter is trained.
+        settings: Settings of the optimiser.
+        n_steps: Number of steps after which the learning rate is zero.
+        seed: Seed of dropout and order. The randomness of a step depends only on the seed and the number of
+            the step, so a checkpoint needs no generator state.
+        note: Called with ``(name, value, step)`` for each figure.
     """
 
     def __init__(
@@ -116,16 +115,16 @@ class AdapterOptimiser:
         self.step = 0
 
     def teach(self, lesson: Lesson, heads: HeadBank, texts: Sequence[str], style: FloatArray) -> float:
-        """Go through a lesson once, in a shuffled order.
+        """Train one pass over a lesson, in shuffled order.
 
         Args:
-            lesson: What is taught.
-            heads: Of the members that the lesson names, ``u``; frozen.
-            texts: That the lesson's rows are about.
-            style: Of these texts, ``len(texts) x s`` float32.
+            lesson: The labels.
+            heads: Frozen heads of the lesson's members, ``u``.
+            texts: Texts that the lesson's rows refer to.
+            style: Style features of the texts, ``len(texts) x s`` float32.
 
         Returns:
-            Sum of the labels' losses.
+            Sum of the losses of all labels.
         """
         settings = self._settings
         order = np.random.default_rng([self._seed, self.step]).permutation(len(lesson))
@@ -143,11 +142,11 @@ class AdapterOptimiser:
         return total
 
     def _chance(self, part: int) -> int:
-        """Seed of one part of a step; no part shares another's."""
+        """Derive the seed of one part of a step; all parts have different seeds."""
         return int(np.random.SeedSequence([self._seed, self.step, part]).generate_state(1)[0])
 
     def _loss(
-        self, lesson: Lesson, rows: Ints, heads: HeadBank, texts: Sequence[str], style: FloatArray
+        self, lesson: Lesson, rows: IntArray, heads: HeadBank, texts: Sequence[str], style: FloatArray
     ) -> Tensor:
         device = self._encoder.device
         used, place = np.unique(lesson.texts[rows], return_inverse=True)
@@ -165,9 +164,9 @@ class AdapterOptimiser:
         scores = phi @ W.T  # (rows, u)
         if not pairs:
             scores = scores + torch.from_numpy(heads.biases[users].astype(np.float32)).to(device)
-        told = scores[torch.from_numpy(about).to(device), torch.from_numpy(user).to(device)]  # (n,)
+        of_labels = scores[torch.from_numpy(about).to(device), torch.from_numpy(user).to(device)]  # (n,)
         y = torch.from_numpy(lesson.y[label]).to(device)
-        return binary_cross_entropy_with_logits(told, y, reduction="sum")
+        return binary_cross_entropy_with_logits(of_labels, y, reduction="sum")
 
     def _advance(self) -> None:
         for group in self._adam.param_groups:
@@ -182,7 +181,7 @@ class AdapterOptimiser:
         self.step += 1
 
     def _pace(self) -> float:
-        """Share of the highest step size: up in a line, down as half a cosine."""
+        """Compute the learning rate relative to its peak: linear warm-up, then cosine decay."""
         rising = max(1, round(self._settings.warm_up * self._n_steps))
         if self.step < rising:
             return (self.step + 1) / rising
@@ -194,7 +193,7 @@ class AdapterOptimiser:
     # --- checkpoints --------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, but the weights."""
+        """Return all state that the next step depends on, except the weights."""
         kept = {"step": torch.tensor(self.step)}
         for name, weight in zip(self._names, self._weights, strict=True):
             for key, value in self._adam.state.get(weight, {}).items():
@@ -205,7 +204,7 @@ class AdapterOptimiser:
         return kept
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Restore the state that :meth:`state` returned."""
         self.step = int(state["step"])
         for name, weight in zip(self._names, self._weights, strict=True):
             own: dict[str, Any] = {
@@ -224,7 +223,7 @@ class AdapterOptimiser:
 
 
 def _best_dtype(device: torch.device) -> torch.dtype:
-    """Half the width where matrices are multiplied faster in it: on CUDA."""
+    """Choose half precision on CUDA, where it is faster, and float32 elsewhere."""
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

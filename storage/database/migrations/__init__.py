@@ -1,8 +1,8 @@
 """Alembic migrations of ``data.db``, run from the package's own files.
 
-:func:`upgrade` is the only entrance; there is no ``alembic.ini``, so that an installed wheel migrates as a
-checkout does. An upgrade is one transaction, on either database: cut short, it leaves nothing behind.
-Files under ``versions`` are never edited after a release: a test keeps their hashes.
+:func:`upgrade` is the only entry point. There is no ``alembic.ini``, so an installed wheel migrates like a
+checkout. An upgrade is one transaction on either database; if interrupted, it leaves nothing behind. Files
+under ``versions`` are never edited after a release; a test compares their hashes.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from storage.failpoints import failpoint
 
 
 def revisions(connection: Connection) -> tuple[str | None, list[str]]:
-    """The revision of the database (None: it has no tables yet), and all known ones, the newest first."""
+    """Return the revision of the database (None without tables) and all known revisions, newest first."""
     return MigrationContext.configure(connection).get_current_revision(), [
         script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()
     ]
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the database to ``revision``, inside the caller's transaction.
+    """Migrate the database to ``revision``, inside the caller's transaction.
 
     Raises:
-        DatabaseNewer: The database has a revision that this version does not know.
+        DatabaseNewer: This version does not know the database's revision.
     """
     config = _config()
     config.attributes["connection"] = connection
     found, known = revisions(connection)
     if found is not None and found not in known:
         raise DatabaseNewer(
-            f"The database has schema {found}, this version knows up to {max(known)}; "
+            f"The database has schema {found}, and this version supports up to {max(known)}; "
             "run the version of Simpatico that wrote it, or a later one."
         )
     event.listen(connection, "before_cursor_execute", _pass_failpoint)
@@ -54,6 +54,6 @@ def _pass_failpoint(*_: object) -> None:
 
 def _config() -> Config:
     config = Config()
-    # Alembic reads % as interpolation.
+    # Alembic interpolates %, so escape it.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config

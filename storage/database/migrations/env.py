@@ -1,4 +1,4 @@
-"""Alembic environment; :func:`storage.database.migrations.upgrade` hands it the connection."""
+"""Alembic environment; :func:`storage.database.migrations.upgrade` passes the connection."""
 
 from alembic import context
 

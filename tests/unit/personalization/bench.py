@@ -1,4 +1,4 @@
-"""A store, a ranker and a trainer on one bench, shared by the tests of rounds."""
+"""Test bench with a store, a ranker and a trainer, shared by the tests of rounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORT, LONG = "Yes!", "Well, that depends on many things, and I would like to te
 
 
 class Bench:
-    """A store, a ranker and a trainer, with the shortest words to drive them."""
+    """A store, a ranker and a trainer, with short methods to drive them."""
 
     def __init__(self, store: Store, features: FeatureMap, executor, clock: FixedClock) -> None:
         self.store, self.features = store, features
@@ -33,7 +33,7 @@ class Bench:
         self.n_messages = 0
 
     async def reply(self, who: Who, text: str) -> int:
-        """Store a reply to a member who agreed; its message id."""
+        """Store a reply to a consenting member; return its message id."""
         self.n_messages += 1
         features = self.features.features([text])[0].tobytes()
         impression = Impression(
@@ -57,7 +57,7 @@ class Bench:
 
 
 class Meanwhile:
-    """A store in which something happens just before a write, as it may while heads are solved."""
+    """A store that runs a hook just before a write, as if something happened while heads were solved."""
 
     def __init__(self, store: Store, method: str, happens) -> None:
         self._store, self._method, self._happens = store, method, happens

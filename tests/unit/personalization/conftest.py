@@ -1,4 +1,4 @@
-"""Fixtures: the real encoder, loaded once, the small one with features of its own, and a bench for rounds."""
+"""Fixtures: the real encoder, loaded once; the small encoder and its features; a bench for rounds."""
 
 from __future__ import annotations
 

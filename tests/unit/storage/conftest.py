@@ -1,7 +1,7 @@
-"""A store under a clock that stands still, on SQLite and on PostgreSQL.
+"""A store with a fixed clock, on SQLite and on PostgreSQL.
 
-Every test that asks for ``settings``, directly or through ``store``, runs on both, unless it says
-``@pytest.mark.sqlite_only("why")``. A proof of P30 counts them.
+Every test that uses ``settings``, directly or through ``store``, runs on both, unless it is marked
+``@pytest.mark.sqlite_only("why")``. The proof of P30 counts them.
 """
 
 import pytest
@@ -18,7 +18,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 async def database(request):
-    """The URL of a fresh database; empty for SQLite, which has its file in the data folder."""
+    """The URL of a new database; empty for SQLite, whose file is in the data folder."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield ""
         return

@@ -1,4 +1,4 @@
-"""What the storage tests start from: members of one server, an impression, short ways to post and read."""
+"""Shared setup of the storage tests: members of one server, an impression, short ways to post and read."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def settings_in(folder: Path, **changes: object) -> StorageSettings:
 
 
 async def posted(store: Store, who: Who, *message_ids: int) -> ReplyId:
-    """A reply to a member who agreed, in these messages."""
+    """Post a reply to a member who agreed, split into these messages."""
     await store.consent.record(who)
     return await store.replies.record(who, Place(CHANNEL, message_ids), IMPRESSION)
 
 
 async def standing(store: Store, who: Who) -> dict[ReplyId, tuple[tuple[str, ...], int | None]]:
-    """Reply -> (emoji, rating) of this member."""
+    """Return reply -> (emoji, rating) of this member."""
     member_id = store.member_id(who)
     rows = (await store.learning.feedback_of([member_id]))[member_id]
     return {row.reply_id: (row.reactions, row.rating) for row in rows}
 
 
 async def due(store: Store) -> list[Who]:
-    """Who waits for a round, the longest waiting first."""
+    """Return the members due for a round, the longest waiting first."""
     names = {store.member_id(who): who for who in (ALICE, BOB, CAROL)}
     return [
         names[changed.member_id]
@@ -59,7 +59,7 @@ async def due(store: Store) -> list[Who]:
 
 
 async def round_of(store: Store, *heads: object) -> int:
-    """A round that took in every change so far."""
+    """Store a round that processed every change so far."""
     changed = await store.learning.changed_after(await store.learning.cursor(), 1000)
     cursor = changed[-1].changed_seq if changed else await store.learning.cursor()
     return await store.learning.record_round(RoundRecord(START, START, cursor, 1, 1, "cpu"), heads)

@@ -1,4 +1,4 @@
-"""Several processes on one database: one trains, who was replaced stores nothing, news reach the rest."""
+"""Several processes on one database: one trains, a replaced trainer stores nothing, news reach the others."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def url(postgres):
 
 @pytest.fixture
 async def stores(tmp_path, url):
-    """Two processes' stores over the same database and keys; the first one trains."""
+    """Stores of two processes on the same database and keys; the first one trains."""
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(await Store.open(settings_in(tmp_path, url=url)))
@@ -39,7 +39,7 @@ async def stores(tmp_path, url):
 
 
 async def heard_by(store, happens, *wanted):
-    """What a store hears until it has heard all of ``wanted``."""
+    """Collect the news that a store receives, until all of ``wanted`` arrived."""
     heard, all_there = [], asyncio.Event()
 
     def listen(news):
@@ -47,7 +47,7 @@ async def heard_by(store, happens, *wanted):
         if set(wanted) <= set(heard):
             all_there.set()
 
-    store.coordination.listen(listen)
+    store.coordination.subscribe(listen)
     await happens
     await asyncio.wait_for(all_there.wait(), WAIT_S)
     return heard
@@ -78,7 +78,7 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
     first, second = [await Store.open(settings_in(tmp_path, url=url)) for _ in range(2)]
     before = await first.coordination.lead(), await second.coordination.lead()
     await first.learning.record_round(RECORD, [])
-    with pytest.raises(NotTrainer, match="Another process trains now"):
+    with pytest.raises(NotTrainer, match="Another process is the trainer now"):
         await second.learning.record_round(RECORD, [])
     with pytest.raises(NotTrainer):
         await second.learning.record_prior(PriorRecord(b"prior", 1, START))
@@ -91,11 +91,11 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
 
 
 async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
-    """As after a pause: it still believes that it trains, and another has taken over."""
+    """As after a pause: the first process still believes it is the trainer, but another has taken over."""
     first, second = stores
-    neighbours = first.coordination._neighbours
-    neighbours._driver.remove_termination_listener(neighbours._on_loss)
-    await neighbours._driver.close()
+    peers = first.coordination._peers
+    peers._driver.remove_termination_listener(peers._on_loss)
+    await peers._driver.close()
 
     assert await second.coordination.lead()
     assert first.coordination.leads
@@ -107,7 +107,7 @@ async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
 
 async def test_a_cut_line_is_mended_and_the_lead_can_be_taken_again(tmp_path, url, postgres):
     async with await Store.open(settings_in(tmp_path, url=url)) as store:
-        store.coordination._neighbours._first_wait_s = 0.01
+        store.coordination._peers._first_wait_s = 0.01
         admin = await postgres.connect()
         cut = admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -126,13 +126,13 @@ async def test_a_cut_line_is_mended_and_the_lead_can_be_taken_again(tmp_path, ur
 async def test_the_others_hear_what_one_stores_and_it_does_not_hear_itself(stores):
     first, second = stores
     own = []
-    first.coordination.listen(own.append)
+    first.coordination.subscribe(own.append)
     await posted(first, ALICE, FIRST)
 
     async def store_things():
         await first.learning.record_prior(PriorRecord(b"prior", 1, START))
         await first.learning.record_round(RECORD, [NewHead(first.member_id(ALICE), b"head", 1)])
-        await first.coordination.tell(News.DUE)
+        await first.coordination.notify(News.DUE)
         await first.privacy.forget(ALICE.user_id)
 
     heard = await heard_by(second, store_things(), News.LEFT)
@@ -149,7 +149,7 @@ async def test_what_is_not_committed_is_not_told(stores):
     async def fail_then_tell():
         with pytest.raises(Exception, match="ck_heads_n_labels"):
             await first.learning.record_round(RECORD, [NewHead(alice, b"bad", -1)])
-        await first.coordination.tell(News.DUE)
+        await first.coordination.notify(News.DUE)
 
     assert await heard_by(second, fail_then_tell(), News.DUE) == [News.DUE]
 
@@ -168,8 +168,8 @@ async def test_nothing_learnt_from_somebody_who_left_in_another_process_is_store
 async def test_somebody_who_came_back_is_not_sealed_under_the_key_that_another_process_destroyed(stores):
     first, second = stores
     await posted(first, ALICE, FIRST)
-    await second.feedback.record_reaction(ALICE, FIRST, "👍", added=True)  # the second one knows the key now
-    second.coordination._neighbours._heard = lambda _: None  # and the news do not come in time
+    await second.feedback.record_reaction(ALICE, FIRST, "👍", added=True)  # the second store caches the key
+    second.coordination._peers._on_news = lambda _: None  # and the notification is not received
     await first.privacy.forget(ALICE.user_id)
     reply = await posted(first, ALICE, SECOND)
 
@@ -238,7 +238,7 @@ async def test_a_killed_trainer_gives_way_to_another_process(tmp_path, url):
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
             while not await store.coordination.lead():
-                await asyncio.sleep(0.05)  # until the server has noticed
+                await asyncio.sleep(0.05)  # until the server has detected it
 
             assert while_it_lives is False
             assert await round_of(store) == 2

@@ -1,4 +1,4 @@
-"""Failpoints act only where a test asks, at the passing it asks for."""
+"""Failpoints act only if a test activates them, and at the chosen pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening and closing: one process, whole files, the right keys; everything is still there afterwards."""
+"""Opening and closing: one process, undamaged files, the right keys; stored data survive."""
 
 import asyncio
 import base64
@@ -34,7 +34,7 @@ async def closed(settings):
 
 
 async def changed(settings, statement: str) -> None:
-    """Change a closed database behind the store's back."""
+    """Change a closed database with plain SQL."""
     backend = backend_of(settings)
     async with AsyncExitStack() as stack:
         await backend.open(stack)
@@ -105,7 +105,7 @@ async def test_damaged_database_is_a_clear_error(settings, closed):
     (settings.data_dir / "data.db").write_bytes(b"no database" * 1000)
 
     with pytest.raises(
-        DatabaseDamaged, match=r"data\.db is damaged or no database .*restore it from a backup"
+        DatabaseDamaged, match=r"data\.db is damaged or not a database .*restore it from a backup"
     ):
         await Store.open(settings)
 
@@ -149,7 +149,7 @@ async def test_keys_of_other_data_are_refused(settings, closed, tmp_path):
     other = settings_in(tmp_path / "other")
     await (await Store.open(other)).close()
 
-    with pytest.raises(KeyUnreadable, match="was written under another one"):
+    with pytest.raises(KeyUnreadable, match="was written under other keys"):
         await Store.open(replace(settings, key_dir=other.key_dir))
 
 
@@ -184,14 +184,14 @@ async def test_refused_opening_lets_go_of_the_folder(settings, closed):
 async def test_folder_in_the_way_is_a_clear_error(settings, tmp_path):
     (tmp_path / "data").write_text("a file")
 
-    with pytest.raises(StorageError, match="Expected a folder to write to"):
+    with pytest.raises(StorageError, match="Cannot write to the folder"):
         await Store.open(settings)
 
 
 async def test_key_folder_in_the_way_is_a_clear_error(settings, tmp_path):
     (tmp_path / "keys").write_text("a file")
 
-    with pytest.raises(StorageError, match="Expected a folder to write to"):
+    with pytest.raises(StorageError, match="Cannot write to the folder"):
         await Store.open(settings)
 
 

@@ -94,7 +94,7 @@ def advance_keys(settings):
         (shorten_master_key, "Expected 32 bytes"),
         (show_master_key, "mode 0600"),
         (exchange_master_key, "does not open"),
-        (damage_keys, "damaged or no database"),
+        (damage_keys, "damaged or not a database"),
         (advance_keys, "has schema 99"),
     ],
 )
@@ -147,7 +147,7 @@ def lose_ledger(settings):
         (damage_index, "damaged"),
         (cut_database, "damaged"),
         (advance_database, "has schema 9999"),
-        (lose_ledger, "7 changes of the erasure ledger"),
+        (lose_ledger, "7 changes in the erasure ledger"),
     ],
 )
 async def test_a_broken_database_fails_and_says_how(kept, break_it, words):

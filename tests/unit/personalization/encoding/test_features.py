@@ -1,4 +1,4 @@
-"""Reply text -> features."""
+"""Features of a reply's text: values, speed and what they must not depend on."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ PIECES = [
 
 
 def test_counts_of_any_text_are_those_of_the_plain_patterns() -> None:
-    """The patterns were made quick; what they count must stay what heads were trained on."""
+    """The patterns were optimised; their counts must equal those that heads were trained on."""
     rng = random.Random(3)
     plain = {
         "sentences": lambda t: max(1, len(re.findall(r"[.!?…]+(?=\s|$)", t))),
@@ -172,7 +172,7 @@ def test_no_texts_have_no_features() -> None:
 
 @pytest.mark.slow
 def test_message_does_not_touch_a_bit_of_the_features(real_encoder) -> None:
-    """Trained weights must not know even how long a member's message was."""
+    """Features do not depend on a member's message, not even on its length."""
     feature_map = FeatureMap(real_encoder)
     candidates = ["Sure!", "You could simmer it for twenty minutes, then add a little lemon.", "Why not?"]
 

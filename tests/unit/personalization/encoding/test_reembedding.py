@@ -1,4 +1,4 @@
-"""A change of encoder: labels of earlier replies count again, as if the new one had always been there."""
+"""After a change of encoder, labels on earlier replies count as if the new encoder had always been in use."""
 
 from __future__ import annotations
 

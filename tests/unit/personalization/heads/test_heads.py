@@ -1,4 +1,4 @@
-"""Heads and priors as bytes: what is read back, and what is refused."""
+"""Heads and priors as bytes: round trips, and bytes that are rejected."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def some_prior() -> Prior:
 
 
 def packed(w: np.ndarray, b: np.ndarray, **metadata: str) -> bytes:
-    told = {"feature_id": FEATURES, "prior_id": PRIOR} | metadata
-    return save({"w": w, "b": b}, metadata={"simpatico": json.dumps(told)})
+    header = {"feature_id": FEATURES, "prior_id": PRIOR} | metadata
+    return save({"w": w, "b": b}, metadata={"simpatico": json.dumps(header)})
 
 
 def test_head_of_the_usual_size_is_small() -> None:
@@ -96,7 +96,7 @@ def test_prior_with_emoji_meanings_comes_back_whole() -> None:
 
 
 def shifted_prior() -> Prior:
-    """A prior of two directions, the own intercept apart, with the shifts of two servers."""
+    """A prior of two directions and the own intercept, with the shifts of two servers."""
     factor = np.zeros((D + 1, 2), np.float32)
     factor[0, 0] = factor[-1, 1] = 1.0
     shifts = {bytes([n]) * 16: np.array([n, 0.5, -0.25], np.float32) for n in (7, 3)}
@@ -168,7 +168,7 @@ def test_meanings_without_their_emoji_are_refused(emoji: object) -> None:
 
 @pytest.mark.parametrize("wrong", [Meaning(1.5, 0.5, 1.0), Meaning(0.0, -0.5, 1.0), Meaning(0.0, 0.5, 0.0)])
 def test_a_meaning_out_of_range_is_refused(wrong: Meaning) -> None:
-    with pytest.raises(HeadDamaged, match="meanings in their range"):
+    with pytest.raises(HeadDamaged, match="meanings within range"):
         Prior.from_bytes(replace(some_prior(), meanings={"💀": wrong}).to_bytes(), feature_id=FEATURES, dim=D)
 
 
@@ -217,7 +217,7 @@ def test_damaged_head_is_refused(body: bytes) -> None:
 
 
 def test_no_flipped_bit_reads_as_another_kind_of_error() -> None:
-    """Whatever the bytes, reading ends in a head or in HeadDamaged."""
+    """Any bytes yield a head or HeadDamaged."""
     body, rng, n_refused = some_head().to_bytes(), np.random.default_rng(2), 0
     for _ in range(500):
         broken = bytearray(body)

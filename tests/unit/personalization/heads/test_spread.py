@@ -1,4 +1,4 @@
-"""What is kept of a posterior, against the whole of it."""
+"""The packed posterior covariance, against the full one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIM, K = 60, 4
 
 
 def prior_of(rank: int, *, variance: float = 0.0) -> Prior:
-    """Members differ in some directions, in each less than in the one before."""
+    """A prior with directions of falling variance."""
     rng = np.random.default_rng(0)
     factor = rng.normal(size=(DIM + 1, rank)) * 0.7 ** np.arange(rank)
     return Prior(
@@ -38,13 +38,13 @@ def labels(u: int, n: int) -> Examples:
 
 
 def centred(covariance: np.ndarray) -> np.ndarray:
-    """Of the differences from the mean of the candidates."""
+    """Covariance of the differences from the candidates' mean."""
     off = np.eye(K) - 1 / K
     return off @ covariance @ off
 
 
 def kept_and_exact(prior: Prior, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates' covariance by what is kept of five members, and by the whole posterior."""
+    """Candidates' covariance of five members, from the packed and from the full posterior."""
     examples = labels(5, n)
     candidates = np.random.default_rng(2).normal(size=(5, K, DIM)).astype(np.float32)
     bank, _ = learn_heads(examples, prior, "cpu")
@@ -63,7 +63,7 @@ def test_with_few_directions_nothing_is_lost(n: int) -> None:
 
 @pytest.mark.parametrize("n", [6, 40])
 def test_with_many_directions_the_telling_ones_are_kept(n: int) -> None:
-    """The standard deviation by which a policy explores is off by some percent."""
+    """The standard deviation by which a policy explores is off by a few percent."""
     kept, exact = kept_and_exact(prior_of(40), n)
 
     sd_kept, sd_exact = (np.sqrt(np.diagonal(cov, axis1=1, axis2=2)) for cov in (kept, exact))
@@ -93,7 +93,7 @@ def test_a_member_without_labels_has_the_covariance_of_the_prior() -> None:
 
 
 def test_beside_its_directions_a_prior_stays_as_open_as_it_was() -> None:
-    """A diagonal part is not narrowed: the sum of what is kept and what was open at first."""
+    """The diagonal part keeps its prior variance, in addition to the packed covariance."""
     flat = replace(prior_of(10), variance=np.full(DIM, 0.02, np.float32))
 
     kept, exact = kept_and_exact(flat, 20)

@@ -1,4 +1,4 @@
-"""The prior that ships: it fits the packaged encoder, answers a new server, and gives way."""
+"""The prior that ships: it fits the packaged encoder, answers a new server, and yields to members' labels."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def real_features(real_encoder) -> FeatureMap:
 
 
 def test_what_ships_is_made_for_the_features_that_ship(real_features):
-    """After a change of encoder or style features: ``make starter DATA=folder``."""
+    """If it fails after a change of encoder or style features, run ``make starter DATA=folder``."""
     prior = shipped_prior(real_features)
 
     assert prior.feature_id == real_features.feature_id
     assert prior.factor is not None
     assert prior.calibration is not None
     assert prior.bias_variance > 0
-    assert (prior.mean[real_features.n_embedding :] == 0).all()  # style is not carried to another bot
+    assert (
+        prior.mean[real_features.n_embedding :] == 0
+    ).all()  # a taste in style does not transfer to another bot
 
 
 def test_the_first_reply_on_a_new_server_is_ranked(real_features):
@@ -137,7 +139,7 @@ async def test_the_starter_answers_before_members_have_taught_and_when_they_left
 
 
 def test_the_starter_gives_way_as_members_teach():
-    """People want the opposite of the starter: one moves it somewhat, a crowd overrules it."""
+    """Members want the opposite of the starter: one member moves it somewhat, many overrule it."""
     rng = np.random.default_rng(0)
     d = 8
     plain = Prior(np.zeros(d, np.float32), np.full(d, 0.1, np.float32), 0.0, 1.0, "made-up")

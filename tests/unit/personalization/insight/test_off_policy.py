@@ -1,4 +1,4 @@
-"""Estimates of what another policy would have earned, against a known truth; and where they must fail."""
+"""Off-policy estimates against a known truth, and cases in which they must fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ("ips", "snips", "dr")
 
 
 def logged(n: int, seed: int, members: int | None = None):
-    """A logged world of three candidates: (log, rewards, target, predicted, chance of each to be liked)."""
+    """A log with three candidates: (log, rewards, target, predicted, probability that each is liked)."""
     rng = np.random.default_rng(seed)
     likes = rng.uniform(size=(n, 3))
     logging = np.full((n, 3), 0.1) + 0.7 * np.eye(3)[rng.integers(0, 3, n)]
@@ -67,11 +67,11 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 
 def test_control_wrong_propensities_miss_the_truth() -> None:
-    """As if the log had been thrown evenly, and with nothing predicted that could make up for it."""
+    """Control: with uniform propensities and no predictions the estimate must be wrong."""
     covered = {"true": dict.fromkeys(NAMES, 0), "even": dict.fromkeys(NAMES, 0)}
     for seed in range(50):
         log, rewards, _, _, _ = logged(400, seed, members=40)
-        target = np.where(log.propensities > 0.5, 1.0, 0.0)  # what was mostly posted; earns a half
+        target = np.where(log.propensities > 0.5, 1.0, 0.0)  # mostly the posted candidate; its value is 0.5
         even = replace(log, propensities=np.full_like(log.propensities, 1 / 3))
         blind = np.zeros_like(log.propensities)
         for kind, given in (("true", log), ("even", even)):
@@ -80,7 +80,7 @@ def test_control_wrong_propensities_miss_the_truth() -> None:
                 covered[kind][name] += within(getattr(found, name), 0.5)
 
     assert all(count >= 42 for count in covered["true"].values()), covered
-    # SNIPS is right here by chance of the world: what was posted does not hang on how good it is.
+    # SNIPS happens to be right here, because what was posted does not depend on how good it is.
     assert covered["even"]["ips"] == covered["even"]["dr"] == 0
 
 
@@ -100,7 +100,7 @@ def test_a_difference_is_surer_than_its_parts_where_both_mostly_agree() -> None:
 
 
 def test_members_are_what_chance_is_counted_over() -> None:
-    """Ten copies of everybody's replies tell no more than one."""
+    """Ten copies of every reply give the same interval as one."""
     log, rewards, target, predicted, _ = logged(200, 2)
     copies = Log(
         *(

@@ -1,4 +1,4 @@
-"""What a member is shown of their taste is what their own labels say."""
+"""The taste shown to a member agrees with their own labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMOJI = FEATURES.n_embedding + STYLE_FEATURES.index("emoji")
 
 
 def emoji_lover(n: int, *, likes: bool = True) -> Labelled:
-    """Labels of somebody who likes (or dislikes) exactly the replies with emoji."""
+    """Labels of a member who likes (or dislikes) exactly the replies with emoji."""
     X = np.zeros((n, FEATURES.dim), dtype=np.float32)
     X[::2, EMOJI] = 2.0
     y = (X[:, EMOJI] > 0) == likes

@@ -1,4 +1,4 @@
-"""What personalization brings, estimated from a bot's log where the truth is known; and how a log is read."""
+"""The uplift report on a simulated log with a known truth, and the conversion of stored records."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """A bot's log on a dense set: choices, and which candidates would have been liked (``n x k``)."""
+    """A simulated log on a dense set: choices, and whether each candidate is liked (``n x k``)."""
 
     choices: Choices
     liked: np.ndarray
 
     @property
     def truth(self) -> float:
-        """By how much the head's best candidates are liked more than the prior's, on these very replies."""
+        """Likes of the head's best candidates minus those of the prior's, on the same replies."""
         head, prior = best_of(self.choices.scores), best_of(self.choices.prior_scores)
         return float(((head - prior) * self.liked).sum(axis=1).mean())
 
     def again(self, rng: np.random.Generator) -> Choices:
-        """Throw the dice of the same replies once more, by the same chances."""
+        """Draw the posted candidates of the same replies again, with the same propensities."""
         chances = self.choices.log.propensities
         chosen = (
             (rng.random((len(chances), 1)) > chances.cumsum(axis=1))
@@ -58,7 +58,7 @@ class Played:
 
 @cache
 def played() -> Played:
-    """The bot through 40 rounds with 40 members, as the replay of the evaluation does."""
+    """Play 40 rounds with 40 members, as the replay of the evaluation does."""
     dataset = read_dataset(JOKES)
     features = FeatureMap(HashEncoder())
     X = features.features(dataset.texts)
@@ -84,7 +84,7 @@ def played() -> Played:
 
 
 def covered(make, throws: int = 60) -> dict[str, int]:
-    """How often the intervals of the gain hold the truth, over throws of the dice."""
+    """Share of redrawn logs in which the interval of the gain contains the truth."""
     rng, counts = np.random.default_rng(1), dict.fromkeys(("ips", "snips", "dr"), 0)
     for _ in range(throws):
         gain = report_of(make(played().again(rng))).liked.gain
@@ -95,7 +95,7 @@ def covered(make, throws: int = 60) -> dict[str, int]:
 
 
 def test_intervals_hold_the_true_gain_of_the_heads() -> None:
-    assert abs(played().truth) > 0.01  # or there would be nothing to find
+    assert abs(played().truth) > 0.01  # else there would be no gain to detect
 
     counts = covered(lambda choices: choices)
 
@@ -103,7 +103,7 @@ def test_intervals_hold_the_true_gain_of_the_heads() -> None:
 
 
 def test_control_with_wrong_propensities_the_intervals_miss_it() -> None:
-    """As if everything had been posted by an even throw of the dice."""
+    """Control: the same log with uniform propensities."""
 
     def evenly(choices: Choices) -> Choices:
         even = np.full_like(choices.log.propensities, 0.25)
@@ -111,7 +111,7 @@ def test_control_with_wrong_propensities_the_intervals_miss_it() -> None:
 
     counts = covered(evenly)
 
-    # What the predictions get right saves the doubly robust one: that is what it is for.
+    # The doubly robust estimate is saved by its predictions, as intended.
     assert (counts["ips"], counts["snips"]) == (0, 0), counts
 
 
@@ -128,7 +128,7 @@ def test_a_report_counts_what_it_rests_on_and_what_it_leaves_out() -> None:
     assert found == (3, 2, 1, 2)
     assert (report.n_unranked, report.n_unanswerable, report.n_shut) == (2, 1, 1)
     assert (report.liked.posted.value, report.disliked.posted.value) == pytest.approx((1 / 3, 1 / 3))
-    # Only the second reply tells head and prior apart: posted with 0.5 was the prior's best, and disliked.
+    # Head and prior differ only in the second reply: the prior's best was posted with 0.5, and disliked.
     assert report.liked.gain.ips.value == 0.0
     assert report.disliked.gain.ips.value == pytest.approx(-2 / 3)
 
@@ -154,7 +154,7 @@ def test_rewards_are_predicted_by_what_other_members_did() -> None:
     np.testing.assert_array_equal(flipped[member == 0], predicted[member == 0])
 
 
-# --- from the store's records ----------------------------------------------------------------------------
+# --- records of the store ----------------------------------------------------------------------------
 
 
 def past(who: bytes, *reactions: str, rating=None, k=2, policy="thompson:0.2+0.02") -> PastChoice:
@@ -177,7 +177,7 @@ async def test_choices_are_read_page_by_page_with_the_label_that_the_asker_gave(
     @dataclass
     class Page:
         choices: list[PastChoice]
-        n_shut: int
+        n_unreadable: int
         last: int | None
 
     class Shelf:
@@ -197,7 +197,7 @@ async def test_choices_are_read_page_by_page_with_the_label_that_the_asker_gave(
 
 def test_an_emoji_that_hardly_says_anything_counts_as_silence() -> None:
     unsure = EmojiValence({}).reading_of("🌸")
-    assert unsure is not None and unsure.trust < 0.5  # of the public table
+    assert unsure is not None and unsure.trust < 0.5  # in the public table
 
     choices = as_choices([past(b"a", "🌸"), past(b"a", "❤")], EmojiValence({}), LabelWeights())
 

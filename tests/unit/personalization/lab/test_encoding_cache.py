@@ -1,4 +1,4 @@
-"""Kept encodings: found again by text and encoder, and never trusted when they are not whole."""
+"""Cached encodings are found by text and encoder, and damaged files are not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol on a small made-up set: read, split, measure; and what must hold however the numbers fall."""
+"""The evaluation protocol on a small synthetic set: reading, splitting, measuring, and its invariants."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ D = 6
 
 
 class Space:
-    """Features made up for the test: the first direction is what members differ in."""
+    """Synthetic features: members differ in the first direction."""
 
     feature_id, dim, n_embedding = "made-up", D, D
 
 
 def write(folder, *, users=40, items=60, kind="pointwise", seed=0):
-    """Members who like the first number of an item, or dislike it; and the items' numbers."""
+    """Write a set whose members like or dislike the first feature of an item; returns the features."""
     rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     numbers = rng.normal(size=(items, D)).astype(np.float32)
@@ -97,13 +97,13 @@ def test_heads_find_a_taste_that_the_global_head_cannot(tmp_path):
 
 
 def test_labels_that_mean_nothing_gain_nothing(tmp_path):
-    """The measurement's own control: with labels shuffled, no row may look good."""
+    """Control of the measurement: with features unrelated to the labels, no row may have a gain."""
     write(tmp_path / "set")
-    numbers = np.random.default_rng(9).normal(size=(60, D)).astype(np.float32)  # other texts than were judged
+    numbers = np.random.default_rng(9).normal(size=(60, D)).astype(np.float32)  # unrelated features
 
     rows = measured(tmp_path / "set", numbers)["rows"]
 
-    assert abs(rows["simpatico"]["20"]["gain"]) < 0.1  # eight members: the real taste gains twice as much
+    assert abs(rows["simpatico"]["20"]["gain"]) < 0.1  # eight members; the real features gain twice as much
     assert 0.4 < rows["simpatico"]["20"]["metric"] < 0.6
 
 
@@ -153,7 +153,7 @@ def test_the_configured_settings_of_the_prior_are_what_is_measured(tmp_path):
 
 
 def judged(values: np.ndarray) -> Dataset:
-    """Everybody's values of everything, ``users x items``."""
+    """A dense set from the labels of all members on all items, ``users x items``."""
     users, items = values.shape
     user, item = np.divmod(np.arange(values.size), items)
     names = tuple(f"i{i}" for i in range(items))

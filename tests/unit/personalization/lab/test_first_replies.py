@@ -1,4 +1,4 @@
-"""What a prior is worth at the first reply: figures that can be counted by hand."""
+"""Zero-shot evaluation of a prior, with figures that can be computed by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEATURES = np.array([[0.0], [1.0], [2.0], [3.0]], np.float32)
 
 
 def thumbs(*labels):
-    """A set of four replies, the longer the better by the prior, and (user, item, label)."""
+    """A set of four replies with labels (user, item, label); the prior prefers longer replies."""
     user, item, y = (np.array(part) for part in zip(*labels, strict=True))
     names = tuple(f"u{i}" for i in range(user.max() + 1))
     texts = ("aaaa", "aaa", "aa", "a")
@@ -36,7 +36,7 @@ def test_only_members_of_both_answers_count():
     found = first_replies(data, FEATURES, PRIOR)
 
     assert (found["metric"], found["members"]) == ("concordance", 2)
-    assert found["rows"]["starter"]["mean"] == 0.5  # one member agrees with the prior, one does not
+    assert found["rows"]["starter"]["mean"] == 0.5  # one member agrees with the prior, the other does not
     assert found["rows"]["starter"]["se"] == pytest.approx(0.5)
     assert found["rows"]["longer"]["mean"] == 0.5
 

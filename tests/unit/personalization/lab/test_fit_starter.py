@@ -1,4 +1,4 @@
-"""Fitting the starter: what is chosen by leaving out chatbots, on a made-up set whose truth is known."""
+"""The fit of the starter prior chooses by leaving out chatbots, on a synthetic set with a known truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN = starter_prior(Space(), LearningSettings())
 
 
 def judged(*, bots=BOTS, users=32, seed=0):
-    """People like the first number of a reply; one style number misleads: its sign depends on the bot."""
+    """People like the first feature of a reply; the effect of one style feature depends on the bot."""
     rng = np.random.default_rng(seed)
     groups = [f"{bot}/dev/{bot}{i // 4}" for bot in bots for i in range(24)]
     n = len(groups)
@@ -85,7 +85,7 @@ def test_the_same_set_gives_the_same_bytes_in_whatever_order(starter):
     again = fitted(shuffled, X)
 
     assert fitted(data, X).prior.to_bytes() == starter.prior.to_bytes()
-    np.testing.assert_allclose(again.learning.prior.mean, starter.prior.mean, atol=1e-3)
+    np.testing.assert_allclose(again.prior.mean, starter.prior.mean, atol=1e-3)
 
 
 def test_too_few_chatbots_are_refused():

@@ -1,4 +1,4 @@
-"""The search for the prior's settings: it finds a planted better one, and sees no more than it may."""
+"""The search for the prior's settings finds planted better ones, and never uses held-out labels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from personalization.settings import PriorSettings
 
 D, N_EMBEDDING = 24, 20
 DEAF = Choice(PriorSettings(style_scale=0.02, rank=4), 2.0)
-"""Settings under which the style features, which decide everything here, are hardly heard."""
+"""Settings that almost ignore the style features, although only these matter here."""
 
 
 def population(*, users=100, items=150, seed=0):
-    """Members differ in one style feature, which is told by no direction of the embedding."""
+    """A set whose members differ in one style feature, which the embedding does not contain."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(items, D)).astype(np.float32)
     features[:, :N_EMBEDDING] /= np.linalg.norm(features[:, :N_EMBEDDING], axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What emoji mean: learnt from surer signs beside them, exactly the table without any."""
+"""Meanings of emoji: learnt from surer signs on the same reply, equal to the table without any."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ SKULL, PEPE = "💀", ":4242"
 
 def signs(rng: np.random.Generator, likes: bool, n: int = 8, *, p: float = 0.95):
     """A member who gives thumbs to half good, half bad replies, and 💀 to those they like (or dislike)."""
-    told = []
+    feedback = []
     for liked in np.arange(n) % 2 == 0:
         thumb = "👍" if liked else "👎"
         uses = (rng.random() < p) == (liked == likes)
-        told.append(((thumb, SKULL) if uses else (thumb,), None))
-    return told
+        feedback.append(((thumb, SKULL) if uses else (thumb,), None))
+    return feedback
 
 
 def population(n: int = 60, seed: int = 0):
-    """Half of the members mean liking by 💀, the others the contrary."""
+    """Members of whom half use 💀 for liking and half for disliking."""
     rng = np.random.default_rng(seed)
     return [signs(rng, bool(u % 2)) for u in range(n)]
 
 
 def learnt(members, *, min_members: int = 20, valence: EmojiValence = TABLE) -> dict[str, Meaning]:
-    return learn_meanings([uses_of(told, valence) for told in members], valence, min_members=min_members)
+    return learn_meanings(
+        [uses_of(feedback, valence) for feedback in members], valence, min_members=min_members
+    )
 
 
 def loss(valence: EmojiValence, likes: bool) -> float:
-    """Log loss of the thumb that somebody would give beside their 💀; no meaning is half and half."""
+    """Log loss of the thumb that goes with a member's 💀; without a meaning the probability is one half."""
     reading = valence.reading_of(SKULL)
     share = 0.5 if reading is None else (reading.value + 1) / 2
     return -float(np.log(share if likes else 1 - share))
 
 
 def test_learnt_meaning_predicts_held_out_thumbs_better_than_the_table() -> None:
-    """Trained on some members; on others, their first replies tell what 💀 means to them."""
+    """Learnt from some members; for others, their first replies show what 💀 means to them."""
     rng = np.random.default_rng(1)
     shared = TABLE.learnt(learnt(population()))
     losses = {"table": [], "population": [], "member": []}
@@ -82,7 +84,7 @@ def test_an_emoji_of_too_few_members_is_not_learnt() -> None:
 
 
 def test_one_member_cannot_shout() -> None:
-    """A thousand uses of one member count like three."""
+    """A thousand uses by one member count as three."""
     quiet = population()
     loud = [*quiet[:-1], [((SKULL, "👍"), None)] * 1000]
     modest = [*quiet[:-1], [((SKULL, "👍"), None)] * 3]
@@ -121,7 +123,7 @@ def test_a_member_alone_can_teach_a_custom_emoji() -> None:
 
 
 def test_an_emoji_that_goes_with_everything_says_nothing() -> None:
-    """Who puts it on every reply, liked or not, tells nothing by it."""
+    """A member who puts it on every reply, liked or not, gives no information."""
     everything = [[((PEPE, thumb), None) for thumb in ("👍", "👍", "👍", "👎")] for _ in range(60)]
 
     shared = TABLE.learnt(learnt(everything))
@@ -137,22 +139,22 @@ def test_thumbs_and_configured_emoji_are_never_learnt() -> None:
 
     assert set(learnt(members, valence=configured)) == {"🔥"}
     assert set(own_meanings(members[0], configured)) == {"🔥"}
-    told = configured.learnt(claimed)
-    assert [told.valence(emoji) for emoji in ("👍", PEPE)] == [1.0, -1.0]
+    with_claims = configured.learnt(claimed)
+    assert [with_claims.valence(emoji) for emoji in ("👍", PEPE)] == [1.0, -1.0]
 
 
 def test_own_meaning_moves_by_as_much_as_others_disagree() -> None:
-    """Three uses with 👎 turn what is disputed, and hardly touch what all agree on."""
-    told = [((SKULL, "👎"), None)] * 3
+    """Three uses with 👎 flip a disputed meaning, and hardly change one that all agree on."""
+    feedback = [((SKULL, "👎"), None)] * 3
     disputed = TABLE.learnt({SKULL: Meaning(0.0, 0.1, 0.5)})
     agreed = TABLE.learnt({SKULL: Meaning(0.9, 0.7, 32.0)})
 
-    assert own_meanings(told, disputed)[SKULL].value == pytest.approx(-6 / 7)
-    assert own_meanings(told, agreed)[SKULL].value == pytest.approx(2 * (32 * 0.95) / 35 - 1)
+    assert own_meanings(feedback, disputed)[SKULL].value == pytest.approx(-6 / 7)
+    assert own_meanings(feedback, agreed)[SKULL].value == pytest.approx(2 * (32 * 0.95) / 35 - 1)
 
 
 def test_replies_without_a_surer_sign_are_weak_evidence() -> None:
-    """They show what an unknown emoji means, and hardly move what surer signs show."""
+    """They show the meaning of an unknown emoji, and hardly move one known from surer signs."""
     rng = np.random.default_rng(4)
 
     def learnt_of(n_sure: int, mean: float) -> Meaning:
@@ -163,13 +165,13 @@ def test_replies_without_a_surer_sign_are_weak_evidence() -> None:
     assert learnt_of(0, 0.08).value > 0.4
     assert learnt_of(0, -0.08).value < -0.4
     assert learnt_of(1, 0.08).value < -0.8
-    assert learnt_of(1, 2.0).value < -0.8  # a topic that everybody likes proves no more
+    assert learnt_of(1, 2.0).value < -0.8  # a topic that all like is no more evidence
 
 
 def test_uses_are_counted_reply_by_reply() -> None:
-    told = [(("💀", "👍"), None), (("💀🏽", "💀"), 2), (("💀",), None), (("👍", "👎"), None), ((), None)]
+    feedback = [(("💀", "👍"), None), (("💀🏽", "💀"), 2), (("💀",), None), (("👍", "👎"), None), ((), None)]
 
-    uses = uses_of(told, TABLE, [0.1, 0.2, 0.3, 0.4, 0.5])
+    uses = uses_of(feedback, TABLE, [0.1, 0.2, 0.3, 0.4, 0.5])
 
     assert {key: (use.likes, use.n_sure, use.odds) for key, use in uses.items()} == {
         SKULL: (1.25, 2, [0.3]),

@@ -1,4 +1,4 @@
-"""Reactions and ratings -> labels."""
+"""Labels derived from reactions, ratings and choices."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_label_of_feedback(reactions: list[str], rating: int | None, label: Labe
 
 
 def test_reactions_average_by_trust() -> None:
-    """A trusted thumb outweighs a doubtful face."""
+    """A trusted thumb outweighs a face of little trust."""
     label = label_of(["👍", "🤔"], None, valence)
 
     assert label == Label(pytest.approx((1.0 * 1.0 + 0.3 * 0.4) / 1.3), 1.0)
@@ -151,7 +151,7 @@ def test_every_hand_made_spelling_is_normal() -> None:
     ],
 )
 def test_each_kind_of_feedback_weighs_what_the_table_says(reactions, rating, label) -> None:
-    """Thumbs three times, emoji half, ratings not at all."""
+    """Thumbs count three times, emoji half, ratings not at all."""
     weights = LabelWeights(rating=0.0, thumb=3.0, emoji=0.5)
 
     assert label_of(reactions, rating, valence, weights) == label
@@ -169,7 +169,7 @@ def test_another_answer_says_something_only_where_it_was_liked_better() -> None:
 
     assert label_of_another(None, liked) == Label(1.0, 1.0)
     assert label_of_another(liked, better) == Label(1.0, 1.0)
-    assert label_of_another(disliked, unsure) == Label(1.0, 0.25)  # no surer than the weaker of the two
+    assert label_of_another(disliked, unsure) == Label(1.0, 0.25)  # capped by the weaker label
     assert label_of_another(None, liked, LabelWeights(pair=0.5)) == Label(1.0, 0.5)
     for first, second in [(None, None), (liked, None), (None, disliked), (better, liked), (liked, liked)]:
         assert label_of_another(first, second) is None
@@ -204,7 +204,7 @@ def test_a_very_old_label_keeps_a_trace_and_no_label_stays_none() -> None:
 
 
 def test_fading_follows_a_taste_that_turned_and_costs_a_steady_one_little() -> None:
-    """Two years of labels; half of the members turn round after the first year."""
+    """Two years of labels; half of the members reverse their taste after the first year."""
     rng = np.random.default_rng(0)
     u, n, d = 80, 60, 8
     taste = rng.normal(size=(u, d))
@@ -232,9 +232,9 @@ def test_fading_follows_a_taste_that_turned_and_costs_a_steady_one_little() -> N
 
 def test_what_a_server_says_of_its_emoji_holds_there_and_over_everything_learnt():
     learnt = valence.learnt({":1": Meaning(0.5, 0.8, 4.0), ":2": Meaning(0.5, 0.8, 4.0)})
-    said = learnt.with_guilds({b"here": {":1": -1.0, ":2": 0.0, ":3": 1.0}})
+    set_there = learnt.with_guilds({b"here": {":1": -1.0, ":2": 0.0, ":3": 1.0}})
 
-    here, elsewhere = said.in_guild(b"here"), said.in_guild(b"elsewhere")
+    here, elsewhere = set_there.in_guild(b"here"), set_there.in_guild(b"elsewhere")
 
     assert [here.valence(emoji) for emoji in (":1", ":2", ":3", "👍")] == [-1.0, None, 1.0, 1.0]
     assert [elsewhere.valence(emoji) for emoji in (":1", ":2", ":3", "👍")] == [0.5, 0.5, None, 1.0]

@@ -1,4 +1,4 @@
-"""How widely members' thresholds differ is found by what their labels say of a yes or no."""
+"""The variance of members' thresholds is chosen by the log loss of held-out yes and no."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DIM, MEMBERS, LABELS = 6, 80, 30
 
 
 class Space:
-    """Features that are an embedding alone."""
+    """Features that consist of an embedding only."""
 
     feature_id, dim, n_embedding = "plain", DIM, DIM
 
 
 def population(*, graded: bool) -> Pool:
-    """Members with own thresholds, who say how much they like a reply, or only whether they do."""
+    """Members with thresholds of their own, who give graded labels, or only yes or no."""
     rng = np.random.default_rng(3)
     X = rng.normal(size=(MEMBERS * LABELS, DIM)).astype(np.float32)
     member = np.repeat(np.arange(MEMBERS), LABELS)
@@ -34,7 +34,7 @@ def population(*, graded: bool) -> Pool:
 
 @pytest.mark.parametrize("graded", [False, True])
 def test_thresholds_are_wide_where_labels_scatter_less_than_a_yes_or_no(graded: bool) -> None:
-    """The very same members: only graded labels make a likelihood of yes and no see too little difference."""
+    """For equal members, only graded labels make a likelihood of yes and no underestimate the variance."""
     starter = starter_prior(Space(), LearningSettings())
 
     prior = fit_prior(population(graded=graded), starter, member_cap=1e9, device="cpu")
@@ -42,4 +42,4 @@ def test_thresholds_are_wide_where_labels_scatter_less_than_a_yes_or_no(graded: 
     assert (prior.bias_variance == starter.bias_variance) is graded
     assert prior.calibration is not None
     if not graded:
-        assert prior.bias_variance < 1  # it is 0.25, and the starter's belief in 4 counts like five members
+        assert prior.bias_variance < 1  # the truth is 0.25, and the starter's 4 counts like five members

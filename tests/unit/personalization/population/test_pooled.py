@@ -1,4 +1,4 @@
-"""The pooled fit of the mean: likes and dislikes count alike in it, and mean what they meant."""
+"""The pooled fit of the mean: balancing likes and dislikes does not bias it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIM = 6
 
 
 def mostly_liked(n: int, u: int = 200, seed: int = 0) -> tuple[Pool, np.ndarray, float]:
-    """Members who like nearly everything, a little less what one direction says: pool, taste, intercept."""
+    """Members who like nearly everything, slightly less in one direction: pool, taste, intercept."""
     rng = np.random.default_rng(seed)
     taste, intercept = rng.normal(size=DIM), 3.0
     X = rng.normal(size=(n, DIM)).astype(np.float32)
@@ -28,7 +28,7 @@ def fitted(pool: Pool, balance: float, ridge: float) -> np.ndarray:
 
 @pytest.mark.parametrize("balance", [0.5, 1.0])
 def test_balancing_leaves_weights_and_intercept_what_they_mean(balance: float) -> None:
-    """With labels enough both fits find the truth: what likes lose in weight is not taken for dislike."""
+    """With enough labels both fits find the truth: a smaller weight of likes is not taken for dislike."""
     pool, taste, intercept = mostly_liked(40_000)
 
     found = fitted(pool, balance, 0.01)
@@ -61,7 +61,7 @@ def test_pairs_and_a_population_that_likes_everything_are_left_alone() -> None:
 
 
 def test_nobody_weighs_more_in_the_balanced_fit_than_the_cap_lets_them() -> None:
-    """Somebody who dislikes everything among people who like everything: rare, and still one member."""
+    """A member who dislikes everything, among members who like everything, weighs no more than one member."""
     pool, _, _ = mostly_liked(400, u=40)
     y = np.where(pool.member == 7, 0.0, 1.0).astype(np.float32)
     grumpy = Pool(pool.X, y, pool.weight, pool.member)
@@ -89,10 +89,13 @@ def test_the_mean_does_not_depend_on_where_its_fit_begins() -> None:
     ("penalty", "losses"),
     [
         (1, [[0.69, 0.70], [0.66, 0.68], [0.67, 0.66], [0.68, 0.69]]),  # 2 is best, 1 level with it
-        (2, [[0.69, 0.70], [0.67, 0.67], [0.66, 0.66], [0.68, 0.69]]),  # 1 is surely worse
-        (2, [[0.70, 0.70], [0.70, 0.70], [0.70, 0.70], [0.69, 0.70]]),  # all say nothing: no further down
+        (
+            2,
+            [[0.69, 0.70], [0.67, 0.67], [0.66, 0.66], [0.68, 0.69]],
+        ),  # 1 is worse by more than a standard error
+        (2, [[0.70, 0.70], [0.70, 0.70], [0.70, 0.70], [0.69, 0.70]]),  # all are equal: only one step down
         (0, [[0.66, 0.66], [0.67, 0.67], [0.67, 0.67], [0.67, 0.67]]),  # nothing is smaller
-        (1, [[0.66], [0.65], [0.67], [0.67]]),  # one fold says nothing of its own error
+        (1, [[0.66], [0.65], [0.67], [0.67]]),  # one fold has no standard error
     ],
 )
 def test_of_penalties_that_rank_alike_the_smaller_neighbour_of_the_best_is_taken(

@@ -1,4 +1,4 @@
-"""Servers of one taste get a mean of their own, others do not."""
+"""Servers whose members share a taste get a shift, other servers do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASTE = np.array([1.2, -1.2, 0, 0, 0, 0, 0, 0])
 
 
 def people(rng: np.random.Generator, n: int, taste: np.ndarray, n_labels: int = 12):
-    """Members around one taste: (features, labels) each, and what they really like."""
+    """Members around one taste: (features, labels) of each, and their true weights."""
     made = []
     for _ in range(n):
         own = taste + 0.7 * rng.normal(size=DIM)
@@ -54,7 +54,7 @@ def opposite(rng: np.random.Generator, n: int = 40) -> dict[bytes, list]:
 
 
 def right(prior: Prior, tested: list, k: int) -> float:
-    """Concordance on new replies of heads of k labels."""
+    """Concordance of heads of k labels on new replies."""
     bank, _ = solve_heads(
         Examples.pad([(X[:k], y[:k], np.ones(k, np.float32)) for X, y, _ in tested]), prior, "cpu"
     )
@@ -92,7 +92,7 @@ def test_a_server_of_too_few_members_gets_no_shift() -> None:
 
 
 def test_labels_without_a_pattern_give_no_shift() -> None:
-    """Members who only ever like, and members who click at random."""
+    """Members who like everything, and members who click at random."""
     rng = np.random.default_rng(2)
     pleased = [(X, np.ones_like(y), own) for X, y, own in people(rng, 25, TASTE)]
     random = [(X, rng.permutation(y), own) for X, y, own in people(rng, 25, TASTE)]

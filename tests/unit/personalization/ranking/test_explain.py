@@ -1,4 +1,4 @@
-"""An explanation is exact: its parts sum to the score, and they name what made the difference."""
+"""Explanations are exact: the parts sum to the score and name the features that differ."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def features():
 
 
 def head_of(features, **weights):
-    """A head that weighs the named style features, and the wording a little."""
+    """A head with weights on the named style features, and small weights on the embedding."""
     prior = starter_prior(features, SETTINGS).head()
     values = np.full(features.dim, 0.01, dtype=np.float16)
     for name, weight in weights.items():

@@ -1,4 +1,4 @@
-"""Which pair is shown: the one whose order is least known, and never two that are alike."""
+"""The pair that is shown has the most uncertain order, and is never a near-duplicate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from personalization.ranking.pair_choice import Contrast, most_informative
 
 
 def contrast(features, covariance) -> Contrast:
-    """Candidates of two numbers of embedding and one of style."""
+    """Candidates with two embedding features and one style feature."""
     return Contrast(np.array(features, np.float32), np.array(covariance, np.float64), "features", 2)
 
 
@@ -16,7 +16,11 @@ APART = [[1, 0, 0], [0, 1, 0], [-1, 0, 0]]
 
 
 def test_the_pair_with_the_largest_variance_of_the_difference_is_shown() -> None:
-    covariance = [[1.0, 0.9, 0.0], [0.9, 1.0, -0.5], [0.0, -0.5, 0.5]]  # differences: 0.2, 1.5, 2.5
+    covariance = [
+        [1.0, 0.9, 0.0],
+        [0.9, 1.0, -0.5],
+        [0.0, -0.5, 0.5],
+    ]  # variances of the differences: 0.2, 1.5, 2.5
 
     shown = contrast(APART, covariance)
 

@@ -1,4 +1,4 @@
-"""Scores and what is not known of them -> choice, with exact propensities, for every policy."""
+"""Every policy turns scores and their covariance into a choice with exact propensities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMED = pytest.mark.parametrize("policy", EVERY, ids=lambda policy: policy.name)
 
 
 def unsure(seed: int = 0, k: int = 4) -> np.ndarray:
-    """A covariance with everything in it."""
+    """A covariance with correlated candidates."""
     root = np.random.default_rng(seed).normal(size=(k, k))
     return root @ root.T
 
@@ -103,14 +103,14 @@ def test_candidates_are_posted_as_often_as_their_propensity_says(policy: Policy,
     counts = np.bincount([choice.order[0] for choice in choices], minlength=4)
     expected = np.array(
         [choice.propensities for choice in choices]
-    )  # Thompson's own differ from draw to draw
-    for i in range(4):  # five standard errors: one false alarm in a million
+    )  # Thompson's propensities differ between draws
+    for i in range(4):  # five standard errors: a false alarm in a million
         p = expected[:, i]
         assert abs(counts[i] - p.sum()) <= 5 * math.sqrt((p * (1 - p)).sum()) + 1e-6, f"candidate {i}"
 
 
 def test_thompson_of_two_gives_the_chance_that_the_second_is_better() -> None:
-    """The closed form for two: the normal distribution of the gap over its standard deviation."""
+    """For two candidates there is a closed form: the normal CDF of the gap over its standard deviation."""
     cov = np.array([[1.0, 0.3], [0.3, 0.5]])
     exact = 0.5 * (1 + math.erf(-0.4 / math.sqrt(2 * (1.0 + 0.5 - 0.6))))
 

@@ -1,9 +1,10 @@
-"""Published heads -> Ranking, and what happens when a head cannot be used."""
+"""Rankings from published heads, the cache of heads, and fallbacks when a head cannot be used."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,7 +24,7 @@ GREEDY = LearningSettings(policy="greedy")
 
 
 class Shelf:
-    """Stored heads by member, and how often each was asked for."""
+    """Stored heads by member, with a list of the loads."""
 
     def __init__(self) -> None:
         self.heads: dict[MemberId, HeadRecord] = {}
@@ -63,7 +64,7 @@ def make_ranker(shelf: Shelf, features: FeatureMap):
 def stored(
     features: FeatureMap, *, version: int = 1, feature_id: str | None = None, **weights: float
 ) -> HeadRecord:
-    """A head with these weights on style features."""
+    """A stored head with these weights on style features."""
     w = np.zeros(features.dim, np.float16)
     for name, weight in weights.items():
         w[features.n_embedding + STYLE_FEATURES.index(name)] = weight
@@ -226,8 +227,18 @@ async def test_memory_holds_no_more_heads_than_configured(make_ranker, shelf, fe
     assert shelf.asked == [*members, members[0]]
 
 
+async def test_a_cache_made_smaller_keeps_the_heads_used_last(make_ranker, shelf) -> None:
+    ranker = make_ranker(replace(GREEDY, head_cache=2))
+    for member in (ALICE, BOB, ALICE):
+        await ranker.head_of(member)
+
+    ranker.use_settings(replace(GREEDY, head_cache=1))
+    await ranker.head_of(ALICE)
+    assert (ranker.n_kept, shelf.asked) == (1, [ALICE, BOB])
+
+
 def directed(prior: Prior) -> Prior:
-    """A prior under which members differ in one thing only: how long they like replies to be."""
+    """A prior under which members differ only in how long they like replies to be."""
     factor = np.zeros((prior.dim + 1, 1), np.float32)
     factor[prior.dim - len(STYLE_FEATURES) + STYLE_FEATURES.index("length_chars")] = 5.0
     return replace(prior, variance=np.zeros_like(prior.variance), factor=factor)
@@ -297,9 +308,7 @@ async def test_same_seed_same_choices(shelf, features) -> None:
 
 
 async def test_encoding_leaves_the_event_loop_free(make_ranker) -> None:
-    """The loop goes on turning while a slow encoder works."""
-    import threading
-
+    """The loop keeps running other callbacks while a slow encoder works."""
     release = threading.Event()
 
     class SlowEncoder(HashEncoder):

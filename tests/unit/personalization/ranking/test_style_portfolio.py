@@ -1,4 +1,4 @@
-"""The portfolio follows a head, keeps every style alive, and is even where nothing is known."""
+"""The portfolio follows the head, keeps a floor for every style, and is even without data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def head(*weights: float) -> Head:
 
 
 def taught() -> StylePortfolio:
-    """A portfolio that has seen each style point along its own axis."""
+    """A portfolio in which the mean of each style is a different unit vector."""
     portfolio = StylePortfolio(NAMES, np.random.default_rng(0))
     for _ in range(LEAST_SEEN):
         for axis, name in enumerate(NAMES):
@@ -57,7 +57,7 @@ def test_expected_seats_are_exactly_the_shares(k):
 
     counts = np.bincount(np.concatenate([portfolio.deal(k, taste) for _ in range(n_deals)]), minlength=4)
 
-    # Systematic sampling gives each style floor or ceil of its share, so a seat count varies by less than 1.
+    # Systematic sampling gives each style the floor or ceiling of its share: counts vary by less than 1.
     np.testing.assert_allclose(counts / n_deals, k * portfolio.shares(taste), atol=4 * 0.5 / np.sqrt(n_deals))
 
 

@@ -1,4 +1,4 @@
-"""Feedback rows -> examples and pages."""
+"""Feedback rows become labelled examples, and examples become pages of bounded size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from personalization.encoding.features import FeatureMap
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import examples
-from personalization.rounds.examples import Labelled, examples_of, pages, read_labels, told_of
+from personalization.rounds.examples import Labelled, decode_feedback, examples_of, pages, read_labels
 from personalization.settings import LabelWeights, LearningSettings
 from storage.records import FeedbackRow, MemberId, Picked, PreferenceRow, ReplyId
 
@@ -22,9 +22,9 @@ SETTINGS = LearningSettings()
 
 
 def read(features: FeatureMap, *members: list[FeedbackRow], settings=SETTINGS) -> list[Labelled]:
-    """Labels of members whose feedback these rows are."""
+    """Labels of Alice and Bob, whose feedback rows are given in this order."""
     feedback = dict(zip((ALICE, BOB), members, strict=False))
-    return read_labels(told_of([ALICE, BOB], feedback, features), EmojiValence(), settings)
+    return read_labels(decode_feedback([ALICE, BOB], feedback, features), EmojiValence(), settings)
 
 
 def row(features: FeatureMap, number: int, *reactions: str, rating: int | None = None) -> FeedbackRow:
@@ -80,7 +80,7 @@ def test_kinds_of_feedback_weigh_as_configured(features) -> None:
 
 
 def test_a_members_emoji_are_read_by_their_own_thumbs(features) -> None:
-    """💀 stands alone on the third reply; beside thumbs it went up for one member, down for the other."""
+    """💀 is alone on the third reply; elsewhere one member used it with 👍, the other with 👎."""
     up, down = (
         [row(features, n, "💀", thumb) for n in (1, 2)] + [row(features, 3, "💀")] for thumb in ("👍", "👎")
     )
@@ -122,13 +122,13 @@ def test_choices_between_two_replies_come_last_as_differences_and_are_marked(fea
         chose(features, Picked.FIRST, 5, 7),
         chose(features, Picked.SECOND, 5, 8),
         chose(features, Picked.EQUAL, 5, 9),
-        chose(features, Picked.AGAIN, 2, 3, posted=True),  # liked, and the one before was not
-        chose(features, Picked.AGAIN, 2, 4, posted=True),  # not liked: says nothing
+        chose(features, Picked.AGAIN, 2, 3, posted=True),  # liked, and the first one was not
+        chose(features, Picked.AGAIN, 2, 4, posted=True),  # not liked: no label
         replace(chose(features, Picked.FIRST, 5, 7), feature_id="of another encoder"),
     ]
 
     alice, bob = read_labels(
-        told_of([ALICE, BOB], {ALICE: rows}, features, {ALICE: chosen, BOB: chosen[:1]}),
+        decode_feedback([ALICE, BOB], {ALICE: rows}, features, {ALICE: chosen, BOB: chosen[:1]}),
         EmojiValence(),
         SETTINGS,
     )

@@ -1,4 +1,4 @@
-"""Who teaches the prior: a bounded number of labels, in pieces, whoever came and went before."""
+"""The sample that the prior is fitted to: bounded, sent in batches, and independent of members who left."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from personalization.heads.heads import starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import gathering, teaching
 from personalization.rounds import trainer as rounds
-from personalization.rounds.gathering import Gatherer
-from personalization.rounds.teaching import seat, teach_seated
+from personalization.rounds.gathering import FeedbackReader
+from personalization.rounds.teaching import buffer_feedback, teach_buffered
 from tests.unit.personalization.bench import CROWD, LONG, SETTINGS, SHORT
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -21,7 +21,7 @@ LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two to four labels of a member, read two members at a time."""
+    """Limit the sample to two to four labels per member, read two members at a time."""
     monkeypatch.setattr(gathering, "FEWEST_LABELS", 2)
     monkeypatch.setattr(gathering, "MOST_LABELS", 4)
     monkeypatch.setattr(gathering, "MEMBERS_READ_AT_ONCE", 2)
@@ -30,26 +30,28 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 async def seated(
     bench, n_labels: int, *, per_day: int = 1000, agreed_before: datetime = LATER
 ) -> list[list[tuple[bytes, int]]]:
-    """Who is seated in each piece, and with how many labels."""
+    """Members in each batch that is sent to the worker, with their number of labels."""
     pieces: list[list[tuple[bytes, int]]] = []
 
-    async def aside(function, *args, **kwargs):
+    async def in_thread(function, *args, **kwargs):
         return function(*args, **kwargs)
 
-    async def work(function, lesson, told):
-        assert function is seat
+    async def in_worker(function, lesson, told):
+        assert function is buffer_feedback
         pieces.append([(member.member_id, len(member.X)) for member in told])
         return sum(map(len, pieces))
 
-    gatherer = Gatherer(bench.features, aside, work)
+    reader = FeedbackReader(bench.features, in_thread, in_worker)
     settings = replace(SETTINGS, prior_labels=n_labels, prior_labels_per_day=per_day)
-    n_seated = await gatherer.seat_teachers(bench.store, "lesson", settings, agreed_before, lambda: False)
-    assert n_seated == sum(map(len, pieces))
+    n_buffered = await reader.send_teachers(
+        bench.store.learning, "lesson", settings, agreed_before, lambda: False
+    )
+    assert n_buffered == sum(map(len, pieces))
     return pieces
 
 
 async def everybody(bench) -> list[bytes]:
-    """Six members with six labels each, in the order of their pseudonyms."""
+    """Give six members six labels each; their ids in the order of their pseudonyms."""
     for who in CROWD:
         for _ in range(3):
             await bench.teach(who, likes=LONG, dislikes=SHORT)
@@ -77,17 +79,19 @@ async def test_the_newest_labels_teach(bench, small) -> None:
     await everybody(bench)
     member_id = bench.store.member_id(CROWD[0])
 
-    told = [
-        member async for few in bench.trainer._gatherer.told(bench.store, [member_id], 2) for member in few
+    feedback = [
+        member
+        async for batch in bench.trainer._reader.read(bench.store.learning, [member_id], 2)
+        for member in batch
     ]
 
     rows = (await bench.store.learning.feedback_of([member_id]))[member_id]
     assert len(rows) == 6
-    assert [one.X.tobytes() for one in told] == [b"".join(row.features for row in rows[-2:])]
+    assert [one.X.tobytes() for one in feedback] == [b"".join(row.features for row in rows[-2:])]
 
 
 async def test_forgetting_is_exact_when_not_everybody_fits(bench, store, monkeypatch) -> None:
-    """The place of who left is taken by who would have had it without them."""
+    """After a member leaves, the sample is the one drawn had they never existed."""
     monkeypatch.setattr(gathering, "FEWEST_LABELS", 2)
     bench.trainer._settings = replace(SETTINGS, prior_labels=10)
     texts = [LONG, SHORT, "Hm.", "Why not?", "No idea, sorry.", "Ask me tomorrow."]
@@ -108,14 +112,14 @@ async def test_forgetting_is_exact_when_not_everybody_fits(bench, store, monkeyp
 async def test_a_worker_started_anew_meanwhile_does_not_teach_half_a_class(bench, monkeypatch) -> None:
     for who in CROWD:
         await bench.teach(who, likes=LONG, dislikes=SHORT)
-    work = bench.trainer._gatherer._work
+    in_worker = bench.trainer._reader._in_worker
 
     async def dies_once(function, *args, **kwargs):
-        found = await work(function, *args, **kwargs)
-        teaching._classroom.clear()
+        found = await in_worker(function, *args, **kwargs)
+        teaching._buffer.clear()
         return found
 
-    monkeypatch.setattr(bench.trainer._gatherer, "_work", dies_once)
+    monkeypatch.setattr(bench.trainer._reader, "_in_worker", dies_once)
 
     with pytest.raises(RoundFailed, match="expected 6 members to teach the prior, found 0"):
         await bench.trainer.rebuild_prior()
@@ -125,33 +129,35 @@ async def test_a_lesson_that_was_not_given_leaves_nothing_behind(bench) -> None:
     starter = starter_prior(bench.features, SETTINGS)
     for who in CROWD:
         await bench.teach(who, likes=LONG, dislikes=SHORT)
-    await bench.trainer._gatherer.seat_teachers(bench.store, "abandoned", SETTINGS, LATER, lambda: False)
+    await bench.trainer._reader.send_teachers(
+        bench.store.learning, "abandoned", SETTINGS, LATER, lambda: False
+    )
 
     await bench.trainer.rebuild_prior()
 
-    assert teaching._classroom == {}
+    assert teaching._buffer == {}
     with pytest.raises(RoundFailed, match="found 0"):
-        teach_seated("abandoned", 6, starter, EmojiValence(), SETTINGS, member_cap=rounds.PRIOR_MEMBER_CAP)
+        teach_buffered("abandoned", 6, starter, EmojiValence(), SETTINGS, member_cap=rounds.PRIOR_MEMBER_CAP)
 
 
 async def test_a_reading_holds_a_bounded_number_of_labels(bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six members of six labels, thirteen at a time; somebody with more than fit is read alone."""
+    """Six members with six labels each, at most 13 per batch; a member above the limit is read alone."""
     names = await everybody(bench)
     read: list[int] = []
 
-    async def aside(function, *args, **kwargs):
+    async def at_once(function, *args, **kwargs):
         return function(*args, **kwargs)
 
-    gatherer = Gatherer(bench.features, aside, aside)
+    reader = FeedbackReader(bench.features, at_once, at_once)
     for most in (13, 5):
         monkeypatch.setattr(gathering, "LABELS_AT_ONCE", most)
-        read += [len(few) async for few in gatherer.told(bench.store, names, 1000)]
+        read += [len(batch) async for batch in reader.read(bench.store.learning, names, 1000)]
 
     assert read == [2, 2, 2, 1, 1, 1, 1, 1, 1]
 
 
 async def test_a_busy_day_of_one_member_teaches_no_more_than_its_cap(bench) -> None:
-    await everybody(bench)  # all on one day
+    await everybody(bench)  # all on the same day
 
     pieces = await seated(bench, 1000, per_day=2)
 

@@ -1,4 +1,4 @@
-"""What a server says of its own emoji: heads follow it at the next round, and are a function of it."""
+"""A server's settings for its emoji take effect in the next round; heads depend on the current ones only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ELSEWHERE = Who(2, ALICE.user_id)
 
 
 async def party(bench: Bench, who: Who) -> None:
-    """A member puts the server's emoji on a short reply, and a thumb down on a long one."""
+    """Add the server's emoji to a short reply, and a thumb down to a long one."""
     await bench.store.consent.record(who)
     await bench.store.feedback.record_reaction(who, await bench.reply(who, SHORT), PARTY, added=True)
     await bench.store.feedback.record_reaction(who, await bench.reply(who, LONG), "👎", added=True)

@@ -1,4 +1,4 @@
-"""What a server shares, from database to ranking: learnt with the prior, used by rounds, gone with it."""
+"""Mean shifts of servers, from database to ranking: learnt and erased with the prior, and used by rounds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NEWCOMERS = {guild: Who(guild, 9999) for guild in (1, 2, 3, DIRECT_MESSAGES)}
 
 
 async def opposite(bench: Bench) -> None:
-    """One server likes it short, the other long."""
+    """Teach that members of one server like short replies and members of the other like long ones."""
     for north, south in zip(NORTH, SOUTH, strict=True):
         await bench.teach(north, likes=SHORT, dislikes=LONG)
         await bench.teach(south, likes=LONG, dislikes=SHORT)
 
 
 async def favourites(bench: Bench) -> dict[int, str]:
-    """What people whom nobody knows are answered with in each server."""
+    """The reply that a member without labels gets in each server."""
     texts = [SHORT, LONG]
     found = {}
     for guild, who in NEWCOMERS.items():
@@ -43,12 +43,12 @@ async def test_newcomers_are_answered_by_the_mean_of_their_server(bench, store) 
 
     found = await favourites(bench)
     assert (found[1], found[2]) == (SHORT, LONG)
-    assert found[3] == found[DIRECT_MESSAGES]  # of whom nothing is known
+    assert found[3] == found[DIRECT_MESSAGES]  # servers without members have no shift
     assert (await stored(bench)).shifts.keys() == {store.guild_id(who) for who in (NORTH[0], SOUTH[0])}
 
 
 async def test_heads_are_solved_around_the_mean_of_their_server(bench, store) -> None:
-    """The same labels move a head from where its server stands; its id is the stored prior's."""
+    """The same labels move a head away from its server's mean; its prior id is the stored prior's."""
     await opposite(bench)
     await bench.trainer.rebuild_prior()
     for guild in (1, 2, 3):
@@ -99,7 +99,7 @@ async def test_forgetting_takes_the_mean_of_a_server_along_and_is_exact(bench, s
     forgotten = await favourites(bench)
     again = (await bench.trainer.rebuild_prior()).prior_id
 
-    assert len(set(forgotten.values())) == 1  # nobody's server is remembered until the prior is learnt anew
+    assert len(set(forgotten.values())) == 1  # no shifts until the prior is learnt again
     assert again == without != with_them
 
 

@@ -1,4 +1,4 @@
-"""Choices between two replies reach the head of the member who made them, and nobody else's."""
+"""Choices between two replies change only the head of the member who made them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_who_only_compared_gets_a_head_of_their_own(bench, store) -> None:
     assert (report.n_members, report.n_labels) == (2, 10)
     assert [await bench.favourite(who) for who in (ALICE, BOB)] == [LONG, SHORT]
     head = await bench.head(ALICE)
-    await store.preferences.undo(BOB, last)  # hers, not his
+    await store.preferences.undo(BOB, last)  # the choice is Alice's, so this has no effect
     assert (await bench.trainer.run_round()).n_members == 0
     await store.preferences.undo(ALICE, last)
     assert (await bench.trainer.run_round()).n_members == 1
@@ -41,4 +41,4 @@ async def test_another_answer_that_is_liked_counts_as_a_choice(bench, store) -> 
     await store.feedback.record_reaction(ALICE, second, "👍", added=True)
     liked = await bench.trainer.run_round()
 
-    assert (asked.n_labels, liked.n_labels) == (0, 2)  # the thumb, and that it is better than the first
+    assert (asked.n_labels, liked.n_labels) == (0, 2)  # the thumb, and the preference over the first reply

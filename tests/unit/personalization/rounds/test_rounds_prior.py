@@ -1,4 +1,4 @@
-"""Rebuilding the population prior over a real store: who teaches it, who is due, who must not be in it."""
+"""Rebuilds of the population prior over a real store: its members, who is due afterwards, and erasure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_prior_carries_the_taste_of_the_many_to_a_newcomer(bench, store) -
     assert stored is not None
     assert (stored.body, stored.n_members) == (bench.ranker.prior.to_bytes(), 5)
     again = await bench.trainer.run_round()
-    assert again.n_members == 5  # every head rests on the prior
+    assert again.n_members == 5  # every head depends on the prior
     body = await bench.head(CROWD[0])
     head = Head.from_bytes(body or b"", feature_id=bench.features.feature_id, dim=bench.features.dim)
     assert head.prior_id == report.prior_id
@@ -93,7 +93,7 @@ async def test_forgetting_is_exact_for_prior_and_heads(bench, store) -> None:
 
 
 async def laugh(bench: Bench, who: Who, thumb: str) -> None:
-    """Put 💀 beside a thumb, and 💀 alone on another reply."""
+    """React with 💀 and a thumb to one reply, and with 💀 alone to another."""
     await bench.teach(who, likes=LONG, dislikes=SHORT)
     for emoji in ("💀", thumb):
         await bench.store.feedback.record_reaction(who, bench.n_messages, emoji, added=True)
@@ -147,9 +147,9 @@ async def test_member_who_leaves_while_the_prior_is_made_is_not_in_it(bench, sto
             left.append(CROWD[5].user_id)
             await store.privacy.forget(CROWD[5].user_id)
 
-    bench.trainer._store = Meanwhile(store, "record_prior", leave_once)
+    bench.trainer._store = Meanwhile(store.learning, "record_prior", leave_once)
     report = await bench.trainer.rebuild_prior()
-    bench.trainer._store = store
+    bench.trainer._store = store.learning
 
     assert report.n_members == 5
     assert await bench.trainer.rebuild_prior() == replace(report, changed=False)
@@ -165,7 +165,7 @@ async def test_prior_is_given_up_when_members_keep_leaving(bench, store) -> None
         await store.consent.record(stranger)
         await store.privacy.forget(stranger.user_id)
 
-    bench.trainer._store = Meanwhile(store, "record_prior", somebody_leaves)
+    bench.trainer._store = Meanwhile(store.learning, "record_prior", somebody_leaves)
     with pytest.raises(RoundFailed, match="leaving in each of 5 tries"):
         await bench.trainer.rebuild_prior()
 
@@ -180,7 +180,7 @@ async def test_prior_is_not_made_of_half_the_members_when_told_to_stop(bench, st
     async def stop() -> None:
         bench.trainer.stop_soon()
 
-    bench.trainer._store = Meanwhile(store, "members_with_feedback", stop)
+    bench.trainer._store = Meanwhile(store.learning, "members_with_feedback", stop)
     report = await bench.trainer.rebuild_prior()
 
     assert report == PriorReport(starter_prior(bench.features, SETTINGS).prior_id, 0, 0, False)
@@ -206,7 +206,7 @@ async def test_new_encoder_starts_from_the_starter_prior(bench, store, clock) ->
     await bench.trainer.rebuild_prior()
     await bench.trainer.run_round()
 
-    other = Bench(store, FeatureMap(HashEncoder(24)), bench.trainer._given, clock)
+    other = Bench(store, FeatureMap(HashEncoder(24)), bench.trainer._off_loop._given, clock)
     await other.trainer.restore()
     ranking = await other.ranker.rank(store.member_id(CROWD[0]), "", [SHORT])
 

@@ -1,4 +1,4 @@
-"""Two simulated members with opposite tastes, the real encoder, realistic texts: does each get their own?"""
+"""Two simulated members with opposite tastes each get their own kind of reply, with the real encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what members told to the prior: emoji first, then labels, then mean and covariance."""
+"""The fit of the population prior: emoji meanings, then labels, then mean and covariance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from personalization.heads.heads import Prior
 from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.fit_prior import fit_prior
 from personalization.population.pooled import Pool
-from personalization.rounds.examples import Told, labelled
+from personalization.rounds.examples import MemberFeedback, labelled
 from personalization.rounds.teaching import Lesson, teach, weak_odds
 from personalization.score_quality import concordance
 from personalization.settings import LearningSettings
@@ -25,21 +25,21 @@ SETTINGS = LearningSettings(device="cpu")
 STARTER = Prior(np.zeros(DIM, np.float32), np.full(DIM, 0.5, np.float32), 0.0, 4.0, "f" * 32)
 SKULL, PEPE = "💀", ":4242"
 COMMON = np.array([2.0, 0, 0, 0, 0, 0, 0, 0])
-"""What everybody likes."""
+"""Taste that all members share."""
 
 
-def member(number: int, rng: np.random.Generator, n: int, sign_of) -> tuple[Told, np.ndarray]:
-    """Somebody with a taste of their own, and what they put on n replies: ``sign_of(i, liked)``."""
+def member(number: int, rng: np.random.Generator, n: int, sign_of) -> tuple[MemberFeedback, np.ndarray]:
+    """Draw a member: their feedback on n replies, given by ``sign_of(i, liked)``, and their taste."""
     taste = COMMON + rng.normal(size=DIM)
     X = rng.normal(size=(n, DIM)).astype(np.float32)
     liked = rng.random(n) < 1 / (1 + np.exp(-X @ taste))
     signs = tuple(sign_of(i, bool(good)) for i, good in enumerate(liked))
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Told(MemberId(number.to_bytes(16)), X, signs, (at,) * n), taste
+    return MemberFeedback(MemberId(number.to_bytes(16)), X, signs, (at,) * n), taste
 
 
 def skulls(number: int):
-    """💀 on whatever is liked, for every other member on whatever is not; thumbs on every third reply."""
+    """Odd members put 💀 on replies they like, even ones on those they dislike; thumbs on every third."""
 
     def sign_of(i: int, liked: bool):
         thumb = ("👍" if liked else "👎",) if i % 3 == 0 else ()
@@ -48,25 +48,25 @@ def skulls(number: int):
     return sign_of
 
 
-def lesson_of(told: list[Told], settings: LearningSettings = SETTINGS) -> Lesson:
+def lesson_of(told: list[MemberFeedback], settings: LearningSettings = SETTINGS) -> Lesson:
     lesson = teach(told, STARTER, TABLE, settings, member_cap=20.0)
     assert lesson is not None
     return lesson
 
 
 def test_what_a_skull_means_to_somebody_makes_their_head_better() -> None:
-    """Held-out members, half of whom laugh with it and half of whom mean it badly."""
+    """On held-out members: for half of them 💀 is a like, for the others a dislike."""
     rng = np.random.default_rng(0)
     lesson = lesson_of([member(u, rng, 24, skulls(u))[0] for u in range(60)])
     tested = [member(100 + u, rng, 30, skulls(u)) for u in range(40)]
 
-    def by_table(told: Told):
+    def by_table(told: MemberFeedback):
         labels = [label_of(*sign, TABLE) for sign in told.signs]
         kept = [i for i, label in enumerate(labels) if label is not None]
         y, w = np.array([(labels[i].value, labels[i].weight) for i in kept], np.float32).T
         return told.X[kept], y, w
 
-    def learnt(told: Told):
+    def learnt(told: MemberFeedback):
         read = labelled(told, TABLE.learnt(lesson.prior.meanings), SETTINGS)
         return read.X, read.y, read.weight
 
@@ -82,11 +82,11 @@ def test_what_a_skull_means_to_somebody_makes_their_head_better() -> None:
 
     assert abs(lesson.prior.meanings[SKULL].value) < 0.25
     assert np.mean(own) > np.mean(table) + 0.01
-    assert np.mean(own[::2]) > np.mean(table[::2]) + 0.01  # those whom the table gets wrong
+    assert np.mean(own[::2]) > np.mean(table[::2]) + 0.01  # members for whom the table is wrong
 
 
 def test_a_custom_emoji_that_never_stands_beside_a_thumb_is_learnt_from_where_it_stands() -> None:
-    """On replies that the population likes, judged by a head that others taught."""
+    """The meaning comes from replies that the population likes, scored by a head of other members."""
     rng = np.random.default_rng(1)
 
     def sign_of(i: int, liked: bool):
@@ -128,7 +128,9 @@ def test_order_of_members_has_no_effect() -> None:
 def test_too_few_members_teach_nothing() -> None:
     rng = np.random.default_rng(4)
     told = [member(u, rng, 5, skulls(u))[0] for u in range(19)]
-    silent = Told(MemberId(b"s" * 16), told[0].X, tuple(((), None) for _ in range(5)), told[0].changed_at)
+    silent = MemberFeedback(
+        MemberId(b"s" * 16), told[0].X, tuple(((), None) for _ in range(5)), told[0].changed_at
+    )
 
     assert teach([*told, silent], STARTER, TABLE, SETTINGS, member_cap=20.0) is None
 
@@ -162,7 +164,7 @@ def test_there_are_no_weak_odds_where_nothing_is_sure_or_likes_have_no_pattern()
     few = [member(u, rng, 10, chance)[0] for u in range(30)]
 
     assert weak_odds(nothing, STARTER, TABLE, "cpu", None) is None
-    assert weak_odds(few, STARTER, TABLE, "cpu", None) is None  # thirty dislikes say too little
+    assert weak_odds(few, STARTER, TABLE, "cpu", None) is None  # thirty dislikes are too few
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -1,4 +1,4 @@
-"""Rounds over a real store: what is learnt and written, and what happens when members or workers go."""
+"""Rounds over a real store: what is learnt and stored, and what follows if members leave or a worker dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_round_teaches_each_member_their_own_taste(bench, store, clock) ->
 
 
 async def test_head_that_fails_its_own_labels_is_rolled_back_and_that_is_recorded(bench, store) -> None:
-    """Alice denies each time what she said of the same words before; Bob knows what he likes."""
+    """Alice contradicts her own labels of the same texts; Bob's labels are consistent."""
     for i in range(20):
         await bench.teach(ALICE, likes=f"{LONG} {i}", dislikes=f"{LONG} {i}")
     await bench.teach(BOB, likes=LONG, dislikes=SHORT)
@@ -101,7 +101,7 @@ async def test_ranker_sees_a_new_head_at_once(bench, store) -> None:
 
 
 async def test_head_is_a_pure_function_of_prior_and_labels(bench, store) -> None:
-    """Solved step by step, with detours, or once: the same bytes."""
+    """Solving in several rounds, with labels added and removed, gives the same bytes as solving once."""
     for text in (SHORT, LONG, "Hm."):
         await bench.teach(ALICE, likes=text, dislikes="Never.")
         await bench.trainer.run_round()
@@ -173,7 +173,7 @@ async def test_forgotten_user_during_round_leaves_no_head(bench, store, clock) -
             left.append(ALICE.user_id)
             bench.ranker.drop((await store.privacy.forget(ALICE.user_id)).member_ids)
 
-    bench.trainer._store = Meanwhile(store, "record_round", alice_leaves)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", alice_leaves)
     await bench.trainer.run_round()
 
     assert await bench.head(ALICE) is None
@@ -194,7 +194,7 @@ async def test_member_who_forgets_and_agrees_again_during_a_round_gets_no_head_o
             await store.privacy.forget(ALICE.user_id)
             await store.consent.record(ALICE)
 
-    bench.trainer._store = Meanwhile(store, "record_round", alice_starts_anew)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", alice_starts_anew)
     report = await bench.trainer.run_round()
 
     assert report == RoundReport(version=1, n_members=1, n_labels=2, device="cpu")
@@ -211,11 +211,11 @@ async def test_round_is_given_up_when_members_keep_leaving(bench, store) -> None
         await store.consent.record(stranger)
         await store.privacy.forget(stranger.user_id)
 
-    bench.trainer._store = Meanwhile(store, "record_round", somebody_leaves)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", somebody_leaves)
     with pytest.raises(RoundFailed, match="leaving in each of 5 tries"):
         await bench.trainer.run_round()
     assert (await store.learning.cursor(), await bench.head(ALICE)) == (0, None)
-    bench.trainer._store = store
+    bench.trainer._store = store.learning
 
     assert (await bench.trainer.run_round()).n_members == 1
 
@@ -231,7 +231,7 @@ async def test_round_of_many_chunks_ends_after_the_running_one_when_told_to_stop
     async def stop() -> None:
         bench.trainer.stop_soon()
 
-    bench.trainer._store = Meanwhile(store, "record_round", stop)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", stop)
     report = await bench.trainer.run_round()
 
     assert (report.version, report.n_members) == (1, 1)
@@ -242,14 +242,14 @@ async def test_round_of_many_chunks_ends_after_the_running_one_when_told_to_stop
 async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
     bench, store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is held in memory does not grow with the chunk, and the heads stay the same."""
+    """Memory does not grow with the chunk, and the heads are the same."""
     monkeypatch.setattr(gathering, "MEMBERS_READ_AT_ONCE", 2)
-    monkeypatch.setattr(rounds, "SHEAF_BYTES", 1)
+    monkeypatch.setattr(rounds, "SOLVE_BYTES", 1)
     for who in CROWD[:5]:
         await bench.teach(who, likes=SHORT, dislikes=LONG)
     read: list[int] = []
     solved: list[int] = []
-    feedback_of, work = store.learning.feedback_of, bench.trainer._work
+    feedback_of, work = store.learning.feedback_of, bench.trainer._off_loop.in_worker
 
     async def counted(member_ids, newest):
         read.append(len(member_ids))
@@ -260,7 +260,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         return await work(function, examples, *args)
 
     monkeypatch.setattr(store.learning, "feedback_of", counted)
-    monkeypatch.setattr(bench.trainer, "_work", watched)
+    monkeypatch.setattr(bench.trainer._off_loop, "in_worker", watched)
     report = await bench.trainer.run_round()
 
     assert (read, solved) == ([2, 2, 1], [2, 2, 1])
@@ -287,9 +287,9 @@ async def test_label_that_comes_during_a_round_is_learnt_in_the_next(bench, stor
     async def late() -> None:
         await store.feedback.record_reaction(ALICE, message, "👍", added=True)
 
-    bench.trainer._store = Meanwhile(store, "record_round", late)
+    bench.trainer._store = Meanwhile(store.learning, "record_round", late)
     first = await bench.trainer.run_round()
-    bench.trainer._store = store
+    bench.trainer._store = store.learning
     second = await bench.trainer.run_round()
 
     assert [(r.n_members, r.n_labels) for r in (first, second)] == [(1, 2), (1, 3)]
@@ -314,7 +314,7 @@ async def test_dead_worker_fails_the_round_and_the_next_has_a_new_one(store, fea
     bench = Bench(store, features, None, clock)
     await bench.teach(ALICE, likes=SHORT, dislikes=LONG)
     await bench.trainer.warm_up()
-    (process,) = bench.trainer._own._processes.values()  # type: ignore[union-attr]
+    (process,) = bench.trainer._off_loop._own._processes.values()  # type: ignore[union-attr]
     assert process.pid != os.getpid()
     os.kill(process.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Never hurt: what a head predicted of its own labels decides how far it speaks."""
+"""The gate: the share of a head depends on how well it predicts its own labels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from personalization.arrays import DoubleArray
 from personalization.heads.heads import HeadBank, Prior
 from personalization.solving.gate import learn_heads
 from personalization.solving.posterior import look_back
 from personalization.solving.training import Examples, solve_heads
 
 DIM, RANK = 30, 8
-Floats = np.ndarray
 
 
 def some_prior(*, pull: float = 1.0) -> Prior:
@@ -31,8 +31,8 @@ def some_prior(*, pull: float = 1.0) -> Prior:
     )
 
 
-def judged(u: int, n: int, prior: Prior, *, own: float, seed: int) -> tuple[Floats, Floats]:
-    """Replies, and what members think of them whose taste differs ``own`` times as much as expected."""
+def judged(u: int, n: int, prior: Prior, *, own: float, seed: int) -> tuple[DoubleArray, DoubleArray]:
+    """Replies, and labels of members whose taste differs ``own`` times as much as the prior expects."""
     rng = np.random.default_rng(seed)
     A = prior.directions()
     theta = np.append(prior.mean, prior.bias_mean) + own * rng.normal(size=(u, RANK + 1)) @ A.T  # (u, d + 1)
@@ -41,11 +41,11 @@ def judged(u: int, n: int, prior: Prior, *, own: float, seed: int) -> tuple[Floa
     return X, (rng.random((u, n)) < p).astype(np.float32)
 
 
-def examples(X: Floats, y: Floats, **changes) -> Examples:
+def examples(X: DoubleArray, y: DoubleArray, **changes) -> Examples:
     return replace(Examples(X, y, np.ones_like(y), np.ones(y.shape, bool)), **changes)
 
 
-def evidence(given: Examples, prior: Prior) -> Floats:
+def evidence(given: Examples, prior: Prior) -> DoubleArray:
     own = solve_heads(given, prior, "cpu")[0]
     return look_back(given, prior, own, solve_heads(given, indifferent(prior), "cpu")[0], "cpu").evidence
 
@@ -54,7 +54,7 @@ def indifferent(prior: Prior) -> Prior:
     return replace(prior, factor=None)
 
 
-def loss(bank: HeadBank, X: Floats, y: Floats) -> Floats:
+def loss(bank: HeadBank, X: DoubleArray, y: DoubleArray) -> DoubleArray:
     """Mean log loss of each member, ``u``."""
     f = bank.scores(X)
     return (np.logaddexp(0, f) - y * f).mean(axis=1)
@@ -67,8 +67,8 @@ def bodies(bank: HeadBank) -> list[bytes]:
 # --- the closed form --------------------------------------------------------------------------------------
 
 
-def honest(X: Floats, y: Floats, prior: Prior, *, in_order: bool) -> Floats:
-    """Evidence by solving a head for every single label: of those before it, or of all others."""
+def honest(X: DoubleArray, y: DoubleArray, prior: Prior, *, in_order: bool) -> DoubleArray:
+    """Evidence from a head for every single label, solved from the labels before it, or from all others."""
     u, n = y.shape
     total = np.zeros(u)
     for j in range(1 if in_order else 0, n):
@@ -100,10 +100,10 @@ def test_the_closed_form_agrees_with_predicting_each_label_before_it_is_learnt()
 
     in_order = honest(X, y, prior, in_order=True)
     assert np.corrcoef(found, in_order)[0, 1] > 0.9
-    assert found.mean() > in_order.mean() > 0  # in order, the first labels are predicted by next to nothing
+    assert found.mean() > in_order.mean() > 0  # in order, the first labels are predicted from few others
 
 
-# --- what follows from it ---------------------------------------------------------------------------------
+# --- share and roll-back ----------------------------------------------------------------------------------
 
 
 def test_members_with_a_taste_of_their_own_keep_it() -> None:
@@ -122,7 +122,7 @@ def test_members_with_a_taste_of_their_own_keep_it() -> None:
 
 @pytest.mark.parametrize("n", [10, 30, 100])
 def test_members_whose_labels_are_noise_end_near_the_prior(n: int) -> None:
-    """Coins are thrown for their labels; asked what they really think, most of the harm is gone."""
+    """With random labels, the gate removes most of the harm, measured against members' true taste."""
     prior = some_prior()
     X, y = judged(300, n + 60, prior, own=0.0, seed=4)
     coins = np.random.default_rng(5).integers(0, 2, size=(300, n)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_members_whose_labels_are_noise_end_near_the_prior(n: int) -> None:
 
 
 def test_a_head_that_fails_its_own_labels_is_rolled_back_to_the_prior() -> None:
-    """What the first label of a direction says, the next one always denies."""
+    """Labels whose second one in each direction always contradicts the first."""
     prior = some_prior(pull=2.0)
     X = np.zeros((1, 4 * RANK, DIM), np.float32)
     for j in range(4 * RANK):
@@ -168,7 +168,7 @@ def test_a_head_that_was_rolled_back_returns_when_labels_speak_for_it_again() ->
     )
     regained = np.concatenate([denied[0], X], axis=1), np.concatenate([denied[1], y], axis=1)
 
-    shares = [learn_heads(examples(*told), prior, "cpu")[0].head(0).share for told in (denied, regained)]
+    shares = [learn_heads(examples(*labels), prior, "cpu")[0].head(0).share for labels in (denied, regained)]
 
     assert shares[0] == 0.0
     assert shares[1] > 0.5
@@ -189,7 +189,7 @@ def test_trust_of_the_population_comes_on_top() -> None:
 
 
 def test_pairs_are_judged_without_a_threshold() -> None:
-    """Rivals in a pair share the threshold: its variance has no effect on the evidence."""
+    """The threshold cancels in a pair, so its variance does not affect the evidence."""
     prior = some_prior()
     X, y = judged(10, 20, prior, own=1.5, seed=10)
     pairs = examples(X, y, pairwise=np.ones(y.shape, bool))

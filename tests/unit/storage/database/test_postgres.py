@@ -1,4 +1,4 @@
-"""PostgreSQL is opened safely: no password in the configuration, settings read back, losses mended."""
+"""PostgreSQL is opened safely: no password in the configuration, settings read back, recovery from losses."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -24,7 +24,7 @@ async def database(postgres):
 
 @pytest.fixture
 async def admin(postgres, database):
-    """A connection that is not ours."""
+    """A connection from outside the store."""
     connection = await postgres.connect(database)
     yield connection
     await connection.close()
@@ -69,7 +69,7 @@ def keys(connection):
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("postgresql://bot:hunter2@db/simpatico", "found a password in it; put that into the variable PW"),
+        ("postgresql://bot:hunter2@db/simpatico", "found a password in it; move it to the variable PW"),
         ("postgresql://bot@db/simpatico?password=hunter2", "found a password in it"),
         ("mysql://bot@db/simpatico", "found mysql://"),
         ("data.db", "found something else"),
@@ -162,7 +162,7 @@ async def test_job_alone_whose_connection_is_lost_hinders_nobody(writer, reader)
 
 
 async def test_writers_of_several_processes_take_turns(backend, writer, reader):
-    """The second one does not begin before the first one has committed, nor between two steps of a job."""
+    """The second writer begins only after the first has committed, and never between two steps of a job."""
     began = asyncio.Event()
     go_on = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""SQLite files are opened safely: pragmas read back, one process, damage named."""
+"""SQLite files are opened safely: pragmas read back, one process, damage reported."""
 
 import sqlite3
 import subprocess
@@ -103,7 +103,7 @@ async def test_text_instead_of_a_database_is_damage(tmp_path):
     (tmp_path / "data.db").write_bytes(b"this is no database" * 500)
     reader = open_reader(tmp_path / "data.db")
 
-    with pytest.raises(DatabaseDamaged, match=r"data\.db is damaged or no database .*restore it"):
+    with pytest.raises(DatabaseDamaged, match=r"data\.db is damaged or not a database .*restore it"):
         await reader.run(lambda c: c.execute(text("SELECT 1")))
     await reader.close()
 
@@ -152,7 +152,7 @@ def test_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
 
     with (
-        pytest.raises(StorageError, match="Expected a folder to write to at"),
+        pytest.raises(StorageError, match="Cannot write to the folder"),
         folder_lock(tmp_path / "file"),
     ):
         pass

@@ -1,4 +1,4 @@
-"""The writer: in order, grouped, isolated, whole, and acknowledged only after the commit."""
+"""The writer: ordered, grouped, isolated, atomic, and acknowledging only after the commit."""
 
 import asyncio
 import sqlite3
@@ -13,7 +13,7 @@ from storage.opening import backend_of
 
 t = Table(
     "t", MetaData(), Column("n", Integer, primary_key=True), Column("v", String, unique=True)
-)  # numbered as they come
+)  # numbered in order of arrival
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def writer(backend, connection):
 
 @pytest.fixture
 def commits(connection):
-    """Counts the commits."""
+    """Count the commits."""
     seen = []
     event.listen(connection.engine.sync_engine, "commit", seen.append)
     return seen
@@ -50,7 +50,7 @@ def commits(connection):
 
 @pytest.fixture
 async def rows(backend, connection):
-    """What another connection sees: only what is committed."""
+    """Return the rows that another connection sees: only committed ones."""
     reader = backend.reader()
 
     async def committed():

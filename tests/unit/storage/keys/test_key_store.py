@@ -1,4 +1,4 @@
-"""The key store: one wrapped key per member, destroyed for good, never replaced by a new one."""
+"""The key store: one wrapped key per member, destroyed completely, never replaced by a new one."""
 
 import base64
 import sqlite3
@@ -29,7 +29,7 @@ async def keys(settings):
 
 @pytest.fixture
 async def inside():
-    """Run a function where units of work run: inside ``run_sync`` of an async connection."""
+    """Run a function as units of work run: inside ``run_sync`` of an async connection."""
     engine = create_async_engine("sqlite+aiosqlite://")
     async with engine.connect() as connection:
         yield lambda work: connection.run_sync(lambda _: work())
@@ -70,7 +70,7 @@ async def test_destroyed_key_is_gone_from_memory_and_disk(settings, keys, inside
         ((wrapped,),) = raw.execute("SELECT wrapped FROM member_keys WHERE member_id = ?", (ALICE,))
     raw.close()
 
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
     with pytest.raises(KeyMissing, match="1 members have data but no key"):
         await inside(lambda: keys.keys_of([ALICE, BOB]))
@@ -84,14 +84,14 @@ async def test_destroying_twice_is_as_once(keys, inside):
     for member_id in (ALICE, BOB):
         await inside(lambda member_id=member_id: keys.make(member_id, PERSON))
 
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
-    assert set(await inside(lambda: keys.found_of([ALICE, BOB]))) == {BOB}
+    assert set(await inside(lambda: keys.usable_keys_of([ALICE, BOB]))) == {BOB}
 
 
 async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, monkeypatch):
-    """A reader that comes between the first step of destroying and its commit."""
+    """A read between the first step of the destruction and its commit."""
     await inside(lambda: keys.make(ALICE, PERSON))
     keys._opened.clear()
 
@@ -100,7 +100,7 @@ async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, mo
         return delete(table)
 
     monkeypatch.setattr(keys_module, "delete", delete_after_a_read)
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
     with pytest.raises(KeyMissing):
         await inside(lambda: keys.key_of(ALICE))
@@ -109,7 +109,7 @@ async def test_key_read_just_before_it_is_destroyed_is_not_kept(keys, inside, mo
 async def test_key_made_again_does_not_open_what_was_sealed_before(keys, inside):
     await inside(lambda: keys.make(ALICE, PERSON))
     sealed = (await inside(lambda: keys.key_of(ALICE))).seal(b"value", SLOT)
-    await inside(lambda: keys.destroy(list(keys.numbers([ALICE]).values())))
+    await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
     await inside(lambda: keys.make(ALICE, PERSON))
 
     with pytest.raises(SealBroken):
@@ -132,7 +132,7 @@ async def test_lost_key_store_over_data_is_an_error(settings, keys):
     await keys.close()
     (settings.key_dir / "keys.db").unlink()
 
-    with pytest.raises(KeyMissing, match=r"no key store: expected .*keys\.db"):
+    with pytest.raises(KeyMissing, match=r"its key store .*keys\.db does not"):
         await KeyStore.open(settings, data_exists=True)
 
 
@@ -167,7 +167,7 @@ async def test_damaged_key_store_is_an_error(settings, keys):
     await keys.close()
     (settings.key_dir / "keys.db").write_bytes(b"no database" * 1000)
 
-    with pytest.raises(DatabaseDamaged, match=r"keys\.db is damaged or no database"):
+    with pytest.raises(DatabaseDamaged, match=r"keys\.db is damaged or not a database"):
         await KeyStore.open(settings, data_exists=True)
 
 
@@ -177,5 +177,5 @@ async def test_newer_key_store_is_an_error(settings, keys):
         raw.execute("PRAGMA user_version = 9")
     raw.close()
 
-    with pytest.raises(DatabaseNewer, match="has schema 9, this version knows up to 2"):
+    with pytest.raises(DatabaseNewer, match="has schema 9, and this version supports up to 2"):
         await KeyStore.open(settings, data_exists=True)

@@ -1,4 +1,4 @@
-"""The master key: from the environment or from a private file, made once, never over existing data."""
+"""The master key: from the environment or a private file, created once, never over existing data."""
 
 import base64
 import stat
@@ -70,7 +70,7 @@ def test_key_file_that_others_may_read_is_refused(settings, key_file, mode):
 def test_unreadable_key_file_is_a_clear_error(settings, key_file):
     key_file.mkdir(mode=0o700)
 
-    with pytest.raises(KeyUnreadable, match="Expected to read the key file"):
+    with pytest.raises(KeyUnreadable, match="Cannot read the key file"):
         master_key(settings, may_make=True)
 
 
@@ -79,8 +79,8 @@ def test_unreadable_key_file_is_a_clear_error(settings, key_file):
     [
         (b"", "found 0"),
         (base64.b64encode(b"short"), "found 5"),
-        (b"not base64!", "no base64"),
-        (b"\xff\xfe", "Expected to read"),
+        (b"not base64!", "found something else"),
+        (b"\xff\xfe", "Cannot read"),
     ],
     ids=["empty", "short", "text", "binary"],
 )

@@ -1,4 +1,4 @@
-"""Pseudonyms tell people, servers and messages apart, and say nothing without the key."""
+"""Pseudonyms distinguish people, servers and messages, and reveal nothing without the key."""
 
 from storage.keys.pseudonyms import Pseudonyms
 from storage.records import DIRECT_MESSAGES, Who

@@ -1,4 +1,4 @@
-"""A sealed value opens at its place, unchanged, and nowhere else."""
+"""A sealed value opens only unchanged and at its place."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_value_moved_elsewhere_is_refused(elsewhere):
     key = SealingKey(new_key())
     sealed = key.seal(b"value", SLOT)
 
-    with pytest.raises(SealBroken, match="does not open at its place"):
+    with pytest.raises(SealBroken, match="cannot be opened"):
         key.open(sealed, SLOT._replace(**elsewhere))
 
 
@@ -80,7 +80,7 @@ def test_no_nonce_repeats():
 
 
 def test_what_a_seal_is_bound_to_never_changes():
-    """Byte for byte: another layout would make all that is stored unreadable."""
+    """Compared byte for byte: another layout would make all stored values unreadable."""
     slot = Slot("feedback", "state", 42, b"\x01\xff", 7)
 
     assert slot.associated_data() == b"\x01\x00\x08feedback\x00\x05state\x00\x0242\x00\x0401ff\x00\x017"

@@ -1,4 +1,4 @@
-"""Replies described by another encoder: which are found, what is mended, and what is left alone."""
+"""Replies with features of another encoder: which are found, updated, and left alone."""
 
 import pytest
 from sqlalchemy import update
@@ -13,7 +13,7 @@ NEW = b"new features"
 
 @pytest.fixture
 async def rated(store):
-    """Alice's reply with Bob's thumb on it, and nobody due."""
+    """Alice's reply with Bob's thumb on it; no member is due."""
     await store.consent.record(BOB)
     reply_id = await posted(store, ALICE, FIRST)
     await store.feedback.record_reaction(BOB, FIRST, "👍", added=True)

@@ -1,4 +1,4 @@
-"""How replies were chosen, as the operator's report reads it: whose, with what feedback, what is left out."""
+"""Past choices for the operator's report: whose, with which feedback, and what is left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds: who is due, cursor and heads in one step, members who left passed over, the prior."""
+"""Rounds: due members, cursor and heads stored together, erased members skipped, the prior."""
 
 import asyncio
 import sqlite3
@@ -28,7 +28,7 @@ async def liked(store):
 
 
 def damage_keys(settings, statement, member_id):
-    """What an older backup, or a bad block, does to a closed key store."""
+    """Damage a closed key store, as an older backup or a bad block would."""
     raw = sqlite3.connect(settings.key_dir / "keys.db")
     with raw:
         assert raw.execute(statement, (member_id,)).rowcount == 1
@@ -184,7 +184,7 @@ async def test_moved_or_replayed_rows_do_not_open(store, liked, settings):
 
 
 async def test_one_member_without_a_key_costs_the_others_nothing(store, liked, settings, caplog):
-    """Their rows are left out and counted once; neither head nor cursor of anybody waits for them."""
+    """The member's rows are left out and counted once; heads and cursor of other members do not wait."""
     alice, bob, carol = (store.member_id(who) for who in (ALICE, BOB, CAROL))
     await store.close()
     damage_keys(settings, "DELETE FROM member_keys WHERE member_id = ?", bob)
@@ -205,7 +205,7 @@ async def test_one_member_without_a_key_costs_the_others_nothing(store, liked, s
 
 
 async def test_member_who_leaves_while_feedback_is_read_is_no_lost_key(store, liked, caplog):
-    """The advice to put back an older key store must not stand beside a forget that worked."""
+    """After a correct erasure the log must not advise restoring an older key store."""
     alice, bob = store.member_id(ALICE), store.member_id(BOB)
     bulk = store._bulk
 
@@ -241,7 +241,7 @@ async def test_member_whose_key_was_lost_may_agree_again_and_starts_from_nothing
         assert await again.learning.head_of(alice) is None
         assert await due(again) == sorted(
             [BOB, CAROL], key=again.member_id
-        )  # their feedback went with the reply
+        )  # their feedback was deleted with the reply
         await posted(again, ALICE, FIRST)
         await again.feedback.record_reaction(ALICE, FIRST, "👎", added=True)
         assert [row.reactions for row in (await again.learning.feedback_of([alice]))[alice]] == [("👎",)]
@@ -262,7 +262,7 @@ async def test_only_the_newest_feedback_is_read_and_comes_oldest_first(store):
 
 
 async def test_head_made_of_what_was_forgotten_meanwhile_is_not_stored(store, liked):
-    """Also when the member has agreed again by then."""
+    """Not even if the member has agreed again by then."""
     before = store.learning.erasures
     bob, cursor = store.member_id(BOB), await store.learning.cursor()
     await store.privacy.forget(BOB.user_id)
@@ -281,24 +281,12 @@ async def test_labels_read_while_a_member_is_leaving_count_as_read_before(store,
     read: list[int] = []
 
     def watched(_):
-        read.append(
-            store.learning.erasures
-        )  # as a round would that starts just now: the rows are still there
+        read.append(store.learning.erasures)  # like a round that starts now: the rows still exist
 
     await store.privacy.forget(BOB.user_id, watched)
 
     record = RoundRecord(START, START, await store.learning.cursor(), 1, 1, "cpu")
     assert await store.learning.record_round(record, [], erasures=read[0]) is None
-
-
-async def test_note_is_kept_and_replaced(store, settings):
-    assert await store.notes.of("commands") is None
-    await store.notes.put("commands", "one")
-    await store.notes.put("commands", "two")
-    await store.close()
-
-    async with await type(store).open(settings) as again:
-        assert await again.notes.of("commands") == "two"
 
 
 async def test_feedback_counts_leave_out_who_gave_none(store, liked):
@@ -326,7 +314,7 @@ async def test_a_reply_that_many_gave_feedback_on_is_opened_once(store, liked, m
 
 @pytest.mark.sqlite_only("PostgreSQL plans by how much there is; with these few rows it reads tables whole")
 async def test_no_query_of_a_reply_or_a_round_reads_a_table_whole(store, liked):
-    """One member's head is found by key, and a round costs what its members bring, however many there are."""
+    """One member's head is found by key, and the cost of a round depends on its own members only."""
     alice, bob = store.member_id(ALICE), store.member_id(BOB)
     await round_of(store, NewHead(alice, b"head", 1))
     asked = []

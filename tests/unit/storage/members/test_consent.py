@@ -1,4 +1,4 @@
-"""Consent: unknown, agreed or refused, in each server by itself."""
+"""Consent: unknown, agreed or refused, separately in each server."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Wishes: kept for who agreed alone, in one server, changed, cleared, taken away, and sealed to their row."""
+"""Wishes: stored only with consent and for one server; changed, cleared, erased, and sealed to their row."""
 
 from __future__ import annotations
 

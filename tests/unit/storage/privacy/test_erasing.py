@@ -1,4 +1,4 @@
-"""Leaving: everything of the one goes, everything of the others stays, however it is cut short."""
+"""Erasure: all data of one member are deleted, all data of the others stay, even after an interruption."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ NOTHING = DataSummary(None, 0, 0, None, 0)
 
 @pytest.fixture
 async def replies(store):
-    """Alice and Bob each have a reply, each likes both; both have heads, there is a prior, nobody is due."""
+    """Alice and Bob each have a reply and like both; both have heads, there is a prior, no member is due."""
     await store.consent.record(BOB)
     both = await posted(store, ALICE, FIRST), await posted(store, BOB, SECOND)
     for who in (ALICE, BOB):
@@ -179,7 +179,7 @@ MOMENTS = [
 
 @pytest.fixture
 def cut_short():
-    """Make a leaving fail at a moment."""
+    """Make an erasure fail at a failpoint."""
     yield lambda moment: failpoints.switch_on(f"{moment}=raise")
     failpoints.switch_on("")
 
@@ -194,7 +194,7 @@ async def test_leaving_cut_short_is_finished_at_the_next_start(
         await (store.privacy.refuse(ALICE) if remember else store.privacy.forget(ALICE.user_id))
     failpoints.switch_on("")
     alice = store.member_id(ALICE)
-    if moment != "forget.after-ledger":  # from the mark on nothing is read any more
+    if moment != "forget.after-ledger":  # once marked, nothing is read any more
         wanted = Consent.REFUSED if remember else Consent.UNKNOWN
         assert await store.learning.head_of(alice) is None
         assert (await store.learning.feedback_of([alice]), await store.consent.of(ALICE)) == (
@@ -217,7 +217,7 @@ async def test_leaving_cut_short_can_be_repeated_at_once(store, replies, cut_sho
     with pytest.raises(failpoints.FailpointReached):
         await store.privacy.forget(ALICE.user_id)
     failpoints.switch_on("")
-    with pytest.raises(Exception, match="An earlier deletion did not finish"):
+    with pytest.raises(Exception, match="An earlier deletion of this member"):
         await store.consent.record(ALICE)
 
     assert (await store.privacy.forget(ALICE.user_id)).n_feedback == 3

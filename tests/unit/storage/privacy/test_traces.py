@@ -1,4 +1,4 @@
-"""The look through the files finds what stands there, wherever a block ends."""
+"""The search through the files finds needles, also across the boundary of two blocks."""
 
 from __future__ import annotations
 

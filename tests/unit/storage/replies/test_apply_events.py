@@ -1,4 +1,4 @@
-"""Batches of Discord's events: folded in order, as if one by one; findings; members whose key is lost."""
+"""Batches of Discord's events: same result as single events in order; observations; members without a key."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_a_batch_tells_what_came_of_it(store, replies):
         ]
     )
 
-    assert (applied.n_taken, applied.n_changes, applied.n_shut) == (4, 2, 0)
+    assert (applied.n_taken, applied.n_changes, applied.n_unreadable) == (4, 2, 0)
     assert applied.members == {store.member_id(BOB)}
     assert await due(store) == [BOB]
 
@@ -177,7 +177,7 @@ async def test_a_member_whose_key_is_lost_does_not_stop_the_others(store, replie
     first, _ = replies
     await store.feedback.record_events([reacted(BOB, FIRST), reacted(CAROL, FIRST), reacted(CAROL, OTHER)])
     member = store.member_id(BOB)
-    await store._writer.submit(lambda _: store._keys.destroy([*store._keys.numbers([member]).values()]))
+    await store._writer.submit(lambda _: store._keys.destroy([*store._keys.key_ids_of([member]).values()]))
     events = {
         "react": [reacted(BOB, FIRST, added=False), reacted(CAROL, FIRST, added=False)],
         "clear": [Cleared(CHANNEL, FIRST)],
@@ -188,5 +188,5 @@ async def test_a_member_whose_key_is_lost_does_not_stop_the_others(store, replie
     applied = await store.feedback.record_events(events[happens])
 
     assert first not in await standing(store, CAROL)
-    assert applied.n_shut == 1
+    assert applied.n_unreadable == 1
     assert "1 feedbacks were left as they are: a key is missing" in caplog.text

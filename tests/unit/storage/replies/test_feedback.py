@@ -1,4 +1,4 @@
-"""Feedback: the state that stands after adds, removes, clears and deletions, in order, once."""
+"""Feedback: the resulting state after additions, removals, clears and deletions, in order, exactly once."""
 
 import asyncio
 import itertools

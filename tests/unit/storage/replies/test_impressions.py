@@ -1,4 +1,4 @@
-"""Impressions: found by any chunk, shown only in their server, texts for a while."""
+"""Impressions: found by any chunk, shown only in their server, texts kept for a limited time."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Choices between two replies, private words and pauses: kept for one member, gone when they should be."""
+"""Choices between two replies, remarks and pauses: stored for one member and deleted when they should be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports: on stored replies alone, counted by reason, never by whom; they go with what they are about."""
+"""Reports: only on stored replies, counted by reason, without reporters; deleted with their reply."""
 
 from __future__ import annotations
 

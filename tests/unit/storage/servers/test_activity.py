@@ -1,4 +1,4 @@
-"""Counts of a server: of enough members, of this server, of this time, or none."""
+"""Counts of a server: only with enough members, of this server, in this period."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def member(number: int, guild: int = GUILD) -> Who:
 
 
 async def rate(store: Store, *numbers: int, guild: int = GUILD) -> None:
-    """Each of these members rates one reply."""
+    """Let each of these members rate one reply."""
     for number in numbers:
         who = member(number, guild)
         reply_id = await posted(store, who, 1_040_000_000_000_000_000 + 1000 * (guild - GUILD) + number)

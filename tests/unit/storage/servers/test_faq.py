@@ -1,4 +1,4 @@
-"""Questions and answers of a server: its own alone, bounded, sealed, gone with the server."""
+"""FAQ entries: separate per server, limited in size, sealed, deleted with the server."""
 
 from __future__ import annotations
 

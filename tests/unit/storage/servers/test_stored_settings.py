@@ -1,4 +1,4 @@
-"""What is set for a server: of this server alone, gone with it, and who is due when an emoji changes."""
+"""Server settings: separate per server, deleted with it; changed emoji make members due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapting an encoder, with PEFT as it is and an encoder so small that it takes a moment."""
+"""Adaptation of an encoder, with the real PEFT and a tiny encoder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 
 class Space:
-    """Features of the tiny encoder."""
+    """Feature space of the tiny encoder."""
 
     feature_id, dim, n_embedding = "tiny", DIM + len(STYLE), DIM
 
@@ -53,7 +53,7 @@ def adaptation(dataset, folder, settings=QUICK, **more):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    """An adapting that finds something, and what it noted."""
+    """An adaptation that improves the encoder, with the figures it noted."""
     noted = []
     task = adaptation(judged(), folder, note=lambda *what: noted.append(what))
     return task, task.run(), noted
@@ -62,7 +62,7 @@ def found(folder):
 def test_an_encoder_that_cannot_tell_what_is_liked_learns_to(found):
     _, result, _ = found
 
-    assert result.history[0].metric == pytest.approx(0.5, abs=0.06)  # frozen: at chance
+    assert result.history[0].metric == pytest.approx(0.5, abs=0.06)  # the frozen encoder is at chance
     assert result.history[result.best_round].metric > result.history[0].metric + 0.08
     assert result.best_round == min(range(len(result.history)), key=lambda i: result.history[i].loss)
     assert result.is_better
@@ -97,13 +97,13 @@ def test_every_figure_is_noted_for_a_curve(found):
     }
     assert len(rates) <= 1.2 * task.n_steps
     assert max(rates) == pytest.approx(QUICK.steps.learning_rate, rel=0.01)
-    assert rates[0] < max(rates) > 5 * rates[-1]  # warm-up, then down
+    assert rates[0] < max(rates) > 5 * rates[-1]  # warm-up, then decay
     assert [step for name, _, step in noted if name == "kept out/loss"] == [*range(len(result.history))]
     assert all(math.isfinite(value) for _, value, _ in noted)
 
 
 class Killed(Exception):
-    """Stands for a kill in the middle of a round."""
+    """Simulates a kill during a round."""
 
 
 def test_a_killed_run_that_goes_on_ends_where_an_unbroken_one_does(folder, found, tmp_path):
@@ -122,7 +122,7 @@ def test_a_killed_run_that_goes_on_ends_where_an_unbroken_one_does(folder, found
     noted = []
     resumed = adaptation(judged(), folder, checkpoint=checkpoint, note=lambda *what: noted.append(what)).run()
 
-    assert [step for name, _, step in noted if name == "kept out/loss"] == [2, 3, 4]  # not from the start
+    assert [step for name, _, step in noted if name == "kept out/loss"] == [2, 3, 4]  # resumed, not restarted
     assert resumed.history[1:] == unbroken.history[1:]
     assert (resumed.best_round, resumed.gain) == (unbroken.best_round, unbroken.gain)
     for name, weight in unbroken.encoder.trained().items():
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_another_task_is_refused(folder, tmp_path):
     once = AdaptSettings(shape=SHAPE, steps=QUICK.steps, rounds=1)
     adaptation(judged(), folder, once, checkpoint=checkpoint).run()
 
-    with pytest.raises(AdapterTrouble, match="one of others"):
+    with pytest.raises(AdapterTrouble, match="of another task"):
         adaptation(judged(seed=1), folder, once, checkpoint=checkpoint).run()
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     with pytest.raises(AdapterTrouble, match="expected a checkpoint"):
@@ -170,7 +170,7 @@ def encoder(folder):
 
 
 def taught(encoder, *, accumulate=1, steps=3, pairs=False, dropout_free=True):
-    """Some steps on a small lesson; the adapter's weights afterwards."""
+    """Take some steps on a small lesson; returns the adapter's weights."""
     texts = ["hot tea", "hot jam", "ice tea", "ice jam"]
     rows = np.array([[0, 1], [2, 3], [3, 1]] if pairs else [[0], [1], [2], [3], [0]])
     y = np.array([1, 0, 1] if pairs else [1, 0, 0, 1, 0.5], np.float32)

@@ -1,0 +1,62 @@
+"""Runs the slow work of a round off the event loop: a thread for arrays, a worker process for solving.
+
+:mod:`personalization.rounds.trainer` decides what is computed; this module decides where. Labelling and
+padding are short and share memory with the caller, so they run in a thread. Solving is long, so it runs in a
+separate process (:mod:`personalization.rounds.worker`): there, neither the GIL nor a crash affects the bot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import ParamSpec, TypeVar
+
+from personalization.errors import RoundFailed
+from personalization.rounds.worker import open_worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class OffLoop:
+    """One thread, and one worker process that starts with its first work.
+
+    Args:
+        executor: Solves in place of a worker process; the caller closes it. None starts a worker process.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._given = executor
+        self._own: Executor | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="labels")
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in the thread and return its result."""
+        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
+
+    async def in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in the worker process and return its result.
+
+        Raises:
+            RoundFailed: The process died; the next call starts a new one.
+        """
+        executor = self._given or self._own
+        if executor is None:
+            executor = self._own = open_worker()
+        try:
+            return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
+        except BrokenProcessPool as exc:
+            self._own = self._given = None
+            raise RoundFailed(
+                "expected an answer from the worker process, found it dead (killed, or out of memory); the"
+                " heads in use stay, and the next round starts a new process"
+            ) from exc
+
+    async def close(self) -> None:
+        """End the worker process, if it is owned here, and the thread. Idempotent."""
+        if self._own is not None:
+            await self.in_thread(self._own.shutdown)
+            self._own = None
+        self._thread.shutdown()

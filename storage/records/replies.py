@@ -1,0 +1,132 @@
+"""Records about posted replies: place, impression, and the reason for the choice.
+
+No SQL and no keys here. Import them from :mod:`storage.records`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from storage.records.identifiers import MemberId, ReplyId
+
+FALLBACK = "fallback"
+"""Policy name of a reply that was posted without a ranking."""
+
+ANOTHER = "another:"
+"""Prefix of the policy name of another answer, requested in place of an earlier one."""
+FAQ_STYLE = "faq"
+"""Style name of a candidate that is an answer from the server's ``/faq``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Location of a reply in Discord: its channel and the messages it was split into, in order."""
+
+    channel_id: int
+    message_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Explanation of a choice, in numbers only. It holds no text and only the asker's taste.
+
+    Attributes:
+        parts: (name, contribution to the score in logits, difference between the candidate and its rivals),
+            the largest contribution first. The contributions sum to the score.
+        uncertainty: Standard deviation of the score, logits.
+        n_labels: Labels behind the head; 0 means that the prior answered.
+    """
+
+    parts: tuple[tuple[str, float, float], ...]
+    uncertainty: float
+    n_labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReason:
+    """What the asker may see about the choice of one reply.
+
+    Attributes:
+        n_candidates: Number of candidates (k).
+        style: Style prompt of the posted candidate.
+        propensity: Probability with which the candidate was posted.
+        head_version: As in :class:`Impression`.
+        reason: None when ranking failed, and for replies from before reasons were stored.
+    """
+
+    reply_id: ReplyId
+    created_at: datetime
+    n_candidates: int
+    style: str
+    propensity: float
+    head_version: int
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """A posted candidate with its rivals, scores and propensities. Holds no word that a member wrote.
+
+    Attributes:
+        candidates: All candidate texts, in the order of generation (k).
+        styles: Name of the style prompt behind each candidate (k).
+        chosen: Index of the posted candidate.
+        scores: Input of the policy, one per candidate (k).
+        prior_scores: The same input for a member without labels (k).
+        propensities: Probability of posting each candidate (k); they sum to 1.
+        policy: Name of the policy; :data:`FALLBACK` when ranking failed. The prefix :data:`ANOTHER` marks a
+            choice among the candidates that an earlier answer left.
+        head_version: Round that made the ranking head; 0 means the prior.
+        feature_id: Encoder and style features that made ``features``.
+        features: Features of the posted candidate, d little-endian float32; empty when ranking failed.
+        reason: Explanation of the choice; None when ranking failed.
+    """
+
+    candidates: tuple[str, ...]
+    styles: tuple[str, ...]
+    chosen: int
+    scores: tuple[float, ...]
+    prior_scores: tuple[float, ...]
+    propensities: tuple[float, ...]
+    policy: str
+    head_version: int
+    feature_id: str
+    features: bytes
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySummary:
+    """What a member may see of one reply: id, time, the posted text while it is kept, own feedback."""
+
+    reply_id: ReplyId
+    created_at: datetime
+    text: str | None
+    reactions: tuple[str, ...]
+    rating: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastChoice:
+    """How one reply was chosen, and the asker's feedback on it.
+
+    Attributes:
+        member_id: The asker.
+        chosen: As in :class:`Impression`.
+        scores: As in :class:`Impression` (k).
+        prior_scores: As in :class:`Impression` (k).
+        propensities: As in :class:`Impression` (k).
+        policy: As in :class:`Impression`.
+        reactions: The asker's current emoji on the reply, sorted.
+        rating: The asker's rating, 1 to 5, or None.
+    """
+
+    member_id: MemberId
+    chosen: int
+    scores: tuple[float, ...]
+    prior_scores: tuple[float, ...]
+    propensities: tuple[float, ...]
+    policy: str
+    reactions: tuple[str, ...]
+    rating: int | None
