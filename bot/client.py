@@ -1,47 +1,36 @@
-"""``create_bot``: the Discord client with its intents, cogs and orderly close. Tests drive this very bot.
+"""The Discord client: intents, cogs, event dispatch and orderly close. Tests drive this very bot.
 
-The bot receives ready-made parts and owns none of them: who made the store closes it. Nothing is read from
-the environment here.
+The bot receives ready-made parts and closes none of them; the caller that opened the store closes it. Nothing
+is read from the environment here.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import json
-import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
 import discord
-from discord import app_commands
 from discord.ext import commands
 
-from bot.background.uplift_reporter import Reporter
+from bot.command_tree import SimpaticoTree, sync_commands
 from bot.identity import who_clicked
 from bot.languages import CommandTranslator, Tongues, mark, tr
 from bot.messages.queues import Claims, ConversationQueues, Spawn
 from bot.messages.streaming import Streams
-from bot.metrics import Metrics
 from bot.moderation.report_queue import ReportQueue
+from bot.parts import Parts
+from bot.pausing import Pausing
+from bot.privacy import Privacy
 from bot.reactions.gateway import INBOX_EVENTS, events_of
 from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
-from bot.replies.responder import Responder
-from bot.servers.access import ALWAYS, may_talk, speaker_of_click
-from bot.servers.daily_limits import Limits
-from bot.servers.server_settings import Guilds, GuildView
+from bot.servers.access import may_talk, speaker_of_click
+from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
-from personalization.insight.taste import TasteReader
-from personalization.ranking.ranker import Ranker
-from storage.errors import StorageError
-from storage.records import Deleted, ForgetReceipt, MemberId, Who
-from storage.store import Store
-
-log = logging.getLogger(__name__)
+from bot.tasks import Tasks
+from storage.records import Deleted
 
 COGS = (
     "bot.cogs.errors",
@@ -71,60 +60,13 @@ NOT_HERE = mark(
 _DRAIN_S = 8.0
 """Seconds that running answers get when the bot closes; a supervisor waits about ten before it kills."""
 
-_TREE_HASH = "command_tree"
-_PAUSED = "paused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the bot is made of.
-
-    Attributes:
-        store: Consent, impressions, feedback.
-        responder: Decides replies.
-        ranker: Told whom to forget.
-        taste: What a member's labels say, for showing it to them.
-        labels_changed: Called with the number of members whose labels changed.
-        metrics: Told what happens.
-        reporter: Estimates what personalization brings.
-        servers: What holds in each server.
-        limits: What members and servers used of their day.
-        member_left: Called when somebody was forgotten: what they helped to learn is due again.
-        reads_pictures: Whether the language model is handed pictures.
-        generator_name: Language model in words.
-        encoder_name: Encoder in words.
-    """
-
-    store: Store
-    responder: Responder
-    ranker: Ranker
-    taste: TasteReader
-    labels_changed: Callable[[int], None]
-    metrics: Metrics
-    reporter: Reporter
-    servers: Guilds
-    limits: Limits
-    member_left: Callable[[], None]
-    reads_pictures: bool
-    generator_name: str
-    encoder_name: str
-
-
-class SimpaticoTree(app_commands.CommandTree["SimpaticoBot"]):
-    """The commands: in the language of who uses them, and declined kindly where the bot shall not talk."""
-
-    async def interaction_check(self, interaction: discord.Interaction[SimpaticoBot], /) -> bool:
-        """Let members' rights and managers' tools pass, and whoever the bot may talk to."""
-        self.client.tongues.hear(interaction)
-        if interaction.type is not discord.InteractionType.application_command:
-            return True
-        return (interaction.data or {}).get("name") in ALWAYS or await self.client.may_use(interaction)
-
 
 class SimpaticoBot(commands.Bot):
-    """The Discord client; the cogs find everything they need on it."""
+    """The Discord client. Cogs and panels reach the parts as its attributes."""
 
-    def __init__(self, settings: BotSettings, parts: Parts, *, spawn: Spawn, always_sync: bool) -> None:
+    def __init__(
+        self, settings: BotSettings, parts: Parts, *, spawn: Spawn | None, always_sync: bool
+    ) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -137,6 +79,7 @@ class SimpaticoBot(commands.Bot):
         self.store = parts.store
         self.responder = parts.responder
         self.ranker = parts.ranker
+        self.memory = parts.memory
         self.taste = parts.taste
         self.labels_changed = parts.labels_changed
         self.metrics = parts.metrics
@@ -144,11 +87,16 @@ class SimpaticoBot(commands.Bot):
         self.servers = parts.servers
         self.servers.use_bot(settings)
         self.limits = parts.limits
-        self._member_left = parts.member_left
         self.reads_pictures = parts.reads_pictures
         self.generator_name = parts.generator_name
         self.encoder_name = parts.encoder_name
         self.chat_channels = set(settings.chat_channels)
+        self.tasks = Tasks()
+        spawn = spawn or self.tasks.spawn
+        self.pausing = Pausing(parts.store.notes)
+        self.privacy = Privacy(
+            parts.store, parts.memory, agreed=parts.responder.agreed, retrain=parts.member_left
+        )
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
         self.invited = Claims()
         self.tongues = Tongues()
@@ -158,6 +106,20 @@ class SimpaticoBot(commands.Bot):
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync
+        self._register()
+
+    def _register(self) -> None:
+        """Let everything here that holds data of members take part in forgetting."""
+        self.memory.register("waiting questions", self.queues)
+        self.memory.register("languages", self.tongues)
+        self.memory.register("waiting reactions", self.inbox)
+        self.memory.register("comparisons", self.comparisons)
+        self.memory.retain(
+            "invitations", self.invited, why="a member who was forgotten must not be invited again and again"
+        )
+        self.memory.retain(
+            "reporters", self.reports, why="one person counts once for a reply, also after a forget"
+        )
 
     @property
     def me(self) -> int:
@@ -166,7 +128,7 @@ class SimpaticoBot(commands.Bot):
         return self.user.id
 
     def use_settings(self, settings: BotSettings) -> None:
-        """Go by other settings from the next message on; intents and queues stay as they were opened."""
+        """Use other settings from the next message on; intents and queues stay as they were opened."""
         self.settings = settings
         self.servers.use_bot(settings)
         self.chat_channels = set(settings.chat_channels)
@@ -176,7 +138,7 @@ class SimpaticoBot(commands.Bot):
         return self.chat_channels if view.chat_channels is None else view.chat_channels
 
     async def may_use(self, interaction: discord.Interaction[Any]) -> bool:
-        """Whether the bot talks to who used a command or button, and there; if not, they were told."""
+        """Return whether the bot may talk to the member who used this, and there; tells them when not."""
         who = who_clicked(interaction)
         view = await self.servers.of(who.guild_id)
         speaker = speaker_of_click(interaction, self.servers.name_of(who))
@@ -190,10 +152,12 @@ class SimpaticoBot(commands.Bot):
         await self.tree.set_translator(CommandTranslator())
         for cog in COGS:
             await self.load_extension(cog)
-        await self._sync_commands()
+        await sync_commands(
+            self.tree, self.store.notes, application_id=self.application_id, always=self._always_sync
+        )
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Hand events about reactions to the inbox, in the order of the gateway; no task for each."""
+        """Put events about reactions into the inbox, in the order of the gateway, without a task for each."""
         if event not in INBOX_EVENTS:
             super().dispatch(event, *args, **kwargs)
         elif self.user is not None:
@@ -203,67 +167,22 @@ class SimpaticoBot(commands.Bot):
                     self.reports.drop(one.message_id)
 
     async def on_ready(self) -> None:
-        """A new session, at the start or after a failed resume: read back what was missed."""
+        """Read back what was missed: a new session began, at the start or after a failed resume."""
         self.reconciler.outage()
         await self.store.departures.record_present([guild.id for guild in self.guilds])
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
-        """The bot was removed from a server; an outage of Discord is no removal."""
+        """Record that the bot was removed from a server; an outage of Discord is no removal."""
         if not guild.unavailable:
             self.reports.drop_server(guild.id)
             await self.store.departures.record(guild.id)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """The bot was invited to a server, perhaps again."""
+        """Record that the bot was invited to a server, perhaps again."""
         await self.store.departures.record_return(guild.id)
 
     async def on_message(self, message: discord.Message, /) -> None:
-        """Leave text to the chat cog: there are no prefix commands."""
-
-    async def forget(self, user_id: int) -> ForgetReceipt:
-        """Forget a person in every server: in the store, in memory, and in what others learnt with them."""
-
-        def let_go(member_ids: Sequence[MemberId]) -> None:
-            self.queues.drop(user_id)
-            self.tongues.drop(user_id)
-            self.inbox.drop(user_id)
-            self._let_go(member_ids, user_id, None)
-
-        return self._learn_anew(await self.store.privacy.forget(user_id, let_go))
-
-    async def refuse(self, who: Who) -> ForgetReceipt:
-        """Forget a member in one server, and remember the no; they are still answered."""
-
-        def let_go(member_ids: Sequence[MemberId]) -> None:
-            self._let_go(member_ids, who.user_id, who.guild_id)
-
-        return self._learn_anew(await self.store.privacy.refuse(who, let_go))
-
-    def _let_go(self, member_ids: Sequence[MemberId], user_id: int, guild_id: int | None) -> None:
-        """Drop what memory holds of who leaves; the store gives nothing of them any more."""
-        self.ranker.drop(member_ids)
-        self.responder.drop(user_id, guild_id)
-        self.comparisons.drop(user_id, guild_id)
-        if member_ids:
-            self.responder.member_left()
-
-    def _learn_anew(self, receipt: ForgetReceipt) -> ForgetReceipt:
-        """Have learnt again, without them, what they had a part in."""
-        if receipt.member_ids:
-            self._member_left()
-        return receipt
-
-    async def pause(self, paused: bool) -> None:
-        """Post nothing any more, in any process on this database; or answer again."""
-        await self.store.notes.put(_PAUSED, "yes" if paused else "no")
-
-    async def is_paused(self) -> bool:
-        """Whether nothing may be posted. While the store does not answer, the bot goes on."""
-        try:
-            return await self.store.notes.of(_PAUSED) == "yes"
-        except StorageError as exc:
-            log.warning("the store does not say whether the bot is paused (%s)", type(exc).__name__)
-            return False
+        """Do nothing: there are no prefix commands, and the chat cog handles text."""
 
     async def close(self) -> None:
         """Let running answers finish and events be written, then leave Discord."""
@@ -272,28 +191,12 @@ class SimpaticoBot(commands.Bot):
             self.streams.stop_all()
             await self.queues.drain(_DRAIN_S)
             await self.inbox.drain(_DRAIN_S / 8)
+            await self.tasks.close()
         await super().close()
-
-    async def _sync_commands(self) -> None:
-        """Tell Discord our commands, only when they changed: syncing is rate-limited."""
-        translator = self.tree.translator
-        assert translator is not None
-        payload = [
-            await command.get_translated_payload(self.tree, translator)
-            for command in self.tree.get_commands()
-        ]
-        digest = hashlib.sha256(
-            json.dumps([self.application_id, payload], sort_keys=True, default=str).encode()
-        ).hexdigest()
-        if not self._always_sync and await self.store.notes.of(_TREE_HASH) == digest:
-            return
-        synced = await self.tree.sync()
-        await self.store.notes.put(_TREE_HASH, digest)
-        log.info("%d commands synced", len(synced))
 
 
 def intents_of(settings: BotSettings) -> discord.Intents:
-    """The gateway events the bot needs, one by one; message content only when configured."""
+    """Return the gateway events that the bot needs; message content only when configured."""
     return discord.Intents(
         guilds=True,
         guild_messages=True,
@@ -305,14 +208,14 @@ def intents_of(settings: BotSettings) -> discord.Intents:
 
 
 def create_bot(
-    settings: BotSettings, parts: Parts, *, spawn: Spawn = asyncio.create_task, always_sync: bool = False
+    settings: BotSettings, parts: Parts, *, spawn: Spawn | None = None, always_sync: bool = False
 ) -> SimpaticoBot:
     """Build the bot.
 
     Args:
         settings: Section ``[bot]``.
         parts: What it is made of.
-        spawn: Starts the task that answers a conversation.
+        spawn: Starts the tasks of conversations, inbox and read-back; None: :class:`bot.tasks.Tasks`.
         always_sync: Sync the commands at every start, for a Discord that forgets them.
     """
     return SimpaticoBot(settings, parts, spawn=spawn, always_sync=always_sync)

@@ -71,6 +71,17 @@ class Context:
         return configured if self.persona is None else self.persona
 
 
+class ContextReader(Protocol):
+    """Reads the context of one prompt, once its turn has come.
+
+    Messages that arrive while the prompt waits can so still become a part of it.
+    """
+
+    async def read(self) -> Context:
+        """Read back the conversation and the attachments. Called once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """A style prompt: the manner in which one candidate is written.

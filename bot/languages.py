@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gettext
 import io
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,7 +23,10 @@ from typing import Any
 import discord
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from cachetools import LRUCache
 from discord import app_commands
+
+from bot.memory import Leaving
 
 LOCALES = Path(__file__).parent / "locales"
 ENGLISH = "en"
@@ -83,14 +85,11 @@ class Tongues:
     """The language of members, as their clients told it; in memory only, the latest ones."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int, discord.Locale] = OrderedDict()
+        self._known: LRUCache[int, discord.Locale] = LRUCache(_MOST_REMEMBERED)
 
     def hear(self, interaction: discord.Interaction[Any]) -> None:
         """Note the language of whoever used a command or a button, and speak it in this task."""
         self._known[interaction.user.id] = interaction.locale
-        self._known.move_to_end(interaction.user.id)
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.popitem(last=False)
         speak(interaction.locale)
 
     def of(self, message: discord.Message) -> discord.Locale | None:
@@ -98,9 +97,12 @@ class Tongues:
         known = self._known.get(message.author.id)
         return known or (message.guild.preferred_locale if message.guild else None)
 
-    def drop(self, user_id: int) -> None:
-        """Forget a member's language."""
-        self._known.pop(user_id, None)
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the language of a person who leaves every server."""
+        if leaving.everyone:
+            self._known.clear()
+        elif leaving.person is not None:
+            self._known.pop(leaving.person, None)
 
 
 class CommandTranslator(app_commands.Translator):

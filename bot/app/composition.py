@@ -1,8 +1,8 @@
-"""Puts the parts together: settings -> store, encoder, generator, ranker, trainer, responder, scheduler.
+"""Composes a running bot: settings -> store, encoder, generator, ranker, trainer, responder, scheduler.
 
-The only module that knows every part. The command and the playground open a :class:`House`, build a bot from
-its parts, and leave; on the way out everything is closed in the reverse order. Tests pass their own generator
-and encoder and get the same house.
+The only module that imports every part. The command and the playground open a :class:`House` and build a bot
+from its parts; when they leave, the parts are closed in reverse order. Tests pass their own generator and
+encoder and get the same house.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
-from bot.background.round_curves import RoundCurves
-from bot.background.scheduler import LearningScheduler, Work
-from bot.background.trainer_election import FOLLOW, elected, follow
+from bot.app.schedule import counted, open_scheduler, retraining
+from bot.background.scheduler import LearningScheduler
+from bot.background.trainer_election import follow
 from bot.background.uplift_reporter import Reporter
-from bot.client import Parts
 from bot.config import Settings
 from bot.generation import CandidateGenerator
 from bot.generators.factory import create_generator
+from bot.memory import MemberMemory
 from bot.metrics import Metrics
 from bot.moderation.output_filter import OutputFilter
 from bot.moderation.toxicity import load_judge
+from bot.parts import Parts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge
+from bot.replies.learnt_memory import HeadCache, StyleMeans
 from bot.replies.responder import Responder
 from bot.replies.style_wishes import instructions
 from bot.servers.daily_limits import Limits
@@ -48,7 +49,6 @@ from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from personalization.rounds.trainer import Trainer
-from personalization.settings import LearningSettings
 from storage.errors import SealBroken
 from storage.records import HeadRecord, MemberId
 from storage.store import Store, utcnow
@@ -57,12 +57,12 @@ log = logging.getLogger(__name__)
 
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
-    """What a reply must not repeat word for word."""
+    """Return the texts that a reply must not repeat word for word."""
     return [settings.persona, *(style.instruction for style in settings.styles), *instructions()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:
-    """How many answers may be under way: with a local model one is written while the next is made ready."""
+    """Return how many answers may be written at once; with a local model one is prepared during another."""
     return settings.at_once if settings.kind == "openai" else 2
 
 
@@ -76,6 +76,29 @@ class House:
     trainer: Trainer
     scheduler: LearningScheduler
     parts: Parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What every part is opened with: settings, store, registry of member data, clock, chance, cleanup."""
+
+    settings: Settings
+    store: Store
+    memory: MemberMemory
+    stack: AsyncExitStack
+    rng: np.random.Generator
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Learning:
+    """The parts that rank and learn."""
+
+    encoder: Encoder
+    features: FeatureMap
+    valence: EmojiValence
+    ranker: Ranker
+    trainer: Trainer
 
 
 @asynccontextmanager
@@ -93,9 +116,9 @@ async def open_house(
 
     Args:
         settings: All sections.
-        encoder: In place of the configured one.
-        generator: In place of the configured one.
-        trainer_executor: Where heads are solved, in place of a process of the trainer's own.
+        encoder: Replaces the configured one.
+        generator: Replaces the configured one.
+        trainer_executor: Where heads are solved; None: in a process that the trainer starts.
         seed: Makes exploration reproducible; None draws from the system.
         progress: Show progress bars while models are prepared.
         now: The clock of what is stored and learnt, aware UTC.
@@ -104,57 +127,61 @@ async def open_house(
         StorageError: Data or keys cannot be opened.
         EncoderError: The encoder is missing or damaged.
         GeneratorError: The language model is missing.
-        ToxicityError: The model for toxicity is missing, or says nothing that can be used.
+        ToxicityError: The toxicity model is missing, or its labels cannot be used.
     """
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
+        memory, rng = MemberMemory(store.member_id), np.random.default_rng(seed)
+        base = _Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
         encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
-        rng = np.random.default_rng(seed)
-        features = FeatureMap(encoder)
-        valence = EmojiValence(settings.personalization.emoji)
-        ranker, trainer = await _open_learning(
-            settings.personalization, store, features, valence, rng, trainer_executor, stack, now
-        )
-        metrics = Metrics()
-        scheduler = _open_scheduler(
-            settings, store, trainer, Reembedder(store.outdated, features), metrics, stack
-        )
-        knowledge = Knowledge(store.faq, encoder.frozen, settings.faq)
-        stack.callback(knowledge.close)
-        output_filter = await _open_filter(settings, stack)
-        responder = _responder(settings.generator, generator, ranker, store, rng, output_filter, knowledge)
-        follow(store.coordination, ranker, responder, scheduler)
-        servers = Guilds(store.guild_settings, settings)
-        store.coordination.subscribe(servers.hear)
-        parts = Parts(
-            store=store,
-            responder=responder,
-            ranker=ranker,
-            taste=TasteReader(store.learning, ranker, features, valence, settings.personalization),
-            labels_changed=_counted(metrics, scheduler),
-            metrics=metrics,
-            reporter=Reporter(store.choices, settings.personalization),
-            servers=servers,
-            limits=Limits(store, now),
-            member_left=lambda: scheduler.mark_due("prior", "round"),
-            reads_pictures=settings.generator.kind == "openai" and settings.generator.vision,
-            generator_name=generator.name,
-            encoder_name=encoder.encoder_id,
-        )
-        scheduler.add(
-            "departures", metrics.watched("departures", _erasing_departed(parts, knowledge)), 3600.0
-        )
-        scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), 3600.0)
-        yield House(
-            store=store,
-            generator=generator,
-            ranker=ranker,
-            trainer=trainer,
-            scheduler=scheduler,
-            parts=parts,
-        )
+        learning = await _open_learning(base, encoder, trainer_executor)
+        yield await _open_house(base, learning, generator)
+
+
+async def _open_house(base: _Base, learning: _Learning, generator: CandidateGenerator) -> House:
+    """Open what replies, schedules and counts, on top of what learns."""
+    settings, store, memory = base.settings, base.store, base.memory
+    metrics, ranker = Metrics(), learning.ranker
+    scheduler = open_scheduler(
+        settings,
+        store,
+        learning.trainer,
+        Reembedder(store.outdated, learning.features),
+        metrics=metrics,
+        memory=memory,
+        stack=base.stack,
+    )
+    responder = await _open_responder(base, learning, generator)
+    follow(store.coordination, ranker, memory, scheduler)
+    servers, limits = _open_servers(base)
+    parts = Parts(
+        store=store,
+        responder=responder,
+        ranker=ranker,
+        memory=memory,
+        taste=TasteReader(
+            store.learning, ranker, learning.features, learning.valence, settings.personalization
+        ),
+        labels_changed=counted(metrics, scheduler),
+        metrics=metrics,
+        reporter=Reporter(store.choices, settings.personalization),
+        servers=servers,
+        limits=limits,
+        member_left=retraining(scheduler),
+        reads_pictures=settings.generator.kind == "openai" and settings.generator.vision,
+        generator_name=generator.name,
+        encoder_name=learning.encoder.encoder_id,
+    )
+    return House(
+        store=store,
+        generator=generator,
+        ranker=ranker,
+        trainer=learning.trainer,
+        scheduler=scheduler,
+        parts=parts,
+    )
 
 
 async def _open_models(
@@ -163,7 +190,7 @@ async def _open_models(
     generator: CandidateGenerator | None,
     progress: bool,
 ) -> tuple[Encoder, CandidateGenerator]:
-    """The encoder and the generator that are given, or the configured ones."""
+    """Return the encoder and the generator that are given, or load the configured ones."""
     if encoder is None:
         learning = settings.personalization
         encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
@@ -172,58 +199,24 @@ async def _open_models(
     return encoder, generator
 
 
-def _responder(
-    written: GeneratorSettings,
-    generator: CandidateGenerator,
-    ranker: Ranker,
-    store: Store,
-    rng: np.random.Generator,
-    output_filter: OutputFilter,
-    knowledge: Knowledge,
-) -> Responder:
-    """What decides replies, with the styles that are configured."""
-    return Responder(
-        source=CandidateSource(generator, output_filter, knowledge, store),
-        ranker=ranker,
-        store=store,
-        portfolio=StylePortfolio([style.name for style in written.styles], rng),
-        styles=written.styles,
-        n_candidates=written.candidates,
-        turns=FairTurns(turns_of(written)),
-        context_tokens=written.context_tokens,
-    )
-
-
-async def _open_filter(settings: Settings, stack: AsyncExitStack) -> OutputFilter:
-    """What looks at candidates, with the model for toxicity where one is configured."""
-    judge = await asyncio.to_thread(load_judge, settings.safety)
-    if judge is not None:
-        stack.callback(judge.close)
-    return OutputFilter(secrets_of(settings.generator), settings=settings.safety, judge=judge)
-
-
-async def _open_learning(
-    settings: LearningSettings,
-    store: Store,
-    features: FeatureMap,
-    valence: EmojiValence,
-    rng: np.random.Generator,
-    executor: Executor | None,
-    stack: AsyncExitStack,
-    now: Callable[[], datetime],
-) -> tuple[Ranker, Trainer]:
-    """The ranker and the trainer that publishes to it, with the stored prior in use."""
+async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | None) -> _Learning:
+    """Open the ranker and the trainer that publishes to it, with the stored prior in use."""
+    settings, store, stack = base.settings.personalization, base.store, base.stack
+    features, valence = FeatureMap(encoder), EmojiValence(settings.emoji)
     starter = load_starter(features, settings)
-    ranker = Ranker(features, settings, load_head=_head_loader(store), prior=starter, rng=rng)
+    ranker = Ranker(features, settings, load_head=_head_loader(store), prior=starter, rng=base.rng)
+    base.memory.register("heads", HeadCache(ranker))
     stack.callback(ranker.close)
-    trainer = Trainer(store.learning, ranker, settings, features, valence, executor, starter=starter, now=now)
+    trainer = Trainer(
+        store.learning, ranker, settings, features, valence, executor, starter=starter, now=base.now
+    )
     stack.push_async_callback(trainer.close)
     await trainer.restore()
-    return ranker, trainer
+    return _Learning(encoder=encoder, features=features, valence=valence, ranker=ranker, trainer=trainer)
 
 
 def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | None]]:
-    """Read heads, and say in the ranker's words when the checksum of one does not hold."""
+    """Return what reads heads; a head with a wrong checksum raises the ranker's own error."""
 
     async def load(member_id: MemberId) -> HeadRecord | None:
         try:
@@ -234,76 +227,45 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
     return load
 
 
-def _counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
-    """New labels are counted, and enough of them start a round early."""
-
-    def labels_changed(count: int) -> None:
-        metrics.labels(count)
-        scheduler.labels_changed(count)
-
-    return labels_changed
-
-
-def _erasing_departed(parts: Parts, knowledge: Knowledge) -> Work:
-    """Delete the data of servers that were left, and have memory and prior follow."""
-
-    async def erase_departed() -> None:
-        if await parts.store.departures.erase_due(parts.ranker.drop) is not None:
-            knowledge.clear()
-            parts.responder.member_left()
-            parts.member_left()
-            parts.servers.drop_all()
-
-    return erase_departed
-
-
-def _open_scheduler(
-    settings: Settings,
-    store: Store,
-    trainer: Trainer,
-    reembedder: Reembedder,
-    metrics: Metrics,
-    stack: AsyncExitStack,
-) -> LearningScheduler:
-    """What runs by itself, its rounds measured and drawn; on the way out a round ends after its chunk."""
-    run_round = metrics.watched("round", trainer.run_round)
-    if settings.operator.curves_dir:
-        curves = RoundCurves(Path(settings.operator.curves_dir))
-        stack.callback(curves.close)
-        run_round = curves.drawn(run_round)
-    scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
-    stack.push_async_callback(scheduler.stop)
-    stack.callback(reembedder.stop_soon)
-    stack.callback(trainer.stop_soon)  # comes first on the way out
-    return scheduler
-
-
-def _schedule(
-    settings: LearningSettings,
-    store: Store,
-    trainer: Trainer,
-    reembedder: Reembedder,
-    metrics: Metrics,
-    run_round: Work,
-) -> LearningScheduler:
-    """What runs by itself, in the order in which it runs when several are due."""
-    coordination = store.coordination
-    return LearningScheduler(
-        {
-            FOLLOW: (trainer.restore, 3600.0),
-            "reembed": (elected(coordination, metrics.watched("reembed", reembedder.run)), 86400.0),
-            "prior": (
-                elected(coordination, metrics.watched("prior", trainer.rebuild_prior)),
-                settings.prior_every_s,
-            ),
-            "round": (elected(coordination, run_round, ask=True), settings.round_every_s),
-            "expire_texts": (
-                elected(coordination, metrics.watched("expire_texts", store.replies.expire_texts)),
-                3600.0,
-            ),
-            "settle": (store.feedback.settle, 30.0),
-            "report": (metrics.watched("report", Reporter(store.choices, settings).run), 86400.0),
-        },
-        early="round",
-        early_labels=settings.round_min_labels,
+async def _open_responder(base: _Base, learning: _Learning, generator: CandidateGenerator) -> Responder:
+    """Open what decides replies, with the configured styles; its caches take part in forgetting."""
+    written, store, memory = base.settings.generator, base.store, base.memory
+    knowledge = Knowledge(store.faq, learning.encoder.frozen, base.settings.faq)
+    base.stack.callback(knowledge.close)
+    portfolio = StylePortfolio([style.name for style in written.styles], base.rng)
+    turns = FairTurns(turns_of(written))
+    responder = Responder(
+        source=CandidateSource(generator, await _open_filter(base), knowledge, store),
+        ranker=learning.ranker,
+        store=store,
+        portfolio=portfolio,
+        styles=written.styles,
+        n_candidates=written.candidates,
+        turns=turns,
+        context_tokens=written.context_tokens,
     )
+    memory.register("replies", responder)
+    memory.register("drafts", responder.drafts)
+    memory.register("wishes", responder.wishes)
+    memory.register("style means", StyleMeans(portfolio))
+    memory.register("turns", turns)
+    memory.register("embedded questions", knowledge)
+    return responder
+
+
+async def _open_filter(base: _Base) -> OutputFilter:
+    """Open the output filter, with the toxicity model where one is configured."""
+    judge = await asyncio.to_thread(load_judge, base.settings.safety)
+    if judge is not None:
+        base.stack.callback(judge.close)
+    return OutputFilter(secrets_of(base.settings.generator), settings=base.settings.safety, judge=judge)
+
+
+def _open_servers(base: _Base) -> tuple[Guilds, Limits]:
+    """Open the settings of servers and the daily limits."""
+    servers = Guilds(base.store.guild_settings, base.settings)
+    base.store.coordination.subscribe(servers.hear)
+    base.memory.register("settings of servers", servers)
+    limits = Limits(base.store, base.now)
+    base.memory.retain("daily limits", limits, why="a forget must not be a way to a fresh daily limit")
+    return servers, limits

@@ -20,6 +20,7 @@ from typing import Any
 from bot.app.composition import House, secrets_of
 from bot.client import SimpaticoBot
 from bot.config import ConfigError, Settings, load_settings
+from bot.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -110,17 +111,15 @@ class Reloader:
     async def listening(self) -> AsyncIterator[None]:
         """Reload at every SIGHUP, and look at the file every :data:`LOOK_EVERY_S` seconds."""
         loop = asyncio.get_running_loop()
-        looking = asyncio.create_task(self._look_again(), name="reloading")
-        with contextlib.suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP
-            loop.add_signal_handler(signal.SIGHUP, self.reload)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(NotImplementedError, AttributeError):
-                loop.remove_signal_handler(signal.SIGHUP)
-            looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await looking
+        async with Tasks() as tasks:
+            tasks.spawn(self._look_again(), name="reloading")
+            with contextlib.suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP
+                loop.add_signal_handler(signal.SIGHUP, self.reload)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(NotImplementedError, AttributeError):
+                    loop.remove_signal_handler(signal.SIGHUP)
 
     async def _look_again(self) -> None:
         while True:

@@ -13,13 +13,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Self
 
 from aiohttp import web
 
 from bot.background.scheduler import LearningScheduler
 from bot.client import SimpaticoBot
+from bot.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Health:
         self._beat_s = beat_s
         self._clock = clock
         self._proven_at = {name: clock() for name in proofs}
+        self._tasks = Tasks()
 
     async def beat(self) -> None:
         """Ask every part once, all at the same time; none holds up another."""
@@ -58,13 +59,11 @@ class Health:
 
     async def __aenter__(self) -> Self:
         """Beat while the body runs."""
-        self._task = asyncio.create_task(self._run(), name="health")
+        self._tasks.spawn(self._run(), name="health")
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await self._tasks.close()
 
     async def _run(self) -> None:
         while True:

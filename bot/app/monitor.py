@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
@@ -19,6 +19,7 @@ from bot.config import ConfigError
 from bot.metrics import Metrics
 from bot.moderation.output_filter import Drop
 from bot.settings import OperatorSettings
+from bot.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +87,13 @@ async def open_monitor(
     watch(metrics, bot)
     runner = web.AppRunner(create_page(metrics, routes), access_log=None, handle_signals=False)
     await runner.setup()
-    lag = asyncio.create_task(measure_lag(metrics), name="loop-lag")
-    try:
-        await _listen(runner, settings)
-        yield
-    finally:
-        lag.cancel()
-        with suppress(asyncio.CancelledError):
-            await lag
-        await runner.cleanup()
+    async with Tasks() as tasks:
+        tasks.spawn(measure_lag(metrics), name="loop-lag")
+        try:
+            await _listen(runner, settings)
+            yield
+        finally:
+            await runner.cleanup()
 
 
 async def measure_lag(metrics: Metrics, every_s: float = LAG_EVERY_S) -> None:

@@ -29,6 +29,7 @@ from bot.app.composition import House, open_house
 from bot.app.monitor import open_monitor
 from bot.client import SimpaticoBot, create_bot
 from bot.config import ConfigError, Settings
+from bot.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,10 @@ async def play(settings: Settings, port: int) -> None:
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(stop, stopped.set)
         print(f"The playground is open: {playground.url}\nStop it with Ctrl+C.", flush=True)
-        closed = asyncio.create_task(playground.preview.wait_closed())
-        halt = asyncio.create_task(stopped.wait())
-        await asyncio.wait({closed, halt}, return_when=asyncio.FIRST_COMPLETED)
-        closed.cancel()
-        halt.cancel()
+        async with Tasks() as tasks:
+            closed = tasks.spawn(playground.preview.wait_closed(), name="preview")
+            halt = tasks.spawn(stopped.wait(), name="halt")
+            await asyncio.wait({closed, halt}, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _check_port(port: int) -> None:
@@ -125,11 +125,11 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                 await _introduce(bot, channel.id)
                 async with env.preview(channel, viewers=viewers, layout="channel", port=port) as preview:
                     parts.scheduler.start()
-                    refresher = asyncio.create_task(_republish(env, preview))
                     try:
-                        yield Playground(preview.url, parts, bot, env, preview)
+                        async with Tasks() as tasks:
+                            tasks.spawn(_republish(env, preview), name="republishing")
+                            yield Playground(preview.url, parts, bot, env, preview)
                     finally:
-                        refresher.cancel()
                         await parts.scheduler.stop()
                         await bot.queues.drain(5.0)
 
@@ -168,19 +168,14 @@ class _Detached:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[Coroutine[Any, Any, None], AsyncWebhookAdapter]] = asyncio.Queue()
-        self._running: set[asyncio.Task[None]] = set()
-        self._starter: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> _Detached:
-        self._starter = asyncio.create_task(self._start())
+        self._tasks.spawn(self._start(), name="starter")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._starter is not None
-        self._starter.cancel()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(self._starter, *self._running, return_exceptions=True)
+        await self._tasks.close()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start ``coroutine`` outside of the bot's own work, with the same way to answer commands."""
@@ -190,9 +185,7 @@ class _Detached:
         while True:
             coroutine, adapter = await self._queue.get()
             async_context.set(adapter)  # the task takes it over; it is the simulated Discord's own
-            task = asyncio.create_task(coroutine)
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.spawn(coroutine)
 
 
 async def _republish(env: simcord.Env, preview: simcord.Preview) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from bot.tasks import Tasks
+
 log = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[Any]]
@@ -44,6 +46,7 @@ class LearningScheduler:
         self._due: set[str] = set()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._tasks = Tasks()
         self._worker: asyncio.Task[None] | None = None
         self.scheduler = AsyncIOScheduler(timezone=UTC)
         self.n_failures = 0
@@ -65,7 +68,7 @@ class LearningScheduler:
 
     def start(self) -> None:
         """Start the clock and the worker; needs a running event loop."""
-        self._worker = asyncio.create_task(self._work(), name="learning")
+        self._worker = self._tasks.spawn(self._work(), name="learning")
         for name, (_, every_s) in self._works.items():
             first_s = every_s if name in self._later else min(every_s, 1.0)
             self.scheduler.add_job(

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.background.scheduler import LearningScheduler, Work
-from bot.replies.responder import Responder
+from bot.memory import MemberMemory
 from personalization.ranking.ranker import Ranker
 from storage.coordination import Coordination
 from storage.database.peers import News
@@ -47,17 +47,17 @@ def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, a
 
 
 def follow(
-    coordination: Coordination, ranker: Ranker, responder: Responder, scheduler: LearningScheduler
+    coordination: Coordination, ranker: Ranker, memory: MemberMemory, scheduler: LearningScheduler
 ) -> None:
-    """Keep memory in step with what other processes do."""
+    """Follow what other processes do: drop stale caches, and schedule the work that is due here."""
 
     def heard(news: News) -> None:
-        if news in (News.HEADS, News.LEFT):
+        if news is News.LEFT:
+            memory.forget_everyone()
+        if news is News.HEADS:
             ranker.drop_all()
         if news in (News.PRIOR, News.LEFT):
             scheduler.mark_due(FOLLOW)
-        if news is News.LEFT:
-            responder.member_left()
         if coordination.leads and news is News.LEFT:
             scheduler.mark_due("prior", "round")
         if coordination.leads and news is News.DUE:

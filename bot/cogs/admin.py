@@ -58,7 +58,7 @@ class Admin(
 
     async def _set(self, interaction: discord.Interaction, *, paused: bool) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        await self._bot.pause(paused)
+        await self._bot.pausing.pause(paused)
         log.warning("the bot was %s by its owner", "paused" if paused else "resumed")
         await interaction.followup.send(tr(PAUSED if paused else RESUMED), ephemeral=True)
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import regex
+
 from bot.generation import Candidate
 
 _REASONING = re.compile(r"<think>.*?(?:</think>|\Z)|\A.*?</think>", re.DOTALL | re.IGNORECASE)
@@ -23,8 +25,10 @@ _NEXT_SPEAKER = re.compile(
     r"\n[ \t]{0,8}[^\w\n]{0,3}(?:user|human|assistant|system)[^\w\n]{0,3}:", re.IGNORECASE
 )
 _TEMPLATE = re.compile(r"<\|[^|<>\n]{1,40}\|>.*|<end_of_turn>.*|</s>.*", re.DOTALL)
-_SENTENCE_END = re.compile(
-    r"(?<![.!?…])(?<!\n\d)(?<!\A\d)[.!?…]++[\"'”’)\]*_~]*+(?=\s|\Z)|[。！？]++[」』”’）]*+|\n"
+# Between two characters that are no space the match must end with a grapheme cluster, hence the \X.
+_SENTENCE_END = regex.compile(
+    r"(?<![.!?…])(?<!\n\d)(?<!\A\d)[.!?…]++[\"'”’)\]*_~]*+(?=\s|\Z)"
+    r"|(?:(?=[。！？])\X)++(?:(?=[」』”’）])\X)*+|\n"
 )
 _EMPTY_ITEM = re.compile(r"[ \t]{0,8}(?:[-*•]|\d{1,3}[.)])[ \t]*+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")

@@ -1,4 +1,4 @@
 """Reads messages from Discord and posts replies: context, attachments, splitting, streaming, queues.
 
-May import generation, settings and the other leaves of ``bot``; not ``bot.servers`` or ``bot.generators``.
+May import ``bot.servers``, generation, settings and the other leaves of ``bot``; not ``bot.generators``.
 """

@@ -1,8 +1,8 @@
-"""What members attach: text files become their words, pictures go to a model that can read them.
+"""Reads attachments: text files become part of the message, pictures go to a model that can read them.
 
-Everything is read through Discord's own address of the attachment, is bounded in size, and lives in memory
-only, like the message it belongs to. Links in a text are never followed. What cannot be read is said, so that
-nobody believes that the bot saw it.
+Attachments are read from Discord's own address, are bounded in size, and live in memory only, like their
+message. Links in a text are never followed. Members are told what was not read, so that they do not believe
+that the bot saw it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bot.languages import mark
 log = logging.getLogger(__name__)
 
 TEXT_BYTES = 64 * 2**10
-"""Largest text file, and the most of all text files in one context."""
+"""Largest text file, and largest sum of all text files in one context, bytes."""
 PICTURE_BYTES = 4 * 2**20
-"""Largest picture."""
+"""Largest picture, bytes."""
 MOST_PICTURES = 4
 
 NO_PICTURES = mark("I cannot see pictures. Please describe in words what matters, and I will answer.")
@@ -30,7 +30,7 @@ NO_FILES = mark(
     " the important part into a message, and I will answer."
 )
 FILE = "{name}:\n{content}"
-"""How a text file stands in the member's words."""
+"""How a text file appears in the message."""
 
 _TEXT_TYPES = frozenset(
     f"application/{kind}"
@@ -45,12 +45,12 @@ _SIGNATURES: Mapping[str, tuple[bytes, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """What was read.
+    """The attachments that were read.
 
     Attributes:
         text: The text files, one after the other.
-        pictures: The pictures, as they were attached.
-        note: What to tell the member about what was not read, in English; empty when all was.
+        pictures: The pictures, unchanged.
+        note: Note for the member about attachments that were not read, in English; empty when all were read.
     """
 
     text: str = ""
@@ -59,28 +59,28 @@ class Attached:
 
 
 def is_text(attachment: discord.Attachment) -> bool:
-    """Whether an attachment calls itself a text that is small enough to be read."""
+    """Tell whether an attachment is declared as text and small enough to be read."""
     kind = _declared(attachment)
     return attachment.size <= TEXT_BYTES and (kind.startswith("text/") or kind in _TEXT_TYPES)
 
 
 def is_picture(attachment: discord.Attachment) -> bool:
-    """Whether an attachment calls itself a picture, of whatever size."""
+    """Tell whether an attachment is declared as a picture, of any size."""
     return _declared(attachment).startswith("image/")
 
 
 def may_read(attachments: Sequence[discord.Attachment], *, vision: bool) -> bool:
-    """Whether any attachment will be read, by what they say of themselves; see :func:`note_on`."""
+    """Tell whether any attachment will be read, going by the declared types."""
     return any(is_text(one) or (vision and _fits(one)) for one in attachments)
 
 
 def note_on(attachments: Sequence[discord.Attachment], *, vision: bool) -> str:
-    """What to say, in English, of attachments that will not be read, going by what they call themselves.
+    """Return the note about attachments that will not be read, going by the declared types.
 
-    Empty when all will be read.
+    In English; empty when all will be read.
 
     Args:
-        attachments: Those of one message.
+        attachments: The attachments of one message.
         vision: Whether the language model reads pictures.
     """
     unread = [one for one in attachments if not may_read([one], vision=vision)]
@@ -90,10 +90,10 @@ def note_on(attachments: Sequence[discord.Attachment], *, vision: bool) -> str:
 
 
 async def read_attached(attachments: Sequence[discord.Attachment], *, vision: bool) -> Attached:
-    """Read what can be read of one message's attachments.
+    """Read all attachments that can be read.
 
     Args:
-        attachments: Those of the message.
+        attachments: The attachments of messages that get one answer.
         vision: Whether the language model reads pictures.
     """
     note = note_on(attachments, vision=vision)
@@ -113,11 +113,11 @@ async def read_texts(attachments: Sequence[discord.Attachment], room: int) -> tu
     """Read the text files among attachments.
 
     Args:
-        attachments: Those of one message.
+        attachments: Attachments of any type.
         room: Bytes that may be read.
 
     Returns:
-        The files as words, and whether all of them could be read.
+        The text of the files, and whether all of them could be read.
     """
     found: list[str] = []
     all_read = True
@@ -133,7 +133,7 @@ async def read_texts(attachments: Sequence[discord.Attachment], room: int) -> tu
 
 
 def decoded(raw: bytes) -> str | None:
-    """The text in a file, or None where it is no UTF-8 text."""
+    """Return the text in a file, or None where it is not UTF-8 text."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -142,28 +142,28 @@ def decoded(raw: bytes) -> str | None:
 
 
 def picture_type(raw: bytes) -> str | None:
-    """The media type of a picture by its first bytes, whatever it is called; None for all others."""
+    """Return the media type of a picture by its first bytes, else None. The declared type is not used."""
     if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for kind, starts in _SIGNATURES.items() if raw.startswith(starts)), None)
 
 
 def joined(*parts: str) -> str:
-    """Words and files of one message as one text."""
+    """Join the words and files of one message to one text."""
     return "\n\n".join(part for part in parts if part)
 
 
 async def _read(attachment: discord.Attachment) -> bytes | None:
     try:
         raw = await attachment.read()
-    except discord.HTTPException as exc:  # deleted meanwhile, or Discord has a bad day
+    except discord.HTTPException as exc:  # deleted meanwhile, or Discord is unavailable
         log.warning("an attachment could not be read: Discord answered %s (code %s)", exc.status, exc.code)
         return None
     return raw if len(raw) <= max(TEXT_BYTES, PICTURE_BYTES) else None
 
 
 def _declared(attachment: discord.Attachment) -> str:
-    """The media type without its parameters, in lower case."""
+    """Return the declared media type without its parameters, in lower case."""
     return (attachment.content_type or "").partition(";")[0].strip().lower()
 
 

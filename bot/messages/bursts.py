@@ -1,6 +1,7 @@
-"""Quick messages of one member, answered once: while an answer waits to be begun, what follows joins it.
+"""Bursts: several quick messages of one member that get one answer.
 
-Pure bookkeeping over Discord's messages; :mod:`bot.cogs.chat.chat` answers them.
+Until the answer is begun, further messages join the burst. Pure bookkeeping over Discord's messages;
+:mod:`bot.cogs.chat.chat` answers them.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import discord
 from bot.messages.conversation import parent_id_of
 
 MOST_MESSAGES = 10
-"""Further ones begin a burst of their own, so that no prompt grows without end."""
+"""Further messages begin a new burst, so that no prompt grows without bound."""
 
 
 class Burst:
-    """Messages that one answer is for, oldest first.
+    """Messages that get one answer, oldest first.
 
     Args:
-        first: The message that wants an answer.
+        first: The message that began it.
     """
 
     def __init__(self, first: discord.Message) -> None:
@@ -26,16 +27,16 @@ class Burst:
 
     @property
     def first(self) -> discord.Message:
-        """What the others followed; what led to it is the context of all."""
+        """The first message; the context is read from here."""
         return self._messages[0]
 
     @property
     def last(self) -> discord.Message:
-        """The one that is replied to."""
+        """The last message; the answer is posted as a reply to it."""
         return self._messages[-1]
 
     def join(self, message: discord.Message) -> bool:
-        """Add a message; False when the answer has been begun, or it belongs to another part of the talk."""
+        """Add a message; False when the answer has begun, the burst is full, or it replies elsewhere."""
         same_talk = parent_id_of(message) in (None, parent_id_of(self.last))
         if self._begun or not same_talk or len(self._messages) == MOST_MESSAGES:
             return False
@@ -43,6 +44,6 @@ class Burst:
         return True
 
     def begin(self) -> tuple[discord.Message, ...]:
-        """Take the messages; none joins them any more."""
+        """Close the burst and return its messages."""
         self._begun = True
         return tuple(self._messages)

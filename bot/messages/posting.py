@@ -1,7 +1,7 @@
-"""One decided text -> Discord messages: split, never pinging, never doubled.
+"""Posts a decided text as Discord messages: split, without pings, never twice.
 
-Each chunk carries a nonce made from the prompt's message id, which Discord enforces: the same chunk sent
-twice within minutes is one message.
+Each chunk carries a nonce made from the prompt's message id, which Discord enforces: a chunk that is sent
+again within minutes does not become a second message.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ SILENT = discord.AllowedMentions.none()
 
 
 class AnsweredBefore(Exception):
-    """Discord gave back an earlier message for our nonce: another run of the bot, cut short, has answered."""
+    """Discord returned an earlier message for the nonce: another process of the bot has answered."""
 
 
 async def post_reply(
     prompt: discord.Message, text: str, *, view: discord.ui.View | None = None, asked_by: int | None = None
 ) -> list[discord.Message]:
-    """Post ``text`` as the reply to ``prompt``, in as many chunks as it needs.
+    """Post a text as the reply to a prompt, in as many chunks as it needs.
 
-    When the prompt is gone by now, the reply stands alone in the channel.
+    If the prompt has been deleted, the chunks are sent to its channel.
 
     Args:
-        prompt: The message that is answered.
+        prompt: The message to answer.
         text: Any length, not blank.
         view: Buttons under the last chunk.
-        asked_by: Discord id of what asks for this reply; None: the prompt's own.
+        asked_by: Id of the interaction that asks for this reply; None: the prompt itself asks.
 
     Returns:
         The messages, one for each chunk that could be posted.
 
     Raises:
-        discord.HTTPException: Not even the first chunk could be posted.
-        AnsweredBefore: This prompt has a reply already, in other words.
+        discord.HTTPException: The first chunk could not be posted.
+        AnsweredBefore: The prompt has a reply with another text already.
     """
     chunks = split_message(text)
     prompt_id = asked_by or prompt.id
@@ -68,19 +68,19 @@ async def post_reply(
 
 
 def place_of(messages: Sequence[discord.Message]) -> Place:
-    """Where a posted reply stands."""
+    """Return the place of a posted reply."""
     return Place(messages[0].channel.id, tuple(message.id for message in messages))
 
 
 def nonce_of(prompt_id: int, index: int) -> str:
-    """By what Discord knows one chunk of the reply to a message again."""
+    """Return the nonce by which Discord recognises a repeated send of the same chunk."""
     return f"{prompt_id:x}-{index}"
 
 
 async def say(prompt: discord.Message, text: str) -> None:
-    """Answer ``prompt`` with a short note of the bot's own, which is no reply to learn from.
+    """Answer a message with one of the bot's notes, which nothing is learnt from.
 
-    A channel where the bot may not speak stays silent.
+    Does nothing in a channel where the bot may not write.
     """
     try:
         await _reply_or_send(prompt, text, {"allowed_mentions": SILENT})
@@ -90,7 +90,7 @@ async def say(prompt: discord.Message, text: str) -> None:
 
 @asynccontextmanager
 async def typing_in(channel: discord.abc.Messageable) -> AsyncIterator[None]:
-    """Show "is typing" while the body runs, where Discord allows it; an answer never fails for want of it."""
+    """Show "is typing" while the body runs. A failure is logged and does not stop the body."""
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(channel.typing())
@@ -100,7 +100,7 @@ async def typing_in(channel: discord.abc.Messageable) -> AsyncIterator[None]:
 
 
 async def seed_reactions(message: discord.Message, emoji: Sequence[str]) -> None:
-    """Put ``emoji`` under ``message`` for people to click; a missing permission only leaves them out."""
+    """Add reactions for people to click; stops at the first that Discord refuses."""
     for one in emoji:
         try:
             await message.add_reaction(one)
@@ -119,9 +119,9 @@ async def _reply_or_send(prompt: discord.Message, text: str, options: dict) -> d
 
 
 def _says(message: discord.Message, text: str) -> bool:
-    """Whether a message is this text, blanks aside, which Discord trims."""
+    """Tell whether a message has this text; Discord trims white space."""
     return message.content.split() == text.split()
 
 
 _PARENT_GONE = (10008, 50035)
-"""Unknown message, and invalid form body: what Discord answers when a referenced message is gone."""
+"""Error codes of Discord for a deleted referenced message: unknown message, invalid form body."""

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any
+
+from cachetools import FIFOCache
+
+from bot.memory import Leaving
+from bot.tasks import Tasks
+from storage.records import Who
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +38,12 @@ class ConversationQueues:
     Args:
         limit: Jobs that may wait in one conversation, beside the one that runs; those of one member may take
             a quarter of the room, so that the others have some, and do not wait behind too many.
-        spawn: Starts the task of a conversation; ``asyncio.create_task`` unless the caller needs another
-            home.
+        spawn: Starts the task of a conversation; None: :class:`bot.tasks.Tasks`.
     """
 
-    def __init__(self, limit: int, *, spawn: Spawn = asyncio.create_task) -> None:
+    def __init__(self, limit: int, *, spawn: Spawn | None = None) -> None:
         self._limit = limit
-        self._spawn = spawn
+        self._spawn: Spawn = spawn or Tasks().spawn
         self._waiting: dict[Hashable, deque[_Entry]] = {}
         self._running: dict[Hashable, _Entry] = {}
         self._idle = asyncio.Event()
@@ -86,7 +91,7 @@ class ConversationQueues:
         return {entry.owner for entry in self._waiting.get(conversation, ())}
 
     def drop(self, owner: int) -> int:
-        """Remove the waiting jobs of one member; the one that runs goes on. Returns how many went."""
+        """Remove the waiting jobs of one member and return their number; a running job goes on to its end."""
         dropped = 0
         for queue in self._waiting.values():
             kept = [waiting for waiting in queue if waiting.owner != owner]
@@ -94,6 +99,11 @@ class ConversationQueues:
             queue.clear()
             queue.extend(kept)
         return dropped
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the waiting jobs of a person who leaves every server."""
+        if leaving.person is not None:
+            self.drop(leaving.person)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new jobs and wait for the present ones, at most ``timeout_s`` seconds."""
@@ -132,18 +142,38 @@ class Claims:
     """
 
     def __init__(self, size: int = 10_000) -> None:
-        self._size = size
-        self._keys: OrderedDict[Hashable, None] = OrderedDict()
+        self._keys: FIFOCache[Hashable, None] = FIFOCache(size)
 
     def claim(self, key: Hashable) -> bool:
         """Return True to the first caller with this key, False to every later one."""
         if key in self._keys:
             return False
         self._keys[key] = None
-        if len(self._keys) > self._size:
-            self._keys.popitem(last=False)
         return True
 
     def release(self, key: Hashable) -> None:
         """Give a claim back."""
         self._keys.pop(key, None)
+
+
+class NotesGiven:
+    """Remembers which notes members were given lately, so that none is repeated too often.
+
+    Args:
+        size: Notes remembered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._given: FIFOCache[tuple[Who, Hashable], None] = FIFOCache(size)
+
+    def claim(self, who: Who, note: Hashable) -> bool:
+        """Return True the first time for this member and note, False every later time."""
+        if (who, note) in self._given:
+            return False
+        self._given[who, note] = None
+        return True
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the notes to the members that leave."""
+        for key in [key for key in self._given if leaving.includes(key[0])]:
+            del self._given[key]

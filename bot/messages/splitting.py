@@ -1,21 +1,23 @@
-"""Splitting a reply into pieces that Discord accepts.
+"""Splits a reply into messages that Discord accepts.
 
-Discord takes 2,000 characters a message, and a code fence that is cut in two breaks both halves. This
-module finds the kindest cut (paragraph, line, sentence, word, and only then anywhere) and repairs fences: one
-that is cut is closed at the end of its chunk and opened again, with its language, on the next. Pure text, no
-imports from the rest of the project; ``bot/cogs/chat/chat.py`` calls it just before posting.
+A message holds at most 2,000 characters, and a code fence that is cut in two breaks both halves. A cut is
+made at the end of a paragraph, else of a line, a sentence or a word, and only then anywhere. A code block
+that is cut is closed at the end of its chunk and opened again, with its language, in the next. No cut falls
+inside a grapheme cluster (what is read as one character: accents, emoji sequences, flags). Pure text; imports
+nothing from the rest of the project.
 
 Fences follow Discord, not CommonMark: each run of three to ten backticks opens a block or closes the open
-one, wherever on the line it stands. Longer runs are noise and are treated as text.
+one, wherever it stands on the line. Longer runs are treated as text.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import regex
 
 MIN_LIMIT = 64
 """Below this a repaired fence with its language could not make progress."""
@@ -24,18 +26,21 @@ _FENCE = "```"
 _CLOSE = "\n" + _FENCE
 _MARKER = re.compile(r"(?<!`)`{3,10}(?!`)")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]{0,20}(?=\n|\Z)")
-_PARAGRAPH = re.compile(r"\n[ \t]*\n")
-_LINE = re.compile(r"\n")
-_SENTENCE = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|[。！？]++[」』”’）]*+")
-_SPACE = re.compile(r"\s")
-_ZWJ = "\u200d"
-_GRAPHEME_REACH = 64
-"""How far a forced cut moves back to keep an emoji or an accented letter whole, characters."""
+_PARAGRAPH = regex.compile(r"\n[ \t]*\n")
+_LINE = regex.compile(r"\n")
+# Between two characters that are no space the match must end with a grapheme cluster, hence the \X.
+_SENTENCE = regex.compile(
+    r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|(?:(?=[。！？])\X)++(?:(?=[」』”’）])\X)*+"
+)
+_SPACE = regex.compile(r"\s")
+_CLUSTER = regex.compile(r"\X")
+_PIECE = 64
+"""Code points that are searched for clusters at once; a cluster that is longer makes the piece longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """One run of backticks that opens or closes a block: its span and, when it opens one, the language."""
+    """A run of backticks that opens or closes a block: its span and, when it opens one, the language."""
 
     start: int
     end: int
@@ -44,15 +49,16 @@ class _Marker:
 
 
 def split_message(text: str, limit: int = 2000) -> list[str]:
-    """Split a reply into chunks that can be posted one after the other.
+    """Split a reply into chunks to be posted in order.
 
     Args:
         text: The reply. Blank text gives no chunk.
         limit: Longest chunk, code points; at least :data:`MIN_LIMIT`.
 
     Returns:
-        Chunks of 1 to ``limit`` characters, none of them blank, each with balanced code fences. Put together
-        they hold every word of ``text`` in order; only white space at cuts is lost, only fences are added.
+        Chunks of 1 to ``limit`` characters, none of them blank, each with balanced code fences. Together they
+        hold every word of ``text`` in order; only white space at cuts is lost, only fences are added. A
+        grapheme cluster is cut only where it is longer than a chunk.
 
     Raises:
         ValueError: ``limit`` is too small.
@@ -61,8 +67,31 @@ def split_message(text: str, limit: int = 2000) -> list[str]:
         raise ValueError(f"limit must be at least {MIN_LIMIT} characters, found {limit}")
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     chunks = list(_Splitter(text, limit).chunks())
-    # Nothing but an unfinished fence: there is no word to repair it around, so it is posted as it is.
+    # A text that is nothing but an unfinished fence has no word to repair it around; it is posted as it is.
     return chunks or [text[i : i + limit] for i in range(0, len(text), limit)]
+
+
+def beginning(text: str, most: int) -> str:
+    """Return as many whole grapheme clusters of a text as ``most`` code points hold."""
+    return text[: max(_cluster_ends(text, 0, most), default=0)]
+
+
+def _cluster_ends(text: str, start: int, high: int) -> list[int]:
+    """Return the ends of the grapheme clusters from ``start`` on that are not after ``high``, in order.
+
+    Searches piece by piece: from each flag the library looks back over all flags before it, which would take
+    quadratic time in a row of flags.
+    """
+    ends: list[int] = []
+    size = _PIECE
+    while start < min(high, len(text)):
+        stop = min(start + size, high + 1)  # the character at `high` shows whether a cluster goes on
+        found = [start + match.end() for match in _CLUSTER.finditer(text[start:stop])]
+        if stop < min(high + 1, len(text)):
+            found.pop()  # it may go on in the next piece
+        ends += [end for end in found if end <= high]
+        start, size = (found[-1], _PIECE) if found else (start, 2 * size)
+    return ends
 
 
 class _Splitter:
@@ -86,7 +115,7 @@ class _Splitter:
             start = self._after_closing(end)
 
     def _has_content(self, start: int, end: int) -> bool:
-        """Tell whether anything but fences and white space stands between two positions."""
+        """Tell whether there is anything but fences and white space between two positions."""
         for marker in self._markers[bisect_left(self._starts, start) : bisect_left(self._starts, end)]:
             if self._text[start : marker.start].strip():
                 return True
@@ -94,14 +123,14 @@ class _Splitter:
         return bool(self._text[start:end].strip())
 
     def _after_closing(self, cut: int) -> int:
-        """Return where to go on after a cut: past the closing fence when only white space is before it."""
+        """Return where to go on after a cut: past a closing fence with only white space before it."""
         i = bisect_left(self._starts, cut)
         if not self._open_at(cut) or i == len(self._markers) or self._text[cut : self._starts[i]].strip():
             return cut
         return self._ends[i]
 
     def _skip_white_space(self, start: int) -> int:
-        """Return where the next chunk's text begins: inside a block its indentation is kept."""
+        """Return where the next chunk's text begins. Inside a block its indentation is kept."""
         if start == 0:
             return start
         rest = self._text[start:]
@@ -121,7 +150,7 @@ class _Splitter:
         return _CLOSE if self._open_at(end) else ""
 
     def _cut_after(self, start: int) -> int:
-        """Return the end of the chunk that begins at ``start``: the kindest cut that fits."""
+        """Return the end of the chunk that begins at ``start``: the best cut that fits."""
         room = self._limit - len(self._head(start))
         if len(self._text) - start + len(self._tail(len(self._text))) <= room:
             return len(self._text)
@@ -139,7 +168,7 @@ class _Splitter:
                     return cut
         return self._forced_cut(start, start + room)
 
-    def _cuts(self, pattern: re.Pattern[str], start: int, high: int) -> Iterator[int]:
+    def _cuts(self, pattern: regex.Pattern[str], start: int, high: int) -> Iterator[int]:
         """Yield the positions where a pattern allows a cut, last first."""
         after = pattern is _SENTENCE
         for match in reversed(list(pattern.finditer(self._text, start + 1, min(high + 2, len(self._text))))):
@@ -155,53 +184,24 @@ class _Splitter:
             return False
         before = self._markers[i - 1]
         content = self._text[before.end : cut].rstrip()
-        # A single word right behind the fence would become its language: Discord would not show it.
+        # Discord would take a single word right behind the fence for its language and not show it.
         return cut < before.end or (before.opens and bool(_LANGUAGE.fullmatch(content)))
 
     def _forced_cut(self, start: int, high: int) -> int:
-        """Cut where no pattern helps (one endless word), sparing emoji and fences where possible."""
+        """Cut where no pattern helps (one endless word): after a whole cluster, outside of fences."""
         if self._open_at(high) or self._open_at(high - len(_CLOSE)):
             high -= len(_CLOSE)
-        for cut in range(high, max(start, high - _GRAPHEME_REACH), -1):
-            if self._may_cut(cut, high + len(_CLOSE)) and not _splits_grapheme(self._text, cut):
+        for cut in reversed(_cluster_ends(self._text, start, high)):
+            if self._may_cut(cut, high + len(_CLOSE)):
                 return cut
         return high
 
 
 def _markers_of(text: str) -> Iterator[_Marker]:
-    """Yield the fences of a text in order; an opening one reaches over its language."""
+    """Yield the fences of a text in order; an opening one includes its language."""
     opens = True
     for match in _MARKER.finditer(text):
         language = _LANGUAGE.match(text, match.end()) if opens else None
         end = language.end() if language else match.end()
         yield _Marker(match.start(), end, opens, language.group() if language else "")
         opens = not opens
-
-
-def _splits_grapheme(text: str, cut: int) -> bool:
-    """Tell whether a cut falls inside what is read as one character (accents, emoji sequences, flags).
-
-    Source: Unicode Standard Annex 29, rules GB9, GB11 and GB12; Hangul and Indic rules are left out.
-    """
-    before, after = text[cut - 1], text[cut : cut + 1]
-    if not after:
-        return False
-    if _ZWJ in (before, after) or unicodedata.category(after).startswith("M") or _is_modifier(after):
-        return True
-    return _is_flag_letter(after) and _flag_letters_before(text, cut) % 2 == 1
-
-
-def _is_modifier(char: str) -> bool:
-    """Tell whether a character changes the emoji before it: skin tones and tags."""
-    return "\U0001f3fb" <= char <= "\U0001f3ff" or "\U000e0020" <= char <= "\U000e007f"
-
-
-def _is_flag_letter(char: str) -> bool:
-    return "\U0001f1e6" <= char <= "\U0001f1ff"
-
-
-def _flag_letters_before(text: str, cut: int) -> int:
-    n = 0
-    while n < cut and _is_flag_letter(text[cut - 1 - n]):
-        n += 1
-    return n

@@ -1,8 +1,8 @@
-"""A chosen reply that is finished before everybody's eyes: posted as a draft, then grown by edits.
+"""Streaming: a chosen draft is posted, then grown to the whole reply by edits.
 
-Only what was ranked and chosen is ever shown, and every text that is shown has passed the output filter as a
-whole. Edits in a channel are at least :data:`EDIT_EVERY_S` apart. The asker may stop it: what stands then is
-the reply. What is recorded afterwards is the text that Discord shows.
+Only a candidate that was ranked and chosen is shown, and each text that is shown has passed the output filter
+as a whole. Edits are at least :data:`EDIT_EVERY_S` apart. The asker can stop the reply; the text shown then
+is the reply. The recorded text is the one that Discord shows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EDIT_EVERY_S = 1.0
 
 
 class Streams:
-    """The replies that grow now, by the message they answer, and how to stop them.
+    """The replies that are growing, by the id of the message they answer, and how to stop them.
 
     Attributes:
         every_s: Least time between two edits, seconds.
@@ -39,7 +39,7 @@ class Streams:
 
     @contextmanager
     def running(self, prompt_id: int) -> Iterator[asyncio.Event]:
-        """Let a reply be stopped while the body runs; yields what is set then."""
+        """Register a reply while the body runs; yields the event that stops it."""
         stopped = self._running[prompt_id] = asyncio.Event()
         try:
             yield stopped
@@ -47,25 +47,25 @@ class Streams:
             del self._running[prompt_id]
 
     def stop(self, prompt_id: int) -> bool:
-        """Stop the reply to this message; False when none grows."""
+        """Stop the reply to this message; False when none is growing."""
         stopped = self._running.get(prompt_id)
         if stopped is not None:
             stopped.set()
         return stopped is not None
 
     def stop_all(self) -> None:
-        """Stop every reply: the bot closes."""
+        """Stop every reply, because the bot closes."""
         for stopped in self._running.values():
             stopped.set()
 
 
 class Pace:
-    """Keeps requests apart.
+    """Throttles requests.
 
     Args:
-        every_s: Least time between two of them, seconds.
-        clock: Seconds that only grow.
-        sleep: Waits so many seconds.
+        every_s: Least time between two requests, seconds.
+        clock: Monotonic clock, seconds.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Pace:
         self._last = clock()
 
     async def turn(self) -> None:
-        """Return when the next request may be made."""
+        """Wait until the next request may be made."""
         wait_s = self._last + self._every_s - self._clock()
         if wait_s > 0:
             await self._sleep(wait_s)
@@ -90,15 +90,15 @@ class GrowingReply:
     """The messages of one reply while its text grows.
 
     Args:
-        prompt: The message that is answered.
-        posted: The messages of the draft, as they were posted.
+        prompt: The message to answer.
+        posted: The messages of the draft.
         text: The text of the draft.
-        view: The buttons under the last of them.
-        pace: When the next request may be made.
+        view: The buttons under the last message.
+        pace: Throttles the requests.
 
     Attributes:
-        text: What Discord shows.
-        messages: Where.
+        text: The text that Discord shows.
+        messages: The messages that show it.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class GrowingReply:
         self._shown = list(zip(split_message(text), [*no_views, view], strict=False))
 
     async def show(self, text: str, view: discord.ui.View | None) -> None:
-        """Show a longer text, split anew, with ``view`` under its last message; only what changed is sent.
+        """Show a longer text, split again, with ``view`` under the last message; only changes are sent.
 
         Raises:
-            discord.HTTPException: Discord refused a step; :attr:`text` is still the one before.
+            discord.HTTPException: Discord refused a step; :attr:`text` is still the earlier one.
         """
         chunks = split_message(text)
         for index, chunk in enumerate(chunks):
@@ -133,7 +133,7 @@ class GrowingReply:
                 await self._pace.turn()
                 await self.messages[index].edit(content=chunk, view=wanted[1], allowed_mentions=SILENT)
                 self._shown[index] = wanted
-        while len(self.messages) > len(chunks):  # the model took something back
+        while len(self.messages) > len(chunks):  # cleaning removed text that was shown before
             await self._pace.turn()
             await self.messages.pop().delete()
             self._shown.pop()
@@ -155,17 +155,17 @@ async def grow(
     unwanted: Callable[[], Awaitable[bool]],
     every_s: float = EDIT_EVERY_S,
 ) -> None:
-    """Show the growing reply until it is whole or somebody stops it; then what is shown stands.
+    """Show the growing reply until it is complete or stopped.
 
-    The model writes at its own pace, and the latest text is shown at Discord's. Closes ``texts``.
+    The model is read as fast as it writes; each edit shows the latest text. Closes ``texts``.
 
     Args:
         reply: The posted draft.
         texts: Longer and longer texts, each of which may be shown.
-        stopped: Set when the reply shall end as it is.
+        stopped: Set to end the reply with the text that is shown.
         stop_view: The Stop button.
-        unwanted: Asked before each edit; True ends the reply as it is.
-        every_s: How often to look, seconds.
+        unwanted: Called before each edit; True ends the reply with the text that is shown.
+        every_s: Longest wait between two looks at the text, seconds.
     """
     latest = _Latest(reply.text)
     reading = asyncio.create_task(latest.read(texts))
@@ -179,7 +179,7 @@ async def grow(
                 break
             await asyncio.wait({reading, halt}, timeout=every_s, return_when=asyncio.FIRST_COMPLETED)
     except discord.HTTPException as exc:
-        log.warning("a reply grew no further: Discord answered %s (code %s)", exc.status, exc.code)
+        log.warning("a growing reply stopped: Discord answered %s (code %s)", exc.status, exc.code)
     finally:
         for task in (reading, halt):
             task.cancel()
@@ -189,7 +189,7 @@ async def grow(
 
 
 async def finish(reply: GrowingReply, view: discord.ui.View | None) -> None:
-    """Take the Stop button away, and put ``view`` in its place."""
+    """Replace the Stop button by ``view``."""
     with contextlib.suppress(discord.NotFound):  # deleted meanwhile
         try:
             await reply.show(reply.text, view)
@@ -206,7 +206,7 @@ class _Latest:
         self.text = text
 
     async def read(self, texts: AsyncGenerator[str]) -> None:
-        """Take in texts until there are no more; a model that breaks off leaves what it wrote."""
+        """Read texts to the end; if the model fails, the latest text stays."""
         async with aclosing(texts):
             try:
                 async for text in texts:

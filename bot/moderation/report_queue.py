@@ -8,11 +8,13 @@ reply; the database holds nothing. No discord import here.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from cachetools import FIFOCache
 
 from bot.messages.queues import Claims
 from storage.errors import StorageError
@@ -65,7 +67,7 @@ class ReportQueue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._unstored: OrderedDict[int, _Unstored] = OrderedDict()
+        self._unstored: FIFOCache[int, _Unstored] = FIFOCache(MOST_UNSTORED)
         self._reporters = Claims()
 
     async def take(self, who: Who, channel_id: int, message_id: int, reason: Reason) -> bool:
@@ -92,8 +94,6 @@ class ReportQueue:
         if not stored:
             new = _Unstored(who.guild_id, channel_id, datetime.now(UTC))
             self._unstored.setdefault(message_id, new).reasons[reason.value] += 1
-            if len(self._unstored) > MOST_UNSTORED:
-                self._unstored.popitem(last=False)
         return True
 
     async def waiting(self, who: Who, limit: int) -> tuple[Sequence[Report], int]:

@@ -15,8 +15,11 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
+from bot.memory import Leaving
 from bot.messages.queues import Spawn
+from bot.tasks import Tasks
 from storage.errors import StorageError
 from storage.records import Applied, Deleted, DiscordEvent, Observed, Reacted
 
@@ -70,7 +73,7 @@ class Inbox:
     Args:
         record: Writes a batch, in order, in one transaction.
         changed: Told after each batch how many labels changed.
-        spawn: Starts the task that works the queue off.
+        spawn: Starts the task that writes what waits; None: :class:`bot.tasks.Tasks`.
         limit: Events that may wait, held ones included.
     """
 
@@ -79,12 +82,12 @@ class Inbox:
         record: Callable[[Sequence[DiscordEvent]], Awaitable[Applied]],
         changed: Callable[[int], None],
         *,
-        spawn: Spawn = asyncio.create_task,
+        spawn: Spawn | None = None,
         limit: int = QUEUE_LIMIT,
     ) -> None:
         self._record = record
         self._changed = changed
-        self._spawn = spawn
+        self._spawn: Spawn = spawn or Tasks().spawn
         self._limit = limit
         self._waiting: deque[DiscordEvent] = deque()
         self._held: dict[int, deque[DiscordEvent]] = {}
@@ -154,15 +157,16 @@ class Inbox:
                 del self._watched[message_id]
 
     def drop(self, user_id: int) -> None:
-        """Let go of what waits of one member, in every server."""
-
-        def stays(event: DiscordEvent) -> bool:
-            return not (isinstance(event, Reacted) and event.who.user_id == user_id)
-
-        for queue in (self._waiting, *self._held.values()):
-            kept = [event for event in queue if stays(event)]
+        """Drop the reactions of one member that wait, in every server; also those that are read back now."""
+        for queue in (self._waiting, *self._held.values(), *self._watched.values()):
+            kept = [left for event in queue if (left := _without(event, user_id)) is not None]
             queue.clear()
             queue.extend(kept)
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the reactions of a person who leaves every server."""
+        if leaving.person is not None:
+            self.drop(leaving.person)
 
     async def wait_idle(self) -> None:
         """Return when everything that is not held has been written or marked."""
@@ -215,3 +219,12 @@ class Inbox:
         for event in events:
             self.marks.add(event.channel_id, event.message_id)
         self.missed()
+
+
+def _without(event: DiscordEvent, user_id: int) -> DiscordEvent | None:
+    """Return an event without this person; None when nothing is left of it."""
+    if isinstance(event, Reacted):
+        return None if event.who.user_id == user_id else event
+    if isinstance(event, Observed):
+        return replace(event, users={key: users - {user_id} for key, users in event.users.items()})
+    return event

@@ -17,15 +17,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cachetools import TTLCache
+
 from bot.messages.queues import Spawn
 from bot.reactions.inbox import Inbox
 from bot.reactions.readback import PAGE, Key, NotHere, NotNow, Readback, Shown
+from bot.tasks import Tasks
 from storage.errors import StorageError
 from storage.records import Deleted, Observed, ReplyId
 from storage.replies.posted_messages import PostedMessage, PostedMessages
@@ -70,7 +72,7 @@ class Reconciler:
         readback: Asks Discord.
         posted: What is stored.
         inbox: Told the findings; its marks are looked at.
-        spawn: Starts the task of a look; there is one at a time.
+        spawn: Starts the task of a look, one at a time; None: :class:`bot.tasks.Tasks`.
         sleep: Waits so many seconds; :meth:`stop` ends the default one early.
     """
 
@@ -80,19 +82,19 @@ class Reconciler:
         posted: PostedMessages,
         inbox: Inbox,
         *,
-        spawn: Spawn = asyncio.create_task,
+        spawn: Spawn | None = None,
         sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         self._readback = readback
         self._posted = posted
         self._inbox = inbox
-        self._spawn = spawn
+        self._spawn: Spawn = spawn or Tasks().spawn
         self._sleep = sleep or self._wait
         self._quick_due = self._thorough_due = False
         self._running = False
         self._stopped = asyncio.Event()
         self._wait_s = FIRST_WAIT_S
-        self._closed: OrderedDict[int, float] = OrderedDict()
+        self._closed: TTLCache[int, None, float] = TTLCache(MOST_CLOSED, ttl=CLOSED_S, timer=time.monotonic)
         self.n_requests = 0
         self.n_findings = 0
         inbox.missed = self._start
@@ -191,7 +193,7 @@ class Reconciler:
         for message in messages:
             channels.setdefault(message.channel_id, []).append(message)
         for channel_id, here in channels.items():
-            if self._is_closed(channel_id):
+            if channel_id in self._closed:
                 continue
             try:
                 await self._look_in(channel_id, here, look)
@@ -267,12 +269,6 @@ class Reconciler:
         await self._sleep(look.pause_s)
         return answer
 
-    def _is_closed(self, channel_id: int) -> bool:
-        closed_at = self._closed.get(channel_id)
-        return closed_at is not None and time.monotonic() - closed_at < CLOSED_S
-
     def _close(self, channel_id: int) -> None:
         log.info("a channel is closed to the bot; it is left alone for a day")
-        self._closed[channel_id] = time.monotonic()
-        if len(self._closed) > MOST_CLOSED:
-            self._closed.popitem(last=False)
+        self._closed[channel_id] = None

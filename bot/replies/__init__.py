@@ -1,4 +1,4 @@
-"""Decides which reply is posted: candidates, style wishes, turns, comparisons.
+"""Decides which reply is posted: candidates, wishes, turns, ranking, recording, comparisons.
 
 No Discord here. May import moderation, messages, servers, generators and everything below them.
 """

@@ -1,16 +1,19 @@
-"""The candidates of the latest replies, in memory: what is left when somebody asks for another answer.
+"""Cache of the candidates of the latest replies, from which another answer is chosen.
 
-Bounded per member and over all members, gone with a restart; then new candidates are written. Holds the
-bot's own texts and no word of a member's. Part of :mod:`bot.replies.responder`; no discord import here.
+In memory only, bounded per member and over all members. Without an entry, new candidates are written. Holds
+the bot's own texts and no word of a member's. No discord import here.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cachetools import LRUCache
+
 from bot.generation import Candidate
+from bot.memory import Leaving
 from storage.records import Place, Who
 
 MOST_MEMBERS = 1000
@@ -19,12 +22,12 @@ REPLIES_EACH = 3
 
 @dataclass(eq=False)
 class Draft:
-    """What was written for one prompt.
+    """The candidates for one prompt.
 
     Attributes:
-        candidates: All of them, as far as they may be posted.
-        posted: Texts that stand in Discord by now.
-        message_ids: Where they stand.
+        candidates: All that may be posted.
+        posted: Texts that were posted already.
+        message_ids: The messages they were posted in.
     """
 
     candidates: list[Candidate]
@@ -32,29 +35,26 @@ class Draft:
     message_ids: set[int] = field(default_factory=set[int])
 
     def left(self) -> list[Candidate]:
-        """Whole candidates that were not posted yet, each text once."""
+        """Return the whole candidates that were not posted yet, each text once."""
         whole = [one for one in self.candidates if not one.unfinished and one.text not in self.posted]
         return list({one.text: one for one in whole}.values())
 
 
 class Drafts:
-    """Keeps the latest drafts of the latest members."""
+    """The latest drafts of the members who were answered last."""
 
     def __init__(self) -> None:
-        self._by_member: OrderedDict[Who, deque[Draft]] = OrderedDict()
+        self._by_member: LRUCache[Who, deque[Draft]] = LRUCache(MOST_MEMBERS)
 
     def keep(self, who: Who, place: Place, candidates: Sequence[Candidate], text: str) -> None:
-        """Keep what was written for a member, of which ``text`` was posted."""
+        """Add the candidates for a member's prompt, of which ``text`` was posted; evict the oldest entry."""
         draft = Draft(list(candidates), {text}, set(place.message_ids))
         self._by_member.setdefault(who, deque(maxlen=REPLIES_EACH)).append(draft)
-        self._by_member.move_to_end(who)
-        if len(self._by_member) > MOST_MEMBERS:
-            self._by_member.popitem(last=False)
 
     def extend(
         self, who: Who, message_id: int, place: Place, *, candidates: Sequence[Candidate], text: str
     ) -> None:
-        """Note that another answer was posted in place of the one in this message."""
+        """Add another answer to the draft of the answer in this message."""
         draft = self.of(who, message_id)
         if draft is None:
             self.keep(who, place, candidates, text)
@@ -65,14 +65,10 @@ class Drafts:
         draft.message_ids |= set(place.message_ids)
 
     def of(self, who: Who, message_id: int) -> Draft | None:
-        """What was written for this member's reply in this message."""
+        """Return the draft of this member's reply in this message, else None."""
         return next((one for one in self._by_member.get(who, ()) if message_id in one.message_ids), None)
 
-    def clear(self) -> None:
-        """Let go of everything; what is asked for again is written anew."""
-        self._by_member.clear()
-
-    def drop(self, concerned: Callable[[Who], bool]) -> None:
-        """Let go of what is kept for these members."""
-        for who in [who for who in self._by_member if concerned(who)]:
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the drafts of who leaves; all drafts when one who taught leaves."""
+        for who in [who for who in self._by_member if leaving.taught or leaving.includes(who)]:
             del self._by_member[who]

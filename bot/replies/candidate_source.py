@@ -1,7 +1,7 @@
-"""Where candidates come from, and which of them may be posted where they were asked for.
+"""Collects the candidates for a prompt, and filters them by the rules of the host and of the server.
 
-The language model writes, a server's managers have answered already, and the output filter takes away what
-must not be posted, by the rules of the host and of the server.
+Candidates come from the language model and from the answers that the server's managers set with ``/faq``. The
+output filter drops those that must not be posted.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 class CandidateSource:
-    """Has candidates written, and sorts out what may be posted.
+    """Collects and filters candidates.
 
     Args:
-        generator: Writes them.
-        output_filter: Drops what must not be posted.
-        knowledge: Answers that a server's managers gave already.
-        store: Asked for what a server's managers decided.
+        generator: Writes candidates.
+        output_filter: Drops candidates that must not be posted.
+        knowledge: Finds the answers from ``/faq``.
+        store: Holds the safety rules of each server.
     """
 
     def __init__(
@@ -47,23 +47,23 @@ class CandidateSource:
 
     @property
     def n_dropped(self) -> Mapping[Drop, int]:
-        """Candidates that were withheld so far, by reason."""
+        """Number of candidates dropped so far, by reason."""
         return self._filter.n_dropped
 
     def use_secrets(self, secrets: Sequence[str]) -> None:
-        """Withhold what repeats these texts, from the next reply on."""
+        """Drop candidates that repeat one of these texts, from the next reply on."""
         self._filter.use_secrets(secrets)
 
     def use_settings(self, safety: SafetySettings, faq: FaqSettings) -> None:
-        """Withhold by other rules, and know answers by another closeness, from the next reply on."""
+        """Use other safety rules and another similarity for ``/faq``, from the next reply on."""
         self._filter.use_settings(safety)
         self._knowledge.use_settings(faq)
 
     async def write(self, who: Who, context: Context, styles: Sequence[Style]) -> list[Candidate]:
-        """What the language model writes, and what a server's managers have answered already.
+        """Return the candidates of the language model, then the answers from ``/faq``.
 
         Raises:
-            GeneratorError: No candidate could be generated, and there is no answer either.
+            GeneratorError: No candidate could be generated, and no answer from ``/faq`` fits.
         """
         known: list[Candidate] = []
         if who.guild_id != DIRECT_MESSAGES:
@@ -73,11 +73,11 @@ class CandidateSource:
         except GeneratorError as exc:
             if not known:
                 raise
-            log.warning("no candidates (%s); an answer from /faq goes out", exc)
+            log.warning("no candidates (%s); an answer from /faq is posted", exc)
             return known
 
     async def go_on(self, who: Who, context: Context, *, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Go on with a draft, up to where the output filter would drop the whole."""
+        """Yield longer and longer texts of a draft; end where the output filter would drop the whole text."""
         async with aclosing(self._generator.continued(context, style, begun)) as texts:
             async for text in texts:
                 kept = await self.keep([Candidate(text, style.name)], who, context)
@@ -86,25 +86,27 @@ class CandidateSource:
                 yield kept[0].text
 
     async def keep(self, candidates: Sequence[Candidate], who: Who, context: Context) -> list[Candidate]:
-        """What of the candidates may be posted where this was asked, as it may be posted."""
+        """Return the candidates that may be posted in this server, without unwanted parts."""
         rules = await self._rules_of(who)
         return await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
-        """What would become of a candidate with this text, here and now; the judge is not asked."""
+        """Return what the filter does with this text in this server; the toxicity model is not run."""
         return self._filter.apply([Candidate(text, FAQ_STYLE)], await self._rules_of(who))
 
     def rules_for(self, server: ServerRules) -> Rules:
-        """What holds in a server whose managers decided this."""
+        """Return the rules of a server from what its managers set."""
         return self._filter.rules_for(server)
 
     async def _rules_of(self, who: Who) -> Rules:
-        """What may be posted here, as the host and the server's managers decided."""
+        """Return the rules of this server; the strictest where the store does not answer."""
         if who.guild_id == DIRECT_MESSAGES:
             return self._filter.rules_for(NOTHING_DECIDED)
         try:
             decided = await self._store.safety.of(self._store.guild_id(who))
         except StorageError as exc:
-            log.warning("the rules of a server cannot be read (%s); the strictest hold", type(exc).__name__)
+            log.warning(
+                "safety rules of a server cannot be read (%s); the strictest apply", type(exc).__name__
+            )
             decided = None
         return self._filter.rules_for(decided)

@@ -1,19 +1,21 @@
-"""Comparisons under way, in memory: which candidates a member looks at, and which pair of them.
+"""Comparisons in progress, in memory: the candidates that a member compares, and the pair that is shown.
 
-Logic of ``/compare``; knows no Discord. A choice is recorded as features and a click
-(:mod:`storage.replies.preferences`); the texts are gone from here when the member is done, leaves, or
-others push them out. Side A is either of the two by chance, so that a liking for the first place teaches
-nothing.
+Logic of ``/compare`` without Discord. A choice is recorded as features and a click
+(:mod:`storage.replies.preferences`). The texts are dropped when the member has finished or leaves, or when
+newer comparisons evict them. Sides A and B are assigned at random, so that a preference for the first place
+teaches nothing.
 """
 
 from __future__ import annotations
 
 import random
 import secrets
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cachetools import LRUCache
+
+from bot.memory import Leaving
 from bot.replies.decision import Prompt
 from bot.replies.responder import Responder
 from personalization.ranking.pair_choice import Contrast, most_informative
@@ -26,15 +28,15 @@ MOST_MEMBERS = 500
 
 @dataclass(eq=False)
 class Comparison:
-    """What one member compares.
+    """One member's comparison.
 
     Attributes:
         texts: The candidates (k).
-        contrast: What is known of them.
+        contrast: Their features, and what the member's labels leave open about them.
         reply_id: The reply that they were written for; None where none was posted.
-        told: Pairs that the member has chosen between, or let pass.
-        shown: The pair they see, first A, then B.
-        token: Names that pair, so that an old button does not decide about a new pair.
+        told: Pairs that are not shown again: the member chose between them, or one teaches nothing.
+        shown: Indices of the pair that is shown, first A, then B.
+        token: Identifies that pair, so that an old button does not decide about a new pair.
     """
 
     texts: tuple[str, ...]
@@ -45,7 +47,7 @@ class Comparison:
     token: str = ""
 
     def turn(self, rng: random.Random) -> bool:
-        """Go on to the most telling pair that is left; False when none is."""
+        """Show the most informative pair that is left; False when none is."""
         pair = most_informative(self.contrast, self.told)
         if pair is None:
             return False
@@ -54,7 +56,7 @@ class Comparison:
         return True
 
     def pick(self, picked: Picked) -> Pick:
-        """Take the choice between the pair that is shown."""
+        """Return the record of a choice between the pair that is shown, and mark the pair as told."""
         first, second = self.shown
         self.told.add(frozenset(self.shown))
         contrast = self.contrast
@@ -69,21 +71,21 @@ class Comparison:
 
 
 class Comparisons:
-    """Makes comparisons and keeps those under way.
+    """Starts comparisons and keeps those in progress.
 
     Args:
-        store: Candidates of replies, and which pairs of them were compared.
-        responder: Writes candidates for a message that is given.
-        ranker: Knows what is open about a member's taste.
+        store: Candidates of replies, and the pairs of them that were compared.
+        responder: Writes candidates for a message.
+        ranker: Describes candidates, with the uncertainty of a member's head.
     """
 
     def __init__(self, store: Store, responder: Responder, ranker: Ranker) -> None:
         self._store, self._responder, self._ranker = store, responder, ranker
         self._rng = random.Random()  # which side is A decides nothing
-        self._by_member: OrderedDict[Who, Comparison] = OrderedDict()
+        self._by_member: LRUCache[Who, Comparison] = LRUCache(MOST_MEMBERS)
 
     async def of_reply(self, who: Who, reply_id: ReplyId) -> Comparison | None:
-        """Compare the candidates of a reply to this member; None when no two are left that differ.
+        """Start comparing the candidates of a reply to this member; None when no pair is left.
 
         Raises:
             RankingFailed: The encoder failed.
@@ -93,7 +95,7 @@ class Comparisons:
         return await self._begin(who, candidates, reply_id=reply_id, told=set(told))
 
     async def of_message(self, prompt: Prompt) -> Comparison | None:
-        """Compare new candidates, written for a message that the member gave; nothing of it is kept.
+        """Start comparing new candidates for a message; the message is not kept.
 
         Raises:
             GeneratorError: No candidate could be generated.
@@ -105,22 +107,21 @@ class Comparisons:
         return await self._begin(prompt.who, candidates, reply_id=None, told=set())
 
     def under_way(self, who: Who, token: str) -> Comparison | None:
-        """The comparison whose pair this token names; None when it is over."""
+        """Return the comparison whose shown pair has this token; None when it is over."""
         found = self._by_member.get(who)
         return found if found is not None and found.token == token else None
 
     def turn(self, who: Who, comparison: Comparison) -> bool:
-        """Go on to the next pair; False when that was the last one, and the comparison is let go of."""
+        """Show the next pair; after the last one, drop the comparison and return False."""
         if comparison.turn(self._rng):
             return True
         self._by_member.pop(who, None)
         return False
 
-    def drop(self, user_id: int, guild_id: int | None = None) -> None:
-        """Let go of what a member compares: in one server, or with None in all."""
-        for who in list(self._by_member):
-            if who.user_id == user_id and guild_id in (None, who.guild_id):
-                del self._by_member[who]
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the comparisons of the members that leave."""
+        for who in [who for who in self._by_member if leaving.includes(who)]:
+            del self._by_member[who]
 
     async def _begin(
         self,
@@ -134,7 +135,7 @@ class Comparisons:
             return None
         texts = tuple(text for text, _ in candidates)
         for index, (_, style) in enumerate(candidates):
-            if style == FAQ_STYLE:  # a person's words, which teach nobody's head
+            if style == FAQ_STYLE:  # words of a person, which must not teach a head
                 told |= {frozenset((index, other)) for other in range(len(texts))}
         member_id, guild = self._store.member_id(who), self._store.guild_id(who)
         contrast = await self._ranker.contrast(member_id, texts, guild=guild)
@@ -142,7 +143,4 @@ class Comparisons:
         if not comparison.turn(self._rng):
             return None
         self._by_member[who] = comparison
-        self._by_member.move_to_end(who)
-        if len(self._by_member) > MOST_MEMBERS:
-            self._by_member.popitem(last=False)
         return comparison

@@ -1,4 +1,4 @@
-"""A prompt, and what was decided about it: the reply that is ready, and the impression of it.
+"""Prompts and decisions: what is answered, the reply that was chosen, and its impression.
 
 Plain data and pure functions of :mod:`bot.replies.responder`; no Discord, no store.
 """
@@ -6,20 +6,26 @@ Plain data and pure functions of :mod:`bot.replies.responder`; no Discord, no st
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bot.generation import Candidate, Context
+from bot.generation import Candidate, Context, ContextReader
 from bot.generators.prompt import estimate_tokens
+from bot.memory import Leaving
 from personalization.ranking.explain import reason_of
 from personalization.ranking.ranker import Ranking
 from storage.records import ANOTHER, FALLBACK, FAQ_STYLE, Consent, Impression, Who
 
 
 class NothingToSay(Exception):
-    """Every candidate was blank or withheld by the output filter; ask again in other words."""
+    """Every candidate was blank or dropped by the output filter; ask again in other words.
+
+    Args:
+        n_tokens: Tokens that were read and written in vain, estimated.
+    """
 
     def __init__(self, n_tokens: int = 0) -> None:
         super().__init__()
@@ -32,25 +38,62 @@ class Prompt:
 
     Attributes:
         who: Who asks.
-        context: What is known, or how to read it once the turn has come.
-        behind: Discord ids of the members whose prompts wait for this one to be answered.
+        context: The context, or the reader that fetches it once the turn has come.
+        behind: Returns the Discord ids of the members whose prompts wait for this one to be answered.
     """
 
     who: Who
-    context: Context | Callable[[], Awaitable[Context]]
+    context: Context | ContextReader
     behind: Callable[[], Collection[int]] = tuple
 
     async def read(self) -> Context:
-        """What is known before replying."""
-        return self.context if isinstance(self.context, Context) else await self.context()
+        """Return the context; read it if it was not handed in.
+
+        Raises:
+            Exception: What the reader raises.
+        """
+        return self.context if isinstance(self.context, Context) else await self.context.read()
 
 
 @dataclass(eq=False)
 class Asker:
-    """A member while their answer is being made; ``left`` once they were forgotten or withdrew meanwhile."""
+    """A member while their answer is being made.
+
+    Attributes:
+        who: The member.
+        left: Whether they were forgotten or withdrew meanwhile.
+        may_have_left: Whether a member left in another process meanwhile; news do not say who.
+    """
 
     who: Who
     left: bool = False
+    may_have_left: bool = False
+
+    @property
+    def may_be_remembered(self) -> bool:
+        """Whether memory may keep the answer; what is stored is decided by the member's consent."""
+        return not (self.left or self.may_have_left)
+
+
+class Askers:
+    """The members whose answers are being made; an entry ends with its decision."""
+
+    def __init__(self) -> None:
+        self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
+
+    def begin(self, who: Who) -> Asker:
+        """Note that an answer for a member is being made."""
+        asker = Asker(who)
+        self._askers.add(asker)
+        return asker
+
+    def forget(self, leaving: Leaving) -> None:
+        """Mark the members that leave, so that their answers are not recorded."""
+        for asker in self._askers:
+            if leaving.everyone:
+                asker.may_have_left = True
+            elif leaving.includes(asker.who):
+                asker.left = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +102,14 @@ class Decision:
 
     Attributes:
         text: What to post.
-        consent: What the member had decided when the reply was made.
-        asker: For whom; knows when they leave before the reply is recorded.
-        impression: What to record once it is posted, if the member agrees.
-        written: The candidates behind it, for when another answer is asked for.
+        consent: The member's decision when the reply was written.
+        asker: The member; marked if they leave before the reply is recorded.
+        impression: Recorded once the reply is posted, if the member agrees.
+        written: All candidates that may be posted, for another answer.
         seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
-        more: Where the text is a draft: goes on with it, text by longer text, each of which may be posted.
-            Holds the context, so it goes as soon as the reply is finished.
-        n_tokens: Tokens read and written for it, estimated.
+        more: Continues a draft; yields longer and longer texts, each of which may be posted. None for a whole
+            reply. It references the context, so it is dropped when the reply is finished.
+        n_tokens: Tokens read and written for the reply, estimated.
     """
 
     text: str
@@ -80,7 +123,7 @@ class Decision:
 
 
 def as_another(impression: Impression) -> Impression:
-    """Mark an impression as asked for in place of one before; an unranked one says so instead."""
+    """Mark the policy of an impression as another answer; an unranked one stays marked as a fallback."""
     if impression.policy == FALLBACK:
         return impression
     return replace(impression, policy=ANOTHER + impression.policy)
@@ -90,18 +133,18 @@ def tokens_of(context: Context, candidates: Sequence[Candidate], *, n_prompts: i
     """Estimate the tokens that were read and written for one reply.
 
     Args:
-        context: What was read, once for each prompt.
-        candidates: What was written.
-        n_prompts: Prompts, one for each candidate that was asked for.
-        most: What a context was cut to.
+        context: Read once for each prompt.
+        candidates: The texts that were written.
+        n_prompts: Prompts, one for each requested candidate.
+        most: Longest context that the generator reads, tokens.
     """
     read = sum(map(estimate_tokens, [context.message, *(turn.text for turn in context.turns)]))
     return n_prompts * min(read, most) + sum(estimate_tokens(one.text) for one in candidates)
 
 
 def impression_of(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:
-    """The impression of the candidate that a ranking chose."""
-    # An answer from /faq is a person's words, and a thumb under it is about a fact: it teaches nobody's head.
+    """Return the impression of the candidate that a ranking chose."""
+    # An answer from /faq is a person's words, and a thumb under it is about a fact: it must not teach a head.
     teaches = styles[ranking.chosen] != FAQ_STYLE
     return Impression(
         candidates=texts,
@@ -121,7 +164,7 @@ def impression_of(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Rank
 
 
 def unranked(texts: tuple[str, ...], styles: tuple[str, ...]) -> Impression:
-    """The impression of the first candidate, which goes out because the ranking failed."""
+    """Return the impression of the first candidate, which is posted because the ranking failed."""
     first_only = (1.0, *(0.0 for _ in texts[1:]))
     return Impression(
         candidates=texts,
@@ -138,14 +181,14 @@ def unranked(texts: tuple[str, ...], styles: tuple[str, ...]) -> Impression:
 
 
 class Stopwatch:
-    """Seconds per part of one decision."""
+    """Measures the seconds that each part of a decision takes."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Note how long a part took."""
+        """Note how long a part took, since the part before."""
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now

@@ -1,21 +1,22 @@
-"""Answers that a server's managers gave already: those to a question close to a message join the candidates.
+"""Finds the answers from ``/faq`` whose questions are similar to a message; they become candidates.
 
-Questions and message are compared by the shared encoder, as it was before any adapting. What memory keeps is
-the embeddings of the questions, by entry and version; texts are read when they are needed. A server's entries
-are asked for under its pseudonym alone, so no other server's can come out. Blocking work runs in a thread.
+Questions and message are compared by the frozen encoder, without any adapter. Memory keeps the embeddings of
+the questions, by entry and version; texts are read when they are needed. Entries are looked up by the
+server's pseudonym, so entries of another server cannot be found. Blocking work runs in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from cachetools import LRUCache
 
 from bot.generation import Candidate
+from bot.memory import Leaving
 from bot.settings import FaqSettings
 from personalization.arrays import FloatArray
 from personalization.encoding.encoder import Encoder
@@ -26,7 +27,7 @@ from storage.servers.faq import EntryId, FaqEntries
 log = logging.getLogger(__name__)
 
 MOST_SERVERS = 100
-"""Servers whose questions are kept embedded at once; the longest unused one goes first."""
+"""Servers whose embedded questions are cached at once; the least recently used one is evicted."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,30 +43,30 @@ class Knowledge:
     """Finds answers.
 
     Args:
-        entries: Questions and answers, as the store has them.
-        encoder: The frozen one.
-        settings: How close is close, and how many.
+        entries: Questions and answers in the store.
+        encoder: The frozen encoder.
+        settings: Least similarity, and the most answers for a message.
     """
 
     def __init__(self, entries: FaqEntries, encoder: Encoder, settings: FaqSettings) -> None:
         self._entries = entries
         self._encoder = encoder
         self._settings = settings
-        self._servers: OrderedDict[bytes, _Embedded] = OrderedDict()
+        self._servers: LRUCache[bytes, _Embedded] = LRUCache(MOST_SERVERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="knowledge")
 
     def use_settings(self, settings: FaqSettings) -> None:
-        """Go by another threshold and number from the next message on."""
+        """Use another threshold and number, from the next message on."""
         self._settings = settings
 
     async def answers(self, guild: bytes, message: str) -> list[Candidate]:
-        """The answers to the questions that are close enough to a message, the closest first.
+        """Return the answers whose questions are similar enough to a message, the most similar first.
 
-        Nothing at all when store or encoder fail: the reply then comes from the language model alone.
+        Returns none when the store or the encoder fails; the language model then answers alone.
 
         Args:
             guild: Pseudonym of the server.
-            message: What is answered; nothing of it is kept.
+            message: The message to answer; it is not kept.
         """
         if not self._settings.most:
             return []
@@ -75,16 +76,17 @@ class Knowledge:
             StorageError,
             RuntimeError,
             MemoryError,
-        ) as exc:  # the latter are torch's, when a device fails
-            log.warning("answers from /faq are left out (%s)", type(exc).__name__)
+        ) as exc:  # torch raises the latter when a device fails
+            log.warning("answers from /faq are skipped (%s)", type(exc).__name__)
             return []
 
-    def clear(self) -> None:
-        """Let go of all embedded questions: a server's were deleted."""
-        self._servers.clear()
+    def forget(self, leaving: Leaving) -> None:
+        """Drop all embedded questions when those of a server may have been deleted."""
+        if leaving.servers:
+            self._servers.clear()
 
     def close(self) -> None:
-        """Stop the thread; what it is working on is finished first."""
+        """Stop the thread after the work in progress."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _answers(self, guild: bytes, message: str) -> list[Candidate]:
@@ -107,7 +109,7 @@ class Knowledge:
         ]
 
     async def _questions(self, guild: bytes) -> _Embedded | None:
-        """The questions of a server as they stand now; only what changed is read and embedded anew."""
+        """Return a server's current questions; only changed ones are read and embedded again."""
         versions = await self._entries.versions(guild)
         known = self._servers.pop(guild, None)
         if not versions:
@@ -115,8 +117,6 @@ class Knowledge:
         if known is None or known.versions != versions:
             known = await self._embedded(guild, versions, known)
         self._servers[guild] = known
-        while len(self._servers) > MOST_SERVERS:
-            self._servers.popitem(last=False)
         return known if known.ids else None
 
     async def _embedded(

@@ -1,22 +1,24 @@
-"""What members wish replies to sound like, and what a wish does to the candidates that are asked for.
+"""Wishes: how members would like to be answered, and how a wish changes the requested candidates.
 
-A wish is presets and words of the member's own, for their replies in one server. It becomes part of the
-instructions of every candidate, and the styles that go well with it get more seats; the head learns on top,
-from the replies alone. Own words are data: shortened, quoted, with the markers broken up by which a chat
-template tells roles apart, and every candidate passes the output filter, whatever was wished for. No discord
-import here.
+A wish is presets and the member's own words, for their replies in one server. It becomes part of the
+instructions of every candidate, and styles that fit it get more candidates. The head still learns from the
+replies alone. Own words are data: they are shortened and quoted, and the role markers of chat templates are
+broken up in them. Every candidate passes the output filter, whatever the wish. No discord import here.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
 
 from bot.generation import Style
 from bot.generators.prompt import defuse
 from bot.languages import mark, tr
+from bot.memory import Leaving
+from bot.messages.splitting import beginning
 from storage.errors import NoConsent
 from storage.members.wishes import NO_WISH, Wish, Wishes
 from storage.records import Consent, Who
@@ -24,7 +26,7 @@ from storage.records import Consent, Who
 MOST_CHARACTERS = 200
 """Longest wish in a member's own words."""
 _MOST_REMEMBERED = 1000
-"""Wishes of members who did not agree, kept in memory at once; the longest unused one goes first."""
+"""Wishes of members who did not agree, cached at once; the least recently used one is evicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,9 @@ class Preset:
 
     Attributes:
         name: Short name, stored.
-        label: What the menu calls it, in English.
+        label: Its name in the menu, in English.
         instruction: Sentence added to every candidate's instructions.
-        styles: Names of styles that go well with it, where they are configured.
+        styles: Names of styles that fit it, where they are configured.
         against: Presets that ask for the opposite.
     """
 
@@ -55,7 +57,7 @@ PRESETS = (
     Preset("plain", mark("Plain words"), "Use plain, everyday words only."),
     Preset("formal", mark("Formal"), "Keep a polite and formal tone.", (), ("playful",)),
 )
-"""Every ready-made wish, in the order in which they are offered."""
+"""Every ready-made wish, in the order of the menu."""
 
 OWN_WORDS = (
     "The person you answer has described the style they like, in quotation marks. It tells you how to say"
@@ -66,11 +68,11 @@ _BY_NAME = {preset.name: preset for preset in PRESETS}
 
 
 def with_presets(before: Wish, names: Sequence[str]) -> Wish:
-    """The wish when these presets are chosen; of two opposite ones that are new to it the first stays.
+    """Return the wish with these presets; of two opposite new ones the first stays.
 
     Args:
-        before: Its presets give way to opposite ones that were not among them.
-        names: What was chosen; others than :data:`PRESETS` are passed over.
+        before: The wish so far; a new preset replaces an opposite one of it.
+        names: Names of the chosen presets; names that are not in :data:`PRESETS` are ignored.
     """
     chosen = [preset for preset in PRESETS if preset.name in names]
     chosen.sort(key=lambda preset: preset.name in before.presets)  # new ones first
@@ -82,30 +84,30 @@ def with_presets(before: Wish, names: Sequence[str]) -> Wish:
 
 
 def with_words(before: Wish, words: str) -> Wish:
-    """The wish in other words: one line of at most :data:`MOST_CHARACTERS`, without invisible signs."""
+    """Return the wish with these own words: one line, visible characters, :data:`MOST_CHARACTERS` at most."""
     visible = "".join(
         char for char in words if unicodedata.category(char) not in ("Cc", "Cf") or char.isspace()
     )
-    return replace(before, words=" ".join(visible.split())[:MOST_CHARACTERS].rstrip())
+    return replace(before, words=beginning(" ".join(visible.split()), MOST_CHARACTERS).rstrip())
 
 
 def labels_of(wish: Wish) -> list[str]:
-    """What the chosen presets are called, in the language of whoever reads it."""
+    """Return the names of the chosen presets, in the reader's language."""
     return [tr(_BY_NAME[name].label) for name in wish.presets if name in _BY_NAME]
 
 
 def instructions() -> list[str]:
-    """The fixed texts that a reply must not repeat word for word."""
+    """Return the fixed texts of wishes, which a reply must not repeat word for word."""
     return [*OWN_WORDS.partition("{")[0].split(". "), *(preset.instruction for preset in PRESETS)]
 
 
 def wished_styles(wish: Wish) -> tuple[str, ...]:
-    """Names of the styles that go well with a wish."""
+    """Return the names of the styles that fit a wish."""
     return tuple(style for name in wish.presets if name in _BY_NAME for style in _BY_NAME[name].styles)
 
 
 def in_style(style: Style, wish: Wish) -> Style:
-    """The style with the wish behind its own instruction, so that the wish has the last word."""
+    """Return the style with the wish after its own instruction, so that the wish has precedence."""
     asked = [_BY_NAME[name].instruction for name in wish.presets if name in _BY_NAME]
     if wish.words:
         quoted = defuse(wish.words).replace('"', "'").replace("\u201c", "'").replace("\u201d", "'")
@@ -114,43 +116,39 @@ def in_style(style: Style, wish: Wish) -> Style:
 
 
 class WishBook:
-    """Finds and keeps wishes: in the store for members who agreed, else in memory until the bot restarts.
+    """Reads and keeps wishes: in the store for members who agreed, else in memory until a restart.
 
-    Methods may raise what those of the store do.
+    Methods raise what the store raises.
     """
 
     def __init__(self, stored: Wishes) -> None:
         self._stored = stored
-        self._remembered: OrderedDict[Who, Wish] = OrderedDict()
+        self._remembered: LRUCache[Who, Wish] = LRUCache(_MOST_REMEMBERED)
 
     async def of(self, who: Who, consent: Consent) -> Wish:
-        """What this member wishes for here."""
+        """Return a member's wish in this server."""
         if consent is Consent.AGREED:
             return await self._stored.of(who)
         return self._remembered.get(who, NO_WISH)
 
     async def put(self, who: Who, wish: Wish, consent: Consent) -> None:
-        """Keep a wish in the place of the one before; an empty one clears it."""
+        """Replace a member's wish; an empty one clears it."""
         if consent is Consent.AGREED:
             try:
                 await self._stored.put(who, wish)
-            except NoConsent:  # withdrawn or forgotten just now: the wish goes the same way
+            except NoConsent:  # withdrawn or forgotten meanwhile; the wish is dropped, too
                 return
         elif wish:
             self._remembered[who] = wish
-            self._remembered.move_to_end(who)
-            if len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
         else:
             self._remembered.pop(who, None)
 
     async def agreed(self, who: Who) -> None:
-        """Store what memory holds of a member who has just agreed."""
+        """Move the wish of a member who has just agreed from memory to the store."""
         if wish := self._remembered.pop(who, None):
             await self.put(who, wish, Consent.AGREED)
 
-    def drop(self, user_id: int, guild_id: int | None) -> None:
-        """Let go of what memory holds of a member: in one server, or with None in all."""
-        for who in [who for who in self._remembered if who.user_id == user_id]:
-            if guild_id in (None, who.guild_id):
-                del self._remembered[who]
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the wishes that memory holds of the members that leave."""
+        for who in [who for who in self._remembered if leaving.includes(who)]:
+            del self._remembered[who]

@@ -8,10 +8,11 @@ discord import.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from cachetools import FIFOCache
 
 from bot.settings import DailyLimit, LimitSettings
 from storage.records import DIRECT_MESSAGES, Who
@@ -22,7 +23,7 @@ MOST_COUNTED = 100_000
 """Members and servers counted at once; the day that began first is let go."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Day:
     began_at: datetime
     messages: int = 0
@@ -95,8 +96,7 @@ class Limits:
     def __init__(self, store: Store, now: Callable[[], datetime], size: int = MOST_COUNTED) -> None:
         self._store = store
         self._now = now
-        self._size = size
-        self._days: OrderedDict[bytes, _Day] = OrderedDict()
+        self._days: FIFOCache[bytes, _Day] = FIFOCache(size)
 
     def __len__(self) -> int:
         """How many members and servers are counted."""
@@ -115,11 +115,10 @@ class Limits:
     def spend(self, who: Who, *, messages: int = 0, tokens: int = 0) -> None:
         """Count what a member used, for them and for their server; negative: give back."""
         for key in (self._store.member_id(who), self._store.guild_id(who)):
-            day = self._day(key) or _Day(self._now())
-            used = replace(day, messages=max(0, day.messages + messages), tokens=max(0, day.tokens + tokens))
-            self._days[key] = used
-            if len(self._days) > self._size:
-                self._days.popitem(last=False)
+            day = self._day(key)
+            if day is None:
+                day = self._days[key] = _Day(self._now())
+            day.messages, day.tokens = max(0, day.messages + messages), max(0, day.tokens + tokens)
 
     def _standing(self, key: bytes, limit: DailyLimit) -> Standing:
         day = self._day(key)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from annotated_types import Interval, Len, MaxLen, Predicate
+from cachetools import LRUCache
 from pydantic import TypeAdapter, ValidationError
 
 from bot.config import Settings
 from bot.languages import mark, tr
+from bot.memory import Leaving
 from bot.servers.access import AnyList, GuildAccessList
 from bot.settings import BotSettings, LimitSettings
 from storage.database.peers import News
@@ -200,9 +201,8 @@ class Guilds:
     def __init__(self, records: GuildRecords, settings: Settings) -> None:
         self._records = records
         self.settings = settings
-        self._known: OrderedDict[int, GuildSettings] = OrderedDict()
-        self._fresh: set[int] = set()
-        self._n_drops = 0
+        self._known: LRUCache[int, tuple[GuildSettings, int]] = LRUCache(_MOST_KNOWN)
+        self._n_drops = 0  # settings that were read before the latest drop are stale
 
     def use_settings(self, settings: Settings) -> None:
         """Go by another configuration from the next message on."""
@@ -217,13 +217,21 @@ class Guilds:
         return self._records.name_of(who)
 
     def hear(self, news: News) -> None:
-        """Drop what another process changed."""
-        if news in (News.SETTINGS, News.LEFT):
+        """Read settings again when another process changed some."""
+        if news is News.SETTINGS:
+            self.drop_all()
+
+    def forget(self, leaving: Leaving) -> None:
+        """Read settings again when those of a server may have been deleted.
+
+        Names of members in the lists of a server (keyed hashes) stay, as a refusal does: forgetting must not
+        be a way around a block.
+        """
+        if leaving.servers:
             self.drop_all()
 
     def drop_all(self) -> None:
         """Read every server's settings anew when they are asked for."""
-        self._fresh.clear()
         self._n_drops += 1
 
     async def of(self, guild_id: int) -> GuildView:
@@ -271,29 +279,19 @@ class Guilds:
     async def _own(self, guild_id: int) -> GuildSettings:
         if guild_id == DIRECT_MESSAGES:
             return GuildSettings()
-        if guild_id in self._fresh:
-            self._known.move_to_end(guild_id)
-            return self._known[guild_id]
+        known, read_at = self._known.get(guild_id, (GuildSettings(), -1))
         n_drops = self._n_drops
+        if read_at == n_drops:
+            return known
         try:
             own = await self.read(guild_id)
         except (StorageError, SettingsRefused) as exc:
             log.warning(
                 "the settings of a server cannot be read (%s); the last known ones hold", type(exc).__name__
             )
-            return self._known.get(guild_id, GuildSettings())
-        self._remember(guild_id, own)
-        if n_drops != self._n_drops:  # changed while it was read: to be read again the next time
-            self._fresh.discard(guild_id)
+            return self._known.get(guild_id, (known, -1))[0]
+        self._known[guild_id] = own, n_drops  # stale already if something changed while it was read
         return own
-
-    def _remember(self, guild_id: int, own: GuildSettings) -> None:
-        self._known[guild_id] = own
-        self._known.move_to_end(guild_id)
-        self._fresh.add(guild_id)
-        if len(self._known) > _MOST_KNOWN:
-            oldest, _ = self._known.popitem(last=False)
-            self._fresh.discard(oldest)
 
 
 def changed_list(one: GuildAccessList, entries: Mapping[str, object], *, listed: bool) -> GuildAccessList:

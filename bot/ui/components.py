@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import discord
 
 from bot.ui.errors import answer_error
+from bot.ui.ports import Host
 
 
 class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"simpatico:abstract"):
@@ -17,9 +18,10 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the press; a failure is answered like that of a command."""
-        interaction.client.tongues.hear(interaction)
+        host: Host = interaction.client
+        host.tongues.hear(interaction)
         try:
-            if not self.TALKS or await interaction.client.may_use(interaction):
+            if not self.TALKS or await host.may_use(interaction):
                 await self.press(interaction)
         except Exception as exc:  # boundary: the same as the command tree's error handler
             await answer_error(interaction, exc)
@@ -34,7 +36,8 @@ class PersistentSelect(discord.ui.DynamicItem[discord.ui.Select[Any]], template=
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the choice; a failure is answered like that of a command."""
-        interaction.client.tongues.hear(interaction)
+        host: Host = interaction.client
+        host.tongues.hear(interaction)
         try:
             await self.choose(interaction, next(iter(self.item.values), ""))
         except Exception as exc:  # boundary: the same as the command tree's error handler

@@ -14,13 +14,13 @@ from typing import Any, Self
 
 import discord
 
-from bot.client import SimpaticoBot
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
 from bot.ui.charts import replay_picture
 from bot.ui.components import PersistentButton, PersistentSelect
 from bot.ui.feedback_text import PAUSED, excerpt, panel_lines, signs
+from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import RemarkButton
 from personalization.insight.taste import Taste
 from storage.errors import LearningPaused, UnknownReply
@@ -230,15 +230,15 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
         await interaction.followup.send(tr(TAKEN_BACK if undone else NOT_THERE), ephemeral=True)
 
 
-async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[SimpaticoBot, Who] | None:
+async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[FeedbackHost, Who] | None:
     """Defer the answer to a click; None when the member did not agree, which they are told."""
     await interaction.response.defer(ephemeral=True)
-    bot: SimpaticoBot = interaction.client
+    bot: FeedbackHost = interaction.client
     who = who_clicked(interaction)
     return (bot, who) if await agreed(bot, interaction, who) else None
 
 
-async def agreed(bot: SimpaticoBot, interaction: discord.Interaction[Any], who: Who) -> bool:
+async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> bool:
     """Whether the member agreed; tells them how to when not."""
     if await bot.store.consent.of(who) is Consent.AGREED:
         return True
@@ -246,7 +246,7 @@ async def agreed(bot: SimpaticoBot, interaction: discord.Interaction[Any], who: 
     return False
 
 
-async def rate(bot: SimpaticoBot, who: Who, reply_id: ReplyId, rating: int | None) -> None:
+async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | None) -> None:
     """Record a rating, or take it back with None, and let the scheduler know.
 
     Raises:
@@ -259,7 +259,7 @@ async def rate(bot: SimpaticoBot, who: Who, reply_id: ReplyId, rating: int | Non
 
 
 async def show_panel(
-    bot: SimpaticoBot, interaction: discord.Interaction, who: Who, reply_id: ReplyId
+    bot: FeedbackHost, interaction: discord.Interaction, who: Who, reply_id: ReplyId
 ) -> None:
     """Answer a deferred interaction with the panel about one reply and all that was learnt."""
     shown = await bot.store.replies.summary(who, reply_id)

@@ -12,6 +12,7 @@ import discord
 from discord import app_commands
 
 from bot.ui.errors import answer_error
+from bot.ui.ports import Host
 
 
 def is_manager(interaction: discord.Interaction[Any]) -> bool:
@@ -47,7 +48,8 @@ class ManagerForm(discord.ui.Modal):
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
         """Ask once more who sends it, then take it in."""
-        interaction.client.tongues.hear(interaction)
+        host: Host = interaction.client
+        host.tongues.hear(interaction)
         require_manager(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self.take(interaction)

@@ -10,10 +10,10 @@ from typing import Any, Literal, Self, cast
 
 import discord
 
-from bot.client import SimpaticoBot
 from bot.identity import who_clicked
 from bot.languages import mark, tr, trn
 from bot.ui.components import PersistentButton
+from bot.ui.ports import PrivacyHost
 from storage.records import Consent, DataSummary, ForgetReceipt, Who
 
 Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep"]
@@ -105,11 +105,11 @@ class ChoiceButton(
         if interaction.user.id != self._user_id:
             await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
             return
-        bot: SimpaticoBot = interaction.client
+        bot: PrivacyHost = interaction.client
         who = who_clicked(interaction)
         private = interaction.message is not None and interaction.message.flags.ephemeral
         await interaction.response.defer(ephemeral=True)
-        agrees = await bot.store.consent.of(who) is Consent.AGREED
+        agrees = await bot.privacy.consent_of(who) is Consent.AGREED
         if self._choice == "about":
             await show_privacy(bot, interaction, beside=True)
         elif self._choice == "withdraw" or (self._choice == "refuse" and agrees):
@@ -124,17 +124,16 @@ class ChoiceButton(
                 await interaction.edit_original_response(view=None)
                 await interaction.followup.send(answer, ephemeral=True)
 
-    async def _carry_out(self, bot: SimpaticoBot, who: Who, message: discord.Message | None) -> str:
+    async def _carry_out(self, bot: PrivacyHost, who: Who, message: discord.Message | None) -> str:
         match self._choice:
             case "agree":
-                await bot.store.consent.record(who)
-                await bot.responder.agreed(who, message.id if message else None)
+                await bot.privacy.agree(who, message.id if message else None)
                 return tr(AGREED)
             case "refuse" | "stop":
-                await bot.refuse(who)
+                await bot.privacy.refuse(who)
                 return tr(REFUSED)
             case "forget":
-                return _receipt_in_words(await bot.forget(who.user_id))
+                return _receipt_in_words(await bot.privacy.forget(who.user_id))
             case _:  # "keep"
                 return tr(KEPT)
 
@@ -152,11 +151,11 @@ def choices(user_id: int, *names: Choice) -> discord.ui.View:
     return view
 
 
-async def show_privacy(bot: SimpaticoBot, interaction: discord.Interaction, *, beside: bool = False) -> None:
+async def show_privacy(bot: PrivacyHost, interaction: discord.Interaction, *, beside: bool = False) -> None:
     """Answer a deferred interaction with what is kept; ``beside`` leaves the message it came from."""
     who = who_clicked(interaction)
-    consent = await bot.store.consent.of(who)
-    summary = await bot.store.privacy.summary(who)
+    consent = await bot.privacy.consent_of(who)
+    summary = await bot.privacy.summary(who)
     content = f"{tr(ABOUT)}\n{kept_in_words(summary)}"
     offered: tuple[Choice, ...] = ("withdraw", "forget") if consent is Consent.AGREED else ("agree", "refuse")
     if consent is Consent.REFUSED:

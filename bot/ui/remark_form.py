@@ -16,6 +16,7 @@ from bot.languages import mark, tr
 from bot.ui.components import PersistentButton
 from bot.ui.errors import answer_error
 from bot.ui.feedback_text import REASONS
+from bot.ui.ports import FeedbackHost, Host
 from storage.errors import NoConsent, UnknownReply
 from storage.records import Remark, ReplyId
 
@@ -110,7 +111,8 @@ class RemarkForm(discord.ui.Modal):
 
     async def on_submit(self, interaction: discord.Interaction[Any]) -> None:
         """Keep what was told."""
-        interaction.client.tongues.hear(interaction)
+        host: Host = interaction.client
+        host.tongues.hear(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         remark = Remark(tuple(self._reasons.values), self._words.value.strip() or None)
         kept = await _record(interaction, self._reply_id, remark)
@@ -125,8 +127,9 @@ class RemarkForm(discord.ui.Modal):
 
 
 async def _record(interaction: discord.Interaction[Any], reply_id: ReplyId, remark: Remark | None) -> bool:
+    host: FeedbackHost = interaction.client
     try:
-        await interaction.client.store.remarks.record(who_clicked(interaction), reply_id, remark)
+        await host.store.remarks.record(who_clicked(interaction), reply_id, remark)
     except (NoConsent, UnknownReply):
         return False
     return True

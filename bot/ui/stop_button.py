@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import discord
 
-from bot.client import SimpaticoBot
 from bot.languages import mark, tr
 from bot.messages.streaming import GrowingReply, Pace, finish, grow
 from bot.replies.decision import Decision
 from bot.ui.components import PersistentButton
+from bot.ui.ports import StreamHost
 
 STOP = mark("Stop")
 NOT_YOURS_TO_STOP = mark("Only the person I am answering can stop this answer.")
@@ -44,7 +44,7 @@ class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,2
         if interaction.user.id != self._user_id:
             await interaction.response.send_message(tr(NOT_YOURS_TO_STOP), ephemeral=True)
             return
-        bot: SimpaticoBot = interaction.client
+        bot: StreamHost = interaction.client
         await interaction.response.defer()
         if not bot.streams.stop(self._prompt_id):
             await interaction.edit_original_response(view=None)
@@ -58,7 +58,7 @@ def stop_view(prompt: discord.Message) -> discord.ui.View:
 
 
 async def grow_to_the_end(
-    bot: SimpaticoBot,
+    bot: StreamHost,
     prompt: discord.Message,
     *,
     decision: Decision,
@@ -82,7 +82,7 @@ async def grow_to_the_end(
     reply = GrowingReply(prompt, posted, decision.text, view=shown, pace=Pace(streams.every_s))
 
     async def unwanted() -> bool:
-        return decision.asker.left or await bot.is_paused()
+        return decision.asker.left or await bot.pausing.is_paused()
 
     try:
         with streams.running(prompt.id) as stopped:

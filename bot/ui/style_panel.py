@@ -10,12 +10,12 @@ from typing import Any, Literal, Self, cast
 
 import discord
 
-from bot.client import SimpaticoBot
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
 from bot.ui.components import PersistentButton, PersistentSelect
 from bot.ui.errors import answer_error
+from bot.ui.ports import Host, StyleHost
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import Consent, Who
 
@@ -142,7 +142,8 @@ class WordsModal(discord.ui.Modal):
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
         """Wish for it."""
-        interaction.client.tongues.hear(interaction)
+        host: Host = interaction.client
+        host.tongues.hear(interaction)
         await interaction.response.defer()
         before, _ = await wish_and_consent(interaction)
         await change_wish(interaction, with_words(before, self.words.value))
@@ -154,7 +155,7 @@ class WordsModal(discord.ui.Modal):
 
 async def wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish, Consent]:
     """Return the wish and the consent of the member who used the command or button."""
-    bot: SimpaticoBot = interaction.client
+    bot: StyleHost = interaction.client
     who = who_clicked(interaction)
     consent = await bot.store.consent.of(who)
     return await bot.responder.wishes.of(who, consent), consent
@@ -162,7 +163,7 @@ async def wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish,
 
 async def change_wish(interaction: discord.Interaction[Any], wish: Wish) -> None:
     """Keep a wish, or remember it, and show what is kept afterwards."""
-    bot: SimpaticoBot = interaction.client
+    bot: StyleHost = interaction.client
     who: Who = who_clicked(interaction)
     await bot.responder.wishes.put(who, wish, await bot.store.consent.of(who))
     await show_wish(interaction, *await wish_and_consent(interaction))

@@ -160,7 +160,7 @@ class Ledger:
         """
         if (found := self.changes()) < seen:
             raise LedgerBehind(
-                f"Expected at least {seen} changes in the erasure ledger {FILE} beside the keys, found "
+                f"Expected at least {seen} changes of the erasure ledger in {FILE} beside the keys, found "
                 f"{found}: restore its newest copy. Only if that is lost for good, run `simpatico ledger "
                 "--accept-loss`."
             )

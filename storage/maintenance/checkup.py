@@ -154,7 +154,7 @@ def _check_pair(connection: Connection, bound_to: bytes, found: Keys | None, wha
     seen = int(note_of(connection, LEDGER_NOTE) or 0)
     if found.erasures < seen:
         raise LedgerBehind(
-            f"Expected at least {seen} changes in the erasure ledger {ledger.FILE} beside the keys, found "
+            f"Expected at least {seen} changes of the erasure ledger in {ledger.FILE} beside the keys, found "
             f"{found.erasures}: restore its newest copy."
         )
 

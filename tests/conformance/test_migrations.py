@@ -102,7 +102,7 @@ def test_a_newer_database_is_refused(connection):
     upgrade(connection)
     connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseNewer, match="has schema 9999, this version knows up to 0005"):
+    with pytest.raises(DatabaseNewer, match="has schema 9999, and this version supports up to 0005"):
         upgrade(connection)
 
 

@@ -54,7 +54,7 @@ async def test_permissions_of_a_server_do_not_make_an_owner(world):
     refused = await world.ben.slash(world.channel, "admin pause")
 
     assert refused.response.content == admin.NOT_YOURS
-    assert not await world.bot.is_paused()
+    assert not await world.bot.pausing.is_paused()
 
 
 async def test_stats_are_refused_at_use_to_who_may_not_manage_the_server(world):

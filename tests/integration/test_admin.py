@@ -40,7 +40,7 @@ async def test_a_reply_that_is_being_written_is_not_posted(owned):
     owned.generator.gate = asyncio.Event()
     asking = asyncio.create_task(n_said(owned, "take your time"))
     await until(lambda: owned.generator.contexts)  # the answer is being generated
-    await owned.bot.pause(True)
+    await owned.bot.pausing.pause(True)
     owned.generator.gate.set()
 
     assert await asking == 0
@@ -54,7 +54,7 @@ async def test_nobody_else_may_pause(owned):
 
 
 async def test_members_own_commands_work_while_paused(owned):
-    await owned.bot.pause(True)
+    await owned.bot.pausing.pause(True)
 
     shown = await owned.ben.slash(owned.channel, "privacy")
 
@@ -63,7 +63,7 @@ async def test_members_own_commands_work_while_paused(owned):
 
 async def test_a_pause_outlives_a_restart(settings):
     async with opened(settings) as world:
-        await world.bot.pause(True)
+        await world.bot.pausing.pause(True)
     async with opened(settings) as world:
         assert await n_said(world, "hello?") == 0
 
@@ -74,4 +74,4 @@ async def test_a_store_that_does_not_answer_does_not_silence_the_bot(world, monk
 
     monkeypatch.setattr(world.house.store.notes, "of", fails)
 
-    assert await world.bot.is_paused() is False
+    assert await world.bot.pausing.is_paused() is False

@@ -100,7 +100,7 @@ async def test_an_unexpected_failure_is_told_and_logged(world, caplog):
 
 async def test_a_reaction_that_comes_before_the_reply_is_recorded_waits_for_it(world):
     await world.agree(world.alice)
-    responder, record = world.bot.responder, world.bot.responder.record
+    recorder, record = world.bot.responder.recorder, world.bot.responder.recorder.record
 
     async def react_then_record(who, place, decision):
         reaction = {"user_id": str(who.user_id), "guild_id": str(who.guild_id), "burst": False, "type": 0}
@@ -110,7 +110,7 @@ async def test_a_reaction_that_comes_before_the_reply_is_recorded_waits_for_it(w
             await asyncio.sleep(0)
         return await record(who, place, decision)
 
-    responder.record = react_then_record
+    recorder.record = react_then_record
     await world.ask(world.alice)
 
     member_id = world.house.store.member_id(Who(world.guild.id, world.alice.id))

@@ -79,7 +79,7 @@ async def test_old_buttons_and_members_who_did_not_agree_record_nothing(world):
     paused = shown.response.content
     await world.house.parts.store.pauses.resume(Who(world.guild.id, world.alice.id))
     old = await world.alice.slash(world.channel, "compare")
-    await world.bot.forget(world.alice.id)
+    await world.bot.privacy.forget(world.alice.id)
     await world.agree(world.alice)
     await world.alice.click(old.response, label="A")
 

@@ -63,7 +63,7 @@ async def test_a_no_in_one_server_leaves_waiting_questions_alone(world):
         world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}> {text}")
     await until(lambda: world.generator.contexts and len(world.bot.queues))  # one is in progress, one waits
 
-    await world.bot.refuse(who(world, world.alice))
+    await world.bot.privacy.refuse(who(world, world.alice))
     world.generator.gate.set()
     await world.env.settle()
 
@@ -91,7 +91,7 @@ async def test_agreeing_while_an_answer_is_written_counts_for_it(world):
 
 async def test_forgetting_while_an_answer_is_written_leaves_nothing_waiting(world):
     async def forget(me):
-        await world.bot.forget(me.user_id)
+        await world.bot.privacy.forget(me.user_id)
 
     reply = await decided_during_an_answer(world, forget)
     await world.alice.click(reply, label="Learn what I like")

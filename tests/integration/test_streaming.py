@@ -120,8 +120,8 @@ async def test_however_it_ends_what_is_shown_is_the_reply(here, how):
     ways = {
         "nothing more": (),
         "broken off": (breaks_off,),
-        "paused": (partial(here.bot.pause, True), asyncio.Event().wait),
-        "left": (partial(here.bot.forget, here.alice.id), asyncio.Event().wait),
+        "paused": (partial(here.bot.pausing.pause, True), asyncio.Event().wait),
+        "left": (partial(here.bot.privacy.forget, here.alice.id), asyncio.Event().wait),
     }
     await answered(here, "One.", further=ways[how])
 

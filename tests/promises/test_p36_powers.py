@@ -63,7 +63,7 @@ async def test_every_command_with_a_power_is_refused_to_a_member_without_it(worl
     assert {name: words for name, words in told.items() if words not in REFUSALS} == {}
     assert len(told) >= 12
     assert await world.house.store.guild_settings.of(world.guild.id) == GuildRecord()
-    assert not await world.bot.is_paused()
+    assert not await world.bot.pausing.is_paused()
 
 
 async def test_commands_with_a_power_over_a_server_are_hidden_by_default(world):
@@ -84,4 +84,4 @@ async def test_control_without_the_check_anybody_changes_a_server(world, monkeyp
     told = await powerless(world)
 
     assert {name for name, words in told.items() if words in REFUSALS} == set()
-    assert await world.bot.is_paused() or told["admin pause"] == admin.PAUSED
+    assert await world.bot.pausing.is_paused() or told["admin pause"] == admin.PAUSED

@@ -168,14 +168,14 @@ async def _apply(house: House, event: Event) -> None:
         case Asked():
             house.generator.enqueue(event.reply)
             decision = await responder.decide(Prompt(event.who, Context(event.said)))
-            await responder.record(event.who, Place(event.channel_id, (event.message_id,)), decision)
+            await responder.recorder.record(event.who, Place(event.channel_id, (event.message_id,)), decision)
         case AskedAgain():
             house.generator.enqueue(event.reply)
             decision = await responder.decide_another(
                 Prompt(event.who, Context(event.said)), event.first, "the answer before"
             )
             place = Place(event.channel_id, (event.message_id,))
-            await responder.record_another(event.who, place, decision, event.first)
+            await responder.recorder.record_another(event.who, place, decision, event.first)
         case Compared():
             shown = await house.ranker.contrast(store.member_id(event.who), event.texts)
             first, second = map(shown.bytes_of, (0, 1))
@@ -192,9 +192,7 @@ async def _apply(house: House, event: Event) -> None:
             await responder.wishes.put(event.who, with_words(NO_WISH, event.said), Consent.AGREED)
         case Forgot():
             receipt = await store.privacy.forget(event.who.user_id)
-            house.ranker.drop(receipt.member_ids)
-            responder.drop(event.who.user_id)
-            responder.member_left()
+            house.parts.memory.forget_person(event.who.user_id, receipt.member_ids)
         case Learnt():
             await _learn(house)
         case _:

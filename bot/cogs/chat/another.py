@@ -1,27 +1,29 @@
-"""The message menu "Another answer": the next candidate for the same prompt, as a reply of its own.
+"""The message menu "Another answer": posts another candidate for the same prompt as a new reply.
 
-Only for who asked. What is said next is :mod:`bot.replies.responder`'s to decide; the prompt and what led
-to it are read back from Discord, as for every answer.
+Only for the member who wrote the prompt. :mod:`bot.replies.responder` chooses the answer; the prompt and its
+context are read back from Discord.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
-from bot.cogs.chat.preconditions import context_for, used_up
-from bot.generation import Context, GeneratorError
+from bot.cogs.chat.answering import Answering
+from bot.cogs.chat.delivery import AskedAgain, Delivery
+from bot.generation import GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, speak, tr
+from bot.messages.context_reader import MessageReader
 from bot.messages.conversation import BUSY, FAILED, UNAVAILABLE, is_note, text_of
-from bot.messages.posting import AnsweredBefore, place_of, post_reply, seed_reactions, typing_in
+from bot.messages.posting import typing_in
 from bot.metrics import Outcome
-from bot.replies.decision import Decision, NothingToSay, Prompt
+from bot.replies.decision import Decision, NothingToSay
+from storage.records import Who
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,11 @@ MOST_CHUNKS = 10
 
 
 class Another(commands.Cog):
-    """Answers once more."""
+    """Gives another answer to a prompt."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
+        self._answering, self._delivery = Answering(bot), Delivery(bot)
         self._menu = app_commands.ContextMenu(name=mark("Another answer"), callback=self.another)
 
     async def cog_load(self) -> None:
@@ -50,31 +53,29 @@ class Another(commands.Cog):
         self._bot.tree.add_command(self._menu)
 
     async def cog_unload(self) -> None:
-        """Take the message menu away again."""
+        """Remove the message menu."""
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
     async def another(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        """Queue another answer behind what the conversation waits for."""
+        """Queue another answer in the conversation."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         prompt, who = await self._prompt_of(message), who_clicked(interaction)
         if prompt is None or prompt.author.id != interaction.user.id:
             said = tr(NOT_YOURS)
-        elif await self._bot.is_paused():
+        elif await self._bot.pausing.is_paused():
             said = tr(RESTING)
-        elif note := used_up(self._bot, who, interaction.user, await self._bot.servers.of(who.guild_id)):
+        elif note := self._answering.used_up(who, interaction.user, await self._bot.servers.of(who.guild_id)):
             said = note
-        elif self._bot.queues.submit(
-            prompt.channel.id, who.user_id, lambda: self._answer(interaction, message, prompt)
+        elif self._answering.queue(
+            who, prompt.channel.id, lambda: self._answer(interaction, message, prompt)
         ):
-            self._bot.limits.spend(who, messages=1)
             return
         else:
-            self._bot.metrics.message(Outcome.BUSY)
             said = tr(BUSY)
         await interaction.followup.send(said, ephemeral=True)
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
-        """The message that this one answers; None where it is no answer, or the prompt is gone."""
+        """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
         if reply.author.id != self._bot.me or is_note(reply.content):
             return None
         try:
@@ -88,7 +89,7 @@ class Another(commands.Cog):
         return prompt if text_of(prompt, me=self._bot.me) else None
 
     async def _first_chunk(self, reply: discord.Message) -> discord.Message | None:
-        """The first message of a long reply: of its chunks only that one answers another message."""
+        """Return the first message of a long reply, the only chunk with a reference to the prompt."""
         if reply.reference is not None:
             return reply
         async for earlier in reply.channel.history(limit=MOST_CHUNKS, before=reply):
@@ -104,11 +105,14 @@ class Another(commands.Cog):
         """Decide and post; runs in the conversation's turn."""
         speak(interaction.locale)
         outcome, said, n_tokens = Outcome.FAILED, FAILED, 0
+        who = who_clicked(interaction)
         try:
             async with typing_in(prompt.channel):
-                decision = await self._decide(interaction, shown, prompt)
+                decision = await self._decide(who, shown, prompt)
             n_tokens = decision.n_tokens
-            posted = await self._post(interaction, shown, prompt, decision=decision)
+            posted = await self._delivery.deliver(
+                prompt, decision, again=AskedAgain(shown.id, interaction.id)
+            )
             outcome, said = (Outcome.ANSWERED, POSTED) if posted else (Outcome.FAILED, NOT_POSTED)
         except NothingToSay as exc:
             outcome, said, n_tokens = Outcome.WITHHELD, NOTHING_ELSE, exc.n_tokens
@@ -116,51 +120,14 @@ class Another(commands.Cog):
             outcome, said = Outcome.UNAVAILABLE, UNAVAILABLE
             log.warning("no candidates: %s", exc)
         finally:
-            returned = 0 if outcome is Outcome.ANSWERED else -1
-            self._bot.limits.spend(who_clicked(interaction), messages=returned, tokens=n_tokens)
-            self._bot.metrics.message(outcome)
+            self._answering.settle(who, outcome, n_tokens)
             await interaction.followup.send(tr(said), ephemeral=True)
 
-    async def _decide(
-        self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
-    ) -> Decision:
-        async def read() -> Context:
-            context, _ = await context_for(self._bot, [prompt])
-            return context
-
-        who, channel_id = who_clicked(interaction), prompt.channel.id
-        asked = Prompt(who, read, lambda: self._bot.queues.owners_in(channel_id))
+    async def _decide(self, who: Who, shown: discord.Message, prompt: discord.Message) -> Decision:
+        reader = MessageReader(self._bot, prompt)
+        asked = self._answering.prompt(who, prompt.channel.id, reader)
         decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
         return await self._bot.responder.completed(decision)
-
-    async def _post(
-        self,
-        interaction: discord.Interaction,
-        shown: discord.Message,
-        prompt: discord.Message,
-        *,
-        decision: Decision,
-    ) -> bool:
-        """Post, record, and only then seed reactions, as for a first answer; whether it was posted."""
-        if await self._bot.is_paused():  # said while this answer was written
-            return False
-        started = time.perf_counter()
-        with self._bot.inbox.held(prompt.channel.id):
-            try:
-                posted = await post_reply(prompt, decision.text, asked_by=interaction.id)
-            except discord.HTTPException as exc:
-                log.warning(
-                    "another answer could not be posted: Discord answered %s (code %s)", exc.status, exc.code
-                )
-                return False
-            except AnsweredBefore:
-                return False
-            took = {"post": time.perf_counter() - started}
-            who, place = who_clicked(interaction), place_of(posted)
-            await self._bot.responder.record_another(who, place, decision, shown.id)
-        self._bot.metrics.reply({**decision.seconds, **took})
-        await seed_reactions(posted[-1], (await self._bot.servers.of(who.guild_id)).seeded_reactions)
-        return True
 
 
 async def setup(bot: SimpaticoBot) -> None:

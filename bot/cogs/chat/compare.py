@@ -1,7 +1,7 @@
-"""``/compare``: two candidates side by side, for the member's eyes only; which of them suits better?
+"""``/compare``: shows a member two candidates side by side, privately, and asks which one they like better.
 
-A pick is kept as two lists of numbers and a click, sealed, and is learnt from in the next round. Which pair
-is shown is :mod:`bot.replies.comparisons`'s to decide.
+A pick is stored as two feature vectors and a click, sealed, and is learnt from in the next round.
+:mod:`bot.replies.comparisons` decides which pair is shown.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import SimpaticoBot
-from bot.cogs.chat.preconditions import used_up
+from bot.cogs.chat.answering import Answering
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import SPEECHLESS, UNAVAILABLE
 from bot.messages.posting import SILENT
+from bot.messages.splitting import beginning
 from bot.replies.comparisons import Comparison
 from bot.replies.decision import NothingToSay, Prompt
 from bot.ui.components import PersistentButton
@@ -43,7 +44,7 @@ COUNTS = mark("I will learn from it in my next training round. `/feedback` shows
 NEXT = mark("Here is the next pair.")
 LAST = mark("That was the last pair. Thank you!")
 MOST_SHOWN = 2000
-"""Characters of one candidate; two of them must fit one message."""
+"""Longest text of one candidate, characters; two of them must fit one message."""
 
 _LABELS = {Picked.FIRST: "A", Picked.SECOND: "B", Picked.EQUAL: mark("Equal")}
 
@@ -51,7 +52,7 @@ _LABELS = {Picked.FIRST: "A", Picked.SECOND: "B", Picked.EQUAL: mark("Equal")}
 class PickButton(
     PersistentButton, template=r"simpatico:pick:(?P<token>[0-9a-f]{8}):(?P<picked>first|second|equal)"
 ):
-    """A button that chooses between the two candidates that are shown."""
+    """Button that chooses between the two candidates that are shown."""
 
     def __init__(self, token: str, picked: Picked) -> None:
         equal = picked is Picked.EQUAL
@@ -73,10 +74,11 @@ class PickButton(
         return cls(match["token"], Picked(match["picked"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Record the choice of whoever clicks, and show the next pair."""
+        """Record the member's choice and show the next pair."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
-        bot, who = clicked
+        _, who = clicked
+        bot: SimpaticoBot = interaction.client
         comparison = bot.comparisons.under_way(who, self._token)
         if comparison is None:
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
@@ -93,10 +95,11 @@ class PickButton(
 
 
 class Compare(commands.Cog):
-    """Choices between two replies."""
+    """Lets members choose between two candidates."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
+        self._answering = Answering(bot)
 
     async def cog_load(self) -> None:
         """Register the buttons that outlive a restart."""
@@ -111,7 +114,7 @@ class Compare(commands.Cog):
     async def compare(
         self, interaction: discord.Interaction, message: app_commands.Range[str, 1, 1000] | None = None
     ) -> None:
-        """Show the pair that tells most."""
+        """Show the most informative pair."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
         if not await agreed(self._bot, interaction, who):
@@ -120,7 +123,7 @@ class Compare(commands.Cog):
             await interaction.edit_original_response(content=tr(PAUSED))
             return
         view = await self._bot.servers.of(who.guild_id)
-        if message is not None and (note := used_up(self._bot, who, interaction.user, view)):
+        if message is not None and (note := self._answering.used_up(who, interaction.user, view)):
             await interaction.edit_original_response(content=note)
             return
         try:
@@ -164,7 +167,7 @@ async def _show(
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    return text if len(text) <= MOST_SHOWN else beginning(text, MOST_SHOWN - 1) + "…"
 
 
 async def setup(bot: SimpaticoBot) -> None:

@@ -1,4 +1,4 @@
-"""Attachments by what they say of themselves, by what they are, and what is said about the rest."""
+"""Attachments: declared type, actual content, and the note about those that are not read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 
 
 class Attachment(SimpleNamespace):
-    """An attachment as discord.py shows it; counts how often it is fetched."""
+    """An attachment with discord.py's attributes; counts how often it is fetched."""
 
     def __init__(self, filename: str, content_type: str | None, raw: bytes, size: int | None = None) -> None:
         super().__init__(filename=filename, content_type=content_type, size=size or len(raw), n_read=0)

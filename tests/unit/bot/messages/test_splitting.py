@@ -1,11 +1,14 @@
-"""Splitting replies: limits, kind cuts, repaired fences, and random texts that try to break all three."""
+"""Splitting replies: limits, good cuts, repaired fences, and random texts that try to break all three."""
 
 import random
 import re
 
 import pytest
+import regex
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
-from bot.messages.splitting import MIN_LIMIT, split_message
+from bot.messages.splitting import MIN_LIMIT, beginning, split_message
 from tests.timing import assert_cost_is_about_linear
 
 FENCE = re.compile(r"(?<!`)`{3,10}(?!`)")
@@ -13,7 +16,7 @@ LANGUAGE = re.compile(r"\A[A-Za-z0-9_+\-.#]{0,20}(?=\n|\Z)")
 
 
 def words(text: str) -> str:
-    """Everything that is neither white space nor a fence nor the language of one."""
+    """The text without white space, fences and their languages."""
     outside_and_inside = FENCE.split(text.replace("\r", "\n").strip())
     kept = [LANGUAGE.sub("", part) if i % 2 else part for i, part in enumerate(outside_and_inside)]
     return re.sub(r"\s", "", "".join(kept))
@@ -180,3 +183,55 @@ def test_random_texts_keep_every_promise():
         assert words("\n".join(chunks)) == words(text), (text, limit)
         if words(text):
             assert all(len(FENCE.findall(chunk)) % 2 == 0 for chunk in chunks), (text, limit)
+
+
+generated = settings(
+    deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+CHARACTERS = st.characters(exclude_characters="`\r", exclude_categories=("Cs",))
+CLUSTERS = st.sampled_from(
+    (
+        "e\u0301",
+        "👩‍👩‍👧‍👦",
+        "👍🏽",
+        "🇩🇪",
+        "1\ufe0f\u20e3",
+        "🏴󠁧󠁢󠁳󠁣󠁴󠁿",
+        "한",
+        "क्षि",
+        "。\ufe00",
+        "」\ufe00",
+        "!\u0301",
+    )
+)
+TEXTS = st.lists(st.text(CHARACTERS, max_size=9) | CLUSTERS | st.sampled_from((" ", "\n", "。")), max_size=40)
+
+
+def clusters(text: str) -> list[str]:
+    """The grapheme clusters of a text, without white space."""
+    found = [cluster.strip() for cluster in regex.findall(r"\X", text)]
+    return [cluster for cluster in found if cluster]
+
+
+@generated
+@given(TEXTS.map("".join), st.integers(1, 8))
+def test_no_cut_falls_inside_a_grapheme_cluster(text, times):
+    text *= times
+    assume(max(map(len, clusters(text)), default=0) <= 60)
+
+    chunks = split_message(text, limit=64)
+
+    assert [one for chunk in chunks for one in clusters(chunk)] == clusters(text.replace("\r", "\n").strip())
+
+
+@generated
+@given(TEXTS.map("".join), st.integers(0, 40))
+def test_a_beginning_is_the_longest_that_ends_with_a_whole_cluster(text, most):
+    begun = beginning(text, most)
+
+    rest = regex.match(r"\X", text, pos=len(begun))
+    assert text.startswith(begun) and regex.findall(r"\X", text)[: len(regex.findall(r"\X", begun))] == (
+        regex.findall(r"\X", begun)
+    )
+    assert len(begun) <= most and (rest is None or len(begun) + len(rest[0]) > most)

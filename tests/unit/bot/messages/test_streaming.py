@@ -1,4 +1,4 @@
-"""A growing reply: its requests are apart, split like any reply, and nothing goes out that need not."""
+"""A growing reply: requests are throttled, texts are split like any reply, and only changes are sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STOP, INVITE = discord.ui.View.__new__(discord.ui.View), discord.ui.View.__new__
 
 
 class Channel:
-    """What Discord shows, and when it was asked to."""
+    """Messages that a simulated Discord shows, with the time of each request."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -56,7 +56,7 @@ class Posted:
 
 
 class Answer:
-    """What discord.py makes an error of."""
+    """The HTTP response that discord.py turns into an error."""
 
     status = 500
     reason = "no"

@@ -1,4 +1,4 @@
-"""Turns go round among the members who wait, each member's own in order, and none gets lost."""
+"""Members who wait take turns; a member's own requests keep their order, and no turn is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.replies.fair_turns import FairTurns
 
 
 async def order_of(turns: FairTurns, asked: Sequence[str]) -> str:
-    """Who had turns in which order, when they asked in the order of ``asked`` while one was taken."""
+    """Owners in the order of their turns, after requests in the order of ``asked`` while a turn was held."""
     had: list[str] = []
 
     async def take(owner: str) -> None:
@@ -85,7 +85,7 @@ async def test_whoever_stops_waiting_takes_no_turn_along():
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
-    stays.cancel()  # its turn has just come
+    stays.cancel()  # its turn has just been granted
     await asyncio.gather(gone, stays, unlucky, return_exceptions=True)
 
     assert had == ["unlucky"]

@@ -1,4 +1,4 @@
-"""The threshold of ``/faq`` on the packaged encoder: questions in other words, and talk that sounds alike."""
+"""The threshold of ``/faq`` with the packaged encoder: rephrased questions, and messages that sound alike."""
 
 import numpy as np
 import pytest

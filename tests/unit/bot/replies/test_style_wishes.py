@@ -1,6 +1,10 @@
-"""Wishes as instructions: what they add, what they cannot do, and which of two opposite ones stays."""
+"""Wishes as instructions: what they add, what they cannot do, and which of two opposite presets stays."""
 
 from __future__ import annotations
+
+import regex
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bot.generation import Style
 from bot.replies.style_wishes import (
@@ -14,6 +18,10 @@ from bot.replies.style_wishes import (
 )
 from bot.settings import DEFAULT_STYLES
 from storage.members.wishes import NO_WISH, Wish
+
+generated = settings(
+    deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 CONCISE = Style("concise", "Answer in one short sentence.", 0.7)
 
@@ -42,6 +50,17 @@ def test_own_words_are_one_short_line():
     assert with_words(Wish(("warm",)), "  a\n\tb \x00 c ") == Wish(("warm",), "a b c")
     assert len(with_words(NO_WISH, "ab " * 500).words) <= MOST_CHARACTERS
     assert with_words(Wish(words="old"), "\u200b\n") == NO_WISH
+
+
+@generated
+@given(st.integers(150, 200), st.text("\U0001f1e9\U0001f1eae\u0301\U0001f44d\U0001f3fd", max_size=60))
+def test_own_words_are_not_cut_inside_a_grapheme_cluster(n_before, after):
+    words = "x" * n_before + after
+
+    kept = with_words(NO_WISH, words).words
+
+    whole = [match.end() for match in regex.finditer(r"\X", words)]
+    assert len(kept) in whole and words.startswith(kept)
 
 
 def test_of_two_opposite_presets_the_new_one_stays():

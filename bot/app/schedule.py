@@ -1,0 +1,119 @@
+"""The jobs of a running bot: which work runs on a schedule, how often, and in which order.
+
+Part of :mod:`bot.app.composition`, which hands in the parts that do the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bot.background.round_curves import RoundCurves
+from bot.background.scheduler import LearningScheduler, Work
+from bot.background.trainer_election import FOLLOW, elected
+from bot.background.uplift_reporter import Reporter
+from bot.config import Settings
+from bot.memory import MemberMemory
+from bot.metrics import Metrics
+from personalization.encoding.reembedding import Reembedder
+from personalization.rounds.trainer import Trainer
+from personalization.settings import LearningSettings
+from storage.store import Store
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+
+def open_scheduler(
+    settings: Settings,
+    store: Store,
+    trainer: Trainer,
+    reembedder: Reembedder,
+    *,
+    metrics: Metrics,
+    memory: MemberMemory,
+    stack: AsyncExitStack,
+) -> LearningScheduler:
+    """Make the scheduler with all jobs; it is started by the caller.
+
+    Args:
+        settings: All sections.
+        store: Where the work is done.
+        trainer: Runs rounds and rebuilds the prior.
+        reembedder: Computes outdated features again.
+        metrics: Times the jobs.
+        memory: Drops what belongs to servers that were left.
+        stack: Stops the scheduler; a round that runs ends after its chunk.
+
+    Raises:
+        ConfigError: The curves of rounds cannot be written.
+    """
+    run_round = metrics.watched("round", trainer.run_round)
+    if settings.operator.curves_dir:
+        curves = RoundCurves(Path(settings.operator.curves_dir))
+        stack.callback(curves.close)
+        run_round = curves.drawn(run_round)
+    scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
+    departures = _erase_departed(store, memory, retraining(scheduler))
+    scheduler.add("departures", metrics.watched("departures", departures), HOUR_S)
+    scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), HOUR_S)
+    stack.push_async_callback(scheduler.stop)
+    stack.callback(reembedder.stop_soon)
+    stack.callback(trainer.stop_soon)  # the stack unwinds in reverse, so this one runs first
+    return scheduler
+
+
+def retraining(scheduler: LearningScheduler) -> Callable[[], None]:
+    """Return what schedules retraining of everything that a member who left contributed to."""
+    return lambda: scheduler.mark_due("prior", "round")
+
+
+def counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
+    """Return what counts new labels; enough of them start a round early."""
+
+    def labels_changed(count: int) -> None:
+        metrics.labels(count)
+        scheduler.labels_changed(count)
+
+    return labels_changed
+
+
+def _schedule(
+    settings: LearningSettings,
+    store: Store,
+    trainer: Trainer,
+    reembedder: Reembedder,
+    metrics: Metrics,
+    run_round: Work,
+) -> LearningScheduler:
+    """Make the scheduler; jobs that are due together run in the order in which they stand here."""
+    coordination = store.coordination
+    return LearningScheduler(
+        {
+            FOLLOW: (trainer.restore, HOUR_S),
+            "reembed": (elected(coordination, metrics.watched("reembed", reembedder.run)), DAY_S),
+            "prior": (
+                elected(coordination, metrics.watched("prior", trainer.rebuild_prior)),
+                settings.prior_every_s,
+            ),
+            "round": (elected(coordination, run_round, ask=True), settings.round_every_s),
+            "expire_texts": (
+                elected(coordination, metrics.watched("expire_texts", store.replies.expire_texts)),
+                HOUR_S,
+            ),
+            "settle": (store.feedback.settle, 30.0),
+            "report": (metrics.watched("report", Reporter(store.choices, settings).run), DAY_S),
+        },
+        early="round",
+        early_labels=settings.round_min_labels,
+    )
+
+
+def _erase_departed(store: Store, memory: MemberMemory, retrain: Callable[[], None]) -> Work:
+    """Return the job that deletes the data of servers that were left, from the store and from memory."""
+
+    async def erase_departed() -> None:
+        if await store.departures.erase_due(memory.forget_servers) is not None:
+            retrain()
+
+    return erase_departed

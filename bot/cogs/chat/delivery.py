@@ -1,0 +1,125 @@
+"""Delivers a decided reply: post it, record its impression, then add the reactions to click.
+
+The order matters. A click on a reaction must find the reply stored, and the channel's events are held back
+until it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import discord
+
+from bot.client import SimpaticoBot
+from bot.identity import who_wrote
+from bot.messages.posting import AnsweredBefore, place_of, post_reply, seed_reactions
+from bot.replies.decision import Decision
+from bot.ui.privacy_panel import invitation_view
+from bot.ui.stop_button import grow_to_the_end, stop_view
+from storage.failpoints import failpoint
+from storage.records import Consent, MemberId, Place, Who
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """The request behind another answer.
+
+    Attributes:
+        message_id: A message of the answer before.
+        interaction_id: The interaction that asked; it makes the nonce of the new reply.
+    """
+
+    message_id: int
+    interaction_id: int
+
+
+class Delivery:
+    """Delivers decided replies.
+
+    Args:
+        bot: The bot.
+    """
+
+    def __init__(self, bot: SimpaticoBot) -> None:
+        self._bot = bot
+
+    async def deliver(
+        self,
+        prompt: discord.Message,
+        decision: Decision,
+        *,
+        waited_s: float | None = None,
+        again: AskedAgain | None = None,
+    ) -> bool:
+        """Post the reply to a prompt, record it, and add the reactions to click.
+
+        Args:
+            prompt: The message to answer.
+            decision: The reply. A draft grows to its end before it is recorded.
+            waited_s: Time in the queue, seconds; None where it is not measured.
+            again: Set for another answer. Another answer carries no invitation to learning.
+
+        Returns:
+            Whether the reply was posted.
+        """
+        if await self._bot.pausing.is_paused():  # the owner may pause the bot while a reply is written
+            return False
+        started, who = time.perf_counter(), who_wrote(prompt)
+        invitee = self._claim_invitation(who, decision) if again is None else None
+        view = None if invitee is None else invitation_view(who.user_id)
+        with self._bot.inbox.held(prompt.channel.id):
+            posted = await self._post(prompt, decision, view=view, invitee=invitee, again=again)
+            if not posted:
+                return False
+            seconds = {**decision.seconds, "post": time.perf_counter() - started}
+            if waited_s is not None:
+                seconds["wait"] = waited_s + decision.seconds.get("turn", 0.0)
+            failpoint("chat.after-post")
+            if decision.more is not None:
+                decision, posted = await grow_to_the_end(
+                    self._bot, prompt, decision=decision, posted=posted, view=view
+                )
+            await self._record(who, place_of(posted), decision, again)
+        self._bot.metrics.reply(seconds)
+        await seed_reactions(posted[-1], (await self._bot.servers.of(who.guild_id)).seeded_reactions)
+        return True
+
+    async def _post(
+        self,
+        prompt: discord.Message,
+        decision: Decision,
+        *,
+        view: discord.ui.View | None,
+        invitee: MemberId | None,
+        again: AskedAgain | None,
+    ) -> list[discord.Message]:
+        """Post the reply; returns no message where Discord refused it or the prompt has one already."""
+        first_view = stop_view(prompt) if decision.more else view
+        asked_by = None if again is None else again.interaction_id
+        try:
+            return await post_reply(prompt, decision.text, view=first_view, asked_by=asked_by)
+        except discord.HTTPException as exc:
+            log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
+            if invitee is not None:
+                self._bot.invited.release(invitee)
+        except AnsweredBefore:
+            log.warning("a prompt had a reply already; this one was not posted")
+        return []
+
+    async def _record(self, who: Who, place: Place, decision: Decision, again: AskedAgain | None) -> None:
+        recorder = self._bot.responder.recorder
+        if again is None:
+            await recorder.record(who, place, decision)
+        else:
+            await recorder.record_another(who, place, decision, again.message_id)
+
+    def _claim_invitation(self, who: Who, decision: Decision) -> MemberId | None:
+        """Return the member to invite under this reply; None for all who decided or were invited."""
+        if decision.consent is not Consent.UNKNOWN:
+            return None
+        invitee = self._bot.store.member_id(who)  # a pseudonym, because it stays in memory after a forget
+        return invitee if self._bot.invited.claim(invitee) else None

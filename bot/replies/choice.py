@@ -1,0 +1,99 @@
+"""Chooses one of the candidates that may be posted, and describes the choice as an impression.
+
+A failed ranking never costs the reply: the first candidate is posted, and its impression has the policy
+``fallback``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bot.generation import Candidate
+from bot.replies.decision import Decision, impression_of, unranked
+from personalization.errors import RankingFailed
+from personalization.ranking.ranker import Ranker
+from personalization.ranking.style_portfolio import StylePortfolio
+from storage.records import Impression, MemberId, Who
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class CandidateChoice:
+    """Ranks candidates and keeps the impression of what was chosen.
+
+    Args:
+        ranker: Orders candidates by a member's head.
+        portfolio: Learns in memory how the candidates of each style sound.
+        store: Gives the pseudonym of a server.
+
+    Attributes:
+        n_fallbacks: Rankings that failed so far.
+    """
+
+    def __init__(self, ranker: Ranker, portfolio: StylePortfolio, store: Store) -> None:
+        self._ranker, self._portfolio, self._store = ranker, portfolio, store
+        self.n_fallbacks = 0
+
+    async def choose(
+        self,
+        who: Who,
+        member_id: MemberId | None,
+        message: str,
+        candidates: Sequence[Candidate],
+        *,
+        observed: bool = False,
+    ) -> Impression:
+        """Choose one of the candidates. A failed ranking is counted and logged, and chooses the first.
+
+        Args:
+            who: Who is answered.
+            member_id: Their id if they agreed; None ranks by the prior.
+            message: The message to answer.
+            candidates: ``k`` candidates that may be posted, k > 0.
+            observed: Whether the portfolio has seen these candidates before.
+        """
+        texts = tuple(candidate.text for candidate in candidates)
+        styles = tuple(candidate.style for candidate in candidates)
+        guild, fits = self._store.guild_id(who), [candidate.fits for candidate in candidates]
+        try:
+            ranking = await self._ranker.rank(member_id, message, texts, guild=guild, fits=fits)
+        except Exception as exc:  # Boundary: whatever failed, the member gets an answer; it is counted.
+            self.n_fallbacks += 1
+            log.warning(
+                "ranking failed (%s); the first of %d candidates is posted", type(exc).__name__, len(texts)
+            )
+            return unranked(texts, styles)
+        if member_id is not None and not observed:
+            for style, features in zip(styles, ranking.features, strict=True):
+                self._portfolio.observe(style, features, who.guild_id)
+        return impression_of(texts, styles, ranking)
+
+    async def finished(self, decision: Decision, text: str) -> Decision:
+        """Return the decision with its final text, and features computed from that text.
+
+        Learning uses the text that people see. Scores, propensities and the reason stay those of the draft,
+        by which it was chosen.
+        """
+        if text == decision.text:
+            return replace(decision, more=None)
+        impression = decision.impression
+        written, candidates = list(decision.written), list(impression.candidates)
+        written[impression.chosen] = Candidate(text, impression.styles[impression.chosen])
+        candidates[impression.chosen] = text
+        feature_id, features = impression.feature_id, b""
+        try:
+            if feature_id:
+                described = await self._ranker.describe(text)
+                features = np.ascontiguousarray(described, dtype="<f4").tobytes()
+        except RankingFailed as exc:
+            log.warning("a finished reply could not be described and teaches nothing: %s", exc)
+            feature_id = ""
+        impression = replace(
+            impression, candidates=tuple(candidates), feature_id=feature_id, features=features
+        )
+        return replace(decision, text=text, impression=impression, written=tuple(written), more=None)

@@ -1,0 +1,33 @@
+"""Adapters through which the caches of ``personalization`` take part in forgetting (:mod:`bot.memory`)."""
+
+from __future__ import annotations
+
+from bot.memory import Leaving
+from personalization.ranking.ranker import Ranker
+from personalization.ranking.style_portfolio import StylePortfolio
+
+
+class HeadCache:
+    """The heads that the ranker keeps, by pseudonym."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self._ranker = ranker
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the heads of the members that leave."""
+        if leaving.everyone:
+            self._ranker.drop_all()
+        else:
+            self._ranker.drop(leaving.member_ids)
+
+
+class StyleMeans:
+    """The mean features of each style, which a member's replies may have contributed to."""
+
+    def __init__(self, portfolio: StylePortfolio) -> None:
+        self._portfolio = portfolio
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop all means when a member leaves whose replies may be in them."""
+        if leaving.taught:
+            self._portfolio.clear()

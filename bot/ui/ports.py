@@ -1,0 +1,157 @@
+"""What buttons, panels and forms need of the bot, as narrow protocols: no panel imports the client.
+
+discord.py hands every button ``interaction.client``; a panel takes it as one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from bot.command_tree import Host
+from bot.messages.streaming import Streams
+from bot.replies.decision import Decision
+from bot.replies.style_wishes import WishBook
+from personalization.insight.taste import TasteReader
+from storage.members.consent import Consents
+from storage.records import Consent, DataSummary, ForgetReceipt, MemberId, Who
+from storage.store import Store
+
+__all__ = [
+    "FeedbackHost",
+    "Host",
+    "PrivacyHost",
+    "StreamHost",
+    "StyleHost",
+]
+
+
+class MemberPrivacy(Protocol):
+    """Consent and forgetting; see :class:`bot.privacy.Privacy`."""
+
+    async def consent_of(self, who: Who) -> Consent:
+        """Return what this member decided in this server."""
+        ...
+
+    async def summary(self, who: Who) -> DataSummary:
+        """Return how much is kept about this member in this server."""
+        ...
+
+    async def agree(self, who: Who, message_id: int | None) -> None:
+        """Record that a member agrees."""
+        ...
+
+    async def refuse(self, who: Who) -> ForgetReceipt:
+        """Forget a member in one server, and store the refusal."""
+        ...
+
+    async def forget(self, user_id: int) -> ForgetReceipt:
+        """Forget a person in every server."""
+        ...
+
+
+class PrivacyHost(Protocol):
+    """What the privacy page needs."""
+
+    @property
+    def privacy(self) -> MemberPrivacy:
+        """Consent and forgetting."""
+        ...
+
+
+class Heads(Protocol):
+    """The heads in memory."""
+
+    def drop(self, members: Iterable[MemberId]) -> None:
+        """Drop the heads of these members, at once."""
+        ...
+
+
+class FeedbackHost(Protocol):
+    """What the feedback panel needs."""
+
+    @property
+    def store(self) -> Store:
+        """Feedback, replies, choices and remarks."""
+        ...
+
+    @property
+    def ranker(self) -> Heads:
+        """Drops a head that starts over."""
+        ...
+
+    @property
+    def taste(self) -> TasteReader:
+        """Reads what the member's labels say."""
+        ...
+
+    def labels_changed(self, count: int, /) -> None:
+        """Count members whose labels changed."""
+        ...
+
+
+class ConsentStore(Protocol):
+    """The part of the store that the style page needs."""
+
+    @property
+    def consent(self) -> Consents:
+        """Decisions of members."""
+        ...
+
+
+class Wishing(Protocol):
+    """The part of the responder that the style page needs."""
+
+    @property
+    def wishes(self) -> WishBook:
+        """Wishes of members."""
+        ...
+
+
+class StyleHost(Protocol):
+    """What the style page needs."""
+
+    @property
+    def store(self) -> ConsentStore:
+        """Decisions of members."""
+        ...
+
+    @property
+    def responder(self) -> Wishing:
+        """Wishes of members."""
+        ...
+
+
+class Finishing(Protocol):
+    """The part of the responder that a growing reply needs."""
+
+    async def finished(self, decision: Decision, text: str) -> Decision:
+        """Return the decision with the text that stands in the end."""
+        ...
+
+
+class Paused(Protocol):
+    """The part of the emergency stop that a growing reply needs."""
+
+    async def is_paused(self) -> bool:
+        """Return whether nothing may be posted."""
+        ...
+
+
+class StreamHost(Protocol):
+    """What a growing reply needs."""
+
+    @property
+    def streams(self) -> Streams:
+        """The replies that grow now."""
+        ...
+
+    @property
+    def pausing(self) -> Paused:
+        """The emergency stop."""
+        ...
+
+    @property
+    def responder(self) -> Finishing:
+        """Describes the finished text."""
+        ...
