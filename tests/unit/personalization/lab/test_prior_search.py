@@ -66,7 +66,7 @@ def test_hopeless_trials_are_broken_off(tuned):
 
 
 def test_the_same_seed_searches_alike_and_members_who_are_tested_are_never_seen():
-    dataset, features = population()
+    dataset, features = population(users=60, items=100)
     allowed = np.flatnonzero(dataset.user % 5 != 0)
     poisoned = replace(dataset, y=np.where(dataset.user % 5 == 0, np.nan, dataset.y).astype(np.float32))
 
