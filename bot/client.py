@@ -102,7 +102,7 @@ class SimpaticoBot(commands.Bot):
         self._register()
 
     def _register(self) -> None:
-        """Let everything here that holds data of members take part in forgetting."""
+        """Register all parts here that hold data of members, so that forgetting reaches them."""
         self.memory.register("waiting questions", self.queues)
         self.memory.register("languages", self.tongues)
         self.memory.register("waiting reactions", self.inbox)
@@ -131,7 +131,7 @@ class SimpaticoBot(commands.Bot):
         return self.chat_channels if view.chat_channels is None else view.chat_channels
 
     async def may_use(self, interaction: discord.Interaction[Any]) -> bool:
-        """Return whether the bot may talk to the member who used this, and there; tells them when not."""
+        """Return whether the bot may talk to the member who used this, and there; sends a note if not."""
         return await may_talk_here(self.servers, interaction)
 
     async def setup_hook(self) -> None:
@@ -172,7 +172,7 @@ class SimpaticoBot(commands.Bot):
         """Do nothing: there are no prefix commands, and the chat cog handles text."""
 
     async def close(self) -> None:
-        """Let running answers finish and events be written, then leave Discord."""
+        """Finish running answers, write waiting events, then disconnect from Discord."""
         if not self.is_closed():
             self.reconciler.stop()
             self.streams.stop_all()
@@ -201,8 +201,8 @@ def create_bot(
 
     Args:
         settings: Section ``[bot]``.
-        parts: What it is made of.
+        parts: The parts of the bot.
         spawn: Starts the tasks of conversations, inbox and read-back; None: :class:`bot.tasks.Tasks`.
-        always_sync: Sync the commands at every start, for a Discord that forgets them.
+        always_sync: Sync the commands at every start, for a simulated Discord that does not keep them.
     """
     return SimpaticoBot(settings, parts, spawn=spawn, always_sync=always_sync)

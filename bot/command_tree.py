@@ -30,7 +30,7 @@ _TREE_HASH = "command_tree"
 
 
 class Host(Protocol):
-    """What every command, button and form needs of the client."""
+    """The part of the client that every command, button and form needs."""
 
     @property
     def tongues(self) -> Tongues:
@@ -38,7 +38,7 @@ class Host(Protocol):
         ...
 
     async def may_use(self, interaction: discord.Interaction[Any]) -> bool:
-        """Return whether the bot may talk to the member, and there; tells the member when not."""
+        """Return whether the bot may talk to the member, and there; sends a note if not."""
         ...
 
 
@@ -46,7 +46,7 @@ class SimpaticoTree(app_commands.CommandTree[Any]):
     """The commands of a :class:`Host`."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
-        """Let members' rights and managers' tools pass, and everything else where the bot may talk."""
+        """Allow members' rights and managers' tools everywhere, other commands where the bot may talk."""
         host: Host = self.client
         host.tongues.hear(interaction)
         if interaction.type is not discord.InteractionType.application_command:
@@ -55,7 +55,7 @@ class SimpaticoTree(app_commands.CommandTree[Any]):
 
 
 async def may_talk_here(servers: Guilds, interaction: discord.Interaction[Any]) -> bool:
-    """Return whether the bot may talk to the member who used this, and there; tells them when not.
+    """Return whether the bot may talk to the member who used this, and there; sends a note if not.
 
     Args:
         servers: Settings of servers.

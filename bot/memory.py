@@ -26,8 +26,9 @@ class Leaving:
         guild_id: The server that they leave; None for every server.
         member_ids: Pseudonyms of the members that were erased from the store. A member who never agreed is
             not among them, because the store holds nothing of that member.
-        everyone: Whether it may be any member: news from another process name nobody.
-        servers: Whether servers may be among it, so that caches of a server's own data must follow.
+        everyone: Whether it may be any member, because news from another process contain no names.
+        servers: Whether data of whole servers may be affected, so that caches of a server's own data are
+            dropped, too.
     """
 
     pseudonym_of: Callable[[Who], MemberId] = field(repr=False, compare=False)
@@ -44,7 +45,7 @@ class Leaving:
 
     @property
     def taught(self) -> bool:
-        """Whether something that was learnt from members must be dropped as well."""
+        """Whether data learnt from members must be dropped as well."""
         return self.everyone or bool(self.member_ids)
 
     def includes(self, who: Who) -> bool:
@@ -60,11 +61,11 @@ class Forgets(Protocol):
     """Anything in memory that can drop the data of members."""
 
     def forget(self, leaving: Leaving) -> None:
-        """Drop what is held of the members that leave, at once and without I/O.
+        """Drop all data of the members that leave, immediately and without I/O.
 
         With ``leaving.everyone`` a cache drops all entries. Work in progress (queued questions, events that
-        wait for the writer) stays then: losing every member's question because one member left elsewhere
-        would be wrong, and the store checks consent again before it writes.
+        wait for the writer) stays then. Otherwise every member would lose a question because one member left
+        elsewhere. The store checks consent again before it writes.
         """
         ...
 
@@ -100,14 +101,14 @@ class MemberMemory:
 
     @property
     def retained(self) -> dict[str, Retained]:
-        """What keeps pseudonyms over a forget, by name."""
+        """Objects that keep pseudonyms over a forget, by name."""
         return dict(self._retained)
 
     def register(self, name: str, cache: Forgets) -> None:
-        """Let ``cache`` take part in every forget; replaces an object that was registered under this name.
+        """Register ``cache`` for every forget; replaces an object that was registered under this name.
 
         Args:
-            name: Says what is held, for reports of tests.
+            name: Describes the data, for reports of tests.
             cache: The object.
         """
         self._caches[name] = cache
@@ -116,7 +117,7 @@ class MemberMemory:
         """Declare that ``holder`` keeps keyed pseudonyms, never Discord ids, over a forget.
 
         Args:
-            name: Says what is held.
+            name: Describes the data.
             holder: The object.
             why: Why forgetting must not drop it.
         """
@@ -158,7 +159,7 @@ class MemberMemory:
         self._forget(Leaving(pseudonym_of=self._pseudonym_of, member_ids=frozenset(member_ids), servers=True))
 
     def forget_everyone(self) -> None:
-        """Drop what memory holds of any member: one left in another process, which does not say who."""
+        """Drop the data of all members: the news that one left in another process contain no name."""
         self._forget(Leaving(pseudonym_of=self._pseudonym_of, everyone=True, servers=True))
 
     def _forget(self, leaving: Leaving) -> None:

@@ -33,7 +33,7 @@ _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1, 5)
 
 
 class Outcome(StrEnum):
-    """How a message to the bot was answered."""
+    """Outcome of a message to the bot."""
 
     ANSWERED = "answered"
     WITHHELD = "withheld"
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
     BUSY = "busy"
     """Declined: too many messages were waiting in the conversation."""
     UNREAD = "unread"
-    """Nothing in it could be read, such as unsupported files, or pictures without a vision model."""
+    """It had no readable content: unsupported files, or pictures without a vision model."""
     MERGED = "merged"
     """Answered together with the previous message of the member."""
     LIMITED = "limited"

@@ -1,4 +1,4 @@
-"""The parts that a bot is made of, as the composition hands them to the client."""
+"""The parts of a bot, as the composition passes them to the client."""
 
 from __future__ import annotations
 

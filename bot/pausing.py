@@ -26,7 +26,7 @@ class Pausing:
         self._notes = notes
 
     async def pause(self, paused: bool) -> None:
-        """Post nothing any more; with False, answer again.
+        """Stop posting; with False, answer again.
 
         Raises:
             StorageError: It cannot be stored.
@@ -34,9 +34,9 @@ class Pausing:
         await self._notes.put(_PAUSED, "yes" if paused else "no")
 
     async def is_paused(self) -> bool:
-        """Return whether nothing may be posted. While the store does not answer, the bot goes on."""
+        """Return whether nothing may be posted. While the store does not answer, the bot keeps answering."""
         try:
             return await self._notes.of(_PAUSED) == "yes"
         except StorageError as exc:
-            log.warning("whether the bot is paused cannot be read (%s); it goes on", type(exc).__name__)
+            log.warning("cannot read whether the bot is paused (%s); it keeps answering", type(exc).__name__)
             return False

@@ -1,4 +1,4 @@
-"""Consent and forgetting: what a member decides, carried out in the store, in memory and in what was learnt.
+"""Consent and forgetting: carries out members' decisions in the store, in memory and in learnt data.
 
 No discord import: the panel (:mod:`bot.ui.privacy_panel`) shows it, the client holds the one instance.
 """
@@ -14,12 +14,13 @@ from storage.store import Store
 
 
 class Privacy:
-    """Carries out what members decide about their data. Methods may raise what those of the store do.
+    """Carries out what members decide about their data. Methods may raise the errors of the store.
 
     Args:
         store: Consent and data.
         memory: Everything in memory that holds data of members.
-        agreed: Called after a member agreed, with the message whose button was pressed; stores what waited.
+        agreed: Called after a member agreed, with the message whose button was pressed; stores the reply
+            that waited.
         retrain: Schedules retraining of everything that a member who left contributed to.
     """
 
@@ -53,12 +54,12 @@ class Privacy:
         await self._agreed(who, message_id)
 
     async def refuse(self, who: Who) -> ForgetReceipt:
-        """Forget a member in one server, and store the refusal; the bot goes on answering them."""
+        """Forget a member in one server, and store the refusal; the bot still answers them."""
         forget = partial(self._memory.forget_member, who)
         return self._retrained(await self._store.privacy.refuse(who, forget))
 
     async def forget(self, user_id: int) -> ForgetReceipt:
-        """Forget a person in every server: in the store, in memory, and in what was learnt from them."""
+        """Forget a person in every server: in the store, in memory, and in the data learnt from them."""
         forget = partial(self._memory.forget_person, user_id)
         return self._retrained(await self._store.privacy.forget(user_id, forget))
 

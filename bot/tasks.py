@@ -1,7 +1,7 @@
-"""Tasks in the background whose results are kept and whose exceptions are seen.
+"""Background tasks that are referenced until they end, and whose exceptions are logged.
 
-asyncio holds only weak references to running tasks, and the exception of a task that is not awaited is
-reported when it is garbage collected, if ever. A leaf: imports nothing of ours.
+asyncio holds only weak references to running tasks. It reports the exception of a task that is not awaited
+only when the task is garbage collected. A leaf: imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
-        """Tasks that run."""
+        """Number of running tasks."""
         return len(self._running)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:

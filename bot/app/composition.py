@@ -80,7 +80,7 @@ class House:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
-    """What every part is opened with: settings, store, registry of member data, clock, chance, cleanup."""
+    """Shared inputs of all parts: settings, store, registry of member data, clock, chance, cleanup."""
 
     settings: Settings
     store: Store
@@ -121,7 +121,7 @@ async def open_house(
         trainer_executor: Where heads are solved; None: in a process that the trainer starts.
         seed: Makes exploration reproducible; None draws from the system.
         progress: Show progress bars while models are prepared.
-        now: The clock of what is stored and learnt, aware UTC.
+        now: The clock of storing and learning, aware UTC.
 
     Raises:
         StorageError: Data or keys cannot be opened.
@@ -141,7 +141,7 @@ async def open_house(
 
 
 async def _open_house(base: _Base, learning: _Learning, generator: CandidateGenerator) -> House:
-    """Open what replies, schedules and counts, on top of what learns."""
+    """Open the parts that reply, schedule and count, on top of those that learn."""
     settings, store, memory = base.settings, base.store, base.memory
     metrics, ranker = Metrics(), learning.ranker
     scheduler = open_scheduler(
@@ -216,7 +216,7 @@ async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | Non
 
 
 def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | None]]:
-    """Return what reads heads; a head with a wrong checksum raises the ranker's own error."""
+    """Return the reader of heads; a head with a wrong checksum raises the ranker's own error."""
 
     async def load(member_id: MemberId) -> HeadRecord | None:
         try:
@@ -228,7 +228,7 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
 
 
 async def _open_responder(base: _Base, learning: _Learning, generator: CandidateGenerator) -> Responder:
-    """Open what decides replies, with the configured styles; its caches take part in forgetting."""
+    """Open the responder with the configured styles, and register its caches for forgetting."""
     written, store, memory = base.settings.generator, base.store, base.memory
     knowledge = Knowledge(store.faq, learning.encoder.frozen, base.settings.faq)
     base.stack.callback(knowledge.close)

@@ -1,10 +1,10 @@
 """Health checks: each part must pass a check on every heartbeat, or it is red.
 
-A page that only shows that the process answers stays green over a frozen gateway. So each part is checked:
-the gateway by the heartbeats of its connection, the event path by events that are written, the writer by a
-committed write, the trainer by a live worker task and no work that runs for too long. A part is red when its
-latest success is older than three heartbeats. Served as ``/healthz`` on the operator's loopback page
-(:mod:`bot.app.monitor`): 200 when all parts are green, else 503; it names parts, never people.
+A page that only shows that the process answers stays green over a frozen gateway. So each part is checked.
+The gateway is checked by the heartbeats of its connection, the event path by written events, the writer by a
+committed write. The trainer needs a live worker task and no work that runs for too long. A part is red when
+its latest success is older than three heartbeats. Served as ``/healthz`` on the operator's loopback page
+(:mod:`bot.app.monitor`): 200 when all parts are green, else 503. The page names parts, never people.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Health:
         try:
             proven = await asyncio.wait_for(proof(), self._beat_s)
         except Exception as exc:  # boundary: any failure counts as no success
-            log.warning("%s gave no proof of life (%s)", name, type(exc).__name__)
+            log.warning("%s failed its health check (%s)", name, type(exc).__name__)
             return
         if proven:
             self._proven_at[name] = self._clock()

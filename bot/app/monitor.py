@@ -110,6 +110,6 @@ async def _listen(runner: web.AppRunner, settings: OperatorSettings) -> None:
         await web.TCPSite(runner, host, port).start()
     except OSError as exc:
         raise ConfigError(
-            f"[operator] metrics_port = {port}: cannot be had on {host} ({exc.strerror}); take another, or 0"
+            f"[operator] metrics_port = {port}: cannot be opened on {host} ({exc.strerror}); use another or 0"
         ) from exc
     log.info("metrics on http://%s:%d/metrics", host, port)

@@ -92,7 +92,7 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
     except (OSError, OverflowError) as exc:
         raise ConfigError(
-            f"--port {port}: cannot be had on 127.0.0.1 ({exc}); leave it out for a free one"
+            f"--port {port}: cannot be opened on 127.0.0.1 ({exc}); leave it out for a free one"
         ) from exc
 
 

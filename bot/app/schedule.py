@@ -1,6 +1,6 @@
 """The jobs of a running bot: which work runs on a schedule, how often, and in which order.
 
-Part of :mod:`bot.app.composition`, which hands in the parts that do the work.
+Part of :mod:`bot.app.composition`, which passes in the parts that do the work.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def open_scheduler(
     memory: MemberMemory,
     stack: AsyncExitStack,
 ) -> LearningScheduler:
-    """Make the scheduler with all jobs; it is started by the caller.
+    """Make the scheduler with all jobs; the caller starts it.
 
     Args:
         settings: All sections.
@@ -64,12 +64,12 @@ def open_scheduler(
 
 
 def retraining(scheduler: LearningScheduler) -> Callable[[], None]:
-    """Return what schedules retraining of everything that a member who left contributed to."""
+    """Return a callback that schedules retraining of everything that a member who left contributed to."""
     return lambda: scheduler.mark_due("prior", "round")
 
 
 def counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
-    """Return what counts new labels; enough of them start a round early."""
+    """Return a callback that counts new labels; enough of them start a round early."""
 
     def labels_changed(count: int) -> None:
         metrics.labels(count)
@@ -86,7 +86,7 @@ def _schedule(
     metrics: Metrics,
     run_round: Work,
 ) -> LearningScheduler:
-    """Make the scheduler; jobs that are due together run in the order in which they stand here."""
+    """Make the scheduler; jobs that are due together run in the order of this list."""
     coordination = store.coordination
     return LearningScheduler(
         {

@@ -31,7 +31,7 @@ def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, a
     Args:
         coordination: Elects the process that trains.
         work: What to run there.
-        ask: Whether the other processes tell that process that a round is due.
+        ask: Whether the other processes notify that process when a round is due.
     """
 
     async def run() -> None:

@@ -2,7 +2,7 @@
 
 The decision is stored in the database and read before a message is accepted and before a reply is posted. So
 it applies in every server, in every process on the same database, and after restarts. Members' commands about
-their own data keep working. The operator is checked at every use, whatever Discord shows.
+their own data keep working. The operator is checked at every use, regardless of what Discord shows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Admin(
         super().__init__()
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Let only the application's owner or a member of its team pass."""
+        """Allow only the application's owner or a member of its team."""
         if await self._bot.is_owner(interaction.user):
             return True
         await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)

@@ -25,7 +25,7 @@ _NEXT_SPEAKER = re.compile(
     r"\n[ \t]{0,8}[^\w\n]{0,3}(?:user|human|assistant|system)[^\w\n]{0,3}:", re.IGNORECASE
 )
 _TEMPLATE = re.compile(r"<\|[^|<>\n]{1,40}\|>.*|<end_of_turn>.*|</s>.*", re.DOTALL)
-# Between two characters that are no space the match must end with a grapheme cluster, hence the \X.
+# \X: between two characters that are no space, the match must end with a grapheme cluster.
 _SENTENCE_END = regex.compile(
     r"(?<![.!?…])(?<!\n\d)(?<!\A\d)[.!?…]++[\"'”’)\]*_~]*+(?=\s|\Z)"
     r"|(?:(?=[。！？])\X)++(?:(?=[」』”’）])\X)*+|\n"

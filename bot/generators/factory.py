@@ -50,7 +50,7 @@ def prepare_local_model(settings: GeneratorSettings, *, progress: bool = False) 
 
 
 def runs_on_llamacpp(settings: GeneratorSettings) -> bool:
-    """Whether llama.cpp runs the local model: as configured, by default for GGUF models on a CPU.
+    """Return whether llama.cpp runs the local model: as configured, by default for GGUF models on a CPU.
 
     Raises:
         GeneratorUnavailable: The device does not exist.

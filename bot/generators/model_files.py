@@ -242,7 +242,7 @@ def _hash_in_folder(file: Path, verb: str, progress: bool) -> str:
 
 
 def _is_intact(folder: Path, source_sha256: str, progress: bool) -> bool:
-    """Whether a converted model is complete and was made from the expected source."""
+    """Return whether a converted model is complete and was made from the expected source."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         if (manifest["format"], manifest["source_sha256"]) != (_FORMAT, source_sha256):

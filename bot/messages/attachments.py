@@ -1,7 +1,7 @@
 """Reads attachments: text files become part of the message, pictures go to a model that can read them.
 
 Attachments are read from Discord's own address, are bounded in size, and live in memory only, like their
-message. Links in a text are never followed. Members are told what was not read, so that they do not believe
+message. Links in a text are never followed. A note names what was not read, so that members do not believe
 that the bot saw it.
 """
 
@@ -30,7 +30,7 @@ NO_FILES = mark(
     " the important part into a message, and I will answer."
 )
 FILE = "{name}:\n{content}"
-"""How a text file appears in the message."""
+"""Template of a text file in the message."""
 
 _TEXT_TYPES = frozenset(
     f"application/{kind}"
@@ -59,18 +59,18 @@ class Attached:
 
 
 def is_text(attachment: discord.Attachment) -> bool:
-    """Tell whether an attachment is declared as text and small enough to be read."""
+    """Return whether an attachment is declared as text and small enough to be read."""
     kind = _declared(attachment)
     return attachment.size <= TEXT_BYTES and (kind.startswith("text/") or kind in _TEXT_TYPES)
 
 
 def is_picture(attachment: discord.Attachment) -> bool:
-    """Tell whether an attachment is declared as a picture, of any size."""
+    """Return whether an attachment is declared as a picture, of any size."""
     return _declared(attachment).startswith("image/")
 
 
 def may_read(attachments: Sequence[discord.Attachment], *, vision: bool) -> bool:
-    """Tell whether any attachment will be read, going by the declared types."""
+    """Return whether any attachment will be read, going by the declared types."""
     return any(is_text(one) or (vision and _fits(one)) for one in attachments)
 
 

@@ -64,14 +64,14 @@ class BurstReader(ContextReader):
     Args:
         host: The bot.
         burst: The messages to answer.
-        told: Notes on unread attachments that were given, by channel and hour.
+        told: Earlier notes on unread attachments, by channel and hour.
     """
 
     def __init__(self, host: Host, burst: Burst, told: NotesGiven) -> None:
         self._host, self._burst, self._told = host, burst, told
 
     async def read(self) -> Context:
-        """Read the context. Tell the member about unread attachments, at most once an hour in a channel.
+        """Read the context. Post a note on unread attachments, at most once an hour in a channel.
 
         Raises:
             NothingToRead: There are no words, and no attachment could be read.
@@ -99,13 +99,13 @@ class MessageReader(ContextReader):
         self._host, self._message = host, message
 
     async def read(self) -> Context:
-        """Read the context. The member was told about unread attachments with the first answer."""
+        """Read the context. The first answer already had a note on unread attachments."""
         context, _ = await context_of(self._host, [self._message])
         return context
 
 
 def is_heard(host: Host, message: discord.Message, view: GuildView) -> bool:
-    """Tell whether the access lists let the bot answer the author of a message, in its channel."""
+    """Return whether the access lists let the bot answer the author of a message, in its channel."""
     speaker = speaker_of(message, host.servers.name_of(who_wrote(message)))
     return all(may_talk(speaker, allow, deny) for allow, deny in view.access)
 

@@ -63,12 +63,12 @@ _ANSWERABLE = (discord.MessageType.default, discord.MessageType.reply)
 
 
 def is_note(text: str) -> bool:
-    """Tell whether a message is one of :data:`NOTES`, in any language and with any values filled in."""
+    """Return whether a message is one of :data:`NOTES`, in any language and with any values filled in."""
     return _ANY_NOTE.fullmatch(text) is not None
 
 
 def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection[int]) -> bool:
-    """Tell whether a message is for the bot: a DM, a mention, a reply to the bot, or in a chat channel.
+    """Return whether a message is for the bot: a DM, a mention, a reply to the bot, or in a chat channel.
 
     Args:
         message: Any message from the gateway.

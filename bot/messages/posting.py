@@ -119,7 +119,7 @@ async def _reply_or_send(prompt: discord.Message, text: str, options: dict) -> d
 
 
 def _says(message: discord.Message, text: str) -> bool:
-    """Tell whether a message has this text; Discord trims white space."""
+    """Return whether a message has this text; Discord trims white space."""
     return message.content.split() == text.split()
 
 

@@ -91,7 +91,7 @@ class ConversationQueues:
         return {entry.owner for entry in self._waiting.get(conversation, ())}
 
     def drop(self, owner: int) -> int:
-        """Remove the waiting jobs of one member and return their number; a running job goes on to its end."""
+        """Remove the waiting jobs of one member and return their number; a running job finishes."""
         dropped = 0
         for queue in self._waiting.values():
             kept = [waiting for waiting in queue if waiting.owner != owner]

@@ -7,7 +7,7 @@ inside a grapheme cluster (what is read as one character: accents, emoji sequenc
 nothing from the rest of the project.
 
 Fences follow Discord, not CommonMark: each run of three to ten backticks opens a block or closes the open
-one, wherever it stands on the line. Longer runs are treated as text.
+one, at any position of the line. Longer runs are treated as text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MARKER = re.compile(r"(?<!`)`{3,10}(?!`)")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]{0,20}(?=\n|\Z)")
 _PARAGRAPH = regex.compile(r"\n[ \t]*\n")
 _LINE = regex.compile(r"\n")
-# Between two characters that are no space the match must end with a grapheme cluster, hence the \X.
+# \X: between two characters that are no space, the match must end with a grapheme cluster.
 _SENTENCE = regex.compile(
     r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|(?:(?=[。！？])\X)++(?:(?=[」』”’）])\X)*+"
 )
@@ -67,7 +67,7 @@ def split_message(text: str, limit: int = 2000) -> list[str]:
         raise ValueError(f"limit must be at least {MIN_LIMIT} characters, found {limit}")
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     chunks = list(_Splitter(text, limit).chunks())
-    # A text that is nothing but an unfinished fence has no word to repair it around; it is posted as it is.
+    # A text that is only an unfinished fence has no content to repair; it is posted unchanged.
     return chunks or [text[i : i + limit] for i in range(0, len(text), limit)]
 
 
@@ -85,10 +85,10 @@ def _cluster_ends(text: str, start: int, high: int) -> list[int]:
     ends: list[int] = []
     size = _PIECE
     while start < min(high, len(text)):
-        stop = min(start + size, high + 1)  # the character at `high` shows whether a cluster goes on
+        stop = min(start + size, high + 1)  # the character at `high` shows whether a cluster continues
         found = [start + match.end() for match in _CLUSTER.finditer(text[start:stop])]
         if stop < min(high + 1, len(text)):
-            found.pop()  # it may go on in the next piece
+            found.pop()  # it may continue in the next piece
         ends += [end for end in found if end <= high]
         start, size = (found[-1], _PIECE) if found else (start, 2 * size)
     return ends
@@ -115,7 +115,7 @@ class _Splitter:
             start = self._after_closing(end)
 
     def _has_content(self, start: int, end: int) -> bool:
-        """Tell whether there is anything but fences and white space between two positions."""
+        """Return whether there is content other than fences and white space between two positions."""
         for marker in self._markers[bisect_left(self._starts, start) : bisect_left(self._starts, end)]:
             if self._text[start : marker.start].strip():
                 return True
@@ -123,7 +123,7 @@ class _Splitter:
         return bool(self._text[start:end].strip())
 
     def _after_closing(self, cut: int) -> int:
-        """Return where to go on after a cut: past a closing fence with only white space before it."""
+        """Return where to continue after a cut: past a closing fence with only white space before it."""
         i = bisect_left(self._starts, cut)
         if not self._open_at(cut) or i == len(self._markers) or self._text[cut : self._starts[i]].strip():
             return cut
@@ -178,7 +178,7 @@ class _Splitter:
         return cut + len(self._tail(cut)) <= high and not self._breaks_marker(cut)
 
     def _breaks_marker(self, cut: int) -> bool:
-        """Tell whether a cut would split a run of backticks or leave an opening fence without content."""
+        """Return whether a cut would split a run of backticks or leave an opening fence without content."""
         i = bisect_left(self._starts, cut)
         if not i:
             return False

@@ -44,7 +44,7 @@ _LEAST_SPACED = 3
 
 
 def is_blocked(text: str, terms: Sequence[str]) -> bool:
-    """Whether a text contains one of the terms, plain or disguised.
+    """Return whether a text contains one of the terms, plain or disguised.
 
     The cost is linear in the length of the text and in the number of terms.
     """
@@ -81,7 +81,7 @@ def _in_latin(word: str, disguise: bool) -> str:
 
 
 def _is_meant(found: str) -> bool:
-    """Whether digits in a match can stand for letters: not if most characters are digits, as in "A55"."""
+    """Return whether digits in a match can mean letters: not if most characters are digits, as in "A55"."""
     digits = sum(char.isdigit() for char in found)
     return digits == 0 or digits <= sum(char.isalpha() for char in found)
 

@@ -24,7 +24,7 @@ _WINDOW = 40
 
 
 def is_loop(text: str) -> bool:
-    """Whether a text repeats the same words, sentences or phrases over and over."""
+    """Return whether a text repeats the same words, sentences or phrases over and over."""
     if _stutters(text):
         return True
     sentences = [plain for s in _SENTENCE_END.split(text) if len((plain := comparable(s)).split()) >= 4]
@@ -34,7 +34,7 @@ def is_loop(text: str) -> bool:
 
 
 def _stutters(text: str) -> bool:
-    """Whether some stretch of a text repeats one short unit, such as "ha ha ha ...".
+    """Return whether some stretch of a text repeats one short unit, such as "ha ha ha ...".
 
     Repetition compresses well: two lines of prose shrink to nine tenths of their size, a stutter to a fifth.
     The cost is linear in the length. A regular expression for repeats blocked the bot for a second.

@@ -48,7 +48,7 @@ _MASKED_LINK = re.compile(r"\[[^\]\n]{0,300}\]\(\s*<?[a-z][a-z0-9+.-]*:", re.IGN
 
 
 class Drop(StrEnum):
-    """Why a candidate must not be posted."""
+    """Reason to drop a candidate."""
 
     BLANK = "blank"
     """Nothing readable: only white space, zero-width characters or punctuation."""
@@ -253,7 +253,7 @@ class OutputFilter:
         return Drop.BLOCKED_TERM if is_blocked(text, rules.terms) else None
 
     async def _judged(self, result: Filtered, rules: Rules) -> Filtered:
-        """Drop what the judge rates as toxic. If it fails, only the strictest level drops all."""
+        """Drop candidates that the judge rates as toxic. If it fails, only the strictest level drops all."""
         if self._judge is None or not result.kept:
             return result
         try:

@@ -12,7 +12,7 @@ def visible(text: str) -> str:
 
 
 def is_readable(char: str) -> bool:
-    """Whether a character carries meaning: a letter, a digit, or a symbol such as an emoji."""
+    """Return whether a character carries meaning: a letter, a digit, or a symbol such as an emoji."""
     return char.isalnum() or (char > "\x7f" and unicodedata.category(char) in ("So", "Sm"))
 
 

@@ -1,7 +1,7 @@
 """Bounded queue of reaction events in the order of the gateway, written in batches by one task.
 
-discord.py starts a task for every event and listener (50,001 for 50,000 reactions), and tasks may overtake
-each other: an addition and its removal were handled in reverse. So
+discord.py starts a task for every event and listener (50,001 for 50,000 reactions). Tasks may overtake each
+other: an addition and its removal were handled in reverse. So
 :meth:`bot.client.SimpaticoBot.dispatch` puts these events into the queue synchronously. The task runs only
 while there is work. The message of an event that does not fit, or that could not be written, is marked, and
 :mod:`bot.reactions.reconciler` reads back its reactions. No discord.py here.
@@ -100,7 +100,7 @@ class Inbox:
         self.n_written = 0
 
     def __len__(self) -> int:
-        """Events that wait."""
+        """Number of waiting events."""
         return len(self._waiting) + sum(len(held) for held in self._held.values())
 
     def put(self, event: DiscordEvent) -> None:
@@ -118,7 +118,7 @@ class Inbox:
 
     @contextmanager
     def held(self, channel_id: int) -> Iterator[None]:
-        """Delay a channel's events while a reply is posted and recorded there; other channels go on.
+        """Delay a channel's events while a reply is posted and recorded there; other channels are unaffected.
 
         A reaction may arrive before the reply is stored. Only one posting at a time in a channel.
         """

@@ -130,7 +130,7 @@ class Reconciler:
                 except (NotNow, StorageError) as exc:
                     if self._stopped.is_set():
                         return
-                    log.warning("reading back is put off by %.0f s (%s)", self._wait_s, type(exc).__name__)
+                    log.warning("reading back is delayed by %.0f s (%s)", self._wait_s, type(exc).__name__)
                     await self._sleep(self._wait_s)
                     self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
                 else:

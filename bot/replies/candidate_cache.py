@@ -69,6 +69,6 @@ class Drafts:
         return next((one for one in self._by_member.get(who, ()) if message_id in one.message_ids), None)
 
     def forget(self, leaving: Leaving) -> None:
-        """Drop the drafts of who leaves; all drafts when one who taught leaves."""
+        """Drop the drafts of members that leave; all drafts if one of them contributed to learnt data."""
         for who in [who for who in self._by_member if leaving.taught or leaving.includes(who)]:
             del self._by_member[who]

@@ -91,7 +91,7 @@ class CandidateChoice:
                 described = await self._ranker.describe(text)
                 features = np.ascontiguousarray(described, dtype="<f4").tobytes()
         except RankingFailed as exc:
-            log.warning("a finished reply could not be described and teaches nothing: %s", exc)
+            log.warning("a finished reply got no features, so nothing is learnt from it: %s", exc)
             feature_id = ""
         impression = replace(
             impression, candidates=tuple(candidates), feature_id=feature_id, features=features

@@ -33,8 +33,8 @@ class Comparison:
     Attributes:
         texts: The candidates (k).
         contrast: Their features, and what the member's labels leave open about them.
-        reply_id: The reply that they were written for; None where none was posted.
-        told: Pairs that are not shown again: the member chose between them, or one teaches nothing.
+        reply_id: The reply that they were written for; None if none was posted.
+        told: Pairs that are not shown again: the member chose, or the pair cannot teach anything.
         shown: Indices of the pair that is shown, first A, then B.
         token: Identifies that pair, so that an old button does not decide about a new pair.
     """
@@ -56,7 +56,7 @@ class Comparison:
         return True
 
     def pick(self, picked: Picked) -> Pick:
-        """Return the record of a choice between the pair that is shown, and mark the pair as told."""
+        """Return the record of a choice between the pair that is shown, and mark the pair as answered."""
         first, second = self.shown
         self.told.add(frozenset(self.shown))
         contrast = self.contrast
@@ -81,7 +81,7 @@ class Comparisons:
 
     def __init__(self, store: Store, responder: Responder, ranker: Ranker) -> None:
         self._store, self._responder, self._ranker = store, responder, ranker
-        self._rng = random.Random()  # which side is A decides nothing
+        self._rng = random.Random()  # only assigns sides A and B
         self._by_member: LRUCache[Who, Comparison] = LRUCache(MOST_MEMBERS)
 
     async def of_reply(self, who: Who, reply_id: ReplyId) -> Comparison | None:

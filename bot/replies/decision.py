@@ -1,4 +1,4 @@
-"""Prompts and decisions: what is answered, the reply that was chosen, and its impression.
+"""Prompts and decisions: the member and the context, the chosen reply, and its impression.
 
 Plain data and pure functions of :mod:`bot.replies.responder`; no Discord, no store.
 """
@@ -24,7 +24,7 @@ class NothingToSay(Exception):
     """Every candidate was blank or dropped by the output filter; ask again in other words.
 
     Args:
-        n_tokens: Tokens that were read and written in vain, estimated.
+        n_tokens: Estimated tokens that were read and written without a reply.
     """
 
     def __init__(self, n_tokens: int = 0) -> None:
@@ -34,10 +34,10 @@ class NothingToSay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Who asks, and what is known before replying.
+    """The member who asks, and the context of the reply.
 
     Attributes:
-        who: Who asks.
+        who: The member who asks.
         context: The context, or the reader that fetches it once the turn has come.
         behind: Returns the Discord ids of the members whose prompts wait for this one to be answered.
     """
@@ -47,17 +47,17 @@ class Prompt:
     behind: Callable[[], Collection[int]] = tuple
 
     async def read(self) -> Context:
-        """Return the context; read it if it was not handed in.
+        """Return the context; read it if only a reader was given.
 
         Raises:
-            Exception: What the reader raises.
+            Exception: The error of the reader.
         """
         return self.context if isinstance(self.context, Context) else await self.context.read()
 
 
 @dataclass(eq=False)
 class Asker:
-    """A member while their answer is being made.
+    """A member whose answer is being generated.
 
     Attributes:
         who: The member.
@@ -71,18 +71,18 @@ class Asker:
 
     @property
     def may_be_remembered(self) -> bool:
-        """Whether memory may keep the answer; what is stored is decided by the member's consent."""
+        """Whether memory may keep the answer. The member's consent decides whether it is stored."""
         return not (self.left or self.may_have_left)
 
 
 class Askers:
-    """The members whose answers are being made; an entry ends with its decision."""
+    """The members whose answers are being generated; an entry ends with its decision."""
 
     def __init__(self) -> None:
         self._askers: weakref.WeakSet[Asker] = weakref.WeakSet()
 
     def begin(self, who: Who) -> Asker:
-        """Note that an answer for a member is being made."""
+        """Register a member whose answer is being generated."""
         asker = Asker(who)
         self._askers.add(asker)
         return asker
@@ -101,7 +101,7 @@ class Decision:
     """A reply that is ready to be posted.
 
     Attributes:
-        text: What to post.
+        text: The text to post.
         consent: The member's decision when the reply was written.
         asker: The member; marked if they leave before the reply is recorded.
         impression: Recorded once the reply is posted, if the member agrees.

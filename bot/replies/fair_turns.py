@@ -70,9 +70,9 @@ class FairTurns:
             self._give()
 
     def forget(self, leaving: Leaving) -> None:
-        """Drop the ids of who leaves; a turn that is waited for is kept under an anonymous owner.
+        """Drop the ids of members that leave; a waiting request is kept under an anonymous owner.
 
-        A member who comes back begins behind all who wait, so leaving is no way to jump the queue.
+        A member who comes back starts behind all waiting members, so leaving does not help to jump the queue.
         """
         if leaving.everyone:
             waiting = {owner for ticket in self._waiting for owner in ticket.owners()}

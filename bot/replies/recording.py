@@ -41,10 +41,10 @@ class ReplyRecorder:
     async def record_another(
         self, who: Who, place: Place, decision: Decision, message_id: int
     ) -> ReplyId | None:
-        """Store the impression of another answer, and that it was asked for, if the member agrees by now.
+        """Store the impression of another answer, and that it was requested, if the member agrees by now.
 
         Args:
-            who: Who asked.
+            who: The member who asked.
             place: Where the answer was posted.
             decision: The decision of :meth:`bot.replies.responder.Responder.decide_another`.
             message_id: A message of the answer before.
@@ -64,7 +64,7 @@ class ReplyRecorder:
         """Store the reply under which a member has just agreed.
 
         Args:
-            who: Who agreed.
+            who: The member who agreed.
             message_id: The message whose button was pressed; any other reply stays unstored.
         """
         waiting = self._undecided.take(who, message_id)

@@ -1,6 +1,6 @@
 """The one place where a reply is decided: context -> candidates -> filter -> ranking -> the text to post.
 
-A cog hands in a :class:`Prompt` and posts the :class:`Decision`; :mod:`bot.replies.recording` stores it. No
+A cog passes in a :class:`Prompt` and posts the :class:`Decision`; :mod:`bot.replies.recording` stores it. No
 Discord here. Whether anything is learnt depends on the member's consent alone, which is read for each reply.
 """
 
@@ -182,7 +182,7 @@ class Responder:
         return await self._choice.finished(decision, text)
 
     async def agreed(self, who: Who, message_id: int | None) -> None:
-        """Store what waited for a member's decision: their wish, and the reply under which they agreed.
+        """Store the data that waited for a member's consent: their wish and the reply they agreed under.
 
         Args:
             who: Who agreed.
@@ -197,7 +197,7 @@ class Responder:
         self.recorder.forget(leaving)
 
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
-        """Return a style for each candidate: chosen by what the head likes, with the member's wish added."""
+        """Return a style for each candidate, chosen by the member's head, with the member's wish added."""
         try:
             wish = await self.wishes.of(who, consent)
         except StorageError as exc:

@@ -39,7 +39,7 @@ so in a later version."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuildAccessList(RolesAndPlaces):
-    """A list made by managers of a server; members stand in it as keyed hashes, which the store computes."""
+    """A list made by managers of a server; it holds keyed hashes of members, which the store computes."""
 
     members: tuple[str, ...] = ()
 
@@ -49,12 +49,12 @@ AnyList = AccessList | GuildAccessList
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """The member who wants an answer, and the place.
+    """The member who asks for an answer, and the place.
 
     Attributes:
         names: The member's Discord id, and their keyed hash in the lists of this server.
         roles: Ids of the member's roles here.
-        places: Ids of the channel, the channel that a thread hangs under, and the category.
+        places: Ids of the channel, the parent channel of a thread, and the category.
         direct: Whether this is a direct message, which has neither roles nor places.
     """
 

@@ -32,7 +32,7 @@ class _Day:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is left of a day.
+    """Remaining limits of a day.
 
     Attributes:
         limit: Limit of the whole day; 0: no limit.
@@ -103,11 +103,11 @@ class Limits:
         return len(self._days)
 
     def of_member(self, who: Who, settings: Sequence[LimitSettings], roles: Collection[int]) -> Standing:
-        """Return what is left to a member here."""
+        """Return the remaining limits of a member here."""
         return self._standing(self._store.member_id(who), limit_of_member(settings, roles))
 
     def of_server(self, who: Who, settings: Sequence[LimitSettings]) -> Standing:
-        """Return what is left to the member's server; direct messages have no limit."""
+        """Return the remaining limits of the member's server; direct messages have no limit."""
         direct = who.guild_id == DIRECT_MESSAGES
         limit = DailyLimit() if direct else limit_of_server(settings)
         return self._standing(self._store.guild_id(who), limit)

@@ -1,9 +1,8 @@
-"""What holds in one server: what was set there with ``/config``, on top of what the configuration says.
+"""Settings of one server, set with ``/config``, on top of the configuration.
 
-:class:`GuildSettings` is what those who manage a server may set; it is validated as ``config.toml`` is,
-and kept by the store, sealed. :class:`Guilds` gives the :class:`GuildView` that a message is answered under.
-It is asked for every message, so what was read once is kept in memory until it changes, here or in another
-process.
+:class:`GuildSettings` holds the settings that managers of a server may change. It is validated like
+``config.toml`` and stored sealed. :class:`Guilds` combines it with the configuration to a :class:`GuildView`.
+Every message needs the view, so settings are cached until they change, in this or in another process.
 """
 
 from __future__ import annotations
@@ -214,7 +213,7 @@ class Guilds:
         self.settings = replace(self.settings, bot=settings)
 
     def name_of(self, who: Who) -> str:
-        """Return the keyed hash under which the member stands in the lists of their server."""
+        """Return the keyed hash of the member in the lists of their server."""
         return self._records.name_of(who)
 
     def hear(self, news: News) -> None:
@@ -247,7 +246,7 @@ class Guilds:
 
         Raises:
             StorageError: It cannot be read.
-            SettingsRefused: What is stored is out of range.
+            SettingsRefused: A stored value is out of range.
         """
         return settings_of(await self._records.of(guild_id))
 
@@ -271,7 +270,7 @@ class Guilds:
             self.drop_all()
 
     async def clear(self, guild_id: int) -> int:
-        """Delete the settings of a server, so that the configuration applies; as :meth:`change`."""
+        """Delete the settings of a server, so that the configuration applies; see :meth:`change`."""
         try:
             return await self._records.change(guild_id, lambda _: GuildRecord())
         finally:

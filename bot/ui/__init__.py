@@ -1,4 +1,4 @@
-"""What members and managers see: buttons, panels, forms, charts, and the texts on them.
+"""User interface for members and managers: buttons, panels, forms, charts, and the texts on them.
 
 May import the client and every room below it; never a cog.
 """

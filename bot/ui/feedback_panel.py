@@ -231,7 +231,7 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
 
 
 async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[FeedbackHost, Who] | None:
-    """Defer the response to a click; when the member did not agree, tell them and return None."""
+    """Defer the response to a click; if the member did not agree, send a note and return None."""
     await interaction.response.defer(ephemeral=True)
     bot: FeedbackHost = interaction.client
     who = who_clicked(interaction)
@@ -239,7 +239,7 @@ async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[
 
 
 async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> bool:
-    """Return whether the member agreed; when not, tell them how to."""
+    """Return whether the member agreed; if not, send a note on how to agree."""
     if await bot.store.consent.of(who) is Consent.AGREED:
         return True
     await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)

@@ -21,7 +21,7 @@ def is_manager(interaction: discord.Interaction[Any]) -> bool:
 
 
 def require_manager(interaction: discord.Interaction[Any]) -> None:
-    """Let only managers of the server pass.
+    """Allow only managers of the server.
 
     Raises:
         MissingPermissions: The member may not manage the server.
@@ -34,7 +34,7 @@ class ManagersOnly:
     """Mixin for cogs whose commands are restricted to server managers."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
-        """Let only managers of the server pass.
+        """Allow only managers of the server.
 
         Raises:
             MissingPermissions: The member may not manage the server.

@@ -51,7 +51,7 @@ class MemberPrivacy(Protocol):
 
 
 class PrivacyHost(Protocol):
-    """What the privacy page needs."""
+    """The parts of the bot that the privacy page needs."""
 
     @property
     def privacy(self) -> MemberPrivacy:
@@ -63,12 +63,12 @@ class Heads(Protocol):
     """The heads in memory."""
 
     def drop(self, members: Iterable[MemberId]) -> None:
-        """Drop the heads of these members, at once."""
+        """Drop the heads of these members immediately."""
         ...
 
 
 class FeedbackHost(Protocol):
-    """What the feedback panel needs."""
+    """The parts of the bot that the feedback panel needs."""
 
     @property
     def store(self) -> Store:
@@ -109,7 +109,7 @@ class Wishing(Protocol):
 
 
 class StyleHost(Protocol):
-    """What the style page needs."""
+    """The parts of the bot that the style page needs."""
 
     @property
     def store(self) -> ConsentStore:
@@ -139,7 +139,7 @@ class Paused(Protocol):
 
 
 class StreamHost(Protocol):
-    """What a growing reply needs."""
+    """The parts of the bot that a growing reply needs."""
 
     @property
     def streams(self) -> Streams:

@@ -139,12 +139,12 @@ class ChoiceButton(
 
 
 def invitation_view(user_id: int) -> discord.ui.View:
-    """The buttons under the first reply to a member who has not decided yet."""
+    """Return the buttons under the first reply to a member who has not decided yet."""
     return choices(user_id, "agree", "about", "refuse")
 
 
 def choices(user_id: int, *names: Choice) -> discord.ui.View:
-    """A row of decisions for one member."""
+    """Return a row of decision buttons for one member."""
     view = discord.ui.View(timeout=None)
     for name in names:
         view.add_item(ChoiceButton(name, user_id))

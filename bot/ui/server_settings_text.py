@@ -45,10 +45,10 @@ MORE = mark("and {count} more")
 
 
 def lines_of(settings: GuildSettings, *, readable: bool) -> list[str]:
-    """What is set, line by line.
+    """Describe the settings of a server, line by line.
 
     Args:
-        settings: What was set for the server.
+        settings: Settings of the server.
         readable: Whether the bot can read messages that do not mention it.
     """
     lines = []
@@ -64,7 +64,7 @@ def lines_of(settings: GuildSettings, *, readable: bool) -> list[str]:
         shown = listed(settings.seeded_reactions)
         lines.append(tr(REACTIONS, emoji=shown) if shown else tr(NO_REACTIONS))
     for words, means in ((LIKES, 1.0), (DISLIKES, -1.0), (SAYS_NOTHING, 0.0)):
-        # Discord shows a custom emoji by its id, whatever name stands before it.
+        # Discord shows a custom emoji by its id and ignores the name before it.
         if shown := listed([f"<:emoji{key}>" for key, value in settings.emoji.items() if value == means]):
             lines.append(tr(words, emoji=shown))
     for words, entries in ((ALLOWED, settings.allow), (DENIED, settings.deny)):
@@ -75,13 +75,13 @@ def lines_of(settings: GuildSettings, *, readable: bool) -> list[str]:
 
 
 def listed(entries: Sequence[str]) -> str:
-    """The first entries in one line, and how many more there are."""
+    """Join the first entries in one line, and count the others."""
     more = len(entries) - SHOWN
     return ", ".join([*entries[:SHOWN], *([tr(MORE, count=more)] if more > 0 else [])])
 
 
 def limit_in_words(limit: DailyLimit) -> str:
-    """A limit in words."""
+    """Describe a limit in words."""
     messages, tokens = tr(ANY_MESSAGES), tr(ANY_TOKENS)
     if limit.messages:
         messages = trn("{n} message", "{n} messages", limit.messages)

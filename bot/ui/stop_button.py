@@ -39,7 +39,7 @@ class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,2
         return cls(int(match["prompt"]), int(match["user"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """End the reply as it is shown; remove a button that was left behind by a crash."""
+        """End the reply with the text shown; remove a button that a crash left behind."""
         if interaction.user.id != self._user_id:
             await interaction.response.send_message(tr(NOT_YOURS_TO_STOP), ephemeral=True)
             return

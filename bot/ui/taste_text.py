@@ -67,7 +67,7 @@ def phrase(name: str, direction: float) -> str:
 
 
 def counted(evidence: Evidence, direction: float) -> str:
-    """``you liked 8 of 10 such replies``; empty when there were fewer than two."""
+    """Return ``you liked 8 of 10 such replies``; empty if there are fewer than two."""
     liked, n = (
         (evidence.liked_with, evidence.n_with)
         if direction > 0
@@ -80,9 +80,9 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
     """Explain why a reply was chosen, line by line.
 
     Args:
-        told: The reason as it was kept.
-        evidence: What the member's labels say, by style feature; may lack any.
-        most: Points in favour, and against.
+        told: The stored reason.
+        evidence: Counts of the member's labels by style feature; features may be missing.
+        most: Maximum number of points in favour, and of points against.
     """
     lines = [_opening(told)]
     if told.reason is None:
@@ -107,12 +107,12 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
 
 
 def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
-    """The style features among the parts of a reason that are worth a word, the weightiest first."""
+    """Return the style features of a reason that are large enough to mention, the largest first."""
     return [name for name, amount, _ in parts if name in STYLE_FEATURES and abs(amount) >= LEAST]
 
 
 def taste_lines(taste: Taste) -> list[str]:
-    """What seems to have been learnt, line by line."""
+    """Describe what seems to have been learnt, line by line."""
     if not taste.leanings:
         return [tr("Nothing certain yet: my picture of your taste is still close to what most people like.")]
     lines = []
@@ -123,7 +123,7 @@ def taste_lines(taste: Taste) -> list[str]:
 
 
 def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
-    """Leanings without those that would be called the same."""
+    """Drop leanings whose phrase would appear twice."""
     called = {phrase(leaning.name, leaning.amount): leaning for leaning in reversed(leanings)}
     return [leaning for leaning in leanings if leaning in called.values()]
 

@@ -1,6 +1,6 @@
-"""What every command that makes the bot answer shares: daily limits, the queue, the prompt, the accounts.
+"""Shared steps of every command that makes the bot answer: daily limits, queue, prompt, count of tokens.
 
-Used by messages, another answer and comparisons. :mod:`bot.cogs.chat.delivery` posts what was decided.
+Used by messages, another answer and comparisons. :mod:`bot.cogs.chat.delivery` posts the decided reply.
 """
 
 from __future__ import annotations

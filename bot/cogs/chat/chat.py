@@ -100,7 +100,7 @@ class Chat(commands.Cog):
             await say(message, note)
 
     def _can_read(self, message: discord.Message) -> bool:
-        """Tell whether Discord sends the text: without the intent, not for a reply with its ping off."""
+        """Return whether Discord sends the text: without the intent, not for a reply with its ping off."""
         mentioned = any(user.id == self._bot.me for user in message.mentions)
         return self._bot.settings.message_content or is_direct(message) or mentioned
 

@@ -95,7 +95,7 @@ class PickButton(
 
 
 class Compare(commands.Cog):
-    """Lets members choose between two candidates."""
+    """``/compare``: members choose between two candidates."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot

@@ -99,7 +99,7 @@ class Config(
 
     @app_commands.command(name="show", description=mark("Show the settings of this server."))
     async def show(self, interaction: discord.Interaction) -> None:
-        """Show what is set for this server."""
+        """Show the settings of this server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         own = await self._bot.servers.read(_guild(interaction).id)
         lines = lines_of(own, readable=self._bot.settings.message_content)
@@ -282,7 +282,7 @@ class Config(
     async def _change(
         self, interaction: discord.Interaction, change: GuildChange, *, done: str = DONE
     ) -> None:
-        """Apply a change and confirm it, or show what is wrong with it."""
+        """Apply a change and confirm it, or show its mistakes."""
         if not interaction.response.is_done():
             await interaction.response.defer(ephemeral=True, thinking=True)
         try:
@@ -322,7 +322,7 @@ def emoji_in(text: str) -> list[str]:
 
 
 async def _is_own(guild: discord.Guild, emoji_id: int) -> bool:
-    """Whether an emoji is the server's; asked of Discord where memory does not know, as emoji come and go."""
+    """Return whether an emoji belongs to the server; Discord is asked if the cached list lacks it."""
     if guild.get_emoji(emoji_id) is not None:
         return True
     try:

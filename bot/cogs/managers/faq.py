@@ -44,7 +44,7 @@ LISTED = mark("**{count} of {most} entries**\n{entries}")
 ENTRY = "• {question}"
 IN_FILE = mark("**{count} of {most} entries**, in the file.")
 SHOWN = 1800
-"""Characters of a list that still stands in the message."""
+"""Longest list that is shown in the message, characters; a longer one becomes a file."""
 
 REASONS = {
     Drop.BLANK: mark("nothing in it can be read"),
@@ -63,9 +63,9 @@ class EntryForm(ManagerForm):
     """A question and an answer.
 
     Args:
-        title: Over the form.
-        take: Called with what was written, after it was checked who wrote it.
-        before: What stands there already.
+        title: Title of the form.
+        take: Called with the entry, after the permission of its author was checked.
+        before: Entry that fills the form at first.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class EntryForm(ManagerForm):
         self.add_item(discord.ui.Label(text=tr(ANSWER_LABEL), component=self._answer))
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
-        """Hand on what was written."""
+        """Pass on the entry."""
         await self._take(interaction, FaqEntry(self._question.value, self._answer.value))
 
 
@@ -105,7 +105,7 @@ class Faq(
     group_name="faq",
     group_description=mark("Manage questions and their answers."),
 ):
-    """What a server's managers know better than any model."""
+    """Questions and answers that the managers of a server write."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot

@@ -104,10 +104,10 @@ class DecideButton(
     """A manager's decision on one report: of a stored reply (``r``), or of a message (``m``).
 
     Args:
-        act: What it does.
-        kind: Whose number ``number_of`` is.
-        number_of: Of the reply or the message.
-        place: In the list, from 1.
+        act: The decision.
+        kind: Kind of ``number_of``: ``r`` or ``m``.
+        number_of: Number of the reply, or id of the message.
+        place: Position in the list, from 1.
     """
 
     def __init__(self, act: Act, kind: str, number_of: int, place: int = 0) -> None:
@@ -163,12 +163,12 @@ class Reports(commands.Cog):
         self._menu = app_commands.guild_only(menu)
 
     async def cog_load(self) -> None:
-        """Register the message menu and what outlives a restart."""
+        """Register the message menu and the persistent buttons."""
         self._bot.tree.add_command(self._menu)
         self._bot.add_dynamic_items(ReasonMenu, DecideButton)
 
     async def cog_unload(self) -> None:
-        """Take the message menu away again."""
+        """Remove the message menu."""
         self._bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
     async def report_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
@@ -205,7 +205,7 @@ async def delete_reply(bot: SimpaticoBot, report: Report) -> bool:
         try:
             await channel.get_partial_message(message_id).delete()
         except discord.NotFound:
-            log.info("a reported reply was gone already")
+            log.info("a reported reply was deleted already")
         except discord.HTTPException as exc:
             log.warning(
                 "a reported reply was not deleted: Discord answered %s (code %s)", exc.status, exc.code

@@ -26,7 +26,7 @@ BLOCKED = mark(
 
 
 class LimitsCog(commands.Cog):
-    """Shows a member what is left."""
+    """Shows a member the remaining daily limits."""
 
     def __init__(self, bot: SimpaticoBot) -> None:
         self._bot = bot
@@ -35,7 +35,7 @@ class LimitsCog(commands.Cog):
         name="limits", description=mark("See how much you have left today, and when your limit resets.")
     )
     async def limits(self, interaction: discord.Interaction) -> None:
-        """Show what is left to the member, and to the server."""
+        """Show the remaining limits of the member and of the server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
         view = await self._bot.servers.of(who.guild_id)
@@ -53,7 +53,7 @@ class LimitsCog(commands.Cog):
 
 
 def lines_of(standing: Standing, messages: str, tokens: str, *, back: str) -> list[str]:
-    """Return one line per limit with what is left; empty without limits."""
+    """Return one line per limit with the remaining amount; empty without limits."""
     lines = []
     if standing.messages is not None:
         lines.append(tr(messages, left=standing.messages, limit=standing.limit.messages))

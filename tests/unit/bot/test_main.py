@@ -96,7 +96,7 @@ def test_a_port_that_does_not_exist_is_told(folder, capsys, port):
     code = main(["--port", str(port), "playground"])
 
     assert code == EXIT_CONFIG
-    assert f"--port {port}: cannot be had" in capsys.readouterr().err
+    assert f"--port {port}: cannot be opened" in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_told(folder, capsys):
@@ -106,7 +106,7 @@ def test_a_port_in_use_is_told(folder, capsys):
         code = main(["--port", str(port), "playground"])
 
     assert code == EXIT_CONFIG
-    assert f"--port {port}: cannot be had" in capsys.readouterr().err
+    assert f"--port {port}: cannot be opened" in capsys.readouterr().err
 
 
 def test_a_damaged_database_is_told(folder, capsys, monkeypatch):

@@ -173,7 +173,7 @@ async def test_no_port_is_opened_unless_one_is_named():
 async def test_a_port_that_is_taken_is_one_readable_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"metrics_port = {port}: cannot be had on 127.0.0.1"):
+        with pytest.raises(ConfigError, match=rf"metrics_port = {port}: cannot be opened on 127.0.0.1"):
             async with open_monitor(OperatorSettings(metrics_port=port), Bare()):
                 pass
 
