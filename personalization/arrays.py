@@ -1,6 +1,6 @@
 """Names for NumPy arrays by dtype, used in every annotation of ``personalization`` and ``bot``.
 
-An alias names the dtype only; the shape is in the docstring of whatever has the array. Imports NumPy alone.
+An alias names the dtype only; the shape is in the docstring of the function or class. Imports NumPy alone.
 """
 
 from __future__ import annotations

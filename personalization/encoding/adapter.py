@@ -183,7 +183,7 @@ def _targets(base: LoadedModel, shape: AdapterShape) -> list[str]:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter."""
+    """Return whether a folder holds an adapter."""
     return (folder / CONFIG).is_file()
 
 

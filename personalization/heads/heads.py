@@ -310,7 +310,7 @@ class HeadBank:
 
 
 class FeatureSpace(Protocol):
-    """What a prior needs from a feature map (:class:`~personalization.encoding.features.FeatureMap`)."""
+    """The part of :class:`~personalization.encoding.features.FeatureMap` that a prior needs."""
 
     @property
     def feature_id(self) -> str:
@@ -331,7 +331,7 @@ class FeatureSpace(Protocol):
 def starter_prior(features: FeatureSpace, settings: LearningSettings) -> Prior:
     """Make the plain prior of an unknown population: zero mean, variances from the settings.
 
-    The variances make embedding and style features move a score equally far, whatever their number. An
+    The variances make embedding and style features move a score equally far, regardless of their number. An
     embedding has length 1, so weights of variance ``delta_sd ** 2`` move a score by about ``delta_sd``
     logits. Each style feature has unit scale, so all of them share ``style_sd ** 2``. (With that variance for
     each, five labels made the ranking of real judges' texts worse than none.)

@@ -125,7 +125,7 @@ class TasteReader:
         return Taste(len(known.y), int((known.y > LIKED_ABOVE).sum()), leanings, replay)
 
     def dislikes(self, shown: ReplySummary) -> bool:
-        """Whether a member's feedback on a reply is a dislike."""
+        """Return whether a member's feedback on a reply is a dislike."""
         valence, weights = self._valence.learnt(self._ranker.prior.meanings), self._settings.label_weights
         label = label_of(shown.reactions, shown.rating, valence, weights)
         return label is not None and label.value < LIKED_ABOVE

@@ -1,7 +1,7 @@
 """The uplift report: estimates, from the log of past choices, of what personalization adds.
 
-It compares two policies on the same replies: post the candidate that is best by the member's own head, and
-post the one that is best by the prior, as for a member without labels. Neither policy ran as such, because
+It compares two policies on the same replies. One posts the candidate that is best by the member's own head.
+The other posts the best by the prior, as for a member without labels. Neither policy ran as such, because
 replies are posted with some exploration. So both are estimated from the stored propensities
 (:mod:`personalization.insight.off_policy`). The rewards are the shares of replies that members liked and
 disliked; a reply without feedback counts as neither.

@@ -9,8 +9,8 @@ meaning. Called by :mod:`personalization.rounds`.
 
 The model: member u means like with the share ``q_u`` of their uses of an emoji, ``q_u ~ Beta(kappa q, kappa
 (1 - q))``. The population's q has the table as its prior, in pseudo-counts; kappa, the agreement, is learnt
-as well. Replies without a surer sign are weak evidence: the emoji is on a reply that the population tends to
-like or dislike, so the likelihood is a mixture over liked and disliked replies.
+as well. Replies without a surer sign are weak evidence: only the population's opinion of the reply is known.
+So the likelihood is a mixture over liked and disliked replies.
 
 No member's feedback can be inferred from a meaning: a member's count for one emoji is capped, and an emoji is
 learnt only from a minimal number of members. The order of members has no effect. Pure functions; NumPy.
@@ -32,7 +32,7 @@ from personalization.labels.labels import THUMBS, EmojiValence, Meaning
 LEARNT_TRUST = 0.8
 """Trust in an emoji that occurs only with likes, or only without; near that of the hand-made table."""
 ANY = ""
-"""Key for all replies with a surer sign, whatever their emoji: their likes give the base rate."""
+"""Key for all replies with a surer sign, with any emoji: their likes give the base rate."""
 BASE_STRENGTH = 4.0
 """Pseudo-count of the prior that half of all replies are liked."""
 TABLE_STRENGTH = 20.0

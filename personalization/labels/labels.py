@@ -1,11 +1,16 @@
 """Labels: training targets, derived from reactions, ratings and choices.
 
 A label is derived each time it is needed and never stored, so that a better table also improves old feedback.
-The valence of an emoji comes from five sources, strongest first: settings of a server's managers for its own
-emoji; the configuration; the meaning learnt from members' thumbs and ratings
-(:mod:`personalization.labels.emoji_meanings`); a hand-made table, with fixed thumbs and with corrections for
-emoji that Discord uses in its own way (💀 and 😭 mostly laugh); and last, as a weak prior, the public Emoji
-Sentiment Ranking. An emoji in none of them gives no label. The trust in each kind of feedback is in one table
+The valence of an emoji comes from five sources, strongest first:
+
+1. settings of a server's managers for its own emoji;
+2. the configuration;
+3. the meaning learnt from members' thumbs and ratings (:mod:`personalization.labels.emoji_meanings`);
+4. a hand-made table, with fixed thumbs and with corrections for emoji that Discord uses in its own way (💀
+   and 😭 mostly laugh);
+5. as a weak prior, the public Emoji Sentiment Ranking.
+
+An emoji in none of them gives no label. The trust in each kind of feedback is in one table
 (``LabelWeights`` of the settings), and older labels fade (:func:`faded`).
 
 Called by ``personalization.rounds``. Pure functions and one small class; imports only arrays and settings of
@@ -183,7 +188,7 @@ class EmojiValence:
         return neutral if plain not in self._table and neutral in self._table else plain
 
     def is_fixed(self, key: str) -> bool:
-        """Whether learning leaves an emoji's valence alone: a thumb, or set by configuration or managers."""
+        """Return whether an emoji's valence is not learnt: a thumb, or set by configuration or managers."""
         return key in self._fixed
 
     def meaning_of(self, key: str) -> Meaning:

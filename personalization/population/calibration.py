@@ -28,7 +28,7 @@ from personalization.solving.gate import LearnHeads, learn_heads
 from personalization.solving.training import Examples
 
 MEMBERS_TO_VALIDATE = 40
-"""With fewer members nobody is held out, and heads are trusted fully."""
+"""With fewer members none is held out, and heads are trusted fully."""
 FOLDS = 4
 SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -38,12 +38,12 @@ VALIDATED_K = (0, 2, 4, 8, 15, 30, 60)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Fold:
-    """One split into members who teach and members who are asked.
+    """One split into training members and held-out members.
 
     Attributes:
-        first: Number of the first asked member; no two folds share a number.
+        first: Number of the first held-out member; no two folds share a number.
         taught: Members and labels that the prior is learnt from.
-        asking: Members whose heads are tested.
+        asking: Held-out members, whose heads are tested.
         asked: Labels that heads are tested on, ``n`` bool.
     """
 
@@ -54,10 +54,10 @@ class Fold:
 
 
 def folds(pool: Pool, members: Sequence[Teacher]) -> list[Fold]:
-    """Hold every member out once, together with the exchanges that the member is asked about.
+    """Hold every member out once, together with the exchanges that the member is tested on.
 
     Returns:
-        The folds; empty with too few members, or if a fold would teach nothing.
+        The folds; empty with too few members, or if a fold has no training labels.
     """
     if len(members) < MEMBERS_TO_VALIDATE:
         return []

@@ -1,11 +1,11 @@
 """Fit of the population prior on consenting members: mean, directions of taste, trust in heads.
 
 The fit starts cold and is deterministic. The mean is one regression over all members in all features, with a
-penalty chosen on held-out replies and members. Around it, in a basis of the principal directions of the rated
-replies, EM estimates the covariance of members' heads (Laplace approximation in the E step), with each
-member's threshold independent of the taste. Mean and covariance are updated in turns, so that a strict or an
-unusual member does not pull the mean. Last, :mod:`personalization.population.calibration` finds the trust in
-heads.
+penalty chosen on held-out replies and members. EM then estimates the covariance of members' heads around it
+(Laplace approximation in the E step), in a basis of the principal directions of the rated replies. Each
+member's threshold is independent of the taste. Mean and covariance are updated in turns, so that a strict or
+an unusual member does not pull the mean. Last, :mod:`personalization.population.calibration` finds the trust
+in heads.
 
 No member weighs more than a cap, and a few members cannot move far from the starter prior. Members are sorted
 by their content first, so that the same pool gives the same bytes in any order.

@@ -1,15 +1,15 @@
 """Shifts: the deviation of a server's mean taste from the population's, a third level of the model.
 
-Members of one server often have similar tastes. Where the data supports it, a server's members differ around
-a mean of their own: ``mean + A (g + z)``, with ``g ~ N(0, rho I)`` shared by the server and ``z ~ N(0, I)``
-the member's own, in the directions A in which the population's members differ. So the prior answers a
-newcomer by the taste of their server, and heads start from there.
+Members of one server often have similar tastes. Where the data supports it, a server gets its own mean, and
+its members differ around that: ``mean + A (g + z)``. Here ``g ~ N(0, rho I)`` is shared by the server,
+``z ~ N(0, I)`` is the member's own, and A holds the directions in which the population's members differ. So
+the prior answers a newcomer by the taste of their server, and heads start from there.
 
 A shift is learnt cold with the prior, from consenting members. A server gets one only if enough members gave
 labels, so that no member's taste can be inferred from it; direct messages are a server of one person and
-never get one. It is adopted only if it ranks members who were held out of it better, by more than chance
-would. It is a pure function of the set of members, in any order, and is stored in the prior's record. When a
-member leaves, the prior and its shifts are deleted and learnt anew.
+never get one. It is adopted only if it ranks held-out members better, by more than chance would. It is a pure
+function of the set of members, in any order, and is stored in the prior's record. When a member leaves, the
+prior and its shifts are deleted and learnt again.
 
 Called by :mod:`personalization.rounds.teaching` in a worker process; imports torch and NumPy.
 
@@ -93,7 +93,7 @@ class _Gains:
     fit: DoubleArray
 
     def exceed(self, needed: float) -> bool:
-        """Whether the gain in rank exceeds ``needed`` standard errors, without a loss in fit."""
+        """Return whether the gain in rank exceeds ``needed`` standard errors, without a loss in fit."""
         mean, error = float(self.rank.mean()), float(self.rank.std(ddof=1)) / len(self.rank) ** 0.5
         return mean > needed * error and float(self.fit.mean()) >= 0
 
@@ -101,9 +101,9 @@ class _Gains:
 class _Server:
     """The labels of one server's members in the directions of the prior.
 
-    With the Laplace approximation ``z ~ N(m, V)`` of a member's posterior around a shift g0, and the member's
-    z integrated out, the member's likelihood of the server's g is Gaussian with precision ``I - V``, and ``(I
-    - V) (g - g0) = m`` at its mode. So the server's posterior is a sum over its members.
+    A member's posterior around a shift g0 has the Laplace approximation ``z ~ N(m, V)``. With z integrated
+    out, the member's likelihood of the server's g is Gaussian with precision ``I - V``, and ``(I - V) (g -
+    g0) = m`` at its mode. So the server's posterior is a sum over its members.
     """
 
     def __init__(self, pool: Pool, members: Sequence[Teacher], prior: Prior) -> None:

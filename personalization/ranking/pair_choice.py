@@ -26,7 +26,7 @@ NEAR_STYLE = 0.5
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Contrast:
-    """Candidates with what is needed to select two of them for a comparison.
+    """Candidates, with the data needed to select two of them for a comparison.
 
     Attributes:
         features: Features of the candidates, ``k x d`` float32.
@@ -65,7 +65,7 @@ def most_informative(contrast: Contrast, shown: Collection[frozenset[int]]) -> t
 
 
 def is_near(contrast: Contrast, i: int, j: int) -> bool:
-    """Whether two candidates have the same content and the same style."""
+    """Return whether two candidates have the same content and the same style."""
     (a, style_a), (b, style_b) = (
         (row[: contrast.n_embedding], row[contrast.n_embedding :]) for row in contrast.features[[i, j]]
     )

@@ -26,11 +26,11 @@ MEMBERS_READ_AT_ONCE = 256
 LABELS_AT_ONCE = 4000
 """Replies with feedback in one batch, unless one member alone has more: 6.5 MB of features."""
 FEWEST_LABELS, MOST_LABELS = 25, 50
-"""Range of labels per member that the prior is fitted to, the newest ones; the limit on the total decides.
+"""Range of labels per member that the prior is fitted to, the newest ones; the total limit sets the value.
 
-Many members with few labels give a better prior than few members with many: with 10,000 labels of crowd
-judges, 440 people with 25 labels gave better heads than 250 with 50; 660 with 15 or 8 gave worse ones
-(docs/learning.md).
+Many members with few labels give a better prior than few members with many. With 10,000 labels of crowd
+judges, 440 people with 25 labels gave better heads than 250 with 50. With 15 or 8 labels, 660 people gave
+worse ones (docs/learning.md).
 """
 
 P = ParamSpec("P")

@@ -2,8 +2,8 @@
 
 A chunk holds members whose examples are padded to one length. The solve reads the features once (twice if the
 prior has a diagonal part), in tiles that fit the cache, and projects each example to ``r`` numbers;
-everything else works on those. The other members of a chunk do not change a head, to the last bit: tiles of
-one length have one fixed shape, so the same arithmetic runs in the same order whatever the chunk holds.
+everything else works on those. A head does not depend on the other members of its chunk, to the last bit:
+tiles of one length have one fixed shape, so the same arithmetic always runs in the same order.
 
 Called by :mod:`personalization.solving.training`, which cuts the chunks; imports torch and NumPy. Axes:
 ``u`` members of the chunk, ``lanes`` the members and the empty places after them, ``n`` examples, ``d``
@@ -35,7 +35,7 @@ DEVICE_SHARE = 0.25
 TILE_ROWS = 640
 """Examples whose features the CPU reads at a time; an accelerator reads a whole chunk."""
 WIDTH_MIN = 16
-"""Least width of a product. BLAS rounds narrower or odd ones by where in memory a row lies."""
+"""Least width of a product. BLAS rounds narrower or odd ones depending on the memory address of a row."""
 LANES_SIZE = 32
 """Largest number of examples at which all systems are factored together."""
 LANES_MIN = 64

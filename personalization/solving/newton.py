@@ -2,11 +2,11 @@
 
 :func:`maximise` is the one Newton loop of the package: full steps, halved where the objective would fall,
 until an :class:`Objective` is solved. :class:`personalization.population.pooled.Pooled` runs it for the mean
-of the prior. This module runs it for the heads of many members at once, in two forms of the same problem:
-:func:`newton_dual` takes the prior covariance of the scores and solves ``n x n`` systems;
+of the prior. This module runs it for the heads of many members at once, in two forms of the same problem.
+:func:`newton_dual` takes the prior covariance of the scores and solves ``n x n`` systems.
 :func:`newton_primal` takes coordinates of the examples and solves ``r x r`` systems.
 
-Members lie along the last axis (``lanes``), so that every step is plain arithmetic on long rows: one Cholesky
+The members are the last axis (``lanes``), so that every step is plain arithmetic on long rows. One Cholesky
 factorisation of a thousand small systems costs a third of a thousand calls of LAPACK, and runs on a GPU
 unchanged. Lanes do not affect each other: each member stops at its own convergence.
 
@@ -69,10 +69,10 @@ def maximise(
     A step is halved in the lanes where it would lower the objective by more than rounding explains.
 
     Args:
-        objective: What to maximise.
+        objective: The objective to maximise.
         start: Unknowns to start from, ``k`` or ``k x u``.
         max_steps: Steps after which the loop gives up.
-        max_tries: Lengths tried for each step; the last one is taken whatever it yields.
+        max_tries: Lengths tried for each step; the last one is taken even if it lowers the objective.
 
     Returns:
         The unknowns, in the shape of ``start``; the number of steps; the number of lanes left unsolved.
@@ -277,7 +277,7 @@ class _Primal:
         self.m, self.y, self.w = m.T.contiguous(), y.T.contiguous(), w.T.contiguous()  # (n, u)
         self.size = C.shape[2]
         self.rounding = (w[:, None, :] @ torch.abs(C, out=self._room)).amax(dim=(1, 2))  # (u,)
-        k = -(-self.size // 4) * 4  # so that every system starts a cache line, in whatever lane it is
+        k = -(-self.size // 4) * 4  # so that every system starts a cache line, in every lane
         self._system, self._rhs = C.new_zeros(len(C), k, k), C.new_zeros(len(C), k, 1)
 
     def image(self, v: Tensor) -> Tensor:

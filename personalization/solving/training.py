@@ -2,10 +2,10 @@
 
 Model: a member likes a reply with features phi with log-odds ``w . phi + b``, and prefers reply i to j with
 log-odds ``w . (phi_i - phi_j)`` (Bradley-Terry: the intercept cancels). Under the prior, ``(w, b) = mean + A
-z`` with ``z ~ N(0, I)``: the columns of ``A`` are the directions in which members differ, the last one the
-member's own threshold; a diagonal part may be added for what they do not span. A head is the most probable
-(w, b) given the member's labels, both kinds in one solve. Members with few labels are solved in the dual
-(``n x n``), members with many in the space of ``z`` (``r x r``), a thousand of them at once by Newton steps
+z`` with ``z ~ N(0, I)``. The columns of ``A`` are the directions in which members differ; the last one is the
+member's own threshold. A diagonal part may be added for all other directions. A head is the most probable (w,
+b) given the member's labels, both kinds in one solve. Members with few labels are solved in the dual (``n x
+n``), members with many in the space of ``z`` (``r x r``). Newton steps solve a thousand members at once
 (:mod:`personalization.solving.newton`). The start is always the prior, never an earlier head. So a head is a
 pure function of (prior, own labels) and can be rebuilt, checked and forgotten exactly.
 

@@ -6,9 +6,9 @@ all labels. A head must not train the encoder on labels it was solved from. So e
 replies into two halves, and each half is trained with heads solved from the other one.
 
 A held-out jury of members and groups is scored after each round. The best round is kept, and the run ends if
-no better one follows (early stopping). A second jury, which has no influence on that choice, tests at the end
-whether heads on the adapted encoder rank better than on the frozen one, by more than twice the standard error
-of the difference.
+no better one follows (early stopping). A second jury, which has no influence on that choice, tests the result
+at the end. Heads on the adapted encoder must rank better than on the frozen one, by more than twice the
+standard error of the difference.
 
 Each round ends with a checkpoint, and a resumed run gives exactly the result of an uninterrupted one. Only
 public labels are used, none of the bot's members, so ``/forget-me`` does not affect the encoder
