@@ -1,11 +1,12 @@
-"""The erasure ledger ``ledger.db``: a list of erasures, so that no restored backup brings erased data back.
+"""The erasure ledger ``ledger.db``: list of erasures, so that no restored backup brings erased data back.
 
 An entry is on disk before any other step of an erasure. The ledger is read at every start, before the bot
-connects to Discord. It lies beside the keys, and no restore overwrites it. It holds two lists and no name:
+connects to Discord. It is stored next to the keys, and no restore overwrites it. It holds two lists and no
+name:
 
 * destroyed *keys*, each as an HMAC of the key's random number. A row or a key with such a number is from
   before the erasure and is deleted. A member who returns has a new key and keeps everything sealed under it.
-  So no clock is involved, and an entry is no longer about anybody. Entries stay forever: 16 bytes each.
+  So no clock is involved, and an entry no longer refers to a person. Entries stay forever: 16 bytes each.
 * *refusals*, as pseudonyms. A refusal outlives every deletion, until the member agrees.
 
 As in the key store, methods run inside :meth:`AsyncConnection.run_sync`, and only jobs of the writer change

@@ -40,8 +40,8 @@ from storage.keys.wrapping import (
 from storage.records import MemberId
 from storage.settings import StorageSettings
 
-# A rollback journal, truncated at each commit, instead of a write-ahead log: no old page remains without a
-# checkpoint, and SQLite before 3.51.3 cannot lose a commit in it when several processes write.
+# A rollback journal, truncated at each commit, instead of a write-ahead log. It needs no checkpoint to
+# remove old pages, and SQLite before 3.51.3 cannot lose a commit in it when several processes write.
 KEY_PRAGMAS = PRAGMAS | {"journal_mode": "truncate"}
 CACHED_KEYS = 10_000
 

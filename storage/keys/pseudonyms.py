@@ -1,7 +1,7 @@
 """Pseudonyms: keyed hashes that replace Discord ids in the database.
 
 Each is the first 16 bytes of an HMAC-SHA256 under a random key that never leaves the key store. Without that
-key, nobody can find out whose row it is by trying all ids. Pure, no I/O.
+key, trying all ids does not reveal the member of a row. Pure, no I/O.
 """
 
 from __future__ import annotations

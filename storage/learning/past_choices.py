@@ -1,4 +1,4 @@
-"""How past replies were chosen, with their askers' feedback: input of the operator's report, in pages.
+"""Past choices of replies, with their askers' feedback: input of the operator's report, in pages.
 
 Includes only members who agree now, with their own feedback on the replies that they asked for, because their
 taste chose these replies. Reached as ``Store.choices``.

@@ -15,7 +15,7 @@ from storage.records.replies import ReplySummary
 
 @dataclass(frozen=True, slots=True)
 class HeadSummary:
-    """What a member may see of their head.
+    """Summary of a member's head, shown to that member.
 
     Attributes:
         n_labels: Labels behind it.
@@ -30,7 +30,7 @@ class HeadSummary:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackSummary:
-    """What a member may see of their own feedback in one server.
+    """Summary of a member's own feedback in one server, shown to that member.
 
     Attributes:
         n_replies: Replies with the member's feedback.

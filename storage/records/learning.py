@@ -40,7 +40,7 @@ class HeadRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewHead:
-    """A head that a round hands over for storing.
+    """A new head from a round, to be stored.
 
     Attributes:
         body: Bytes of the head; None deletes the stored head, because no label is left to learn from.
@@ -55,7 +55,7 @@ class NewHead:
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """What is stored about one round. Holds no personal data.
+    """The record of one round. Holds no personal data.
 
     Attributes:
         cursor: Sequence number of the last change that the round processed.

@@ -45,7 +45,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class ReplyReason:
-    """What the asker may see about the choice of one reply.
+    """Explanation of the choice of one reply, shown to the asker.
 
     Attributes:
         n_candidates: Number of candidates (k).
@@ -98,7 +98,7 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class ReplySummary:
-    """What a member may see of one reply: id, time, the posted text while it is kept, own feedback."""
+    """Summary of one reply for a member: id, time, the posted text while it is kept, own feedback."""
 
     reply_id: ReplyId
     created_at: datetime
@@ -109,7 +109,7 @@ class ReplySummary:
 
 @dataclass(frozen=True, slots=True)
 class PastChoice:
-    """How one reply was chosen, and the asker's feedback on it.
+    """The choice of one reply, and the asker's feedback on it.
 
     Attributes:
         member_id: The asker.

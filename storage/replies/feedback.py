@@ -1,7 +1,7 @@
 """Feedback: one member's current reactions on one reply, and a rating, sealed in one row.
 
-A reaction is (chunk, emoji, burst). The same emoji may stand on two chunks of a reply, and both as a normal
-and as a super reaction; training counts it once. An empty row is deleted. Every change takes a new sequence
+A reaction is (chunk, emoji, burst). The same emoji may be on two chunks of a reply, and be both a normal
+and a super reaction; training counts it once. An empty row is deleted. Every change takes a new sequence
 number, and the seal is bound to it, so an older state put back does not open.
 :mod:`storage.replies.apply_events` applies reactions in batches.
 """

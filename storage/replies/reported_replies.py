@@ -28,7 +28,7 @@ from storage.records import MemberId, ReplyId
 from storage.replies.impressions import place_slot
 
 RETENTION = timedelta(days=30)
-"""How long an unhandled report is kept, from the first report on."""
+"""Time that an unhandled report is kept, from the first report on."""
 
 
 @dataclass(frozen=True, slots=True)

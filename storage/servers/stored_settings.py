@@ -1,7 +1,7 @@
 """Settings of a server, set by its managers: one record per server, sealed under a key of the program.
 
-A record has two parts, because two packages read them. ``emoji`` tells what the server's own emoji mean;
-labels depend on it. ``body`` holds all other settings, a JSON object that only the bot interprets. No
+A record has two parts, because two packages read them. ``emoji`` holds the meanings of the server's own
+emoji; labels depend on it. ``body`` holds all other settings, a JSON object that only the bot interprets. No
 member's id is in it: access lists hold keyed hashes (:meth:`GuildRecords.name_of`). A record is deleted with
 the server's data, a week after the bot left (:mod:`storage.privacy.departures`). Reached as
 ``Store.guild_settings``.
@@ -60,7 +60,7 @@ class GuildRecords:
         self._coordination = coordination
 
     def name_of(self, who: Who) -> str:
-        """Return the keyed hash that stands for a member in their server's settings."""
+        """Return the keyed hash that identifies a member in their server's settings."""
         return self._keys.pseudonyms.listed(who).hex()
 
     async def of(self, guild_id: int) -> GuildRecord:
