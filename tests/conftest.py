@@ -1,4 +1,4 @@
-"""What tests of every folder may ask for."""
+"""Hooks and fixtures for the tests of every folder."""
 
 from __future__ import annotations
 

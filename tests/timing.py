@@ -1,4 +1,4 @@
-"""How the cost of a function grows with its input, told apart from how fast the machine is."""
+"""Measures how the cost of a function grows with its input, independently of the speed of the machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ GROWTH = 8
 def assert_cost_is_about_linear(work: Callable[[int], object], n: int) -> None:
     """Fail when ``work(n)`` costs far more than 8 times ``work(n / 8)``.
 
-    Both are timed in this thread's CPU time, the best of three, so that a slow or busy machine has no say.
-    What is over within a few milliseconds is quick whatever its growth.
+    Both are timed in this thread's CPU time, the best of three, so that a slow or busy machine has no effect.
+    Work of a few milliseconds counts as fast, whatever its growth.
     """
     short, long = _best_s(work, n // GROWTH), _best_s(work, n)
     assert long < 3 * GROWTH * max(short, 2e-3), f"{n // GROWTH}: {short:.4f} s, {n}: {long:.4f} s"

@@ -1,7 +1,7 @@
 """A real transformers encoder, so small that adapting it takes a moment, and a set of judgements for it.
 
-Two layers over a dozen words, drawn at random. What is liked depends on two words together, which no linear
-head on the encoder as it is can tell; an adapter can learn to.
+Two layers over a dozen words, drawn at random. Whether a text is liked depends on two words together. No
+linear head on the unadapted encoder can learn that; an adapter can.
 """
 
 from __future__ import annotations

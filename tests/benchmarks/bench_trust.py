@@ -1,8 +1,14 @@
 """``make bench-trust``: measures the cost of the promises; prints a Markdown table.
 
-It measures durable reactions per second; sealing and opening a value; forgetting a member on a large
-database; how long the event loop is blocked while a round and forgets run together; and the requests that
-reading back takes. ``docs/benchmarks.md`` has the recorded results.
+It measures:
+
+* durable reactions per second;
+* sealing and opening a value;
+* forgetting a member on a large database;
+* how long the event loop is blocked while a round and forgets run together;
+* the requests that reading back takes.
+
+``docs/benchmarks.md`` has the recorded results.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def functions_in(path: Path) -> frozenset[str]:
 
 
 def is_there(name: str) -> bool:
-    """Whether a file exists, and the function in it where one is named."""
+    """Return whether a file exists, and the function in it where one is named."""
     file, _, function = name.partition("::")
     path = ROOT / file
     if not path.is_file():

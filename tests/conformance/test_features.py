@@ -27,7 +27,7 @@ def shown_by(cell: str) -> tuple[list[str], list[str]]:
 
 
 def is_there(test: str) -> bool:
-    """Whether ``file`` or ``file::function`` exists."""
+    """Return whether ``file`` or ``file::function`` exists."""
     file, _, function = test.partition("::")
     path = ROOT / file
     if not path.is_file():

@@ -39,7 +39,7 @@ def fields_of(kept: Kept) -> list[object]:
 
 
 def test_only_what_is_about_nobody_stays_after_everybody_left():
-    """The decision itself may stay as a no, which the page says."""
+    """A refusal itself may stay, which the page states."""
     stays = {kept.table for kept in PERSONAL_DATA if kept.erased == STAYS}
 
     assert stays == {kept.table for kept in PERSONAL_DATA if kept.whose is Whose.NOBODY}

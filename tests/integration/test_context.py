@@ -1,4 +1,4 @@
-"""What the model is given of a conversation: the turns before the message, names, text files and pictures."""
+"""Context of a reply: the turns before the message, names, text files and pictures."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ LOCAL = {"127.0.0.1", "localhost", "::1", "None", ""}
 
 
 def apart() -> bool:
-    """Whether this machine permits network namespaces."""
+    """Return whether this machine permits network namespaces."""
     return (
         shutil.which(APART[0]) is not None
         and subprocess.run([*APART, "true"], capture_output=True).returncode == 0

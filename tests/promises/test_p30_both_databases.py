@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[2]
 SUITE = "tests/unit/storage"
 KILLS = sized(ci=1, full=20)
 SEED = 33
-"""Draws a history in which something goes along with what it belongs to, or the control shows nothing."""
+"""Draws a history with a deletion that takes other rows along; without one the control shows nothing."""
 N_STEPS = sized(ci=150, full=20_000)
 PEOPLE = [Who(guild, user) for guild in (0, 7, 8) for user in (1, 2, 3)]
 SEALED = {("replies", "features"), ("replies", "decision"), ("replies", "texts"), ("messages", "place"),

@@ -1,8 +1,8 @@
 """P36: commands for managers check the permission at each use.
 
-Discord hides commands from members without a permission. But a server's settings can show them to any member,
-and a permission may be withdrawn between looking and clicking. So a member without permissions, whom Discord
-lets through, calls every such command: each call is refused and changes nothing.
+Discord hides commands from members without a permission. A server's settings can still show them to any
+member, and a permission may be withdrawn between looking and clicking. So a member without permissions, whom
+Discord lets through, calls every such command: each call is refused and changes nothing.
 
 Control: without the checks, the same calls succeed.
 """

@@ -63,7 +63,7 @@ class Discord:
         return Shown(id_, {key: len(users) for key, users in here.items()}, {key: [key[0]] for key in here})
 
     async def is_gone(self, channel_id, message_id):
-        """Whether the message was deleted."""
+        """Return whether the message was deleted."""
         self._ask("is_gone", channel_id, message_id)
         return message_id in self.gone
 

@@ -1,7 +1,7 @@
 """Finds what memory holds of a member: walks the graph of objects from given roots.
 
 The walk enters objects of our packages and plain containers (also closures, tasks and weak references), and
-nothing else: discord.py and simcord keep caches of their own, as Discord's client and Discord itself do.
+nothing else. discord.py and simcord have their own caches, as Discord's client and Discord itself do.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ RUNNING = {"asyncio", "_asyncio", "contextlib", "concurrent"}
 
 
 class Member:
-    """What a member can be recognised by.
+    """Ids and pseudonyms by which a member is recognised.
 
     Args:
         store: Computes pseudonyms.
         user_id: Discord id.
-        guild_ids: Servers that the member is in, beside direct messages.
+        guild_ids: Servers that the member is in, apart from direct messages.
     """
 
     def __init__(self, store: Store, user_id: int, guild_ids: Iterable[int]) -> None:
@@ -40,20 +40,20 @@ class Member:
         self._pseudonyms.append(store._keys.pseudonyms.person(user_id))
 
     def is_named_by(self, found: object) -> bool:
-        """Whether an object is an id, or holds a pseudonym, of the member."""
+        """Return whether an object is an id, or holds a pseudonym, of the member."""
         return self.has_id(found) or (
             isinstance(found, bytes) and any(name in found for name in self._pseudonyms)
         )
 
     def has_id(self, found: object) -> bool:
-        """Whether an object is the Discord id, or a text with it."""
+        """Return whether an object is the Discord id, or a text with it."""
         if isinstance(found, str):
             return str(self.user_id) in found
         return type(found) is int and found == self.user_id
 
 
 def globals_of_ours() -> Iterator[object]:
-    """Whatever the modules of our packages keep at module level."""
+    """Yield every module-level object of our packages."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in OURS:
             yield from vars(module).values()
@@ -66,7 +66,7 @@ def held(
 
     Args:
         roots: Where the walk begins.
-        member: Who is looked for.
+        member: The member to find.
         beside: Objects that are not entered.
         by_id: Look for the Discord id alone, not for pseudonyms.
     """

@@ -1,4 +1,4 @@
-"""Captures the records of every logger, whatever levels the program has set."""
+"""Captures the records of every logger, regardless of the levels that the program has set."""
 
 from __future__ import annotations
 

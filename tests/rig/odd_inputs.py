@@ -153,7 +153,7 @@ class Outcome:
     Attributes:
         answers: The bot's messages in answer to it.
         seconds: Time until the last of them.
-        complaint: What is wrong; empty if nothing is.
+        complaint: Description of the fault; empty if there is none.
     """
 
     answers: tuple[str, ...]

@@ -57,7 +57,7 @@ class Evidence:
 
     @property
     def why_not(self) -> str | None:
-        """What is missing for a proof; None if the promise is proven."""
+        """Return what is missing for a proof; None if the promise is proven."""
         bad = [f"{test} {said}" for test, said in (self.proofs | self.controls).items() if said != "passed"]
         if bad:
             return ", ".join(bad)

@@ -88,7 +88,7 @@ class Model:
         return {one for one in self.given if one.user_id in self.agreed and one.message_id in self.replies}
 
     def touched(self, one: Given, under_way: Iterable[Step]) -> bool:
-        """Whether an unfinished step may have changed this reaction."""
+        """Return whether an unfinished step may have changed this reaction."""
         return any(
             one == (step.user_id, step.message_id, step.emoji)
             or (step.what == "delete" and step.message_id == one.message_id)

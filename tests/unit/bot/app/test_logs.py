@@ -38,7 +38,7 @@ def test_ids_and_tokens_are_taken_out(message, args, logged):
 
 
 def logged(level: int, name: str, message: str, exc: BaseException | None = None) -> str:
-    """What the handler writes."""
+    """The output of the handler."""
     out = io.StringIO()
     error = None if exc is None else (type(exc), exc, exc.__traceback__)
     discreet_handler(out).handle(logging.LogRecord(name, level, __file__, 1, message, (), error))

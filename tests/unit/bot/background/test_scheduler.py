@@ -10,7 +10,7 @@ from tests.rig.waiting import until
 
 
 class Work:
-    """Counts its runs; each takes until it is let go."""
+    """Counts its runs; each takes until the test releases it."""
 
     def __init__(self, *, fails: int = 0) -> None:
         self.n_started = 0

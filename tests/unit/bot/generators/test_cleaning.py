@@ -1,4 +1,4 @@
-"""What models add around a reply is removed, in linear time."""
+"""Cleaning removes the text that models add around a reply, in linear time."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from tests.rig.waiting import until
 
 
 class Recorder:
-    """Jobs that note when they run and wait until they are let go."""
+    """Jobs that note when they run and wait until the test releases them."""
 
     def __init__(self) -> None:
         self.ran: list[str] = []

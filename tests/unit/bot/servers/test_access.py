@@ -1,4 +1,4 @@
-"""Who may talk to the bot, and where: a table of lists and speakers."""
+"""Access lists: a table of lists and speakers, and whether the bot answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a day has: the tightest part, the widest role, all of it back after 24 hours; bounded memory."""
+"""Daily limits: the tightest setting, the widest role, a full reset after 24 hours, bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIVE = LimitSettings(member_messages=5, member_tokens=1000, server_messages=7)
 
 
 class Names:
-    """What limits ask of the store: names for members and servers."""
+    """The part of the store that limits need: pseudonyms of members and servers."""
 
     def member_id(self, who: Who) -> bytes:
         return b"member %d %d" % (who.guild_id, who.user_id)

@@ -1,4 +1,4 @@
-"""Who is shown which command, and how the page names it."""
+"""The help page shows each member the commands that they may use, by their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of ``/stats``, whatever of it is missing."""
+"""The picture of ``/stats``, with any part of its data missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was learnt, in plain words: right about numbers, silent where there is nothing to say."""
+"""Learnt taste in plain words: correct numbers, and no line where nothing was learnt."""
 
 from __future__ import annotations
 
