@@ -50,7 +50,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known before replying. Kept in memory only.
+    """The context of one reply: the message and the turns before it. Kept in memory only.
 
     Attributes:
         message: The message to answer.

@@ -31,7 +31,7 @@ class Tasks:
         """Start a task.
 
         Args:
-            coroutine: What to run.
+            coroutine: The coroutine to run.
             name: Names the task in the log.
         """
         task = asyncio.create_task(coroutine, name=name)

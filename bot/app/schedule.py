@@ -38,7 +38,7 @@ def open_scheduler(
 
     Args:
         settings: All sections.
-        store: Where the work is done.
+        store: The store that the jobs work on.
         trainer: Runs rounds and rebuilds the prior.
         reembedder: Computes outdated features again.
         metrics: Times the jobs.

@@ -30,7 +30,7 @@ def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, a
 
     Args:
         coordination: Elects the process that trains.
-        work: What to run there.
+        work: The work to run there.
         ask: Whether the other processes notify that process when a round is due.
     """
 

@@ -28,7 +28,7 @@ class Finding:
     Attributes:
         what: Subject of the check, one or two words.
         verdict: The result.
-        said: What was found and what to do about it. Never a token, key, text or id of a person.
+        said: The finding and what to do about it. Never a token, key, text or id of a person.
     """
 
     what: str

@@ -47,7 +47,7 @@ Found = Callable[[Observed | Deleted], None]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a scan is done.
+    """Settings of a scan.
 
     Attributes:
         thorough: Whether to ask for users also where counts agree.

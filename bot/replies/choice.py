@@ -51,7 +51,7 @@ class CandidateChoice:
         """Choose one of the candidates. A failed ranking is counted and logged, and chooses the first.
 
         Args:
-            who: Who is answered.
+            who: The member who is answered.
             member_id: Their id if they agreed; None ranks by the prior.
             message: The message to answer.
             candidates: ``k`` candidates that may be posted, k > 0.

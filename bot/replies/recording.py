@@ -45,7 +45,7 @@ class ReplyRecorder:
 
         Args:
             who: The member who asked.
-            place: Where the answer was posted.
+            place: Location of the posted answer.
             decision: The decision of :meth:`bot.replies.responder.Responder.decide_another`.
             message_id: A message of the answer before.
 

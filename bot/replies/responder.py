@@ -101,13 +101,13 @@ class Responder:
         """Choose the reply to a prompt. Stores nothing.
 
         Args:
-            prompt: What to answer, and for whom.
+            prompt: The message to answer, and its author.
             but: Texts that must not be posted again.
 
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be posted.
-            Exception: What the reader of the context raises.
+            Exception: The error of the context reader.
         """
         who, clock, asker = prompt.who, Stopwatch(), self._askers.begin(prompt.who)
         async with self._turns.turn(who.user_id, prompt.behind):
@@ -142,7 +142,7 @@ class Responder:
         choice.
 
         Args:
-            prompt: What to answer, and for whom.
+            prompt: The message to answer, and its author.
             message_id: A message of the answer before.
             shown: The text of that message.
 
@@ -185,7 +185,7 @@ class Responder:
         """Store the data that waited for a member's consent: their wish and the reply they agreed under.
 
         Args:
-            who: Who agreed.
+            who: The member who agreed.
             message_id: The message whose button was pressed; any other reply stays unstored.
         """
         await self.wishes.agreed(who)

@@ -111,7 +111,7 @@ def evaluation_picture(result: dict[str, Any]) -> bytes:
     """Draw the gain over the global head by number of labels, with standard errors, as a PNG. Blocks.
 
     Args:
-        result: What ``simpatico evaluate --json`` writes.
+        result: The output of ``simpatico evaluate --json``.
     """
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()

@@ -48,7 +48,7 @@ def unpack_arrays(
 
     Args:
         body: The bytes.
-        kind: What the bytes should be, for messages.
+        kind: Expected kind of the bytes, for messages.
         feature_id: Features that they must be made for.
         shapes: Required arrays: name -> dtype and size.
         optional: Arrays that may be present.

@@ -184,7 +184,7 @@ class Outcome:
 
     Attributes:
         base: Score by the mean of the prior, without the intercept.
-        own: What the head adds to ``base``.
+        own: Contribution of the head, added to ``base``.
         biases: The head's intercept; 0 for pairs.
         y: Label values.
         outcome: Values that probabilities are calibrated to.

@@ -110,7 +110,7 @@ class Pooled:
         w: Weights after the cap, ``n``.
         balanced: Weights of the fit, in which the rarer of likes and dislikes counts more, ``n``.
         liked: The part of ``balanced`` that counts as a like, ``n``.
-        shift: What balancing adds to the log-odds of a like, ``n``. The fit corrects for it, so that the mean
+        shift: Shift of the log-odds of a like by balancing, ``n``. The fit corrects for it, so that the mean
             and its intercept are the same quantities as without balancing.
     """
 

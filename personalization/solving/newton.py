@@ -53,7 +53,7 @@ class Objective(Protocol):
 
         Args:
             v: Unknowns, ``k`` or ``k x u``.
-            scores: What :meth:`value` returned for ``v``.
+            scores: Scores that :meth:`value` returned for ``v``.
 
         Returns:
             A step of the shape of ``v``, or None if everything is solved, and the flags.
