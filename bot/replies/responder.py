@@ -203,5 +203,5 @@ class Responder:
         except StorageError as exc:
             log.warning("a wish could not be read (%s); this reply ignores it", type(exc).__name__)
             wish = NO_WISH
-        seats = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
-        return [in_style(self._styles[seat], wish) for seat in seats]
+        dealt = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
+        return [in_style(self._styles[style], wish) for style in dealt]

@@ -106,8 +106,8 @@ class StylePortfolio:
         edges = np.cumsum(shares) * k
         edges[-1] = k  # exact in spite of rounding
         marks = self._rng.random() + np.arange(k)
-        seats = np.searchsorted(edges, marks, side="right")  # (k,)
-        order = sorted(seats.tolist(), key=lambda style: (-shares[style], style))
+        dealt = np.searchsorted(edges, marks, side="right")  # (k,)
+        order = sorted(dealt.tolist(), key=lambda style: (-shares[style], style))
         return [int(style) for style in order]
 
     def _with_wishes(self, shares: DoubleArray, wished: Sequence[str]) -> DoubleArray:

@@ -37,10 +37,10 @@ def test_before_every_style_is_known_the_seats_are_even():
 
 
 def test_a_liked_style_gets_more_seats_and_comes_first():
-    seats = taught().deal(4, head(2, 0, 0, 0))
+    dealt = taught().deal(4, head(2, 0, 0, 0))
 
-    assert seats[0] == 0
-    assert seats.count(0) >= 2
+    assert dealt[0] == 0
+    assert dealt.count(0) >= 2
 
 
 def test_every_style_keeps_its_floor_however_strong_the_taste():

@@ -27,10 +27,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "MEMBERS_READ_AT_ONCE", 2)
 
 
-async def seated(
+async def batches_sent(
     bench, n_labels: int, *, per_day: int = 1000, agreed_before: datetime = LATER
 ) -> list[list[tuple[bytes, int]]]:
-    """Members in each batch that is sent to the worker, with their number of labels."""
+    """Return the members in each batch that is sent to the worker, with their number of labels."""
     pieces: list[list[tuple[bytes, int]]] = []
 
     async def in_thread(function, *args, **kwargs):
@@ -64,7 +64,7 @@ async def test_everybody_teaches_with_as_many_labels_as_there_is_room_for(
 ) -> None:
     names = await everybody(bench)
 
-    pieces = await seated(bench, n_labels)
+    pieces = await batches_sent(bench, n_labels)
 
     assert pieces == [[(name, each) for name in names[i : i + 2]] for i in (0, 2, 4)]
 
@@ -72,7 +72,7 @@ async def test_everybody_teaches_with_as_many_labels_as_there_is_room_for(
 async def test_when_there_are_too_many_members_those_teach_whose_pseudonyms_come_first(bench, small) -> None:
     names = await everybody(bench)
 
-    assert await seated(bench, 7) == [[(names[0], 2), (names[1], 2)], [(names[2], 2)]]
+    assert await batches_sent(bench, 7) == [[(names[0], 2), (names[1], 2)], [(names[2], 2)]]
 
 
 async def test_the_newest_labels_teach(bench, small) -> None:
@@ -159,7 +159,7 @@ async def test_a_reading_holds_a_bounded_number_of_labels(bench, monkeypatch: py
 async def test_a_busy_day_of_one_member_teaches_no_more_than_its_cap(bench) -> None:
     await everybody(bench)  # all on the same day
 
-    pieces = await seated(bench, 1000, per_day=2)
+    pieces = await batches_sent(bench, 1000, per_day=2)
 
     assert [n for piece in pieces for _, n in piece] == [2] * len(CROWD)
 
@@ -168,5 +168,5 @@ async def test_who_agreed_just_now_does_not_teach_yet(bench) -> None:
     await everybody(bench)
     now = bench.trainer._now()
 
-    assert await seated(bench, 1000, agreed_before=now - timedelta(days=1)) == []
-    assert sum(map(len, await seated(bench, 1000, agreed_before=now))) == len(CROWD)
+    assert await batches_sent(bench, 1000, agreed_before=now - timedelta(days=1)) == []
+    assert sum(map(len, await batches_sent(bench, 1000, agreed_before=now))) == len(CROWD)
