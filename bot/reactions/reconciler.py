@@ -1,15 +1,15 @@
 """Reconciles stored reactions with Discord after an outage, by reading back the current state.
 
-A resumed session misses nothing. After a new session (at the start and after every failed resume) two scans
-cover the stored replies, newest first. The **quick** scan reads pages of history and asks for users only
-where Discord's counts differ from the stored ones. The slower **thorough** scan also asks where counts agree,
-because one user may have left and another come; it runs after the quick scan and once a day. Messages with a
-missed event are scanned thoroughly as soon as the inbox is empty. Events that arrive during a scan win, see
+A resumed session misses nothing. After a new session (at the start and after every failed resume) two looks
+cover the stored replies, newest first. The **quick** look reads pages of history and asks for users only
+where Discord's counts differ from the stored ones. The slower **thorough** look also asks where counts agree,
+because one user may have left and another come; it runs after the quick look and once a day. Messages with a
+missed event get a thorough look as soon as the inbox is empty. Events that arrive during a look win, see
 :meth:`bot.reactions.inbox.Inbox.watched`. A message that is gone is handled like a live deletion; only
 Discord's own "unknown message" counts as gone.
 
 Requests are throttled: one at a time, a few per second. A channel that the bot may not read is skipped for a
-day. When Discord fails, the scan stops and is retried with exponential backoff.
+day. When Discord fails, the look stops and is retried with exponential backoff.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Found = Callable[[Observed | Deleted], None]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Settings of a scan.
+    """Settings of a look.
 
     Attributes:
         thorough: Whether to ask for users also where counts agree.
@@ -66,13 +66,13 @@ MARKED = Look(thorough=True, pause_s=0.2)
 
 
 class Reconciler:
-    """Scans Discord whenever events may have been missed.
+    """Reads reactions back from Discord whenever events may have been missed.
 
     Args:
         readback: Reads from Discord.
         posted: The stored messages.
-        inbox: Receives the findings; its marked messages are scanned.
-        spawn: Starts the task of a scan, one at a time; None: :class:`bot.tasks.Tasks`.
+        inbox: Receives the findings; its marked messages are looked at.
+        spawn: Starts the task of a look, one at a time; None: :class:`bot.tasks.Tasks`.
         sleep: Waits so many seconds; :meth:`stop` ends the default early.
     """
 
@@ -100,17 +100,17 @@ class Reconciler:
         inbox.missed = self._start
 
     def outage(self) -> None:
-        """Start both scans: a new session began, and events before it may be missing."""
+        """Start both looks: a new session began, and events before it may be missing."""
         self._quick_due = self._thorough_due = True
         self._start()
 
     async def look_thoroughly(self) -> None:
-        """Start the daily thorough scan in the background."""
+        """Start the daily thorough look in the background."""
         self._thorough_due = True
         self._start()
 
     def stop(self) -> None:
-        """End a running scan before its next request."""
+        """End a running look before its next request."""
         self._stopped.set()
 
     async def _wait(self, seconds: float) -> None:
@@ -153,7 +153,7 @@ class Reconciler:
                 raise
 
     async def _look_at_the_urgent(self) -> None:
-        """Scan marked messages and run a due quick scan; also between pages of a thorough scan."""
+        """Look at marked messages and run a due quick look; also between pages of a thorough look."""
         await self._inbox.wait_idle()
         if self._inbox.marks:
             await self._look_at_marked()
