@@ -11,10 +11,10 @@ only the writer calls the ones that change something.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cachetools import LRUCache
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -69,7 +69,7 @@ class KeyStore:
         self._path = path
         self._engine = engine
         self._wrapping = wrapping
-        self._opened: OrderedDict[MemberId, SealingKey] = OrderedDict()
+        self._opened: LRUCache[MemberId, SealingKey] = LRUCache(CACHED_KEYS)
         self._destroyed = 0
         self.pseudonyms = Pseudonyms(system["pseudonym"])
         self.system = SealingKey(system["system"])
@@ -257,7 +257,7 @@ class KeyStore:
         for page in pages(missing):
             found |= self._fetched(page, skip_broken=skip_broken)
         if destroyed == self._destroyed:  # else a key may have been destroyed since it was read
-            self._keep(found)
+            self._opened.update(found)
         return found
 
     def _fetched(self, page: Sequence[MemberId], *, skip_broken: bool) -> dict[MemberId, SealingKey]:
@@ -286,13 +286,6 @@ class KeyStore:
         self._destroyed += 1
         for member_id in member_ids:
             self._opened.pop(member_id, None)
-
-    def _keep(self, keys: dict[MemberId, SealingKey]) -> None:
-        for member_id, key in keys.items():
-            self._opened[member_id] = key
-            self._opened.move_to_end(member_id)
-        while len(self._opened) > CACHED_KEYS:
-            self._opened.popitem(last=False)
 
 
 def _is_there(path: Path) -> bool:

@@ -17,6 +17,7 @@ import itertools
 
 import discord
 import pytest
+from cachetools import TTLCache
 
 from bot.reactions.reconciler import FIRST_WAIT_S
 from tests.rig.outages import Twin, _Answer, twin
@@ -118,7 +119,7 @@ async def test_control_without_memory_a_closed_channel_refuses_again_and_again(s
         await crowded(here)
         here.api.refusals[here.channels[1].id] = (403, 50001)
         limits = Limits(here)
-        here.bot.reconciler._is_closed = lambda _channel_id: False
+        here.bot.reconciler._closed = TTLCache(1, ttl=0)
 
         for _ in range(3):
             await here.new_session()

@@ -147,7 +147,7 @@ def lose_ledger(settings):
         (damage_index, "damaged"),
         (cut_database, "damaged"),
         (advance_database, "has schema 9999"),
-        (lose_ledger, "7 changes in the erasure ledger"),
+        (lose_ledger, "7 changes of the erasure ledger"),
     ],
 )
 async def test_a_broken_database_fails_and_says_how(kept, break_it, words):

@@ -116,7 +116,7 @@ async def test_the_starter_answers_before_members_have_taught_and_when_they_left
 ):
     bench = Bench(store, features, executor, clock)
     bench.trainer = Trainer(
-        store,
+        store.learning,
         bench.ranker,
         SETTINGS,
         features,
