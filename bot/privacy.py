@@ -20,7 +20,7 @@ class Privacy:
         store: Consent and data.
         memory: Everything in memory that holds data of members.
         agreed: Called after a member agreed, with the message whose button was pressed; stores the reply
-            that waited.
+            and the wish that waited.
         retrain: Schedules retraining of everything that a member who left contributed to.
     """
 
