@@ -35,7 +35,7 @@ RIDGE = 100.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Lesson:
+class FittedPrior:
     """A fitted population prior, with the number of members and of labels it was fitted to."""
 
     prior: Prior
@@ -51,7 +51,7 @@ def teach(
     *,
     member_cap: float,
     n_embedding: int | None = None,
-) -> Lesson | None:
+) -> FittedPrior | None:
     """Fit the population prior to feedback. Blocks; the order of members has no effect.
 
     Args:
@@ -93,7 +93,7 @@ def teach(
     guilds = [member.guild for member in taught]
     shifts = learn_shifts(pool, guilds, prior, member_cap=member_cap, min_members=settings.prior_min_members)
     prior = replace(prior, meanings=meanings, shifts=shifts)
-    return Lesson(prior, len(taught), len(pool.y))
+    return FittedPrior(prior, len(taught), len(pool.y))
 
 
 _buffer: dict[str, list[MemberFeedback]] = {}
@@ -122,7 +122,7 @@ def teach_buffered(
     *,
     member_cap: float,
     n_embedding: int | None = None,
-) -> Lesson | None:
+) -> FittedPrior | None:
     """Fit the prior to the buffered feedback, as :func:`teach` does, and empty the buffer.
 
     Raises:

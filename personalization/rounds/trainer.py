@@ -30,7 +30,7 @@ from personalization.rounds.gathering import MEMBERS_AT_ONCE, FeedbackReader
 from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import PriorReport, RoundReport
 from personalization.rounds.store_protocol import LearningStore
-from personalization.rounds.teaching import Lesson, teach_buffered
+from personalization.rounds.teaching import FittedPrior, teach_buffered
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
@@ -188,17 +188,17 @@ class Trainer:
                 )
                 if self._closing:  # the sample may be incomplete
                     return PriorReport(before.prior_id, 0, 0, False)
-                lesson = await self._teach(name, n_buffered) or Lesson(self._starter, 0, 0)
-                if await self._record_prior(lesson.prior, lesson.n_members, erasures):
+                fitted = await self._teach(name, n_buffered) or FittedPrior(self._starter, 0, 0)
+                if await self._record_prior(fitted.prior, fitted.n_members, erasures):
                     break
             else:
                 raise RoundFailed(
                     f"expected a fit during which no member leaves, found members leaving in each of"
                     f" {PRIOR_TRIES} tries; the prior was not stored, and the next rebuild tries again"
                 )
-            await self._ranker.use_prior(lesson.prior)
-        prior_id = lesson.prior.prior_id
-        return PriorReport(prior_id, lesson.n_members, lesson.n_labels, prior_id != before.prior_id)
+            await self._ranker.use_prior(fitted.prior)
+        prior_id = fitted.prior.prior_id
+        return PriorReport(prior_id, fitted.n_members, fitted.n_labels, prior_id != before.prior_id)
 
     def stop_soon(self) -> None:
         """Stop a running round after its current chunk, and a running rebuild before it stores.
@@ -305,7 +305,7 @@ class Trainer:
         """Combine the valence of emoji with what servers have set for their custom emoji."""
         return self._valence.with_guilds(await self._store.emoji_of_guilds())
 
-    async def _teach(self, name: str, n_buffered: int) -> Lesson | None:
+    async def _teach(self, name: str, n_buffered: int) -> FittedPrior | None:
         if not n_buffered:
             return None
         return await self._off_loop.in_worker(

@@ -36,7 +36,7 @@ from personalization.encoding.encoder import LoadedModel
 from personalization.encoding.features import style_features
 from personalization.heads.heads import Prior
 from personalization.lab.adapting.checkpoints import Progress, read_progress, write_progress
-from personalization.lab.adapting.steps import AdapterOptimiser, Lesson, Note, StepSettings
+from personalization.lab.adapting.steps import AdapterOptimiser, GroupedLabels, Note, StepSettings
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.kept_out import SURE, score_jury, solve_for, split_labels
@@ -152,7 +152,7 @@ class Adaptation:
         about = (base.encoder_id, asdict(settings), _content(dataset, labels))
         self._task = hashlib.sha256(repr(about).encode()).hexdigest()
         # Maximum number of steps, too small by a few: a reply with labels in both halves is taught twice.
-        rows = self._lesson(self._split.teach, dataset.user[self._split.teach])
+        rows = self._grouped(self._split.teach, dataset.user[self._split.teach])
         self.n_steps = settings.rounds * 2 * math.ceil(len(rows) / 2 / settings.steps.replies)
         self._optimiser = AdapterOptimiser(
             self._encoder, settings.steps, n_steps=self.n_steps, seed=settings.seed, note=note
@@ -226,8 +226,8 @@ class Adaptation:
             own = [fitted[dataset.user[fitted] == user] for user in users]
             around = self._around(features, fitted, prior, ridge)
             heads = solve_for(dataset, features, around, own, self._device)
-            lesson = self._lesson(taught, np.searchsorted(users, dataset.user[taught]))
-            total += self._optimiser.teach(lesson, heads, self._texts, self._style)
+            grouped = self._grouped(taught, np.searchsorted(users, dataset.user[taught]))
+            total += self._optimiser.teach(grouped, heads, self._texts, self._style)
             count += len(taught)
         return total / max(1, count)
 
@@ -244,8 +244,8 @@ class Adaptation:
         theta = Pooled.of(pool, teachers(pool, MEMBER_CAP), self._device).solve(centre, precision)
         return replace(prior, mean=theta[:-1].astype(np.float32), bias_mean=float(theta[-1]))
 
-    def _lesson(self, labels: IntArray, member: IntArray) -> Lesson:
-        return Lesson.of(self._text_of[self._dataset.item[labels]], self._dataset.y[labels], member)
+    def _grouped(self, labels: IntArray, member: IntArray) -> GroupedLabels:
+        return GroupedLabels.of(self._text_of[self._dataset.item[labels]], self._dataset.y[labels], member)
 
     # --- held-out juries ----------------------------------------------------------------------------------
 

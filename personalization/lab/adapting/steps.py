@@ -1,6 +1,6 @@
 """Gradient steps on an encoder's adapter, with the members' heads frozen.
 
-A lesson holds labels grouped by reply (or by pair of replies), so that a reply with many labels is encoded
+:class:`GroupedLabels` holds labels grouped by reply (or by pair of replies), so that a reply with many labels is encoded
 once per step. The loss is the mean negative log likelihood of the labels under the members' heads; only the
 adapter has gradients. Used by :mod:`personalization.lab.adapting.adaptation`, which solves the heads.
 
@@ -55,7 +55,7 @@ class StepSettings:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Lesson:
+class GroupedLabels:
     """Labels grouped by reply, or by pair of replies.
 
     Attributes:
@@ -71,7 +71,7 @@ class Lesson:
     member: IntArray
 
     @classmethod
-    def of(cls, texts: IntArray, y: FloatArray, member: IntArray) -> Lesson:
+    def of(cls, texts: IntArray, y: FloatArray, member: IntArray) -> GroupedLabels:
         """Group ``n`` labels by their texts (``n x 1`` or ``n x 2``)."""
         rows, row = np.unique(texts, axis=0, return_inverse=True)
         order = np.argsort(row.ravel(), kind="stable")
@@ -114,28 +114,30 @@ class AdapterOptimiser:
         self._scaler = torch.amp.GradScaler(encoder.device.type, enabled=self._dtype == torch.float16)
         self.step = 0
 
-    def teach(self, lesson: Lesson, heads: HeadBank, texts: Sequence[str], style: FloatArray) -> float:
-        """Train one pass over a lesson, in shuffled order.
+    def teach(
+        self, grouped: GroupedLabels, heads: HeadBank, texts: Sequence[str], style: FloatArray
+    ) -> float:
+        """Train one pass over the labels, in shuffled order.
 
         Args:
-            lesson: The labels.
-            heads: Frozen heads of the lesson's members, ``u``.
-            texts: Texts that the lesson's rows refer to.
+            grouped: The labels.
+            heads: Frozen heads of the labels' members, ``u``.
+            texts: Texts that the labels' rows refer to.
             style: Style features of the texts, ``len(texts) x s`` float32.
 
         Returns:
             Sum of the losses of all labels.
         """
         settings = self._settings
-        order = np.random.default_rng([self._seed, self.step]).permutation(len(lesson))
-        per_row = len(lesson.y) / max(1, len(lesson))
+        order = np.random.default_rng([self._seed, self.step]).permutation(len(grouped))
+        per_row = len(grouped.y) / max(1, len(grouped))
         total = 0.0
         for start in range(0, len(order), settings.replies):
             rows = order[start : start + settings.replies]
             for part in np.array_split(rows, min(settings.accumulate, len(rows))):
                 with torch.random.fork_rng(self._devices()):
                     torch.manual_seed(self._chance(int(part[0])))
-                    loss = self._loss(lesson, part, heads, texts, style)  # sum over the labels
+                    loss = self._loss(grouped, part, heads, texts, style)  # sum over the labels
                 self._scaler.scale(loss / (per_row * len(rows))).backward()
                 total += float(loss.detach())
             self._advance()
@@ -146,10 +148,10 @@ class AdapterOptimiser:
         return int(np.random.SeedSequence([self._seed, self.step, part]).generate_state(1)[0])
 
     def _loss(
-        self, lesson: Lesson, rows: IntArray, heads: HeadBank, texts: Sequence[str], style: FloatArray
+        self, grouped: GroupedLabels, rows: IntArray, heads: HeadBank, texts: Sequence[str], style: FloatArray
     ) -> Tensor:
         device = self._encoder.device
-        used, place = np.unique(lesson.texts[rows], return_inverse=True)
+        used, place = np.unique(grouped.texts[rows], return_inverse=True)
         here: list[int] = used.tolist()
         embeddings = self._encoder.embed(
             [texts[i] for i in here], max_tokens=self._settings.max_tokens, dtype=self._dtype
@@ -158,14 +160,14 @@ class AdapterOptimiser:
         phi = every[torch.from_numpy(place.reshape(len(rows), -1)).to(device)]  # (rows, 1 or 2, d)
         pairs = phi.shape[1] == 2
         phi = phi[:, 0] - phi[:, 1] if pairs else phi[:, 0]  # (rows, d)
-        about, label = lesson.labels(rows)
-        users, user = np.unique(lesson.member[label], return_inverse=True)
+        about, label = grouped.labels(rows)
+        users, user = np.unique(grouped.member[label], return_inverse=True)
         W = torch.from_numpy(heads.weights[users].astype(np.float32)).to(device)  # (u, d)
         scores = phi @ W.T  # (rows, u)
         if not pairs:
             scores = scores + torch.from_numpy(heads.biases[users].astype(np.float32)).to(device)
         of_labels = scores[torch.from_numpy(about).to(device), torch.from_numpy(user).to(device)]  # (n,)
-        y = torch.from_numpy(lesson.y[label]).to(device)
+        y = torch.from_numpy(grouped.y[label]).to(device)
         return binary_cross_entropy_with_logits(of_labels, y, reduction="sum")
 
     def _advance(self) -> None:

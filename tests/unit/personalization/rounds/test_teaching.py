@@ -13,7 +13,7 @@ from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.fit_prior import fit_prior
 from personalization.population.pooled import Pool
 from personalization.rounds.examples import MemberFeedback, labelled
-from personalization.rounds.teaching import Lesson, teach, weak_odds
+from personalization.rounds.teaching import FittedPrior, teach, weak_odds
 from personalization.score_quality import concordance
 from personalization.settings import LearningSettings
 from personalization.solving.training import Examples, solve_heads
@@ -48,7 +48,7 @@ def skulls(number: int):
     return sign_of
 
 
-def lesson_of(told: list[MemberFeedback], settings: LearningSettings = SETTINGS) -> Lesson:
+def lesson_of(told: list[MemberFeedback], settings: LearningSettings = SETTINGS) -> FittedPrior:
     lesson = teach(told, STARTER, TABLE, settings, member_cap=20.0)
     assert lesson is not None
     return lesson

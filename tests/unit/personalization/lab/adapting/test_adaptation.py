@@ -23,7 +23,7 @@ from personalization.encoding.loading import load_encoder
 from personalization.errors import AdapterTrouble, EncoderDamaged
 from personalization.heads.heads import HeadBank, starter_prior
 from personalization.lab.adapting.adaptation import Adaptation, AdaptSettings
-from personalization.lab.adapting.steps import AdapterOptimiser, Lesson, StepSettings
+from personalization.lab.adapting.steps import AdapterOptimiser, GroupedLabels, StepSettings
 from personalization.lab.kept_out import split_labels
 from personalization.settings import LearningSettings
 from tests.tiny_encoder import judged, write_tiny_encoder
@@ -178,7 +178,7 @@ def taught(encoder, *, accumulate=1, steps=3, pairs=False, dropout_free=True):
     texts = ["hot tea", "hot jam", "ice tea", "ice jam"]
     rows = np.array([[0, 1], [2, 3], [3, 1]] if pairs else [[0], [1], [2], [3], [0]])
     y = np.array([1, 0, 1] if pairs else [1, 0, 0, 1, 0.5], np.float32)
-    lesson = Lesson.of(rows, y, np.arange(len(y)) % 2)
+    lesson = GroupedLabels.of(rows, y, np.arange(len(y)) % 2)
     style = np.zeros((4, 2), np.float32)
     weights = np.random.default_rng(0).normal(size=(2, DIM + 2)).astype(np.float16)
     heads = HeadBank(weights, np.zeros(2, np.float16), "tiny", "")
@@ -299,7 +299,7 @@ def test_the_packaged_encoder_takes_some_steps():
     texts = ["I like tea.", "No way!", "Maybe later?", "Sure, gladly."]
     rng = np.random.default_rng(0)
     heads = HeadBank(rng.normal(size=(2, 386)).astype(np.float16), np.zeros(2, np.float16), "", "")
-    lesson = Lesson.of(
+    lesson = GroupedLabels.of(
         np.array([[0], [1], [2], [3]]), np.array([1, 0, 0, 1], np.float32), np.array([0, 1, 1, 0])
     )
     optimiser = AdapterOptimiser(
