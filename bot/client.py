@@ -178,8 +178,9 @@ class SimpaticoBot(commands.Bot):
             self.streams.stop_all()
             await self.queues.drain(_DRAIN_S)
             await self.inbox.drain(_DRAIN_S / 8)
-            await self.tasks.close()
         await super().close()
+        # After the connection is closed, so that a cancelled answer cannot wait for Discord.
+        await self.tasks.close()
 
 
 def intents_of(settings: BotSettings) -> discord.Intents:

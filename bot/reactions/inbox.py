@@ -91,6 +91,7 @@ class Inbox:
         self._waiting: deque[DiscordEvent] = deque()
         self._held: dict[int, deque[DiscordEvent]] = {}
         self._watched: dict[int, list[DiscordEvent]] = {}
+        self._overflowed: set[int] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self.marks = Marks()
@@ -105,9 +106,11 @@ class Inbox:
 
     def put(self, event: DiscordEvent) -> None:
         """Add an event; never waits, never raises."""
-        seen = self._watched.get(event.message_id)
-        if seen is not None and len(seen) < WATCHED_LIMIT:
+        if (seen := self._watched.get(event.message_id)) is not None:
             seen.append(event)
+            if len(seen) >= WATCHED_LIMIT:  # noted apart from the list, which a forget shortens
+                self._overflowed.add(event.message_id)
+                seen.clear()
         if len(self) >= self._limit:
             self._mark([event])
         elif (held := self._held.get(event.channel_id)) is not None:
@@ -141,10 +144,10 @@ class Inbox:
         self._watched.update(seen)
 
         def found(finding: Observed | Deleted) -> None:
-            meanwhile = list(seen[finding.message_id])
-            if len(meanwhile) >= WATCHED_LIMIT:
+            if finding.message_id in self._overflowed:
                 self._mark([finding])
                 return
+            meanwhile = list(seen[finding.message_id])
             self.put(finding)
             for event in meanwhile:
                 self.put(event)
@@ -154,6 +157,7 @@ class Inbox:
         finally:
             for message_id in seen:
                 del self._watched[message_id]
+                self._overflowed.discard(message_id)
 
     def drop(self, user_id: int) -> None:
         """Drop the reactions of one member that wait, in every server; also those that are read back now."""

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from bot.generation import Candidate
-from bot.replies.decision import Decision, impression_of, unranked
+from bot.replies.decision import Asker, Decision, impression_of, unranked
 from personalization.errors import RankingFailed
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
-from storage.records import Impression, MemberId, Who
+from storage.records import Impression, MemberId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class CandidateChoice:
 
     async def choose(
         self,
-        who: Who,
+        asker: Asker,
         member_id: MemberId | None,
         message: str,
         candidates: Sequence[Candidate],
@@ -51,7 +51,8 @@ class CandidateChoice:
         """Choose one of the candidates. A failed ranking is counted and logged, and chooses the first.
 
         Args:
-            who: The member who is answered.
+            asker: The member who is answered. The style portfolio does not learn from a reply to a member who
+                left meanwhile.
             member_id: Their id if they agreed; None ranks by the prior.
             message: The message to answer.
             candidates: ``k`` candidates that may be posted, k > 0.
@@ -59,6 +60,7 @@ class CandidateChoice:
         """
         texts = tuple(candidate.text for candidate in candidates)
         styles = tuple(candidate.style for candidate in candidates)
+        who = asker.who
         guild, fits = self._store.guild_id(who), [candidate.fits for candidate in candidates]
         try:
             ranking = await self._ranker.rank(member_id, message, texts, guild=guild, fits=fits)
@@ -68,7 +70,7 @@ class CandidateChoice:
                 "ranking failed (%s); the first of %d candidates is posted", type(exc).__name__, len(texts)
             )
             return unranked(texts, styles)
-        if member_id is not None and not observed:
+        if member_id is not None and not observed and asker.may_be_remembered:
             for style, features in zip(styles, ranking.features, strict=True):
                 self._portfolio.observe(style, features, who.guild_id)
         return impression_of(texts, styles, ranking)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from cachetools import LRUCache
 
 from bot.memory import Leaving
-from bot.replies.decision import Prompt
+from bot.replies.decision import Asker, Askers, Prompt
 from bot.replies.responder import Responder
 from personalization.ranking.pair_choice import Contrast, most_informative
 from personalization.ranking.ranker import Ranker
@@ -83,6 +83,7 @@ class Comparisons:
         self._store, self._responder, self._ranker = store, responder, ranker
         self._rng = random.Random()  # only assigns sides A and B
         self._by_member: LRUCache[Who, Comparison] = LRUCache(MOST_MEMBERS)
+        self._askers = Askers()
 
     async def of_reply(self, who: Who, reply_id: ReplyId) -> Comparison | None:
         """Start comparing the candidates of a reply to this member; None when no pair is left.
@@ -90,21 +91,23 @@ class Comparisons:
         Raises:
             RankingFailed: The encoder failed.
         """
+        asker = self._askers.begin(who)
         candidates = await self._store.preferences.candidates_of(who, reply_id)
         told = await self._store.preferences.picked_of(who, reply_id)
-        return await self._begin(who, candidates, reply_id=reply_id, told=set(told))
+        return await self._begin(asker, candidates, reply_id=reply_id, told=set(told))
 
     async def of_message(self, prompt: Prompt) -> Comparison | None:
-        """Start comparing new candidates for a message; the message is not kept.
+        """Start comparing new candidates for a message; None when no pair is left. The message is not kept.
 
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be shown.
             RankingFailed: The encoder failed.
         """
+        asker = self._askers.begin(prompt.who)
         decision = await self._responder.decide(prompt)
         candidates = [(one.text, one.style) for one in decision.written]
-        return await self._begin(prompt.who, candidates, reply_id=None, told=set())
+        return await self._begin(asker, candidates, reply_id=None, told=set())
 
     def under_way(self, who: Who, token: str) -> Comparison | None:
         """Return the comparison whose shown pair has this token; None when it is over."""
@@ -119,13 +122,14 @@ class Comparisons:
         return False
 
     def forget(self, leaving: Leaving) -> None:
-        """Drop the comparisons of the members that leave."""
+        """Drop the comparisons of the members that leave; one that is being made is not kept either."""
+        self._askers.forget(leaving)
         for who in [who for who in self._by_member if leaving.includes(who)]:
             del self._by_member[who]
 
     async def _begin(
         self,
-        who: Who,
+        asker: Asker,
         candidates: Sequence[tuple[str, str]],
         *,
         reply_id: ReplyId | None,
@@ -137,10 +141,11 @@ class Comparisons:
         for index, (_, style) in enumerate(candidates):
             if style == FAQ_STYLE:  # words of a person, which must not teach a head
                 told |= {frozenset((index, other)) for other in range(len(texts))}
+        who = asker.who
         member_id, guild = self._store.member_id(who), self._store.guild_id(who)
         contrast = await self._ranker.contrast(member_id, texts, guild=guild)
         comparison = Comparison(texts, contrast, reply_id, told)
-        if not comparison.turn(self._rng):
+        if not asker.may_be_remembered or not comparison.turn(self._rng):
             return None
         self._by_member[who] = comparison
         return comparison

@@ -125,7 +125,7 @@ class Responder:
         clock.lap("filter")
         if not kept:
             raise NothingToSay(n_tokens)
-        impression = await self._choice.choose(who, member_id, context.message, kept)
+        impression = await self._choice.choose(asker, member_id, context.message, kept)
         clock.lap("rank")
         chosen = kept[impression.chosen]
         more = None
@@ -159,7 +159,7 @@ class Responder:
             return replace(decision, impression=as_another(decision.impression))
         clock, asker = Stopwatch(), self._askers.begin(prompt.who)
         consent, member_id = await consent_of(self._store, prompt.who)
-        impression = await self._choice.choose(prompt.who, member_id, context.message, left, observed=True)
+        impression = await self._choice.choose(asker, member_id, context.message, left, observed=True)
         clock.lap("rank")
         text = left[impression.chosen].text
         return Decision(text, consent, as_another(impression), asker, tuple(left), clock.laps)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bot.cogs.chat import compare
+from bot.generation import Context
+from bot.replies.decision import Prompt
 from bot.ui.feedback_panel import NOT_AGREED, NOT_THERE, TAKEN_BACK
 from storage.records import Picked, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened
+from tests.rig.waiting import until
 
 CANDIDATES = ("No.", "Well, there is a lot to say about that! 🎉", "Yes?")
 
@@ -86,3 +91,16 @@ async def test_old_buttons_and_members_who_did_not_agree_record_nothing(world):
     assert refused.response.content == NOT_AGREED
     assert (paused, old.response.content) == (compare.PAUSED, compare.GONE)
     assert await kept(world, world.alice) == []
+
+
+async def test_a_comparison_that_is_being_made_is_not_kept_when_the_member_leaves(world):
+    await world.agree(world.alice)
+    who = Who(world.guild.id, world.alice.id)
+    world.generator.gate = asyncio.Event()
+    making = asyncio.create_task(world.bot.comparisons.of_message(Prompt(who, Context("what about tea?"))))
+    await until(lambda: world.generator.contexts)
+    await world.bot.privacy.forget(world.alice.id)
+    world.generator.gate.set()
+
+    assert await making is None
+    assert not world.bot.comparisons._by_member

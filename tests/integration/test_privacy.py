@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from bot.client import create_bot
+from bot.generation import Context
+from bot.replies.decision import Prompt
 from bot.ui import privacy_panel as privacy
 from storage.records import Consent, DataSummary, Who
 from tests.rig.waiting import until
@@ -252,3 +254,18 @@ async def test_status_says_what_runs(world):
     assert shown.ephemeral
     for part in ("Simpatico", "scripted", "hash-32", "no training round yet"):
         assert part in shown.response.content
+
+
+async def test_the_means_of_styles_learn_nothing_from_a_reply_to_a_member_who_left_meanwhile(world):
+    await world.agree(world.alice)
+    means = dict(world.bot.memory)["style means"]
+    world.generator.gate = asyncio.Event()
+    deciding = asyncio.create_task(
+        world.bot.responder.decide(Prompt(who(world, world.alice), Context("hello")))
+    )
+    await until(lambda: world.generator.contexts)
+    await world.bot.privacy.forget(world.alice.id)
+    world.generator.gate.set()
+    await deciding
+
+    assert not means._portfolio._servers

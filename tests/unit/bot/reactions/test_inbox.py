@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.reactions.inbox import BATCH, Inbox, Marks
+from bot.reactions.inbox import BATCH, WATCHED_LIMIT, Inbox, Marks
 from storage.errors import DatabaseFailed
 from storage.records import Applied, Deleted, Observed, Reacted, Who
 
@@ -147,6 +147,22 @@ async def test_what_waits_of_a_forgotten_member_is_dropped():
     await inbox.wait_idle()
 
     assert records.events == [reacted(1, user=8), reacted(2, channel=2, user=8)]
+
+
+async def test_a_finding_that_missed_events_is_read_back_again_also_after_a_forget():
+    records = Records()
+    inbox, _ = inbox_for(records)
+    finding = Observed(1, 10, 1, {})
+
+    with inbox.watched([10]) as found:
+        for number in range(WATCHED_LIMIT + 1):
+            inbox.put(reacted(10, user=7 if number == 0 else 8))
+        inbox.drop(7)
+        found(finding)
+    await inbox.wait_idle()
+
+    assert finding not in records.events
+    assert inbox.marks.take() == (False, [(1, 10)])
 
 
 async def test_draining_gives_up_after_its_time(caplog):
