@@ -1,4 +1,4 @@
 """What members and managers see: buttons, panels, forms, charts, and the texts on them.
 
-May import the client and every room below it; never a cog.
+May import every room below it except the client; never a cog.
 """
