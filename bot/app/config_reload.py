@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bot.app.composition import House, secrets_of
-from bot.client import SimpaticoBot
 from bot.config import ConfigError, Settings, load_settings
+from bot.settings import BotSettings
 from bot.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -140,14 +140,22 @@ class Reloader:
         return None if found is None else (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def put_into_use(settings: Settings, house: House, bot: SimpaticoBot) -> None:
+class Client(Protocol):
+    """The part of the client that a reload changes."""
+
+    def use_settings(self, settings: BotSettings) -> None:
+        """Use other settings from the next message on."""
+        ...
+
+
+def put_into_use(settings: Settings, house: House, bot: Client) -> None:
     """Apply ``settings`` to every part, as far as a running part can change."""
     bot.use_settings(settings.bot)
-    bot.servers.use_settings(settings)
+    house.parts.servers.use_settings(settings)
     house.ranker.use_settings(settings.personalization)
     house.generator.use_persona(settings.generator.persona)
-    bot.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
-    bot.responder.source.use_settings(settings.safety, settings.faq)
+    house.parts.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
+    house.parts.responder.source.use_settings(settings.safety, settings.faq)
 
 
 def _changed(before: Settings, after: Settings) -> list[tuple[str, str]]:

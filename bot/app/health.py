@@ -13,13 +13,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Self
+from typing import Protocol, Self
 
 from aiohttp import web
 
 from bot.background.scheduler import LearningScheduler
-from bot.client import SimpaticoBot
+from bot.reactions.inbox import Inbox
 from bot.tasks import Tasks
+from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,30 @@ SILENT_S = 65.0
 """Discord acknowledges our heartbeat every 41 s; one that is silent for longer is frozen, seconds."""
 
 
-def proofs_of(bot: SimpaticoBot, scheduler: LearningScheduler) -> dict[str, Proof]:
+class Checked(Protocol):
+    """The parts of the bot that are checked."""
+
+    @property
+    def ws(self) -> object:
+        """The gateway connection of discord.py; None before login."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Return whether the gateway session is ready."""
+        ...
+
+    @property
+    def inbox(self) -> Inbox:
+        """Events that wait to be written."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Commits the test write."""
+        ...
+
+
+def proofs_of(bot: Checked, scheduler: LearningScheduler) -> dict[str, Proof]:
     """Return the checks of a running bot."""
     written = -1
 

@@ -11,15 +11,19 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from aiohttp import web
 
-from bot.client import SimpaticoBot
 from bot.config import ConfigError
+from bot.messages.queues import ConversationQueues
 from bot.metrics import Metrics
 from bot.moderation.output_filter import Drop
+from bot.reactions.inbox import Inbox
+from bot.replies.responder import Responder
 from bot.settings import OperatorSettings
 from bot.tasks import Tasks
+from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,36 @@ LAG_EVERY_S = 0.5
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def watch(metrics: Metrics, bot: SimpaticoBot) -> None:
+class Watched(Protocol):
+    """The parts of the bot whose state the metrics show."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counts what happens."""
+        ...
+
+    @property
+    def queues(self) -> ConversationQueues:
+        """Answers that wait in their conversation."""
+        ...
+
+    @property
+    def inbox(self) -> Inbox:
+        """Events that wait to be written."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Counts the changes that wait for the writer."""
+        ...
+
+    @property
+    def responder(self) -> Responder:
+        """Counts fallbacks and dropped candidates."""
+        ...
+
+
+def watch(metrics: Metrics, bot: Watched) -> None:
     """Register metrics that are read from the bot's parts on request."""
     metrics.gauge(
         "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
@@ -73,7 +106,7 @@ def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -
 
 @asynccontextmanager
 async def open_monitor(
-    settings: OperatorSettings, bot: SimpaticoBot, routes: Iterable[web.AbstractRouteDef] = ()
+    settings: OperatorSettings, bot: Watched, routes: Iterable[web.AbstractRouteDef] = ()
 ) -> AsyncIterator[None]:
     """Serve the page while the bot runs, if a port is configured.
 

@@ -1,4 +1,4 @@
 """Cogs: receive an event or command, call the logic, answer.
 
-May import ``bot.ui``, the client and every room below; a group of cogs never imports another group.
+May import ``bot.ui`` and every room below it except the client; a group of cogs never imports another group.
 """

@@ -8,13 +8,15 @@ their own data keep working. The operator is checked at every use, regardless of
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasOwner, Registry
 from bot.languages import mark, tr
+from bot.pausing import Pausing
 from bot.ui.help_page import OWNER_ONLY
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,15 @@ RESUMED = mark("I answer again.")
 NOT_YOURS = mark("Only the host of this bot can do that.")
 
 
+class AdminHost(Registry, HasOwner, Protocol):
+    """What the emergency stop needs of the client."""
+
+    @property
+    def pausing(self) -> Pausing:
+        """The emergency stop."""
+        ...
+
+
 class Admin(
     commands.GroupCog,
     group_name="admin",
@@ -35,7 +46,7 @@ class Admin(
 ):
     """The emergency stop."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: AdminHost) -> None:
         self._bot = bot
         super().__init__()
 
@@ -63,6 +74,6 @@ class Admin(
         await interaction.followup.send(tr(PAUSED if paused else RESUMED), ephemeral=True)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: AdminHost) -> None:
     """Load the cog."""
     await bot.add_cog(Admin(bot))

@@ -6,7 +6,7 @@ import logging
 
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import Registry
 from bot.ui.errors import answer_error
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class Errors(commands.Cog):
     """Installs the handler on the command tree."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: Registry) -> None:
         self._bot = bot
 
     async def cog_load(self) -> None:
@@ -23,6 +23,6 @@ class Errors(commands.Cog):
         self._bot.tree.error(answer_error)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: Registry) -> None:
     """Load the cog."""
     await bot.add_cog(Errors(bot))

@@ -32,17 +32,22 @@ log = logging.getLogger(__name__)
 
 
 class Host(Protocol):
-    """The part of the bot that a reader needs.
+    """The part of the bot that a reader needs."""
 
-    Attributes:
-        settings: Section ``[bot]``, as it holds now.
-        servers: Settings of each server.
-        reads_pictures: Whether the language model is given pictures.
-    """
+    @property
+    def settings(self) -> BotSettings:
+        """Section ``[bot]``, as it holds now."""
+        ...
 
-    settings: BotSettings
-    servers: Guilds
-    reads_pictures: bool
+    @property
+    def servers(self) -> Guilds:
+        """Settings of each server."""
+        ...
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether the language model is given pictures."""
+        ...
 
     @property
     def me(self) -> int:

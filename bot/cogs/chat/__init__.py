@@ -1,4 +1,4 @@
 """Cogs that produce replies: messages, another answer, comparisons.
 
-May import ``bot.ui``, the client and every room below; no other group of cogs.
+May import ``bot.ui`` and every room below it except the client; no other group of cogs.
 """

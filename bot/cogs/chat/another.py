@@ -7,18 +7,19 @@ context are read back from Discord.
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
-from bot.cogs.chat.answering import Answering
-from bot.cogs.chat.delivery import AskedAgain, Delivery
+from bot.cogs.chat.answering import Answering, AnsweringHost
+from bot.cogs.chat.delivery import AskedAgain, Delivery, DeliveryHost
+from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, speak, tr
-from bot.messages.context_reader import MessageReader
+from bot.messages.context_reader import Host, MessageReader
 from bot.messages.conversation import BUSY, FAILED, UNAVAILABLE, is_note, text_of
 from bot.messages.posting import typing_in
 from bot.metrics import Outcome
@@ -40,10 +41,14 @@ POSTED = mark(
 MOST_CHUNKS = 10
 
 
+class AnotherHost(Registry, AnsweringHost, DeliveryHost, Host, Protocol):
+    """What another answer needs of the client."""
+
+
 class Another(commands.Cog):
     """Gives another answer to a prompt."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: AnotherHost) -> None:
         self._bot = bot
         self._answering, self._delivery = Answering(bot), Delivery(bot)
         self._menu = app_commands.ContextMenu(name=mark("Another answer"), callback=self.another)
@@ -130,6 +135,6 @@ class Another(commands.Cog):
         return await self._bot.responder.completed(decision)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: AnotherHost) -> None:
     """Load the cog."""
     await bot.add_cog(Another(bot))

@@ -5,9 +5,11 @@ Used by messages, another answer and comparisons. :mod:`bot.cogs.chat.delivery` 
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import discord
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasLimits, HasMetrics, HasQueues
 from bot.generation import ContextReader
 from bot.languages import tr
 from bot.messages.conversation import (
@@ -25,6 +27,10 @@ from bot.servers.server_settings import GuildView
 from storage.records import Who
 
 
+class AnsweringHost(HasLimits, HasMetrics, HasQueues, Protocol):
+    """What these steps need of the client."""
+
+
 class Answering:
     """The steps around an answer that do not depend on what made the bot answer.
 
@@ -32,7 +38,7 @@ class Answering:
         bot: The bot.
     """
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: AnsweringHost) -> None:
         self._bot = bot
 
     def used_up(self, who: Who, author: discord.User | discord.Member, view: GuildView) -> str | None:

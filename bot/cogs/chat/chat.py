@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Protocol
 
 import discord
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
-from bot.cogs.chat.answering import Answering
-from bot.cogs.chat.delivery import Delivery
+from bot.cogs.chat.answering import Answering, AnsweringHost
+from bot.cogs.chat.delivery import Delivery, DeliveryHost
+from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
 from bot.identity import is_direct, who_wrote
-from bot.languages import speak, tr
+from bot.languages import Tongues, speak, tr
+from bot.memory import MemberMemory
 from bot.messages.attachments import may_read, note_on
 from bot.messages.bursts import Burst
-from bot.messages.context_reader import BurstReader, NothingToRead, is_heard
+from bot.messages.context_reader import BurstReader, Host, NothingToRead, is_heard
 from bot.messages.conversation import (
     BUSY,
     EMPTY,
@@ -41,10 +43,24 @@ from storage.records import Who
 log = logging.getLogger(__name__)
 
 
+class ChatHost(Registry, AnsweringHost, DeliveryHost, Host, Protocol):
+    """What the chat needs of the client."""
+
+    @property
+    def memory(self) -> MemberMemory:
+        """Everything in memory that holds data of members."""
+        ...
+
+    @property
+    def tongues(self) -> Tongues:
+        """Languages of members."""
+        ...
+
+
 class Chat(commands.Cog):
     """Answers messages that are for the bot."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: ChatHost) -> None:
         self._bot = bot
         self._answering, self._delivery = Answering(bot), Delivery(bot)
         self._claims = Claims()
@@ -141,6 +157,6 @@ class Chat(commands.Cog):
             burst.begin()  # a message that joined after a failure would get no answer
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: ChatHost) -> None:
     """Load the cog."""
     await bot.add_cog(Chat(bot))

@@ -7,24 +7,25 @@ A pick is stored as two feature vectors and a click, sealed, and is learnt from 
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
-from bot.cogs.chat.answering import Answering
+from bot.cogs.chat.answering import Answering, AnsweringHost
+from bot.cogs.ports import HasServers, Registry
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import SPEECHLESS, UNAVAILABLE
 from bot.messages.posting import SILENT
 from bot.messages.splitting import beginning
-from bot.replies.comparisons import Comparison
+from bot.replies.comparisons import Comparison, Comparisons
 from bot.replies.decision import NothingToSay, Prompt
 from bot.ui.components import PersistentButton
 from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
+from bot.ui.ports import FeedbackHost
 from storage.errors import LearningPaused
 from storage.records import Picked
 
@@ -47,6 +48,19 @@ MOST_SHOWN = 2000
 """Longest text of one candidate, characters; two of them must fit one message."""
 
 _LABELS = {Picked.FIRST: "A", Picked.SECOND: "B", Picked.EQUAL: mark("Equal")}
+
+
+class PickHost(FeedbackHost, Protocol):
+    """What a choice between two candidates needs of the client."""
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """The pairs that are shown now."""
+        ...
+
+
+class CompareHost(Registry, AnsweringHost, HasServers, PickHost, Protocol):
+    """What the cog needs of the client."""
 
 
 class PickButton(
@@ -78,7 +92,7 @@ class PickButton(
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         _, who = clicked
-        bot: SimpaticoBot = interaction.client
+        bot: PickHost = interaction.client
         comparison = bot.comparisons.under_way(who, self._token)
         if comparison is None:
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
@@ -97,7 +111,7 @@ class PickButton(
 class Compare(commands.Cog):
     """``/compare``: members choose between two candidates."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: CompareHost) -> None:
         self._bot = bot
         self._answering = Answering(bot)
 
@@ -170,6 +184,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else beginning(text, MOST_SHOWN - 1) + "…"
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: CompareHost) -> None:
     """Load the cog."""
     await bot.add_cog(Compare(bot))

@@ -9,19 +9,37 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import discord
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasInbox, HasMetrics, HasResponder, HasServers, HasStore
 from bot.identity import who_wrote
 from bot.messages.posting import AnsweredBefore, place_of, post_reply, seed_reactions
+from bot.messages.queues import Claims
 from bot.replies.decision import Decision
+from bot.replies.responder import Responder
+from bot.ui.ports import StreamHost
 from bot.ui.privacy_panel import invitation_view
 from bot.ui.stop_button import grow_to_the_end, stop_view
 from storage.failpoints import failpoint
 from storage.records import Consent, MemberId, Place, Who
 
 log = logging.getLogger(__name__)
+
+
+class DeliveryHost(HasInbox, HasMetrics, HasResponder, HasServers, HasStore, StreamHost, Protocol):
+    """What a delivery needs of the client."""
+
+    @property
+    def responder(self) -> Responder:
+        """Records replies and describes the finished text."""
+        ...
+
+    @property
+    def invited(self) -> Claims:
+        """Members who were invited to learning."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +62,7 @@ class Delivery:
         bot: The bot.
     """
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: DeliveryHost) -> None:
         self._bot = bot
 
     async def deliver(

@@ -17,7 +17,7 @@ import emoji as emoji_library
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import ConfigHost
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
 from bot.servers.server_settings import (
@@ -89,7 +89,7 @@ class Config(
 ):
     """Shows and changes the settings of a server."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: ConfigHost) -> None:
         self._bot = bot
         super().__init__()
 
@@ -345,6 +345,6 @@ async def _tell(interaction: discord.Interaction, text: str) -> None:
         await interaction.response.send_message(text, ephemeral=True, allowed_mentions=SILENT)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: ConfigHost) -> None:
     """Load the cog."""
     await bot.add_cog(Config(bot))

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasResponder, HasStore, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
 from bot.moderation.output_filter import Drop
+from bot.replies.candidate_source import CandidateSource
 from bot.ui.managers_only import ManagerForm, ManagersOnly, is_manager
 from storage.errors import FaqFull, UnknownEntry
 from storage.servers.faq import LONGEST_ANSWER, LONGEST_QUESTION, MOST_ENTRIES, EntryId, FaqEntry
+from storage.store import Store
 
 ADD_TITLE = mark("A question and its answer")
 EDIT_TITLE = mark("Change an entry")
@@ -57,6 +59,10 @@ REASONS = {
     Drop.BLOCKED_TERM: mark("a blocked word"),
     Drop.TOXIC: mark("it reads as toxic"),
 }
+
+
+class FaqHost(Registry, HasStore, HasResponder, Protocol):
+    """What the questions and answers need of the client."""
 
 
 class EntryForm(ManagerForm):
@@ -107,8 +113,8 @@ class Faq(
 ):
     """Questions and answers that the managers of a server write."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
-        self._bot = bot
+    def __init__(self, store: Store, source: CandidateSource) -> None:
+        self._store, self._source = store, source
         super().__init__()
 
     @app_commands.command(name="add", description=mark("Add a question and its best answer."))
@@ -117,7 +123,7 @@ class Faq(
 
         async def take(sent: discord.Interaction[Any], entry: FaqEntry) -> None:
             try:
-                await self._bot.store.faq.add(self._guild(sent), entry)
+                await self._store.faq.add(self._guild(sent), entry)
             except FaqFull:
                 await _answer(sent, tr(FULL, most=MOST_ENTRIES))
             except ValueError:
@@ -132,14 +138,14 @@ class Faq(
     async def edit(self, interaction: discord.Interaction, entry: str) -> None:
         """Open the form with an entry; the one look into the store before it is short."""
         entry_id = _entry_id(entry)
-        found = await self._bot.store.faq.entries(self._guild(interaction), [entry_id])
+        found = await self._store.faq.entries(self._guild(interaction), [entry_id])
         if entry_id not in found:
             await interaction.response.send_message(tr(GONE), ephemeral=True, allowed_mentions=SILENT)
             return
 
         async def take(sent: discord.Interaction[Any], changed: FaqEntry) -> None:
             try:
-                await self._bot.store.faq.edit(self._guild(sent), entry_id, changed)
+                await self._store.faq.edit(self._guild(sent), entry_id, changed)
             except UnknownEntry:
                 await _answer(sent, tr(GONE))
             except ValueError:
@@ -154,14 +160,14 @@ class Faq(
     async def remove(self, interaction: discord.Interaction, entry: str) -> None:
         """Delete an entry."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        removed = await self._bot.store.faq.remove(self._guild(interaction), _entry_id(entry))
+        removed = await self._store.faq.remove(self._guild(interaction), _entry_id(entry))
         await _answer(interaction, tr(REMOVED if removed else GONE))
 
     @app_commands.command(name="list", description=mark("List the questions that have an answer here."))
     async def list_entries(self, interaction: discord.Interaction) -> None:
         """Show the questions, or everything as a file where they are too many."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        entries = list((await self._bot.store.faq.entries(self._guild(interaction))).values())
+        entries = list((await self._store.faq.entries(self._guild(interaction))).values())
         if not entries:
             await _answer(interaction, tr(NONE_YET))
             return
@@ -182,7 +188,7 @@ class Faq(
         """Autocomplete questions that contain the typed text; empty for members who are not managers."""
         if not is_manager(interaction):
             return []
-        entries = await self._bot.store.faq.entries(self._guild(interaction))
+        entries = await self._store.faq.entries(self._guild(interaction))
         return [
             app_commands.Choice(name=entry.question[:100], value=str(entry_id))
             for entry_id, entry in entries.items()
@@ -190,12 +196,12 @@ class Faq(
         ][:25]
 
     def _guild(self, interaction: discord.Interaction[Any]) -> bytes:
-        return self._bot.store.guild_id(who_clicked(interaction))
+        return self._store.guild_id(who_clicked(interaction))
 
     async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
         """Confirm that the entry is stored, and show what the output filter does to the answer."""
         lines = [tr(words, question=discord.utils.escape_markdown(entry.question))]
-        verdict = await self._bot.responder.source.verdict_on(who_clicked(interaction), entry.answer.strip())
+        verdict = await self._source.verdict_on(who_clicked(interaction), entry.answer.strip())
         for reason in verdict.dropped:
             lines.append(tr(WITHHELD, reason=tr(REASONS[reason])))
         if any(kept.text != entry.answer.strip() for kept in verdict.kept):
@@ -212,6 +218,6 @@ async def _answer(interaction: discord.Interaction[Any], text: str) -> None:
     await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: FaqHost) -> None:
     """Load the cog."""
-    await bot.add_cog(Faq(bot))
+    await bot.add_cog(Faq(bot.store, bot.responder.source))

@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Protocol, Self, cast
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasInbox, HasUser, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import NOTES
 from bot.messages.posting import SILENT
-from bot.moderation.report_queue import Reason, Report
+from bot.moderation.report_queue import Reason, Report, ReportQueue
 from bot.ui.components import PersistentButton, PersistentSelect
 from bot.ui.managers_only import require_manager
 from storage.records import Deleted, ReplyId
@@ -60,6 +60,23 @@ _WAIT_S = 2.0
 Act = Literal["delete", "dismiss"]
 
 
+class ReviewHost(HasInbox, Protocol):
+    """What a review needs of the client."""
+
+    @property
+    def reports(self) -> ReportQueue:
+        """Reports that wait for a decision."""
+        ...
+
+    def get_partial_messageable(self, id: int, /) -> discord.PartialMessageable:
+        """Return a channel by its id, without a request."""
+        ...
+
+
+class ReportsHost(Registry, HasUser, ReviewHost, Protocol):
+    """What the cog needs of the client."""
+
+
 class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,20})"):
     """Menu of reasons for a report; works after a restart, because the message id is in its custom id.
 
@@ -88,7 +105,7 @@ class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,
     async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
         """Take the report."""
         await interaction.response.defer(ephemeral=True)
-        bot: SimpaticoBot = interaction.client
+        bot: ReviewHost = interaction.client
         channel_id = interaction.channel_id
         if channel_id is None or value not in set(Reason) or self._message_id >= 2**63:
             return
@@ -136,7 +153,7 @@ class DecideButton(
         """Carry out the decision of a manager, and show the remaining reports."""
         require_manager(interaction)
         await interaction.response.defer(ephemeral=True)
-        bot: SimpaticoBot = interaction.client
+        bot: ReviewHost = interaction.client
         who = who_clicked(interaction)
         if self._number >= 2**63:
             report = None
@@ -157,7 +174,7 @@ class DecideButton(
 class Reports(commands.Cog):
     """Reports and their review."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: ReportsHost) -> None:
         self._bot = bot
         menu = app_commands.ContextMenu(name=mark("Report this reply"), callback=self.report_this)
         self._menu = app_commands.guild_only(menu)
@@ -195,7 +212,7 @@ class Reports(commands.Cog):
         await show_reports(self._bot, interaction)
 
 
-async def delete_reply(bot: SimpaticoBot, report: Report) -> bool:
+async def delete_reply(bot: ReviewHost, report: Report) -> bool:
     """Delete all messages of a reply in Discord; return whether that succeeded.
 
     Stored data are deleted as for every deleted message; the later event from Discord is a duplicate.
@@ -217,7 +234,7 @@ async def delete_reply(bot: SimpaticoBot, report: Report) -> bool:
     return True
 
 
-async def show_reports(bot: SimpaticoBot, interaction: discord.Interaction[Any], said: str = "") -> None:
+async def show_reports(bot: ReviewHost, interaction: discord.Interaction[Any], said: str = "") -> None:
     """Answer a deferred interaction with the waiting reports, below a confirmation."""
     reports, count = await bot.reports.waiting(who_clicked(interaction), SHOWN)
     view = discord.ui.View(timeout=None)
@@ -249,6 +266,6 @@ def _words(reason: str) -> str:
     return tr(REASONS[Reason(reason) if reason in set(Reason) else Reason.OTHER])
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: ReportsHost) -> None:
     """Load the cog."""
     await bot.add_cog(Reports(bot))

@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasResponder, HasStore, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
 from bot.moderation.output_filter import Level
+from bot.replies.candidate_source import CandidateSource
 from bot.ui.managers_only import ManagerForm, ManagersOnly
 from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
+from storage.store import Store
 
 ABOUT = {
     Level.RELAXED: mark(
@@ -47,17 +49,21 @@ _FORM = 4000
 LevelName = Literal["relaxed", "standard", "strict"]
 
 
+class SafetyHost(Registry, HasStore, HasResponder, Protocol):
+    """What the safety rules need of the client."""
+
+
 class WordsForm(ManagerForm):
     """All blocked words of a server, one a line.
 
     Args:
-        bot: The bot.
+        store: Safety rules of servers.
         before: Those that are blocked now.
     """
 
-    def __init__(self, bot: SimpaticoBot, before: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, before: tuple[str, ...]) -> None:
         super().__init__(title=tr(WORDS_TITLE))
-        self._bot = bot
+        self._store = store
         self._words: discord.ui.TextInput[Any] = discord.ui.TextInput(
             custom_id="words",
             style=discord.TextStyle.paragraph,
@@ -70,11 +76,11 @@ class WordsForm(ManagerForm):
 
     async def take(self, interaction: discord.Interaction[Any]) -> None:
         """Block these words and no others."""
-        guild = self._bot.store.guild_id(who_clicked(interaction))
+        guild = self._store.guild_id(who_clicked(interaction))
         lines = (" ".join(line.split()) for line in self._words.value.splitlines())
         terms = tuple(dict.fromkeys(line for line in lines if line))
         try:
-            await self._bot.store.safety.record_terms(guild, terms)
+            await self._store.safety.record_terms(guild, terms)
         except ValueError:
             await _answer(interaction, tr(TOO_MANY, most=MOST_TERMS, longest=LONGEST_TERM))
             return
@@ -91,47 +97,47 @@ class Safety(
 ):
     """Safety rules of a server."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
-        self._bot = bot
+    def __init__(self, store: Store, source: CandidateSource) -> None:
+        self._store, self._source = store, source
         super().__init__()
 
     @app_commands.command(name="show", description=mark("Show how strict I am here."))
     async def show(self, interaction: discord.Interaction) -> None:
         """Show level and number of blocked words."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        await _answer(interaction, await rules_in_words(self._bot, interaction))
+        await _answer(interaction, await rules_in_words(self._store, self._source, interaction))
 
     @app_commands.command(name="level", description=mark("Choose how strict I am here."))
     @app_commands.describe(level=mark("relaxed, standard or strict"))
     async def level(self, interaction: discord.Interaction, level: LevelName) -> None:
         """Set the level."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        await set_level(self._bot, interaction, Level(level))
+        await set_level(self._store, interaction, Level(level))
         await _answer(interaction, tr(LEVEL_SET, level=tr(ABOUT[Level(level)])))
 
     @app_commands.command(name="words", description=mark("Choose words and phrases that I never post here."))
     async def words(self, interaction: discord.Interaction) -> None:
         """Open the form with the blocked words; the read before it is short enough for Discord."""
-        rules = await self._bot.store.safety.of(self._bot.store.guild_id(who_clicked(interaction)))
-        await interaction.response.send_modal(WordsForm(self._bot, rules.terms))
+        rules = await self._store.safety.of(self._store.guild_id(who_clicked(interaction)))
+        await interaction.response.send_modal(WordsForm(self._store, rules.terms))
 
 
-async def rules_in_words(bot: SimpaticoBot, interaction: discord.Interaction[Any]) -> str:
+async def rules_in_words(store: Store, source: CandidateSource, interaction: discord.Interaction[Any]) -> str:
     """Describe the rules of the server of an interaction."""
-    decided = await bot.store.safety.of(bot.store.guild_id(who_clicked(interaction)))
-    level = bot.responder.source.rules_for(decided).level
+    decided = await store.safety.of(store.guild_id(who_clicked(interaction)))
+    level = source.rules_for(decided).level
     return tr(RULES, level=tr(ABOUT[level]), count=len(decided.terms), everywhere=tr(EVERYWHERE))
 
 
-async def set_level(bot: SimpaticoBot, interaction: discord.Interaction[Any], level: Level) -> None:
+async def set_level(store: Store, interaction: discord.Interaction[Any], level: Level) -> None:
     """Set the level of the server of an interaction; the caller checks the permission."""
-    await bot.store.safety.record_level(bot.store.guild_id(who_clicked(interaction)), level.value)
+    await store.safety.record_level(store.guild_id(who_clicked(interaction)), level.value)
 
 
 async def _answer(interaction: discord.Interaction[Any], text: str) -> None:
     await interaction.followup.send(text, ephemeral=True, allowed_mentions=SILENT)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: SafetyHost) -> None:
     """Load the cog."""
-    await bot.add_cog(Safety(bot))
+    await bot.add_cog(Safety(bot.store, bot.responder.source))

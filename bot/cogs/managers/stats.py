@@ -13,18 +13,21 @@ import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.background.uplift_reporter import verdict
-from bot.client import SimpaticoBot
+from bot.background.uplift_reporter import Reporter, verdict
+from bot.cogs.ports import HasMetrics, HasStore, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
+from bot.metrics import Metrics
 from bot.ui.charts import stats_picture
 from personalization.insight.uplift_report import Report
 from storage.servers.activity import RoundActivity, ServerActivity
+from storage.store import Store
 
 FEWEST_MEMBERS = 5
 FEWEST_REPLIES = 20
@@ -36,6 +39,15 @@ REPORT_EVERY_S = 3600.0
 WITHHELD = mark(
     "Figures based on fewer than {n} members are hidden, because they could say something about one person."
 )
+
+
+class StatsHost(Registry, HasStore, HasMetrics, Protocol):
+    """What the statistics need of the client."""
+
+    @property
+    def reporter(self) -> Reporter:
+        """Estimates what personalization brings."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +72,8 @@ class Figures:
 class Stats(commands.Cog):
     """Statistics of learning."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
-        self._bot = bot
+    def __init__(self, store: Store, metrics: Metrics, reporter: Reporter) -> None:
+        self._store, self._metrics, self._reporter = store, metrics, reporter
         self._report: tuple[float, Report] | None = None
         self._reporting = asyncio.Lock()
 
@@ -74,7 +86,7 @@ class Stats(commands.Cog):
     async def stats(self, interaction: discord.Interaction) -> None:
         """Show the figures of this server to a manager."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        figures = await self._figures(self._bot.store.guild_id(who_clicked(interaction)))
+        figures = await self._figures(self._store.guild_id(who_clicked(interaction)))
         text = "\n".join(lines_of(figures))
         if not figures.server.labels and not figures.seconds and figures.report is None:
             await interaction.followup.send(text, ephemeral=True)
@@ -89,9 +101,9 @@ class Stats(commands.Cog):
 
     async def _figures(self, guild: bytes) -> Figures:
         since = datetime.now(UTC) - timedelta(days=DAYS)
-        activity = self._bot.store.activity
+        activity = self._store.activity
         report = await self._latest_report()
-        n_replies, seconds = self._bot.metrics.mean_seconds()
+        n_replies, seconds = self._metrics.mean_seconds()
         return Figures(
             server=await activity.of_server(guild, since, FEWEST_MEMBERS),
             rounds=await activity.of_rounds(since),
@@ -104,7 +116,7 @@ class Stats(commands.Cog):
         async with self._reporting:
             now = time.monotonic()
             if self._report is None or now - self._report[0] > REPORT_EVERY_S:
-                self._report = now, await self._bot.reporter.report()
+                self._report = now, await self._reporter.report()
             return self._report[1]
 
 
@@ -153,6 +165,6 @@ def _gain(report: Report | None) -> tuple[float, float, float] | None:
     return 100 * gain.value, 100 * gain.low, 100 * gain.high
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: StatsHost) -> None:
     """Load the cog."""
-    await bot.add_cog(Stats(bot))
+    await bot.add_cog(Stats(bot.store, bot.metrics, bot.reporter))

@@ -5,11 +5,13 @@ Reactions are not handled here but in :mod:`bot.reactions.inbox`, in the order i
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.feedback_panel import (
@@ -24,14 +26,19 @@ from bot.ui.feedback_panel import (
     show_panel,
 )
 from bot.ui.feedback_text import PAUSED
+from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import ForgetRemarkButton, RemarkButton
 from storage.errors import LearningPaused
+
+
+class FeedbackCommandsHost(Registry, FeedbackHost, Protocol):
+    """What these commands need of the client."""
 
 
 class Feedback(commands.Cog):
     """Ratings."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: FeedbackCommandsHost) -> None:
         self._bot = bot
         self._menu = app_commands.ContextMenu(name=mark("Rate this reply"), callback=self.rate_this)
 
@@ -89,6 +96,6 @@ class Feedback(commands.Cog):
         await show_panel(self._bot, interaction, who, reply_id)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: FeedbackCommandsHost) -> None:
     """Load the cog."""
     await bot.add_cog(Feedback(bot))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasOwner, HasStore, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.help_page import commands_in, may_use, page_of
@@ -21,10 +22,14 @@ log = logging.getLogger(__name__)
 TITLE = mark("What you can do with me here")
 
 
+class HelpHost(Registry, HasOwner, HasStore, Protocol):
+    """What the help page needs of the client."""
+
+
 class Help(commands.Cog):
     """The help page."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: HelpHost) -> None:
         self._bot = bot
         self._ids: dict[str, int] = {}
 
@@ -61,6 +66,6 @@ class Help(commands.Cog):
         return self._ids
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: HelpHost) -> None:
     """Load the cog."""
     await bot.add_cog(Help(bot))

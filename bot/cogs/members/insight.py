@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasGeneratorName, HasStore, HasTaste, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.taste_text import points_of, reason_lines
@@ -23,10 +24,19 @@ NOT_YOURS = mark(
 )
 
 
+class InsightHost(Registry, HasStore, HasTaste, HasGeneratorName, Protocol):
+    """What explanations and status need of the client."""
+
+    @property
+    def encoder_name(self) -> str:
+        """Name of the encoder."""
+        ...
+
+
 class Insight(commands.Cog):
     """Explanations and status."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: InsightHost) -> None:
         self._bot = bot
         self._menu = app_commands.ContextMenu(name=mark("Why this reply?"), callback=self.why_this)
 
@@ -91,6 +101,6 @@ class Insight(commands.Cog):
         await interaction.followup.send("\n".join(lines), ephemeral=True)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: InsightHost) -> None:
     """Load the cog."""
     await bot.add_cog(Insight(bot))

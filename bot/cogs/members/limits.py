@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasLimits, HasServers, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.servers.access import may_talk, roles_of, speaker_of_click
-from bot.servers.daily_limits import Standing
+from bot.servers.daily_limits import Limits, Standing
+from bot.servers.server_settings import Guilds
 
 NO_LIMIT = mark("I answer you here without a limit.")
 OWN_MESSAGES = mark("**Your messages today:** {left} of {limit} left.")
@@ -25,11 +28,15 @@ BLOCKED = mark(
 )
 
 
+class LimitsHost(Registry, HasServers, HasLimits, Protocol):
+    """What the cog needs of the client."""
+
+
 class LimitsCog(commands.Cog):
     """Shows a member the remaining daily limits."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
-        self._bot = bot
+    def __init__(self, servers: Guilds, limits: Limits) -> None:
+        self._servers, self._limits = servers, limits
 
     @app_commands.command(
         name="limits", description=mark("See how much you have left today, and when your limit resets.")
@@ -38,13 +45,13 @@ class LimitsCog(commands.Cog):
         """Show the remaining limits of the member and of the server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
-        view = await self._bot.servers.of(who.guild_id)
-        speaker = speaker_of_click(interaction, self._bot.servers.name_of(who))
+        view = await self._servers.of(who.guild_id)
+        speaker = speaker_of_click(interaction, self._servers.name_of(who))
         if not all(may_talk(speaker, allow, deny) for allow, deny in view.access):
             await interaction.followup.send(tr(BLOCKED), ephemeral=True)
             return
-        own = self._bot.limits.of_member(who, view.limits, roles_of(interaction.user))
-        server = self._bot.limits.of_server(who, view.limits)
+        own = self._limits.of_member(who, view.limits, roles_of(interaction.user))
+        server = self._limits.of_server(who, view.limits)
         lines = [
             *lines_of(own, OWN_MESSAGES, OWN_TOKENS, back=BACK),
             *lines_of(server, SERVER_MESSAGES, SERVER_TOKENS, back=SERVER_BACK),
@@ -64,6 +71,6 @@ def lines_of(standing: Standing, messages: str, tokens: str, *, back: str) -> li
     return lines
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: LimitsHost) -> None:
     """Load the cog."""
-    await bot.add_cog(LimitsCog(bot))
+    await bot.add_cog(LimitsCog(bot.servers, bot.limits))

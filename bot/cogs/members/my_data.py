@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import HasStore, HasTaste, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.data_export import file_of, parts_of
+from personalization.insight.taste import TasteReader
+from storage.store import Store
+
+
+class MyDataHost(Registry, HasStore, HasTaste, Protocol):
+    """What the export needs of the client."""
 
 
 class MyData(commands.Cog):
     """The member's rights of access and data portability."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
-        self._bot = bot
+    def __init__(self, store: Store, taste: TasteReader) -> None:
+        self._store, self._taste = store, taste
 
     @app_commands.command(
         name="my-data", description=mark("Everything I keep about you, as a file for you alone.")
@@ -28,7 +35,7 @@ class MyData(commands.Cog):
         """Answer with a summary and the file; further parts follow in further messages."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
-        content, summary = await file_of(self._bot.store, self._bot.taste, who, datetime.now(UTC))
+        content, summary = await file_of(self._store, self._taste, who, datetime.now(UTC))
         for number, (name, part) in enumerate(parts_of(content)):
             file = discord.File(io.BytesIO(part), filename=name)
             if number == 0:
@@ -38,6 +45,6 @@ class MyData(commands.Cog):
                 await interaction.followup.send(text, file=file, ephemeral=True)
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: MyDataHost) -> None:
     """Load the cog."""
-    await bot.add_cog(MyData(bot))
+    await bot.add_cog(MyData(bot.store, bot.taste))

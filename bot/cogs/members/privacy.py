@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
+from bot.ui.ports import PrivacyHost
 from bot.ui.privacy_panel import SURE_OF_ALL, ChoiceButton, choices, kept_in_words, show_privacy
+
+
+class PrivacyCommandsHost(Registry, PrivacyHost, Protocol):
+    """What these commands need of the client."""
 
 
 class Privacy(commands.Cog):
     """Consent, summary and forgetting."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: PrivacyCommandsHost) -> None:
         self._bot = bot
 
     async def cog_load(self) -> None:
@@ -35,13 +42,13 @@ class Privacy(commands.Cog):
         """Ask once, then forget."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
-        summary = await self._bot.store.privacy.summary(who)
+        summary = await self._bot.privacy.summary(who)
         await interaction.edit_original_response(
             content=f"{kept_in_words(summary)}\n{tr(SURE_OF_ALL)}",
             view=choices(interaction.user.id, "forget", "keep"),
         )
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: PrivacyCommandsHost) -> None:
     """Load the cog."""
     await bot.add_cog(Privacy(bot))

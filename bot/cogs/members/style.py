@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import SimpaticoBot
+from bot.cogs.ports import Registry
 from bot.languages import mark
 from bot.replies.style_wishes import MOST_CHARACTERS, with_words
 from bot.ui.style_panel import StyleButton, StyleMenu, change_wish, show_wish, wish_and_consent
@@ -19,7 +19,7 @@ from bot.ui.style_panel import StyleButton, StyleMenu, change_wish, show_wish, w
 class MemberStyle(commands.Cog):
     """Wishes."""
 
-    def __init__(self, bot: SimpaticoBot) -> None:
+    def __init__(self, bot: Registry) -> None:
         self._bot = bot
 
     async def cog_load(self) -> None:
@@ -44,6 +44,6 @@ class MemberStyle(commands.Cog):
             await change_wish(interaction, with_words(wish, words))
 
 
-async def setup(bot: SimpaticoBot) -> None:
+async def setup(bot: Registry) -> None:
     """Load the cog."""
     await bot.add_cog(MemberStyle(bot))
