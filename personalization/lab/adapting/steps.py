@@ -1,8 +1,9 @@
 """Gradient steps on an encoder's adapter, with the members' heads frozen.
 
 :class:`GroupedLabels` holds labels grouped by reply (or by pair of replies), so that a reply with many labels
-is encoded once per step. The loss is the mean negative log likelihood of the labels under the members' heads;
-only the adapter has gradients. Used by :mod:`personalization.lab.adapting.adaptation`, which solves the heads.
+is encoded once per step. The loss is the mean negative log likelihood of the labels under the members'
+heads; only the adapter has gradients. Used by :mod:`personalization.lab.adapting.adaptation`, which
+solves the heads.
 
 Source: Loshchilov and Hutter (2019), Decoupled weight decay regularization; (2017), SGDR, for the cosine.
 """
