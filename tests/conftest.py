@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from storage.settings import StorageSettings
+from storage.store import Store
+from tests.fakes import FixedClock
 from tests.rig.postgres import running
 
 QUICK_FOLDERS = tuple(Path(__file__).parent / folder for folder in ("unit", "conformance"))
@@ -25,6 +31,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Exempt the objects of imported libraries from garbage collection: each full one took a second."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Copy a new SQLite store, ``data`` and ``keys``, into a folder; faster than one migration per test."""
+    template = tmp_path_factory.mktemp("empty store")
+    made = StorageSettings(data_dir=template / "data", key_dir=template / "keys")
+
+    async def make() -> None:
+        await (await Store.open(made, now=FixedClock())).close()
+
+    asyncio.run(make())
+
+    def copy_into(folder: Path) -> None:
+        shutil.copytree(template, folder, dirs_exist_ok=True)
+
+    return copy_into
 
 
 @pytest.fixture(scope="session")

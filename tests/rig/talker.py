@@ -4,7 +4,7 @@ Run ``python -m tests.rig.talker play|discord|telemetry FOLDER`` in a separate n
 --map-root-user --net``). It prints one line of JSON: every host that Python code looked up or connected to,
 and the number of packets that the kernel could not route, which includes native code. ``play`` chats, reacts
 and trains in the playground with the real models. ``discord`` starts the command with a token. ``telemetry``
-opens the playground and connects to a foreign host, as a library that phones home would.
+connects to a foreign host, as a library that phones home would.
 """
 
 from __future__ import annotations
@@ -51,17 +51,19 @@ def n_unroutable() -> int:
     return int(values[names.index("OutNoRoutes")])
 
 
-async def play(folder: Path, *, phone_home: bool) -> None:
-    """Chat, agree, react, and wait for a round; with ``phone_home``, only connect to :data:`HOME`."""
+def phone_home() -> None:
+    """Connect to :data:`HOME`."""
+    with contextlib.suppress(OSError):
+        socket.create_connection((HOME, 80), timeout=1)
+
+
+async def play(folder: Path) -> None:
+    """Chat, agree, react, and wait for a round."""
     settings = parse_settings(
         {"generator": {"model_dir": str(folder), "device": "cpu", "max_new_tokens": 24}}
     )
     async with open_playground(settings, seed=0) as playground:
         channel, ada = playground.preview.channel, playground.preview.viewers[0]
-        if phone_home:
-            with contextlib.suppress(OSError):
-                socket.create_connection((HOME, 80), timeout=1)
-            return
         await ada.send(channel, "what should I cook?")
         while channel.last_message.author.id != playground.bot.me or not channel.last_message.components:
             await asyncio.sleep(0.1)
@@ -81,8 +83,10 @@ def main() -> None:
         os.chdir(folder)
         os.environ["DISCORD_TOKEN"] = "MTIz.Xabcde.made-up-token-that-nobody-has"
         run([])
+    elif what == "telemetry":
+        phone_home()
     else:
-        asyncio.run(play(folder, phone_home=what == "telemetry"))
+        asyncio.run(play(folder))
     print(json.dumps({"talked": sorted(talked), "unroutable": n_unroutable()}))
 
 

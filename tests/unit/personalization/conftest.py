@@ -31,7 +31,8 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-async def store(tmp_path, clock):
+async def store(tmp_path, clock, empty_store):
+    empty_store(tmp_path)
     settings = StorageSettings(data_dir=tmp_path / "data", key_dir=tmp_path / "keys", group_commit_ms=0)
     async with await Store.open(settings, now=clock) as opened:
         yield opened

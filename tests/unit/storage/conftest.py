@@ -41,6 +41,8 @@ def clock():
 
 
 @pytest.fixture
-async def store(settings, clock):
+async def store(settings, clock, tmp_path, empty_store):
+    if not settings.url:
+        empty_store(tmp_path)
     async with await Store.open(settings, now=clock) as store:
         yield store
