@@ -10,11 +10,12 @@ from typing import Protocol
 
 from bot.command_tree import Host
 from bot.messages.streaming import Streams
+from bot.privacy import Privacy
 from bot.replies.decision import Decision
 from bot.replies.style_wishes import WishBook
 from personalization.insight.taste import TasteReader
 from storage.members.consent import Consents
-from storage.records import Consent, DataSummary, ForgetReceipt, MemberId, Who
+from storage.records import MemberId
 from storage.store import Store
 
 __all__ = [
@@ -26,35 +27,11 @@ __all__ = [
 ]
 
 
-class MemberPrivacy(Protocol):
-    """Consent and forgetting; see :class:`bot.privacy.Privacy`."""
-
-    async def consent_of(self, who: Who) -> Consent:
-        """Return what this member decided in this server."""
-        ...
-
-    async def summary(self, who: Who) -> DataSummary:
-        """Return how much is kept about this member in this server."""
-        ...
-
-    async def agree(self, who: Who, message_id: int | None) -> None:
-        """Record that a member agrees."""
-        ...
-
-    async def refuse(self, who: Who) -> ForgetReceipt:
-        """Forget a member in one server, and store the refusal."""
-        ...
-
-    async def forget(self, user_id: int) -> ForgetReceipt:
-        """Forget a person in every server."""
-        ...
-
-
 class PrivacyHost(Protocol):
     """The parts of the bot that the privacy page needs."""
 
     @property
-    def privacy(self) -> MemberPrivacy:
+    def privacy(self) -> Privacy:
         """Consent and forgetting."""
         ...
 
