@@ -86,7 +86,7 @@ class SimpaticoBot(commands.Bot):
         self.chat_channels = set(settings.chat_channels)
         self.tasks = Tasks()
         spawn = spawn or self.tasks.spawn
-        self.pausing = Pausing(parts.store.notes)
+        self.pausing = Pausing(parts.store.notes, parts.audit)
         self.privacy = Privacy(
             parts.store, parts.memory, agreed=parts.responder.agreed, retrain=parts.member_left
         )

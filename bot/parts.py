@@ -13,6 +13,7 @@ from bot.servers.daily_limits import Limits
 from bot.servers.server_settings import Guilds
 from personalization.insight.taste import TasteReader
 from personalization.ranking.ranker import Ranker
+from storage.maintenance.audit_trail import AuditTrail
 from storage.store import Store
 
 
@@ -22,6 +23,7 @@ class Parts:
 
     Attributes:
         store: Consent, impressions, feedback.
+        audit: Records administrative acts.
         responder: Decides replies.
         ranker: Orders candidates.
         memory: Everything in memory that holds data of members.
@@ -38,6 +40,7 @@ class Parts:
     """
 
     store: Store
+    audit: AuditTrail
     responder: Responder
     ranker: Ranker
     memory: MemberMemory

@@ -5,10 +5,12 @@ A leaf: imports only storage.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from storage.database.notes import Notes
 from storage.errors import StorageError
+from storage.maintenance.audit_trail import Act, AuditTrail
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +22,11 @@ class Pausing:
 
     Args:
         notes: Where the decision is stored.
+        audit: Where the act is recorded.
     """
 
-    def __init__(self, notes: Notes) -> None:
-        self._notes = notes
+    def __init__(self, notes: Notes, audit: AuditTrail) -> None:
+        self._notes, self._audit = notes, audit
 
     async def pause(self, paused: bool) -> None:
         """Stop posting; with False, answer again.
@@ -32,6 +35,7 @@ class Pausing:
             StorageError: It cannot be stored.
         """
         await self._notes.put(_PAUSED, "yes" if paused else "no")
+        await asyncio.to_thread(self._audit.note, Act.PAUSE if paused else Act.RESUME)
 
     async def is_paused(self) -> bool:
         """Return whether nothing may be posted. While the store does not answer, the bot keeps answering."""

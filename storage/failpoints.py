@@ -42,6 +42,7 @@ FAILPOINTS = {
     "rotate.after-next-key": "the next master key is written, it wraps nothing yet",
     "rotate.before-commit": "all keys are rewrapped, their transaction is not committed",
     "rotate.after-commit": "all keys are rewrapped, the next master key has not replaced the present one",
+    "audit.after-line": "the audit trail has a new line, its tip still names the line before",
     "migration.statement": "a migration is about to run a statement, or to commit after its last one",
 }
 """Failpoint -> the state of the program at that moment."""

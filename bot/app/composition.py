@@ -50,6 +50,7 @@ from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from personalization.rounds.trainer import Trainer
 from storage.errors import SealBroken
+from storage.maintenance.audit_trail import AuditTrail
 from storage.records import HeadRecord, MemberId
 from storage.store import Store, utcnow
 
@@ -158,6 +159,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
     servers, limits = _open_servers(base)
     parts = Parts(
         store=store,
+        audit=AuditTrail(settings.storage, base.now),
         responder=responder,
         ranker=ranker,
         memory=memory,

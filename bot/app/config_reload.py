@@ -21,6 +21,7 @@ from bot.app.composition import House, secrets_of
 from bot.config import ConfigError, Settings, load_settings
 from bot.settings import BotSettings
 from bot.tasks import Tasks
+from storage.maintenance.audit_trail import Act, AuditTrail
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +66,20 @@ class Reloader:
         find: Returns the path of the file; None: no file, so all values are defaults.
         settings: The configuration in use.
         apply: Applies valid settings.
+        audit: Where the names of changed keys are recorded; None: nowhere.
     """
 
     def __init__(
-        self, find: Callable[[], Path | None], settings: Settings, apply: Callable[[Settings], None]
+        self,
+        find: Callable[[], Path | None],
+        settings: Settings,
+        apply: Callable[[Settings], None],
+        *,
+        audit: AuditTrail | None = None,
     ) -> None:
         self._find = find
         self._apply = apply
+        self._audit = audit
         self._seen = self._stamp()
         self.settings = settings
 
@@ -95,6 +103,8 @@ class Reloader:
             self.settings = replace(self.settings, **{section: own})
         if applied:
             self._apply(self.settings)
+            if self._audit is not None:
+                self._audit.note(Act.CONFIGURATION, keys=", ".join(_named(key) for key in applied))
         reloaded = Reloaded(tuple(_named(key) for key in applied), waiting)
         log.warning(
             "configuration read again; in use now: %s; waits for a restart: %s",

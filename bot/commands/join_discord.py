@@ -7,20 +7,22 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import discord
 
-from bot.app.composition import open_house
+from bot.app.composition import House, open_house
 from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
+from bot.app.schedule import DAY_S
 from bot.client import create_bot
 from bot.commands import playground
 from bot.config import Settings, config_path, read_secret
-
-_READ_BACK_S = 86400.0
+from storage.maintenance.audit_trail import Act
 
 
 class DiscordRefused(Exception):
@@ -67,7 +69,9 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         open_house(settings, progress=True) as house,
         Health(proofs_of(bot := create_bot(settings.bot, house.parts), house.scheduler)) as health,
         open_monitor(settings.operator, bot, [health.route()]),
-        Reloader(find_config, settings, lambda changed: put_into_use(changed, house, bot)).listening(),
+        Reloader(
+            find_config, settings, lambda changed: put_into_use(changed, house, bot), audit=house.parts.audit
+        ).listening(),
     ):
         loop = asyncio.get_running_loop()
         running = asyncio.create_task(bot.start(token))
@@ -75,7 +79,9 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, lambda: closing.append(loop.create_task(bot.close())))
-        house.scheduler.add("read back", bot.reconciler.look_thoroughly, _READ_BACK_S)
+        await _record_start(house)
+        house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
+        house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
         house.scheduler.start()
         try:
             await running
@@ -84,6 +90,16 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         finally:
             await bot.close()
             await asyncio.gather(*closing)
+
+
+async def _record_start(house: House) -> None:
+    await asyncio.to_thread(house.parts.audit.note, Act.START, version=version("simpatico"))
+    await _count_consents(house)
+
+
+async def _count_consents(house: House) -> None:
+    agreed = await house.store.consent.count()
+    await asyncio.to_thread(house.parts.audit.note, Act.CONSENTS, agreed=agreed)
 
 
 def _explained(exc: Exception) -> str:

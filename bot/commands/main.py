@@ -15,6 +15,7 @@ from pathlib import Path
 from bot.app.logs import set_up_logging
 from bot.commands import (
     adapt_encoder,
+    audit,
     completion,
     doctor,
     evaluate,
@@ -95,4 +96,5 @@ def command_parser() -> argparse.ArgumentParser:
     fit_starter.add_parser(commands)
     report.add_parser(commands)
     stored_data.add_parsers(commands)
+    audit.add_parser(commands)
     return parser

@@ -18,6 +18,7 @@ from bot.config import Settings
 from storage.errors import AlreadyOpen
 from storage.keys import rotation
 from storage.maintenance import backup
+from storage.maintenance.audit_trail import Act, AuditTrail
 from storage.records import ForgetReceipt
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -69,6 +70,8 @@ def run(work: Work, arguments: argparse.Namespace, settings: Settings) -> None:
         StorageError: The command failed.
     """
     print(work(arguments, settings.storage))
+    if work is not _ledger or arguments.accept_loss:
+        AuditTrail(settings.storage).note(Act(arguments.command))
 
 
 def _back_up(arguments: argparse.Namespace, settings: StorageSettings) -> str:

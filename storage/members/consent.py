@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import mark_due
@@ -46,6 +46,11 @@ class Consents:
         """Return this member's decision."""
         member_id = self._keys.pseudonyms.member(who)
         return await self._reader.run(lambda c: consent_of(c, member_id))
+
+    async def count(self) -> int:
+        """Return how many members of all servers agree."""
+        agreed = select(func.count()).where(members.c.standing == MemberStatus.AGREED)
+        return await self._reader.run(lambda c: c.execute(agreed).scalar_one())
 
     async def record(self, who: Who) -> MemberId:
         """Record that this member agrees, after creating the data key. Idempotent."""

@@ -1,4 +1,4 @@
-"""``locks/`` fits ``pyproject.toml``: every dependency, by hash, in an allowed version, without an index address."""
+"""``locks/`` fits ``pyproject.toml``: each dependency, by hash, in an allowed version, naming no index."""
 
 from __future__ import annotations
 
