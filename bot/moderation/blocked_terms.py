@@ -2,7 +2,10 @@
 
 Disguises are: look-alike letters of another script, invisible characters, digits and signs for letters,
 repeated or spaced-out letters, and markup inside a word. Each is undone only where it can be a disguise:
-people switch off a filter that finds "ass" in "class" or in the phone "A55". Pure functions, used by
+people switch off a filter that finds "ass" in "class" or in the phone "A55".
+
+Server managers choose the terms and the language model writes the text, so both can be hostile. The search is
+linear by construction: RE2 matches all terms in one pass and cannot backtrack. Pure functions, used by
 :mod:`bot.moderation.output_filter`.
 """
 
@@ -12,6 +15,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+
+import re2
 
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁӏһкмтвнгԛԝ" + "αεορυνικτχ", "aeopcyxijsdlhkmtbhrqw" + "aeopuviktx")
 """Lower-case Cyrillic and Greek letters that look like Latin ones; applied after case folding."""
@@ -38,7 +43,13 @@ _WORD = re.compile(r"[^\W_]+")
 _MARKUP = re.compile(r"(?<=\w)(?:\*{1,3}|\|\||~~|__|`)(?=\w)")
 _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Scripts without spaces between words; a term in them is also searched inside words."""
-_BEFORE, _AFTER = r"(?<![^\W_])", r"(?![^\W_])"
+_SIGNS = "".join(sign for ways in _STAND_INS.values() for sign in ways if not sign.isalnum())
+_SPACED = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]{1,2}[^\W_](?![^\W_]))+|[^\W_]+")
+"""A word, or single characters in a row, which may be a spaced-out word."""
+_ONLY_DIGIT = dict(enumerate(map(chr, range(0xE000, 0xE00A)), ord("0")))
+"""Digit -> the private character that replaces it where it means no letter."""
+_MOST_BYTES = 64 << 20
+"""Memory that RE2 may use for one list of terms; the largest list that is accepted needs half of it."""
 _LEAST_SPACED = 3
 """Minimum length of a term that is also searched spaced out; with two letters "i. e." would match."""
 
@@ -46,15 +57,61 @@ _LEAST_SPACED = 3
 def is_blocked(text: str, terms: Sequence[str]) -> bool:
     """Return whether a text contains one of the terms, plain or disguised.
 
-    The cost is linear in the length of the text and in the number of terms.
+    The cost is linear in the length of the text and in the length of all terms. Compiled terms are cached.
     """
-    pattern = _pattern(tuple(terms))
-    if pattern is None:
+    matcher = _matcher(tuple(terms))
+    if matcher is None:
         return False
     read = _as_latin(_as_read(text))
-    return any(
-        _is_meant(found[0]) for form in {read, _MARKUP.sub("", read)} for found in pattern.finditer(form)
-    )
+    return any(matcher.finds(form) for form in {read, _MARKUP.sub("", read)})
+
+
+class _Alphabet(dict[int, str]):
+    """Translates characters between words that no term contains to spaces; so the gap is a small class."""
+
+    def __init__(self, signs: str) -> None:
+        self._signs = frozenset(signs)
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        kept = char.isalnum() or char in self._signs or char in _ONLY_DIGIT.values()
+        self[code] = found = char if kept else " "
+        return found
+
+
+class _Matcher:
+    """All terms of one list as one RE2 pattern. RE2 knows no look-around, so the gap is part of a match.
+
+    Args:
+        terms: The terms as read, without duplicates.
+    """
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        signs = "".join(
+            sorted({char for term in terms for char in term if not char.isalnum()} | {*_SIGNS, " "})
+        )
+        self._alphabet = _Alphabet(signs)
+        gap = f"[{re2.escape(signs)}]"
+        within = [term for term in terms if _NO_SPACES.search(term)]
+        ways = [f"{gap}*".join(map(_drawn_out, term.split())) for term in within]
+        whole = [way for term in terms if term not in within for way in _ways(term, gap)]
+        if whole:
+            ways.append(f"(?:^|{gap})(?:{'|'.join(whole)})(?:$|{gap})")
+        options = re2.Options()
+        options.max_mem = _MOST_BYTES
+        options.never_capture = True
+        options.log_errors = False  # it would log the terms
+        self._pattern = re2.compile(_bytes("|".join(ways)), options)
+
+    def finds(self, read: str) -> bool:
+        """Return whether a text, as read, contains a term."""
+        meant = _SPACED.sub(_with_meant_digits, read).translate(self._alphabet)
+        return self._pattern.search(_bytes(meant)) is not None
+
+
+def _bytes(text: str) -> bytes:
+    """Return UTF-8; half a character, which a model can write, becomes a question mark."""
+    return text.encode("utf-8", "replace")
 
 
 def _as_read(text: str) -> str:
@@ -80,32 +137,28 @@ def _in_latin(word: str, disguise: bool) -> str:
     return word
 
 
-def _is_meant(found: str) -> bool:
-    """Return whether digits in a match can mean letters: not if most characters are digits, as in "A55"."""
+def _with_meant_digits(word: re.Match[str]) -> str:
+    """Mark the digits of a word that has more digits than letters, as "A55": they mean no letters."""
+    found = word[0]
     digits = sum(char.isdigit() for char in found)
-    return digits == 0 or digits <= sum(char.isalpha() for char in found)
+    return found.translate(_ONLY_DIGIT) if digits > sum(char.isalpha() for char in found) else found
 
 
-@lru_cache(maxsize=256)
-def _pattern(terms: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Compile one pattern for all terms; None if there are none."""
+@lru_cache(maxsize=64)
+def _matcher(terms: tuple[str, ...]) -> _Matcher | None:
+    """Compile a list of terms; None if there are none."""
     read = [" ".join(_as_read(term).split()) for term in terms]
     wanted = sorted({form for term in read if term for form in (term, _as_latin(term))})
-    if not wanted:
-        return None
-    whole = [way for term in wanted if not _NO_SPACES.search(term) for way in _ways(term)]
-    inside = [r"\s*".join(map(_drawn_out, term.split())) for term in wanted if _NO_SPACES.search(term)]
-    words = [f"{_BEFORE}(?:{'|'.join(whole)}){_AFTER}"] if whole else []  # one search for the start of a word
-    return re.compile("|".join(words + inside))
+    return _Matcher(wanted) if wanted else None
 
 
-def _ways(term: str) -> list[str]:
+def _ways(term: str, gap: str) -> list[str]:
     """Return patterns for the spellings of a term: normal and spaced out."""
-    whole = r"[\W_]+".join(map(_drawn_out, term.split()))
+    whole = f"{gap}+".join(map(_drawn_out, term.split()))
     letters = term.replace(" ", "")
     if len(letters) < _LEAST_SPACED or not letters.isalpha():
         return [whole]
-    return [whole, r"[\W_]{1,2}".join(map(_letter, letters))]
+    return [whole, f"{gap}{{1,2}}".join(map(_letter, letters))]
 
 
 def _drawn_out(word: str) -> str:
@@ -118,4 +171,6 @@ def _drawn_out(word: str) -> str:
 
 
 def _letter(char: str) -> str:
-    return f"[{re.escape(_STAND_INS[char])}]" if char in _STAND_INS else re.escape(char)
+    if char.isdecimal() and char.isascii():
+        return f"[{char}{_ONLY_DIGIT[ord(char)]}]"
+    return f"[{re2.escape(_STAND_INS[char])}]" if char in _STAND_INS else re2.escape(char)

@@ -10,6 +10,7 @@ reply is posted. ``bot/replies/candidate_source.py`` calls the filter through th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections import Counter
@@ -211,7 +212,10 @@ class OutputFilter:
 
     async def keep(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> list[Candidate]:
         """Return the sanitised candidates that may be posted, in order; log drops as counts."""
-        result = await self._judged(self.apply(candidates, rules), rules)
+        checked = await asyncio.to_thread(
+            self.apply, candidates, rules
+        )  # long texts would hold the event loop
+        result = await self._judged(checked, rules)
         self.n_dropped.update(result.dropped)
         if result.dropped:
             counts = ", ".join(f"{reason.value}: {n}" for reason, n in result.dropped.items())

@@ -5,7 +5,7 @@ import pytest
 from bot.moderation.blocked_terms import is_blocked
 from tests.timing import assert_cost_is_about_linear
 
-TERMS = ("ass", "hell", "Dummkopf", "bad idea", "сор", "バカ", "c++", "naïve", "kill")
+TERMS = ("ass", "hell", "Dummkopf", "bad idea", "сор", "バカ", "c++", "naïve", "kill", "1488", "c4")
 
 FOUND = {
     "plain": "what an ass!",
@@ -38,6 +38,10 @@ FOUND = {
     "with signs of its own": "I write C++ daily",
     "with an accent": "how NAÏVE",
     "in code": "`ass`",
+    "a number": "14/88? No: 1488.",
+    "letters and a digit": "some C4 here",
+    "spaced out with a digit": "k 1 l l",
+    "half a character": "\ud800 ass",
 }
 
 HONEST = {
@@ -54,6 +58,7 @@ HONEST = {
     "a language": "C, C# and c + +d",
     "money": "a $50 bill; US$ 4",
     "nothing": "",
+    "another number": "14880 and c44 and 1,488",
 }
 
 
