@@ -48,12 +48,11 @@ def proof_files() -> dict[str, list[Path]]:
     return files
 
 
-BEYOND = ("P33", "P36")
-"""Promises of the third tier that already have a proof."""
-
-
 def test_the_table_has_every_promise_of_tiers_a_and_b_once():
-    assert [row.name for row in TABLE] == [*(f"P{number}" for number in range(1, 31)), *BEYOND]
+    numbers = [int(row.name[1:]) for row in TABLE]
+
+    assert numbers[:30] == list(range(1, 31))
+    assert numbers == sorted(set(numbers))
 
 
 def test_each_row_says_how_it_is_proven_or_that_it_is_not_yet():

@@ -90,8 +90,8 @@ def constant(node: ast.expr, names: dict[str, ast.expr]) -> str | None:
 
 def flags_of(call: ast.Call) -> int:
     """Return the flags that a call names."""
-    named = [node.attr for arg in [*call.args[1:], *(k.value for k in call.keywords)] for node in ast.walk(arg)
-             if isinstance(node, ast.Attribute)]  # fmt: skip
+    given = [*call.args[1:], *(keyword.value for keyword in call.keywords)]
+    named = [node.attr for arg in given for node in ast.walk(arg) if isinstance(node, ast.Attribute)]
     return sum(
         getattr(re, name)
         for name in dict.fromkeys(named)
