@@ -2,8 +2,10 @@
 
 The host clock is set back and forward by an hour, a day and ten years while APScheduler runs a job every
 fifth of a second. The job goes on at its own pace. The jump is played on the clock that APScheduler reads.
+A label that was dated in the future by a wrong clock leaves the weights of eighty honest labels as they are.
 
-Controls: with APScheduler's own clock, a jump back stops the job; a timer that stands still is red.
+Controls: without the bound by now, the honest labels lose their weight; with APScheduler's own clock, a jump
+back stops the job; a timer that stands still is red.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-import apscheduler.schedulers.asyncio
 import apscheduler.schedulers.base
-import apscheduler.triggers.interval
+import numpy as np
 import pytest
 
 from bot.background.scheduler import GRACE_S, MOST_INTERVALS, LearningScheduler
+from personalization.labels.labels import faded
 
 pytestmark = pytest.mark.promise("P40")
 
@@ -85,3 +87,30 @@ async def test_control_a_timer_that_stands_still_is_red(monkeypatch):
     assert (scheduler.is_alive, scheduler.overdue()) == (False, ["round"])
     monkeypatch.undo()
     await scheduler.stop()
+
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+HONEST = [NOW - timedelta(hours=hour) for hour in range(80)]
+
+
+def honest_weight(ahead: timedelta, now: datetime) -> float:
+    """Return the least weight of the honest labels beside one that is dated ``ahead`` of now."""
+    weights = faded(np.ones(81, np.float32), [*HONEST, NOW + ahead], half_life_days=30.0, now=now)
+    return float(weights[:80].min())
+
+
+@pytest.mark.parametrize("days", [1 / 24, 1, 3653, 300_000])
+def test_a_label_dated_in_the_future_takes_no_weight_from_honest_ones(days):
+    ahead = timedelta(days=days)
+
+    assert honest_weight(ahead, NOW) == honest_weight(timedelta(), NOW) > 0.9
+
+
+def test_labels_that_are_all_dated_ahead_weigh_the_same():
+    weights = faded(np.ones(80, np.float32), HONEST, half_life_days=30.0, now=NOW - timedelta(days=3653))
+
+    assert weights.tolist() == [1.0] * 80
+
+
+def test_control_without_the_bound_by_now_one_label_outweighs_the_honest_ones():
+    assert honest_weight(timedelta(days=3653), datetime.max.replace(tzinfo=UTC)) < 0.01
