@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from storage.database import postgres as postgres_module
+from storage.database import postgres_address
 from storage.database.postgres import PostgresBackend
 from storage.database.schema import notes
 from storage.database.writer import Writer
@@ -84,10 +85,53 @@ def test_address_that_is_none_or_holds_a_password_is_refused_without_repeating_i
 
 def test_password_comes_from_the_environment_and_is_never_shown(monkeypatch):
     monkeypatch.setenv("PW", "hunter2\n")
-    address = postgres_module._address("postgres://bot@db/simpatico?sslmode=require", "PW")
+    address, arguments, _ = postgres_address.address("postgres://bot@db/simpatico?sslmode=require", "PW")
 
-    assert (address.password, address.query) == ("hunter2", {"ssl": "require"})
+    assert (address.password, arguments) == ("hunter2", {"dsn": "postgresql://?sslmode=require"})
     assert "hunter2" not in PostgresBackend("postgres://bot@db/simpatico", "PW").what + repr(address)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "channel_binding=require",
+        "gssencmode=require",
+        "sslmode=verify",
+        "sslrootcert=system",
+        "sslkey=/nowhere",
+        "service=mine",
+        "target_session_attrs=standby",
+        "connect_timeout=soon",
+        "keepalives_idle=5",
+        "pgbouncer=true",
+        "require_auth=scram-sha-256",
+        "sslmode=require&sslmode=disable",
+    ],
+)
+def test_option_that_cannot_be_used_is_refused_by_name(option):
+    with pytest.raises(StorageError, match=f"cannot use the option {option.partition('=')[0]}:"):
+        PostgresBackend(f"postgresql://bot@db/simpatico?{option}", "PW")
+
+
+async def test_options_that_can_be_used_reach_the_server(postgres, database):
+    url = postgres.url(database) + (
+        "&channel_binding=prefer&sslmode=disable&target_session_attrs=read-write&connect_timeout=9"
+        "&application_name=second&options=-c%20search_path%3Dpublic"
+    )
+    async with AsyncExitStack() as stack:
+        backend = PostgresBackend(url, "NO_PASSWORD")
+        await backend.open(stack)
+        connection = await backend.connect_writer(stack)
+        query = text("SELECT current_setting('application_name'), current_setting('search_path')")
+        assert (await connection.execute(query)).one() == ("second", "public")
+
+
+async def test_pooler_that_drops_settings_is_refused_in_words(backend, monkeypatch):
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_SHOWN", "2min")
+
+    async with AsyncExitStack() as stack:
+        with pytest.raises(DatabaseFailed, match="found a connection pooler"):
+            await backend.connect_writer(stack)
 
 
 async def test_server_that_cannot_be_reached_is_a_clear_error(tmp_path):
@@ -98,7 +142,7 @@ async def test_server_that_cannot_be_reached_is_a_clear_error(tmp_path):
 
 
 async def test_database_that_does_not_exist_is_a_clear_error(tmp_path, postgres):
-    with pytest.raises(DatabaseFailed, match="InvalidCatalogNameError 3D000"):
+    with pytest.raises(DatabaseFailed, match=r"InvalidCatalogNameError 3D000.*does not exist; create it"):
         await Store.open(settings_in(tmp_path, url=postgres.url("nowhere")))
 
 
