@@ -8,6 +8,7 @@ writer (:mod:`storage.database.writer`), in a :class:`Reader`, or for many rows 
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import ssl
 from collections.abc import Callable, Generator
@@ -195,6 +196,8 @@ def translated(exc: Exception, what: str) -> DatabaseFailed:
         return DatabaseDamaged(f"{what} is damaged or not a database ({said}); restore it from a backup.")
     if isinstance(cause, ssl.SSLError):
         advice = "TLS failed; check sslmode, sslrootcert and the host name of the certificate"
+    elif isinstance(cause, ConnectionError | TimeoutError | socket.gaierror):
+        advice = "check that the server runs, and its host, port and sslmode"
     else:
         advice = _POSTGRES_ADVICE.get(
             str(getattr(cause, "sqlstate", "")), "check free space, permissions and the connection"

@@ -6,9 +6,10 @@ asyncpg would send an option that it does not know to the server as a setting, o
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -65,8 +66,11 @@ def address(url: str, password_env: str) -> tuple[URL, dict[str, Any], dict[str,
         raise StorageError(f"{expected}, found {parsed.drivername}://.")
     if parsed.password or "password" in parsed.query:
         raise StorageError(f"{expected}, found a password in it; move it to the variable {password_env}.")
+    if parsed.host and parsed.host.lower().startswith("%2f"):  # the folder of a socket
+        parsed = parsed.set(host=unquote(parsed.host))
     options = dict(parsed.query)
-    place = {name: options.pop(name) for name in ("host", "port") if name in options}
+    if not isinstance(host := options.get("host", ""), str):
+        options["host"] = ",".join(host)
     for name, value in options.items():
         if not isinstance(value, str):
             raise _refusal(name, "it is given more than once")
@@ -78,7 +82,7 @@ def address(url: str, password_env: str) -> tuple[URL, dict[str, Any], dict[str,
         username=parsed.username or said.get("user"),
         database=parsed.database or said.get("dbname"),
         password=password,
-        query=place,
+        query={},
     )
     return parsed, arguments, settings
 
@@ -92,7 +96,13 @@ def _translated(options: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]
     for name, value in options.items():
         if name in ("user", "dbname", "ssl"):
             continue
-        if name in ("application_name", "options"):
+        if name == "host":
+            own[name] = value
+        elif name == "port":
+            if not all(port.isascii() and port.isdigit() for port in value.split(",")):
+                raise _refusal(name, "expected numbers")
+            own[name] = value
+        elif name in ("application_name", "options"):
             settings[name] = value
         elif name == "connect_timeout":
             if not value.isascii() or not value.isdigit():
@@ -100,18 +110,32 @@ def _translated(options: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]
             if int(value):  # 0 means no limit in libpq; then asyncpg's own limit of a minute holds
                 arguments["timeout"] = float(value)
         elif name in FILES:
-            if not Path(value).is_file():
-                raise _refusal(name, "expected a file that this user can read")
-            own[name] = value
+            own[name] = _file(name, value)
         elif name in CHOICES:
             if value not in CHOICES[name]:
                 raise _refusal(name, f"expected one of {', '.join(CHOICES[name])}")
             own[name] = value
         elif value not in NO_EFFECT.get(name, ()):
             raise _refusal(name, f"this value is not supported{_ADVICE.get(name, '; leave it out')}")
+    ports, hosts = own.get("port", ""), own.get("host", "")
+    if "," in ports and ports.count(",") != hosts.count(","):
+        raise _refusal("port", "expected one port, or one for each host")
+    if own.get("sslmode", "").startswith("verify") and "sslrootcert" not in own and not _has_default_root():
+        raise _refusal("sslmode", f"{own['sslmode']} needs sslrootcert, a file of certificates or system")
     if own:
         arguments["dsn"] = "postgresql://?" + urlencode(own)
     return arguments, settings
+
+
+def _file(name: str, value: str) -> str:
+    path = ssl.get_default_verify_paths().cafile if (name, value) == ("sslrootcert", "system") else value
+    if not path or not os.access(path, os.R_OK) or not Path(path).is_file():
+        raise _refusal(name, "expected a file that this user can read")
+    return path
+
+
+def _has_default_root() -> bool:
+    return bool(os.environ.get("PGSSLROOTCERT")) or (Path.home() / ".postgresql" / "root.crt").is_file()
 
 
 def _refusal(option: str, why: str) -> StorageError:

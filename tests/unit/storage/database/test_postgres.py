@@ -12,6 +12,7 @@ from storage.database.postgres import PostgresBackend
 from storage.database.schema import notes
 from storage.database.writer import Writer
 from storage.errors import DatabaseFailed, StorageError
+from storage.maintenance.checkup import check_database
 from storage.store import Store
 from tests.unit.storage.given import ALICE, FIRST, posted, settings_in, standing
 
@@ -97,7 +98,9 @@ def test_password_comes_from_the_environment_and_is_never_shown(monkeypatch):
         "channel_binding=require",
         "gssencmode=require",
         "sslmode=verify",
-        "sslrootcert=system",
+        "sslrootcert=/nowhere",
+        "port=x",
+        "port=1,2",
         "sslkey=/nowhere",
         "service=mine",
         "target_session_attrs=standby",
@@ -144,6 +147,39 @@ async def test_server_that_cannot_be_reached_is_a_clear_error(tmp_path):
 async def test_database_that_does_not_exist_is_a_clear_error(tmp_path, postgres):
     with pytest.raises(DatabaseFailed, match=r"InvalidCatalogNameError 3D000.*does not exist; create it"):
         await Store.open(settings_in(tmp_path, url=postgres.url("nowhere")))
+
+
+async def test_user_without_rights_is_refused_in_words_by_start_and_doctor(tmp_path, postgres, admin):
+    await admin.execute("CREATE ROLE poor LOGIN")
+    try:
+        database = await admin.fetchval("SELECT current_database()")
+        settings = settings_in(tmp_path, url=postgres.url(database).replace("postgres@", "poor@"))
+
+        with pytest.raises(DatabaseFailed, match="grant it CREATE on the schema"):
+            await check_database(settings, None)
+        await admin.execute("DROP SCHEMA public CASCADE")
+        await admin.execute("CREATE SCHEMA public")
+        await admin.execute("GRANT USAGE ON SCHEMA public TO poor")
+        with pytest.raises(DatabaseFailed, match="grant it CREATE and USAGE on the schema"):
+            await Store.open(settings)
+        await admin.execute("REVOKE ALL ON SCHEMA public FROM poor")
+    finally:
+        await admin.execute("DROP ROLE poor")
+
+
+async def test_refused_connection_and_unknown_host_say_what_to_check(tmp_path):
+    for host in ("127.0.0.1:1", "[::1]:1", "nowhere.invalid"):
+        with pytest.raises(DatabaseFailed, match="check that the server runs, and its host, port"):
+            await Store.open(settings_in(tmp_path, url=f"postgresql://bot@{host}/x"))
+
+
+async def test_several_hosts_and_an_encoded_socket_folder_are_understood(tmp_path, postgres, database):
+    folder = postgres.url(database).partition("host=")[2]
+    encoded = f"postgresql://postgres@{folder.replace('/', '%2F')}/{database}"
+
+    for url in (postgres.url(database) + ",127.0.0.1:1", encoded):
+        async with await Store.open(settings_in(tmp_path, url=url)):
+            pass
 
 
 async def test_setting_that_does_not_hold_is_refused(backend, monkeypatch):
@@ -205,7 +241,7 @@ async def test_job_alone_whose_connection_is_lost_hinders_nobody(writer, reader)
     assert await reader.run(keys) == ["after"]
 
 
-async def test_writers_of_several_processes_take_turns(backend, writer, reader):
+async def test_writers_of_several_processes_take_turns(postgres, database, backend, writer):
     """The second writer begins only after the first has committed, and never between two steps of a job."""
     began = asyncio.Event()
     go_on = asyncio.Event()
@@ -218,7 +254,7 @@ async def test_writers_of_several_processes_take_turns(backend, writer, reader):
             await go_on.wait()
 
     async with AsyncExitStack() as stack:
-        other = Writer(await backend_like(backend, stack), backend, wait_s=0)
+        other = Writer(await connection_of_another(postgres.url(database), stack), backend, wait_s=0)
         stack.push_async_callback(other.close)
         alone = writer.submit_alone(job)
         await began.wait()
@@ -231,9 +267,9 @@ async def test_writers_of_several_processes_take_turns(backend, writer, reader):
         assert (early, await seen) == (False, ["first step", "second step"])
 
 
-async def backend_like(backend, stack):
+async def connection_of_another(url, stack):
     """The writer's connection of another process on the same database."""
-    other = PostgresBackend(backend._url.set(drivername="postgresql").render_as_string(), "NO_PASSWORD")
+    other = PostgresBackend(url, "NO_PASSWORD")
     await other.open(stack)
     return await other.connect_writer(stack)
 
