@@ -149,6 +149,43 @@ async def test_database_that_does_not_exist_is_a_clear_error(tmp_path, postgres)
         await Store.open(settings_in(tmp_path, url=postgres.url("nowhere")))
 
 
+async def relayed(reader, writer, *, as_pooler):
+    """Relay one direction; a pooler gives each client a process number of its own at log-in."""
+    try:
+        while block := await reader.read(65536):
+            if as_pooler and (found := block.find(b"K\0\0\0\x0c")) >= 0:
+                block = block[: found + 5] + b"\0\0\0\x07" + block[found + 9 :]
+            writer.write(block)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("as_pooler", [False, True])
+async def test_pooler_between_is_found_by_the_process_number(tmp_path, postgres, database, as_pooler):
+    folder = postgres.url(database).partition("host=")[2]
+
+    async def serve(reader, writer):
+        from_server, to_server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+        await asyncio.gather(
+            relayed(reader, to_server, as_pooler=False), relayed(from_server, writer, as_pooler=as_pooler)
+        )
+
+    server = await asyncio.start_unix_server(serve, tmp_path / ".s.PGSQL.5432")
+    async with server:
+        settings = settings_in(tmp_path / "bot", url=f"postgresql://postgres@/{database}?host={tmp_path}")
+        if as_pooler:
+            with pytest.raises(DatabaseFailed, match="found a connection pooler"):
+                await Store.open(settings)
+            with pytest.raises(DatabaseFailed, match="found a connection pooler"):
+                await check_database(settings, None)
+        else:
+            async with await Store.open(settings):
+                pass
+
+
 async def test_user_without_rights_is_refused_in_words_by_start_and_doctor(tmp_path, postgres, admin):
     await admin.execute("CREATE ROLE poor LOGIN")
     try:
