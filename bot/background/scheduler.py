@@ -1,7 +1,8 @@
 """Schedules learning: APScheduler fires the jobs, one worker task does the work.
 
 A job only marks its work as due. Marks are idempotent, so a job that fires late, twice or during a round
-neither loses nor repeats work. The composition starts the scheduler, not a Discord event.
+neither loses nor repeats work. Intervals are measured by the monotonic clock, so a host clock that is set
+back or forward neither stops nor repeats jobs. The composition starts the scheduler, not a Discord event.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -25,6 +26,40 @@ LONGEST_WORK_S = 3 * 3600.0
 """Work that takes longer is considered hung, seconds."""
 MOST_FAILURES = 3
 """So many failures in a row mean that learning does not progress."""
+MOST_INTERVALS = 3
+"""A job that did not come due for so many of its intervals means that the timer stands still."""
+GRACE_S = 60.0
+"""Added to the limit of missed intervals, so that a busy machine is not red, seconds."""
+
+
+class SteadyTime(tzinfo):
+    """UTC that advances by the monotonic clock from the moment it was made.
+
+    APScheduler reads the time only as ``datetime.now(timezone)``, which asks the time zone to convert.
+    This one ignores the host clock's value.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._origin = datetime.now(UTC).replace(tzinfo=None)
+        self._started = clock()
+
+    def fromutc(self, dt: datetime) -> datetime:
+        """Return the start plus the seconds since; ``dt`` is ignored."""
+        del dt
+        return (self._origin + timedelta(seconds=self._clock() - self._started)).replace(tzinfo=self)
+
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        """Return zero."""
+        return timedelta()
+
+    def dst(self, dt: datetime | None) -> timedelta:
+        """Return zero."""
+        return timedelta()
+
+    def tzname(self, dt: datetime | None) -> str:
+        """Return the name."""
+        return "UTC"
 
 
 class LearningScheduler:
@@ -47,18 +82,29 @@ class LearningScheduler:
         self._stopping = False
         self._tasks = Tasks()
         self._worker: asyncio.Task[None] | None = None
-        self.scheduler = AsyncIOScheduler(timezone=UTC)
+        self.time = SteadyTime()
+        self.scheduler = AsyncIOScheduler(timezone=self.time)
+        self._came_due_at: dict[str, float] = {}
         self.n_failures = 0
         self._n_in_a_row = 0
         self._began_at: float | None = None
 
     @property
     def is_alive(self) -> bool:
-        """Whether work progresses: the worker runs, no work takes hours, and not every one fails."""
+        """Whether work progresses: jobs come due, none takes hours, not every one fails, the worker runs."""
         if self._worker is None or self._worker.done():
             return False
         busy_s = 0.0 if self._began_at is None else time.monotonic() - self._began_at
-        return busy_s < LONGEST_WORK_S and self._n_in_a_row < MOST_FAILURES
+        return busy_s < LONGEST_WORK_S and self._n_in_a_row < MOST_FAILURES and not self.overdue()
+
+    def overdue(self) -> list[str]:
+        """Return the jobs that did not come due for three of their intervals."""
+        now = time.monotonic()
+        return [
+            name
+            for name, at in self._came_due_at.items()
+            if now - at > MOST_INTERVALS * self._works[name][1] + GRACE_S
+        ]
 
     def add(self, name: str, work: Work, every_s: float) -> None:
         """Add a work before the start; its first run is after ``every_s`` seconds."""
@@ -69,6 +115,7 @@ class LearningScheduler:
         """Start the clock and the worker; needs a running event loop."""
         self._worker = self._tasks.spawn(self._work(), name="learning")
         for name, (_, every_s) in self._works.items():
+            self._came_due_at[name] = time.monotonic()
             first_s = every_s if name in self._later else min(every_s, 1.0)
             self.scheduler.add_job(
                 self._fire,
@@ -76,7 +123,8 @@ class LearningScheduler:
                 args=[name],
                 id=name,
                 seconds=every_s,
-                next_run_time=datetime.now(UTC) + timedelta(seconds=first_s),
+                timezone=UTC,  # the trigger only adds intervals
+                next_run_time=datetime.now(self.time).astimezone(UTC) + timedelta(seconds=first_s),
                 # After a blocked loop or a suspended machine the job still runs, late; APScheduler's default
                 # drops it.
                 misfire_grace_time=None,
@@ -87,6 +135,7 @@ class LearningScheduler:
 
     async def _fire(self, name: str) -> None:
         """Mark work as due. A coroutine, because APScheduler runs plain functions in a thread."""
+        self._came_due_at[name] = time.monotonic()
         self.mark_due(name)
 
     def mark_due(self, *names: str) -> None:

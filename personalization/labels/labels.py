@@ -27,7 +27,7 @@ import csv
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -273,24 +273,30 @@ def label_of_another(
     return Label(1.0, weights.pair * trust) if weights.pair * trust > 0 else None
 
 
-def faded(weight: FloatArray, changed_at: Sequence[datetime], half_life_days: float) -> FloatArray:
+def faded(
+    weight: FloatArray, changed_at: Sequence[datetime], half_life_days: float, now: datetime | None = None
+) -> FloatArray:
     """Reduce the weight of one member's older labels, by half for each half-life.
 
     Age is relative to the member's newest label, not to today. So the same labels give the same head at any
-    time, and a member who comes back after a year finds their taste unchanged.
+    time, and a member who comes back after a year finds their taste unchanged. A time in the future counts as
+    now, because a label that a wrong clock dated ahead would outweigh all others.
 
     Args:
         weight: Weights, ``n`` float32.
         changed_at: Time of the last change of the feedback behind each label, ``n``.
         half_life_days: Half-life in days, > 0.
+        now: Latest time that counts, aware UTC; None is the host clock's.
 
     Returns:
         Weights, ``n`` float32.
     """
     if not changed_at:
         return weight
-    newest = max(changed_at)
-    age_days = np.array([(newest - at).total_seconds() / 86400 for at in changed_at])
+    bound = now or datetime.now(UTC)
+    at_most_now = [min(at, bound) for at in changed_at]
+    newest = max(at_most_now)
+    age_days = np.array([(newest - at).total_seconds() / 86400 for at in at_most_now])
     # The floor keeps very old labels above what float32 and the solver round to 0.
     return (weight * np.maximum(0.5 ** (age_days / half_life_days), FADED_FLOOR)).astype(np.float32)
 

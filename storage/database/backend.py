@@ -8,7 +8,9 @@ writer (:mod:`storage.database.writer`), in a :class:`Reader`, or for many rows 
 
 from __future__ import annotations
 
+import socket
 import sqlite3
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +34,20 @@ LIBRARY_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
 
 _SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _POSTGRES_DAMAGE = {"XX001", "XX002"}
+
+_POSTGRES_ADVICE = {
+    "28P01": "the password or the user is wrong; check the password's variable",
+    "28000": "the server does not let this user in; check the user, TLS and pg_hba.conf",
+    "3D000": "this database does not exist; create it, or correct its name",
+    "42501": "the user lacks a right; grant it CREATE and USAGE on the schema",
+    "25006": "the server or the connection is read-only; use the primary server",
+    "3F000": "the schema does not exist; create it, or correct search_path",
+    "53300": "the server has no free connection; raise max_connections or stop other clients",
+    "57P03": "the server is starting or stopping; try again in a minute",
+    "08P01": "the server or a connection pooler does not take our settings; use the server's direct address",
+    "26000": "a prepared statement was lost, as behind a connection pooler; use the server's direct address",
+}
+"""What to do about PostgreSQL's SQLSTATE codes of a set-up that is wrong."""
 
 
 class Backend(Protocol):
@@ -178,9 +194,15 @@ def translated(exc: Exception, what: str) -> DatabaseFailed:
         said = f"{type(cause).__name__}: {cause}" if isinstance(cause, OSError) else type(cause).__name__
     if damaged:
         return DatabaseDamaged(f"{what} is damaged or not a database ({said}); restore it from a backup.")
-    return DatabaseFailed(
-        f"{what} refused a read or write ({said}); check free space, permissions and the connection."
-    )
+    if isinstance(cause, ssl.SSLError):
+        advice = "TLS failed; check sslmode, sslrootcert and the host name of the certificate"
+    elif isinstance(cause, ConnectionError | TimeoutError | socket.gaierror):
+        advice = "check that the server runs, and its host, port and sslmode"
+    else:
+        advice = _POSTGRES_ADVICE.get(
+            str(getattr(cause, "sqlstate", "")), "check free space, permissions and the connection"
+        )
+    return DatabaseFailed(f"{what} refused a read or write ({said}); {advice}.")
 
 
 def roll_back(connection: Connection) -> None:

@@ -13,21 +13,20 @@ The bytes of a deleted row stay in the server's files for a while. They are seal
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, event, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.postgres_address import address
 from storage.database.postgres_peers import PostgresPeers
 from storage.database.schema import origin
-from storage.errors import DatabaseFailed, StorageError
+from storage.errors import DatabaseFailed
 
 T = TypeVar("T")
 
@@ -38,6 +37,8 @@ SETTINGS = {
     "lock_timeout": "60s",  # a hanging process must not block this one forever
     "idle_in_transaction_session_timeout": "60s",
 }
+LOCK_TIMEOUT_SHOWN = "1min"
+"""How the server shows our ``lock_timeout``."""
 READER_SETTINGS = SETTINGS | {"default_transaction_read_only": "on"}
 # Settings of the server, not of the connection: we cannot set them, only refuse to run without them.
 EXPECTED = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
@@ -57,7 +58,7 @@ class PostgresBackend:
     """One database of a PostgreSQL server.
 
     Args:
-        url: ``postgresql://user@host:port/database``, without a password; ``?sslmode=`` as in libpq.
+        url: ``postgresql://user@host:port/database``, without a password; options as in libpq.
         password_env: Environment variable with the password; if unset, connect without one.
 
     Raises:
@@ -67,14 +68,14 @@ class PostgresBackend:
     files: tuple[Path, ...] = ()
 
     def __init__(self, url: str, password_env: str) -> None:
-        self._url = _address(url, password_env)
+        self._url, self._arguments, self._settings = address(url, password_env)
         self._writing: AsyncEngine | None = None
         host = self._url.host or "this machine"
         self.what = f"PostgreSQL database {self._url.database} on {host}"
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Create the writing engine. Other processes may use the database at the same time."""
-        self._writing = _open_engine(self._url, 1, SETTINGS, "READ COMMITTED")
+        self._writing = self._engine_with(1, SETTINGS, "READ COMMITTED")
         event.listen(self._writing.sync_engine, "begin", _be_the_only_writer)
         stack.push_async_callback(self._writing.dispose)
 
@@ -107,7 +108,7 @@ class PostgresBackend:
 
     def peers(self) -> PostgresPeers:
         """Return the connection to the other processes on this database."""
-        engine = _open_engine(self._url, 1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
+        engine = self._engine_with(1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
         return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
@@ -144,7 +145,10 @@ class PostgresBackend:
         return self._writing
 
     def _open_reading(self, connections: int) -> AsyncEngine:
-        return _open_engine(self._url, connections, READER_SETTINGS, "REPEATABLE READ")
+        return self._engine_with(connections, READER_SETTINGS, "REPEATABLE READ")
+
+    def _engine_with(self, connections: int, settings: dict[str, str], isolation: Any) -> AsyncEngine:
+        return _open_engine(self._url, connections, settings | self._settings, isolation, self._arguments)
 
 
 class PostgresBulkReader(Reader):
@@ -164,29 +168,9 @@ class PostgresBulkReader(Reader):
         self._thread.shutdown()
 
 
-def _address(url: str, password_env: str) -> URL:
-    """Parse the address and add the password from the environment.
-
-    Raises:
-        StorageError: It is not such an address, or holds a password.
-    """
-    expected = "Expected [storage] url to be postgresql://user@host:port/database"
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as exc:
-        raise StorageError(f"{expected}, found something else.") from exc
-    if parsed.drivername not in ("postgresql", "postgres"):
-        raise StorageError(f"{expected}, found {parsed.drivername}://.")
-    if parsed.password or "password" in parsed.query:
-        raise StorageError(f"{expected}, found a password in it; move it to the variable {password_env}.")
-    query = dict(parsed.query)
-    if mode := query.pop("sslmode", None):
-        query["ssl"] = mode  # asyncpg's name for it
-    password = os.environ.get(password_env, "").strip() or None
-    return parsed.set(drivername="postgresql+asyncpg", password=password, query=query)
-
-
-def _open_engine(url: URL, connections: int, settings: dict[str, str], isolation: Any) -> AsyncEngine:
+def _open_engine(
+    url: URL, connections: int, settings: dict[str, str], isolation: Any, arguments: dict[str, Any]
+) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=connections,
@@ -194,7 +178,7 @@ def _open_engine(url: URL, connections: int, settings: dict[str, str], isolation
         pool_pre_ping=True,  # reconnect after a restart of the server instead of failing once
         hide_parameters=True,
         isolation_level=isolation,
-        connect_args={"server_settings": settings, "command_timeout": COMMAND_TIMEOUT_S},
+        connect_args={"server_settings": settings, "command_timeout": COMMAND_TIMEOUT_S, **arguments},
     )
     event.listen(engine.sync_engine, "connect", _check_settings)
     return engine
@@ -202,6 +186,7 @@ def _open_engine(url: URL, connections: int, settings: dict[str, str], isolation
 
 def _check_settings(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
+    _refuse_pooler(connection, cursor)
     for name, wanted in EXPECTED.items():
         cursor.execute(f"SHOW {name}")
         (found,) = cursor.fetchone()
@@ -211,6 +196,21 @@ def _check_settings(connection: Any, _record: object) -> None:
                 "could be lost. Change it on the server."
             )
     cursor.close()
+
+
+def _refuse_pooler(connection: Any, cursor: Any) -> None:
+    """Compare with what a direct connection was told at log-in: the server's process, and our settings.
+
+    Raises:
+        DatabaseFailed: A pooler answered the log-in.
+    """
+    cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')")
+    process, lock_timeout = cursor.fetchone()
+    if process != connection.driver_connection.get_server_pid() or lock_timeout != LOCK_TIMEOUT_SHOWN:
+        raise DatabaseFailed(
+            "Expected a direct connection to PostgreSQL, found a connection pooler: locks, settings and "
+            "notifications do not last there. Use the server's direct address in [storage] url."
+        )
 
 
 def _is_bound(connection: Connection) -> bool:

@@ -15,14 +15,21 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection, NullPool, create_engine, select
+from sqlalchemy import Connection, NullPool, create_engine, select, text
 
 from storage.database.backend import translated_errors
 from storage.database.migrations import revisions
 from storage.database.notes import note_of
 from storage.database.schema import origin
 from storage.database.sqlite import FILE, folder_lock, pragma
-from storage.errors import DatabaseDamaged, DatabaseNewer, KeyMissing, KeyUnreadable, LedgerBehind
+from storage.errors import (
+    DatabaseDamaged,
+    DatabaseFailed,
+    DatabaseNewer,
+    KeyMissing,
+    KeyUnreadable,
+    LedgerBehind,
+)
 from storage.keys import erasure_ledger as ledger
 from storage.keys.master_key import KEY_FILE
 from storage.keys.pseudonyms import Pseudonyms
@@ -123,7 +130,18 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
         await backend.open(stack)
         reader = backend.reader()
         stack.push_async_callback(reader.close)
+        await reader.run(lambda connection: _check_rights(connection, backend.what))
         return await reader.run(lambda connection: _describe(connection, found, backend.what))
+
+
+def _check_rights(connection: Connection, what: str) -> None:
+    standby, may_create = connection.execute(
+        text("SELECT pg_is_in_recovery(), has_schema_privilege(current_schema(), 'CREATE')")
+    ).one()
+    if standby:
+        raise DatabaseFailed(f"{what} is a read-only standby; use the primary server.")
+    if not may_create:
+        raise DatabaseFailed(f"{what}: this user may not create tables; grant it CREATE on the schema.")
 
 
 def _describe(connection: Connection, found: Keys | None, what: str) -> str:

@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from storage.database import postgres as postgres_module
+from storage.database import postgres_address
 from storage.database.postgres import PostgresBackend
 from storage.database.schema import notes
 from storage.database.writer import Writer
 from storage.errors import DatabaseFailed, StorageError
+from storage.maintenance.checkup import check_database
 from storage.store import Store
 from tests.unit.storage.given import ALICE, FIRST, posted, settings_in, standing
 
@@ -84,10 +86,55 @@ def test_address_that_is_none_or_holds_a_password_is_refused_without_repeating_i
 
 def test_password_comes_from_the_environment_and_is_never_shown(monkeypatch):
     monkeypatch.setenv("PW", "hunter2\n")
-    address = postgres_module._address("postgres://bot@db/simpatico?sslmode=require", "PW")
+    address, arguments, _ = postgres_address.address("postgres://bot@db/simpatico?sslmode=require", "PW")
 
-    assert (address.password, address.query) == ("hunter2", {"ssl": "require"})
+    assert (address.password, arguments) == ("hunter2", {"dsn": "postgresql://?sslmode=require"})
     assert "hunter2" not in PostgresBackend("postgres://bot@db/simpatico", "PW").what + repr(address)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "channel_binding=require",
+        "gssencmode=require",
+        "sslmode=verify",
+        "sslrootcert=/nowhere",
+        "port=x",
+        "port=1,2",
+        "sslkey=/nowhere",
+        "service=mine",
+        "target_session_attrs=standby",
+        "connect_timeout=soon",
+        "keepalives_idle=5",
+        "pgbouncer=true",
+        "require_auth=scram-sha-256",
+        "sslmode=require&sslmode=disable",
+    ],
+)
+def test_option_that_cannot_be_used_is_refused_by_name(option):
+    with pytest.raises(StorageError, match=f"cannot use the option {option.partition('=')[0]}:"):
+        PostgresBackend(f"postgresql://bot@db/simpatico?{option}", "PW")
+
+
+async def test_options_that_can_be_used_reach_the_server(postgres, database):
+    url = postgres.url(database) + (
+        "&channel_binding=prefer&sslmode=disable&target_session_attrs=read-write&connect_timeout=9"
+        "&application_name=second&options=-c%20search_path%3Dpublic"
+    )
+    async with AsyncExitStack() as stack:
+        backend = PostgresBackend(url, "NO_PASSWORD")
+        await backend.open(stack)
+        connection = await backend.connect_writer(stack)
+        query = text("SELECT current_setting('application_name'), current_setting('search_path')")
+        assert (await connection.execute(query)).one() == ("second", "public")
+
+
+async def test_pooler_that_drops_settings_is_refused_in_words(backend, monkeypatch):
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_SHOWN", "2min")
+
+    async with AsyncExitStack() as stack:
+        with pytest.raises(DatabaseFailed, match="found a connection pooler"):
+            await backend.connect_writer(stack)
 
 
 async def test_server_that_cannot_be_reached_is_a_clear_error(tmp_path):
@@ -98,8 +145,78 @@ async def test_server_that_cannot_be_reached_is_a_clear_error(tmp_path):
 
 
 async def test_database_that_does_not_exist_is_a_clear_error(tmp_path, postgres):
-    with pytest.raises(DatabaseFailed, match="InvalidCatalogNameError 3D000"):
+    with pytest.raises(DatabaseFailed, match=r"InvalidCatalogNameError 3D000.*does not exist; create it"):
         await Store.open(settings_in(tmp_path, url=postgres.url("nowhere")))
+
+
+async def relayed(reader, writer, *, as_pooler):
+    """Relay one direction; a pooler gives each client a process number of its own at log-in."""
+    try:
+        while block := await reader.read(65536):
+            if as_pooler and (found := block.find(b"K\0\0\0\x0c")) >= 0:
+                block = block[: found + 5] + b"\0\0\0\x07" + block[found + 9 :]
+            writer.write(block)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("as_pooler", [False, True])
+async def test_pooler_between_is_found_by_the_process_number(tmp_path, postgres, database, as_pooler):
+    folder = postgres.url(database).partition("host=")[2]
+
+    async def serve(reader, writer):
+        from_server, to_server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+        await asyncio.gather(
+            relayed(reader, to_server, as_pooler=False), relayed(from_server, writer, as_pooler=as_pooler)
+        )
+
+    server = await asyncio.start_unix_server(serve, tmp_path / ".s.PGSQL.5432")
+    async with server:
+        settings = settings_in(tmp_path / "bot", url=f"postgresql://postgres@/{database}?host={tmp_path}")
+        if as_pooler:
+            with pytest.raises(DatabaseFailed, match="found a connection pooler"):
+                await Store.open(settings)
+            with pytest.raises(DatabaseFailed, match="found a connection pooler"):
+                await check_database(settings, None)
+        else:
+            async with await Store.open(settings):
+                pass
+
+
+async def test_user_without_rights_is_refused_in_words_by_start_and_doctor(tmp_path, postgres, admin):
+    await admin.execute("CREATE ROLE poor LOGIN")
+    try:
+        database = await admin.fetchval("SELECT current_database()")
+        settings = settings_in(tmp_path, url=postgres.url(database).replace("postgres@", "poor@"))
+
+        with pytest.raises(DatabaseFailed, match="grant it CREATE on the schema"):
+            await check_database(settings, None)
+        await admin.execute("DROP SCHEMA public CASCADE")
+        await admin.execute("CREATE SCHEMA public")
+        await admin.execute("GRANT USAGE ON SCHEMA public TO poor")
+        with pytest.raises(DatabaseFailed, match="grant it CREATE and USAGE on the schema"):
+            await Store.open(settings)
+        await admin.execute("REVOKE ALL ON SCHEMA public FROM poor")
+    finally:
+        await admin.execute("DROP ROLE poor")
+
+
+async def test_refused_connection_and_unknown_host_say_what_to_check(tmp_path):
+    for host in ("127.0.0.1:1", "[::1]:1", "nowhere.invalid"):
+        with pytest.raises(DatabaseFailed, match="check that the server runs, and its host, port"):
+            await Store.open(settings_in(tmp_path, url=f"postgresql://bot@{host}/x"))
+
+
+async def test_several_hosts_and_an_encoded_socket_folder_are_understood(tmp_path, postgres, database):
+    folder = postgres.url(database).partition("host=")[2]
+    encoded = f"postgresql://postgres@{folder.replace('/', '%2F')}/{database}"
+
+    for url in (postgres.url(database) + ",127.0.0.1:1", encoded):
+        async with await Store.open(settings_in(tmp_path, url=url)):
+            pass
 
 
 async def test_setting_that_does_not_hold_is_refused(backend, monkeypatch):
@@ -161,7 +278,7 @@ async def test_job_alone_whose_connection_is_lost_hinders_nobody(writer, reader)
     assert await reader.run(keys) == ["after"]
 
 
-async def test_writers_of_several_processes_take_turns(backend, writer, reader):
+async def test_writers_of_several_processes_take_turns(postgres, database, backend, writer):
     """The second writer begins only after the first has committed, and never between two steps of a job."""
     began = asyncio.Event()
     go_on = asyncio.Event()
@@ -174,7 +291,7 @@ async def test_writers_of_several_processes_take_turns(backend, writer, reader):
             await go_on.wait()
 
     async with AsyncExitStack() as stack:
-        other = Writer(await backend_like(backend, stack), backend, wait_s=0)
+        other = Writer(await connection_of_another(postgres.url(database), stack), backend, wait_s=0)
         stack.push_async_callback(other.close)
         alone = writer.submit_alone(job)
         await began.wait()
@@ -187,9 +304,9 @@ async def test_writers_of_several_processes_take_turns(backend, writer, reader):
         assert (early, await seen) == (False, ["first step", "second step"])
 
 
-async def backend_like(backend, stack):
+async def connection_of_another(url, stack):
     """The writer's connection of another process on the same database."""
-    other = PostgresBackend(backend._url.set(drivername="postgresql").render_as_string(), "NO_PASSWORD")
+    other = PostgresBackend(url, "NO_PASSWORD")
     await other.open(stack)
     return await other.connect_writer(stack)
 
