@@ -199,16 +199,12 @@ class _Batch:
         reactor = self._reactors.get(member)
         if reactor is None or reactor.guild != chunk.guild:
             return
-        if event.added and (reactor.paused or self._came_before(event, reactor.since)):
+        if event.added and (reactor.paused or event.is_older(reactor.since, self._now)):
             return
         self._n_taken += 1
         state = self._state(member, chunk.reply_id)
         one = {Reaction(chunk.position, event.emoji, event.burst)}
         self._put(member, chunk, state, state.reactions | one if event.added else state.reactions - one)
-
-    def _came_before(self, event: Reacted, since: datetime) -> bool:
-        """Return whether a reaction waited while its member agreed or resumed."""
-        return event.came is not None and event.came.came_by(self._now) < since
 
     def _filter_reactions(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
         """Keep the reactions of a message for which ``stays(member, reaction)`` is true; remove others."""
