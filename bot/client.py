@@ -7,6 +7,7 @@ is read from the environment here.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -28,7 +29,7 @@ from bot.replies.comparisons import Comparisons
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
-from storage.records import Deleted
+from storage.records import Deleted, Reacted
 
 COGS = (
     "bot.cogs.errors",
@@ -148,8 +149,9 @@ class SimpaticoBot(commands.Bot):
         if event not in INBOX_EVENTS:
             super().dispatch(event, *args, **kwargs)
         elif self.user is not None:
+            came = self.store.feedback.arrival()  # consent and pause are judged by it, not by the writing
             for one in events_of(event, args[0], me=self.user.id):
-                self.inbox.put(one)
+                self.inbox.put(replace(one, came=came) if isinstance(one, Reacted) else one)
                 if isinstance(one, Deleted):
                     self.reports.drop(one.message_id)
 

@@ -37,6 +37,7 @@ class Comparison:
         told: Pairs that are not shown again: the member chose, or the pair cannot teach anything.
         shown: Indices of the pair that is shown, first A, then B.
         token: Identifies that pair, so that an old button does not decide about a new pair.
+        under: Number of the key that the member had when the comparison began.
     """
 
     texts: tuple[str, ...]
@@ -45,6 +46,7 @@ class Comparison:
     told: set[frozenset[int]] = field(default_factory=set[frozenset[int]])
     shown: tuple[int, int] = (0, 0)
     token: str = ""
+    under: bytes | None = None
 
     def turn(self, rng: random.Random) -> bool:
         """Show the most informative pair that is left; False when none is."""
@@ -92,6 +94,7 @@ class Comparisons:
             RankingFailed: The encoder failed.
         """
         asker = self._askers.begin(who)
+        asker.under = await self._store.consent.key_id_of(who)
         candidates = await self._store.preferences.candidates_of(who, reply_id)
         told = await self._store.preferences.picked_of(who, reply_id)
         return await self._begin(asker, candidates, reply_id=reply_id, told=set(told))
@@ -105,6 +108,7 @@ class Comparisons:
             RankingFailed: The encoder failed.
         """
         asker = self._askers.begin(prompt.who)
+        asker.under = await self._store.consent.key_id_of(prompt.who)
         decision = await self._responder.decide(prompt)
         candidates = [(one.text, one.style) for one in decision.written]
         return await self._begin(asker, candidates, reply_id=None, told=set())
@@ -145,7 +149,10 @@ class Comparisons:
         member_id, guild = self._store.member_id(who), self._store.guild_id(who)
         contrast = await self._ranker.contrast(member_id, texts, guild=guild)
         comparison = Comparison(texts, contrast, reply_id, told)
-        if not asker.may_be_remembered or not comparison.turn(self._rng):
+        comparison.under = asker.under
+        agreed = asker.under is not None and await self._store.consent.key_id_of(who) == asker.under
+        # Nothing is awaited between this check and keeping the pair.
+        if not agreed or not asker.may_be_remembered or not comparison.turn(self._rng):
             return None
         self._by_member[who] = comparison
         return comparison

@@ -11,7 +11,7 @@ import logging
 from cachetools import LRUCache
 
 from bot.memory import Leaving
-from bot.replies.decision import Decision
+from bot.replies.decision import Asker, Decision
 from storage.errors import StorageError
 from storage.records import Consent, MemberId, Place, Who
 from storage.store import Store
@@ -41,6 +41,19 @@ class Undecided:
         """Drop the replies of the members that leave."""
         for who in [who for who in self._latest if leaving.includes(who)]:
             del self._latest[who]
+
+
+async def agreed_under(store: Store, asker: Asker) -> tuple[Consent, MemberId | None]:
+    """Return a member's decision as :func:`consent_of`, and note on the asker the key that it holds under."""
+    try:
+        asker.under = await store.consent.key_id_of(asker.who)
+    except StorageError as exc:
+        log.warning("consent could not be read (%s); nothing is recorded of this reply", type(exc).__name__)
+        return Consent.REFUSED, None
+    consent, member_id = await consent_of(store, asker.who)
+    if consent is Consent.AGREED and asker.under is None:  # agreed between the two reads
+        return Consent.UNKNOWN, None
+    return consent, member_id
 
 
 async def consent_of(store: Store, who: Who) -> tuple[Consent, MemberId | None]:

@@ -63,11 +63,14 @@ class Asker:
         who: The member.
         left: Whether they were forgotten or withdrew meanwhile.
         may_have_left: Whether a member left in another process meanwhile; news do not say who.
+        under: Number of the key that the member has while the answer is decided; None without consent. The
+            store refuses what was decided under another key.
     """
 
     who: Who
     left: bool = False
     may_have_left: bool = False
+    under: bytes | None = None
 
     @property
     def may_be_remembered(self) -> bool:

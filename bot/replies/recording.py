@@ -84,6 +84,8 @@ class ReplyRecorder:
         if consent is not Consent.AGREED:
             return None
         try:
-            return await self._store.replies.record(who, place, decision.impression)
-        except NoConsent:  # withdrawn or forgotten since consent was read
+            return await self._store.replies.record(
+                who, place, decision.impression, under=decision.asker.under
+            )
+        except NoConsent:  # withdrawn, forgotten or agreed anew since the reply was decided
             return None

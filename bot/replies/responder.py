@@ -17,7 +17,7 @@ from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
-from bot.replies.consent import consent_of
+from bot.replies.consent import agreed_under
 from bot.replies.decision import (
     Askers,
     Decision,
@@ -114,7 +114,7 @@ class Responder:
             clock.lap("turn")
             context = await prompt.read()
             clock.lap("context")
-            consent, member_id = await consent_of(self._store, who)
+            consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
             styles = await self._styles_for(who, consent, head)
             clock.lap("consent")
@@ -158,7 +158,7 @@ class Responder:
             decision = await self.decide(replace(prompt, context=context), but=but)
             return replace(decision, impression=as_another(decision.impression))
         clock, asker = Stopwatch(), self._askers.begin(prompt.who)
-        consent, member_id = await consent_of(self._store, prompt.who)
+        consent, member_id = await agreed_under(self._store, asker)
         impression = await self._choice.choose(asker, member_id, context.message, left, observed=True)
         clock.lap("rank")
         text = left[impression.chosen].text

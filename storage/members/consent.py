@@ -52,6 +52,11 @@ class Consents:
         agreed = select(func.count()).where(members.c.standing == MemberStatus.AGREED)
         return await self._reader.run(lambda c: c.execute(agreed).scalar_one())
 
+    async def key_id_of(self, who: Who) -> bytes | None:
+        """Return the number of this member's key, which is new after each consent; None without consent."""
+        member_id = self._keys.pseudonyms.member(who)
+        return await self._reader.run(lambda c: key_id_of(c, member_id))
+
     async def record(self, who: Who) -> MemberId:
         """Record that this member agrees, after creating the data key. Idempotent."""
         return await self._writer.submit(lambda c: agree(c, self._keys, who, self._now()))
@@ -68,13 +73,29 @@ def consent_of(connection: Connection, member_id: MemberId) -> Consent:
     return _DECISIONS[status_of(connection, member_id)]
 
 
-def require_agreed(connection: Connection, member_id: MemberId) -> None:
+def key_id_of(connection: Connection, member_id: MemberId) -> bytes | None:
+    """Return the number of the key that this member agreed under; None without consent."""
+    agreed = select(members.c.key_id).where(
+        members.c.member_id == member_id, members.c.standing == MemberStatus.AGREED
+    )
+    return connection.execute(agreed).scalar()
+
+
+def require_agreed(connection: Connection, member_id: MemberId, under: bytes | None = None) -> None:
     """Check that the member agreed.
 
+    Args:
+        connection: The writing transaction.
+        member_id: The member.
+        under: Number of the key that the member had when the data were made; a member who was forgotten and
+            agreed again has another. None: any consent will do.
+
     Raises:
-        NoConsent: The member did not agree.
+        NoConsent: The member did not agree, or agreed anew since the data were made.
     """
     if status_of(connection, member_id) is not MemberStatus.AGREED:
+        raise NoConsent
+    if under is not None and key_id_of(connection, member_id) != under:
         raise NoConsent
 
 

@@ -6,7 +6,15 @@ from this package.
 
 from __future__ import annotations
 
-from storage.records.discord_events import Applied, Cleared, Deleted, DiscordEvent, Observed, Reacted
+from storage.records.discord_events import (
+    Applied,
+    Arrival,
+    Cleared,
+    Deleted,
+    DiscordEvent,
+    Observed,
+    Reacted,
+)
 from storage.records.feedback import (
     FeedbackRow,
     FeedbackSummary,
@@ -37,6 +45,7 @@ __all__ = [
     "FALLBACK",
     "FAQ_STYLE",
     "Applied",
+    "Arrival",
     "ChangedMember",
     "Cleared",
     "Consent",

@@ -22,7 +22,18 @@ from storage.database.schema import MemberStatus, feedback, members, messages, r
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
-from storage.records import Applied, Cleared, Deleted, DiscordEvent, MemberId, Observed, Reacted, ReplyId, Who
+from storage.records import (
+    Applied,
+    Arrival,
+    Cleared,
+    Deleted,
+    DiscordEvent,
+    MemberId,
+    Observed,
+    Reacted,
+    ReplyId,
+    Who,
+)
 from storage.replies.feedback import NO_FEEDBACK, FeedbackState, Reaction, slot
 from storage.replies.preferences import choosers_of
 
@@ -90,7 +101,7 @@ _touch = (
 
 
 def record_events(
-    connection: Connection, keys: KeyStore, events: Sequence[DiscordEvent], at: datetime
+    connection: Connection, keys: KeyStore, events: Sequence[DiscordEvent], now: Arrival
 ) -> Applied:
     """Apply events in order. Unstored messages and members who did not agree leave no trace."""
     named = {id_: keys.pseudonyms.message(id_) for id_ in {event.message_id for event in events}}
@@ -99,10 +110,10 @@ def record_events(
     about = [event for event in events if event.message_id in chunks]
     if not about:
         return Applied()
-    batch = _Batch(connection, keys, chunks, about)
+    batch = _Batch(connection, keys, chunks, about, now)
     for event in about:
         batch.apply(event)
-    return batch.write(at)
+    return batch.write(now.at)
 
 
 @dataclass(slots=True)
@@ -117,9 +128,15 @@ class _Batch:
     """The states that a batch touches: opened, changed in memory, and written at the end."""
 
     def __init__(
-        self, connection: Connection, keys: KeyStore, chunks: dict[int, _Chunk], events: list[DiscordEvent]
+        self,
+        connection: Connection,
+        keys: KeyStore,
+        chunks: dict[int, _Chunk],
+        events: list[DiscordEvent],
+        now: Arrival,
     ) -> None:
         self._connection = connection
+        self._now = now
         self._chunks = chunks
         self._ids = _Names(keys)
         whole = {chunks[e.message_id].reply_id for e in events if not isinstance(e, Reacted)}
@@ -180,7 +197,9 @@ class _Batch:
     def _react(self, event: Reacted, chunk: _Chunk) -> None:
         member = self._ids.member(event.who)
         reactor = self._reactors.get(member)
-        if reactor is None or reactor.guild != chunk.guild or (reactor.paused and event.added):
+        if reactor is None or reactor.guild != chunk.guild:
+            return
+        if event.added and (reactor.paused or event.is_older(reactor.since, self._now)):
             return
         self._n_taken += 1
         state = self._state(member, chunk.reply_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from time import monotonic
 
 from storage.database.backend import Reader
 from storage.database.writer import Writer
@@ -16,6 +17,7 @@ from storage.keys.key_store import KeyStore
 from storage.keys.sealing import UNOPENED_HINT
 from storage.records import (
     Applied,
+    Arrival,
     Cleared,
     Deleted,
     DiscordEvent,
@@ -38,10 +40,16 @@ class FeedbackStore:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
         self._deleted = False
 
+    def arrival(self) -> Arrival:
+        """Return the time at which an event comes, for :class:`storage.records.Reacted`. No I/O."""
+        return Arrival(self._now(), monotonic())
+
     async def record_events(self, happened: Sequence[DiscordEvent]) -> Applied:
         """Apply events from Discord, in order, in one transaction."""
-        at = self._now()
-        applied = await self._writer.submit(lambda c: apply_events.record_events(c, self._keys, happened, at))
+        now = self.arrival()
+        applied = await self._writer.submit(
+            lambda c: apply_events.record_events(c, self._keys, happened, now)
+        )
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
         if applied.n_unreadable:
             log.warning("%d rows of feedback were left unchanged: %s", applied.n_unreadable, UNOPENED_HINT)

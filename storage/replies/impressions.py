@@ -33,18 +33,24 @@ def place_slot(reply_id: ReplyId, position: int, asker: MemberId) -> Slot:
 
 
 def record_impression(
-    connection: Connection, keys: KeyStore, who: Who, place: Place, impression: Impression, at: datetime
+    connection: Connection,
+    keys: KeyStore,
+    who: Who,
+    place: Place,
+    impression: Impression,
+    at: datetime,
+    under: bytes | None = None,
 ) -> ReplyId:
     """Store a posted reply and its messages.
 
     Raises:
-        NoConsent: The asker did not agree.
+        NoConsent: The asker did not agree, or agreed anew since ``under``.
         ValueError: ``place`` holds no message.
     """
     if not place.message_ids:
         raise ValueError("Expected a place with at least one message id, found none.")
     asker = keys.pseudonyms.member(who)
-    require_agreed(connection, asker)
+    require_agreed(connection, asker, under)
     key = keys.key_of(asker)
     reply_id = ReplyId(next_number(connection))
     decision = {
@@ -72,6 +78,15 @@ def record_impression(
             **{column: key.seal(value, slot(column, reply_id, asker)) for column, value in parts.items()},
         )
     )
+    _insert_messages(connection, keys, who, place, reply_id)
+    return reply_id
+
+
+def _insert_messages(
+    connection: Connection, keys: KeyStore, who: Who, place: Place, reply_id: ReplyId
+) -> None:
+    asker = keys.pseudonyms.member(who)
+    key = keys.key_of(asker)
     chunks = [
         {
             "message": keys.pseudonyms.message(message_id),
@@ -85,7 +100,6 @@ def record_impression(
         for position, message_id in enumerate(place.message_ids)
     ]
     connection.execute(insert(messages), chunks)
-    return reply_id
 
 
 def reply_of_message(connection: Connection, keys: KeyStore, message_id: int) -> ReplyId | None:

@@ -50,17 +50,19 @@ class Preferences:
     ) -> None:
         self._keys, self._reader, self._bulk, self._writer, self._now = keys, reader, bulk, writer, now
 
-    async def record_pick(self, who: Who, pick: Pick) -> int:
+    async def record_pick(self, who: Who, pick: Pick, *, under: bytes | None = None) -> int:
         """Store a choice between two candidates; return its number.
 
         If the reply was deleted meanwhile, the choice is stored without it.
 
+        With ``under``, the choice is refused if the member has another key than when the pair was made.
+
         Raises:
-            NoConsent: The member did not agree.
+            NoConsent: The member did not agree, or agreed anew since the pair was made.
             LearningPaused: The member paused learning.
         """
         at = self._now()
-        return await self._writer.submit(lambda c: _record_pick(c, self._keys, who, pick, at=at))
+        return await self._writer.submit(lambda c: _record_pick(c, self._keys, who, pick, at=at, under=under))
 
     async def record_another(self, who: Who, first: ReplyId, second: ReplyId) -> bool:
         """Record that a member requested another answer and got it.
@@ -137,9 +139,11 @@ def delete_choices(connection: Connection, member_id: MemberId, preference_id: i
     return count
 
 
-def _record_pick(connection: Connection, keys: KeyStore, who: Who, pick: Pick, *, at: datetime) -> int:
+def _record_pick(
+    connection: Connection, keys: KeyStore, who: Who, pick: Pick, *, at: datetime, under: bytes | None
+) -> int:
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id)
+    require_agreed(connection, member_id, under)
     require_learning(connection, member_id)
     own = select(replies.c.reply_id).where(
         replies.c.reply_id == pick.reply_id, replies.c.member_id == member_id

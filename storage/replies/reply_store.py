@@ -40,14 +40,22 @@ class ReplyStore:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
         self._retention = retention
 
-    async def record(self, who: Who, place: Place, impression: Impression) -> ReplyId:
+    async def record(
+        self, who: Who, place: Place, impression: Impression, *, under: bytes | None = None
+    ) -> ReplyId:
         """Store a posted reply.
 
+        Args:
+            who: The asker.
+            place: Location of the reply.
+            impression: The decision.
+            under: Number of the asker's key when the reply was decided; None: before any consent.
+
         Raises:
-            NoConsent: The asker did not agree.
+            NoConsent: The asker did not agree, or agreed anew since the reply was decided.
         """
         return await self._writer.submit(
-            lambda c: impressions.record_impression(c, self._keys, who, place, impression, self._now())
+            lambda c: impressions.record_impression(c, self._keys, who, place, impression, self._now(), under)
         )
 
     async def of_message(self, message_id: int) -> ReplyId | None:

@@ -26,7 +26,7 @@ from bot.replies.decision import NothingToSay, Prompt
 from bot.ui.components import PersistentButton
 from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
 from bot.ui.ports import FeedbackHost
-from storage.errors import LearningPaused
+from storage.errors import LearningPaused, NoConsent
 from storage.records import Picked
 
 ASK = mark("Which of the two do you like better? Only you see this.")
@@ -98,7 +98,11 @@ class PickButton(
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
             return
         try:
-            preference_id = await bot.store.preferences.record_pick(who, comparison.pick(self._picked))
+            pick = comparison.pick(self._picked)
+            preference_id = await bot.store.preferences.record_pick(who, pick, under=comparison.under)
+        except NoConsent:  # forgotten or agreed anew since the pair was shown
+            await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
+            return
         except LearningPaused:
             await interaction.edit_original_response(content=tr(PAUSED), embeds=[], view=None)
             return
