@@ -6,6 +6,7 @@ is read from the environment here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,8 @@ from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
 from storage.records import Deleted, Reacted
+
+status = logging.getLogger("bot.status")  # shown at the default level, see bot/app/logs.py
 
 COGS = (
     "bot.cogs.errors",
@@ -157,6 +160,7 @@ class SimpaticoBot(commands.Bot):
 
     async def on_ready(self) -> None:
         """Read back what was missed: a new session began, at the start or after a failed resume."""
+        status.info("online in %d servers, answering with %s", len(self.guilds), self.generator_name)
         self.reconciler.outage()
         await self.store.departures.record_present([guild.id for guild in self.guilds])
 

@@ -73,19 +73,29 @@ def load_settings(path: Path | None) -> Settings:
         ConfigError: The file is missing, is no TOML, or holds an unusable key.
     """
     try:
-        load_dotenv(Path(".env"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f".env: cannot be read: {exc}") from exc
+        load_dotenv(Path(".env"), encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(".env: expected text in UTF-8, found something else; save it as UTF-8") from exc
+    except OSError as exc:
+        raise ConfigError(f".env: cannot be read ({exc.strerror})") from exc
+    except ValueError as exc:  # a NUL character, which no environment variable can hold
+        raise ConfigError(
+            ".env: expected plain lines NAME=value, found a NUL character; write it anew"
+        ) from exc
     if path is None:
         return Settings()
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # editors on Windows write a byte order mark
     except FileNotFoundError as exc:
         raise ConfigError(
             f"{path}: no such file; copy config.example.toml there or leave --config out"
         ) from exc
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: cannot be read: expected UTF-8; save it as UTF-8") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
     return _relative_to(path.parent, parse_settings(raw, source=str(path)))
@@ -128,6 +138,8 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
 
 
 def _is_address(url: str) -> bool:
+    if not url.isprintable() or " " in url:  # urlsplit removes line ends without a word
+        return False
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -135,9 +147,34 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def read_secret(env_name: str) -> str | None:
-    """Return the secret that the environment variable holds, or None when it is unset or blank."""
-    return os.environ.get(env_name, "").strip() or None
+def read_secret(env_name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the secret that the environment variable holds, or None when it is unset or blank.
+
+    White space around it is removed, and so is one pair of quotes, which some tools keep.
+
+    Raises:
+        ConfigError: A character in it cannot be part of a token or key; the message never shows the secret.
+    """
+    secret = environ.get(env_name, "").strip()
+    if len(secret) > 1 and secret[0] == secret[-1] and secret[0] in "\"'":
+        secret = secret[1:-1].strip()
+    if wrong := sorted({_character(char) for char in secret if not "!" <= char <= "~"}):
+        raise ConfigError(
+            f"The environment variable {env_name} holds {', '.join(wrong)} inside: expected letters, digits"
+            " and ASCII signs in one line; copy the value again"
+        )
+    return secret or None
+
+
+def _character(char: str) -> str:
+    """Return a character in words, without showing a letter of the secret."""
+    if char in "\r\n\u2028\u2029":
+        return "a line end"
+    if char.isspace():
+        return "a blank"
+    if char in "“”„‟‘’‚‛«»‹›":
+        return "typographic quotes"
+    return "a character that is not ASCII" if ord(char) > 126 else "a control character"
 
 
 def mistakes_in(exc: ValidationError) -> list[str]:
@@ -158,17 +195,31 @@ def _explain(error: Any) -> str:
 
 
 def _relative_to(folder: Path, settings: Settings) -> Settings:
-    """Resolve relative folders against the folder of the configuration file."""
+    """Resolve relative folders against the folder of the configuration file, and ``~`` to a home folder.
+
+    Raises:
+        ConfigError: ``~name`` names no user of this machine.
+    """
+
+    def at(section: Any, *keys: str, relative: bool = True) -> Any:
+        changed: dict[str, Any] = {}
+        for key in keys:
+            found = getattr(section, key)
+            try:
+                path = Path(found).expanduser() if str(found).startswith("~") else Path(found)
+            except RuntimeError as exc:
+                raise ConfigError(f"{key}: expected a folder, found {str(found)!r}: no such user") from exc
+            if isinstance(found, Path):
+                changed[key] = folder / path
+            elif found and (relative or str(path) != found):
+                changed[key] = str(folder / path)
+        return replace(section, **changed)
+
     return replace(
         settings,
-        operator=replace(
-            settings.operator,
-            curves_dir=str(folder / settings.operator.curves_dir) if settings.operator.curves_dir else "",
-        ),
-        generator=replace(settings.generator, model_dir=folder / settings.generator.model_dir),
-        storage=replace(
-            settings.storage,
-            data_dir=folder / settings.storage.data_dir,
-            key_dir=folder / settings.storage.key_dir,
-        ),
+        operator=at(settings.operator, "curves_dir"),
+        generator=at(at(settings.generator, "model_dir"), "model", relative=False),
+        personalization=at(settings.personalization, "encoder", relative=False),
+        safety=at(settings.safety, "toxicity_model", relative=False),
+        storage=at(settings.storage, "data_dir", "key_dir"),
     )

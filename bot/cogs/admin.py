@@ -17,6 +17,7 @@ from discord.ext import commands
 from bot.cogs.ports import HasOwner, Registry
 from bot.languages import mark, tr
 from bot.pausing import Pausing
+from bot.ui.errors import OwnerOnly
 from bot.ui.help_page import OWNER_ONLY
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ PAUSED = mark(
     " their own commands."
 )
 RESUMED = mark("I answer again.")
-NOT_YOURS = mark("Only the host of this bot can do that.")
 
 
 class AdminHost(Registry, HasOwner, Protocol):
@@ -51,11 +51,14 @@ class Admin(
         super().__init__()
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Allow only the application's owner or a member of its team."""
+        """Allow only the application's owner or a member of its team.
+
+        Raises:
+            OwnerOnly: The member is neither.
+        """
         if await self._bot.is_owner(interaction.user):
             return True
-        await interaction.response.send_message(tr(NOT_YOURS), ephemeral=True)
-        return False
+        raise OwnerOnly
 
     @app_commands.command(name="pause", description=mark("Pause me in all servers immediately."))
     async def pause(self, interaction: discord.Interaction) -> None:

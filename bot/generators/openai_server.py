@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import openai
 from openai import AsyncOpenAI
 
+from bot.config import read_secret
 from bot.generation import (
     Candidate,
     Context,
@@ -50,6 +51,7 @@ class OpenAIGenerator:
         environ: Mapping in which the variable with the key is looked up.
 
     Raises:
+        ConfigError: The key holds a character that no key has, such as a line end.
         ModelMissing: ``model`` is ``packaged``, which is not the name of a model on a server.
     """
 
@@ -65,7 +67,7 @@ class OpenAIGenerator:
         _keep_texts_out_of_logs()
         self._client = AsyncOpenAI(
             base_url=settings.base_url,
-            api_key=environ.get(settings.api_key_env) or _NO_KEY,
+            api_key=read_secret(settings.api_key_env, environ) or _NO_KEY,
             timeout=settings.timeout_s,
             max_retries=settings.retries,
         )

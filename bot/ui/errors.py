@@ -22,6 +22,13 @@ UNEXPECTED = mark(
 )
 
 
+OWNER_ONLY = mark("Only the host of this bot can do that.")
+
+
+class OwnerOnly(app_commands.CheckFailure):
+    """The command is for the owner of the application or a member of its team."""
+
+
 def in_words(error: BaseException) -> str:
     """Return a message for the member: what went wrong and what to do."""
     cause = getattr(error, "original", error)
@@ -34,10 +41,12 @@ def in_words(error: BaseException) -> str:
             return tr(
                 "My database is not responding right now, so nothing was saved. Please try again in a minute."
             )
-        case app_commands.MissingPermissions():
-            return tr("You may not use this command here.")
+        case OwnerOnly():
+            return tr(OWNER_ONLY)
         case app_commands.CommandOnCooldown():
             return tr("Please wait {seconds:.0f} s before you use this again.", seconds=cause.retry_after)
+        case app_commands.CheckFailure():
+            return tr("You may not use this command here.")
         case discord.Forbidden():
             return tr(
                 "I could not do that, because I am missing a permission here. A manager of this"
@@ -51,7 +60,9 @@ async def answer_error(interaction: discord.Interaction, error: BaseException) -
     """Show the error to the member; log class and traceback, never message text."""
     words = in_words(error)
     cause = getattr(error, "original", error)
-    if words == tr(UNEXPECTED):
+    if isinstance(cause, app_commands.CheckFailure):  # a refusal, not a failure
+        log.info("a command was refused: %s", type(cause).__name__)
+    elif words == tr(UNEXPECTED):
         log.error("a command failed: %s", type(cause).__name__, exc_info=cause)
     else:
         log.warning("a command was answered with an error: %s", type(cause).__name__)

@@ -8,7 +8,6 @@ present and the next one; the key store uses the one that opens it.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from pathlib import Path
 
@@ -117,7 +116,7 @@ def _read_private(path: Path) -> str:
 def _decoded(text: str, what: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:  # binascii.Error, or characters that are not ASCII
         raise KeyUnreadable(
             f"Expected {KEY_BYTES} bytes in base64 in the {what}, found something else; restore the key."
         ) from exc

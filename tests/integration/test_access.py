@@ -5,7 +5,7 @@ from __future__ import annotations
 import discord
 from discord import app_commands
 
-from bot.cogs import admin
+from bot.ui import errors
 
 ABOUT_PEOPLE = {
     discord.AppCommandOptionType.user,
@@ -53,7 +53,7 @@ async def test_permissions_of_a_server_do_not_make_an_owner(world):
 
     refused = await world.ben.slash(world.channel, "admin pause")
 
-    assert refused.response.content == admin.NOT_YOURS
+    assert refused.response.content == errors.OWNER_ONLY
     assert not await world.bot.pausing.is_paused()
 
 

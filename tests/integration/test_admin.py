@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bot.cogs import admin
+from bot.ui import errors
 from storage.errors import DatabaseFailed
 from tests.integration.conftest import opened
 from tests.rig.waiting import until
@@ -49,7 +50,7 @@ async def test_a_reply_that_is_being_written_is_not_posted(owned):
 async def test_nobody_else_may_pause(owned):
     refused = await owned.ben.slash(owned.channel, "admin pause")
 
-    assert refused.response.content == admin.NOT_YOURS
+    assert refused.response.content == errors.OWNER_ONLY
     assert await n_said(owned, "hello") == 1
 
 

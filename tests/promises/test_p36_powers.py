@@ -16,6 +16,7 @@ import pytest
 from discord import app_commands
 
 from bot.cogs import admin
+from bot.ui import errors
 from storage.servers.stored_settings import GuildRecord
 from tests.integration.conftest import World
 from tests.integration.conftest import settings as settings  # a fixture
@@ -24,7 +25,7 @@ from tests.integration.conftest import world as world  # a fixture
 pytestmark = pytest.mark.promise("P36")
 
 POWERS = ("admin", "config", "stats")
-REFUSALS = {admin.NOT_YOURS, "You may not use this command here."}
+REFUSALS = {errors.OWNER_ONLY, "You may not use this command here."}
 
 
 def calls_of(world: World) -> dict[str, dict[str, Any]]:

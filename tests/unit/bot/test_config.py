@@ -84,6 +84,114 @@ def test_an_unreadable_file_is_one_clear_line(tmp_path, content, message):
         load_settings(path)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_a_byte_order_mark_is_no_mistake(tmp_path, monkeypatch, mark):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOME_TOKEN", raising=False)
+    (tmp_path / "config.toml").write_bytes(mark + b'[storage]\ndata_dir = "here"\n')
+    (tmp_path / ".env").write_bytes(mark + b"SOME_TOKEN=abc\n")
+
+    assert load_settings(Path("config.toml")).storage.data_dir == Path("here")
+    assert read_secret("SOME_TOKEN") == "abc"
+    monkeypatch.delenv("SOME_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"A\0B=c", "NUL character"),
+        (b"TOKEN=a\0b", "NUL character"),
+        (b"\xff\xfeT\0O\0", "save it as UTF-8"),
+        (b"TOKEN=\xe9", "save it as UTF-8"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_one_line_without_its_content(
+    tmp_path, monkeypatch, content, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+
+    with pytest.raises(ConfigError, match=message) as refusal:
+        load_settings(None)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_tilde_in_a_folder_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/host")
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[storage]\ndata_dir = "~/data"\nkey_dir = "~"\n'
+        '[generator]\nmodel = "~/llm"\nmodel_dir = "~/models"\n'
+        '[personalization]\nencoder = "~/encoder"\n[safety]\ntoxicity_model = "~/judge"\n'
+        '[operator]\ncurves_dir = "~/curves"\n'
+    )
+
+    found = load_settings(path)
+
+    assert (found.storage.data_dir, found.storage.key_dir) == (Path("/home/host/data"), Path("/home/host"))
+    assert (found.generator.model, found.generator.model_dir) == ("/home/host/llm", Path("/home/host/models"))
+    assert found.personalization.encoder == "/home/host/encoder"
+    assert found.safety.toxicity_model == "/home/host/judge"
+    assert found.operator.curves_dir == "/home/host/curves"
+
+
+def test_a_model_of_the_hub_stays_as_it_is(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[generator]\nmodel = "some/model"\n')
+
+    assert load_settings(path).generator.model == "some/model"
+
+
+def test_the_home_folder_of_an_unknown_user_is_one_clear_line(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[storage]\ndata_dir = "~nobody-of-this-name/data"\n')
+
+    with pytest.raises(ConfigError, match=r"data_dir: .*no such user"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize("around", ["{}", " {}\n", '"{}"', "'{}'", ' "{}" '])
+def test_what_tools_put_around_a_secret_is_removed(monkeypatch, around):
+    monkeypatch.setitem(os.environ, "SOME_TOKEN", around.format("abc.DEF-1_2"))
+
+    assert read_secret("SOME_TOKEN") == "abc.DEF-1_2"
+
+
+@pytest.mark.parametrize(
+    ("inside", "named"),
+    [
+        ("\n", "a line end"),
+        ("\r", "a line end"),
+        ("\u2028", "a line end"),
+        (" ", "a blank"),
+        ("\t", "a blank"),
+        ("\xa0", "a blank"),
+        ("“", "typographic quotes"),
+        ("’", "typographic quotes"),
+        ("é", "not ASCII"),
+        ("\u200b", "not ASCII"),
+        ("\ufeff", "not ASCII"),
+        ("\x1b", "a control character"),
+        ("\x7f", "not ASCII"),
+    ],
+)
+def test_a_character_that_no_secret_has_is_named_and_the_secret_is_not_shown(monkeypatch, inside, named):
+    monkeypatch.setitem(os.environ, "SOME_TOKEN", f"geheim{inside}wort")
+
+    with pytest.raises(ConfigError, match=named) as refusal:
+        read_secret("SOME_TOKEN")
+    assert "SOME_TOKEN" in str(refusal.value)
+    assert "geheim" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a\nb/v1", "http://a b/v1", "“http://a/v1”", "http://a/\u200bv1", "a/v1", "//a"]
+)
+def test_an_address_with_characters_that_no_address_has_is_refused(url):
+    with pytest.raises(ConfigError, match="base_url"):
+        parse_settings({"generator": {"base_url": url}})
+
+
 def test_a_secret_comes_from_the_environment_only(monkeypatch):
     monkeypatch.setitem(os.environ, "SOME_TOKEN", "  abc ")
 

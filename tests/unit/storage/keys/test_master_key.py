@@ -91,8 +91,9 @@ def test_malformed_key_file_is_a_clear_error(settings, key_file, content, messag
         master_key(settings, may_make=True)
 
 
-def test_malformed_environment_key_is_named_but_not_shown(settings, monkeypatch):
-    monkeypatch.setenv(settings.master_key_env, "hunter2!")
+@pytest.mark.parametrize("key", ["hunter2!", "hunter2é", "“hunter2”", "hunter2\nhunter2", "hunter2\u200b"])
+def test_malformed_environment_key_is_named_but_not_shown(settings, monkeypatch, key):
+    monkeypatch.setenv(settings.master_key_env, key)
 
     with pytest.raises(KeyUnreadable, match="environment variable SIMPATICO_MASTER_KEY") as caught:
         master_key(settings, may_make=True)
