@@ -33,7 +33,7 @@ from bot.settings import (
 )
 from personalization.settings import LearningSettings
 from storage.records import FAQ_STYLE
-from storage.settings import StorageSettings
+from storage.settings import StorageSettings, with_old_key_dir
 
 
 class ConfigError(Exception):
@@ -77,7 +77,7 @@ def load_settings(path: Path | None) -> Settings:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f".env: cannot be read: {exc}") from exc
     if path is None:
-        return Settings()
+        return _relative_to(Path(), Settings())
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
@@ -159,6 +159,7 @@ def _explain(error: Any) -> str:
 
 def _relative_to(folder: Path, settings: Settings) -> Settings:
     """Resolve relative folders against the folder of the configuration file."""
+    storage = with_old_key_dir(settings.storage, folder)
     return replace(
         settings,
         operator=replace(
@@ -166,9 +167,5 @@ def _relative_to(folder: Path, settings: Settings) -> Settings:
             curves_dir=str(folder / settings.operator.curves_dir) if settings.operator.curves_dir else "",
         ),
         generator=replace(settings.generator, model_dir=folder / settings.generator.model_dir),
-        storage=replace(
-            settings.storage,
-            data_dir=folder / settings.storage.data_dir,
-            key_dir=folder / settings.storage.key_dir,
-        ),
+        storage=replace(storage, data_dir=folder / storage.data_dir, key_dir=folder / storage.key_dir),
     )

@@ -123,7 +123,7 @@ def _forget(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 
 async def _forget_person(user_id: int, settings: StorageSettings) -> ForgetReceipt:
-    async with await Store.open(settings) as store:
+    async with await Store.open(settings, may_create=False) as store:
         return await store.privacy.forget(user_id)
 
 
