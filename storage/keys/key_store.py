@@ -90,7 +90,9 @@ class KeyStore:
         """
         path = settings.key_dir / FILE
         if data_exists and not _is_there(path):
-            raise KeyMissing(f"There are data, but no key store at {path}; restore it from its backup.")
+            raise KeyMissing(
+                f"Data exists, but its key store {path} does not; restore the keys of these data from a copy."
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:

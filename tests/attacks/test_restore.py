@@ -130,6 +130,7 @@ async def test_a_backup_from_a_read_only_mount_is_complete(room, crashed):
         await posted(store, ALICE, SECOND)
         shutil.copytree(room, room / "crashed")
         await store.close()
+        (room / "crashed" / "data" / "data.db-shm").unlink(missing_ok=True)
     source = room / "crashed" if crashed else room
     settings = settings_in(source)
     (room / "copies").mkdir(mode=0o777)
