@@ -279,14 +279,18 @@ def _nothing_left(settings: StorageSettings) -> Generator[None]:
         yield
     except OSError as exc:
         _delete(created)
-        raise DatabaseFailed(f"{exc.filename} cannot be used ({exc.strerror}). Nothing was changed.") from exc
+        raise DatabaseFailed(_in_live_words(f"{exc.filename} cannot be used ({exc.strerror}).")) from exc
     except StorageError as exc:
         _delete(created)
-        said = re.sub(rf"/[^/ ]+{re.escape(STAGING)}(/trial)?", "", str(exc))
-        raise type(exc)(f"{said} Nothing was changed.") from exc
+        raise type(exc)(_in_live_words(str(exc))) from exc
     except BaseException:
         _delete(created)
         raise
+
+
+def _in_live_words(said: str) -> str:
+    """Name the live file instead of its draft."""
+    return re.sub(rf"/[^/ ]+{re.escape(STAGING)}(/trial)?", "", said) + " Nothing was changed."
 
 
 def _delete(folders: list[Path]) -> None:

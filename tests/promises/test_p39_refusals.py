@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -277,3 +278,33 @@ async def test_a_log_that_was_not_checkpointed_comes_back_with_its_file(tmp_path
     assert await replies_in(crashed) == 3
     assert (await restore(crashed, tmp_path / "data")).member_ids != ()
     assert await replies_in(crashed) == 1
+
+
+async def test_with_postgresql_a_running_bot_and_other_keys_are_refused_too(tmp_path, bot, postgres):
+    settings = settings_in(tmp_path / "server", url=postgres.url(await postgres.fresh()))
+    shutil.copytree(bot.key_dir, settings.key_dir)
+    async with await Store.open(settings) as store:
+        await posted(store, ALICE, FIRST)
+        back_up_keys(settings, tmp_path / "its-keys")
+        with pytest.raises(AlreadyOpen, match="running bot"):
+            await restore_keys(settings, tmp_path / "its-keys", WEEK)
+
+    (settings.key_dir / "ledger.db").unlink()  # only the data can say now whose keys these are
+    await is_refused(tmp_path, settings, "keys", OF_KEYS["another bot"])
+    await is_refused(tmp_path, settings, "data", lambda f, _: f / "data")
+    assert await restore_keys(settings, tmp_path / "its-keys", WEEK) == 0
+    assert await replies_in(settings) == 1
+
+
+@pytest.mark.parametrize("kind", ["data", "keys"])
+@pytest.mark.parametrize("n_bytes", [5_000, 30_000])
+async def test_a_disk_that_takes_no_more_refuses_and_leaves_nothing(tmp_path, bot, kind, n_bytes):
+    """No file of this process may grow beyond a few pages: writes fail as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        await is_refused(tmp_path, bot, kind, lambda f, _: f / kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert leftovers(bot) == []
+    assert await replies_in(bot) == 2
