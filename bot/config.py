@@ -33,7 +33,7 @@ from bot.settings import (
 )
 from personalization.settings import LearningSettings
 from storage.records import FAQ_STYLE
-from storage.settings import StorageSettings
+from storage.settings import StorageSettings, with_old_key_dir
 
 
 class ConfigError(Exception):
@@ -83,11 +83,10 @@ def load_settings(path: Path | None) -> Settings:
             ".env: expected plain lines NAME=value, found a NUL character; write it anew"
         ) from exc
     if path is None:
-        return Settings()
+        return _relative_to(Path(), Settings())
     try:
-        raw = tomllib.loads(
-            path.read_text(encoding="utf-8-sig")
-        )  # editors on Windows write a byte order mark
+        # Editors on Windows write a byte order mark.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as exc:
         raise ConfigError(
             f"{path}: no such file; copy config.example.toml there or leave --config out"
@@ -221,5 +220,5 @@ def _relative_to(folder: Path, settings: Settings) -> Settings:
         generator=at(at(settings.generator, "model_dir"), "model", relative=False),
         personalization=at(settings.personalization, "encoder", relative=False),
         safety=at(settings.safety, "toxicity_model", relative=False),
-        storage=at(settings.storage, "data_dir", "key_dir"),
+        storage=at(with_old_key_dir(settings.storage, folder), "data_dir", "key_dir"),
     )

@@ -15,6 +15,7 @@ Errors::
      +-- AlreadyOpen          another process uses the data folder
      +-- StoreClosed          the store was closed before the call
      +-- WriterFull           the queue of writes is full
+     +-- StoreMissing         there is no store in the folder that the settings name
      +-- KeyMissing           a key that existing data needs is missing
      +-- KeyUnreadable        a key exists but cannot be used
      +-- LedgerBehind         the erasure ledger is older than the data
@@ -70,6 +71,10 @@ class StoreClosed(StorageError):
 
 class WriterFull(StorageError):
     """Too many writes are waiting, so this one was rejected; try again in a moment."""
+
+
+class StoreMissing(StorageError):
+    """There is no store in the folder that the settings name, and this command creates none."""
 
 
 class KeyMissing(StorageError):

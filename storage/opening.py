@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database.backend import Backend, translated_errors
 from storage.database.migrations import upgrade
 from storage.database.schema import origin
-from storage.database.sqlite import SqliteBackend
-from storage.errors import KeyUnreadable
+from storage.database.sqlite import FILE, SqliteBackend
+from storage.errors import KeyUnreadable, StoreMissing
 from storage.keys.key_store import KeyStore
+from storage.keys.wrapping import FILE as KEYS
 from storage.settings import StorageSettings
 
 
@@ -28,6 +29,41 @@ def backend_of(settings: StorageSettings) -> Backend:
     from storage.database.postgres import PostgresBackend  # so that SQLite does not load asyncpg
 
     return PostgresBackend(settings.url, settings.password_env)
+
+
+async def require_data(settings: StorageSettings) -> None:
+    """Check that the database holds data, without creating a file.
+
+    Raises:
+        StoreMissing: It holds none.
+        DatabaseFailed: The server cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
+        backend = backend_of(settings)
+        if settings.url:  # on SQLite, opening would create the folder and its lock
+            await backend.open(stack)
+        if await backend.has_data():
+            return
+    raise StoreMissing(
+        f"Expected data in {backend.what if settings.url else settings.data_dir.absolute()}, found none: "
+        "this command creates no store. Run it in the folder of the bot, or name its config.toml with "
+        "--config."
+    )
+
+
+def require_store(settings: StorageSettings) -> None:
+    """Check that files of a store exist where the settings name them, without creating one.
+
+    Raises:
+        StoreMissing: There is neither a key store nor, on SQLite, a database.
+    """
+    if (settings.key_dir / KEYS).exists() or (not settings.url and (settings.data_dir / FILE).exists()):
+        return
+    where = "" if settings.url else f"in {settings.data_dir.absolute()}, or "
+    raise StoreMissing(
+        f"Expected a store {where}with its keys in {settings.key_dir.absolute()}, found none: this command "
+        "creates no store. Run it in the folder of the bot, or name its config.toml with --config."
+    )
 
 
 async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> AsyncConnection:

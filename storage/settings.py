@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +17,8 @@ class StorageSettings:
         url: Address of a PostgreSQL database, without its password; empty for SQLite in ``data_dir``.
         password_env: Name of the environment variable with that database's password.
         data_dir: Folder of ``data.db``.
-        key_dir: Folder of ``keys.db`` and, without a key in the environment, of ``master.key``. Separate from
-            the data, so that a copy of one folder is useless without the other.
+        key_dir: Folder of ``keys.db`` and, without a key in the environment, of ``master.key``. Beside the
+            data, not inside, so that a copy of one folder is useless without the other.
         master_key_env: Name of the environment variable with the master key (32 bytes, base64).
         group_commit_ms: Longest wait for other writes to share a commit, milliseconds.
         retention_days: Days until the texts of candidates are deleted.
@@ -27,7 +27,29 @@ class StorageSettings:
     url: str = ""
     password_env: str = "SIMPATICO_DATABASE_PASSWORD"  # noqa: S105 - a variable name, not a password
     data_dir: Path = Path("data")
-    key_dir: Path = Path("data/keys")
+    key_dir: Path = Path("keys")
     master_key_env: str = "SIMPATICO_MASTER_KEY"
     group_commit_ms: Annotated[int, Interval(ge=0, le=1000)] = 10
     retention_days: Annotated[int, Interval(ge=1, le=3650)] = 30
+
+
+OLD_KEY_DIR = Path("data/keys")
+"""Default of ``key_dir`` in earlier versions: inside the data."""
+KEY_FILES = ("keys.db", "ledger.db", "master.key")
+
+
+def with_old_key_dir(settings: StorageSettings, folder: Path) -> StorageSettings:
+    """Keep an older installation's default folder of keys, as long as only that one holds keys.
+
+    Args:
+        settings: As configured, before relative folders are resolved.
+        folder: The folder to which relative folders are relative.
+    """
+    is_default = settings.key_dir == StorageSettings().key_dir
+    if is_default and _holds_keys(folder / OLD_KEY_DIR) and not _holds_keys(folder / settings.key_dir):
+        return replace(settings, key_dir=OLD_KEY_DIR)
+    return settings
+
+
+def _holds_keys(folder: Path) -> bool:
+    return any((folder / name).exists() for name in KEY_FILES)

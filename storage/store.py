@@ -19,7 +19,9 @@ from storage.coordination import Coordination
 from storage.database.backend import BulkReader, Reader
 from storage.database.notes import Notes
 from storage.database.peers import News
+from storage.database.replacing import discard
 from storage.database.writer import Writer
+from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.key_store import KeyStore
 from storage.learning.learning_records import LearningRecords
 from storage.learning.outdated_features import OutdatedReplies
@@ -27,7 +29,7 @@ from storage.learning.past_choices import PastChoices
 from storage.members.consent import Consents
 from storage.members.learning_pause import Pauses
 from storage.members.wishes import Wishes
-from storage.opening import backend_of, open_data
+from storage.opening import backend_of, open_data, require_data
 from storage.privacy import erasing
 from storage.privacy.departures import Departures
 from storage.privacy.erasure_jobs import ErasureJobs
@@ -129,11 +131,25 @@ class Store:
         self.departures = Departures(keys, reader, writer, erasures=erasures, now=now)
 
     @classmethod
-    async def open(cls, settings: StorageSettings, *, now: Callable[[], datetime] = utcnow) -> Self:
+    async def open(
+        cls,
+        settings: StorageSettings,
+        *,
+        now: Callable[[], datetime] = utcnow,
+        may_create: bool = True,
+        locked: bool = False,
+    ) -> Self:
         """Open or create the database and its keys; finish erasures that a crash interrupted.
+
+        Args:
+            settings: Location of data and keys.
+            now: The clock, aware UTC.
+            may_create: Whether an empty store may be created.
+            locked: Whether the caller holds the lock of a SQLite folder.
 
         Raises:
             AlreadyOpen: Another process uses the folder.
+            StoreMissing: There is no store, and none may be created.
             KeyMissing: Data exists, but its keys do not.
             KeyUnreadable: A key is malformed, readable by other users, or belongs to other data.
             LedgerBehind: The erasure ledger is missing or older than the data.
@@ -141,9 +157,12 @@ class Store:
             DatabaseNewer: A file was written by a newer version.
             StorageError: A folder cannot be created or written to.
         """
+        if not may_create:
+            await require_data(settings)
         async with AsyncExitStack() as stack:
             backend = backend_of(settings)
-            await backend.open(stack)
+            if not locked:
+                await backend.open(stack)
             keys = await KeyStore.open(settings, data_exists=await backend.has_data())
             stack.push_async_callback(keys.close)
             connection = await open_data(backend, keys, stack)
@@ -151,12 +170,7 @@ class Store:
             stack.push_async_callback(peers.close)
             notify = partial(peers.notify, news=News.LEFT)
             eraser = erasing.Eraser(keys, [*backend.files, *keys.files], now, notify)
-            async with backend.alone(connection):
-                erased = await eraser.carry_out(
-                    connection,
-                    erasing.leftover_scope(keys),
-                    empty_log=lambda: connection.run_sync(backend.empty_log),
-                )
+            erased = await eraser.finish_leftovers(connection, backend)
             reader = backend.reader()
             stack.push_async_callback(reader.close)
             bulk = backend.bulk_reader()
@@ -166,6 +180,9 @@ class Store:
             coordination = Coordination(peers, keys, writer)
             backend.before_writing(coordination.evict_stale_keys)
             await coordination.open()
+            if not locked:  # else the caller still decides which files stay
+                for path in (*backend.files, *keys.files, settings.key_dir / LEDGER):
+                    discard(path)  # the files before a restore that was killed: the restored ones open
             return cls(
                 Opened(
                     keys=keys, writer=writer, reader=reader, bulk=bulk, coordination=coordination, now=now

@@ -36,6 +36,16 @@ from personalization.encoding.encoder import EncoderError
 from personalization.errors import DeviceMissing
 from personalization.lab.datasets import DatasetBroken
 from storage.errors import StorageError
+from storage.opening import require_store
+
+_CREATE_A_STORE = frozenset({None, "run", "playground"})
+_NEED_NO_STORE = frozenset(
+    {"models", "doctor", "completion", "failpoints", "evaluate", "adapt-encoder", "tune", "fit-starter"}
+)
+_BRING_A_STORE = frozenset({"restore", "restore-keys"})
+"""They check what they need before they create anything."""
+MAY_LACK_A_STORE = _CREATE_A_STORE | _NEED_NO_STORE | _BRING_A_STORE
+"""Every other command refuses a folder without a store, so that a wrong folder is noticed."""
 
 EXIT_CONFIG, EXIT_STORAGE, EXIT_MODEL, EXIT_DISCORD = 2, 3, 4, 5
 
@@ -60,7 +70,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     if "run_unconfigured" in arguments:
         return arguments.run_unconfigured(arguments)
     try:
-        arguments.run(arguments, load_settings(config_path(arguments.config)))
+        settings = load_settings(config_path(arguments.config))
+        if arguments.command not in MAY_LACK_A_STORE:
+            require_store(settings.storage)
+        arguments.run(arguments, settings)
     except tuple(kind for kind, _ in _FAILURES) as exc:
         print(f"simpatico: {exc}", file=sys.stderr)
         return next(code for kind, code in _FAILURES if isinstance(exc, kind))

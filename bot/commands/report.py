@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         raise ConfigError(f"--days {arguments.days}: expected a number from 1 on")
 
     async def read() -> Report:
-        async with await Store.open(settings.storage) as store:
+        async with await Store.open(settings.storage, may_create=False) as store:
             return await Reporter(store.choices, settings.personalization).report(arguments.days)
 
     report = asyncio.run(read())

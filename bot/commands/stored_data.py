@@ -26,6 +26,8 @@ from storage.store import Store
 KEYS_DAYS = 7
 """Greatest age of a copy of the keys that ``restore-keys`` accepts by default, days."""
 
+MOST_DAYS = 36500
+
 Work = Callable[[argparse.Namespace, StorageSettings], str]
 """Does the work of one command and returns the line to print."""
 
@@ -55,7 +57,7 @@ def add_parsers(commands: Any) -> None:
     keys = with_file(
         "restore-keys", "put a copy of the keys back; the bot must be stopped", _restore_keys, copy
     )
-    keys.add_argument("--days", type=int, default=KEYS_DAYS, help="oldest copy that is taken")
+    keys.add_argument("--days", type=_days, default=KEYS_DAYS, help="oldest copy that is taken")
     command("rotate-key", "change the master key, while the bot may run", _rotate)
     ledger = command("ledger", "count what the erasure ledger holds", _ledger)
     ledger.add_argument("--accept-loss", action="store_true", help="go on with an older ledger")
@@ -126,7 +128,7 @@ def _forget(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 
 async def _forget_person(user_id: int, settings: StorageSettings) -> ForgetReceipt:
-    async with await Store.open(settings) as store:
+    async with await Store.open(settings, may_create=False) as store:
         return await store.privacy.forget(user_id)
 
 
@@ -138,6 +140,12 @@ def receipt_in_words(receipt: ForgetReceipt) -> str:
         f"Deleted: {receipt.n_keys} keys, {receipt.n_replies} replies, {receipt.n_feedback} pieces of"
         f" feedback and {receipt.n_heads} models. Looked for the rest: {found}."
     )
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"expected a number of days, 0 to {MOST_DAYS}")
+    return int(text)
 
 
 def _discord_id(text: str) -> int:

@@ -11,7 +11,7 @@ from bot.doctor import Finding, Verdict, failed, ok
 from bot.doctor.discord_account import examine_account
 from bot.doctor.models import examine_device, examine_encoder, examine_model, examine_toxicity
 from bot.doctor.ports import examine_ports
-from bot.doctor.stored_data import examine_data, examine_disk, examine_owner
+from bot.doctor.stored_data import examine_data, examine_disk, examine_layout, examine_owner
 
 
 def run_doctor(config: Path | None) -> int:
@@ -51,6 +51,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     if settings.safety.toxicity_model:
         yield await asyncio.to_thread(examine_toxicity, settings.safety)
     for finding in examine_owner(settings.storage):
+        yield finding
+    for finding in examine_layout(settings.storage):
         yield finding
     async for finding in examine_data(settings.storage):
         yield finding

@@ -50,6 +50,17 @@ def examine_owner(settings: StorageSettings) -> Iterator[Finding]:
         yield warning("owner", f"{_names(shared)}: other users of this machine can read this; chmod 600")
 
 
+def examine_layout(settings: StorageSettings) -> Iterator[Finding]:
+    """Check that neither of the folders of data and keys lies inside the other."""
+    data, keys = settings.data_dir.resolve(), settings.key_dir.resolve()
+    if not settings.url and (keys.is_relative_to(data) or data.is_relative_to(keys)):
+        yield warning(
+            "folders",
+            f"the keys in {keys} and the data in {data} lie in one folder, so a copy of it opens itself: stop"
+            f" the bot, move the keys to {data.parent / 'keys'}, and set [storage] key_dir to it",
+        )
+
+
 def examine_disk(settings: Settings) -> Iterator[Finding]:
     """Check that the folders are writable and that the disk has space."""
     folders = {settings.storage.data_dir, settings.storage.key_dir, settings.generator.model_dir}

@@ -22,8 +22,9 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.backend import LIBRARY_ERRORS, LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
 from storage.database.peers import NoPeers
+from storage.database.replacing import settle
 from storage.errors import AlreadyOpen, DatabaseDamaged, DatabaseFailed, StorageError
 
 T = TypeVar("T")
@@ -53,13 +54,14 @@ class SqliteBackend:
         self.files = (self._path, folder / f"{FILE}-wal")
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Lock the folder.
+        """Lock the folder, and settle a restore that was killed.
 
         Raises:
             AlreadyOpen: Another process, or another store of this process, holds the lock.
             StorageError: The folder cannot be created or written to.
         """
         stack.enter_context(folder_lock(self._folder))
+        settle(self._path)
 
     async def has_data(self) -> bool:
         """Return whether the file exists and is not empty."""
@@ -202,6 +204,21 @@ def _register_events(engine: Engine, pragmas: Mapping[str, str | int], begin: st
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)
+    event.listen(engine, "checkin", _roll_back_unfinished)
+
+
+def _roll_back_unfinished(connection: Any, record: Any) -> None:
+    """Roll back a transaction whose commit failed; SQLAlchemy believes that it ended.
+
+    Otherwise the connection would keep its locks, and the next user of it could not begin.
+    """
+    if connection is None:  # it was invalidated
+        return
+    try:
+        if record.driver_connection.in_transaction:
+            connection.rollback()
+    except LIBRARY_ERRORS:
+        record.invalidate()
 
 
 def _set_pragmas(connection: Any, pragmas: Mapping[str, str | int]) -> None:
@@ -226,6 +243,19 @@ def pragma(connection: Connection, text: str) -> tuple[Any, ...]:
         return tuple(cursor.fetchone() or ())
     finally:
         cursor.close()
+
+
+@contextmanager
+def connected(engine: AsyncEngine, path: Path) -> Generator[Connection]:
+    """Yield a connection of a file beside the data, inside :meth:`AsyncConnection.run_sync`.
+
+    Commits are the caller's; without one, the transaction is rolled back.
+
+    Raises:
+        DatabaseFailed: The file refused; the message names it, not the data.
+    """
+    with translated_errors(str(path)), engine.sync_engine.connect() as connection:
+        yield connection
 
 
 def check_sound(connection: Connection, what: str) -> None:

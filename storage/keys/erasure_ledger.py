@@ -40,7 +40,7 @@ from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
 from storage.database.schema import UtcTime
 from storage.database.sqlite import PRAGMAS as DATA_PRAGMAS
-from storage.database.sqlite import check_sound, open_engine, pragma
+from storage.database.sqlite import check_sound, connected, open_engine, pragma
 from storage.errors import DatabaseFailed, DatabaseNewer, KeyUnreadable, LedgerBehind
 from storage.keys.master_key import require_private
 from storage.keys.pseudonyms import Pseudonyms
@@ -82,7 +82,8 @@ class Decision(NamedTuple):
 class Ledger:
     """Destroyed keys and refusals."""
 
-    def __init__(self, engine: AsyncEngine, names: Pseudonyms) -> None:
+    def __init__(self, path: Path, engine: AsyncEngine, names: Pseudonyms) -> None:
+        self._path = path
         self._engine = engine
         self._names = names
 
@@ -103,19 +104,19 @@ class Ledger:
             except OSError as exc:
                 raise DatabaseFailed(f"Cannot write to {path} ({exc}); check its permissions.") from exc
             stack.push_async_callback(engine.dispose)
-            with translated_errors(FILE):
+            with translated_errors(str(path)):
                 async with engine.connect() as connection:
                     require_private(path)
                     await connection.run_sync(_prepare, path, names.check())
                     await connection.commit()
             stack.pop_all()
-        return cls(engine, names)
+        return cls(path, engine, names)
 
     def record(self, key_ids: Collection[bytes], refused: Sequence[Decision] = ()) -> None:
         """Record keys that are about to be destroyed, and refusals; on disk at the return. Idempotent."""
         if not key_ids and not refused:
             return
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             for key_id in key_ids:
                 entry = upsert(erased_keys).values(key_hash=self._names.erased(key_id))
                 connection.execute(entry.on_conflict_do_nothing())
@@ -126,7 +127,7 @@ class Ledger:
 
     def cancel_refusal(self, member_id: MemberId) -> None:
         """Delete a refusal because the member agrees; must precede every other record of that. Idempotent."""
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             connection.execute(delete(refusals).where(refusals.c.member_id == member_id))
             self._count(connection)
 
@@ -134,7 +135,7 @@ class Ledger:
         """Return the subset of these keys that the ledger lists as destroyed."""
         by_hash = {self._names.erased(key_id): key_id for key_id in key_ids}
         found: set[bytes] = set()
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             for page in pages(list(by_hash)):
                 named = select(erased_keys.c.key_hash).where(erased_keys.c.key_hash.in_(page))
                 found |= set(connection.execute(named).scalars())
@@ -142,12 +143,12 @@ class Ledger:
 
     def refusals(self) -> list[Decision]:
         """Return all refusals."""
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             return [Decision(*row) for row in connection.execute(select(refusals))]
 
     def changes(self) -> int:
         """Return the number of changes; the data store the last number they saw."""
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             return connection.execute(select(ledger_origin.c.changes)).scalar_one()
 
     def require(self, seen: int) -> None:

@@ -20,9 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
-from storage.database.sqlite import PRAGMAS, open_engine, opening_lock
+from storage.database.replacing import settle
+from storage.database.sqlite import PRAGMAS, connected, open_engine, opening_lock
 from storage.errors import DatabaseFailed, KeyMissing, SealBroken
 from storage.failpoints import failpoint
+from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.erasure_ledger import Ledger
 from storage.keys.master_key import require_private
 from storage.keys.pseudonyms import Pseudonyms
@@ -88,7 +90,9 @@ class KeyStore:
         """
         path = settings.key_dir / FILE
         if data_exists and not _is_there(path):
-            raise KeyMissing(f"Data exists, but its key store {path} does not; restore it from its backup.")
+            raise KeyMissing(
+                f"Data exists, but its key store {path} does not; restore the keys of these data from a copy."
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
@@ -96,6 +100,8 @@ class KeyStore:
                 f"Cannot write to the folder {settings.key_dir} ({exc}); check its permissions."
             ) from exc
         async with opening_lock(path.parent):
+            for file in (path, path.with_name(LEDGER)):
+                settle(file)
             return await cls._open(path, settings, data_exists)
 
     @classmethod
@@ -110,7 +116,7 @@ class KeyStore:
                 f"Cannot write to the folder {settings.key_dir} ({exc}); check its permissions."
             ) from exc
         try:
-            with translated_errors(FILE):
+            with translated_errors(str(path)):
                 async with engine.connect() as connection:
                     system = await connection.run_sync(prepare, wrapping, path, not data_exists)
                     await connection.commit()
@@ -158,18 +164,19 @@ class KeyStore:
         if self.usable_keys_of([member_id]) and (known := self.key_ids_of([member_id])):
             return known[member_id]
         number = secrets.token_bytes(NUMBER_BYTES)
-        with self._engine.sync_engine.begin() as connection:
+        with connected(self._engine, self._path) as connection:
             connection.execute(delete(member_keys).where(member_keys.c.member_id == member_id))
             wrapping = self._wrapping.current(connection)  # after the first write, so it cannot change
             wrapped = wrapping.seal(new_key(), member_slot(member_id))
             row = {"member_id": member_id, "wrapped": wrapped, "key_id": number, "person": person}
             connection.execute(insert(member_keys).values(row))
+            connection.commit()
         return number
 
     def key_ids_of(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
         """Return the numbers of these members' keys; members without a key are left out."""
         found: dict[MemberId, bytes] = {}
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             for page in pages(member_ids):
                 rows = select(member_keys.c.member_id, member_keys.c.key_id)
                 rows = connection.execute(rows.where(member_keys.c.member_id.in_(page)))
@@ -180,7 +187,7 @@ class KeyStore:
         """Return the stored columns of these members' keys, without the keys."""
         shown = [column for column in member_keys.c if column is not member_keys.c.wrapped]
         wanted = select(*shown).where(member_keys.c.member_id.in_(member_ids))
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             return [dict(row) for row in connection.execute(wanted).mappings()]
 
     def key_ids_of_person(self, person: bytes | None) -> list[bytes]:
@@ -188,7 +195,7 @@ class KeyStore:
         wanted = select(member_keys.c.key_id)
         if person is not None:
             wanted = wanted.where(member_keys.c.person == person)
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             return list(connection.execute(wanted).scalars())
 
     def destroy(self, key_ids: Sequence[bytes]) -> None:
@@ -198,7 +205,7 @@ class KeyStore:
             DatabaseFailed: Another program keeps reading ``keys.db``, so it cannot be written.
         """
         whose: list[MemberId] = []
-        with translated_errors(FILE), self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             begin_writing(connection)
             for page in pages(key_ids):
                 named = member_keys.c.key_id.in_(page)
@@ -216,9 +223,10 @@ class KeyStore:
             self.destroy(named)
             return len(named)
 
-        async with self._engine.connect() as connection:
-            await connection.rollback()  # only provides run_sync; the work opens its own connections
-            return await connection.run_sync(work)
+        with translated_errors(str(self._path)):
+            async with self._engine.connect() as connection:
+                await connection.rollback()  # only provides run_sync; the work opens its own connections
+                return await connection.run_sync(work)
 
     async def rewrap(self, new: SealingKey) -> int:
         """Rewrap every key in one transaction; return the number of members' keys."""
@@ -227,7 +235,7 @@ class KeyStore:
             begin_writing(connection)
             return rewrap(connection, self._wrapping.current(connection), new)
 
-        with translated_errors(FILE):
+        with translated_errors(str(self._path)):
             async with self._engine.connect() as connection:
                 count = await connection.run_sync(work)
                 failpoint("rotate.before-commit")
@@ -236,8 +244,9 @@ class KeyStore:
 
     async def wrapped_by_next(self) -> bool:
         """Return whether the next master key already wraps these keys."""
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(self._wrapping.is_next)
+        with translated_errors(str(self._path)):
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(self._wrapping.is_next)
 
     def evict_opened(self) -> None:
         """Evict every opened key: another process may have destroyed one."""
@@ -263,7 +272,7 @@ class KeyStore:
     def _fetched(self, page: Sequence[MemberId], *, skip_broken: bool) -> dict[MemberId, SealingKey]:
         opened: dict[MemberId, SealingKey] = {}
         wrapped_keys = select(member_keys.c.member_id, member_keys.c.wrapped)
-        with self._engine.sync_engine.connect() as connection:
+        with connected(self._engine, self._path) as connection:
             wrapping = self._wrapping.latest
             for member_id, wrapped in connection.execute(
                 wrapped_keys.where(member_keys.c.member_id.in_(page))

@@ -11,6 +11,7 @@ import base64
 import os
 from pathlib import Path
 
+from storage.database.replacing import sync_folder
 from storage.errors import KeyMissing, KeyUnreadable
 from storage.keys.sealing import KEY_BYTES, new_key
 from storage.settings import StorageSettings
@@ -70,6 +71,12 @@ def use_next(settings: StorageSettings) -> None:
     sync_folder(settings.key_dir)
 
 
+def drop_next(settings: StorageSettings) -> None:
+    """Delete a next key that wraps nothing."""
+    (settings.key_dir / NEXT_FILE).unlink(missing_ok=True)
+    sync_folder(settings.key_dir)
+
+
 def require_private(path: Path) -> None:
     """Check that only the owner may read or change a file or folder.
 
@@ -83,13 +90,6 @@ def require_private(path: Path) -> None:
             f"Expected {path} to be private (mode {wanted:04o}), found {mode:04o}; run chmod {wanted:o} "
             "on it, and `simpatico rotate-key` if others may have read it."
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync the folder, so that renames in it survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
 
 
 def _make(path: Path) -> None:

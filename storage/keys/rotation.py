@@ -18,10 +18,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from storage.database.sqlite import folder_lock
-from storage.errors import AlreadyOpen, KeyMissing
+from storage.errors import AlreadyOpen, KeyMissing, StorageError
 from storage.failpoints import failpoint
 from storage.keys.key_store import KeyStore
-from storage.keys.master_key import NEXT_ENV, make_next, next_master_key, use_next
+from storage.keys.master_key import NEXT_ENV, drop_next, make_next, next_master_key, use_next
 from storage.keys.wrapping import derived
 from storage.settings import StorageSettings
 
@@ -56,7 +56,13 @@ async def rotate(settings: StorageSettings) -> int:
                     use_next(settings)
                 master = make_next(settings)
             failpoint("rotate.after-next-key")
-            count = await keys.rewrap(derived(master))
+            try:
+                count = await keys.rewrap(derived(master))
+            except StorageError:
+                # A commit that failed may still be on disk, so look before the next key is deleted.
+                if not from_environment and not await keys.wrapped_by_next():
+                    drop_next(settings)
+                raise
             failpoint("rotate.after-commit")
             if not from_environment:
                 use_next(settings)

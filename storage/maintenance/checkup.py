@@ -114,12 +114,24 @@ async def check_database(settings: StorageSettings, found: Keys | None) -> str:
         DatabaseNewer: It was written by a newer version.
         StorageError: It cannot be reached, or ``url`` is not an address.
     """
+    if settings.url or not _has_content(settings.data_dir / FILE):
+        return await check_opened(settings, found)
+    with folder_lock(settings.data_dir):
+        return await check_opened(settings, found)
+
+
+async def check_opened(settings: StorageSettings, found: Keys | None) -> str:
+    """Do the work of :func:`check_database` for a caller that holds the lock of the folder.
+
+    Raises:
+        StorageError: As there, except that the bot runs.
+    """
     if settings.url:
         return await _check_server(settings, found)
     path = settings.data_dir / FILE
     if not _has_content(path):
         return f"none yet; {path} is made at the first start"
-    with folder_lock(settings.data_dir), _read_only(path, alone=True) as connection:
+    with _read_only(path, alone=True) as connection:
         _check_every_page(connection, path)
         return _describe(connection, found, FILE)
 

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.database.backend import Backend, translated_errors
 from storage.database.change_numbers import drop_prior, mark_due, pages
 from storage.database.erasure_count import count_erasure
 from storage.database.notes import note_of, put_note
@@ -45,7 +46,14 @@ from storage.failpoints import failpoint
 from storage.keys.erasure_ledger import Decision
 from storage.keys.key_store import KeyStore
 from storage.members.consent import decision_of, put_status, status_of
-from storage.privacy.restored_backups import delete_orphans, drop_old_prior, fill_key_ids, mark_old_heads
+from storage.privacy.restored_backups import (
+    delete_orphans,
+    drop_old_prior,
+    fill_key_ids,
+    keep_newer_consents,
+    log_spare_keys,
+    mark_old_heads,
+)
 from storage.privacy.traces import can_search, needles_of, traces_in_files, traces_in_tables
 from storage.records import ForgetReceipt, MemberId, Who
 
@@ -115,8 +123,13 @@ def leftover_scope(keys: KeyStore) -> ErasureScope:
         )
         known = {refusal.member_id for refusal in keys.ledger.refusals()}
         new = [row for row in map(Decision._make, connection.execute(refused)) if row.member_id not in known]
-        keys.ledger.record(_key_ids(connection, _erasure_pending), new)
-        return sorted(keys.ledger.named({*_key_ids(connection), *keys.key_ids_of_person(None)}))
+        # A key of a member who refused: they agreed after the restored copy. The copy's no stays.
+        unwanted = keys.key_ids_of([row.member_id for row in new]).values()
+        keys.ledger.record([*_key_ids(connection, _erasure_pending), *unwanted], new)
+        numbered, existing = set(_key_ids(connection)), set(keys.key_ids_of_person(None))
+        named = keys.ledger.named(numbered | existing)
+        log_spare_keys(len(existing - numbered - named))
+        return sorted(named)
 
     def mark(connection: Connection) -> None:
         delete_orphans(connection)
@@ -197,13 +210,37 @@ class Eraser:
         failpoint("forget.after-checkpoint")
         return await self._verify(connection, replace(receipt, n_keys=len(key_ids)), key_ids)
 
+    async def finish_leftovers(self, connection: AsyncConnection, backend: Backend) -> ForgetReceipt:
+        """Finish interrupted erasures, and repeat those that older data undid. When the store opens.
+
+        Raises:
+            LedgerBehind: The erasure ledger is older than the data.
+            DatabaseFailed: The database or a file of the keys refused.
+        """
+        with translated_errors(backend.what):
+            async with backend.alone(connection):
+                erased = await self.carry_out(
+                    connection,
+                    leftover_scope(self._keys),
+                    empty_log=lambda: connection.run_sync(backend.empty_log),
+                )
+        if erased.member_ids:
+            log.warning(
+                "%d members were erased again: an erasure was interrupted, or older data were restored; "
+                "%d of them agreed again since, and their consent stays",
+                len(erased.member_ids),
+                len(erased.returned),
+            )
+        return erased
+
     async def _verify(
         self, connection: AsyncConnection, receipt: ForgetReceipt, key_ids: Sequence[bytes]
     ) -> ForgetReceipt:
         """Search for traces of the erased members, and add the result to the receipt."""
         async with connection.begin():
-            needles = await connection.run_sync(needles_of, key_ids, receipt.member_ids)
-            n_traces = await connection.run_sync(traces_in_tables, self._keys, receipt.member_ids)
+            gone = [member_id for member_id in receipt.member_ids if member_id not in receipt.returned]
+            needles = await connection.run_sync(needles_of, key_ids, gone)
+            n_traces = await connection.run_sync(traces_in_tables, self._keys, gone)
         searched = can_search(self._files, needles)
         if searched:
             with ThreadPoolExecutor(1, thread_name_prefix="storage-look") as thread:
@@ -249,6 +286,7 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
     n_replies = connection.execute(delete(replies).where(replies.c.member_id.in_(_to_erase))).rowcount
     n_heads = connection.execute(delete(heads).where(heads.c.member_id.in_(_to_erase))).rowcount
     connection.execute(delete(wishes).where(wishes.c.member_id.in_(_to_erase)))
+    returned = keep_newer_consents(connection, keys, member_ids, at)
     connection.execute(delete(members).where(members.c.standing == MemberStatus.FORGETTING))
     connection.execute(
         update(members)
@@ -270,4 +308,5 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
         finished_at=at,
         n_preferences=n_preferences,
         n_remarks=n_remarks,
+        returned=returned,
     )

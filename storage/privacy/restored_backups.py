@@ -7,6 +7,10 @@ heads and a prior from before an erasure, which may contain an erased member's i
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
 from sqlalchemy import Connection, delete, func, select, update
 
 from storage.database.change_numbers import drop_prior, mark_due
@@ -29,6 +33,8 @@ from storage.keys.key_store import KeyStore
 from storage.learning.queries import cursor, learnt_prior
 from storage.records import MemberId
 
+log = logging.getLogger(__name__)
+
 
 def fill_key_ids(connection: Connection, keys: KeyStore) -> None:
     """Write the number of their key into rows of members from before keys had numbers.
@@ -43,6 +49,46 @@ def fill_key_ids(connection: Connection, keys: KeyStore) -> None:
     for member_id, key_id in keys.key_ids_of(member_ids).items():
         connection.execute(update(members).where(members.c.member_id == member_id).values(key_id=key_id))
     connection.execute(update(members).where(unnumbered).values(standing=MemberStatus.FORGETTING))
+
+
+def keep_newer_consents(
+    connection: Connection, keys: KeyStore, member_ids: Sequence[MemberId], at: datetime
+) -> tuple[MemberId, ...]:
+    """Keep the consent of members who are erased from older data, but agreed again after that erasure.
+
+    Their new key proves it: an erasure destroys every key that it finds. The row stays, under the new key.
+
+    Args:
+        connection: Inside the transaction that erases the members, after their old keys were destroyed.
+        keys: The key store.
+        member_ids: Members that are marked for erasure.
+        at: Stored as the date of the consent; the true one is not known.
+
+    Returns:
+        The members who stay.
+    """
+    returned: list[MemberId] = []
+    for member_id, key_id in keys.key_ids_of(member_ids).items():
+        erased = (
+            (members.c.member_id == member_id)
+            & (members.c.standing == MemberStatus.FORGETTING)
+            & (members.c.key_id != key_id)
+        )
+        fresh = {"standing": MemberStatus.AGREED, "decided_at": at, "key_id": key_id}
+        fresh |= {"changed_seq": None, "paused": False, "resumed_at": None}
+        if connection.execute(update(members).where(erased).values(fresh)).rowcount:
+            returned.append(member_id)
+    return tuple(returned)
+
+
+def log_spare_keys(count: int) -> None:
+    """Log how many keys belong to no member of these data."""
+    if count:
+        log.info(
+            "%d keys belong to members who agreed after these data were copied; each is used again when the "
+            "member agrees, or destroyed when the member is forgotten",
+            count,
+        )
 
 
 def delete_orphans(connection: Connection) -> None:

@@ -58,6 +58,8 @@ class ForgetReceipt:
         n_traces: Traces found by the search after the erasure. Any number but 0 is a fault, or another
             program that reads the files.
         files_searched: Whether the files were searched byte by byte, or only the tables.
+        returned: Those of the members who agreed again since the erasure that is repeated; their consent
+            stays.
     """
 
     member_ids: tuple[MemberId, ...]
@@ -71,3 +73,4 @@ class ForgetReceipt:
     files_searched: bool = False
     n_preferences: int = 0
     n_remarks: int = 0
+    returned: tuple[MemberId, ...] = ()

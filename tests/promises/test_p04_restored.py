@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,9 @@ async def test_who_came_back_keeps_what_they_gave_since(tmp_path):
 
     put_back(folder, old, "data")
     async with await Store.open(settings_in(folder)) as store:
-        assert await store.privacy.summary(ALICE) == NOTHING
+        summary = await store.privacy.summary(ALICE)
+        assert replace(summary, agreed_at=None) == NOTHING, "only the newer consent stays"
+        assert summary.agreed_at is not None
 
     put_back(folder, new, "data")
     async with await Store.open(settings_in(folder)) as store:

@@ -74,6 +74,12 @@ def test_the_command_says_what_heads_bring_and_how_sure_that_is(data, tmp_path, 
 def test_an_empty_log_is_told_and_written_as_json(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.toml").write_text('[storage]\ndata_dir = "data"\nkey_dir = "keys"\n')
+    settings = StorageSettings(data_dir=tmp_path / "data", key_dir=tmp_path / "keys", group_commit_ms=1)
+
+    async def make() -> None:
+        await (await Store.open(settings)).close()
+
+    asyncio.run(make())
 
     assert main(["report", "--json", "report.json"]) == 0
 
@@ -92,7 +98,7 @@ def test_while_the_bot_runs_the_command_says_to_stop_it(data, capsys) -> None:
     assert "Another process uses" in capsys.readouterr().err
 
 
-def test_days_below_one_are_refused(capsys) -> None:
+def test_days_below_one_are_refused(data, capsys) -> None:
     assert main(["report", "--days", "0"]) == EXIT_CONFIG
     assert "--days 0: expected a number from 1 on" in capsys.readouterr().err
 
