@@ -47,7 +47,10 @@ def add_parsers(commands: Any) -> None:
 
     new, copy = "where to write the copy; nothing may be there yet", "the copy"
     with_file("backup", "copy the data into a new file, while the bot may run", _back_up, new)
-    with_file("restore", "put a copy of the data back; the bot must be stopped", _restore, copy)
+    data = with_file("restore", "put a copy of the data back; the bot must be stopped", _restore, copy)
+    data.add_argument(
+        "--accept-ledger-loss", action="store_true", help="take a copy that has seen a newer erasure ledger"
+    )
     with_file(
         "backup-keys",
         "copy keys and erasure ledger into a new file, while the bot may run",
@@ -82,7 +85,7 @@ def _back_up(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 
 def _restore(arguments: argparse.Namespace, settings: StorageSettings) -> str:
-    erased = asyncio.run(backup.restore(settings, arguments.file))
+    erased = asyncio.run(backup.restore(settings, arguments.file, accept_loss=arguments.accept_ledger_loss))
     return f"Restored the data from {arguments.file}; {_again(len(erased.member_ids))}"
 
 

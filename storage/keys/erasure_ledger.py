@@ -164,7 +164,7 @@ class Ledger:
             raise LedgerBehind(
                 f"Expected at least {seen} changes of the erasure ledger in {FILE} beside the keys, found "
                 f"{found}: restore its newest copy. Only if that is lost for good, run `simpatico ledger "
-                "--accept-loss`."
+                "--accept-loss`, or restore the copy with --accept-ledger-loss."
             )
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +19,9 @@ from storage.database.replacing import rename_on_disk
 from storage.database.sqlite import FILE
 from storage.errors import StorageError, StoreMissing
 from storage.keys.erasure_ledger import FILE as LEDGER
-from storage.keys.key_store import KeyStore
 from storage.keys.wrapping import FILE as KEYS
 from storage.maintenance.copying import open_to_read, require_sound, require_sqlite, snapshot
-from storage.maintenance.restoring import restore, restore_keys
-from storage.opening import backend_of, open_data, require_data
-from storage.privacy.erasing import note_ledger_changes
+from storage.maintenance.restoring import accept_ledger_loss, restore, restore_keys
 from storage.settings import StorageSettings
 
 __all__ = ["accept_ledger_loss", "back_up", "back_up_keys", "ledger_counts", "restore", "restore_keys"]
@@ -66,25 +63,6 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
             copy.execute("INSERT INTO copied VALUES (?, ?)", [int(datetime.now(UTC).timestamp()), content])
             copy.commit()
         require_sound(draft)
-
-
-async def accept_ledger_loss(settings: StorageSettings) -> None:
-    """Accept the present ledger for the data, because its newest copy is lost.
-
-    Raises:
-        AlreadyOpen: The bot is running.
-        StoreMissing: There is no store.
-        StorageError: Data or keys cannot be opened.
-    """
-    await require_data(settings)
-    async with AsyncExitStack() as stack:
-        backend = backend_of(settings)
-        await backend.open(stack)
-        keys = await KeyStore.open(settings, data_exists=True)
-        stack.push_async_callback(keys.close)
-        connection = await open_data(backend, keys, stack)
-        async with connection.begin():
-            await connection.run_sync(note_ledger_changes, keys)
 
 
 def ledger_counts(settings: StorageSettings) -> tuple[int, int]:

@@ -44,14 +44,20 @@ from storage.maintenance.copying import (
     snapshot,
     snapshot_of_bytes,
 )
-from storage.opening import backend_of
+from storage.opening import backend_of, open_data, require_data
+from storage.privacy.erasing import note_ledger_changes
 from storage.records import ForgetReceipt
 from storage.settings import StorageSettings
 from storage.store import Store
 
 
-async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
+async def restore(settings: StorageSettings, source: Path, *, accept_loss: bool = False) -> ForgetReceipt:
     """Replace ``data.db`` with a copy, then repeat the erasures that the ledger lists.
+
+    Args:
+        settings: Location of data and keys.
+        source: The copy.
+        accept_loss: Whether to take a copy that has seen a newer ledger than the present one.
 
     Returns:
         The members that were erased again.
@@ -79,7 +85,9 @@ async def restore(settings: StorageSettings, source: Path) -> ForgetReceipt:
             draft = stage / FILE
             _take(source, draft, "SELECT key_check FROM origin")
             _stage_keys(settings, key_stage)
-            shutil.copytree(stage, stage / "trial")
+            if accept_loss:
+                await accept_ledger_loss(replace(settings, data_dir=stage, key_dir=key_stage))
+            shutil.copytree(stage, stage / "trial", ignore=shutil.ignore_patterns("data.lock"))
             failpoint("restore.copied")
             trial = replace(settings, data_dir=stage / "trial", key_dir=key_stage)
             await _rehearse(trial)
@@ -133,6 +141,25 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
                 await (await KeyStore.open(settings, data_exists=True)).close()
                 failpoint("restore.opened")
             return destroyed
+
+
+async def accept_ledger_loss(settings: StorageSettings) -> None:
+    """Accept the present ledger for the data, because its newest copy is lost.
+
+    Raises:
+        AlreadyOpen: The bot is running.
+        StoreMissing: There is no store.
+        StorageError: Data or keys cannot be opened.
+    """
+    await require_data(settings)
+    async with AsyncExitStack() as stack:
+        backend = backend_of(settings)
+        await backend.open(stack)
+        keys = await KeyStore.open(settings, data_exists=True)
+        stack.push_async_callback(keys.close)
+        connection = await open_data(backend, keys, stack)
+        async with connection.begin():
+            await connection.run_sync(note_ledger_changes, keys)
 
 
 async def _rehearse(trial: StorageSettings) -> None:

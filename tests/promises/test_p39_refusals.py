@@ -27,7 +27,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import AlreadyOpen, StorageError
+from storage.errors import AlreadyOpen, LedgerBehind, StorageError
 from storage.failpoints import VARIABLE, FailpointReached, switch_on
 from storage.maintenance import restoring
 from storage.maintenance.backup import back_up, back_up_keys, restore, restore_keys
@@ -308,3 +308,14 @@ async def test_a_disk_that_takes_no_more_refuses_and_leaves_nothing(tmp_path, bo
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert leftovers(bot) == []
     assert await replies_in(bot) == 2
+
+
+async def test_a_copy_that_has_seen_a_newer_ledger_can_be_accepted_in_words(tmp_path, bot):
+    copy = old_ledger(tmp_path, bot)
+
+    with pytest.raises(LedgerBehind, match="--accept-ledger-loss"):
+        await restore(bot, copy)
+    await restore(bot, copy, accept_loss=True)
+
+    async with await Store.open(bot) as store:
+        assert (await store.privacy.summary(ALICE)).n_replies > 0

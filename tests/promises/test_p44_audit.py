@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -24,11 +25,16 @@ from storage.settings import StorageSettings
 
 pytestmark = pytest.mark.promise("P44")
 N = 6
+AT = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def settings_in(folder: Path) -> StorageSettings:
+    return StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
 
 
 @pytest.fixture
 def settings(tmp_path) -> StorageSettings:
-    found = StorageSettings(data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
+    found = settings_in(tmp_path)
     found.data_dir.mkdir()
     found.key_dir.mkdir()
     return found
@@ -36,10 +42,14 @@ def settings(tmp_path) -> StorageSettings:
 
 @pytest.fixture
 def trail(settings) -> AuditTrail:
-    trail = AuditTrail(settings, lambda: datetime(2026, 11, 30, tzinfo=UTC))
+    trail = AuditTrail(settings, lambda: AT)
+    record(trail)
+    return trail
+
+
+def record(trail: AuditTrail) -> None:
     for number in range(N):
         trail.record(list(Act)[number], count=number)
-    return trail
 
 
 def damages() -> dict[str, object]:
@@ -167,7 +177,10 @@ def test_a_torn_line_is_cut_off(settings, trail):
     assert [entry.number for entry in trail.verify()] == list(range(1, N + 2))
 
 
-def test_the_command_verifies_prints_and_refuses(tmp_path, monkeypatch, capsys, settings, trail):
+def test_the_command_verifies_prints_and_refuses(tmp_path, monkeypatch, capsys, empty_store):
+    empty_store(tmp_path)
+    settings = settings_in(tmp_path)
+    record(AuditTrail(settings, lambda: AT))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.toml").write_text('[storage]\ndata_dir = "data"\nkey_dir = "keys"\n')
 
