@@ -47,6 +47,10 @@ FAILPOINTS = {
     "rotate.before-commit": "all keys are rewrapped, their transaction is not committed",
     "rotate.after-commit": "all keys are rewrapped, the next master key has not replaced the present one",
     "audit.after-line": "the audit trail has a new line, its tip still names the line before",
+    "move.begun": "the target has tables and the mark of an unfinished move, no row is copied",
+    "move.page-copied": "some rows are copied to the target",
+    "move.compared": "all rows are in the target and equal, the source is not marked as moved",
+    "move.marked": "the source is marked as moved, the target still as unfinished",
     "migration.statement": "a migration is about to run a statement, or to commit after its last one",
 }
 """Failpoint -> the state of the program at that moment."""

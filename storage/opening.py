@@ -10,12 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import Backend, translated_errors
 from storage.database.migrations import upgrade
+from storage.database.notes import note_of
 from storage.database.schema import origin
 from storage.database.sqlite import FILE, SqliteBackend
-from storage.errors import KeyUnreadable, StoreMissing
+from storage.errors import KeyUnreadable, StorageError, StoreMissing
 from storage.keys.key_store import KeyStore
 from storage.keys.wrapping import FILE as KEYS
 from storage.settings import StorageSettings
+
+MOVED, MOVING = "moved to", "moving"
+"""Notes about a move: moved data say where to; data that are not complete yet say whose they are."""
 
 
 def backend_of(settings: StorageSettings) -> Backend:
@@ -66,6 +70,20 @@ def require_store(settings: StorageSettings) -> None:
     )
 
 
+def require_in_use(connection: Connection, what: str) -> None:
+    """Check that these data were not moved, and are not half of a move.
+
+    Raises:
+        StorageError: They are.
+    """
+    if (place := note_of(connection, MOVED)) is not None:
+        raise StorageError(
+            f"The data in {what} were moved to {place}; set [storage] url in config.toml accordingly."
+        )
+    if note_of(connection, MOVING) is not None:
+        raise StorageError(f"A move to {what} was interrupted; repeat `simpatico move`, with the old url.")
+
+
 async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> AsyncConnection:
     """Return the writer's connection to checked and migrated data.
 
@@ -85,6 +103,7 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
         async with connection.begin():
             await connection.run_sync(upgrade)
             await connection.run_sync(partial(_bind, keys=keys, what=backend.what))
+            await connection.run_sync(require_in_use, backend.what)
     return connection
 
 

@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from bot.config import Settings
 from storage.errors import AlreadyOpen
 from storage.keys import rotation
-from storage.maintenance import backup
+from storage.maintenance import backup, moving
 from storage.maintenance.audit_trail import Act, AuditTrail
 from storage.records import ForgetReceipt
 from storage.settings import StorageSettings
@@ -64,6 +66,8 @@ def add_parsers(commands: Any) -> None:
     command("rotate-key", "change the master key, while the bot may run", _rotate)
     ledger = command("ledger", "count what the erasure ledger holds", _ledger)
     ledger.add_argument("--accept-loss", action="store_true", help="go on with an older ledger")
+    mover = command("move", "move the data to another database; the bot must be stopped", _move)
+    mover.add_argument("--to", required=True, help="[storage] url of the new place, or: sqlite")
     forget = command("forget", "forget a person in every server; the bot must be stopped", _forget)
     forget.add_argument("id", type=_discord_id, help="the person's Discord id")
 
@@ -119,6 +123,22 @@ def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
         return "The older ledger is accepted. Members forgotten since then may come back with older copies."
     erased, refused = backup.ledger_counts(settings)
     return f"{erased} destroyed keys, {refused} members who refused."
+
+
+def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
+    with tqdm(unit=" rows", disable=None) as bar:
+
+        def progress(table: str, n_rows: int) -> None:
+            bar.set_description(table)
+            bar.update(n_rows)
+
+        url = "" if arguments.to == "sqlite" else arguments.to
+        moved = asyncio.run(moving.move(settings, url, progress))
+    return (
+        f"Moved {moved.n_rows:,} rows from {moved.source} to {moved.target} and compared each. Now set"
+        f" [storage] url = {url!r} in config.toml. The old data are kept and marked as moved;"
+        " delete them when all is well."
+    )
 
 
 def _forget(arguments: argparse.Namespace, settings: StorageSettings) -> str:

@@ -120,7 +120,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
     _require_copy(source, present)
     with _nothing_left(settings), folder_lock(settings.data_dir):
         async with AsyncExitStack() as stack:
-            await _require_alone(settings, stack)
+            await require_alone(settings, stack)
             settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             for path in (ledger, present):
                 settle(path)
@@ -200,7 +200,7 @@ def _require_young(source: Path, copied_at: datetime, longest: timedelta) -> Non
         )
 
 
-async def _require_alone(settings: StorageSettings, stack: AsyncExitStack) -> None:
+async def require_alone(settings: StorageSettings, stack: AsyncExitStack) -> None:
     """Check that no process uses the PostgreSQL database; the lock of the folder covers SQLite.
 
     Raises:
