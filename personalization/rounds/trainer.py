@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -136,7 +137,7 @@ class Trainer:
             StorageError: Reading or writing failed.
         """
         async with self._lock:
-            started_at = self._now()
+            started_s = time.monotonic()
             report = RoundReport()
             n_tries = 0
             made = self._store.erasures
@@ -159,7 +160,7 @@ class Trainer:
                         "expected a chunk during which no member leaves, found members leaving in each of"
                         f" {CHUNK_TRIES} tries; the chunk was not stored, and the next round tries again"
                     )
-            report = replace(report, seconds=(self._now() - started_at).total_seconds())
+            report = replace(report, seconds=time.monotonic() - started_s)
         if report.n_members:
             counts = (report.version, report.n_members, report.n_labels, report.n_rolled_back)
             log.info("round %d: %d members, %d labels, %d heads rolled back", *counts)
