@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import storage.clock
 from storage.database import deletion_clock
 from storage.database.deletion_clock import DeletionClock, Reading
 from storage.records import Who
@@ -188,6 +189,28 @@ async def test_control_without_the_trusted_time_a_jump_deletes(tmp_path, monkeyp
         clock.jump = timedelta(days=31)
 
         assert await deleted(store) == GONE
+
+
+async def test_on_postgres_the_servers_clock_dates_and_deletes(tmp_path, postgres, monkeypatch):
+    class Ahead(datetime):
+        days = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=cls.days)
+
+    monkeypatch.setattr(storage.clock, "datetime", Ahead)
+    name = await postgres.fresh()
+    settings = settings_in(tmp_path, url=postgres.url(name))
+    for days in (-3653, 3653):
+        Ahead.days = days
+        async with await Store.open(settings) as store:
+            if days < 0:
+                await lived(store)
+                dated = (await store.replies.latest(ALICE)).created_at
+                assert abs(dated - datetime.now(UTC)) < timedelta(minutes=5)
+            assert await deleted(store) == KEPT
+    await postgres.drop(name)
 
 
 async def test_the_hosts_own_clock_deletes_nothing_after_a_jump(tmp_path):
