@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self
 
+from storage.clock import utcnow
 from storage.coordination import Coordination
 from storage.database.backend import BulkReader, Reader
+from storage.database.deletion_clock import DeletionClock
 from storage.database.notes import Notes
 from storage.database.peers import News
 from storage.database.replacing import discard
@@ -48,11 +50,6 @@ from storage.servers.stored_settings import GuildRecords
 from storage.settings import StorageSettings
 
 
-def utcnow() -> datetime:
-    """Return the current time, aware UTC."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """Parts that all sub-stores share.
@@ -63,7 +60,7 @@ class Opened:
         reader: Runs queries of few rows.
         bulk: Runs queries of many rows.
         coordination: Other processes on the same data.
-        now: The clock, aware UTC.
+        clock: Dates new rows, and judges the age of stored ones.
     """
 
     keys: KeyStore
@@ -71,7 +68,7 @@ class Opened:
     reader: Reader
     bulk: BulkReader
     coordination: Coordination
-    now: Callable[[], datetime]
+    clock: DeletionClock
 
 
 class Store:
@@ -91,7 +88,8 @@ class Store:
         erased_at_start: ForgetReceipt,
         cleanup: AsyncExitStack,
     ) -> None:
-        keys, reader, writer, now = opened.keys, opened.reader, opened.writer, opened.now
+        keys, reader, writer, clock = opened.keys, opened.reader, opened.writer, opened.clock
+        now = clock.now
         self._keys, self._reader, self._writer, self._bulk = keys, reader, writer, opened.bulk
         self._cleanup = cleanup
         self.erased_at_start = erased_at_start
@@ -102,12 +100,12 @@ class Store:
         self.pauses = Pauses(keys, reader, writer, now=now)
         self.wishes = Wishes(keys, reader, writer, now)
         # replies and feedback on them
-        self.replies = ReplyStore(keys, reader, writer, now=now, retention=retention)
+        self.replies = ReplyStore(keys, reader, writer, clock=clock, retention=retention)
         self.posted = PostedMessages(keys, reader, opened.bulk)
         self.feedback = FeedbackStore(keys, reader, writer, now=now)
         self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now)
         self.remarks = Remarks(keys, reader, writer, now=now)
-        self.reports = Reports(keys, reader, writer, now)
+        self.reports = Reports(keys, reader, writer, clock)
         # servers
         self.guild_settings = GuildRecords(keys, reader, writer, opened.coordination)
         self.faq = FaqEntries(keys, reader, writer)
@@ -128,7 +126,7 @@ class Store:
         # privacy
         erasures = ErasureJobs(writer, eraser, opened.coordination)
         self.privacy = MemberRights(keys, reader, opened.bulk, erasures=erasures, now=now)
-        self.departures = Departures(keys, reader, writer, erasures=erasures, now=now)
+        self.departures = Departures(keys, reader, writer, erasures=erasures, clock=clock)
 
     @classmethod
     async def open(
@@ -159,6 +157,7 @@ class Store:
         """
         if not may_create:
             await require_data(settings)
+        clock = DeletionClock(now)
         async with AsyncExitStack() as stack:
             backend = backend_of(settings)
             if not locked:
@@ -169,10 +168,11 @@ class Store:
             peers = backend.peers()
             stack.push_async_callback(peers.close)
             notify = partial(peers.notify, news=News.LEFT)
-            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], now, notify)
+            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], clock.now, notify)
             erased = await eraser.finish_leftovers(connection, backend)
             reader = backend.reader()
             stack.push_async_callback(reader.close)
+            await reader.run(clock.read)
             bulk = backend.bulk_reader()
             stack.push_async_callback(bulk.close)
             writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
@@ -185,7 +185,12 @@ class Store:
                     discard(path)  # the files before a restore that was killed: the restored ones open
             return cls(
                 Opened(
-                    keys=keys, writer=writer, reader=reader, bulk=bulk, coordination=coordination, now=now
+                    keys=keys,
+                    writer=writer,
+                    reader=reader,
+                    bulk=bulk,
+                    coordination=coordination,
+                    clock=clock,
                 ),
                 retention=timedelta(days=settings.retention_days),
                 eraser=eraser,

@@ -105,6 +105,10 @@ class FixedClock:
     def __call__(self) -> datetime:
         return self.now
 
+    def steady(self) -> float:
+        """Return the steady clock's seconds: ``advance`` is time that passes, not a jump."""
+        return self.now.timestamp()
+
     def advance(self, **span: float) -> None:
         """Advance by a timedelta's keywords: ``advance(minutes=5)``."""
         self.now += timedelta(**span)

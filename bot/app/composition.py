@@ -49,10 +49,11 @@ from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from personalization.rounds.trainer import Trainer
+from storage.clock import utcnow
 from storage.errors import SealBroken
 from storage.maintenance.audit_trail import AuditTrail
 from storage.records import HeadRecord, MemberId
-from storage.store import Store, utcnow
+from storage.store import Store
 
 log = logging.getLogger(__name__)
 

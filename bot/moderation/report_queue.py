@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from cachetools import FIFOCache
 
 from bot.messages.queues import Claims
+from storage.clock import steady_s, utcnow
 from storage.errors import StorageError
 from storage.records import ReplyId, Who
 from storage.replies.reported_replies import RETENTION
@@ -59,6 +60,7 @@ class _Unstored:
     guild_id: int
     channel_id: int
     reported_at: datetime
+    reported_s: float
     reasons: Counter[str] = field(default_factory=Counter[str])
 
 
@@ -92,7 +94,7 @@ class ReportQueue:
             self._reporters.release(claim)
             raise
         if not stored:
-            new = _Unstored(who.guild_id, channel_id, datetime.now(UTC))
+            new = _Unstored(who.guild_id, channel_id, utcnow(), steady_s())
             self._unstored.setdefault(message_id, new).reasons[reason.value] += 1
         return True
 
@@ -143,6 +145,6 @@ class ReportQueue:
             del self._unstored[message_id]
 
     def _expire(self) -> None:
-        limit = datetime.now(UTC) - RETENTION
-        for message_id in [m for m, one in self._unstored.items() if one.reported_at < limit]:
+        limit = steady_s() - RETENTION.total_seconds()
+        for message_id in [m for m, one in self._unstored.items() if one.reported_s < limit]:
             del self._unstored[message_id]

@@ -3,7 +3,8 @@
 Counted in memory only, under the store's keyed hashes of members and servers, because nothing about a member
 may be stored before they agree. A restart resets every count. A forget does not, because it would be a way
 around the limit; the hash cannot be turned back into a Discord id. A day begins with its first message and
-lasts 24 hours. No discord import.
+lasts 24 hours by the steady clock, so a jump of the host clock neither ends nor stretches it. No discord
+import.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 from cachetools import FIFOCache
 
 from bot.settings import DailyLimit, LimitSettings
+from storage.clock import steady_of
 from storage.records import DIRECT_MESSAGES, Who
 from storage.store import Store
 
@@ -25,7 +27,7 @@ MOST_COUNTED = 100_000
 
 @dataclass(slots=True)
 class _Day:
-    began_at: datetime
+    began_s: float
     messages: int = 0
     tokens: int = 0
 
@@ -89,13 +91,13 @@ class Limits:
 
     Args:
         store: Computes the keyed hashes; nothing is stored.
-        now: The clock, aware UTC.
+        now: The clock, aware UTC; tells members when the day ends. Its steady clock measures the day.
         size: Members and servers counted at once.
     """
 
     def __init__(self, store: Store, now: Callable[[], datetime], size: int = MOST_COUNTED) -> None:
         self._store = store
-        self._now = now
+        self._now, self._steady_s = now, steady_of(now)
         self._days: FIFOCache[bytes, _Day] = FIFOCache(size)
 
     def __len__(self) -> int:
@@ -117,22 +119,25 @@ class Limits:
         for key in (self._store.member_id(who), self._store.guild_id(who)):
             day = self._day(key)
             if day is None:
-                day = self._days[key] = _Day(self._now())
+                day = self._days[key] = _Day(self._steady_s())
             day.messages, day.tokens = max(0, day.messages + messages), max(0, day.tokens + tokens)
 
     def _standing(self, key: bytes, limit: DailyLimit) -> Standing:
         day = self._day(key)
-        used = day or _Day(self._now())
+        used = day or _Day(self._steady_s())
         return Standing(
             limit,
             max(0, limit.messages - used.messages) if limit.messages else None,
             max(0, limit.tokens - used.tokens) if limit.tokens else None,
-            None if day is None else day.began_at + DAY,
+            None if day is None else self._now() + DAY - self._age(day),
         )
 
     def _day(self, key: bytes) -> _Day | None:
         day = self._days.get(key)
-        if day is not None and self._now() - day.began_at >= DAY:
+        if day is not None and self._age(day) >= DAY:
             del self._days[key]
             return None
         return day
+
+    def _age(self, day: _Day) -> timedelta:
+        return timedelta(seconds=self._steady_s() - day.began_s)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -78,7 +79,7 @@ class Trainer:
         executor: Solves in place of a worker process; the caller closes it. None starts a worker process.
         starter: Prior in use until a population prior is learnt, and centre of that fit. None means a plain
             prior.
-        now: The clock, aware UTC.
+        now: The clock, aware UTC. Its method ``steady``, if any, measures durations in place of the host's.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Trainer:
         self._valence = valence
         self._off_loop = OffLoop(executor)
         self._now = now
+        self._steady_s: Callable[[], float] = getattr(now, "steady", time.monotonic)
         self._reader = FeedbackReader(features, self._off_loop.in_thread, self._off_loop.in_worker)
         self._starter = starter_prior(features, settings) if starter is None else starter
         self._lock = asyncio.Lock()
@@ -136,7 +138,7 @@ class Trainer:
             StorageError: Reading or writing failed.
         """
         async with self._lock:
-            started_at = self._now()
+            started_s = self._steady_s()
             report = RoundReport()
             n_tries = 0
             made = self._store.erasures
@@ -159,7 +161,7 @@ class Trainer:
                         "expected a chunk during which no member leaves, found members leaving in each of"
                         f" {CHUNK_TRIES} tries; the chunk was not stored, and the next round tries again"
                     )
-            report = replace(report, seconds=(self._now() - started_at).total_seconds())
+            report = replace(report, seconds=self._steady_s() - started_s)
         if report.n_members:
             counts = (report.version, report.n_members, report.n_labels, report.n_rolled_back)
             log.info("round %d: %d members, %d labels, %d heads rolled back", *counts)

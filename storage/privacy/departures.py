@@ -8,12 +8,13 @@ session. Direct messages are not in that list and are kept. Refusals of consent 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from storage.database.backend import Reader
+from storage.database.deletion_clock import DeletionClock, redate
 from storage.database.notes import note_of, put_note
 from storage.database.schema import SERVER_TABLES, MemberStatus, departures, members
 from storage.database.writer import Writer
@@ -35,7 +36,7 @@ class Departures:
         reader: Runs queries of few rows.
         writer: Applies changes.
         erasures: Carries out erasures.
-        now: The clock, aware UTC.
+        clock: Dates departures, and judges their age.
     """
 
     def __init__(
@@ -45,20 +46,20 @@ class Departures:
         writer: Writer,
         *,
         erasures: ErasureJobs,
-        now: Callable[[], datetime],
+        clock: DeletionClock,
     ) -> None:
         self._keys, self._reader, self._writer = keys, reader, writer
-        self._erasures, self._now = erasures, now
+        self._erasures, self._clock = erasures, clock
 
     async def record(self, guild_id: int) -> None:
         """Record that the bot was removed from a server; its data are deleted after :data:`GRACE`."""
         guild = self._guild(guild_id)
-        await self._writer.submit(lambda c: record_departure(c, guild, self._now()))
+        await self._writer.submit(lambda c: record_departure(c, guild, self._clock.now()))
 
     async def record_present(self, guild_ids: Iterable[int]) -> None:
         """Record the complete list of the bot's servers, reachable or not; missing servers were left."""
         present = {self._guild(guild_id) for guild_id in guild_ids}
-        await self._writer.submit(lambda c: compare_servers(c, present, self._now()))
+        await self._writer.submit(lambda c: compare_servers(c, present, self._clock.now()))
 
     async def record_return(self, guild_id: int) -> None:
         """Record that the bot is in this server, again or for the first time."""
@@ -71,7 +72,13 @@ class Departures:
         Args:
             evict: Called with the erased members, so that caches evict them.
         """
-        before = self._now() - GRACE
+
+        def look(connection: Connection) -> datetime:
+            reading = self._clock.look(connection)
+            redate(connection, reading, departures, departures.c.left_at)
+            return reading.time - GRACE
+
+        before = await self._writer.submit(look)
         if not await self._reader.run(lambda c: departed_before(c, before)):
             return None
         return await self._erasures.run(departure_scope(self._keys, before), evict)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from storage.database.change_numbers import next_number
+from storage.database.deletion_clock import Reading, redate
 from storage.database.schema import MemberStatus, members, messages, remarks, replies
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
@@ -151,11 +152,14 @@ def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyI
     )
 
 
-def expire_texts(connection: Connection, before: datetime) -> int:
-    """Delete the texts of replies older than ``before``; return the number of replies.
+def expire_texts(connection: Connection, reading: Reading, retention: timedelta) -> int:
+    """Delete the texts of replies older than the retention time; return the number of replies.
 
     The members' own words in remarks expire at the same age.
     """
+    redate(connection, reading, remarks, remarks.c.told_at, remarks.c.words.is_not(None))
+    redate(connection, reading, replies, replies.c.created_at, replies.c.texts.is_not(None))
+    before = reading.time - retention
     spoken = remarks.c.told_at < before, remarks.c.words.is_not(None)
     connection.execute(update(remarks).where(*spoken).values(words=None))
     old = (

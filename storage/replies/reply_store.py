@@ -5,12 +5,13 @@ The statements are in :mod:`storage.replies.impressions` and :mod:`storage.repli
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import Reader
+from storage.database.deletion_clock import DeletionClock
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.records import Impression, Place, ReplyId, ReplyReason, ReplySummary, Who
@@ -24,7 +25,7 @@ class ReplyStore:
         keys: Opens and seals.
         reader: Runs queries of few rows.
         writer: Applies changes.
-        now: The clock, aware UTC.
+        clock: Dates replies, and judges their age.
         retention: How long the texts of candidates are kept.
     """
 
@@ -34,10 +35,10 @@ class ReplyStore:
         reader: Reader,
         writer: Writer,
         *,
-        now: Callable[[], datetime],
+        clock: DeletionClock,
         retention: timedelta,
     ) -> None:
-        self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+        self._keys, self._reader, self._writer, self._clock = keys, reader, writer, clock
         self._retention = retention
 
     async def record(
@@ -55,7 +56,9 @@ class ReplyStore:
             NoConsent: The asker did not agree, or agreed anew since the reply was decided.
         """
         return await self._writer.submit(
-            lambda c: impressions.record_impression(c, self._keys, who, place, impression, self._now(), under)
+            lambda c: impressions.record_impression(
+                c, self._keys, who, place, impression, self._clock.now(), under
+            )
         )
 
     async def of_message(self, message_id: int) -> ReplyId | None:
@@ -77,9 +80,12 @@ class ReplyStore:
     async def expire_texts(self) -> int:
         """Delete candidate texts older than the retention time; return the number of replies."""
 
+        def expire(connection: Connection) -> int:
+            return impressions.expire_texts(connection, self._clock.look(connection), self._retention)
+
         async def job(connection: AsyncConnection) -> int:
             async with connection.begin():
-                count = await connection.run_sync(impressions.expire_texts, self._now() - self._retention)
+                count = await connection.run_sync(expire)
             await self._writer.empty_log()
             return count
 

@@ -9,7 +9,7 @@ The text is not copied; its location in Discord is opened when managers look. Re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import Reader
 from storage.database.change_numbers import next_number
+from storage.database.deletion_clock import DeletionClock, redate
 from storage.database.schema import MemberStatus, members, messages, replies, reports
 from storage.database.writer import Writer
 from storage.errors import KeyMissing, SealBroken
@@ -52,12 +53,12 @@ class ReportedReply:
 class Reports:
     """Reads and changes reports. Methods may raise the errors of :class:`storage.store.Store`."""
 
-    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, now: Callable[[], datetime]) -> None:
-        self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, clock: DeletionClock) -> None:
+        self._keys, self._reader, self._writer, self._clock = keys, reader, writer, clock
 
     async def record(self, guild: bytes, message_id: int, reason: str) -> bool:
         """Count a report; return False, and store nothing, if this server has no such stored reply."""
-        at = self._now()
+        at = self._clock.now()
         return await self._writer.submit(lambda c: _record(c, self._keys, guild, message_id, reason, at))
 
     async def waiting(self, guild: bytes, limit: int) -> tuple[list[ReportedReply], int]:
@@ -76,11 +77,16 @@ class Reports:
 
     async def expire(self) -> int:
         """Delete reports older than :data:`RETENTION`; return their number."""
-        old = delete(reports).where(reports.c.reported_at < self._now() - RETENTION)
+
+        def expire(connection: Connection) -> int:
+            reading = self._clock.look(connection)
+            redate(connection, reading, reports, reports.c.reported_at)
+            old = delete(reports).where(reports.c.reported_at < reading.time - RETENTION)
+            return connection.execute(old).rowcount
 
         async def job(connection: AsyncConnection) -> int:
             async with connection.begin():
-                count = (await connection.execute(old)).rowcount
+                count = await connection.run_sync(expire)
             await self._writer.empty_log()
             return count
 

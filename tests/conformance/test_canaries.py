@@ -13,6 +13,7 @@ import pytest
 
 from storage.records import Who
 from storage.store import Store
+from tests.fakes import FixedClock
 from tests.rig.canary import Canaries
 from tests.rig.planted import ALICE, EMOJI, ONE, in_clear, plant, traces
 from tests.unit.storage.given import BOB, START, posted, settings_in
@@ -78,15 +79,16 @@ async def test_after_leaving_not_even_the_ciphertext_is_left(tmp_path, leave):
 
 
 async def test_expired_texts_leave_no_ciphertext(tmp_path):
-    settings = settings_in(tmp_path, retention_days=1)
-    async with await Store.open(settings, now=lambda: START) as store:
+    clock = FixedClock(START)
+    async with await Store.open(settings_in(tmp_path, retention_days=1), now=clock) as store:
         await posted(store, BOB, 1)
     raw = sqlite3.connect(tmp_path / "data" / "data.db")
     ((texts,),) = raw.execute("SELECT texts FROM replies")
     raw.close()
     sealed = Canaries().value("texts", texts)
 
-    async with await Store.open(settings) as store:
+    async with await Store.open(settings_in(tmp_path, retention_days=1), now=clock) as store:
+        clock.advance(days=2)
         assert {hit.where for hit in sealed.in_folder(tmp_path)} == {"data/data.db"}
         assert await store.replies.expire_texts() == 1
         assert sealed.in_folder(tmp_path) == []

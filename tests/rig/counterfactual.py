@@ -30,11 +30,12 @@ from bot.config import Settings, parse_settings
 from bot.generation import Context
 from bot.replies.decision import Prompt
 from bot.replies.style_wishes import with_words
+from storage.clock import utcnow
 from storage.database import schema
 from storage.errors import SealBroken
 from storage.members.wishes import NO_WISH
 from storage.records import Consent, Pick, Place, Who
-from storage.store import Store, utcnow
+from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.rig.histories import (
     Agreed,
