@@ -135,6 +135,7 @@ class PostgresPeers:
         if driver is self._driver:
             self._driver, self._leads = None, False
             self._lost.set()
+            self._on_news(News.LEFT)  # news are missed from now on
 
     def _on_notification(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
         name, _, news = payload.partition(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -64,6 +65,14 @@ class Consents:
         """Return the number of this member's key, which is new after each consent; None without consent."""
         member_id = self._keys.pseudonyms.member(who)
         return await self._reader.run(lambda c: key_id_of(c, member_id))
+
+    async def bound(self, who: Who) -> Who | None:
+        """Return this member bound to the consent they have now; None without consent.
+
+        A change of this member is refused once they were forgotten, also if they agreed again since.
+        """
+        under = await self.key_id_of(who)
+        return None if under is None else replace(who, under=under)
 
     async def record(self, who: Who) -> MemberId:
         """Record that this member agrees, after creating the data key. Idempotent."""

@@ -63,7 +63,7 @@ class Pauses:
         changes = members.c.paused != values["paused"]
 
         def unit(connection: Connection) -> None:
-            require_agreed(connection, member_id)
+            require_agreed(connection, member_id, who.under)
             own = update(members).where(members.c.member_id == member_id, changes).values(values)
             if connection.execute(own).rowcount and resumed_at is not None:
                 self._decided.note(key_id_of(connection, member_id), resumed_at)
