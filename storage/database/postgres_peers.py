@@ -2,8 +2,8 @@
 
 The lock belongs to the connection. When the process dies or the connection breaks, the server gives the lock
 to the next process that asks. A process that lost its connection treats all its cached data as stale: at the
-loss, and again when it has reconnected with back-off. A random name identifies the sender of a notification, so that a process ignores
-its own.
+loss, and again when it has reconnected with back-off. A random name identifies the sender of a notification,
+so that a process ignores its own.
 """
 
 from __future__ import annotations
