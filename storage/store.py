@@ -29,6 +29,7 @@ from storage.learning.learning_records import LearningRecords
 from storage.learning.outdated_features import OutdatedReplies
 from storage.learning.past_choices import PastChoices
 from storage.members.consent import Consents
+from storage.members.decision_times import DecisionTimes
 from storage.members.learning_pause import Pauses
 from storage.members.wishes import Wishes
 from storage.opening import backend_of, open_data, require_data
@@ -96,13 +97,14 @@ class Store:
         self.coordination = opened.coordination
         self.notes = Notes(reader, writer)
         # members
-        self.consent = Consents(keys, reader, writer, now=now)
-        self.pauses = Pauses(keys, reader, writer, now=now)
+        decided = DecisionTimes()
+        self.consent = Consents(keys, reader, writer, now=now, decided=decided)
+        self.pauses = Pauses(keys, reader, writer, now=now, decided=decided)
         self.wishes = Wishes(keys, reader, writer, now)
         # replies and feedback on them
         self.replies = ReplyStore(keys, reader, writer, clock=clock, retention=retention)
         self.posted = PostedMessages(keys, reader, opened.bulk)
-        self.feedback = FeedbackStore(keys, reader, writer, now=now)
+        self.feedback = FeedbackStore(keys, reader, writer, now=now, decided=decided)
         self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now)
         self.remarks = Remarks(keys, reader, writer, now=now)
         self.reports = Reports(keys, reader, writer, clock)

@@ -94,7 +94,7 @@ class Comparisons:
             RankingFailed: The encoder failed.
         """
         asker = self._askers.begin(who)
-        asker.under = await self._store.consent.key_id_of(who)
+        asker.under = who.under or await self._store.consent.key_id_of(who)
         candidates = await self._store.preferences.candidates_of(who, reply_id)
         told = await self._store.preferences.picked_of(who, reply_id)
         return await self._begin(asker, candidates, reply_id=reply_id, told=set(told))
@@ -108,7 +108,7 @@ class Comparisons:
             RankingFailed: The encoder failed.
         """
         asker = self._askers.begin(prompt.who)
-        asker.under = await self._store.consent.key_id_of(prompt.who)
+        asker.under = prompt.who.under or await self._store.consent.key_id_of(prompt.who)
         decision = await self._responder.decide(prompt)
         candidates = [(one.text, one.style) for one in decision.written]
         return await self._begin(asker, candidates, reply_id=None, told=set())

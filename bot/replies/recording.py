@@ -5,6 +5,8 @@ Consent is read again when a reply is recorded, because writing it takes seconds
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.consent import Undecided, consent_of
@@ -57,7 +59,8 @@ class ReplyRecorder:
         first = await self._store.replies.of_message(message_id)
         reply_id = await self._store_impression(who, place, decision)
         if first is not None and reply_id is not None:
-            await self._store.preferences.record_another(who, first, reply_id)
+            bound = replace(who, under=decision.asker.under)
+            await self._store.preferences.record_another(bound, first, reply_id)
         return reply_id
 
     async def agreed(self, who: Who, message_id: int | None) -> None:

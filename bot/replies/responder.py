@@ -19,6 +19,7 @@ from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
 from bot.replies.consent import agreed_under
 from bot.replies.decision import (
+    Asker,
     Askers,
     Decision,
     NothingToSay,
@@ -83,7 +84,7 @@ class Responder:
         self._choice = CandidateChoice(ranker, portfolio, store)
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
-        self.wishes = WishBook(store.wishes)
+        self.wishes = WishBook(store.wishes, store.consent)
         self._askers = Askers()
 
     @property
@@ -97,19 +98,22 @@ class Responder:
         self._portfolio.use_names([style.name for style in styles])
         self.source.use_secrets(secrets)
 
-    async def decide(self, prompt: Prompt, *, but: Collection[str] = ()) -> Decision:
+    async def decide(
+        self, prompt: Prompt, *, but: Collection[str] = (), asker: Asker | None = None
+    ) -> Decision:
         """Choose the reply to a prompt. Stores nothing.
 
         Args:
             prompt: The message to answer, and its author.
             but: Texts that must not be posted again.
+            asker: The member, if they were registered before; by default they are registered here.
 
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be posted.
             Exception: The error of the context reader.
         """
-        who, clock, asker = prompt.who, Stopwatch(), self._askers.begin(prompt.who)
+        who, clock, asker = prompt.who, Stopwatch(), asker or self._askers.begin(prompt.who)
         async with self._turns.turn(who.user_id, prompt.behind):
             clock.lap("turn")
             context = await prompt.read()
@@ -150,14 +154,15 @@ class Responder:
             GeneratorError: No candidate could be generated.
             NothingToSay: No other text may be posted.
         """
+        asker = self._askers.begin(prompt.who)  # before the draft is read, so that a forget is noticed
         draft = self.drafts.of(prompt.who, message_id)
         context = await prompt.read()
         left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
         if not left:
             but = {shown} if draft is None else {shown} | draft.posted
-            decision = await self.decide(replace(prompt, context=context), but=but)
+            decision = await self.decide(replace(prompt, context=context), but=but, asker=asker)
             return replace(decision, impression=as_another(decision.impression))
-        clock, asker = Stopwatch(), self._askers.begin(prompt.who)
+        clock = Stopwatch()
         consent, member_id = await agreed_under(self._store, asker)
         impression = await self._choice.choose(asker, member_id, context.message, left, observed=True)
         clock.lap("rank")

@@ -9,7 +9,7 @@ broken up in them. Every candidate passes the output filter, whatever the wish. 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
@@ -19,7 +19,9 @@ from bot.generators.prompt import defuse
 from bot.languages import mark, tr
 from bot.memory import Leaving
 from bot.messages.splitting import beginning
+from bot.replies.decision import Askers
 from storage.errors import NoConsent
+from storage.members.consent import Consents
 from storage.members.wishes import NO_WISH, Wish, Wishes
 from storage.records import Consent, Who
 
@@ -121,8 +123,9 @@ class WishBook:
     Methods raise what the store raises.
     """
 
-    def __init__(self, stored: Wishes) -> None:
-        self._stored = stored
+    def __init__(self, stored: Wishes, consents: Consents) -> None:
+        self._stored, self._consents = stored, consents
+        self._askers = Askers()
         self._remembered: LRUCache[Who, Wish] = LRUCache(_MOST_REMEMBERED)
 
     async def of(self, who: Who, consent: Consent) -> Wish:
@@ -130,6 +133,20 @@ class WishBook:
         if consent is Consent.AGREED:
             return await self._stored.of(who)
         return self._remembered.get(who, NO_WISH)
+
+    async def change(self, who: Who, changed: Callable[[Wish], Wish]) -> None:
+        """Change a member's wish. Nothing is kept if the member is forgotten meanwhile.
+
+        Args:
+            who: The member.
+            changed: Returns the new wish, given the one so far.
+        """
+        asker = self._askers.begin(who)
+        bound = await self._consents.bound(who)
+        if bound is not None:
+            await self.put(bound, changed(await self._stored.of(bound)), Consent.AGREED)
+        elif asker.may_be_remembered:
+            await self.put(who, changed(self._remembered.get(who, NO_WISH)), Consent.UNKNOWN)
 
     async def put(self, who: Who, wish: Wish, consent: Consent) -> None:
         """Replace a member's wish; an empty one clears it."""
@@ -149,6 +166,7 @@ class WishBook:
             await self.put(who, wish, Consent.AGREED)
 
     def forget(self, leaving: Leaving) -> None:
-        """Drop the wishes that memory holds of the members that leave."""
+        """Drop the wishes in memory of the members that leave; one that changes is not kept either."""
+        self._askers.forget(leaving)
         for who in [who for who in self._remembered if leaving.includes(who)]:
             del self._remembered[who]

@@ -24,7 +24,7 @@ from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import RemarkButton
 from personalization.insight.taste import Taste
 from storage.errors import LearningPaused, UnknownReply
-from storage.records import Consent, FeedbackSummary, ReplyId, ReplySummary, Who
+from storage.records import FeedbackSummary, ReplyId, ReplySummary, Who
 
 NOT_AGREED = mark(
     "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
@@ -235,15 +235,16 @@ async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[
     await interaction.response.defer(ephemeral=True)
     bot: FeedbackHost = interaction.client
     who = who_clicked(interaction)
-    return (bot, who) if await agreed(bot, interaction, who) else None
+    bound = await agreed(bot, interaction, who)
+    return None if bound is None else (bot, bound)
 
 
-async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> bool:
-    """Return whether the member agreed; if not, send a note on how to agree."""
-    if await bot.store.consent.of(who) is Consent.AGREED:
-        return True
-    await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
-    return False
+async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> Who | None:
+    """Return the member, bound to their consent; without consent, send a note on how to agree."""
+    bound = await bot.store.consent.bound(who)
+    if bound is None:
+        await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
+    return bound
 
 
 async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | None) -> None:

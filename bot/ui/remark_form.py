@@ -129,7 +129,10 @@ class RemarkForm(discord.ui.Modal):
 async def _record(interaction: discord.Interaction[Any], reply_id: ReplyId, remark: Remark | None) -> bool:
     host: FeedbackHost = interaction.client
     try:
-        await host.store.remarks.record(who_clicked(interaction), reply_id, remark)
+        who = await host.store.consent.bound(who_clicked(interaction))
+        if who is None:
+            return False
+        await host.store.remarks.record(who, reply_id, remark)
     except (NoConsent, UnknownReply):
         return False
     return True

@@ -6,6 +6,7 @@ Used by ``/style``. What a wish changes in a reply is defined in :mod:`bot.repli
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal, Self, cast
 
 import discord
@@ -92,8 +93,7 @@ class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
     async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
         """Replace the presets of the wish by the chosen ones."""
         await interaction.response.defer()
-        before, _ = await wish_and_consent(interaction)
-        await change_wish(interaction, with_presets(before, self.item.values))
+        await change_wish(interaction, lambda before: with_presets(before, self.item.values))
 
 
 class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|clear|open)"):
@@ -120,7 +120,7 @@ class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|
                 await interaction.response.send_modal(WordsModal())
             case "clear":
                 await interaction.response.defer()
-                await change_wish(interaction, NO_WISH)
+                await change_wish(interaction, lambda _: NO_WISH)
             case "open":
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 await show_wish(interaction, *await wish_and_consent(interaction))
@@ -145,8 +145,7 @@ class WordsModal(discord.ui.Modal):
         host: Host = interaction.client
         host.tongues.hear(interaction)
         await interaction.response.defer()
-        before, _ = await wish_and_consent(interaction)
-        await change_wish(interaction, with_words(before, self.words.value))
+        await change_wish(interaction, lambda before: with_words(before, self.words.value))
 
     async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:
         """Answer an error like that of a command."""
@@ -161,11 +160,11 @@ async def wish_and_consent(interaction: discord.Interaction[Any]) -> tuple[Wish,
     return await bot.responder.wishes.of(who, consent), consent
 
 
-async def change_wish(interaction: discord.Interaction[Any], wish: Wish) -> None:
-    """Store a wish, or keep it in memory without consent, and show the result."""
+async def change_wish(interaction: discord.Interaction[Any], changed: Callable[[Wish], Wish]) -> None:
+    """Store a changed wish, or keep it in memory without consent, and show the result."""
     bot: StyleHost = interaction.client
     who: Who = who_clicked(interaction)
-    await bot.responder.wishes.put(who, wish, await bot.store.consent.of(who))
+    await bot.responder.wishes.change(who, changed)
     await show_wish(interaction, *await wish_and_consent(interaction))
 
 

@@ -1,9 +1,9 @@
 """Peers on a PostgreSQL database: one connection that listens and holds the trainer's lock.
 
 The lock belongs to the connection. When the process dies or the connection breaks, the server gives the lock
-to the next process that asks. A process that lost its connection reconnects with back-off, and then treats
-all its cached data as stale. A random name identifies the sender of a notification, so that a process ignores
-its own.
+to the next process that asks. A process that lost its connection treats all its cached data as stale: at the
+loss, and again when it has reconnected with back-off. A random name identifies the sender of a notification,
+so that a process ignores its own.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ class PostgresPeers:
         if driver is self._driver:
             self._driver, self._leads = None, False
             self._lost.set()
+            self._on_news(News.LEFT)  # news are missed from now on
 
     def _on_notification(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
         name, _, news = payload.partition(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -23,6 +24,7 @@ from storage.database.writer import Writer
 from storage.errors import NoConsent, StorageError
 from storage.keys.erasure_ledger import Decision
 from storage.keys.key_store import KeyStore
+from storage.members.decision_times import DecisionTimes
 from storage.records import Consent, MemberId, Who
 
 _DECISIONS = {
@@ -38,9 +40,16 @@ class Consents:
     """Reads and records consent. Reached as ``Store.consent``."""
 
     def __init__(
-        self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        writer: Writer,
+        *,
+        now: Callable[[], datetime],
+        decided: DecisionTimes,
     ) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+        self._decided = decided
 
     async def of(self, who: Who) -> Consent:
         """Return this member's decision."""
@@ -57,9 +66,26 @@ class Consents:
         member_id = self._keys.pseudonyms.member(who)
         return await self._reader.run(lambda c: key_id_of(c, member_id))
 
+    async def bound(self, who: Who) -> Who | None:
+        """Return this member bound to the consent they have now; None without consent.
+
+        A change of this member is refused once they were forgotten, also if they agreed again since.
+        """
+        under = await self.key_id_of(who)
+        return None if under is None else replace(who, under=under)
+
     async def record(self, who: Who) -> MemberId:
         """Record that this member agrees, after creating the data key. Idempotent."""
-        return await self._writer.submit(lambda c: agree(c, self._keys, who, self._now()))
+
+        def unit(connection: Connection) -> MemberId:
+            at, before = self._now(), key_id_of(connection, self._keys.pseudonyms.member(who))
+            member_id = agree(connection, self._keys, who, at)
+            key_id = key_id_of(connection, member_id)
+            if key_id != before:  # the first date stays
+                self._decided.note(key_id, at)
+            return member_id
+
+        return await self._writer.submit(unit)
 
 
 def status_of(connection: Connection, member_id: MemberId) -> MemberStatus | None:

@@ -16,7 +16,8 @@ from storage.database.schema import members
 from storage.database.writer import Writer
 from storage.errors import LearningPaused
 from storage.keys.key_store import KeyStore
-from storage.members.consent import require_agreed
+from storage.members.consent import key_id_of, require_agreed
+from storage.members.decision_times import DecisionTimes
 from storage.records import MemberId, Who
 
 
@@ -24,9 +25,16 @@ class Pauses:
     """Reads, starts and ends pauses. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(
-        self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        writer: Writer,
+        *,
+        now: Callable[[], datetime],
+        decided: DecisionTimes,
     ) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+        self._decided = decided
 
     async def is_paused(self, who: Who) -> bool:
         """Return whether this member paused learning in this server."""
@@ -47,17 +55,18 @@ class Pauses:
         Raises:
             NoConsent: The member did not agree.
         """
-        await self._put(who, {"paused": False, "resumed_at": self._now()})
+        at = self._now()
+        await self._put(who, {"paused": False, "resumed_at": at}, resumed_at=at)
 
-    async def _put(self, who: Who, values: dict[str, object]) -> None:
+    async def _put(self, who: Who, values: dict[str, object], *, resumed_at: datetime | None = None) -> None:
         member_id = self._keys.pseudonyms.member(who)
         changes = members.c.paused != values["paused"]
 
         def unit(connection: Connection) -> None:
-            require_agreed(connection, member_id)
-            connection.execute(
-                update(members).where(members.c.member_id == member_id, changes).values(values)
-            )
+            require_agreed(connection, member_id, who.under)
+            own = update(members).where(members.c.member_id == member_id, changes).values(values)
+            if connection.execute(own).rowcount and resumed_at is not None:
+                self._decided.note(key_id_of(connection, member_id), resumed_at)
 
         await self._writer.submit(unit)
 

@@ -87,7 +87,7 @@ def _wish_of(connection: Connection, keys: KeyStore, who: Who) -> Wish:
 
 def _put(connection: Connection, keys: KeyStore, who: Who, wish: Wish, at: datetime) -> None:
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id)
+    require_agreed(connection, member_id, who.under)
     connection.execute(delete(wishes).where(wishes.c.member_id == member_id))
     if wish:
         number = next_number(connection)

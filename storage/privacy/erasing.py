@@ -72,10 +72,13 @@ class ErasureScope(NamedTuple):
     Attributes:
         note: Records keys to destroy and refusals in the ledger; returns the numbers of those keys.
         mark: Marks these members for erasure in the data.
+        announced: Whether other processes hear of it although nothing was stored: their memory may hold
+            something of a member who never agreed.
     """
 
     note: Callable[[Connection], list[bytes]]
     mark: Callable[[Connection], None]
+    announced: bool = False
 
 
 def forget_scope(keys: KeyStore, person: bytes) -> ErasureScope:
@@ -91,7 +94,7 @@ def forget_scope(keys: KeyStore, person: bytes) -> ErasureScope:
         agreed = and_(own, members.c.standing == MemberStatus.AGREED)
         connection.execute(update(members).where(agreed).values(standing=MemberStatus.FORGETTING))
 
-    return ErasureScope(note, mark)
+    return ErasureScope(note, mark, announced=True)
 
 
 def refusal_scope(keys: KeyStore, who: Who, at: datetime) -> ErasureScope:
@@ -109,7 +112,7 @@ def refusal_scope(keys: KeyStore, who: Who, at: datetime) -> ErasureScope:
         standing = MemberStatus.REFUSED if nothing_kept else MemberStatus.REFUSING
         put_status(connection, decision, standing)
 
-    return ErasureScope(note, mark)
+    return ErasureScope(note, mark, announced=True)
 
 
 def leftover_scope(keys: KeyStore) -> ErasureScope:
@@ -192,7 +195,7 @@ class Eraser:
         async with connection.begin():
             await connection.run_sync(scope.mark)
             member_ids = await connection.run_sync(members_to_erase)
-            if member_ids:
+            if member_ids or scope.announced:
                 await connection.run_sync(self._notify)
         failpoint("forget.after-mark")
         evict(member_ids)

@@ -53,10 +53,6 @@ class Reacted:
     added: bool
     came: Arrival | None = field(default=None, compare=False)
 
-    def is_older(self, since: datetime, now: Arrival) -> bool:
-        """Return whether the event came before its member agreed or resumed at ``since``."""
-        return self.came is not None and self.came.came_by(now) < since
-
 
 @dataclass(frozen=True, slots=True)
 class Cleared:

@@ -5,7 +5,7 @@ No SQL and no keys here. Import them from :mod:`storage.records`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 PSEUDONYM_BYTES = 16
@@ -27,7 +27,11 @@ class Who:
     Attributes:
         guild_id: Discord server id, or :data:`DIRECT_MESSAGES`.
         user_id: Discord user id.
+        under: Number of the key that the member agreed under when their act began. The writing transaction
+            refuses a change under another key: the member was forgotten and agreed again meanwhile. None:
+            any consent will do.
     """
 
     guild_id: int
     user_id: int
+    under: bytes | None = field(default=None, compare=False, repr=False)

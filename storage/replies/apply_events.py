@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, text, tuple_, update
@@ -22,6 +23,7 @@ from storage.database.schema import MemberStatus, feedback, members, messages, r
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
+from storage.members.decision_times import DecisionTimes, Reactor
 from storage.records import (
     Applied,
     Arrival,
@@ -51,20 +53,6 @@ class _Chunk(NamedTuple):
     position: int
     posted_at: datetime
     guild: bytes
-
-
-class _Reactor(NamedTuple):
-    """A member who agreed: when their reactions start to count, and whether they paused learning."""
-
-    guild: bytes
-    since: datetime
-    paused: bool
-
-    @classmethod
-    def of(cls, row: Any) -> _Reactor:
-        """Create from a row of ``members``."""
-        since = row.decided_at if row.resumed_at is None else max(row.decided_at, row.resumed_at)
-        return cls(row.guild, since, row.paused)
 
 
 _chunks = (
@@ -101,7 +89,11 @@ _touch = (
 
 
 def record_events(
-    connection: Connection, keys: KeyStore, events: Sequence[DiscordEvent], now: Arrival
+    connection: Connection,
+    keys: KeyStore,
+    events: Sequence[DiscordEvent],
+    now: Arrival,
+    decided: DecisionTimes,
 ) -> Applied:
     """Apply events in order. Unstored messages and members who did not agree leave no trace."""
     named = {id_: keys.pseudonyms.message(id_) for id_ in {event.message_id for event in events}}
@@ -110,7 +102,7 @@ def record_events(
     about = [event for event in events if event.message_id in chunks]
     if not about:
         return Applied()
-    batch = _Batch(connection, keys, chunks, about, now)
+    batch = _Batch(connection, keys, chunks, about, partial(decided.is_older, now=now))
     for event in about:
         batch.apply(event)
     return batch.write(now.at)
@@ -133,16 +125,16 @@ class _Batch:
         keys: KeyStore,
         chunks: dict[int, _Chunk],
         events: list[DiscordEvent],
-        now: Arrival,
+        is_older: Callable[[Arrival, Reactor], bool],
     ) -> None:
         self._connection = connection
-        self._now = now
+        self._is_older = is_older
         self._chunks = chunks
         self._ids = _Names(keys)
         whole = {chunks[e.message_id].reply_id for e in events if not isinstance(e, Reacted)}
         reactors = {member for event in events for member in self._ids.of(event)}
         self._reactors = {
-            MemberId(row.member_id): _Reactor.of(row) for row in _read(connection, _reactors, reactors)
+            MemberId(row.member_id): Reactor.of(row) for row in _read(connection, _reactors, reactors)
         }
         pairs = {
             (self._ids.member(e.who), chunks[e.message_id].reply_id) for e in events if isinstance(e, Reacted)
@@ -199,7 +191,8 @@ class _Batch:
         reactor = self._reactors.get(member)
         if reactor is None or reactor.guild != chunk.guild:
             return
-        if event.added and (reactor.paused or event.is_older(reactor.since, self._now)):
+        waited = event.came is not None and self._is_older(event.came, reactor)
+        if event.added and (reactor.paused or waited):
             return
         self._n_taken += 1
         state = self._state(member, chunk.reply_id)

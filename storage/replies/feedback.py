@@ -117,7 +117,7 @@ def record_rating(
     if rating is not None and not 1 <= rating <= 5:
         raise ValueError(f"Expected a rating from 1 to 5, found {rating}.")
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id)
+    require_agreed(connection, member_id, who.under)
     if rating is not None:
         require_learning(connection, member_id)
     require_visible(connection, keys, who, reply_id)
@@ -136,7 +136,7 @@ def undo(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId | N
         NoConsent: The member did not agree.
     """
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id)
+    require_agreed(connection, member_id, who.under)
     own = select(feedback.c.reply_id, feedback.c.changed_seq, feedback.c.state).where(
         feedback.c.member_id == member_id
     )

@@ -15,6 +15,7 @@ from storage.database.backend import Reader
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import UNOPENED_HINT
+from storage.members.decision_times import DecisionTimes
 from storage.records import (
     Applied,
     Arrival,
@@ -35,9 +36,16 @@ class FeedbackStore:
     """Records and reads members' feedback. Reached as ``Store.feedback``."""
 
     def __init__(
-        self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        writer: Writer,
+        *,
+        now: Callable[[], datetime],
+        decided: DecisionTimes,
     ) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+        self._decided = decided
         self._deleted = False
 
     def arrival(self) -> Arrival:
@@ -48,7 +56,7 @@ class FeedbackStore:
         """Apply events from Discord, in order, in one transaction."""
         now = self.arrival()
         applied = await self._writer.submit(
-            lambda c: apply_events.record_events(c, self._keys, happened, now)
+            lambda c: apply_events.record_events(c, self._keys, happened, now, self._decided)
         )
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
         if applied.n_unreadable:

@@ -159,7 +159,7 @@ def _record_another(
 ) -> bool:
     member_id = keys.pseudonyms.member(who)
     try:
-        require_agreed(connection, member_id)
+        require_agreed(connection, member_id, who.under)
         require_learning(connection, member_id)
     except (NoConsent, LearningPaused):
         return False

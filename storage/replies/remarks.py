@@ -62,7 +62,7 @@ def _record(
     at: datetime,
 ) -> None:
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id)
+    require_agreed(connection, member_id, who.under)
     require_visible(connection, keys, who, reply_id)
     own = remarks.c.member_id == member_id, remarks.c.reply_id == reply_id
     connection.execute(delete(remarks).where(*own))

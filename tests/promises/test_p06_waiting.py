@@ -126,6 +126,38 @@ async def test_a_reaction_that_comes_after_the_decision_is_stored(store, clock, 
     assert (await store.feedback.record_events([later])).n_taken == 1
 
 
+async def taken_after_a_clock_set_back(store: Store, clock: Clock, minutes: float = -60) -> int:
+    """Return how many reactions are taken that come once the clock was set back after the decision."""
+    clock.pass_(minutes)
+    came = store.feedback.arrival()
+    clock.pass_(1)
+    return (await store.feedback.record_events([Reacted(5, MESSAGE, BOB, "🎉", False, True, came)])).n_taken
+
+
+@pytest.mark.parametrize(("known", "meanwhile"), MEANWHILE)
+@pytest.mark.parametrize("minutes", [-5, -60, -60 * 24 * 365])
+async def test_a_clock_set_back_after_the_decision_refuses_nothing(store, clock, known, meanwhile, minutes):
+    assert await stored_after(store, clock, known, meanwhile) == 0
+
+    assert await taken_after_a_clock_set_back(store, clock, minutes) == 1
+
+
+async def test_a_second_yes_changes_nothing_about_a_clock_set_back(store, clock):
+    await store.consent.record(BOB)
+    clock.pass_(-60)
+    await store.consent.record(BOB)
+
+    assert await taken_after_a_clock_set_back(store, clock) == 1
+
+
+@pytest.mark.parametrize(("known", "meanwhile"), MEANWHILE)
+async def test_control_a_process_that_does_not_remember_the_decision_refuses(store, clock, known, meanwhile):
+    await stored_after(store, clock, known, meanwhile)
+    store.feedback._decided._known.clear()
+
+    assert await taken_after_a_clock_set_back(store, clock) == 0
+
+
 @pytest.mark.parametrize(("known", "meanwhile"), MEANWHILE)
 async def test_control_an_event_without_its_time_is_stored(store, clock, known, meanwhile):
     assert await stored_after(store, clock, known, meanwhile, timed=False) == 1

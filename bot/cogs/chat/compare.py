@@ -27,7 +27,7 @@ from bot.ui.components import PersistentButton
 from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
 from bot.ui.ports import FeedbackHost
 from storage.errors import LearningPaused, NoConsent
-from storage.records import Picked
+from storage.records import Picked, Who
 
 ASK = mark("Which of the two do you like better? Only you see this.")
 NOTHING = mark(
@@ -134,8 +134,8 @@ class Compare(commands.Cog):
     ) -> None:
         """Show the most informative pair."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        who = who_clicked(interaction)
-        if not await agreed(self._bot, interaction, who):
+        who = await agreed(self._bot, interaction, who_clicked(interaction))
+        if who is None:
             return
         if await self._bot.store.pauses.is_paused(who):
             await interaction.edit_original_response(content=tr(PAUSED))
@@ -145,7 +145,7 @@ class Compare(commands.Cog):
             await interaction.edit_original_response(content=note)
             return
         try:
-            comparison = await self._begin(interaction, message)
+            comparison = await self._begin(interaction, who, message)
         except NothingToSay:
             await interaction.edit_original_response(content=tr(SPEECHLESS))
         except GeneratorError:
@@ -153,8 +153,9 @@ class Compare(commands.Cog):
         else:
             await _show(interaction, comparison, said=tr(ASK if comparison else NOTHING))
 
-    async def _begin(self, interaction: discord.Interaction, message: str | None) -> Comparison | None:
-        who = who_clicked(interaction)
+    async def _begin(
+        self, interaction: discord.Interaction, who: Who, message: str | None
+    ) -> Comparison | None:
         if message is not None:
             view = await self._bot.servers.of(who.guild_id)
             context = Context(message, persona=view.persona, model=view.model)

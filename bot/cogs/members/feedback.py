@@ -68,8 +68,8 @@ class Feedback(commands.Cog):
     ) -> None:
         """Rate the last reply, or show what is recorded for it."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        who = who_clicked(interaction)
-        if not await agreed(self._bot, interaction, who):
+        who = await agreed(self._bot, interaction, who_clicked(interaction))
+        if who is None:
             return
         latest = await self._bot.store.replies.latest(who, interaction.channel_id)
         if latest is None:
@@ -86,8 +86,8 @@ class Feedback(commands.Cog):
     async def rate_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Rate the reply that the message menu was opened on."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        who = who_clicked(interaction)
-        if not await agreed(self._bot, interaction, who):
+        who = await agreed(self._bot, interaction, who_clicked(interaction))
+        if who is None:
             return
         reply_id = await self._bot.store.replies.of_message(message.id)
         if reply_id is None:

@@ -37,11 +37,10 @@ class MemberStyle(commands.Cog):
     ) -> None:
         """Show the member's wish, after adding new words to it."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        wish, consent = await wish_and_consent(interaction)
         if words is None:
-            await show_wish(interaction, wish, consent)
+            await show_wish(interaction, *await wish_and_consent(interaction))
         else:
-            await change_wish(interaction, with_words(wish, words))
+            await change_wish(interaction, lambda before: with_words(before, words))
 
 
 async def setup(bot: Registry) -> None:
