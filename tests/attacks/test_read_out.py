@@ -9,6 +9,7 @@ import pytest
 
 from bot.servers import published
 from bot.settings import LimitSettings
+from storage.database import change_numbers
 from tests.integration.conftest import World, opened
 from tests.integration.conftest import settings as settings  # a fixture
 from tests.integration.conftest import world as world  # a fixture
@@ -78,3 +79,24 @@ async def test_the_limits_of_a_server_do_not_tell_what_one_answer_cost(settings)
 
     assert "about 100 % of 1000" in before.response.content
     assert before.response.content == after.response.content
+
+
+async def gap_of_numbers(world: World, n_others: int) -> int:
+    """Return by how much two numbers of Ben differ, with acts of others between them, at fixed times."""
+    writer, moments = world.house.store._writer, iter((10**16, 10**16 + 10**9))
+
+    async def number_of_ben() -> int:
+        moment = next(moments)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(change_numbers.time, "time_ns", lambda: moment * 1000)
+            return await writer.submit(change_numbers.next_number)
+
+    first = await number_of_ben()
+    for _ in range(n_others):
+        await writer.submit(change_numbers.next_number)
+    return await number_of_ben() - first
+
+
+@pytest.mark.parametrize("n_others", [0, 1, 100])
+async def test_the_gap_between_two_own_numbers_does_not_tell_how_much_others_did(world, n_others):
+    assert await gap_of_numbers(world, n_others) == 10**9

@@ -1,12 +1,12 @@
 """P47: no figure and no answer that others see tells what one member did.
 
 Three checks. The first plays the strongest attacker of a published count: all other members are accounts of
-the attacker, who knows the rule and chooses their number freely. The attacker compares the published figure of
-many servers with and without the victim. The probabilities may differ only as much as the rule promises. The
-second looks at ``/stats`` after each thing that a member can do, within one week. The third asks the bot about
-a reply to a member who agreed and about one to a member who did not.
+the attacker, who knows the rule and chooses their number freely. The attacker compares the published figure
+of many servers with and without the victim. The probabilities may differ only as much as the rule promises.
+The second looks at ``/stats`` after each thing that a member can do, within one week. The third asks the bot
+about a reply to a member who agreed and about one to a member who did not.
 
-Controls: without the noise, the first attacker knows for certain. Without the freeze, the second sees changes.
+Controls: without the noise, the first attacker knows for certain. Without the freeze, the second sees change.
 With an answer that depends on the stored reply, the third learns who agreed.
 """
 
