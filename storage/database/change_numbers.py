@@ -30,9 +30,14 @@ def pages(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     return (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
 
 
+def microseconds() -> int:
+    """Return the Unix time in microseconds."""
+    return time.time_ns() // 1000
+
+
 def next_number(connection: Connection, count: int = 1) -> int:
     """Reserve ``count`` numbers and return the last of them."""
-    least, now = origin.c.last_number + count, time.time_ns() // 1000
+    least, now = origin.c.last_number + count, microseconds()
     number = case((least > now, least), else_=now)
     taken = update(origin).values(last_number=number).returning(origin.c.last_number)
     return connection.execute(taken).scalar_one()
