@@ -114,19 +114,20 @@ class ReportQueue:
         both = sorted([*reports, *unstored], key=lambda report: report.reported_at)
         return both[:limit], n_stored + len(unstored)
 
-    async def of_reply(self, who: Who, reply_id: ReplyId) -> Report | None:
-        """Return the report of a stored reply in this server; None if it has been handled."""
-        one = await self._store.reports.of(self._store.guild_id(who), reply_id)
-        if one is None:
-            return None
-        return Report(one.reply_id, one.channel_id, one.message_ids, one.reported_at, one.reasons)
-
-    def of_message(self, who: Who, message_id: int) -> Report | None:
-        """Return the report of an unstored reply in this server; None if it has been handled."""
+    async def of_message(self, who: Who, message_id: int) -> Report | None:
+        """Return the report of a reply in this server by one of its messages; None if it was handled."""
         one = self._unstored.get(message_id)
-        if one is None or one.guild_id != who.guild_id:
+        if one is not None and one.guild_id == who.guild_id:
+            return Report(None, one.channel_id, (message_id,), one.reported_at, dict(one.reasons))
+        reply_id = await self._store.replies.of_message(message_id)
+        stored = None
+        if reply_id is not None:
+            stored = await self._store.reports.of(self._store.guild_id(who), reply_id)
+        if stored is None:
             return None
-        return Report(None, one.channel_id, (message_id,), one.reported_at, dict(one.reasons))
+        return Report(
+            stored.reply_id, stored.channel_id, stored.message_ids, stored.reported_at, stored.reasons
+        )
 
     async def dismiss(self, who: Who, report: Report) -> None:
         """Close a report in this server without further action."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -43,27 +41,15 @@ def png_of(figure: Figure, dpi: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def stats_picture(
-    labels: Sequence[tuple[date, int]], seconds: Mapping[str, float], gain: tuple[float, float, float] | None
-) -> bytes:
-    """Draw the chart of ``/stats`` as PNG: labels per day, time of a reply by part, uplift. Blocks.
+def stats_picture(seconds: Mapping[str, float], gain: tuple[float, float, float] | None) -> bytes:
+    """Draw the chart of ``/stats`` as PNG: time of a reply by part, uplift. Blocks.
 
     Args:
-        labels: (day, labels), oldest first; missing days are blank.
         seconds: Part of a reply -> mean time in seconds, in order.
         gain: Uplift of heads in liked replies per 100, and the ends of its interval; None: not known.
     """
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    days, times, brings = figure.subplots(1, 3, width_ratios=(3, 2, 1.4))
-    days.bar([day for day, _ in labels], [n for _, n in labels], color=OWN)
-    days.set(title=tr("labels a day"))
-    if labels:  # at least a week, so that a single day does not fill the axis
-        last = labels[-1][0]
-        first = min(labels[0][0], last - timedelta(days=6))
-        days.set_xlim(date2num(first) - 0.6, date2num(last) + 0.6)
-    days.yaxis.set_major_locator(MaxNLocator(integer=True))
-    days.xaxis.set_major_locator(AutoDateLocator(maxticks=5))
-    days.xaxis.set_major_formatter(DateFormatter("%d %b"))
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    times, brings = figure.subplots(1, 2, width_ratios=(2, 1.4))
     times.barh([tr(_PARTS.get(part, part)) for part in seconds], list(seconds.values()), color=OWN)
     times.invert_yaxis()
     times.set(title=tr("time of a reply"), xlabel=tr("seconds, mean"))
@@ -74,7 +60,7 @@ def stats_picture(
     else:
         brings.text(0.5, 0.6, tr("not known yet"), ha="center", transform=brings.transAxes, color=AVERAGE)
     brings.set(title=tr("what personal ranking brings"), ylabel=tr("liked in 100"), xticks=[])
-    for axes in (days, times, brings):
+    for axes in (times, brings):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
         axes.tick_params(labelsize=8)

@@ -105,6 +105,8 @@ class Report:
         liked: Share of replies that were liked.
         disliked: Share of replies that were disliked.
         n_another: Replies excluded because they were requested in place of an earlier reply.
+        n_effective_members: Members behind the estimates, less where few of them got most replies:
+            ``(sum n) ** 2 / sum n ** 2`` over their numbers of replies.
     """
 
     n_replies: int
@@ -117,6 +119,7 @@ class Report:
     liked: Outcome
     disliked: Outcome
     n_another: int = 0
+    n_effective_members: float = 0.0
 
 
 async def read_choices(
@@ -222,9 +225,10 @@ def report_of(choices: Choices) -> Report:
             gain=difference_of(log, rewards, head, prior, predicted),
         )
 
+    per_member = np.unique(log.member, return_counts=True)[1].astype(np.float64)
     return Report(
         n_replies=len(values),
-        n_members=len(np.unique(log.member)),
+        n_members=len(per_member),
         n_personal=int((head != prior).any(axis=1).sum()),
         n_answered=int((~np.isnan(values)).sum()),
         n_unranked=choices.n_unranked,
@@ -233,6 +237,7 @@ def report_of(choices: Choices) -> Report:
         liked=outcome(values > 0.5),
         disliked=outcome(values < 0.5),
         n_another=choices.n_another,
+        n_effective_members=float(per_member.sum() ** 2 / max(1.0, (per_member**2).sum())),
     )
 
 

@@ -2,14 +2,20 @@
 
 A member is due while ``members.changed_seq`` is above the cursor of the last round. Numbers only grow and are
 never reused, not even after deletions. All functions run inside a unit of the writer.
+
+Members see some of their numbers, in the ids of buttons and in ``/my-data``. A plain counter would tell them
+how much all other members did between two of their own acts. So a number is the time in microseconds. It is
+one more than the last number only where that is greater: within a microsecond, or after the clock was set
+back.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from storage.database.schema import feedback, members, origin, preferences, prior
 from storage.records import MemberId
@@ -24,9 +30,16 @@ def pages(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     return (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
 
 
+def microseconds() -> int:
+    """Return the Unix time in microseconds."""
+    return time.time_ns() // 1000
+
+
 def next_number(connection: Connection, count: int = 1) -> int:
     """Reserve ``count`` numbers and return the last of them."""
-    taken = update(origin).values(last_number=origin.c.last_number + count).returning(origin.c.last_number)
+    least, now = origin.c.last_number + count, microseconds()
+    number = case((least > now, least), else_=now)
+    taken = update(origin).values(last_number=number).returning(origin.c.last_number)
     return connection.execute(taken).scalar_one()
 
 

@@ -252,8 +252,18 @@ async def test_status_says_what_runs(world):
     shown = await world.alice.slash(world.channel, "status")
 
     assert shown.ephemeral
-    for part in ("Simpatico", "scripted", "hash-32", "no training round yet"):
+    for part in ("Simpatico", "scripted", "hash-32"):
         assert part in shown.response.content
+    assert "round" not in shown.response.content
+
+
+async def test_status_tells_the_last_round_to_the_host_alone(world):
+    owner = world.guild.add_member(world.env.create_user("owner"))
+    world.bot.owner_id = owner.id
+
+    shown = await owner.slash(world.channel, "status")
+
+    assert "**Last training round** no training round yet" in shown.response.content
 
 
 async def test_the_means_of_styles_learn_nothing_from_a_reply_to_a_member_who_left_meanwhile(world):

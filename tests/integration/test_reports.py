@@ -72,9 +72,9 @@ async def test_a_reply_to_who_did_not_agree_is_reported_in_memory_alone(world, b
     assert reply.id in world.env.backend.messages[world.channel.id]
     await report(world, world.alice, reply)
     world.bot.reports.drop_server(world.guild.id + 1)
-    assert world.bot.reports.of_message(Who(world.guild.id, 0), reply.id) is not None
+    assert await world.bot.reports.of_message(Who(world.guild.id, 0), reply.id) is not None
     await boss.delete(reply)
-    assert world.bot.reports.of_message(Who(world.guild.id, 0), reply.id) is None
+    assert await world.bot.reports.of_message(Who(world.guild.id, 0), reply.id) is None
 
 
 async def test_a_button_asks_anew_whether_whoever_presses_it_is_a_manager(world, boss):

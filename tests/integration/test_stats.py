@@ -1,75 +1,95 @@
-"""``/stats``: only for managers, and only if enough members are behind the figures."""
+"""``/stats``: only for managers, in coarse figures that stay for a week."""
 
 from __future__ import annotations
 
 import discord
 import pytest
 
-from bot.cogs.managers.stats import FEWEST_MEMBERS, WITHHELD
-from tests.integration.conftest import World
+from bot.cogs.managers import stats as cog
+from bot.cogs.managers.stats import FEWEST_MEMBERS
+from bot.servers import published
+from personalization.insight.off_policy import Estimate
+from personalization.insight.uplift_report import Outcome, Report
+from tests.rig.figures import boss_of, looks, taught
+
+NOTHING = [
+    f"**Members whose taste I have learnt here** fewer than {FEWEST_MEMBERS}",
+    f"**Members who rated replies here in 30 days** fewer than {FEWEST_MEMBERS}",
+    f"*{cog.COARSE.format(n=FEWEST_MEMBERS)}*",
+]
 
 
-@pytest.fixture
-def boss(world):
-    """Add a manager to the server."""
-    role = world.guild.create_role("boss", permissions=discord.Permissions(manage_guild=True))
-    return world.guild.add_member(world.env.create_user("boss"), roles=[role])
+async def test_below_the_least_number_of_members_nothing_is_told(world):
+    await taught(world, 3)
 
+    shown = await looks(world, boss_of(world), weeks=1)
 
-async def taught(world: World, n_members: int) -> None:
-    """Let members agree and like a reply, then run a round."""
-    for number in range(n_members):
-        member = world.guild.add_member(world.env.create_user(f"member{number}"))
-        await world.agree(member)
-        await member.react(await world.ask(member), "👍")
-    await world.bot.inbox.wait_idle()
-    await world.house.trainer.run_round()
-
-
-async def test_below_the_least_number_of_members_nothing_is_told(world, boss):
-    await taught(world, FEWEST_MEMBERS - 1)
-
-    shown = await boss.slash(world.channel, "stats")
-
-    assert shown.response.content.splitlines() == [
-        "**Members whose taste I have learnt here** fewer than 5",
-        "**Replies rated here in the last 30 days** 0 (days with ratings: 0)",
-        "**Training rounds, all servers** 1, "
-        + shown.response.content.split("servers** 1, ")[1].splitlines()[0],
-        f"*{WITHHELD.format(n=FEWEST_MEMBERS)}*",
-    ]
+    assert shown.response.content.splitlines() == NOTHING
     assert (shown.response.attachments, shown.response.ephemeral) == ([], True)
 
 
-async def test_enough_members_become_figures_and_a_picture(world, boss):
-    await taught(world, FEWEST_MEMBERS)
+async def test_enough_members_become_figures_and_a_picture(world, monkeypatch):
+    monkeypatch.setattr(published, "BUCKETS", (5, 10))
+    monkeypatch.setattr(published, "noise", lambda *_what: 0)
+    await taught(world, 6)
+    for _ in range(cog.FEWEST_REPLIES):
+        world.bot.metrics.reply({"generate": 2.2, "rank": 0.1, "post": 0.2})
 
-    shown = await boss.slash(world.channel, "stats")
+    shown = await looks(world, boss_of(world), weeks=1)
 
-    lines = shown.response.content.splitlines()
-    assert lines[:2] == [
-        "**Members whose taste I have learnt here** 5",
-        "**Replies rated here in the last 30 days** 5 (days with ratings: 1)",
+    assert shown.response.content.splitlines()[:3] == [
+        "**Members whose taste I have learnt here** about 5",
+        "**Members who rated replies here in 30 days** about 5",
+        "**A reply takes** about 2 s",
     ]
-    assert lines[3].startswith("**What personal ranking brings, all servers** Personal ranking brings ")
-    assert "too few to conclude anything" in lines[3]
     assert [attachment.filename for attachment in shown.response.attachments] == ["stats.png"]
     assert shown.response.ephemeral
 
 
-async def test_another_server_is_not_counted(world, boss):
-    await taught(world, FEWEST_MEMBERS)
+async def test_what_happens_in_a_week_shows_in_the_next_one(world, monkeypatch):
+    monkeypatch.setattr(published, "BUCKETS", (5, 10))
+    monkeypatch.setattr(published, "noise", lambda *_what: 0)
+    boss = boss_of(world)
+    before = await looks(world, boss, weeks=0)
+    await taught(world, 6)
+    same = await looks(world, boss, weeks=0)
+    later = await looks(world, boss, weeks=1)
+
+    assert before.response.content == same.response.content
+    assert "about 5" in later.response.content
+
+
+async def test_another_server_is_not_counted(world, monkeypatch):
+    monkeypatch.setattr(published, "BUCKETS", (5, 10))
+    monkeypatch.setattr(published, "noise", lambda *_what: 0)
+    await taught(world, 6)
     elsewhere = world.env.create_guild("Elsewhere")
     channel = elsewhere.create_text_channel("general")
     role = elsewhere.create_role("boss", permissions=discord.Permissions(manage_guild=True))
-    other_boss = elsewhere.add_member(world.env.create_user("other"), roles=[role])
+    other = elsewhere.add_member(world.env.create_user("other"), roles=[role])
 
-    shown = await other_boss.slash(channel, "stats")
+    shown = await looks(world, other, weeks=1, channel=channel)
 
-    assert shown.response.content.splitlines()[:2] == [
-        "**Members whose taste I have learnt here** fewer than 5",
-        "**Replies rated here in the last 30 days** 0 (days with ratings: 0)",
-    ]
+    assert shown.response.content.splitlines()[:2] == NOTHING[:2]
+
+
+def report_of(n_effective_members: float, n_replies: float = 1000.0) -> Report:
+    found = Estimate(0.0312, 0.0111, 0.0588, n_replies)
+    estimates = type("Estimates", (), {"dr": found})
+    outcome = Outcome(posted=found, head=estimates, prior=estimates, gain=estimates)
+    return Report(1000, 900, 300, 400, 0, 0, 0, outcome, outcome, n_effective_members=n_effective_members)
+
+
+def test_the_uplift_is_told_in_whole_replies():
+    assert cog.gain_of(report_of(30.0)) == cog.Gain(3, 1, 6)
+    assert "+3 liked replies in 100 (+1 to +6)" in "".join(
+        cog.lines_of(cog.Counts(None, None), {}, cog.Gain(3, 1, 6))
+    )
+
+
+@pytest.mark.parametrize(("members", "replies"), [(24.0, 1000.0), (30.0, 49.0), (0.0, float("nan"))])
+def test_the_uplift_of_few_is_not_told_although_many_had_one_reply_each(members, replies):
+    assert cog.gain_of(report_of(members, replies)) is None
 
 
 async def test_a_member_who_may_not_manage_the_server_is_refused_also_when_discord_lets_them_try(world):

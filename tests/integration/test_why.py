@@ -44,7 +44,7 @@ async def test_the_message_menu_tells_the_asker_and_nobody_else(world):
     his = await world.ben.context_menu(world.channel, "Why this reply?", reply)
 
     assert hers.response.content.startswith("I wrote")
-    assert his.response.content == insight.NOT_YOURS
+    assert his.response.content == insight.NO_REPLY
     assert hers.response.ephemeral and his.response.ephemeral
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from storage.database import schema, sqlite
+from storage.database import change_numbers, schema, sqlite
 from storage.errors import StorageError
 from storage.members.wishes import Wish
 from storage.records import NewHead, Pick, Picked, Place, PriorRecord, Remark, ReplyId, RoundRecord, Who
@@ -213,8 +213,9 @@ async def played(folder: Path, url: str, seed: int) -> tuple[list[object], dict[
 
 
 @pytest.fixture
-async def folders(tmp_path):
-    """Two folders with one key for pseudonyms, and no data."""
+async def folders(tmp_path, monkeypatch):
+    """Two folders with one key for pseudonyms, and no data; changes are numbered from 1, not by the time."""
+    monkeypatch.setattr(change_numbers, "microseconds", lambda: 0)
     async with await Store.open(settings_in(tmp_path / "one")):
         pass
     shutil.rmtree(tmp_path / "one" / "data")

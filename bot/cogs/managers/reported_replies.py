@@ -21,9 +21,10 @@ from bot.languages import mark, tr
 from bot.messages.conversation import NOTES
 from bot.messages.posting import SILENT
 from bot.moderation.report_queue import Reason, Report, ReportQueue
+from bot.servers.published import next_hour
 from bot.ui.components import PersistentButton, PersistentSelect
 from bot.ui.managers_only import require_manager
-from storage.records import Deleted, ReplyId
+from storage.records import Deleted
 
 log = logging.getLogger(__name__)
 
@@ -115,39 +116,38 @@ class ReasonMenu(PersistentSelect, template=r"simpatico:report:(?P<message>\d{1,
         )
 
 
-class DecideButton(
-    PersistentButton, template=r"simpatico:review:(?P<act>delete|dismiss):(?P<kind>[rm])(?P<id>\d{1,20})"
-):
-    """A manager's decision on one report: of a stored reply (``r``), or of a message (``m``).
+class DecideButton(PersistentButton, template=r"simpatico:review:(?P<act>delete|dismiss):m(?P<id>\d{1,20})"):
+    """A manager's decision on one report.
+
+    The custom id names the message, never the stored reply: it must not tell whether the reply is stored,
+    which depends on the consent of its asker.
 
     Args:
         act: The decision.
-        kind: Kind of ``number_of``: ``r`` or ``m``.
-        number_of: Number of the reply, or id of the message.
+        message_id: First message of the reported reply.
         place: Position in the list, from 1.
     """
 
-    def __init__(self, act: Act, kind: str, number_of: int, place: int = 0) -> None:
+    def __init__(self, act: Act, message_id: int, place: int = 0) -> None:
         label = DELETE_LABEL if act == "delete" else DISMISS_LABEL
         danger = discord.ButtonStyle.danger if act == "delete" else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
                 label=tr(label, number=place),
                 style=danger,
-                custom_id=f"simpatico:review:{act}:{kind}{number_of}",
+                custom_id=f"simpatico:review:{act}:m{message_id}",
                 row=max(0, place - 1),
             )
         )
         self._act: Act = act
-        self._kind = kind
-        self._number = number_of
+        self._message_id = message_id
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        return cls(cast(Act, match["act"]), match["kind"], int(match["id"]))
+        return cls(cast(Act, match["act"]), int(match["id"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the decision of a manager, and show the remaining reports."""
@@ -155,12 +155,7 @@ class DecideButton(
         await interaction.response.defer(ephemeral=True)
         bot: ReviewHost = interaction.client
         who = who_clicked(interaction)
-        if self._number >= 2**63:
-            report = None
-        elif self._kind == "r":
-            report = await bot.reports.of_reply(who, ReplyId(self._number))
-        else:
-            report = bot.reports.of_message(who, self._number)
+        report = await bot.reports.of_message(who, self._message_id) if self._message_id < 2**63 else None
         if report is None:
             said = HANDLED
         elif self._act == "dismiss":
@@ -239,9 +234,8 @@ async def show_reports(bot: ReviewHost, interaction: discord.Interaction[Any], s
     reports, count = await bot.reports.waiting(who_clicked(interaction), SHOWN)
     view = discord.ui.View(timeout=None)
     for place, report in enumerate(reports, start=1):
-        kind, number_of = ("m", report.message_ids[0]) if report.reply_id is None else ("r", report.reply_id)
         for act in ("delete", "dismiss"):
-            view.add_item(DecideButton(act, kind, number_of, place))
+            view.add_item(DecideButton(act, report.message_ids[0], place))
     lines = [said] if said else []
     lines += _lines(reports, count, interaction.guild_id or 0)
     await interaction.edit_original_response(
@@ -257,7 +251,7 @@ def _lines(reports: Sequence[Report], count: int, guild_id: int) -> list[str]:
         link = f"https://discord.com/channels/{guild_id}/{report.channel_id}/{report.message_ids[0]}"
         counted = sorted(report.reasons.items(), key=lambda item: (-item[1], item[0]))
         reasons = ", ".join(TIMES.format(reason=_words(reason), count=n) for reason, n in counted)
-        since = int(report.reported_at.timestamp())
+        since = next_hour(report.reported_at)  # the exact moment would tell who was there
         lines.append(tr(LINE, number=number, link=link, reasons=reasons, since=since))
     return lines
 

@@ -1,8 +1,9 @@
 """``/stats``: statistics of learning in this server, for its managers; aggregated over many members.
 
-A manager must not be able to infer anything about one member, so a figure is shown only when it rests on at
-least :data:`FEWEST_MEMBERS` members. Counts are of this server only. The time of replies and the uplift are
-of the whole bot, so no server can be identified in them.
+A manager must not be able to infer anything about one member, even with many accounts of their own. So every
+figure follows the rule of :mod:`bot.servers.published`. Counts of members are of this server only, as of the
+start of the week. The time of replies and the uplift are of the whole bot and rounded. The exact figures are
+for the host: ``simpatico report`` and the page of metrics.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import io
 import math
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -19,25 +20,24 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.background.uplift_reporter import Reporter, verdict
+from bot.background.uplift_reporter import FEWEST, Reporter
 from bot.cogs.ports import HasMetrics, HasStore, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.metrics import Metrics
+from bot.servers.published import BUCKETS, DAY, WEEK, Frozen, about
 from bot.ui.charts import stats_picture
 from personalization.insight.uplift_report import Report
-from storage.servers.activity import RoundActivity, ServerActivity
 from storage.store import Store
 
-FEWEST_MEMBERS = 5
-FEWEST_REPLIES = 20
+FEWEST_MEMBERS = BUCKETS[0]
+FEWEST_REPLIES = 100
 """Fewest timed replies for which a mean is shown."""
-DAYS = 30
-REPORT_EVERY_S = 3600.0
-"""Least time between two estimates, which read the whole log, seconds."""
+DAYS = timedelta(days=30)
 
-WITHHELD = mark(
-    "Figures based on fewer than {n} members are hidden, because they could say something about one person."
+COARSE = mark(
+    "So that these figures say nothing about one person, they are rounded, slightly random, and the same for"
+    " a week. Figures based on fewer than about {n} members are hidden."
 )
 
 
@@ -51,31 +51,39 @@ class StatsHost(Registry, HasStore, HasMetrics, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """The figures to show.
+class Counts:
+    """Members of one server, about; None: withheld.
 
     Attributes:
-        server: Counts of this server.
-        rounds: Rounds of the whole bot.
-        report: Uplift of heads over the whole bot; None while it rests on too few members.
-        n_replies: Replies timed since the start.
-        seconds: Mean time of each part of them; empty while they are too few.
+        learning: Members with a learnt head.
+        rating: Members who gave feedback in the 30 days before this week.
     """
 
-    server: ServerActivity
-    rounds: RoundActivity
-    report: Report | None
-    n_replies: int
-    seconds: dict[str, float]
+    learning: int | None
+    rating: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Uplift of heads over the whole bot in liked replies per 100, and the ends of its interval."""
+
+    value: int
+    low: int
+    high: int
 
 
 class Stats(commands.Cog):
     """Statistics of learning."""
 
-    def __init__(self, store: Store, metrics: Metrics, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        reporter: Reporter,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._store, self._metrics, self._reporter = store, metrics, reporter
-        self._report: tuple[float, Report] | None = None
-        self._reporting = asyncio.Lock()
+        self._weekly, self._daily = Frozen(WEEK, now), Frozen(DAY, now)
 
     @app_commands.command(
         name="stats", description=mark("See how well learning works in this server, in figures.")
@@ -86,83 +94,75 @@ class Stats(commands.Cog):
     async def stats(self, interaction: discord.Interaction) -> None:
         """Show the figures of this server to a manager."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        figures = await self._figures(self._store.guild_id(who_clicked(interaction)))
-        text = "\n".join(lines_of(figures))
-        if not figures.server.labels and not figures.seconds and figures.report is None:
+        guild = self._store.guild_id(who_clicked(interaction))
+        counts = await self._weekly.of(guild, lambda week, start: self._counts(guild, week, start))
+        gain = await self._weekly.of("gain", self._gain)
+        seconds = await self._daily.of("seconds", self._seconds)
+        text = "\n".join(lines_of(counts, seconds, gain))
+        if not seconds and gain is None:
             await interaction.followup.send(text, ephemeral=True)
             return
-        picture = await asyncio.to_thread(
-            stats_picture, figures.server.labels, figures.seconds, _gain(figures.report)
-        )
+        drawn = None if gain is None else (gain.value, gain.low, gain.high)
+        picture = await asyncio.to_thread(stats_picture, seconds, drawn)
         file = discord.File(
             io.BytesIO(picture), "stats.png", description=tr("The figures above, as a picture.")
         )
         await interaction.followup.send(text, file=file, ephemeral=True)
 
-    async def _figures(self, guild: bytes) -> Figures:
-        since = datetime.now(UTC) - timedelta(days=DAYS)
-        activity = self._store.activity
-        report = await self._latest_report()
-        n_replies, seconds = self._metrics.mean_seconds()
-        return Figures(
-            server=await activity.of_server(guild, since, FEWEST_MEMBERS),
-            rounds=await activity.of_rounds(since),
-            report=report if report.n_members >= FEWEST_MEMBERS else None,
-            n_replies=n_replies,
-            seconds=seconds if n_replies >= FEWEST_REPLIES else {},
+    async def _counts(self, guild: bytes, week: int, start: datetime) -> Counts:
+        true = await self._store.activity.of_server(guild, start - DAYS, start)
+        return Counts(
+            learning=about(true.n_learning, guild, "learning", week),
+            rating=about(true.n_rating, guild, "rating", week),
         )
 
-    async def _latest_report(self) -> Report:
-        async with self._reporting:
-            now = time.monotonic()
-            if self._report is None or now - self._report[0] > REPORT_EVERY_S:
-                self._report = now, await self._reporter.report()
-            return self._report[1]
+    async def _gain(self, _week: int, _start: datetime) -> Gain | None:
+        return gain_of(await self._reporter.report())
+
+    async def _seconds(self, _day: int, _start: datetime) -> dict[str, float]:
+        n_replies, seconds = self._metrics.mean_seconds()
+        if n_replies < FEWEST_REPLIES:
+            return {}
+        return {part: _one_digit(mean) for part, mean in seconds.items()}
 
 
-def lines_of(figures: Figures) -> list[str]:
+def gain_of(report: Report) -> Gain | None:
+    """Return the uplift in whole replies; None while it rests on too few replies or on too few members."""
+    gain = report.liked.gain.dr
+    if report.n_effective_members < FEWEST_MEMBERS or not gain.n_effective >= FEWEST or math.isnan(gain.low):
+        return None
+    return Gain(*(round(100 * value) for value in (gain.value, gain.low, gain.high)))
+
+
+def lines_of(counts: Counts, seconds: dict[str, float], gain: Gain | None) -> list[str]:
     """Return the figures in words."""
-    server, rounds = figures.server, figures.rounds
-    n_labels = sum(n for _, n in server.labels)
-    learning = server.n_learning
-    learnt = tr("fewer than {n}", n=FEWEST_MEMBERS) if learning is None else f"{learning}"
     lines = [
-        tr("**Members whose taste I have learnt here** {learnt}", learnt=learnt),
-        tr(
-            "**Replies rated here in the last {days} days** {labels} (days with ratings: {active})",
-            days=DAYS,
-            labels=n_labels,
-            active=len(server.labels),
-        ),
-        tr(
-            "**Training rounds, all servers** {rounds}, {seconds:.1f} s each",
-            rounds=rounds.n_rounds,
-            seconds=rounds.seconds,
-        ),
+        tr("**Members whose taste I have learnt here** {learnt}", learnt=_words(counts.learning)),
+        tr("**Members who rated replies here in 30 days** {members}", members=_words(counts.rating)),
     ]
-    if figures.seconds:
-        total = sum(figures.seconds.values())
+    if seconds:
+        lines.append(
+            tr("**A reply takes** about {seconds} s", seconds=f"{_one_digit(sum(seconds.values())):g}")
+        )
+    if gain is not None:
         lines.append(
             tr(
-                "**A reply takes** {seconds:.1f} s (mean of {replies} since I was started)",
-                seconds=total,
-                replies=figures.n_replies,
+                "**What personal ranking brings, all servers** {gain} liked replies in 100 ({low} to {high})",
+                gain=f"{gain.value:+d}",
+                low=f"{gain.low:+d}",
+                high=f"{gain.high:+d}",
             )
         )
-    if figures.report is not None:
-        lines.append(
-            tr("**What personal ranking brings, all servers** {verdict}", verdict=verdict(figures.report))
-        )
-    if server.n_learning is None or server.n_days_withheld or figures.report is None:
-        lines.append(f"*{tr(WITHHELD, n=FEWEST_MEMBERS)}*")
-    return lines
+    return [*lines, f"*{tr(COARSE, n=FEWEST_MEMBERS)}*"]
 
 
-def _gain(report: Report | None) -> tuple[float, float, float] | None:
-    if report is None or math.isnan(report.liked.gain.dr.low):
-        return None
-    gain = report.liked.gain.dr
-    return 100 * gain.value, 100 * gain.low, 100 * gain.high
+def _words(count: int | None) -> str:
+    return tr("fewer than {n}", n=FEWEST_MEMBERS) if count is None else tr("about {n}", n=count)
+
+
+def _one_digit(seconds: float) -> float:
+    """Return a time rounded to one significant digit, which one reply hardly changes."""
+    return float(f"{seconds:.1g}")
 
 
 async def setup(bot: StatsHost) -> None:

@@ -1,4 +1,7 @@
-"""``/why`` explains why a reply was chosen; ``/status`` shows what runs here."""
+"""``/why`` explains why a reply was chosen; ``/status`` shows what runs here.
+
+Both say nothing about other members.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.ports import HasGeneratorName, HasStore, HasTaste, Registry
+from bot.cogs.ports import HasGeneratorName, HasOwner, HasStore, HasTaste, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.taste_text import points_of, reason_lines
@@ -19,12 +22,12 @@ NO_REPLY = mark(
     "I have no reply to you here that I could explain. I only remember replies to members who agreed"
     " to it (`/privacy`), from the moment they agreed."
 )
-NOT_YOURS = mark(
-    "That reply was for someone else, so only they can ask why. `/why` explains my last reply to you."
-)
+
+NOWHERE = ReplyId(0)
+"""Number of no reply. It is looked up like any other, so that both answers take the same time."""
 
 
-class InsightHost(Registry, HasStore, HasTaste, HasGeneratorName, Protocol):
+class InsightHost(Registry, HasOwner, HasStore, HasTaste, HasGeneratorName, Protocol):
     """What explanations and status need of the client."""
 
     @property
@@ -53,52 +56,54 @@ class Insight(commands.Cog):
         """Explain the choice of the last reply to the member here."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         latest = await self._bot.store.replies.latest(who_clicked(interaction), interaction.channel_id)
-        await self._explain(interaction, None if latest is None else latest.reply_id, NO_REPLY)
+        await self._explain(interaction, None if latest is None else latest.reply_id)
 
     async def why_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        """Explain the choice of the reply that the message menu was opened on."""
+        """Explain the choice of the reply that the message menu was opened on.
+
+        The answer is the same for a reply to somebody else and for a reply that is not stored. Otherwise it
+        would tell whether the asker of that reply agreed.
+        """
         await interaction.response.defer(ephemeral=True, thinking=True)
         reply_id = await self._bot.store.replies.of_message(message.id)
-        await self._explain(interaction, reply_id, NO_REPLY if reply_id is None else NOT_YOURS)
+        await self._explain(interaction, reply_id)
 
-    async def _explain(
-        self, interaction: discord.Interaction, reply_id: ReplyId | None, nothing: str
-    ) -> None:
+    async def _explain(self, interaction: discord.Interaction, reply_id: ReplyId | None) -> None:
         who = who_clicked(interaction)
-        told = None if reply_id is None else await self._bot.store.replies.reason(who, reply_id)
+        told = await self._bot.store.replies.reason(who, NOWHERE if reply_id is None else reply_id)
         if told is None:
-            await interaction.followup.send(tr(nothing), ephemeral=True)
+            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return
         names = [] if told.reason is None else points_of(told.reason.parts)
         evidence = await self._bot.taste.evidence(self._bot.store.member_id(who), names)
         await interaction.followup.send("\n".join(reason_lines(told, evidence)), ephemeral=True)
 
-    @app_commands.command(
-        name="status", description=mark("Version, models, device and the last training round.")
-    )
+    @app_commands.command(name="status", description=mark("Which version and which models I run on."))
     async def status(self, interaction: discord.Interaction) -> None:
-        """Show version, models, device and the last round."""
+        """Show version and models; to the host also the last round, which is about all members."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        last = await self._bot.store.learning.latest_round()
-        if last is None:
-            learnt = tr("no training round yet")
-        else:
-            took = (last.finished_at - last.started_at).total_seconds()
-            learnt = tr(
-                "<t:{when}:R>, {members} members, {labels} labels, {seconds:.1f} s on {device}",
-                when=int(last.finished_at.timestamp()),
-                members=last.n_members,
-                labels=last.n_labels,
-                seconds=took,
-                device=last.device,
-            )
-        lines = (
+        lines = [
             f"**Simpatico** {version('simpatico')}, discord.py {discord.__version__}",
             tr("**Writes with** {model}", model=self._bot.generator_name),
             tr("**Ranks with** {model}", model=self._bot.encoder_name),
-            tr("**Last training round** {learnt}", learnt=learnt),
-        )
+        ]
+        if await self._bot.is_owner(interaction.user):
+            lines.append(tr("**Last training round** {learnt}", learnt=await self._last_round()))
         await interaction.followup.send("\n".join(lines), ephemeral=True)
+
+    async def _last_round(self) -> str:
+        last = await self._bot.store.learning.latest_round()
+        if last is None:
+            return tr("no training round yet")
+        took = (last.finished_at - last.started_at).total_seconds()
+        return tr(
+            "<t:{when}:R>, {members} members, {labels} labels, {seconds:.1f} s on {device}",
+            when=int(last.finished_at.timestamp()),
+            members=last.n_members,
+            labels=last.n_labels,
+            seconds=took,
+            device=last.device,
+        )
 
 
 async def setup(bot: InsightHost) -> None:

@@ -13,13 +13,14 @@ from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.servers.access import may_talk, roles_of, speaker_of_click
 from bot.servers.daily_limits import Limits, Standing
+from bot.servers.published import next_hour, share_left
 from bot.servers.server_settings import Guilds
 
 NO_LIMIT = mark("I answer you here without a limit.")
 OWN_MESSAGES = mark("**Your messages today:** {left} of {limit} left.")
 OWN_TOKENS = mark("**Your tokens today:** {left} of {limit} left.")
-SERVER_MESSAGES = mark("**This server's messages today:** {left} of {limit} left.")
-SERVER_TOKENS = mark("**This server's tokens today:** {left} of {limit} left.")
+SERVER_MESSAGES = mark("**This server's messages today:** about {percent} % of {limit} left.")
+SERVER_TOKENS = mark("**This server's tokens today:** about {percent} % of {limit} left.")
 BACK = mark("Your limit resets <t:{when}:R>.")
 SERVER_BACK = mark("The server's limit resets <t:{when}:R>.")
 BLOCKED = mark(
@@ -53,21 +54,35 @@ class LimitsCog(commands.Cog):
         own = self._limits.of_member(who, view.limits, roles_of(interaction.user))
         server = self._limits.of_server(who, view.limits)
         lines = [
-            *lines_of(own, OWN_MESSAGES, OWN_TOKENS, back=BACK),
-            *lines_of(server, SERVER_MESSAGES, SERVER_TOKENS, back=SERVER_BACK),
+            *own_lines_of(own),
+            *server_lines_of(server),
         ]
         await interaction.followup.send("\n".join(lines) or tr(NO_LIMIT), ephemeral=True)
 
 
-def lines_of(standing: Standing, messages: str, tokens: str, *, back: str) -> list[str]:
-    """Return one line per limit with the remaining amount; empty without limits."""
+def own_lines_of(standing: Standing) -> list[str]:
+    """Return one line per limit of the member with the remaining amount; empty without limits."""
     lines = []
     if standing.messages is not None:
-        lines.append(tr(messages, left=standing.messages, limit=standing.limit.messages))
+        lines.append(tr(OWN_MESSAGES, left=standing.messages, limit=standing.limit.messages))
     if standing.tokens is not None:
-        lines.append(tr(tokens, left=standing.tokens, limit=standing.limit.tokens))
+        lines.append(tr(OWN_TOKENS, left=standing.tokens, limit=standing.limit.tokens))
     if lines and standing.back_at is not None:
-        lines.append(tr(back, when=int(standing.back_at.timestamp())))
+        lines.append(tr(BACK, when=int(standing.back_at.timestamp())))
+    return lines
+
+
+def server_lines_of(standing: Standing) -> list[str]:
+    """Return one line per limit of the server, in coarse figures: exact ones tell what others just used."""
+    lines = []
+    for words, left, limit in (
+        (SERVER_MESSAGES, standing.messages, standing.limit.messages),
+        (SERVER_TOKENS, standing.tokens, standing.limit.tokens),
+    ):
+        if left is not None:
+            lines.append(tr(words, percent=share_left(left, limit), limit=limit))
+    if lines and standing.back_at is not None:
+        lines.append(tr(SERVER_BACK, when=next_hour(standing.back_at)))
     return lines
 
 

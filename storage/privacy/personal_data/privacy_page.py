@@ -70,8 +70,8 @@ NOT_REMOVED: tuple[tuple[str, str], ...] = (
         "managers to remove them",
     ),
     (
-        "Sequence numbers",
-        "they only grow. A gap shows that something was stored, but not what it was or whose",
+        "The last sequence number",
+        "it is the time of the latest change in the database, but not what it was or whose",
     ),
     (
         "The contents of the computer's memory",
