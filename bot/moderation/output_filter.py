@@ -17,13 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
-from urllib.parse import unquote
 
 from bot.generation import Candidate
+from bot.messages.markdown import Kind, has_masked_link, parts_of, without_code
+from bot.messages.splitting import split_message
+from bot.moderation.addresses import has_invitation
 from bot.moderation.blocked_terms import is_blocked
 from bot.moderation.loops import is_loop
-from bot.moderation.sanitizing import LINK, tidied
-from bot.moderation.visible_text import comparable, is_readable, visible
+from bot.moderation.sanitizing import tidied
+from bot.moderation.visible_text import comparable, is_readable, shown, visible
 from bot.settings import SafetySettings
 from storage.servers.safety_rules import ServerRules
 
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 
 MAX_LENGTH = 20_000
 """Longest candidate that may be posted, characters: ten messages."""
+
+_PASSES = 4
+"""Times a text is tidied at most; what is left after them is judged like any other text."""
 
 _LEAST_LEAK = 20
 """A shorter persona or instruction can occur in an honest reply by chance, characters."""
@@ -40,11 +45,7 @@ _MARKUP = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|</?s>", re.IGNORECASE
 )
 _ROLE_LINE = re.compile(r"^\W{0,4}(?:system|assistant|user|human)\W{0,4}:", re.IGNORECASE | re.MULTILINE)
-_INVITE = re.compile(
-    r"(?:discord(?:app)?\s*\.\s*(?:gg|com\s*/+\s*invite)|(?:dsc|invite)\.gg/|discord\.(?:me|io|li)/)",
-    re.IGNORECASE,
-)
-_MASKED_LINK = re.compile(r"\[[^\]\n]{0,300}\]\(\s*<?[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_LINK = re.compile(r"(?:https?|ftps?|steam|discord)://[.,!?;:'\")\]]*+[^\s<>]", re.IGNORECASE)
 
 
 class Drop(StrEnum):
@@ -233,9 +234,14 @@ class OutputFilter:
         level = LEVELS[rules.level]
         if len(text) > MAX_LENGTH:
             return text  # it is dropped for its length
-        return tidied(
-            text, unmask=level.masked, remove_links=not level.links, remove_mentions=not level.mentions
-        )
+        for _ in range(_PASSES):  # without a link or mention, what follows can read differently
+            before = text
+            text = tidied(
+                text, unmask=level.masked, remove_links=not level.links, remove_mentions=not level.mentions
+            )
+            if text == before:
+                break
+        return text
 
     def reason(self, text: str, rules: Rules = STANDARD) -> Drop | None:
         """Return the first reason to drop a text, or None."""
@@ -246,7 +252,7 @@ class OutputFilter:
             return Drop.BLANK
         if _leaks_prompt(seen, self._secrets + _as_secrets(rules.secrets)):
             return Drop.LEAKED_PROMPT
-        if link := _unwanted_link(seen, LEVELS[rules.level]):
+        if link := _unwanted_link(text, LEVELS[rules.level]):
             return link
         if is_loop(seen):
             return Drop.LOOP
@@ -280,11 +286,25 @@ def _as_secrets(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(plain for text in texts if len(plain := comparable(text)) >= _LEAST_LEAK)
 
 
-def _unwanted_link(seen: str, level: _Treatment) -> Drop | None:
-    """Return the reason to drop a text for its links, or None."""
-    prose = _CODE.sub(" ", seen)
-    if not level.invites and _INVITE.search(unquote(seen)):
+def _unwanted_link(text: str, level: _Treatment) -> Drop | None:
+    """Return the reason to drop a text for its links, or None.
+
+    The text is judged as a whole and as the messages in which it is posted, because a cut can end code. Both
+    are judged as they stand and without the characters that are not shown.
+    """
+    if not level.invites and has_invitation(text):
         return Drop.INVITE_LINK
-    if _MASKED_LINK.search(prose):
+    readings = {reading for posted in {text, *split_message(text)} for reading in (posted, shown(posted))}
+    if any(_has_masked_link(reading) for reading in readings):
         return Drop.MASKED_LINK
-    return Drop.LINK if not level.links and LINK.search(prose) else None
+    return Drop.LINK if not level.links and any(map(_has_link, readings)) else None
+
+
+def _has_masked_link(text: str) -> bool:
+    return any(part.kind is Kind.MASKED for part in parts_of(text)) or has_masked_link(without_code(text))
+
+
+def _has_link(text: str) -> bool:
+    if any(part.kind is Kind.ADDRESS for part in parts_of(text)):
+        return True
+    return _LINK.search(visible(without_code(text))) is not None
