@@ -246,6 +246,15 @@ PIECES = (
 )
 
 
+@settings(max_examples=sized(ci=300, full=50_000), deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
+def test_random_markdown_never_leaks_and_filtering_twice_changes_nothing(text):
+    for level in Level:
+        assert leaks(text, level) == []
+        left = posted(text, level)
+        assert left is None or posted(left, level) == left
+
+
 @settings(max_examples=sized(ci=100, full=5_000), deadline=None)
 @given(st.integers(0, 10**9))
 def test_a_cut_between_messages_makes_no_link(seed):
