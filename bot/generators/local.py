@@ -34,6 +34,7 @@ from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
 from bot.generators.model_files import UNREADABLE
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
+from bot.generators.role_markers import markers_of, pattern_of
 from bot.generators.sampling import RowTemperatures, StopWhenSet, TokenStreamer
 from bot.settings import GeneratorSettings
 
@@ -61,6 +62,7 @@ class LocalGenerator:
         self._settings = settings
         self._device: torch.device = model.device
         self._name = f"{label} on {device_in_words(self._device)}, {str(model.dtype).removeprefix('torch.')}"
+        self._markers = pattern_of(markers_of(tokenizer))
         self._budget = _context_budget(model, settings)
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(1, "generation", initializer=leave_cores_free)
@@ -172,7 +174,7 @@ class LocalGenerator:
         n_prompt = inputs["input_ids"].shape[1]
         rows = self._generate(inputs, styles, self._settings.candidate_tokens, cancelled)
         written = (self._read(row[n_prompt:], style) for row, style in zip(rows, styles, strict=True))
-        return candidates_of(written, drafts=self._settings.drafts)
+        return candidates_of(written, drafts=self._settings.drafts, markers=self._markers)
 
     def _go_on(
         self, context: Context, style: Style, begun: str, *, emit: Emit, stop: threading.Event
@@ -244,7 +246,7 @@ class LocalGenerator:
         systems = [system_text(persona, style) for style in styles]
         longest = max(systems, key=self._count)
         fitted = fit(context, longest, self._budget, lambda m: self._count(self._render(m)), self._cut)
-        return [self._render(messages_of(system, fitted)) for system in systems]
+        return [self._render(messages_of(system, fitted, self._markers)) for system in systems]
 
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
         encoded = self._tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
