@@ -1,8 +1,8 @@
 """Turns a context into the messages of a chat model, within a token budget.
 
 Shared by all generators. The transformers generator counts with the model's tokenizer, the others estimate.
-Text of members is data: role markers of chat templates are broken up in it (:mod:`bot.generators.role_markers`),
-so that no member can write in the name of the system. Pure functions, no model imports.
+Text of members is data: role markers of chat templates are broken up in it, so that no member can write in
+the name of the system (:mod:`bot.generators.role_markers`). Pure functions, no model imports.
 """
 
 from __future__ import annotations

@@ -10,37 +10,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-_ROLES = r"(?:system|user|assistant|human|bot|model|instruction|response|input)"
-_WORDS = (
-    r"inst|think|system_prompt|available_tools|tool_calls|tool_results|tool_content|args|call_id|model_settings"
-    r"|gmask|smask|sys|eot|begin_of_text"
-)
+_SPEAKERS = r"system|user|assistant|human|instruction|response"
+_ROLES = rf"(?:{_SPEAKERS}|bot|model|input|output|instruct)"
 _NAMES = (
-    r"s|bos|eos|sop|eop|eoa|eoh|eod|pad|unk|think|thinking|thought|tool_call|tool_calls|tool_response|function_call"
-    r"|function_calls|(?:start|end)_of_(?:turn|image|audio)|(?:begin|end)_of_text|turn|(?:begin|end)_of_sentence"
-    r"|start_of_role|end_of_role|seed:[a-z_]{1,20}|minimax:[a-z_]{1,20}|reserved_\d{1,4}|special_\d{1,4}"
-    r"|extra_(?:id_)?\d{1,3}|human|bot|sep"
+    r"s|bos|eos|sop|eop|eoa|eoh|eod|think|thinking|tool_call|tool_calls|tool_response|function_calls?"
+    r"|(?:start|end)_of_(?:turn|role|image|audio)|(?:begin|end)_of_(?:text|sentence)|seed:[a-z_]{1,20}"
+    r"|minimax:[a-z_]{1,20}|reserved_\d{1,4}|special_\d{1,4}|extra_(?:id_)?\d{1,3}"
+)
+_WORDS = (
+    r"inst|think|system_prompt|available_tools|tool_calls|tool_results|tool_content|model_settings|[gs]mask"
 )
 _MARKED = (
-    r"<\|[^\s|<>]{1,40}(?:\|>|>)"  # ChatML, Llama 3, GLM, Phi, Command R, Kimi, harmony, Granite; DeepSeek's bars
+    r"<\|[^\s|<>]{1,40}(?:\|>|>)"  # ChatML, Llama 3, GLM, Phi, Command R, Kimi, harmony, Granite, DeepSeek
     r"|<[a-z_]{1,40}\|>"  # Gemma
     r"|\[\|[^\s|\[\]]{1,40}\|\]"  # EXAONE
     r"|\]~!?b[\[\]]|\[e~\["  # MiniMax
     rf"|\[/?(?:{_WORDS})\]"  # Mistral, ChatGLM
-    r"|<</?sys>>"  # Llama 2
-    rf"|</?(?:{_NAMES})>"
+    rf"|<</?sys>>|</?(?:{_NAMES})>"  # Llama 2, Gemma, Qwen, Seed
     r"|\u25c1/?[a-z]{1,20}\u25b7"  # Kimi-VL
 )
-_HEADED = rf"#{{2,4}}[ \t]{{0,3}}{_ROLES}[ \t]{{0,3}}:"
+# These occur in honest prose, too. So they are broken up in prompts, but they do not drop a reply.
+_ALSO_PROSE = (
+    r"(?-i:\[/?(?:ARGS|CALL_ID|SYS|PREFIX|SUFFIX|MIDDLE)\])|</?(?:pad|unk|sep|turn|human|bot|thought)>"
+)
 _LOUD = r"(?:USER|ASSISTANT|HUMAN|SYSTEM)[ \t]{0,3}:"
 _LEFT = r"(?<![^\s>*_#\"'(\[])"  # after a space, or a sign that begins a word
 
 MARKER = re.compile(_MARKED, re.IGNORECASE)
 """A marker that has no meaning in prose."""
-SPEAKER = re.compile(rf"(?i:{_HEADED})|{_LEFT}{_LOUD}")
+SPEAKER = re.compile(rf"(?i:#{{2,4}}[ \t]{{0,3}}(?:{_SPEAKERS})[ \t]{{0,3}}:)|{_LEFT}{_LOUD}")
 """A name with a colon as the Alpaca and Vicuna families write it."""
+
+# Only the first character is consumed, because markers can overlap. "<|" alone is broken up, too.
+_BEGINS = re.compile(rf"<(?=\|)|(?={_MARKED}|{_ALSO_PROSE}).", re.IGNORECASE)
+_SPEAKS = re.compile(rf"(?i:#(?=#{{1,3}}[ \t]{{0,3}}{_ROLES}[ \t]{{0,3}}:))|{_LEFT}(?={_LOUD}).")
 
 _FOLDED = {0xFF01 + i: 0x21 + i for i in range(94)}
 """Full-width forms, which some tokenizers read as ASCII: each is one character for one."""
@@ -61,7 +68,7 @@ def defuse(text: str, markers: re.Pattern[str] | None = None) -> str:
 
     Args:
         text: The text.
-        markers: Further markers, as :func:`pattern_of` made them.
+        markers: Further markers, as :attr:`ModelMarkers.broken` holds them.
     """
     plain, cuts = folded(text), set[int]()
     for pattern in (_BEGINS, _SPEAKS, markers):
@@ -70,40 +77,53 @@ def defuse(text: str, markers: re.Pattern[str] | None = None) -> str:
     if not cuts:
         return text
     edges = [0, *sorted(cuts), len(text)]
-    return " ".join(text[a:b] for a, b in zip(edges, edges[1:], strict=False))
+    return " ".join(text[a:b] for a, b in pairwise(edges))
 
 
-# Only the first character is consumed, because markers can overlap. "<|" alone is broken up, too.
-_BEGINS = re.compile(rf"<(?=\|)|(?={_MARKED}).", re.IGNORECASE)
-_SPEAKS = re.compile(rf"(?i:#(?=#{{1,3}}[ \t]{{0,3}}{_ROLES}[ \t]{{0,3}}:))|{_LEFT}(?={_LOUD}).")
+@dataclass(frozen=True, slots=True)
+class ModelMarkers:
+    """Markers of one model that the table does not hold; None: there are none.
+
+    Attributes:
+        broken: First character of each, for :func:`defuse`.
+        ends: Each that the chat template writes; a reply ends before it. Others, as ``<filename>``, occur in
+            honest replies.
+    """
+
+    broken: re.Pattern[str] | None = None
+    ends: re.Pattern[str] | None = None
 
 
-def markers_of(tokenizer: Any) -> frozenset[str]:
-    """Return the markers of a loaded tokenizer that the table does not hold."""
+def markers_of(tokenizer: Any) -> ModelMarkers:
+    """Return the markers of a loaded tokenizer."""
     template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else ""
     added: Mapping[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
     tokens = {str(token) for token in added.values() if token.special or str(token) in template}
     return markers_in({*tokens, *tokenizer.all_special_tokens}, template)
 
 
-def markers_in(tokens: Iterable[str], template: str) -> frozenset[str]:
-    """Return the markers among control tokens and in a chat template that the table does not hold."""
+def markers_in(tokens: Iterable[str], template: str) -> ModelMarkers:
+    """Return the markers among control tokens and in a chat template."""
     literals = [one or two for one, two in _LITERAL.findall(template)]
-    written = [line for text in (*literals, _JINJA.sub("\n", template)) for line in _lines(text)]
+    tokens = {token.strip() for token in tokens}
+    written = [line for text in (*literals, _JINJA.sub("\n", template)) for line in _lines(text, tokens)]
     named = {line for line in written if len(line) <= 40 and _NAMED.fullmatch(line)}
-    found = {token.strip() for token in tokens} | named
-    return frozenset(
-        one
-        for one in found
+    found = {
+        folded(one)
+        for one in named | tokens
         if len(one) >= _LEAST and not one.isalnum() and not MARKER.fullmatch(folded(one))
-    )
+    }
+    return ModelMarkers(_first_of(found), _first_of(one for one in found if one in folded(template)))
 
 
-def pattern_of(markers: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern for the first character of each marker, or None without markers."""
-    literals = sorted({re.escape(folded(one)) for one in markers}, key=len, reverse=True)
+def _first_of(markers: Iterable[str]) -> re.Pattern[str] | None:
+    literals = [re.escape(one) for one in sorted(markers)]
     return re.compile(rf"(?={'|'.join(literals)}).", re.DOTALL) if literals else None
 
 
-def _lines(text: str) -> list[str]:
+def _lines(text: str, tokens: Iterable[str]) -> list[str]:
+    """Return what is left of each line without tokens."""
+    for token in tokens:
+        if len(token) >= _LEAST and token in text:
+            text = text.replace(token, "\n")
     return [line.strip() for line in text.replace("\\n", "\n").split("\n")]
