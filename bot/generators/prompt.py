@@ -18,8 +18,9 @@ from bot.generators.role_markers import defuse
 MIN_MESSAGE_TOKENS = 32
 """Minimum part of the message that is kept, however long the persona is, tokens."""
 
+# The blanks before a name hold no line break. With one, a row of breaks would be searched from each of them.
 _SPEAKER = re.compile(
-    r"(?:^|(?<=[\r\v\f\x85\u2028\u2029]))([^\S\n]*+[*_#>\"' ]{0,4})"
+    r"(?:^|(?<=[\r\v\f\x85\u2028\u2029]))([^\S\n\r\v\f\x85\u2028\u2029]*+[*_#>\"' ]{0,4})"
     r"(?:S(?=ystem\W{0,3}?[:：])|U(?=ser\W{0,3}?[:：])|A(?=ssistant\W{0,3}?[:：]))",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -41,11 +41,11 @@ _TARGET = re.compile(
 _TARGET_START = re.compile(rf"\([\s<{IGNORABLE}]*+")
 _NOT_READ = re.compile(rf"[\\{IGNORABLE}]")
 _ABSOLUTE = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*:[^\s)]|//[^\s)]|www\.|[^\s()/@:]+\.[a-z]{2,}(?::\d+)?/)", re.IGNORECASE
+    r"\A(?:[a-z][a-z0-9+.-]*:[^\s)]|//[^\s)]|www\.|[^\s()/@:]+\.[a-z]{2,}(?::\d+)?/)", re.IGNORECASE
 )
-_BLOCK = re.compile(r"[ \t]*+(?:>|#|-#|[-*+][ \t]|\d++[.)])")
+_BLOCK = re.compile(r"(?<![ \t])[ \t]*+(?:>|#|-#|[-*+][ \t]|\d++[.)])")
 _ITEM = re.compile(r"(?:^|\n)[ \t]*+(?:[-*+]|\d++[.)])[ \t]")
-_LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]++\n")
+_LANGUAGE = re.compile(r"(?<=```)[A-Za-z0-9_+\-.#]++\n")
 _TICKS = re.compile("`++")
 
 

@@ -22,7 +22,6 @@ _HOST = re.compile(
 )
 _FULL_STOPS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61\u2024", "."))
 _MARKS = re.compile(r"[\\*`]|\|\||~~|__")
-_TIGHT = re.compile(r"\s*+([.:/])\s*+")
 _SPACE = re.compile(r"[\s<>\"]")
 _LONGEST = 2000
 """Longest address that a message of Discord holds, characters."""
@@ -47,11 +46,11 @@ def _addresses(text: str) -> Iterator[tuple[bool, str]]:
     for index, host in enumerate(hosts):
         stop = hosts[index + 1].start() if index + 1 < len(hosts) else len(text)
         rest = text[host.end() : min(stop, host.end() + _LONGEST)]
-        if lead := re.match(r"\s++(?=[/:])", rest):  # "discord.com / invite"
-            rest = rest[lead.end() :]
+        if rest.lstrip().startswith(("/", ":")):  # "discord.com / invite"
+            rest = rest.lstrip()
         rest = re.sub(r"\A([:\d.]*+[/\\]++)\s++", r"\1", rest)
         rest = _SPACE.split(rest, maxsplit=1)[0]
-        yield host["invites"] is not None, _TIGHT.sub(r"\1", host.group()) + rest
+        yield host["invites"] is not None, "".join(host.group().split()) + rest
 
 
 def _is_invitation(found: tuple[bool, str]) -> bool:

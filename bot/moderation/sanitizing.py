@@ -14,7 +14,7 @@ from bot.messages.markdown import Kind, Part, parts_of
 LINK_REMOVED = "(link removed)"
 
 _MENTION = re.compile(r"[ \t]?<@[!&]?\d{1,20}>")
-_EVERYBODY = re.compile(r"@++(?=(?:everyone|here)\b)")
+_EVERYBODY = re.compile(r"(?<!@)@++(?=(?:everyone|here)\b)")
 
 
 def tidied(
