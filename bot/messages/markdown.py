@@ -43,7 +43,7 @@ _NOT_READ = re.compile(rf"[\\{IGNORABLE}]")
 _ABSOLUTE = re.compile(
     r"\A(?:[a-z][a-z0-9+.-]*:[^\s)]|//[^\s)]|www\.|[^\s()/@:]+\.[a-z]{2,}(?::\d+)?/)", re.IGNORECASE
 )
-_BLOCK = re.compile(r"(?<![ \t])[ \t]*+(?:>|#|-#|[-*+][ \t]|\d++[.)])")
+_BLOCK = re.compile(r"(?<![ \t\d])[ \t]*+(?:>|#|-#|[-*+][ \t]|\d++[.)])")
 _ITEM = re.compile(r"(?:^|\n)[ \t]*+(?:[-*+]|\d++[.)])[ \t]")
 _LANGUAGE = re.compile(r"(?<=```)[A-Za-z0-9_+\-.#]++\n")
 _TICKS = re.compile("`++")

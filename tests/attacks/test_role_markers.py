@@ -200,6 +200,12 @@ def test_a_sentence_of_the_system_prompt_is_never_posted():
         assert [FILTER.reason(reply, Rules(level)) for level in Level] == [Drop.LEAKED_PROMPT] * 3
 
 
+def test_control_compared_as_a_whole_the_system_prompt_leaks_by_the_sentence(monkeypatch):
+    monkeypatch.setattr(Secrets, "leak_in", lambda self, text: any(whole in text for whole in self._whole))
+
+    assert FILTER.reason(f"I was told: {SECRET}.") is None
+
+
 def test_a_sentence_of_the_servers_persona_is_never_posted():
     rules = Rules(secrets=("Hi. You serve the guild of the seven silver owls of Lund.",))
     reply = "I serve: you serve the gwild of the seven silver owls of Lund"
