@@ -15,16 +15,28 @@ from dataclasses import dataclass
 import regex
 
 from bot.generation import Candidate
+from bot.generators.role_markers import MARKER, SPEAKER, folded
+from bot.messages.markdown import Kind, parts_of
 
-_REASONING = re.compile(r"<think>.*?(?:</think>|\Z)|\A.*?</think>", re.DOTALL | re.IGNORECASE)
+_THINK = r"think|thinking|thought|reasoning|seed:think"
+_REASONING = re.compile(
+    rf"<(?:{_THINK})>.*?(?:</(?:{_THINK})>|\Z)|\A.*?</(?:{_THINK})>"
+    r"|\[think\].*?(?:\[/think\]|\Z)|\A.*?\[/think\]"
+    r"|\u25c1think\u25b7.*?(?:\u25c1/think\u25b7|\Z)|\A.*?\u25c1/think\u25b7",
+    re.DOTALL | re.IGNORECASE,
+)
+_HARMONY = re.compile(r"\A.*<\|channel\|>final(?:<\|constrain\|>[a-z]{1,20})?<\|message\|>", re.DOTALL)
+# What is left of it when the tokenizer leaves out control tokens.
+_HARMONY_WORDS = re.compile(r"\Aanalysis(?=[^a-z]|[A-Z]).*?assistantfinal", re.DOTALL)
+_LEADING = re.compile(rf"\A\s*+(?:(?:{MARKER.pattern})(?:assistant\b)?\s*+)++", re.IGNORECASE)
 _ROLE_PREFIX = re.compile(
-    r"\A(?:[\s\"'*_]*+(?:assistant|ai|bot|simpatico|reply|response|answer)[*_]*+\s*+:[*_]*+\s*+)+",
+    r"\A(?:[\s\"'*_]*+(?:#{2,4}[ \t]{0,3})?(?:assistant|ai|bot|simpatico|reply|response|answer)"
+    r"[*_]*+\s*+:[*_]*+\s*+)+",
     re.IGNORECASE,
 )
 _NEXT_SPEAKER = re.compile(
     r"\n[ \t]{0,8}[^\w\n]{0,3}(?:user|human|assistant|system)[^\w\n]{0,3}:", re.IGNORECASE
 )
-_TEMPLATE = re.compile(r"<\|[^|<>\n]{1,40}\|>.*|<end_of_turn>.*|</s>.*", re.DOTALL)
 # \X: between two characters that are no space, the match must end with a grapheme cluster.
 _SENTENCE_END = regex.compile(
     r"(?<![.!?…])(?<!\n\d)(?<!\A\d)[.!?…]++[\"'”’)\]*_~]*+(?=\s|\Z)"
@@ -43,17 +55,20 @@ class Written:
     cut_off: bool
 
 
-def candidates_of(written: Iterable[Written], *, drafts: bool = False) -> list[Candidate]:
+def candidates_of(
+    written: Iterable[Written], *, drafts: bool = False, markers: re.Pattern[str] | None = None
+) -> list[Candidate]:
     """Clean raw outputs; leave out blank texts and repeats, ignoring case and spacing.
 
     Args:
         written: Raw outputs of the model.
         drafts: Whether an output that the token limit cut off is a draft to be continued.
+        markers: Role markers of the model that the table does not hold.
     """
     candidates: list[Candidate] = []
     seen = {""}
     for one in written:
-        text = clean(one.text, cut_off=one.cut_off)
+        text = clean(one.text, cut_off=one.cut_off, markers=markers)
         key = " ".join(text.casefold().split())
         if key not in seen:
             seen.add(key)
@@ -61,19 +76,39 @@ def candidates_of(written: Iterable[Written], *, drafts: bool = False) -> list[C
     return candidates
 
 
-def clean(text: str, *, cut_off: bool = False) -> str:
+def clean(text: str, *, cut_off: bool = False, markers: re.Pattern[str] | None = None) -> str:
     """Extract the reply from raw output.
 
     Args:
         text: Decoded output. Half a character at the end may appear as U+FFFD. A lone surrogate cannot be
             encoded and is replaced by U+FFFD.
         cut_off: Whether the token limit cut it off, so that the last sentence may be unfinished.
+        markers: Role markers of the model that the table does not hold.
     """
     text = _HALF_CHARACTER.sub("\ufffd", text)
-    for noise in (_REASONING, _TEMPLATE, _ROLE_PREFIX):
+    for noise in (_HARMONY, _HARMONY_WORDS, _REASONING, _LEADING):
         text = noise.sub("", text)
+    text = _ROLE_PREFIX.sub("", _up_to_a_marker(text, markers))
     text = _without_next_speaker(text).strip().rstrip("\ufffd").rstrip()
     return without_unfinished_end(text) if cut_off else text
+
+
+def _up_to_a_marker(text: str, markers: re.Pattern[str] | None) -> str:
+    """Cut the text at its first role marker, except inside code, which may be about chat templates."""
+    plain = folded(text)
+    patterns = [MARKER, SPEAKER, *([markers] if markers else [])]
+    if not any(pattern.search(plain) for pattern in patterns):
+        return text
+    pieces, last = [], 0
+    for part in parts_of(text):
+        if part.kind is Kind.CODE:
+            pieces += [plain[last : part.start], " " * (part.end - part.start)]
+            last = part.end
+    plain = "".join([*pieces, plain[last:]])
+    if MARKER.match(plain) is None and (prefix := _ROLE_PREFIX.match(plain)):
+        plain = " " * prefix.end() + plain[prefix.end() :]  # removed later
+    found = [match.start() for pattern in patterns if (match := pattern.search(plain))]
+    return text[: min(found, default=len(text))]
 
 
 def _without_next_speaker(text: str) -> str:

@@ -7,6 +7,7 @@ there is one, so that it can be posted as it is.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
@@ -20,25 +21,30 @@ Work = Callable[[Emit, threading.Event], bool]
 """Generates until it is done or the event is set (checked between tokens); returns whether it was cut off."""
 
 
-def grown(begun: str, more: str, *, cut_off: bool) -> str:
+def grown(begun: str, more: str, *, cut_off: bool, markers: re.Pattern[str] | None = None) -> str:
     """Join a draft and its continuation into one cleaned reply.
 
     Args:
         begun: A cleaned candidate.
         more: Its continuation.
         cut_off: Whether more will follow, or the token limit cut it off.
+        markers: Role markers of the model that the table does not hold.
     """
     runs_together = begun[-1:] in ".!?…:;" and more[:1].isalnum()
-    return clean(f"{begun} {more}" if runs_together else begun + more, cut_off=cut_off)
+    joined = f"{begun} {more}" if runs_together else begun + more
+    return clean(joined, cut_off=cut_off, markers=markers)
 
 
-async def texts_from_thread(threads: Executor, work: Work, begun: str) -> AsyncGenerator[str]:
+async def texts_from_thread(
+    threads: Executor, work: Work, begun: str, markers: re.Pattern[str] | None = None
+) -> AsyncGenerator[str]:
     """Run ``work`` on a thread and yield the growing reply. Closing the iterator stops the work.
 
     Args:
         threads: Executor of the work; its thread is free again once the iterator has ended.
         work: Generates the continuation.
         begun: The candidate to continue.
+        markers: Role markers of the model that the table does not hold.
     """
     loop, stop = asyncio.get_running_loop(), threading.Event()
     written: asyncio.Queue[str | None] = asyncio.Queue()
@@ -57,8 +63,8 @@ async def texts_from_thread(threads: Executor, work: Work, begun: str) -> AsyncG
     try:
         while (latest := await written.get()) is not None:
             more = latest
-            yield grown(begun, more, cut_off=True)
-        yield grown(begun, more, cut_off=await job)
+            yield grown(begun, more, cut_off=True, markers=markers)
+        yield grown(begun, more, cut_off=await job, markers=markers)
     finally:
         stop.set()
         await asyncio.wait([job])

@@ -26,11 +26,14 @@ import xllamacpp
 from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
+from bot.generators.gguf_tokens import control_tokens
 from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text, without_system
+from bot.generators.role_markers import ModelMarkers, defuse, markers_in
 from bot.settings import GeneratorSettings
 
 _LIBRARY: Final[Any] = xllamacpp  # an extension module without types
 _SAMPLING: Final = {"top_p": 0.9, "min_p": 0.1}
+_NO_MARKERS: Final = ModelMarkers()
 _TEMPLATE_TOKENS = 64
 """Token allowance for the markup of the chat template."""
 
@@ -42,11 +45,15 @@ class LlamaCppGenerator:
         server: llama.cpp with its model loaded.
         settings: Persona, token budgets.
         label: Name of the model for people.
+        markers: Role markers of the model that the table does not hold.
     """
 
-    def __init__(self, server: Any, settings: GeneratorSettings, label: str) -> None:
+    def __init__(
+        self, server: Any, settings: GeneratorSettings, label: str, markers: ModelMarkers = _NO_MARKERS
+    ) -> None:
         self._server: Any = server
         self._settings = settings
+        self._markers = markers
         self._name = f"{label} on CPU, llama.cpp"
         self._turn = asyncio.Lock()
         self._closing = threading.Event()
@@ -77,14 +84,15 @@ class LlamaCppGenerator:
         params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
         try:
             server = _LIBRARY.Server(params)
-        except RuntimeError as exc:
+            markers = markers_in(*control_tokens(model))
+        except (RuntimeError, ValueError, OSError) as exc:
             raise ModelMissing(
                 f"the model {model} cannot be loaded; expected a GGUF file that llama.cpp can read: "
                 "copy it again"
             ) from exc
         _await_loop(server)
         label = model.stem if settings.model != "packaged" else "SmolLM2-135M-Instruct"
-        return cls(server, settings, label)
+        return cls(server, settings, label, markers)
 
     @property
     def name(self) -> str:
@@ -114,7 +122,9 @@ class LlamaCppGenerator:
                 raise
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed during generation")
-        if not (candidates := candidates_of(written, drafts=self._settings.drafts)):
+        if not (
+            candidates := candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends)
+        ):
             raise GeneratorError("the language model wrote only blank text; ask again in other words")
         return candidates
 
@@ -131,7 +141,7 @@ class LlamaCppGenerator:
         async with self._turn:
             if self._closing.is_set():
                 raise GeneratorUnavailable("the language model was closed; restart the bot")
-            async with aclosing(texts_from_thread(self._threads, work, begun)) as texts:
+            async with aclosing(texts_from_thread(self._threads, work, begun, self._markers.ends)) as texts:
                 async for text in texts:
                     yield text
 
@@ -174,11 +184,11 @@ class LlamaCppGenerator:
         budget, folded = self._settings.context_tokens, False
         while True:
             fitted = fit(context, system, budget, estimate, estimated_cut)
-            messages = messages_of(system, fitted)
+            messages = messages_of(system, fitted, self._markers.broken)
             if folded:
                 messages = without_system(messages)
             if begun:  # llama.cpp continues an assistant message at the end
-                messages.append({"role": "assistant", "content": begun})
+                messages.append({"role": "assistant", "content": defuse(begun, self._markers.broken)})
             answer = _Answer(lambda: cancelled.is_set() or self._closing.is_set(), emit)
             self._server.handle_chat_completions(
                 _SAMPLING

@@ -34,6 +34,7 @@ from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
 from bot.generators.model_files import UNREADABLE
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
+from bot.generators.role_markers import defuse, markers_of
 from bot.generators.sampling import RowTemperatures, StopWhenSet, TokenStreamer
 from bot.settings import GeneratorSettings
 
@@ -61,6 +62,7 @@ class LocalGenerator:
         self._settings = settings
         self._device: torch.device = model.device
         self._name = f"{label} on {device_in_words(self._device)}, {str(model.dtype).removeprefix('torch.')}"
+        self._markers = markers_of(tokenizer)
         self._budget = _context_budget(model, settings)
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(1, "generation", initializer=leave_cores_free)
@@ -142,7 +144,7 @@ class LocalGenerator:
         def work(emit: Emit, stop: threading.Event) -> bool:
             return self._go_on(context, style, begun, emit=emit, stop=stop)
 
-        async with aclosing(texts_from_thread(self._thread, work, begun)) as texts:
+        async with aclosing(texts_from_thread(self._thread, work, begun, self._markers.ends)) as texts:
             async for text in texts:
                 yield text
 
@@ -172,7 +174,7 @@ class LocalGenerator:
         n_prompt = inputs["input_ids"].shape[1]
         rows = self._generate(inputs, styles, self._settings.candidate_tokens, cancelled)
         written = (self._read(row[n_prompt:], style) for row, style in zip(rows, styles, strict=True))
-        return candidates_of(written, drafts=self._settings.drafts)
+        return candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends)
 
     def _go_on(
         self, context: Context, style: Style, begun: str, *, emit: Emit, stop: threading.Event
@@ -181,7 +183,7 @@ class LocalGenerator:
         if stop.is_set() or self._closing.is_set():
             return True
         (prompt,) = self._prompts(context, (style,))
-        inputs = self._encode([prompt + begun])  # (1, n) int64
+        inputs = self._encode([prompt + defuse(begun, self._markers.broken)])  # (1, n) int64
         last = inputs["input_ids"][0, -1:]
         skipped = len(self._tokenizer.decode(last, skip_special_tokens=True))
 
@@ -244,7 +246,7 @@ class LocalGenerator:
         systems = [system_text(persona, style) for style in styles]
         longest = max(systems, key=self._count)
         fitted = fit(context, longest, self._budget, lambda m: self._count(self._render(m)), self._cut)
-        return [self._render(messages_of(system, fitted)) for system in systems]
+        return [self._render(messages_of(system, fitted, self._markers.broken)) for system in systems]
 
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
         encoded = self._tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)

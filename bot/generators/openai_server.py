@@ -33,6 +33,7 @@ from bot.generation import (
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import grown
 from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of, system_text
+from bot.generators.role_markers import defuse
 from bot.settings import GeneratorSettings
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class OpenAIGenerator:
             ModelMissing: The server no longer has the model.
         """
         request = self._request(context, style)
-        request["messages"].append({"role": "assistant", "content": begun})
+        request["messages"].append({"role": "assistant", "content": defuse(begun)})
         request |= {"stream": True, "max_tokens": self._settings.further_tokens}
         request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
         model, more, finish = self._model(context), "", None

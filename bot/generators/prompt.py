@@ -2,7 +2,7 @@
 
 Shared by all generators. The transformers generator counts with the model's tokenizer, the others estimate.
 Text of members is data: role markers of chat templates are broken up in it, so that no member can write in
-the name of the system. Pure functions, no model imports.
+the name of the system (:mod:`bot.generators.role_markers`). Pure functions, no model imports.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from dataclasses import replace
 from typing import Literal, TypedDict
 
 from bot.generation import Context, Style, Turn
+from bot.generators.role_markers import defuse
 
 MIN_MESSAGE_TOKENS = 32
 """Minimum part of the message that is kept, however long the persona is, tokens."""
 
-_MARKER = re.compile(
-    r"<(?=[|｜]|/?s>|</?SYS>>|(?:start|end)_of_turn>|[be]os>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])",
-    re.IGNORECASE,
-)
 # The blanks before a name hold no line break. With one, a row of breaks would be searched from each of them.
 _SPEAKER = re.compile(
     r"(?:^|(?<=[\r\v\f\x85\u2028\u2029]))([^\S\n\r\v\f\x85\u2028\u2029]*+[*_#>\"' ]{0,4})"
@@ -49,11 +45,17 @@ def system_text(persona: str, style: Style) -> str:
     return f"{persona} {style.instruction}".strip()
 
 
-def messages_of(system: str, context: Context) -> list[Message]:
-    """Return system prompt, turns and message. Join adjacent messages of one role, as templates require."""
-    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+def messages_of(system: str, context: Context, markers: re.Pattern[str] | None = None) -> list[Message]:
+    """Return system prompt, turns and message. Join adjacent messages of one role, as templates require.
+
+    Args:
+        system: System prompt. Managers and members wrote parts of it, so markers are broken up in it, too.
+        context: Turns and message.
+        markers: Role markers of the model that the table does not hold.
+    """
+    messages: list[Message] = [{"role": "system", "content": defuse(system, markers)}] if system else []
     for turn in (*context.turns, Turn("user", context.message)):
-        text = defuse(turn.text)
+        text = defuse(turn.text, markers)
         if messages and messages[-1]["role"] == turn.role:
             messages[-1]["content"] += f"\n{text}"
         else:
@@ -69,11 +71,6 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
     if rest and rest[0]["role"] == "user":
         return [{"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
     return [{"role": "user", "content": system["content"]}, *rest]
-
-
-def defuse(text: str) -> str:
-    """Break up role markers in a text with a space after their first character."""
-    return _MARKER.sub(lambda match: match.group() + " ", text)
 
 
 def dialogue(messages: Sequence[Message]) -> str:

@@ -3,11 +3,11 @@
 A message holds at most 2,000 characters, and a code fence that is cut in two breaks both halves. A cut is
 made at the end of a paragraph, else of a line, a sentence or a word, and only then anywhere. A code block
 that is cut is closed at the end of its chunk and opened again, with its language, in the next. No cut falls
-inside a grapheme cluster (what is read as one character: accents, emoji sequences, flags). Pure text; imports
-nothing from the rest of the project.
+inside a grapheme cluster (what is read as one character: accents, emoji sequences, flags), and none inside a
+code span, a masked link or an address that is shorter than a message. Pure text.
 
 Fences follow Discord, not CommonMark: each run of three to ten backticks opens a block or closes the open
-one, at any position of the line. Longer runs are treated as text.
+one, at any position of the line. Longer and escaped runs are treated as text.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import regex
+
+from bot.messages.markdown import parts_of
 
 MIN_LIMIT = 64
 """Below this a repaired fence with its language could not make progress."""
@@ -103,6 +105,11 @@ class _Splitter:
         self._markers = list(_markers_of(text))
         self._starts = [marker.start for marker in self._markers]
         self._ends = [marker.end for marker in self._markers]
+        self._spans = [
+            (part.start, part.end)
+            for part in parts_of(text)
+            if part.end - part.start < limit and not text.startswith(_FENCE, part.start)
+        ]
 
     def chunks(self) -> Iterator[str]:
         """Yield the chunks in order."""
@@ -175,7 +182,10 @@ class _Splitter:
             yield match.end() if after else match.start()
 
     def _may_cut(self, cut: int, high: int) -> bool:
-        return cut + len(self._tail(cut)) <= high and not self._breaks_marker(cut)
+        if cut + len(self._tail(cut)) > high or self._breaks_marker(cut):
+            return False
+        i = bisect_left(self._spans, (cut, cut)) - 1
+        return i < 0 or cut >= self._spans[i][1] or self._open_at(cut) is not None
 
     def _breaks_marker(self, cut: int) -> bool:
         """Return whether a cut would split a run of backticks or leave an opening fence without content."""
@@ -201,7 +211,17 @@ def _markers_of(text: str) -> Iterator[_Marker]:
     """Yield the fences of a text in order; an opening one includes its language."""
     opens = True
     for match in _MARKER.finditer(text):
+        if opens and _is_escaped(text, match.start()):
+            continue
         language = _LANGUAGE.match(text, match.end()) if opens else None
         end = language.end() if language else match.end()
         yield _Marker(match.start(), end, opens, language.group() if language else "")
         opens = not opens
+
+
+def _is_escaped(text: str, position: int) -> bool:
+    """Return whether an odd number of backslashes precedes a position."""
+    start = position
+    while start and text[start - 1] == "\\":
+        start -= 1
+    return (position - start) % 2 == 1

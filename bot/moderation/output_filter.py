@@ -18,13 +18,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
-from urllib.parse import unquote
 
 from bot.generation import Candidate
+from bot.generators.role_markers import MARKER, SPEAKER, folded
+from bot.messages.markdown import Kind, has_masked_link, parts_of, without_code
+from bot.messages.splitting import split_message
+from bot.moderation.addresses import has_invitation
 from bot.moderation.blocked_terms import is_blocked
 from bot.moderation.loops import is_loop
-from bot.moderation.sanitizing import LINK, tidied
-from bot.moderation.visible_text import comparable, is_readable, visible
+from bot.moderation.prompt_leak import Secrets, secrets_of
+from bot.moderation.sanitizing import tidied
+from bot.moderation.visible_text import is_readable, shown, visible
 from bot.settings import SafetySettings
 from storage.servers.safety_rules import ServerRules
 
@@ -33,19 +37,11 @@ log = logging.getLogger(__name__)
 MAX_LENGTH = 20_000
 """Longest candidate that may be posted, characters: ten messages."""
 
-_LEAST_LEAK = 20
-"""A shorter persona or instruction can occur in an honest reply by chance, characters."""
+_PASSES = 4
+"""Times a text is tidied at most; what is left after them is judged like any other text."""
 
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
-_MARKUP = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|</?s>", re.IGNORECASE
-)
-_ROLE_LINE = re.compile(r"^\W{0,4}(?:system|assistant|user|human)\W{0,4}:", re.IGNORECASE | re.MULTILINE)
-_INVITE = re.compile(
-    r"(?:discord(?:app)?\s*\.\s*(?:gg|com\s*/+\s*invite)|(?:dsc|invite)\.gg/|discord\.(?:me|io|li)/)",
-    re.IGNORECASE,
-)
-_MASKED_LINK = re.compile(r"\[[^\]\n]{0,300}\]\(\s*<?[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_ROLE_LINE = re.compile(r"^\W{0,6}(?:system|assistant|user|human)\W{0,4}:", re.IGNORECASE | re.MULTILINE)
+_LINK = re.compile(r"(?:https?|ftps?|steam|discord)://[.,!?;:'\")\]]*+[^\s<>]", re.IGNORECASE)
 
 
 class Drop(StrEnum):
@@ -55,7 +51,7 @@ class Drop(StrEnum):
     """Nothing readable: only white space, zero-width characters or punctuation."""
     TOO_LONG = "too long"
     LEAKED_PROMPT = "leaked prompt"
-    """Role markers of the chat template, or the persona or a style instruction word for word."""
+    """Role markers of a chat template, or a sentence of the persona or of a style instruction."""
     INVITE_LINK = "invite link"
     MASKED_LINK = "masked link"
     """``[text](address)``, which hides where it leads."""
@@ -110,7 +106,7 @@ class Rules:
     Attributes:
         level: Safety level of the server.
         terms: Blocked terms.
-        secrets: Texts that must not be repeated word for word, in addition to the bot's own.
+        secrets: Texts of which no sentence may be repeated, in addition to the bot's own.
     """
 
     level: Level = Level.STANDARD
@@ -174,7 +170,7 @@ class OutputFilter:
     """Drops candidates that must not be posted.
 
     Args:
-        secrets: Persona and style instructions; a candidate that repeats one word for word leaks the prompt.
+        secrets: Persona and style instructions; a candidate that repeats a sentence of one leaks the prompt.
         settings: The host's level and blocked terms, which apply in every server.
         judge: Rates the toxicity of texts; None: toxicity is not checked.
     """
@@ -193,7 +189,7 @@ class OutputFilter:
 
     def use_secrets(self, secrets: Sequence[str]) -> None:
         """Replace the secrets that no candidate may repeat."""
-        self._secrets = _as_secrets(secrets)
+        self._secrets = Secrets(secrets)
 
     def use_settings(self, settings: SafetySettings) -> None:
         """Apply the host's changed level and terms from the next reply on; the judge is kept."""
@@ -237,9 +233,14 @@ class OutputFilter:
         level = LEVELS[rules.level]
         if len(text) > MAX_LENGTH:
             return text  # it is dropped for its length
-        return tidied(
-            text, unmask=level.masked, remove_links=not level.links, remove_mentions=not level.mentions
-        )
+        for _ in range(_PASSES):  # without a link or mention, what follows can read differently
+            before = text
+            text = tidied(
+                text, unmask=level.masked, remove_links=not level.links, remove_mentions=not level.mentions
+            )
+            if text == before:
+                break
+        return text
 
     def reason(self, text: str, rules: Rules = STANDARD) -> Drop | None:
         """Return the first reason to drop a text, or None."""
@@ -248,9 +249,10 @@ class OutputFilter:
             return Drop.TOO_LONG
         if not any(is_readable(char) for char in seen):
             return Drop.BLANK
-        if _leaks_prompt(seen, self._secrets + _as_secrets(rules.secrets)):
+        own = secrets_of(rules.secrets)
+        if _has_role_marker(text) or self._secrets.leak_in(text) or own.leak_in(text):
             return Drop.LEAKED_PROMPT
-        if link := _unwanted_link(seen, LEVELS[rules.level]):
+        if link := _unwanted_link(text, LEVELS[rules.level]):
             return link
         if is_loop(seen):
             return Drop.LOOP
@@ -271,24 +273,34 @@ class OutputFilter:
         return Filtered(kept, {**result.dropped, Drop.TOXIC: n_toxic}) if n_toxic else result
 
 
-def _leaks_prompt(text: str, secrets: Sequence[str]) -> bool:
-    prose = _CODE.sub(" ", text)  # code is left out: "user:" is a normal line of a YAML file
-    if _MARKUP.search(text) or _ROLE_LINE.search(prose):
-        return True
-    plain = comparable(text)
-    return any(secret in plain for secret in secrets)
+def _has_role_marker(text: str) -> bool:
+    """Return whether a text holds a role marker outside of code, which may be about chat templates."""
+    for reading in {text, shown(text)}:
+        prose = folded(without_code(reading))  # "user:" is a normal line of a YAML file
+        if MARKER.search(prose) or SPEAKER.search(prose) or _ROLE_LINE.search(visible(prose)):
+            return True
+    return False
 
 
-def _as_secrets(texts: Sequence[str]) -> tuple[str, ...]:
-    """Normalise secrets for comparison; drop those that are too short."""
-    return tuple(plain for text in texts if len(plain := comparable(text)) >= _LEAST_LEAK)
+def _unwanted_link(text: str, level: _Treatment) -> Drop | None:
+    """Return the reason to drop a text for its links, or None.
 
-
-def _unwanted_link(seen: str, level: _Treatment) -> Drop | None:
-    """Return the reason to drop a text for its links, or None."""
-    prose = _CODE.sub(" ", seen)
-    if not level.invites and _INVITE.search(unquote(seen)):
+    The text is judged as a whole and as the messages in which it is posted, because a cut can end code. Both
+    are judged as they stand and without the characters that are not shown.
+    """
+    if not level.invites and has_invitation(text):
         return Drop.INVITE_LINK
-    if _MASKED_LINK.search(prose):
+    readings = {reading for posted in {text, *split_message(text)} for reading in (posted, shown(posted))}
+    if any(_has_masked_link(reading) for reading in readings):
         return Drop.MASKED_LINK
-    return Drop.LINK if not level.links and LINK.search(prose) else None
+    return Drop.LINK if not level.links and any(map(_has_link, readings)) else None
+
+
+def _has_masked_link(text: str) -> bool:
+    return any(part.kind is Kind.MASKED for part in parts_of(text)) or has_masked_link(without_code(text))
+
+
+def _has_link(text: str) -> bool:
+    if any(part.kind is Kind.ADDRESS for part in parts_of(text)):
+        return True
+    return _LINK.search(visible(without_code(text))) is not None

@@ -7,20 +7,14 @@ Words are never changed, and neither is code, in which Discord renders no link a
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+
+from bot.messages.markdown import Kind, Part, parts_of
 
 LINK_REMOVED = "(link removed)"
 
-_ADDRESS = r"\b(?:https?|ftps?|steam|discord)://[^\s<>]*[^\s<>.,!?;:)\]]"
-LINK = re.compile(_ADDRESS, re.IGNORECASE)
-"""An address that Discord renders as a link."""
-_BARE = re.compile(r"(?<!\]\()(?<!\]\(<)" + _ADDRESS, re.IGNORECASE)
-"""An address that is not the target of ``[text](address)``; those are written out or dropped."""
-_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
-_MASKED = re.compile(
-    r"\[([^\]\n]{0,300})\]\(\s*<?([a-z][a-z0-9+.-]{0,20}:[^\s)>]{0,2000})>?\s*\)", re.IGNORECASE
-)
 _MENTION = re.compile(r"[ \t]?<@[!&]?\d{1,20}>")
-_EVERYBODY = re.compile(r"@(?=(?:everyone|here)\b)")
+_EVERYBODY = re.compile(r"(?<!@)@++(?=(?:everyone|here)\b)")
 
 
 def tidied(
@@ -34,15 +28,24 @@ def tidied(
         remove_links: Replace each address by a note.
         remove_mentions: Remove mentions of people and roles, and the @ of "everyone" and "here".
     """
-    parts = _CODE.split(text)
-    for index in range(0, len(parts), 2):  # odd parts are code
-        part = parts[index]
-        if unmask:
-            part = _MASKED.sub(r"\1 (\2)", part)
-        if remove_links:
-            part = _BARE.sub(LINK_REMOVED, part)
-        if remove_mentions:
-            part = _EVERYBODY.sub("", _MENTION.sub("", part))
-        parts[index] = part
-    rest = "".join(parts)
+    pieces: list[str] = []
+    ends = Part(Kind.CODE, len(text), len(text))
+    for before, part in pairwise([Part(Kind.CODE, 0, 0), *parts_of(text), ends]):
+        prose = text[before.end : part.start]
+        pieces.append(_without_mentions(prose) if remove_mentions else prose)
+        raw = text[part.start : part.end]
+        if part.kind is Kind.MASKED and unmask:
+            raw = f"{part.label} ({part.target})"
+        elif part.kind is Kind.ADDRESS and remove_links:
+            raw = f"<{LINK_REMOVED}>" if raw.startswith("<") else LINK_REMOVED
+        pieces.append(raw)
+    rest = "".join(pieces)
     return text if rest == text else rest.strip()
+
+
+def _without_mentions(text: str) -> str:
+    """Return a text without mentions; a mention that another one was hiding is broken up."""
+    text, n = _MENTION.subn("", text)
+    if n and _MENTION.search(text):
+        text = text.replace("<@", "<")
+    return _EVERYBODY.sub("", text)

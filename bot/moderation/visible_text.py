@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+from bot.messages.markdown import IGNORABLE
+
+_IGNORABLE = re.compile(f"[{IGNORABLE}]")
+
+
+def shown(text: str) -> str:
+    """Return a text without the characters that are not shown: default-ignorable and format characters."""
+    text = _IGNORABLE.sub("", text)
+    return text if text.isascii() else "".join(c for c in text if unicodedata.category(c) != "Cf")
 
 
 def visible(text: str) -> str:
-    """Return a text without invisible format characters, in Unicode compatibility form (NFKC)."""
-    folded = unicodedata.normalize("NFKC", text)
-    return "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    """Return a text without the characters that are not shown, in Unicode compatibility form (NFKC)."""
+    return shown(unicodedata.normalize("NFKC", shown(text)))
 
 
 def is_readable(char: str) -> bool:

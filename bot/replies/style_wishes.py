@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from cachetools import LRUCache
 
 from bot.generation import Style
-from bot.generators.prompt import defuse
+from bot.generators.role_markers import defuse
 from bot.languages import mark, tr
 from bot.memory import Leaving
 from bot.messages.splitting import beginning

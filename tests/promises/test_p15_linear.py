@@ -20,9 +20,9 @@ import pytest
 import regex
 
 from bot.generation import Context
-from bot.generators import cleaning, continuing, prompt
-from bot.messages import attachments, conversation, splitting
-from bot.moderation import blocked_terms, loops, output_filter, sanitizing, visible_text
+from bot.generators import cleaning, continuing, prompt, role_markers
+from bot.messages import attachments, conversation, markdown, splitting
+from bot.moderation import addresses, blocked_terms, loops, output_filter, sanitizing, visible_text
 from bot.moderation.blocked_terms import is_blocked
 from personalization.encoding import features
 from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
@@ -133,7 +133,7 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 
 TEXT_MODULES = (
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
-    attachments, continuing, features,
+    attachments, continuing, features, markdown, addresses, role_markers,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
@@ -150,7 +150,13 @@ FUNCTIONS = {
     "cleaning.without_unfinished_end": cleaning.without_unfinished_end,
     "continuing.grown": lambda text: continuing.grown(text, text, cut_off=True),
     "features.style_features": features.style_features,
-    "prompt.defuse": prompt.defuse,
+    "markdown.parts_of": markdown.parts_of,
+    "markdown.without_code": markdown.without_code,
+    "markdown.has_masked_link": markdown.has_masked_link,
+    "addresses.has_invitation": addresses.has_invitation,
+    "role_markers.defuse": role_markers.defuse,
+    "role_markers.folded": role_markers.folded,
+    "visible_text.shown": visible_text.shown,
     "prompt.estimate_tokens": prompt.estimate_tokens,
     "prompt.estimated_cut": lambda text: prompt.estimated_cut(text, 500),
 }

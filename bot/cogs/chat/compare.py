@@ -20,7 +20,7 @@ from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import SPEECHLESS, UNAVAILABLE
 from bot.messages.posting import SILENT
-from bot.messages.splitting import beginning
+from bot.messages.splitting import split_message
 from bot.replies.comparisons import Comparison, Comparisons
 from bot.replies.decision import NothingToSay, Prompt
 from bot.ui.components import PersistentButton
@@ -186,7 +186,8 @@ async def _show(
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else beginning(text, MOST_SHOWN - 1) + "…"
+    """Return the start of a text; a cut closes code, whose end would make its links live."""
+    return text if len(text) <= MOST_SHOWN else split_message(text, MOST_SHOWN - 1)[0] + "…"
 
 
 async def setup(bot: CompareHost) -> None:

@@ -8,7 +8,6 @@ from bot.generation import Context, Style, Turn
 from bot.generators.local import LocalGenerator
 from bot.generators.prompt import (
     MIN_MESSAGE_TOKENS,
-    defuse,
     estimate,
     estimate_tokens,
     estimated_cut,
@@ -16,6 +15,7 @@ from bot.generators.prompt import (
     messages_of,
     without_system,
 )
+from bot.generators.role_markers import defuse
 from bot.settings import GeneratorSettings
 from tests.unit.bot.generators.tiny_llama import (
     CHATML,

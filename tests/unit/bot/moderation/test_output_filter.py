@@ -136,7 +136,9 @@ LEVELS = {  # text -> result at the levels relaxed, standard, strict
         "See https://a.example/b, or <http://c.example>!",
         "See (link removed), or <(link removed)>!",
     ),
-    "look](https://a.example)": ("look](https://a.example)", "look](https://a.example)", Drop.LINK),
+    "look](https://a.example)": (
+        "look](https://a.example)", "look](https://a.example)", "look]((link removed))",
+    ),
     "https\u200b://a.example": ("https\u200b://a.example", "https\u200b://a.example", Drop.LINK),
     "Ask <@123> or <@&45>, in <#67>.": (
         "Ask <@123> or <@&45>, in <#67>.", "Ask or, in <#67>.", "Ask or, in <#67>.",
