@@ -14,8 +14,6 @@ import time
 from types import FrameType
 from typing import Self
 
-from cachetools import TTLCache
-
 from bot.metrics import Metrics
 from bot.tasks import Tasks
 
@@ -42,7 +40,7 @@ class Watchdog:
         self._metrics, self._held_s = metrics, held_s
         self._beat_at = time.monotonic()
         self._tasks, self._stopped = Tasks(), threading.Event()
-        self._named: TTLCache[str, None, float] = TTLCache(1000, NAMED_EVERY_S)
+        self._named_at: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         """Start the heartbeat and the thread."""
@@ -75,8 +73,8 @@ class Watchdog:
                 continue  # the loop waits for the processor, nothing holds it
             told_at = beat_at
             self._metrics.loop_held()
-            if name not in self._named:
-                self._named[name] = None
+            if time.monotonic() - self._named_at.get(name, -NAMED_EVERY_S) >= NAMED_EVERY_S:
+                self._named_at[name] = time.monotonic()
                 log.warning("the event loop was held for over %.0f ms by %s", 1000 * self._held_s, name)
 
 
