@@ -95,6 +95,11 @@ class Metrics:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
+        self._held = Counter(
+            "simpatico_loop_holds",
+            "Times that one piece of code held the event loop for over 100 ms; the log names it.",
+            registry=registry,
+        )
         self._rounds_and_priors = _RoundMetrics(registry)
         for outcome in Outcome:
             self._answers.labels(outcome.value)
@@ -114,6 +119,10 @@ class Metrics:
     def lag(self, seconds: float) -> None:
         """Record a delay of the event loop, seconds."""
         self._lag.observe(max(0.0, seconds))
+
+    def loop_held(self) -> None:
+        """Count a piece of code that held the event loop for too long."""
+        self._held.inc()
 
     def labels(self, count: int) -> None:
         """Count changed labels of members."""

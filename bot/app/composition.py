@@ -29,6 +29,7 @@ from bot.metrics import Metrics
 from bot.moderation.output_filter import OutputFilter
 from bot.moderation.toxicity import load_judge
 from bot.parts import Parts
+from bot.replies.budget import Budget
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge
@@ -155,9 +156,10 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
         memory=memory,
         stack=base.stack,
     )
-    responder = await _open_responder(base, learning, generator)
-    follow(store.coordination, ranker, memory, scheduler)
     servers, limits = _open_servers(base)
+    budget = Budget(limits, servers, settings.generator.context_tokens)
+    responder = await _open_responder(base, learning, generator, budget)
+    follow(store.coordination, ranker, memory, scheduler)
     parts = Parts(
         store=store,
         audit=AuditTrail(settings.storage, base.now),
@@ -230,7 +232,9 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
     return load
 
 
-async def _open_responder(base: _Base, learning: _Learning, generator: CandidateGenerator) -> Responder:
+async def _open_responder(
+    base: _Base, learning: _Learning, generator: CandidateGenerator, budget: Budget
+) -> Responder:
     """Open the responder with the configured styles, and register its caches for forgetting."""
     written, store, memory = base.settings.generator, base.store, base.memory
     knowledge = Knowledge(store.faq, learning.encoder.frozen, base.settings.faq)
@@ -238,14 +242,13 @@ async def _open_responder(base: _Base, learning: _Learning, generator: Candidate
     portfolio = StylePortfolio([style.name for style in written.styles], base.rng)
     turns = FairTurns(turns_of(written))
     responder = Responder(
-        source=CandidateSource(generator, await _open_filter(base), knowledge, store),
+        source=CandidateSource(generator, await _open_filter(base), knowledge, store, budget),
         ranker=learning.ranker,
         store=store,
         portfolio=portfolio,
         styles=written.styles,
         n_candidates=written.candidates,
         turns=turns,
-        context_tokens=written.context_tokens,
     )
     memory.register("replies", responder)
     memory.register("drafts", responder.drafts)

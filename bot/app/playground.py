@@ -26,6 +26,7 @@ from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from bot.app.composition import House, open_house
 from bot.app.monitor import open_monitor
+from bot.app.watchdog import Watchdog
 from bot.client import SimpaticoBot, create_bot
 from bot.config import ConfigError, Settings
 from bot.tasks import Tasks
@@ -119,6 +120,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
             async with (
                 simcord.run(bot, settle_timeout=120.0, check_errors=False) as env,
                 open_monitor(settings.operator, bot),
+                Watchdog(bot.metrics),
             ):
                 guild = env.create_guild("Simpatico playground")
                 channel = guild.create_text_channel("playground")

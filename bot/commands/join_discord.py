@@ -19,6 +19,7 @@ from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S
+from bot.app.watchdog import Watchdog
 from bot.client import create_bot
 from bot.commands import playground
 from bot.config import Settings, config_path, read_secret
@@ -69,6 +70,7 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         open_house(settings, progress=True) as house,
         Health(proofs_of(bot := create_bot(settings.bot, house.parts), house.scheduler)) as health,
         open_monitor(settings.operator, bot, [health.route()]),
+        Watchdog(bot.metrics),
         Reloader(
             find_config, settings, lambda changed: put_into_use(changed, house, bot), audit=house.parts.audit
         ).listening(),

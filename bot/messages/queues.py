@@ -37,7 +37,8 @@ class ConversationQueues:
 
     Args:
         limit: Jobs that may wait in one conversation, without the running one. One member may take a quarter
-            of them, so that others find room and do not wait behind too many.
+            of them, so that others find room and do not wait behind too many. In all conversations together a
+            member may have as many unfinished jobs as this limit, at least two.
         spawn: Starts the task of a conversation; None: :class:`bot.tasks.Tasks`.
     """
 
@@ -55,7 +56,7 @@ class ConversationQueues:
         return sum(len(queue) for queue in self._waiting.values())
 
     def submit(self, conversation: Hashable, owner: int, job: Job, about: object = None) -> bool:
-        """Queue ``job``; return False when the conversation is full or the queues are closing.
+        """Queue ``job``; return False when the conversation or the member's share is full, or at the end.
 
         Args:
             conversation: Key of the queue, a channel id.
@@ -64,6 +65,8 @@ class ConversationQueues:
             about: What the job is about, for :meth:`latest_of`.
         """
         if self._closed:
+            return False
+        if self._n_unfinished(owner) >= max(2, self._limit):
             return False
         queue = self._waiting.get(conversation)
         entry = _Entry(owner, job, about)
@@ -89,6 +92,11 @@ class ConversationQueues:
     def owners_in(self, conversation: Hashable) -> set[int]:
         """Return the ids of members whose jobs wait in a conversation."""
         return {entry.owner for entry in self._waiting.get(conversation, ())}
+
+    def _n_unfinished(self, owner: int) -> int:
+        """Return the number of a member's jobs, waiting and running, in all conversations."""
+        n_running = sum(entry.owner == owner for entry in self._running.values())
+        return n_running + sum(entry.owner == owner for queue in self._waiting.values() for entry in queue)
 
     def drop(self, owner: int) -> int:
         """Remove the waiting jobs of one member and return their number; a running job finishes."""

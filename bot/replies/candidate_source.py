@@ -1,18 +1,20 @@
 """Collects the candidates for a prompt, and filters them by the rules of the host and of the server.
 
 Candidates come from the language model and from the answers that the server's managers set with ``/faq``. The
-output filter drops those that must not be posted.
+output filter drops those that must not be posted. No other module calls the generator, so the daily limits
+are spent here.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from bot.generation import Candidate, CandidateGenerator, Context, GeneratorError, Style
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
+from bot.replies.budget import Budget
 from bot.replies.faq_answers import Knowledge
 from bot.settings import FaqSettings, SafetySettings
 from storage.errors import StorageError
@@ -31,6 +33,7 @@ class CandidateSource:
         output_filter: Drops candidates that must not be posted.
         knowledge: Finds the answers from ``/faq``.
         store: Holds the safety rules of each server.
+        budget: Spends the daily limits.
     """
 
     def __init__(
@@ -39,11 +42,13 @@ class CandidateSource:
         output_filter: CandidateFilter,
         knowledge: Knowledge,
         store: Store,
+        budget: Budget,
     ) -> None:
         self._generator = generator
         self._filter = output_filter
         self._knowledge = knowledge
         self._store = store
+        self._budget = budget
 
     @property
     def n_dropped(self) -> Mapping[Drop, int]:
@@ -59,31 +64,53 @@ class CandidateSource:
         self._filter.use_settings(safety)
         self._knowledge.use_settings(faq)
 
-    async def write(self, who: Who, context: Context, styles: Sequence[Style]) -> list[Candidate]:
+    async def write(
+        self, who: Who, context: Context, styles: Sequence[Style], roles: Collection[int]
+    ) -> list[Candidate]:
         """Return the candidates of the language model, then the answers from ``/faq``.
+
+        Spends one message of the member's and the server's day, and the tokens.
+
+        Args:
+            who: The member who asks.
+            context: Their message and the turns before it.
+            styles: One for each candidate.
+            roles: Ids of the member's roles, which may widen their limit.
 
         Raises:
             GeneratorError: No candidate could be generated, and no answer from ``/faq`` fits.
+            UsedUp: The day of the member or of their server is used up; the generator was not called.
         """
+        await self._budget.take(who, roles)
         known: list[Candidate] = []
         if who.guild_id != DIRECT_MESSAGES:
             known = await self._knowledge.answers(self._store.guild_id(who), context.message)
         try:
-            return [*await self._generator.generate(context, styles), *known]
+            written = await self._generator.generate(context, styles)
         except GeneratorError as exc:
+            self._budget.give_back(who)
             if not known:
                 raise
             log.warning("no candidates (%s); an answer from /faq is posted", exc)
             return known
+        self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
+        return [*written, *known]
 
     async def go_on(self, who: Who, context: Context, *, style: Style, begun: str) -> AsyncGenerator[str]:
-        """Yield longer and longer texts of a draft; end where the output filter would drop the whole text."""
-        async with aclosing(self._generator.continued(context, style, begun)) as texts:
-            async for text in texts:
-                kept = await self.keep([Candidate(text, style.name)], who, context)
-                if not kept:
-                    return
-                yield kept[0].text
+        """Yield longer and longer texts of a draft; end where the output filter would drop the whole text.
+
+        Spends the tokens at the end, whatever ends it.
+        """
+        text = begun
+        try:
+            async with aclosing(self._generator.continued(context, style, begun)) as texts:
+                async for text in texts:
+                    kept = await self.keep([Candidate(text, style.name)], who, context)
+                    if not kept:
+                        return
+                    yield kept[0].text
+        finally:
+            self._budget.spend_continuation(who, context, begun, text)
 
     async def keep(self, candidates: Sequence[Candidate], who: Who, context: Context) -> list[Candidate]:
         """Return the candidates that may be posted in this server, without unwanted parts."""

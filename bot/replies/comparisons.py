@@ -105,6 +105,8 @@ class Comparisons:
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be shown.
+            UsedUp: The day of the member or of their server is used up.
+            TooManyWaiting: Too many answers of the member wait already.
             RankingFailed: The encoder failed.
         """
         asker = self._askers.begin(prompt.who)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bot.generation import Candidate, Context, ContextReader
-from bot.generators.prompt import estimate_tokens
 from bot.memory import Leaving
 from personalization.ranking.explain import reason_of
 from personalization.ranking.ranker import Ranking
@@ -21,15 +20,7 @@ from storage.records import ANOTHER, FALLBACK, FAQ_STYLE, Consent, Impression, W
 
 
 class NothingToSay(Exception):
-    """Every candidate was blank or dropped by the output filter; ask again in other words.
-
-    Args:
-        n_tokens: Estimated tokens that were read and written without a reply.
-    """
-
-    def __init__(self, n_tokens: int = 0) -> None:
-        super().__init__()
-        self.n_tokens = n_tokens
+    """Every candidate was blank or dropped by the output filter; ask again in other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +31,13 @@ class Prompt:
         who: The member who asks.
         context: The context, or the reader that fetches it once the turn has come.
         behind: Returns the Discord ids of the members whose prompts wait for this one to be answered.
+        roles: Ids of the member's roles; they may widen the daily limit.
     """
 
     who: Who
     context: Context | ContextReader
     behind: Callable[[], Collection[int]] = tuple
+    roles: Collection[int] = ()
 
     async def read(self) -> Context:
         """Return the context; read it if only a reader was given.
@@ -112,7 +105,6 @@ class Decision:
         seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
         more: Continues a draft; yields longer and longer texts, each of which may be posted. None for a whole
             reply. It references the context, so it is dropped when the reply is finished.
-        n_tokens: Tokens read and written for the reply, estimated.
     """
 
     text: str
@@ -122,7 +114,6 @@ class Decision:
     written: tuple[Candidate, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     more: Callable[[], AsyncGenerator[str]] | None = None
-    n_tokens: int = 0
 
 
 def as_another(impression: Impression) -> Impression:
@@ -130,19 +121,6 @@ def as_another(impression: Impression) -> Impression:
     if impression.policy == FALLBACK:
         return impression
     return replace(impression, policy=ANOTHER + impression.policy)
-
-
-def tokens_of(context: Context, candidates: Sequence[Candidate], *, n_prompts: int, most: int) -> int:
-    """Estimate the tokens that were read and written for one reply.
-
-    Args:
-        context: Read once for each prompt.
-        candidates: The texts that were written.
-        n_prompts: Prompts, one for each requested candidate.
-        most: Longest context that the generator reads, tokens.
-    """
-    read = sum(map(estimate_tokens, [context.message, *(turn.text for turn in context.turns)]))
-    return n_prompts * min(read, most) + sum(estimate_tokens(one.text) for one in candidates)
 
 
 def impression_of(texts: tuple[str, ...], styles: tuple[str, ...], ranking: Ranking) -> Impression:

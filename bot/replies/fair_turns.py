@@ -16,6 +16,12 @@ from dataclasses import dataclass
 from bot.memory import Leaving
 
 MOST_REMEMBERED = 10_000
+MOST_WAITING = 8
+"""Answers of one member that may wait for a turn; by default one conversation queues as many."""
+
+
+class TooManyWaiting(Exception):
+    """Too many answers of the member wait for a turn already; ask again when they are written."""
 
 
 @dataclass(eq=False, slots=True)
@@ -36,10 +42,12 @@ class FairTurns:
 
     Args:
         n_at_once: Turns that may be taken at the same time, >= 1.
+        most_waiting: Requests of one member that may wait, >= 1.
     """
 
-    def __init__(self, n_at_once: int) -> None:
+    def __init__(self, n_at_once: int, most_waiting: int = MOST_WAITING) -> None:
         self._n_free = n_at_once
+        self._most_waiting = most_waiting
         self._waiting: dict[_Ticket, None] = {}
         self._rank: dict[Hashable, int] = {}
         """Logical time of each member's last turn, or of the first request. Of the members who wait the one
@@ -62,6 +70,9 @@ class FairTurns:
         Args:
             owner: The member who needs the turn.
             behind: Returns the members who wait for this turn to end; it may be taken in one of theirs.
+
+        Raises:
+            TooManyWaiting: As many requests of the member wait as may wait.
         """
         await self._take(owner, behind)
         try:
@@ -88,6 +99,8 @@ class FairTurns:
         if self._n_free:
             self._n_free -= 1
             return
+        if sum(ticket.owner == owner for ticket in self._waiting) >= self._most_waiting:
+            raise TooManyWaiting
         self._count += 1
         self._rank.setdefault(owner, self._count)
         ticket = _Ticket(owner, behind, asyncio.get_running_loop().create_future())

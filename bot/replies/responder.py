@@ -26,7 +26,6 @@ from bot.replies.decision import (
     Prompt,
     Stopwatch,
     as_another,
-    tokens_of,
 )
 from bot.replies.fair_turns import FairTurns
 from bot.replies.recording import ReplyRecorder
@@ -53,7 +52,6 @@ class Responder:
         styles: The style prompts, in the order of the portfolio.
         n_candidates: Candidates per reply (k).
         turns: Decides whose candidates are written next.
-        context_tokens: Longest context that the generator reads, tokens.
 
     Attributes:
         recorder: Stores what was posted.
@@ -71,7 +69,6 @@ class Responder:
         styles: Sequence[Style],
         n_candidates: int,
         turns: FairTurns,
-        context_tokens: int,
     ) -> None:
         self.source = source
         self._ranker = ranker
@@ -79,7 +76,6 @@ class Responder:
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
         self._turns = turns
-        self._context_tokens = context_tokens
         self._portfolio = portfolio
         self._choice = CandidateChoice(ranker, portfolio, store)
         self.drafts = Drafts()
@@ -111,6 +107,8 @@ class Responder:
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be posted.
+            UsedUp: The day of the member or of their server is used up.
+            TooManyWaiting: Too many answers of the member wait already.
             Exception: The error of the context reader.
         """
         who, clock, asker = prompt.who, Stopwatch(), asker or self._askers.begin(prompt.who)
@@ -122,13 +120,12 @@ class Responder:
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
             styles = await self._styles_for(who, consent, head)
             clock.lap("consent")
-            candidates = await self.source.write(who, context, styles)
+            candidates = await self.source.write(who, context, styles, prompt.roles)
         clock.lap("generate")
-        n_tokens = tokens_of(context, candidates, n_prompts=len(styles), most=self._context_tokens)
         kept = [one for one in await self.source.keep(candidates, who, context) if one.text not in but]
         clock.lap("filter")
         if not kept:
-            raise NothingToSay(n_tokens)
+            raise NothingToSay
         impression = await self._choice.choose(asker, member_id, context.message, kept)
         clock.lap("rank")
         chosen = kept[impression.chosen]
@@ -137,7 +134,7 @@ class Responder:
             style = next(style for style in styles if style.name == chosen.style)
             more = partial(self.source.go_on, who, context, style=style, begun=chosen.text)
         decision = Decision(chosen.text, consent, impression, asker, tuple(kept), clock.laps)
-        return replace(decision, more=more, n_tokens=n_tokens)
+        return replace(decision, more=more)
 
     async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
         """Choose another answer to a prompt, from the remaining candidates or else from new ones.
@@ -153,6 +150,8 @@ class Responder:
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No other text may be posted.
+            UsedUp: No candidate remains, and the day of the member or of their server is used up.
+            TooManyWaiting: Too many answers of the member wait already.
         """
         asker = self._askers.begin(prompt.who)  # before the draft is read, so that a forget is noticed
         draft = self.drafts.of(prompt.who, message_id)

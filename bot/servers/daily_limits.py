@@ -54,6 +54,19 @@ class Standing:
         return self.messages == 0 or self.tokens == 0
 
 
+class UsedUp(Exception):
+    """The day of a member or of their server is used up.
+
+    Args:
+        standing: The limit that is reached.
+        of_server: Whether it is the server's limit.
+    """
+
+    def __init__(self, standing: Standing, *, of_server: bool) -> None:
+        super().__init__("the daily limit is used up")
+        self.standing, self.of_server = standing, of_server
+
+
 def limit_of_member(settings: Sequence[LimitSettings], roles: Collection[int]) -> DailyLimit:
     """Return the limit of one member: the tightest of all settings, each with its most generous role.
 
@@ -113,6 +126,13 @@ class Limits:
         direct = who.guild_id == DIRECT_MESSAGES
         limit = DailyLimit() if direct else limit_of_server(settings)
         return self._standing(self._store.guild_id(who), limit)
+
+    def used_up(self, who: Who, settings: Sequence[LimitSettings], roles: Collection[int]) -> UsedUp | None:
+        """Return the limit that is used up, the member's before the server's; None: both have some left."""
+        own, everybody = self.of_member(who, settings, roles), self.of_server(who, settings)
+        if own.used_up:
+            return UsedUp(own, of_server=False)
+        return UsedUp(everybody, of_server=True) if everybody.used_up else None
 
     def spend(self, who: Who, *, messages: int = 0, tokens: int = 0) -> None:
         """Count what a member used, for them and for their server; negative numbers give back."""

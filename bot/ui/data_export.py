@@ -1,24 +1,28 @@
 """Makes the file of ``/my-data``, with everything kept about a member, and its summary.
 
-No discord import. Nothing of the file is kept or logged.
+No discord import. Nothing of the file is kept or logged. The file grows with the member's history, so it is
+made in a thread, one file at a time, within a deadline.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from bot.languages import mark, tr
 from personalization.heads.packing import numbers_of
 from personalization.insight.taste import TasteReader
+from personalization.labels.labels import Label
 from storage.privacy.export import WORDS, Exported
-from storage.records import MemberId, ReplyId, Who
+from storage.records import ReplyId, Who
 from storage.store import Store
 
+WITHIN_S = 600.0
+"""Longest time for a file, with the wait for others, seconds; Discord takes an answer for 15 minutes."""
 PART_BYTES = 8 * 2**20
 """Discord takes files of 10 MiB."""
 BESIDE = mark(
@@ -34,10 +38,37 @@ HOW_TO_READ = (
 )
 
 
-async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> tuple[bytes, str]:
-    """Return everything kept about a member as JSON, and a summary in words."""
-    found = await store.privacy.export(who)
-    servers = [await _readable(member_id, exported, taste) for member_id, exported in found]
+class DataExport:
+    """Makes the files, one at a time, so that memory holds one file however many members ask at once.
+
+    Args:
+        store: Everything that is kept about a member.
+        taste: Derives the labels of their feedback.
+    """
+
+    def __init__(self, store: Store, taste: TasteReader) -> None:
+        self._store, self._taste = store, taste
+        self._at_once = asyncio.Semaphore(1)
+
+    async def parts_for(self, who: Who, at: datetime) -> tuple[list[tuple[str, bytes]], str]:
+        """Return (name, content) of each part of everything kept about a member, and a summary in words.
+
+        Raises:
+            TimeoutError: The file was not made within :data:`WITHIN_S`.
+        """
+        async with asyncio.timeout(WITHIN_S), self._at_once:
+            found = await self._store.privacy.export(who)
+            labels = [await self._taste.labels(member_id) for member_id, _ in found]
+            servers = [exported for _, exported in found]
+            return await asyncio.to_thread(_parts_and_summary, servers, labels, at)
+
+
+def _parts_and_summary(
+    servers: Sequence[Exported], labels: Sequence[Mapping[ReplyId, Label]], at: datetime
+) -> tuple[list[tuple[str, bytes]], str]:
+    """Write the file and its summary. Blocks, for as long as the history is; call from a thread."""
+    for exported, of_member in zip(servers, labels, strict=True):
+        _make_readable(exported, of_member)
     content = {
         "made_at": at.isoformat(),
         "how_to_read": HOW_TO_READ,
@@ -45,19 +76,17 @@ async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> t
         "servers": servers,
     }
     text = json.dumps(content, ensure_ascii=False, indent=1)
-    return text.encode(), summary_of(servers)
+    return list(parts_of(text.encode())), summary_of(servers)
 
 
-async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader) -> dict[str, Any]:
+def _make_readable(exported: Exported, labels: Mapping[ReplyId, Label]) -> None:
     """Add the label of each feedback and the weights of the head to the exported rows."""
-    labels = await taste.labels(member_id)
     for row in exported["feedback"]:
         label = labels.get(ReplyId(row["reply_id"]))
         row["label"], row["weight"] = (label.value, label.weight) if label else (None, None)
     for row in exported["heads"]:
         if row["body"] is not None:
             row["numbers"] = numbers_of(base64.b64decode(row["body"]))
-    return exported
 
 
 def summary_of(servers: Sequence[Exported]) -> str:

@@ -22,10 +22,10 @@ from personalization.ranking.explain import Evidence, evidence_of
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, decode_feedback, labelled
 from personalization.rounds.store_protocol import LearningStore
-from personalization.settings import LearningSettings
+from personalization.settings import LabelWeights, LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
-from storage.records import MemberId, ReplyId, ReplySummary
+from storage.records import FeedbackRow, MemberId, ReplyId, ReplySummary
 
 NEWEST = 200
 """Latest replies that are read: enough for a summary, few enough to answer at once."""
@@ -134,9 +134,7 @@ class TasteReader:
         """Derive the labels of all the member's feedback, by reply; feedback without a meaning is omitted."""
         rows = (await self._store.feedback_of([member_id], EVERY))[member_id]
         valence = (await self._valence_now()).in_guild(rows[0].guild if rows else b"")
-        weights = self._settings.label_weights
-        found = {row.reply_id: label_of(row.reactions, row.rating, valence, weights) for row in rows}
-        return {reply_id: label for reply_id, label in found.items() if label is not None}
+        return await asyncio.to_thread(_labels_of, rows, valence, self._settings.label_weights)
 
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)
@@ -146,6 +144,14 @@ class TasteReader:
     async def _valence_now(self) -> EmojiValence:
         of_guilds = await self._store.emoji_of_guilds()
         return self._valence.with_guilds(of_guilds).learnt(self._ranker.prior.meanings)
+
+
+def _labels_of(
+    rows: Sequence[FeedbackRow], valence: EmojiValence, weights: LabelWeights
+) -> dict[ReplyId, Label]:
+    """Derive the labels of feedback. Blocks, for as long as the history is; call from a thread."""
+    found = {row.reply_id: label_of(row.reactions, row.rating, valence, weights) for row in rows}
+    return {reply_id: label for reply_id, label in found.items() if label is not None}
 
 
 def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ...]:

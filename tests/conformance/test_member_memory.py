@@ -90,7 +90,8 @@ def known_as(world, member) -> Member:
 def holding(world, member) -> set[str]:
     """Names of the registered caches that hold the member themselves, not by way of another part."""
     store, caches = world.house.store, [cache for _, cache in world.bot.memory]
-    parts = [world.bot, store, store._keys, store.coordination, world.bot.memory, *caches]
+    retained = [one.holder for one in world.bot.memory.retained.values()]
+    parts = [world.bot, store, store._keys, store.coordination, world.bot.memory, *caches, *retained]
     found = {}
     for name, cache in world.bot.memory:
         beside = [part for part in parts if part is not cache]

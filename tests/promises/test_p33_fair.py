@@ -75,6 +75,9 @@ async def begun_before_ben(settings, *, in_her_channel: bool) -> int:
     generator = SlowerThanDiscord()
     async with opened(settings, generator=generator) as world:
         generator.bot = world.bot
+        # Without the bounds on one member's answers, so that fairness alone keeps Ben from waiting.
+        world.bot.queues._n_unfinished = lambda _: 0
+        world.bot.responder._turns._most_waiting = 10**6
         channels = [world.guild.create_text_channel(f"channel-{number}") for number in range(N_CHANNELS)]
         for channel in channels:
             say(world, world.alice, "me first", channel)

@@ -13,7 +13,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.chat.answering import Answering, AnsweringHost
+from bot.cogs.chat.answering import Answering, AnsweringHost, note_of
 from bot.cogs.chat.delivery import AskedAgain, Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
@@ -24,6 +24,8 @@ from bot.messages.conversation import BUSY, FAILED, UNAVAILABLE, is_note, text_o
 from bot.messages.posting import typing_in
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
+from bot.replies.fair_turns import TooManyWaiting
+from bot.servers.daily_limits import UsedUp
 from storage.records import Who
 
 log = logging.getLogger(__name__)
@@ -109,28 +111,31 @@ class Another(commands.Cog):
     ) -> None:
         """Decide and post; runs in the conversation's turn."""
         speak(interaction.locale)
-        outcome, said, n_tokens = Outcome.FAILED, FAILED, 0
+        outcome, said = Outcome.FAILED, tr(FAILED)
         who = who_clicked(interaction)
         try:
             async with typing_in(prompt.channel):
                 decision = await self._decide(who, shown, prompt)
-            n_tokens = decision.n_tokens
             posted = await self._delivery.deliver(
                 prompt, decision, again=AskedAgain(shown.id, interaction.id)
             )
-            outcome, said = (Outcome.ANSWERED, POSTED) if posted else (Outcome.FAILED, NOT_POSTED)
-        except NothingToSay as exc:
-            outcome, said, n_tokens = Outcome.WITHHELD, NOTHING_ELSE, exc.n_tokens
+            outcome, said = (Outcome.ANSWERED, tr(POSTED)) if posted else (Outcome.FAILED, tr(NOT_POSTED))
+        except UsedUp as exc:
+            outcome, said = Outcome.LIMITED, note_of(exc)
+        except TooManyWaiting:
+            outcome, said = Outcome.BUSY, tr(BUSY)
+        except NothingToSay:
+            outcome, said = Outcome.WITHHELD, tr(NOTHING_ELSE)
         except GeneratorError as exc:
-            outcome, said = Outcome.UNAVAILABLE, UNAVAILABLE
+            outcome, said = Outcome.UNAVAILABLE, tr(UNAVAILABLE)
             log.warning("no candidates: %s", exc)
         finally:
-            self._answering.settle(who, outcome, n_tokens)
-            await interaction.followup.send(tr(said), ephemeral=True)
+            self._bot.metrics.message(outcome)
+            await interaction.followup.send(said, ephemeral=True)
 
     async def _decide(self, who: Who, shown: discord.Message, prompt: discord.Message) -> Decision:
         reader = MessageReader(self._bot, prompt)
-        asked = self._answering.prompt(who, prompt.channel.id, reader)
+        asked = self._answering.prompt(who, prompt.author, prompt.channel.id, reader)
         decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
         return await self._bot.responder.completed(decision)
 

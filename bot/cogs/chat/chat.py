@@ -13,7 +13,7 @@ from typing import Protocol
 import discord
 from discord.ext import commands
 
-from bot.cogs.chat.answering import Answering, AnsweringHost
+from bot.cogs.chat.answering import Answering, AnsweringHost, note_of
 from bot.cogs.chat.delivery import Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
@@ -37,6 +37,8 @@ from bot.messages.posting import say, typing_in
 from bot.messages.queues import Claims, NotesGiven
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
+from bot.replies.fair_turns import TooManyWaiting
+from bot.servers.daily_limits import UsedUp
 from bot.ui.stop_button import StopButton
 from storage.records import Who
 
@@ -122,18 +124,23 @@ class Chat(commands.Cog):
 
     async def _answer(self, burst: Burst, asked: float) -> None:
         """Answer a burst; runs in the conversation's turn. ``asked`` is when the burst was queued."""
-        outcome, waited_s, n_tokens = Outcome.FAILED, time.perf_counter() - asked, 0
+        outcome, waited_s = Outcome.FAILED, time.perf_counter() - asked
         who = who_wrote(burst.first)
         speak(self._bot.tongues.of(burst.first))
         try:
             async with typing_in(burst.last.channel):
                 decision = await self._decide(who, burst)
-            n_tokens = decision.n_tokens
         except NothingToRead as exc:
             outcome = Outcome.UNREAD
             await say(burst.last, str(exc))
-        except NothingToSay as exc:
-            outcome, n_tokens = Outcome.WITHHELD, exc.n_tokens
+        except UsedUp as exc:  # other answers used up the day while this one waited
+            outcome = Outcome.LIMITED
+            await self._decline(burst.last, note_of(exc))
+        except TooManyWaiting:
+            outcome = Outcome.BUSY
+            await self._decline(burst.last, tr(BUSY))
+        except NothingToSay:
+            outcome = Outcome.WITHHELD
             await say(burst.last, tr(SPEECHLESS))
         except GeneratorError as exc:
             outcome = Outcome.UNAVAILABLE
@@ -146,11 +153,11 @@ class Chat(commands.Cog):
             if await self._delivery.deliver(burst.last, decision, waited_s=waited_s):
                 outcome = Outcome.ANSWERED
         finally:
-            self._answering.settle(who, outcome, n_tokens)
+            self._bot.metrics.message(outcome)
 
     async def _decide(self, who: Who, burst: Burst) -> Decision:
         reader = BurstReader(self._bot, burst, self._unread)
-        prompt = self._answering.prompt(who, burst.first.channel.id, reader)
+        prompt = self._answering.prompt(who, burst.first.author, burst.first.channel.id, reader)
         try:
             return await self._bot.responder.decide(prompt)
         finally:

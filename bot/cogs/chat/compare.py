@@ -13,16 +13,19 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.chat.answering import Answering, AnsweringHost
+from bot.cogs.chat.answering import AnsweringHost, note_of
 from bot.cogs.ports import HasServers, Registry
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.messages.conversation import SPEECHLESS, UNAVAILABLE
+from bot.messages.conversation import BUSY, SPEECHLESS, UNAVAILABLE
 from bot.messages.posting import SILENT
 from bot.messages.splitting import split_message
 from bot.replies.comparisons import Comparison, Comparisons
 from bot.replies.decision import NothingToSay, Prompt
+from bot.replies.fair_turns import TooManyWaiting
+from bot.servers.access import roles_of
+from bot.servers.daily_limits import UsedUp
 from bot.ui.components import PersistentButton
 from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
 from bot.ui.ports import FeedbackHost
@@ -117,7 +120,6 @@ class Compare(commands.Cog):
 
     def __init__(self, bot: CompareHost) -> None:
         self._bot = bot
-        self._answering = Answering(bot)
 
     async def cog_load(self) -> None:
         """Register the buttons that outlive a restart."""
@@ -140,12 +142,12 @@ class Compare(commands.Cog):
         if await self._bot.store.pauses.is_paused(who):
             await interaction.edit_original_response(content=tr(PAUSED))
             return
-        view = await self._bot.servers.of(who.guild_id)
-        if message is not None and (note := self._answering.used_up(who, interaction.user, view)):
-            await interaction.edit_original_response(content=note)
-            return
         try:
             comparison = await self._begin(interaction, who, message)
+        except UsedUp as exc:
+            await interaction.edit_original_response(content=note_of(exc))
+        except TooManyWaiting:
+            await interaction.edit_original_response(content=tr(BUSY))
         except NothingToSay:
             await interaction.edit_original_response(content=tr(SPEECHLESS))
         except GeneratorError:
@@ -159,8 +161,8 @@ class Compare(commands.Cog):
         if message is not None:
             view = await self._bot.servers.of(who.guild_id)
             context = Context(message, persona=view.persona, model=view.model)
-            self._bot.limits.spend(who, messages=1)
-            return await self._bot.comparisons.of_message(Prompt(who, context))
+            prompt = Prompt(who, context, roles=roles_of(interaction.user))
+            return await self._bot.comparisons.of_message(prompt)
         latest = await self._bot.store.replies.latest(who, interaction.channel_id)
         return None if latest is None else await self._bot.comparisons.of_reply(who, latest.reply_id)
 

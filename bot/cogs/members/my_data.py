@@ -13,9 +13,11 @@ from discord.ext import commands
 from bot.cogs.ports import HasStore, HasTaste, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.ui.data_export import file_of, parts_of
+from bot.ui.data_export import DataExport
 from personalization.insight.taste import TasteReader
 from storage.store import Store
+
+TOO_LONG = mark("Your file is not ready after ten minutes, because I am very busy. Please try again later.")
 
 
 class MyDataHost(Registry, HasStore, HasTaste, Protocol):
@@ -26,7 +28,7 @@ class MyData(commands.Cog):
     """The member's rights of access and data portability."""
 
     def __init__(self, store: Store, taste: TasteReader) -> None:
-        self._store, self._taste = store, taste
+        self._export = DataExport(store, taste)
 
     @app_commands.command(
         name="my-data", description=mark("Everything I keep about you, as a file for you alone.")
@@ -35,8 +37,12 @@ class MyData(commands.Cog):
         """Answer with a summary and the file; further parts follow in further messages."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
-        content, summary = await file_of(self._store, self._taste, who, datetime.now(UTC))
-        for number, (name, part) in enumerate(parts_of(content)):
+        try:
+            parts, summary = await self._export.parts_for(who, datetime.now(UTC))
+        except TimeoutError:
+            await interaction.edit_original_response(content=tr(TOO_LONG))
+            return
+        for number, (name, part) in enumerate(parts):
             file = discord.File(io.BytesIO(part), filename=name)
             if number == 0:
                 await interaction.edit_original_response(content=summary, attachments=[file])

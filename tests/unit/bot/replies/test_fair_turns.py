@@ -28,11 +28,11 @@ async def test_members_who_wait_take_turns():
 
 
 async def test_whoever_comes_late_waits_for_one_turn_of_each():
-    assert await order_of(FairTurns(1), "a" * 1000 + "b") == "ab" + "a" * 999
+    assert await order_of(FairTurns(1, most_waiting=1000), "a" * 1000 + "b") == "ab" + "a" * 999
 
 
 async def test_what_somebody_waits_behind_is_done_in_their_turn():
-    turns, had = FairTurns(1), []
+    turns, had = FairTurns(1, most_waiting=200), []
 
     async def take(name: str, *behind: str) -> None:
         async with turns.turn("a", lambda: behind):

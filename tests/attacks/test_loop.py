@@ -1,0 +1,134 @@
+"""A member with a long history uses every command: none holds the event loop, which all members share.
+
+`/my-data` with 3,000 replies once held it for 0.8 s, as long as all other members waited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+
+from discord import app_commands
+
+from bot.app.watchdog import Watchdog
+from bot.cogs.members.my_data import TOO_LONG
+from bot.metrics import Metrics
+from bot.ui import data_export
+from storage.records import Place, Who
+from tests.rig.lag import at_length, measured
+from tests.rig.size import sized
+from tests.rig.waiting import until
+from tests.unit.storage.given import IMPRESSION
+
+LONGEST_MS = 100.0
+N_REPLIES = sized(ci=800, full=10_000)
+"""Replies of the history; each has rows of its own in three tables."""
+CANDIDATES = tuple(f"{number} " + "so it goes on, " * 20 for number in range(4))
+LONG = replace(
+    IMPRESSION,
+    candidates=CANDIDATES,
+    styles=("concise", "detailed") * 2,
+    scores=(0.1,) * 4,
+    prior_scores=(0.1,) * 4,
+    propensities=(0.25,) * 4,
+)
+
+
+async def remembered(world, member, n_replies: int) -> None:
+    """Store replies to a member, each with a rating."""
+    await world.agree(member)
+    await world.ask(member)
+    who, store = Who(world.guild.id, member.id), world.house.store
+    for start in range(0, n_replies, 400):
+        numbers = range(start, min(start + 400, n_replies))
+        ids = await asyncio.gather(
+            *(store.replies.record(who, Place(world.channel.id, (10**6 + n,)), LONG) for n in numbers)
+        )
+        await asyncio.gather(*(store.feedback.record_rating(who, one, 1 + one % 5) for one in ids))
+
+
+def commands_for(world, member) -> list[str]:
+    """Names of the commands that the member may use without options; those of the host are left out."""
+    seen = set(member.available_commands(world.channel))
+    found = [
+        one.qualified_name
+        for one in world.bot.tree.walk_commands()
+        if isinstance(one, app_commands.Command) and not any(option.required for option in one.parameters)
+    ]
+    return sorted(name for name in found if name in seen and not name.startswith("admin"))
+
+
+async def longest_hold(world, member, name: str) -> float:
+    """Use a command; return the longest time that the loop was held, ms of CPU time."""
+    with measured() as lag:
+        await member.slash(world.channel, name)
+    return max(lag.held_ms)
+
+
+async def test_no_command_of_a_member_with_a_long_history_holds_the_loop(world, boss):
+    await remembered(world, boss, N_REPLIES)
+    names = commands_for(world, boss)
+    held = {name: await longest_hold(world, boss, name) for name in names}
+
+    assert {"my-data", "feedback", "stats", "review", "why", "status", "compare"} <= set(held)
+    assert {name: ms for name, ms in held.items() if ms > LONGEST_MS} == {}
+
+
+async def test_control_a_file_that_is_made_on_the_loop_holds_it(world, monkeypatch):
+    slow = partial(at_length, 0.2, data_export._parts_and_summary)
+    monkeypatch.setattr(data_export, "_parts_and_summary", slow)
+    in_a_thread = await longest_hold(world, world.alice, "my-data")
+
+    async def inline(work, *args):
+        return work(*args)
+
+    monkeypatch.setattr(data_export.asyncio, "to_thread", inline)
+    on_the_loop = await longest_hold(world, world.alice, "my-data")
+
+    assert in_a_thread < LONGEST_MS < on_the_loop
+
+
+async def test_an_export_that_takes_too_long_is_given_up_with_a_word(world, monkeypatch):
+    monkeypatch.setattr(data_export, "WITHIN_S", 0.0)
+
+    shown = await world.alice.slash(world.channel, "my-data")
+
+    assert shown.response.content == TOO_LONG
+
+
+def hold_the_loop(secret: str, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def n_held(metrics: Metrics) -> float:
+    (line,) = (
+        one for one in metrics.text().decode().splitlines() if one.startswith("simpatico_loop_holds_total")
+    )
+    return float(line.split()[1])
+
+
+async def test_the_watchdog_counts_each_hold_and_names_it_once_without_values(caplog):
+    caplog.set_level(logging.WARNING, "bot.app.watchdog")
+    metrics = Metrics()
+    async with Watchdog(metrics):
+        for number in (1, 2):
+            await asyncio.sleep(0.1)
+            hold_the_loop("a secret", 0.5)
+            await until(lambda number=number: n_held(metrics) == number)
+
+    named = [record.getMessage() for record in caplog.records if "hold_the_loop" in record.getMessage()]
+    assert named == [f"the event loop was held for over 100 ms by {__name__}.hold_the_loop"]
+    assert "secret" not in caplog.text
+
+
+async def test_control_a_watchdog_with_a_wider_limit_counts_nothing():
+    metrics = Metrics()
+    async with Watchdog(metrics, held_s=60.0):
+        await asyncio.sleep(0.1)
+        hold_the_loop("a secret", 0.3)
+        await asyncio.sleep(0.1)
+
+    assert n_held(metrics) == 0
