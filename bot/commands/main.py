@@ -1,7 +1,10 @@
 """The ``simpatico`` command: builds the argument parser, sets up logging, runs the chosen sub-command.
 
 A failure to start is one readable line on standard error and an exit code: 2 for the configuration, 3 for
-data or keys, 4 for a model, 5 for Discord.
+data or keys, 4 for a model or a package that cannot be imported, 5 for Discord.
+
+Nothing heavy is imported here: torch, transformers, numpy, matplotlib and discord are imported by the
+commands that need them, when they run. So the other commands work without them, and start at once.
 """
 
 from __future__ import annotations
@@ -30,10 +33,9 @@ from bot.commands import (
 from bot.commands.join_discord import DiscordRefused
 from bot.config import ConfigError, config_path, load_settings
 from bot.generation import GeneratorError
-from bot.moderation.toxicity import ToxicityError
-from personalization.encoding.encoder import EncoderError
-from personalization.errors import DeviceMissing
-from personalization.lab.datasets import DatasetBroken
+from bot.moderation import ToxicityError
+from personalization.errors import DatasetBroken, EncoderError
+from personalization.loading_errors import broken_package
 from storage.errors import StorageError
 
 EXIT_CONFIG, EXIT_STORAGE, EXIT_MODEL, EXIT_DISCORD = 2, 3, 4, 5
@@ -43,7 +45,6 @@ _FAILURES: tuple[tuple[type[Exception], int], ...] = (
     (DatasetBroken, EXIT_CONFIG),
     (StorageError, EXIT_STORAGE),
     (EncoderError, EXIT_MODEL),
-    (DeviceMissing, EXIT_MODEL),
     (GeneratorError, EXIT_MODEL),
     (ToxicityError, EXIT_MODEL),
     (DiscordRefused, EXIT_DISCORD),
@@ -56,13 +57,19 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = command_parser().parse_args(argv)
     set_up_logging(verbose=arguments.verbose)
-    if "run_unconfigured" in arguments:
-        return arguments.run_unconfigured(arguments)
     try:
+        if "run_unconfigured" in arguments:
+            return arguments.run_unconfigured(arguments)
         arguments.run(arguments, load_settings(config_path(arguments.config)))
-    except tuple(kind for kind, _ in _FAILURES) as exc:
-        print(f"simpatico: {exc}", file=sys.stderr)
-        return next(code for kind, code in _FAILURES if isinstance(exc, kind))
+    except Exception as exc:  # boundary: a package that cannot be imported raises anything
+        if (broken := broken_package(exc)) is not None:
+            print(f"simpatico: {broken}", file=sys.stderr)
+            return EXIT_MODEL
+        for kind, code in _FAILURES:
+            if isinstance(exc, kind):
+                print(f"simpatico: {exc}", file=sys.stderr)
+                return code
+        raise
     return 0
 
 

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from personalization.arrays import BoolArray, FloatArray, IntArray
+from personalization.errors import DatasetBroken
 from personalization.heads.heads import Prior
 from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS, Row, features_of, make_rows, pool_of
-from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels, is_support
+from personalization.lab.datasets import Dataset, binary_labels, is_support
 from personalization.population.fit_prior import DEFAULTS
 from personalization.population.pooled import Pool
 from personalization.score_quality import accuracy, calibration_error, clustered_mean, concordance, log_loss
