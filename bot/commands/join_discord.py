@@ -8,7 +8,6 @@ import contextlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import discord
 
@@ -17,20 +16,10 @@ from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
 from bot.client import create_bot
-from bot.commands import playground
+from bot.commands import DiscordRefused, playground
 from bot.config import Settings, config_path, read_secret
 
 _READ_BACK_S = 86400.0
-
-
-class DiscordRefused(Exception):
-    """Discord could not be reached or refused the bot; the message says why and what to do."""
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("run", help="join Discord, or open the playground without a token")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:

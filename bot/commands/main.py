@@ -17,20 +17,15 @@ from pathlib import Path
 
 from bot.app.logs import set_up_logging
 from bot.commands import (
-    adapt_encoder,
+    DiscordRefused,
     completion,
+    declared,
     doctor,
-    evaluate,
     failpoints,
-    fit_starter,
-    join_discord,
     models,
     playground,
-    report,
     stored_data,
-    tune,
 )
-from bot.commands.join_discord import DiscordRefused
 from bot.config import ConfigError, config_path, load_settings
 from bot.generation import GeneratorError
 from bot.moderation import ToxicityError
@@ -88,18 +83,14 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=0, help="port of the playground on 127.0.0.1; 0 takes a free one"
     )
-    parser.set_defaults(run=join_discord.run)  # when no command is given
+    parser.set_defaults(run=declared.run_bot)  # when no command is given
     commands = parser.add_subparsers(dest="command")
-    join_discord.add_parser(commands)
+    declared.add_run(commands)
     playground.add_parser(commands)
     models.add_parser(commands)
     doctor.add_parser(commands)
     completion.add_parser(commands, parser)
     failpoints.add_parser(commands)
-    evaluate.add_parser(commands)
-    adapt_encoder.add_parser(commands)
-    tune.add_parser(commands)
-    fit_starter.add_parser(commands)
-    report.add_parser(commands)
+    declared.add_parsers(commands)
     stored_data.add_parsers(commands)
     return parser

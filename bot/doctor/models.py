@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from bot.doctor import Finding, failed, ok, warning
@@ -32,11 +33,9 @@ Tell = Callable[[str], None]
 
 
 def examine_libraries() -> Finding:
-    """Import torch and transformers, without which nothing learns or ranks."""
-    import torch
-    import transformers
-
-    return ok("libraries", f"torch {torch.__version__}, transformers {transformers.__version__}")
+    """Import torch, transformers and numpy, without which nothing learns or ranks."""
+    names = ("numpy", "torch", "transformers")
+    return ok("libraries", ", ".join(f"{name} {import_module(name).__version__}" for name in names))
 
 
 async def examine_model(settings: GeneratorSettings, tell: Tell = lambda _: None) -> Finding:
