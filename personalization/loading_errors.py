@@ -123,14 +123,12 @@ def broken_package(exc: BaseException) -> str | None:
 
 def _importing(exc: BaseException) -> str | None:
     """Return the package whose import raised the exception; None if no import did, or one of ours."""
-    trace, imports, name = exc.__traceback__, False, None
-    while trace is not None:
+    trace, name = exc.__traceback__, None
+    while trace is not None and name is None:
         frame = trace.tb_frame
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        imports = imports or package == "importlib"
-        if imports and package not in ("importlib", *OURS):
+        if frame.f_code.co_name == "<module>" and package not in ("__main__", *OURS):
             name = package
-            break
         trace = trace.tb_next
     if isinstance(exc, ModuleNotFoundError) and exc.name and name is None:
         name = exc.name.partition(".")[0]
