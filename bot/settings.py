@@ -18,6 +18,9 @@ DEFAULT_STYLES = (
     Style("warm", "Answer kindly and personally, and end with a question.", 0.8),
 )
 
+REPORT_DAYS = 90
+"""Days that the report of the uplift looks back by default."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSettings:

@@ -12,6 +12,7 @@
      +-- HeadDamaged        the bytes of a head or prior are invalid
      |    +-- HeadOutdated  the bytes are valid, but made for other features
      +-- RoundFailed        a training round failed; the heads in use stay
+     +-- DatasetBroken      a data folder is not in the format
 """
 
 
@@ -49,6 +50,10 @@ class HeadDamaged(PersonalizationError):
 
 class HeadOutdated(HeadDamaged):
     """A head or prior was made for other features; the next round makes a new one."""
+
+
+class DatasetBroken(PersonalizationError):
+    """A data folder is not in the format of docs/learning.md."""
 
 
 class RoundFailed(PersonalizationError):

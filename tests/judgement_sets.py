@@ -6,8 +6,8 @@ import gzip
 import json
 from pathlib import Path
 
-from bot.commands import evaluate as evaluate_command
-from bot.commands import fit_starter
+from bot.commands.lab import evaluate as evaluate_command
+from bot.commands.lab import fit_starter
 from bot.commands.main import command_parser
 from bot.config import Settings
 from personalization.encoding.encoder import Encoder

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from bot.languages import tr
+from bot.settings import REPORT_DAYS
 from personalization.insight.off_policy import Estimate
 from personalization.insight.uplift_report import ChoiceStore, Report, read_choices, report_of
 from personalization.labels.labels import EmojiValence
@@ -16,8 +17,6 @@ from personalization.settings import LearningSettings
 
 log = logging.getLogger(__name__)
 
-
-DAYS = 90
 
 FEWEST = 50.0
 """Effective sample size below which no conclusion is drawn, replies."""
@@ -41,7 +40,7 @@ class Reporter:
         self._choices, self._now = choices, now
         self._valence, self._weights = EmojiValence(learning.emoji), learning.label_weights
 
-    async def report(self, days: int = DAYS) -> Report:
+    async def report(self, days: int = REPORT_DAYS) -> Report:
         """Compute the report of the last ``days`` days.
 
         Raises:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import discord
 
@@ -21,19 +20,9 @@ from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S
 from bot.app.watchdog import Watchdog
 from bot.client import create_bot
-from bot.commands import playground
+from bot.commands import DiscordRefused, playground
 from bot.config import Settings, config_path, read_secret
 from storage.maintenance.audit_trail import Act
-
-
-class DiscordRefused(Exception):
-    """Discord could not be reached or refused the bot; the message says why and what to do."""
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("run", help="join Discord, or open the playground without a token")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:

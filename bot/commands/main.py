@@ -1,7 +1,10 @@
 """The ``simpatico`` command: builds the argument parser, sets up logging, runs the chosen sub-command.
 
 A failure to start is one readable line on standard error and an exit code: 2 for the configuration, 3 for
-data or keys, 4 for a model, 5 for Discord.
+data or keys, 4 for a model or a package that cannot be imported, 5 for Discord.
+
+Nothing heavy is imported here: torch, transformers, numpy, matplotlib and discord are imported by the
+commands that need them, when they run. So the other commands work without them, and start at once.
 """
 
 from __future__ import annotations
@@ -14,27 +17,21 @@ from pathlib import Path
 
 from bot.app.logs import set_up_logging
 from bot.commands import (
-    adapt_encoder,
+    DiscordRefused,
     audit,
     completion,
+    declared,
     doctor,
-    evaluate,
     failpoints,
-    fit_starter,
-    join_discord,
     models,
     playground,
-    report,
     stored_data,
-    tune,
 )
-from bot.commands.join_discord import DiscordRefused
 from bot.config import ConfigError, config_path, load_settings
 from bot.generation import GeneratorError
-from bot.moderation.toxicity import ToxicityError
-from personalization.encoding.encoder import EncoderError
-from personalization.errors import DeviceMissing
-from personalization.lab.datasets import DatasetBroken
+from bot.moderation import ToxicityError
+from personalization.errors import DatasetBroken, EncoderError
+from personalization.loading_errors import broken_package
 from storage.errors import StorageError
 from storage.opening import require_store
 
@@ -54,7 +51,6 @@ _FAILURES: tuple[tuple[type[Exception], int], ...] = (
     (DatasetBroken, EXIT_CONFIG),
     (StorageError, EXIT_STORAGE),
     (EncoderError, EXIT_MODEL),
-    (DeviceMissing, EXIT_MODEL),
     (GeneratorError, EXIT_MODEL),
     (ToxicityError, EXIT_MODEL),
     (DiscordRefused, EXIT_DISCORD),
@@ -67,16 +63,22 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = command_parser().parse_args(argv)
     set_up_logging(verbose=arguments.verbose)
-    if "run_unconfigured" in arguments:
-        return arguments.run_unconfigured(arguments)
     try:
+        if "run_unconfigured" in arguments:
+            return arguments.run_unconfigured(arguments)
         settings = load_settings(config_path(arguments.config))
         if arguments.command not in MAY_LACK_A_STORE:
             require_store(settings.storage)
         arguments.run(arguments, settings)
-    except tuple(kind for kind, _ in _FAILURES) as exc:
-        print(f"simpatico: {exc}", file=sys.stderr)
-        return next(code for kind, code in _FAILURES if isinstance(exc, kind))
+    except Exception as exc:  # boundary: a package that cannot be imported raises anything
+        if (broken := broken_package(exc)) is not None:
+            print(f"simpatico: {broken}", file=sys.stderr)
+            return EXIT_MODEL
+        for kind, code in _FAILURES:
+            if isinstance(exc, kind):
+                print(f"simpatico: {exc}", file=sys.stderr)
+                return code
+        raise
     return 0
 
 
@@ -95,19 +97,15 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=0, help="port of the playground on 127.0.0.1; 0 takes a free one"
     )
-    parser.set_defaults(run=join_discord.run)  # when no command is given
+    parser.set_defaults(run=declared.run_bot)  # when no command is given
     commands = parser.add_subparsers(dest="command")
-    join_discord.add_parser(commands)
+    declared.add_run(commands)
     playground.add_parser(commands)
     models.add_parser(commands)
     doctor.add_parser(commands)
     completion.add_parser(commands, parser)
     failpoints.add_parser(commands)
-    evaluate.add_parser(commands)
-    adapt_encoder.add_parser(commands)
-    tune.add_parser(commands)
-    fit_starter.add_parser(commands)
-    report.add_parser(commands)
+    declared.add_parsers(commands)
     stored_data.add_parsers(commands)
     audit.add_parser(commands)
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from importlib.util import find_spec
 from typing import Any
 
 from bot.config import ConfigError, Settings
@@ -30,6 +31,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     try:
         from bot.app.playground import play  # simcord is an extra
     except ModuleNotFoundError as exc:
+        if find_spec("simcord") is not None:
+            raise  # another package is broken
         raise ConfigError(
             f"the playground needs the package {exc.name}: run `make install`,"
             " or pip install 'simpatico[playground]'"

@@ -14,27 +14,15 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from bot.background.uplift_reporter import DAYS, Reporter, signed, verdict
+from bot.background.uplift_reporter import Reporter, signed, verdict
 from bot.config import ConfigError, Settings
 from personalization.insight.off_policy import Estimate, Estimates
 from personalization.insight.uplift_report import Outcome, Report
 from storage.store import Store
 
 log = logging.getLogger(__name__)
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command and its arguments."""
-    parser = commands.add_parser(
-        "report",
-        help="estimate from the bot's own log what personalization brings (SQLite: stop the bot first)",
-    )
-    parser.add_argument("--days", type=int, default=DAYS, help=f"how far back to look (default {DAYS})")
-    parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:

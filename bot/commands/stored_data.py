@@ -126,13 +126,15 @@ def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 
 def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
+    url = "" if arguments.to == "sqlite" else arguments.to
+    if url == settings.url:
+        return "The data are there already; nothing was moved."
     with tqdm(unit=" rows", disable=None) as bar:
 
         def progress(table: str, n_rows: int) -> None:
             bar.set_description(table)
             bar.update(n_rows)
 
-        url = "" if arguments.to == "sqlite" else arguments.to
         moved = asyncio.run(moving.move(settings, url, progress))
     return (
         f"Moved {moved.n_rows:,} rows from {moved.source} to {moved.target} and compared each. Now set"

@@ -1,17 +1,28 @@
-"""Runs every check of ``simpatico doctor``, prints each finding as it arrives, and a summary."""
+"""Runs every check of ``simpatico doctor``, prints each finding as it arrives, and a summary.
+
+The checks import what they examine, so that a package that cannot be imported is a finding like any other.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from bot.config import ConfigError, Settings, load_settings, read_secret
 from bot.doctor import Finding, Verdict, failed, ok
-from bot.doctor.discord_account import examine_account
-from bot.doctor.models import examine_device, examine_encoder, examine_model, examine_toxicity
-from bot.doctor.ports import examine_ports
-from bot.doctor.stored_data import examine_data, examine_disk, examine_layout, examine_owner
+from bot.doctor.models import (
+    Tell,
+    examine_device,
+    examine_encoder,
+    examine_libraries,
+    examine_model,
+    examine_toxicity,
+)
+from personalization.loading_errors import broken_package
+
+Check = Callable[[], AsyncIterator[Finding]]
 
 
 def run_doctor(config: Path | None) -> int:
@@ -34,32 +45,83 @@ def run_doctor(config: Path | None) -> int:
 
 async def _run(settings: Settings) -> int:
     counts = dict.fromkeys(Verdict, 0)
-    async for finding in examine(settings):
+    async for finding in examine(settings, _tell):
         _print(finding)
         counts[finding.verdict] += 1
     print(f"\n{_summed_up(counts[Verdict.FAILED], counts[Verdict.WARNING])}")
     return 1 if counts[Verdict.FAILED] else 0
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield the findings of all checks."""
-    async for finding in examine_account(read_secret(settings.bot.token_env), settings.bot):
-        yield finding
-    yield await examine_model(settings.generator)
-    yield await asyncio.to_thread(examine_device, settings.personalization.device)
-    yield await asyncio.to_thread(examine_encoder, settings.personalization)
+async def examine(settings: Settings, tell: Tell = lambda _: None) -> AsyncIterator[Finding]:
+    """Yield the findings of all checks; a package that cannot be imported is reported once.
+
+    Args:
+        settings: All sections.
+        tell: Receives what takes long, before it begins.
+    """
+    reported: set[str] = set()
+    for what, check in _checks(settings, tell):
+        try:
+            async for finding in check():
+                yield finding
+        except Exception as exc:  # boundary: a package that cannot be imported raises anything
+            broken = broken_package(exc)
+            if broken is None:
+                raise
+            if broken not in reported:
+                yield failed(what, broken)
+            reported.add(broken)
+
+
+def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
+    """Yield the subject of each check, and the check, in the order in which they run."""
+
+    async def account() -> AsyncIterator[Finding]:
+        from bot.doctor.discord_account import examine_account
+
+        async for finding in examine_account(read_secret(settings.bot.token_env), settings.bot):
+            yield finding
+
+    async def model() -> AsyncIterator[Finding]:
+        yield await examine_model(settings.generator, tell)
+
+    async def data() -> AsyncIterator[Finding]:
+        from bot.doctor.stored_data import examine_data, examine_layout, examine_owner
+
+        for finding in (*examine_owner(settings.storage), *examine_layout(settings.storage)):
+            yield finding
+        async for finding in examine_data(settings.storage):
+            yield finding
+
+    async def disk() -> AsyncIterator[Finding]:
+        from bot.doctor.stored_data import examine_disk
+
+        for finding in examine_disk(settings):
+            yield finding
+
+    async def ports() -> AsyncIterator[Finding]:
+        from bot.doctor.ports import examine_ports
+
+        for finding in examine_ports(settings.operator):
+            yield finding
+
+    yield "libraries", _in_thread(examine_libraries)
+    yield "token", account
+    yield "model", model
+    yield "device", _in_thread(lambda: examine_device(settings.personalization.device))
+    yield "encoder", _in_thread(lambda: examine_encoder(settings.personalization))
     if settings.safety.toxicity_model:
-        yield await asyncio.to_thread(examine_toxicity, settings.safety)
-    for finding in examine_owner(settings.storage):
-        yield finding
-    for finding in examine_layout(settings.storage):
-        yield finding
-    async for finding in examine_data(settings.storage):
-        yield finding
-    for finding in examine_disk(settings):
-        yield finding
-    for finding in examine_ports(settings.operator):
-        yield finding
+        yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
+    yield "database", data
+    yield "disk", disk
+    yield "port", ports
+
+
+def _in_thread(check: Callable[[], Finding]) -> Check:
+    async def run() -> AsyncIterator[Finding]:
+        yield await asyncio.to_thread(check)
+
+    return run
 
 
 def _summed_up(n_failed: int, n_warnings: int) -> str:
@@ -70,3 +132,8 @@ def _summed_up(n_failed: int, n_warnings: int) -> str:
 
 def _print(finding: Finding) -> None:
     print(f"{finding.verdict:8} {finding.what:14} {finding.said}", flush=True)
+
+
+def _tell(what: str) -> None:
+    """Print progress on standard error, which is no finding."""
+    print(f"... {what}", file=sys.stderr, flush=True)

@@ -1,105 +1,182 @@
-"""Checks of the language model and its runtime, the device, the encoder and the toxicity model."""
+"""Checks of the language model and its runtime, the device, the encoder and the toxicity model.
+
+Each check does what a start does, by the same functions: it loads the model, and the language model writes
+one reply. A model of the Hugging Face hub that is not on this machine is not fetched: the hub is only asked
+for it. torch and transformers are imported where they are used, so that a broken one is a finding.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
 from bot.doctor import Finding, failed, ok, warning
-from bot.generation import GeneratorError
-from bot.generators.factory import runs_on_llamacpp
-from bot.generators.model_files import SMOLLM2, check_packaged, prepare_generator_model, prepare_gguf
-from bot.generators.openai_server import OpenAIGenerator
-from bot.moderation.toxicity import ToxicityError, load_judge
+from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing
+from bot.moderation import ToxicityError
 from bot.settings import GeneratorSettings, SafetySettings
-from personalization.devices import describe, resolve_device
-from personalization.encoding.encoder import EncoderError
-from personalization.encoding.loading import load_encoder
-from personalization.errors import DeviceMissing
+from personalization.errors import PersonalizationError
+from personalization.loading_errors import explained, loading
+from personalization.model_folder import FileBroken, check_folder
 from personalization.settings import Device, LearningSettings
 
-_GGUF_MAGIC = b"GGUF"
+REPLY_S = 120.0
+"""Seconds within which the language model must write one reply."""
+_HUB_S = 20.0
+_QUESTION = Context("Say hello.")
+_RETRY = 'correct the name, or use "packaged"'
+
+Tell = Callable[[str], None]
+"""Receives what takes long, before it begins."""
 
 
-async def examine_model(settings: GeneratorSettings) -> Finding:
-    """Check that the language model exists, or that its server answers."""
+def examine_libraries() -> Finding:
+    """Import torch, transformers and numpy, without which nothing learns or ranks."""
+    names = ("numpy", "torch", "transformers")
+    return ok("libraries", ", ".join(f"{name} {import_module(name).__version__}" for name in names))
+
+
+async def examine_model(settings: GeneratorSettings, tell: Tell = lambda _: None) -> Finding:
+    """Load the language model, or ask its server, and let it write one reply. Takes seconds to minutes."""
     try:
         if settings.kind == "openai":
-            return await _on_server(settings)
-        return await asyncio.to_thread(_on_this_machine, settings)
-    except GeneratorError as exc:
+            return await _on_server(settings, tell)
+        if (finding := await asyncio.to_thread(_not_here, settings)) is not None:
+            return finding
+        return await _on_this_machine(settings, tell)
+    except (GeneratorError, PersonalizationError) as exc:
         return failed("model", str(exc))
 
 
-async def _on_server(settings: GeneratorSettings) -> Finding:
+async def _on_server(settings: GeneratorSettings, tell: Tell) -> Finding:
+    from bot.generators.openai_server import OpenAIGenerator
+
     generator = OpenAIGenerator(settings)
     try:
         offered = await generator.offered()
+        if offered and settings.model not in {*offered, *(name.partition(":")[0] for name in offered)}:
+            return warning(
+                "model",
+                f"{generator.name} answers, but the model is not among the {len(offered)} it lists; check"
+                " [generator] model",
+            )
+        return await _one_reply(generator, settings, tell)
     finally:
         await generator.close()
-    if not offered or settings.model in {*offered, *(name.partition(":")[0] for name in offered)}:
-        return ok("model", f"{generator.name} answers")
-    return warning(
-        "model",
-        f"{generator.name} answers, but the model is not among the {len(offered)} it lists; check"
-        " [generator] model",
-    )
 
 
-def _on_this_machine(settings: GeneratorSettings) -> Finding:
-    """Blocks while the packaged file is hashed."""
+def _not_here(settings: GeneratorSettings) -> Finding | None:
+    """Return a finding if the model is not loaded, because that would fetch or convert it. Blocks."""
+    from bot.generators.factory import runs_on_llamacpp
+    from bot.generators.model_files import SMOLLM2, check_packaged, is_converted, prepare_generator_model
+
     if runs_on_llamacpp(settings):
-        return _gguf(prepare_gguf(settings, progress=False))
+        return None
     if settings.model == "packaged":
+        if is_converted(SMOLLM2, settings.model_dir):
+            return None
         check_packaged(SMOLLM2)
         return ok(
             "model", f"{SMOLLM2.file} is whole; transformers runs it after a conversion at the first start"
         )
     found = prepare_generator_model(settings, progress=False)
-    if isinstance(found, Path):
-        return ok("model", f"the folder {found}; transformers runs it")
-    if isinstance(try_to_load_from_cache(found, "config.json"), str):
-        return ok("model", f"{found} is in the cache of the Hugging Face hub; transformers runs it")
-    return warning("model", f"{found} is not on this machine; the first start fetches it from the hub")
+    return None if isinstance(found, Path) else _on_the_hub("model", found, ModelMissing)
 
 
-def _gguf(path: Path) -> Finding:
+async def _on_this_machine(settings: GeneratorSettings, tell: Tell) -> Finding:
+    from bot.generators.factory import create_generator
+
+    tell("loading the language model")
+    generator = await asyncio.to_thread(create_generator, settings, progress=True)
     try:
-        with path.open("rb") as file:
-            begins = file.read(len(_GGUF_MAGIC))
-    except OSError as exc:
-        return failed("model", f"{path} cannot be read ({exc.strerror}); correct its permissions")
-    if begins != _GGUF_MAGIC:
-        return failed("model", f"{path} is no GGUF file; download it again, or correct [generator] model")
-    return ok("model", f"{path.name}; llama.cpp runs it on the CPU")
+        return await _one_reply(generator, settings, tell)
+    finally:
+        await generator.close()
+
+
+async def _one_reply(generator: CandidateGenerator, settings: GeneratorSettings, tell: Tell) -> Finding:
+    """Let the model write one reply, as a member would ask for it."""
+    tell(f"waiting for one reply, up to {REPLY_S:g} s")
+    started = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(REPLY_S):
+            await generator.generate(_QUESTION, settings.styles[:1])
+    except TimeoutError:
+        return warning(
+            "model",
+            f"{generator.name} wrote no reply within {REPLY_S:g} s; use a smaller model or a faster device",
+        )
+    except GeneratorError as exc:
+        blank = type(exc) is GeneratorError
+        return (warning if blank else failed)("model", f"{generator.name} was asked for a reply: {exc}")
+    except Exception as exc:  # boundary: a model with wrong weights fails while it writes, with any error
+        return failed("model", explained(exc, settings.model))
+    seconds = asyncio.get_running_loop().time() - started
+    return ok("model", f"{generator.name} wrote a reply in {seconds:.1f} s")
+
+
+def _on_the_hub(what: str, name: str, error: Callable[[str], Exception]) -> Finding | None:
+    """Ask the hub for a model that is not on this machine; None if it is here, whole. Blocks."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    with loading(f"the {what}", name, error, _RETRY):
+        cached = try_to_load_from_cache(name, "config.json")
+    if isinstance(cached, str):
+        try:
+            check_folder(Path(cached).parent)
+        except FileBroken as exc:
+            return failed(what, f"{exc}; or delete {Path(cached).parents[2]}, and the next start fetches it")
+        return None
+    with loading(f"the {what}", name, error, _RETRY):
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+            from huggingface_hub.errors import OfflineModeIsEnabled
+
+            raise OfflineModeIsEnabled
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=_HUB_S)
+    return warning(what, f"{name} is not on this machine; the first start fetches it from the hub")
 
 
 def examine_device(device: Device) -> Finding:
     """Check the device of the encoder and of the training rounds."""
+    from personalization.devices import describe, resolve_device
+
     try:
         return ok("device", describe(resolve_device(device)))
-    except DeviceMissing as exc:
+    except PersonalizationError as exc:
         return failed("device", str(exc))
 
 
 def examine_encoder(settings: LearningSettings) -> Finding:
     """Load the encoder and encode a word. Blocks for seconds."""
+    from personalization.encoding.loading import load_encoder
+    from personalization.errors import EncoderMissing
+
+    name = settings.encoder
     try:
-        encoder = load_encoder(settings.encoder, settings.device)
+        if name != "packaged" and not Path(name).is_dir():
+            if (finding := _on_the_hub("encoder", name, EncoderMissing)) is not None:
+                return finding
+        encoder = load_encoder(name, settings.device)
         (vector,) = encoder.encode(["hello"])
-    except (EncoderError, DeviceMissing) as exc:
+    except PersonalizationError as exc:
         return failed("encoder", str(exc))
     return ok("encoder", f"{encoder.encoder_id}, {len(vector)} dimensions")
 
 
 def examine_toxicity(settings: SafetySettings) -> Finding:
     """Load the configured toxicity model. Blocks for seconds."""
+    from bot.moderation.toxicity import load_judge
+
+    name = settings.toxicity_model
     try:
+        if not Path(name).is_dir():
+            if (finding := _on_the_hub("toxicity", name, ToxicityError)) is not None:
+                return finding
         judge = load_judge(settings)
-    except (ToxicityError, DeviceMissing) as exc:
+    except (ToxicityError, PersonalizationError) as exc:
         return failed("toxicity", str(exc))
     if judge is not None:
         judge.close()
-    return ok("toxicity", f"{settings.toxicity_model} rates candidates before they are posted")
+    return ok("toxicity", f"{name} rates candidates before they are posted")

@@ -30,6 +30,7 @@ from bot.generators.gguf_tokens import control_tokens
 from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text, without_system
 from bot.generators.role_markers import ModelMarkers, defuse, markers_in
 from bot.settings import GeneratorSettings
+from personalization.loading_errors import loading
 
 _LIBRARY: Final[Any] = xllamacpp  # an extension module without types
 _SAMPLING: Final = {"top_p": 0.9, "min_p": 0.1}
@@ -82,14 +83,11 @@ class LlamaCppGenerator:
         params.hostnames, params.port = ["127.0.0.1"], 0
         params.api_keys = [secrets.token_urlsafe(32)]
         params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
-        try:
+        # llama.cpp does not say why it refuses a file.
+        otherwise = "choose a GGUF file whose architecture and quantisation llama.cpp knows"
+        with loading("the language model", str(model), ModelMissing, otherwise):
             server = _LIBRARY.Server(params)
             markers = markers_in(*control_tokens(model))
-        except (RuntimeError, ValueError, OSError) as exc:
-            raise ModelMissing(
-                f"the model {model} cannot be loaded; expected a GGUF file that llama.cpp can read: "
-                "copy it again"
-            ) from exc
         _await_loop(server)
         label = model.stem if settings.model != "packaged" else "SmolLM2-135M-Instruct"
         return cls(server, settings, label, markers)

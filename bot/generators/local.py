@@ -32,11 +32,11 @@ from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavaila
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
-from bot.generators.model_files import UNREADABLE
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
 from bot.generators.role_markers import defuse, markers_of
 from bot.generators.sampling import RowTemperatures, StopWhenSet, TokenStreamer
 from bot.settings import GeneratorSettings
+from personalization.loading_errors import check_complete, loading
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +94,21 @@ class LocalGenerator:
             else transformers_logging.disable_progress_bar
         )()
         local = isinstance(model, Path)
-        try:
+        with loading("the language model", model, ModelMissing, 'set [generator] model = "packaged"'):
             tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
-            weights: Any = AutoModelForCausalLM.from_pretrained(
-                model, dtype=dtype_for(device), local_files_only=local, use_safetensors=True
+            weights: Any
+            weights, report = AutoModelForCausalLM.from_pretrained(
+                model,
+                dtype=dtype_for(device),
+                local_files_only=local,
+                use_safetensors=True,
+                output_loading_info=True,
             )
-            weights.to(device)
-        except torch.OutOfMemoryError as exc:
-            raise GeneratorUnavailable(f"{model} does not fit into the memory of {device}") from exc
-        except UNREADABLE as exc:
-            raise ModelMissing(_cannot_load(model, exc)) from exc
+            check_complete(model, report)
+            try:
+                weights.to(device)
+            except torch.OutOfMemoryError as exc:
+                raise GeneratorUnavailable(f"{model} does not fit into the memory of {device}") from exc
         label = Path(settings.model).name if settings.model != "packaged" else "SmolLM2-135M-Instruct"
         return cls(weights, tokenizer, settings, label)
 
@@ -295,16 +300,3 @@ def _context_budget(model: Any, settings: GeneratorSettings) -> int:
     if built_for is None:
         return settings.context_tokens
     return max(1, min(settings.context_tokens, built_for - settings.max_new_tokens))
-
-
-def _cannot_load(model: Path | str, exc: Exception) -> str:
-    why = str(exc).strip().partition("\n")[0]
-    if isinstance(model, Path):
-        return (
-            f"the model in {model} cannot be loaded ({why}); expected safetensors and a tokenizer, "
-            "complete and readable: copy the folder again"
-        )
-    return (
-        f'the model "{model}" is not a folder here and could not be fetched from Hugging Face ({why}); '
-        'check the name and the connection, or use [generator] model = "packaged"'
-    )

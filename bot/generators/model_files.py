@@ -31,14 +31,12 @@ from tqdm import tqdm
 
 from bot.generation import ModelMissing
 from bot.settings import GeneratorSettings
+from personalization.model_folder import FileBroken, check_file, check_folder
 
 log = logging.getLogger(__name__)
 
 Convert = Callable[[Path, Path], None]
 """Converts a source file into a model folder. Blocks."""
-
-UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
-"""Errors that an incomplete, damaged or unreadable model folder raises."""
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -106,7 +104,7 @@ def prepare_gguf(settings: GeneratorSettings, progress: bool) -> Path:
     """Find and check the configured GGUF file. Blocks while the packaged file is hashed.
 
     Raises:
-        ModelMissing: There is no such file, or the packaged one is damaged.
+        ModelMissing: There is no such file, it is no GGUF file, or the packaged one is damaged.
     """
     if settings.model == "packaged":
         return _verified_source(SMOLLM2, progress)
@@ -115,6 +113,16 @@ def prepare_gguf(settings: GeneratorSettings, progress: bool) -> Path:
         raise ModelMissing(
             f'[generator] model = "{settings.model}": expected a GGUF file, found none; correct the '
             'path, or set runtime = "transformers" for a folder or a Hugging Face id'
+        )
+    try:
+        begins = check_file(path)
+    except FileBroken as exc:
+        raise ModelMissing(str(exc)) from exc
+    if not begins.startswith(b"GGUF"):
+        raise ModelMissing(
+            f"{path} is no GGUF file; download it again, or correct [generator] model. A folder or"
+            " a Hugging Face"
+            ' id runs with runtime = "transformers"'
         )
     return path
 
@@ -137,11 +145,10 @@ def _why(exc: Exception) -> str:
 
 
 def _checked_folder(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
-        raise ModelMissing(
-            f"the model folder {folder} holds no config.json; expected a folder as transformers' "
-            "save_pretrained writes it: config.json, *.safetensors and the tokenizer"
-        )
+    try:
+        check_folder(folder)
+    except FileBroken as exc:
+        raise ModelMissing(str(exc)) from exc
     return folder
 
 
@@ -183,6 +190,11 @@ def _prepared(model: PackagedModel, model_dir: Path, progress: bool, convert: Co
         _write_manifest(work, model, progress)
         _put_in_place(work, target, model.sha256)
     return target
+
+
+def is_converted(model: PackagedModel, model_dir: Path) -> bool:
+    """Return whether a packaged model is converted, and the conversion is whole. Blocks briefly."""
+    return _is_intact(model_dir / model.name, model.sha256, progress=False)
 
 
 def locate(model: PackagedModel) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -35,6 +36,7 @@ from bot.generators.continuing import grown
 from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of, system_text
 from bot.generators.role_markers import defuse
 from bot.settings import GeneratorSettings
+from personalization.loading_errors import broken_package
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class OpenAIGenerator:
     Raises:
         ConfigError: The key holds a character that no key has, such as a line end.
         ModelMissing: ``model`` is ``packaged``, which is not the name of a model on a server.
+        GeneratorUnavailable: The environment names a proxy that cannot be used.
     """
 
     def __init__(self, settings: GeneratorSettings, environ: Mapping[str, str] = os.environ) -> None:
@@ -71,6 +74,7 @@ class OpenAIGenerator:
             api_key=read_secret(settings.api_key_env, environ) or _NO_KEY,
             timeout=settings.timeout_s,
             max_retries=settings.retries,
+            http_client=_http_client(settings.base_url),
         )
 
     @property
@@ -265,6 +269,27 @@ def _written(answer: Any, style: Style) -> Written | None:
     if not isinstance(text, str):
         return None
     return Written(text, style.name, cut_off=getattr(choices[0], "finish_reason", None) == "length")
+
+
+def _http_client(base_url: str) -> openai.DefaultAsyncHttpxClient:
+    """Return a client that uses the proxies of the environment, except for a server on this machine.
+
+    Raises:
+        GeneratorUnavailable: The environment names a proxy that cannot be used.
+    """
+    try:
+        return openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(urlsplit(base_url).hostname or ""))
+    except (ImportError, ValueError) as exc:
+        why = broken_package(exc) or "a proxy in the environment has no valid address"
+        raise GeneratorUnavailable(f"{why}; check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: localhost or a loopback address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
 
 
 def _without_password(address: str) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
+from bot.moderation import ToxicityError
 from bot.settings import SafetySettings
 from personalization.devices import resolve_device
+from personalization.loading_errors import check_complete, loading
 
 HARMLESS = {
     "neutral",
@@ -33,10 +35,6 @@ HARMLESS = {
 """Harmless labels in lower case, used when the configuration names no toxic ones."""
 PIECE = 1000
 """Characters per piece of a text; the worst piece counts. About half of what such models can read."""
-
-
-class ToxicityError(Exception):
-    """The toxicity model cannot be used; check [safety] toxicity_model in config.toml."""
 
 
 class ToxicityModel:
@@ -118,14 +116,12 @@ def load_judge(settings: SafetySettings) -> ToxicityModel | None:
     if not name:
         return None
     device = resolve_device(settings.device)
-    try:
+    source = Path(name) if Path(name).is_dir() else name
+    otherwise = 'correct [safety] toxicity_model, or set it to ""'
+    with loading("the toxicity model", source, ToxicityError, otherwise):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(
-            name, dtype=torch.float32, use_safetensors=True
+        model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, SafetensorError) as exc:
-        raise ToxicityError(
-            f"expected a model for sequence classification at {name!r} (a folder, or a Hugging Face id with"
-            ' safetensors weights), found none that loads; correct [safety] toxicity_model, or set it to ""'
-        ) from exc
-    return ToxicityModel(model, tokenizer, device, settings.toxic_labels)
+        check_complete(name, report)
+        return ToxicityModel(model, tokenizer, device, settings.toxic_labels)

@@ -23,7 +23,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +32,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from personalization.arrays import FloatArray
+from personalization.encoding.adapter_shape import AdapterShape
 from personalization.encoding.encoder import (
     ENCODING,
     LoadedModel,
@@ -49,25 +49,6 @@ CONFIG, WEIGHTS, NOTE = "adapter_config.json", "adapter_model.safetensors", "sim
 
 ATTENTION = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "Wqkv")
 """Names of the query and value layers in common encoders."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterShape:
-    """Hyperparameters of an adapter.
-
-    Attributes:
-        rank: Rank of each change, >= 1.
-        alpha: Scale of the changes; each is multiplied by ``alpha / rank``.
-        dropout: Share of the adapter's inputs that is dropped in training, 0 to 1.
-        layers: Number of blocks that change, counted from the last; None: all.
-        attention_only: True: only queries and values change, as in the source. False: every linear layer.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.1
-    layers: int | None = None
-    attention_only: bool = True
 
 
 class AdaptableEncoder:

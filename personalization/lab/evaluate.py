@@ -20,16 +20,17 @@ from typing import Any
 import numpy as np
 
 from personalization.arrays import BoolArray, FloatArray, IntArray
+from personalization.errors import DatasetBroken
 from personalization.heads.heads import Prior
-from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS, Row, features_of, make_rows, pool_of
-from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels, is_support
+from personalization.lab.baselines import Row, features_of, make_rows, pool_of
+from personalization.lab.datasets import Dataset, binary_labels, is_support
+from personalization.lab.options import DEFAULT_K, NEW_SERVER_ROWS, ROWS
 from personalization.population.fit_prior import DEFAULTS
 from personalization.population.pooled import Pool
 from personalization.score_quality import accuracy, calibration_error, clustered_mean, concordance, log_loss
 from personalization.settings import Device, PriorSettings
 from personalization.solving.training import Examples
 
-DEFAULT_K = (0, 1, 3, 5, 10, 20, 50)
 MIN_SUPPORT, MIN_QUERY, MAX_QUERY, MAX_MEMBERS = 20, 10, 80, 300
 
 

@@ -35,9 +35,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.errors import DatasetBroken
 from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
-from personalization.lab.datasets import Dataset, DatasetBroken, binary_labels
+from personalization.lab.datasets import Dataset, binary_labels
 from personalization.population.calibration import (
     VALIDATED_K,
     Fold,

@@ -9,7 +9,6 @@ writes and checkpoints, readers that can do neither, and a lock that keeps other
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import sqlite3
@@ -292,6 +291,8 @@ def empty_log(connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
 @asynccontextmanager
 async def opening_lock(folder: Path) -> AsyncGenerator[None]:
     """Allow one process at a time to create or upgrade the files of a shared folder."""
+    import fcntl  # POSIX only; imported here, so that a command on another system says what is missing
+
     handle = os.open(folder, os.O_RDONLY)
     try:
         while True:
@@ -313,6 +314,8 @@ def folder_lock(folder: Path) -> Generator[None]:
         AlreadyOpen: Another process, or another store of this process, holds the lock.
         StorageError: The folder or its lock file cannot be created.
     """
+    import fcntl
+
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder / "data.lock", os.O_CREAT | os.O_RDWR, 0o600)

@@ -11,7 +11,6 @@ key as ``..._NEXT``.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -74,6 +73,8 @@ async def rotate(settings: StorageSettings) -> int:
 @contextmanager
 def _lock(folder: Path) -> Generator[None]:
     """Allow one rotation at a time; the operating system releases the lock when the process ends."""
+    import fcntl  # POSIX only
+
     handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

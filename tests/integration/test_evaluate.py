@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bot.__main__ import main
-from personalization.lab.baselines import ROWS
+from personalization.lab.options import ROWS
 from tests.fakes import HashEncoder
 from tests.judgement_sets import DATA, copy_of, evaluate, strictly
 

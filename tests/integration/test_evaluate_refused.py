@@ -9,7 +9,8 @@ import pytest
 from bot.__main__ import main
 from bot.commands.main import EXIT_CONFIG
 from bot.config import ConfigError
-from personalization.lab.datasets import DatasetBroken, dev_members
+from personalization.errors import DatasetBroken
+from personalization.lab.datasets import dev_members
 from tests.judgement_sets import DATA, copy_of, evaluate, strictly
 
 BREAKS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.config import ConfigError
-from personalization.lab.datasets import DatasetBroken
+from personalization.errors import DatasetBroken
 from tests.judgement_sets import copy_of, fit
 
 

@@ -256,7 +256,7 @@ def test_gguf_models_run_on_llamacpp_unless_told_otherwise(settings, expected):
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "expected a GGUF file, found none"), (b"no", "cannot be loaded")]
+    ("content", "why"), [(None, "expected a GGUF file, found none"), (b"no", "is no GGUF file")]
 )
 def test_a_gguf_file_that_is_missing_or_damaged_is_refused(tmp_path, content, why):
     path = tmp_path / "mine.gguf"
@@ -304,12 +304,12 @@ def test_a_hub_that_cannot_be_reached_is_explained(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    assert 'the model "nobody/nothing" is not a folder here and could not be fetched' in done.stdout
-    assert 'check the name and the connection, or use [generator] model = "packaged"' in done.stdout
+    assert "nobody/nothing is not on this machine, and HF_HUB_OFFLINE forbids to fetch it" in done.stdout
+    assert 'or set [generator] model = "packaged"' in done.stdout
 
 
 async def test_a_damaged_prepared_model_is_refused_by_the_loader(tmp_path):
     (tmp_path / "config.json").write_text("{")
 
-    with pytest.raises(ModelMissing, match="cannot be loaded"):
+    with pytest.raises(ModelMissing, match=r"config.json is damaged"):
         LocalGenerator.load(tmp_path, GeneratorSettings(device="cpu"))

@@ -22,7 +22,8 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 
-from personalization.encoding.adapter import WEIGHTS, AdaptableEncoder, AdapterShape
+from personalization.encoding.adapter import WEIGHTS, AdaptableEncoder
+from personalization.encoding.adapter_shape import AdapterShape
 from personalization.encoding.encoder import load_model
 from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder

@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,16 @@ import numpy as np
 
 from personalization.arrays import DoubleArray, FloatArray, IntArray
 from personalization.devices import resolve_device
-from personalization.encoding.adapter import AdaptableEncoder, AdapterShape
+from personalization.encoding.adapter import AdaptableEncoder
 from personalization.encoding.encoder import LoadedModel
 from personalization.encoding.features import style_features
 from personalization.heads.heads import Prior
 from personalization.lab.adapting.checkpoints import Progress, read_progress, write_progress
-from personalization.lab.adapting.steps import AdapterOptimiser, GroupedLabels, Note, StepSettings
+from personalization.lab.adapting.steps import AdapterOptimiser, GroupedLabels, Note
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.kept_out import SURE, score_jury, solve_for, split_labels
+from personalization.lab.options import AdaptSettings
 from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
 from personalization.population.pooled import Pooled, teachers
 from personalization.score_quality import clustered_mean
@@ -47,25 +48,6 @@ from personalization.settings import Device
 
 ASKED_K = (0, 5, 20)
 """Numbers of labels given to the heads of the juries."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptSettings:
-    """Settings of an adaptation.
-
-    Attributes:
-        shape: Shape of the adapter.
-        steps: Settings of the optimiser.
-        rounds: Maximum number of rounds, >= 1.
-        patience: Number of rounds without improvement after which the run ends, >= 1.
-        seed: Seed of all random choices.
-    """
-
-    shape: AdapterShape = field(default_factory=AdapterShape)
-    steps: StepSettings = field(default_factory=StepSettings)
-    rounds: int = 8
-    patience: int = 3
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,32 +27,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from personalization.arrays import FloatArray, IntArray
 from personalization.encoding.adapter import AdaptableEncoder
 from personalization.heads.heads import HeadBank
+from personalization.lab.options import StepSettings
 
 Note = Callable[[str, float, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSettings:
-    """Settings of the optimiser.
-
-    Attributes:
-        learning_rate: Peak learning rate of AdamW, after the warm-up.
-        weight_decay: Weight decay of AdamW.
-        warm_up: Share of all steps in which the learning rate rises from zero; then it decays as half a
-            cosine.
-        replies: Number of different replies (or pairs) per step.
-        accumulate: Number of parts for gradient accumulation, >= 1; more parts need less memory.
-        max_tokens: Maximum tokens of a reply; longer replies are truncated.
-        clip: Maximum norm of the gradient.
-    """
-
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warm_up: float = 0.1
-    replies: int = 32
-    accumulate: int = 1
-    max_tokens: int = 128
-    clip: float = 1.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from bot.commands.adapt_encoder import labels_of
+from bot.commands.lab.adapt_encoder import labels_of
 from bot.commands.main import run
 from personalization.encoding.adapter import is_adapter
 from personalization.encoding.loading import load_encoder

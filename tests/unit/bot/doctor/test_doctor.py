@@ -14,6 +14,7 @@ from bot.doctor import stored_data as keeping
 from bot.doctor.ports import examine_ports
 from bot.doctor.stored_data import examine_disk
 from bot.settings import OperatorSettings
+from tests.rig.damaged import write_language_model
 from tests.tiny_encoder import write_tiny_encoder
 
 
@@ -22,10 +23,10 @@ def folder(tmp_path, monkeypatch):
     """A working folder without a token, with a tiny encoder and a tiny model file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISCORD_TOKEN", raising=False)
-    (tmp_path / "tiny.gguf").write_bytes(b"GGUF and more")
+    write_language_model(tmp_path / "model")
     write_tiny_encoder(tmp_path / "encoder")
     (tmp_path / "config.toml").write_text(
-        f'[generator]\nmodel = "{tmp_path}/tiny.gguf"\nruntime = "llamacpp"\n'
+        f'[generator]\nmodel = "{tmp_path}/model"\ndevice = "cpu"\nmax_new_tokens = 8\n'
         f'[personalization]\nencoder = "{tmp_path}/encoder"\n'
     )
     return tmp_path
@@ -38,6 +39,7 @@ def test_a_sound_set_up_passes_and_a_missing_token_is_a_warning(folder, capsys):
     assert code == 0
     assert [line.split()[:2] for line in lines[:-2]] == [
         ["ok", "configuration"],
+        ["ok", "libraries"],
         ["warning", "token"],
         ["ok", "model"],
         ["ok", "device"],
@@ -51,13 +53,13 @@ def test_a_sound_set_up_passes_and_a_missing_token_is_a_warning(folder, capsys):
 
 
 def test_a_failed_check_is_the_exit_code(folder, capsys):
-    (folder / "tiny.gguf").write_bytes(b"<html>404</html>")
+    (folder / "model" / "config.json").write_bytes(b"<html>404</html>")
 
     code = main(["doctor"])
 
     shown = capsys.readouterr().out
     assert code == 1
-    assert "failed   model" in shown and "is no GGUF file" in shown
+    assert "failed   model" in shown and "config.json is damaged" in shown
     assert shown.endswith("1 failed: the bot will not run until this is fixed.\n")
 
 

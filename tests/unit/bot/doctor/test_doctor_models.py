@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 from aiohttp import web
+from safetensors.numpy import load_file, save_file
 
 from bot.doctor import Finding, Verdict
 from bot.doctor.models import examine_device, examine_encoder, examine_model
+from bot.generation import ModelMissing
+from bot.generators.factory import create_generator
 from bot.settings import GeneratorSettings
 from personalization.settings import LearningSettings
+from tests.rig.damaged import write_language_model
 from tests.unit.bot.doctor.findings import serving
+from tests.unit.bot.generators.scripted_server import said
 
 
 async def test_a_model_folder_that_is_not_there_fails(tmp_path):
@@ -21,14 +29,87 @@ async def test_a_model_folder_that_is_not_there_fails(tmp_path):
     assert "none" in finding.said
 
 
-async def test_a_model_that_the_hub_has_is_announced(tmp_path, monkeypatch):
-    finding = await examine_model(GeneratorSettings(model="nobody/no-such-model", runtime="transformers"))
+def put_hub_at(url: str, monkeypatch) -> None:
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@asynccontextmanager
+async def hub(monkeypatch, status: int, code: str = ""):
+    """A hub on the loopback interface that answers every question alike."""
+
+    async def handle(_request: web.Request) -> web.Response:
+        headers = {"X-Error-Code": code, "ETag": '"1"', "X-Repo-Commit": "0" * 40}
+        return web.Response(status=status, headers=headers, body=b"" if status == 200 else b"no")
+
+    async with serving(handle) as url:
+        put_hub_at(url, monkeypatch)
+        yield url
+
+
+def of_the_hub(name: str = "nobody/no-such-model") -> GeneratorSettings:
+    return GeneratorSettings(model=name, runtime="transformers", device="cpu")
+
+
+async def test_a_model_that_the_hub_has_is_announced(monkeypatch):
+    async with hub(monkeypatch, 200):
+        finding = await examine_model(of_the_hub())
 
     assert finding == Finding(
         "model",
         Verdict.WARNING,
         "nobody/no-such-model is not on this machine; the first start fetches it from the hub",
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (403, "GatedRepo", "is gated: accept its licence at https://huggingface.co/nobody/no-such-model"),
+        (401, "GatedRepo", "set HF_TOKEN"),
+        (401, "RepoNotFound", "not on the hub, or private"),
+        (404, "RepoNotFound", "not on the hub, or private"),
+        (404, "EntryNotFound", "lacks a file or a revision"),
+        (404, "RevisionNotFound", "lacks a file or a revision"),
+        (403, "", "the hub refuses nobody/no-such-model (status 403): set HF_TOKEN"),
+        (500, "", "answered with status 500"),
+    ],
+)
+async def test_a_refusal_of_the_hub_says_what_to_do(status, code, said, monkeypatch):
+    async with hub(monkeypatch, status, code):
+        finding = await examine_model(of_the_hub())
+        encoder = await asyncio.to_thread(
+            examine_encoder, LearningSettings(encoder="nobody/no-such-model", device="cpu")
+        )
+
+    assert (finding.verdict, encoder.verdict) == (Verdict.FAILED, Verdict.FAILED)
+    assert said in finding.said and said in encoder.said
+    assert "\n" not in finding.said
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "GatedRepo"), (401, "RepoNotFound")])
+async def test_a_start_is_refused_by_the_hub_in_the_same_words(status, code, monkeypatch):
+    async with hub(monkeypatch, status, code):
+        finding = await examine_model(of_the_hub())
+        with pytest.raises(ModelMissing) as refused:
+            await asyncio.to_thread(create_generator, of_the_hub())
+
+    assert str(refused.value).partition("; or ")[0] in finding.said.replace(
+        "the model:", "the language model:"
+    )
+
+
+async def test_a_hub_that_cannot_be_reached_or_asked_is_told(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        put_hub_at(f"http://127.0.0.1:{taken.getsockname()[1]}", monkeypatch)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    unreachable = await examine_model(of_the_hub())
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    offline = await examine_model(of_the_hub())
+
+    assert "the hub could not be reached (ConnectError)" in unreachable.said
+    assert "HF_HUB_OFFLINE forbids to fetch it" in offline.said
 
 
 async def test_the_packaged_model_is_hashed():
@@ -61,7 +142,9 @@ async def test_a_model_server_that_is_not_there_fails():
     ],
 )
 async def test_a_model_server_is_asked_for_its_models(answer, status, verdict):
-    async def handle(_request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/chat/completions"):
+            return said("Hello.")
         return web.json_response(answer, status=status)
 
     async with serving(handle) as url:
@@ -69,6 +152,50 @@ async def test_a_model_server_is_asked_for_its_models(answer, status, verdict):
         finding = await examine_model(settings)
 
     assert finding.verdict.value == verdict
+
+
+async def test_a_model_server_that_lists_its_models_but_writes_nothing_fails():
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/chat/completions"):
+            return web.json_response({"error": {"message": "no"}}, status=500)
+        return web.json_response({"object": "list", "data": [{"id": "tiny", "object": "model"}]})
+
+    async with serving(handle) as url:
+        settings = GeneratorSettings(kind="openai", model="tiny", base_url=f"{url}/v1", retries=0)
+        finding = await examine_model(settings)
+
+    assert (finding.verdict, "HTTP status 500" in finding.said) == (Verdict.FAILED, True)
+
+
+async def test_a_model_that_writes_for_too_long_is_a_warning(monkeypatch):
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/chat/completions"):
+            await asyncio.sleep(5)
+        return web.json_response({"object": "list", "data": []})
+
+    monkeypatch.setattr("bot.doctor.models.REPLY_S", 0.2)
+    told: list[str] = []
+    async with serving(handle) as url:
+        settings = GeneratorSettings(kind="openai", model="tiny", base_url=f"{url}/v1", retries=0)
+        finding = await examine_model(settings, told.append)
+
+    assert (finding.verdict, "no reply within 0.2 s" in finding.said) == (Verdict.WARNING, True)
+    assert told == ["waiting for one reply, up to 0.2 s"]
+
+
+async def test_weights_that_are_no_numbers_fail_when_the_model_writes(tmp_path):
+    write_language_model(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: np.full_like(w, np.nan) for name, w in weights.items()},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+
+    finding = await examine_model(GeneratorSettings(model=str(tmp_path), device="cpu", max_new_tokens=8))
+
+    assert finding.verdict is Verdict.FAILED
+    assert str(tmp_path) in finding.said and "\n" not in finding.said
 
 
 def test_a_device_that_is_not_there_fails():

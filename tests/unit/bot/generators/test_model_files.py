@@ -20,6 +20,7 @@ from bot.generators.model_files import (
     sha256_of,
 )
 from bot.settings import GeneratorSettings
+from tests.rig.damaged import write_language_model
 
 WEIGHTS = b"four bits are enough"
 
@@ -218,7 +219,7 @@ def test_a_hub_id_passes_through(model):
 
 
 def test_a_folder_with_a_model_passes_through(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    write_language_model(tmp_path)
 
     assert prepare_generator_model(GeneratorSettings(model=str(tmp_path)), progress=False) == tmp_path
 

@@ -8,8 +8,8 @@ import transformers
 
 from bot.doctor import Verdict
 from bot.doctor.models import examine_toxicity
-from bot.moderation import toxicity
-from bot.moderation.toxicity import ToxicityError, load_judge
+from bot.moderation import ToxicityError, toxicity
+from bot.moderation.toxicity import load_judge
 from bot.settings import SafetySettings
 from tests.tiny_encoder import write_tiny_encoder
 

@@ -16,6 +16,7 @@ from personalization.encoding.encoder import PACKAGED_SHA256
 from personalization.encoding.loading import load_encoder
 from personalization.errors import DeviceMissing, EncoderDamaged, EncoderError, EncoderMissing
 from tests.reference import mean_pooling
+from tests.tiny_encoder import write_tiny_encoder
 
 TEXTS = ["The cat sits on the mat.", "A feline rests on a rug.", "Interest rates rose again.", "", "Ok 👍🏽!"]
 
@@ -143,22 +144,22 @@ def test_damaged_weights_in_a_folder_are_named_in_one_line(tmp_path: Path) -> No
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
 
-    with pytest.raises(EncoderDamaged, match=r"found damaged ones .* copy them again") as caught:
+    with pytest.raises(EncoderDamaged, match=r"model.safetensors is damaged .* again") as caught:
         load_encoder(str(tmp_path), "cpu")
     assert "\n" not in str(caught.value)
 
 
 def test_unreadable_files_in_a_folder_are_named_in_one_line(tmp_path: Path) -> None:
-    (
-        tmp_path / "model.safetensors"
-    ).mkdir()  # root can read any file, but a folder is never readable as a file
+    write_tiny_encoder(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors").mkdir()  # root can read any file, but no folder as a file
 
-    with pytest.raises(EncoderDamaged, match="found Is a directory; fix their permissions"):
+    with pytest.raises(EncoderDamaged, match=r"model.safetensors cannot be read \(Is a directory\)"):
         load_encoder(str(tmp_path), "cpu")
 
 
 def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EncoderMissing, match=r"\[personalization\] encoder"):
+    with pytest.raises(EncoderDamaged, match=r"holds no config.json.* \[personalization\] encoder"):
         load_encoder(str(tmp_path), "cpu")
 
 

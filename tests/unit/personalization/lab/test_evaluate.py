@@ -12,7 +12,6 @@ import pytest
 
 from personalization.heads.heads import starter_prior
 from personalization.lab.bandit_replay import POLICIES, make_world, replay, seen
-from personalization.lab.baselines import ROWS
 from personalization.lab.datasets import (
     Dataset,
     DatasetBroken,
@@ -23,6 +22,7 @@ from personalization.lab.datasets import (
     trust_in,
 )
 from personalization.lab.evaluate import evaluate
+from personalization.lab.options import ROWS
 from personalization.settings import LearningSettings, PriorSettings
 
 D = 6

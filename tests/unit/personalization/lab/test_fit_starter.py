@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from personalization.errors import DatasetBroken
 from personalization.heads.heads import starter_prior
-from personalization.lab.datasets import Dataset, DatasetBroken
+from personalization.lab.datasets import Dataset
 from personalization.lab.fit_starter import _largest, fit_starter
 from personalization.settings import LearningSettings
 

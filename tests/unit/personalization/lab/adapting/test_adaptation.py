@@ -22,9 +22,10 @@ from personalization.encoding.features import STYLE, FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.errors import AdapterTrouble, EncoderDamaged
 from personalization.heads.heads import HeadBank, starter_prior
-from personalization.lab.adapting.adaptation import Adaptation, AdaptSettings
-from personalization.lab.adapting.steps import AdapterOptimiser, GroupedLabels, StepSettings
+from personalization.lab.adapting.adaptation import Adaptation
+from personalization.lab.adapting.steps import AdapterOptimiser, GroupedLabels
 from personalization.lab.kept_out import split_labels
+from personalization.lab.options import AdaptSettings, StepSettings
 from personalization.settings import LearningSettings
 from tests.tiny_encoder import judged, write_tiny_encoder
 

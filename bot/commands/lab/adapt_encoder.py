@@ -11,64 +11,23 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from bot.config import ConfigError, Settings
 from personalization.arrays import IntArray
-from personalization.encoding.adapter import AdapterShape, is_adapter
+from personalization.encoding.adapter import is_adapter
+from personalization.encoding.adapter_shape import AdapterShape
 from personalization.encoding.encoder import load_model
 from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.heads.heads import starter_prior
-from personalization.lab.adapting.adaptation import Adaptation, Adapted, AdaptSettings, as_json
-from personalization.lab.adapting.steps import StepSettings
+from personalization.lab.adapting.adaptation import Adaptation, Adapted, as_json
 from personalization.lab.datasets import Dataset, dev_members, is_support, read_dataset
+from personalization.lab.options import AdaptSettings, StepSettings
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command and its arguments."""
-    parser = commands.add_parser("adapt-encoder", help="adapt the shared encoder on a folder of judgements")
-    parser.add_argument(
-        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the adapter, its checkpoint and its curves"
-    )
-    parser.add_argument(
-        "--dev",
-        type=int,
-        metavar="SPLIT",
-        help="leave out the members that evaluate --dev tests, and the groups asked about in this split",
-    )
-    _add_settings(parser)
-    parser.set_defaults(run=run)
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the training."""
-    shape, steps, own = AdapterShape(), StepSettings(), AdaptSettings()
-    for flag, default, text in (
-        ("--rank", shape.rank, "rank of the adapter"),
-        ("--dropout", shape.dropout, "dropout on the inputs of the adapter, a share"),
-        ("--learning-rate", steps.learning_rate, "highest step size"),
-        ("--replies", steps.replies, "different replies in a step"),
-        ("--accumulate", steps.accumulate, "parts that a step is split into, to save memory"),
-        ("--rounds", own.rounds, "most rounds"),
-        ("--patience", own.patience, "rounds without improvement after which training ends"),
-        ("--seed", own.seed, "random seed"),
-    ):
-        parser.add_argument(flag, type=type(default), default=default, help=f"{text} (default {default})")
-    parser.add_argument(
-        "--layers", type=int, default=shape.layers, help="how many of the last blocks to adapt"
-    )
-    parser.add_argument(
-        "--all-linear", action="store_true", help="adapt every linear layer, not only queries and values"
-    )
 
 
 def settings_of(arguments: argparse.Namespace) -> AdaptSettings:

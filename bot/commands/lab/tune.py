@@ -9,37 +9,17 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from bot.commands.evaluate import encode
+from bot.commands.lab.evaluate import encode
 from bot.config import ConfigError, Settings
 from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.heads.heads import starter_prior
 from personalization.lab.datasets import dev_members, is_support, read_dataset
 from personalization.lab.prior_search import Choice, Search, Trial, Tuned, as_toml
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command and its arguments."""
-    parser = commands.add_parser("tune", help="search the settings of the prior on a folder of judgements")
-    parser.add_argument(
-        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
-    )
-    parser.add_argument(
-        "--dev",
-        action="store_true",
-        help="leave out the members that evaluate --dev tests, and the groups asked about under --seed",
-    )
-    parser.add_argument("--trials", type=int, default=30, help="settings to try (default 30)")
-    parser.add_argument("--folds", type=int, default=2, help="number of splits (default 2)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
-    parser.add_argument("--out", type=Path, help="write the lines for config.toml there, if they are better")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 Connects the command line with :mod:`personalization.lab.evaluate`. Reads the folder, encodes its texts once
 with a progress bar (or takes them from ``--cache``), runs the protocol, and writes a table, JSON and a
 picture. Arguments that would only fail at the end, after minutes, are checked first. The table is formatted
-in :mod:`bot.commands.evaluate_output`.
+in :mod:`bot.commands.lab.evaluate_output`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bot.commands.evaluate_output import as_table
+from bot.commands.lab.evaluate_output import as_table
 from bot.config import ConfigError, Settings
 from personalization.arrays import BoolArray, FloatArray
 from personalization.encoding.encoder import Encoder
@@ -29,51 +29,14 @@ from personalization.errors import HeadDamaged
 from personalization.heads.heads import Prior, starter_prior
 from personalization.heads.starter import FITTED_ON, shipped_prior
 from personalization.lab.bandit_replay import POLICIES, replay
-from personalization.lab.baselines import NEW_SERVER_ROWS, ROWS
 from personalization.lab.datasets import Dataset, dev_members, join, read_dataset
 from personalization.lab.encoding_cache import CachedEncoder
-from personalization.lab.evaluate import DEFAULT_K, evaluate, row_names
+from personalization.lab.evaluate import evaluate, row_names
 from personalization.lab.first_replies import first_replies
+from personalization.lab.options import NEW_SERVER_ROWS, ROWS
 from personalization.settings import LearningSettings
 
 _TEXTS_AT_ONCE = 64
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command and its arguments."""
-    parser = commands.add_parser("evaluate", help="measure how well heads rank, on a folder of judgements")
-    parser.add_argument(
-        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
-    )
-    tested = parser.add_mutually_exclusive_group(required=True)
-    tested.add_argument("--members", type=Path, help="folder whose members are tested, on the same items")
-    tested.add_argument(
-        "--dev", action="store_true", help="test a fixed fifth of the population's own members"
-    )
-    parser.add_argument("--seeds", type=int, default=3, help="number of splits of the groups (default 3)")
-    parser.add_argument(
-        "--k", default=",".join(map(str, DEFAULT_K)), help="labels given to a head, 0,1,3,..."
-    )
-    parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {','.join(ROWS)} to measure")
-    parser.add_argument(
-        "--bandit", action="store_true", help="also replay the policies for 40 rounds (dense sets)"
-    )
-    parser.add_argument(
-        "--starter",
-        action="store_true",
-        help="also measure the shipped prior, as on a server without any labels",
-    )
-    add_cache_argument(parser)
-    parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
-    parser.add_argument("--plot", type=Path, help="draw the curves over k there, as PNG")
-    parser.set_defaults(run=run)
-
-
-def add_cache_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--cache``."""
-    parser.add_argument(
-        "--cache", type=Path, help="folder that caches encodings, so that no text is encoded twice"
-    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:

@@ -8,25 +8,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from pathlib import Path
-from typing import Any
 
-from bot.commands.evaluate import add_cache_argument, encode_set, steps
+from bot.commands.lab.evaluate import encode_set, steps
 from bot.config import ConfigError, Settings
 from personalization.encoding.encoder import Encoder
 from personalization.heads.heads import starter_prior
 from personalization.lab.datasets import read_dataset
 from personalization.lab.fit_starter import fit_starter
 from personalization.settings import LearningSettings
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command and its arguments."""
-    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on judgements of chatbots")
-    parser.add_argument("folder", type=Path, help="judgements of at least three chatbots' replies (dbdc3)")
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    add_cache_argument(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:
