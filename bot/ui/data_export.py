@@ -5,7 +5,6 @@ No discord import. Nothing of the file is kept or logged.
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from bot.languages import mark, tr
-from personalization.heads.packing import numbers_of
 from personalization.insight.taste import TasteReader
 from storage.privacy.export import WORDS, Exported
 from storage.records import MemberId, ReplyId, Who
@@ -29,7 +27,8 @@ HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
     " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
-    " how far it counts. choice is which of two answers you picked. numbers are the weights of your model."
+    " how far it counts. choice is which of two answers you picked. body is the size of your model. Its"
+    " weights are left out, and scores are rounded, because other members have a part in them."
     " Your key itself is not in here."
 )
 
@@ -49,14 +48,11 @@ async def file_of(store: Store, taste: TasteReader, who: Who, at: datetime) -> t
 
 
 async def _readable(member_id: MemberId, exported: Exported, taste: TasteReader) -> dict[str, Any]:
-    """Add the label of each feedback and the weights of the head to the exported rows."""
+    """Add the label of each feedback to the exported rows."""
     labels = await taste.labels(member_id)
     for row in exported["feedback"]:
         label = labels.get(ReplyId(row["reply_id"]))
         row["label"], row["weight"] = (label.value, label.weight) if label else (None, None)
-    for row in exported["heads"]:
-        if row["body"] is not None:
-            row["numbers"] = numbers_of(base64.b64decode(row["body"]))
     return exported
 
 
@@ -75,7 +71,7 @@ def summary_of(servers: Sequence[Exported]) -> str:
         "This is everything I keep about you, from servers and direct messages: {places}, of which you"
         " agreed in {agreed}.\n"
         "My replies to you: {replies} ({texts} with their text). Your feedback, with the labels I make"
-        " of it: {feedback}. Models of your taste, with all weights: {heads}.",
+        " of it: {feedback}. Models of your taste, without the weights, in which others have a part: {heads}.",
         places=len(servers),
         agreed=agreed,
         replies=n_replies,

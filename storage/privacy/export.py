@@ -34,6 +34,7 @@ from storage.learning.queries import head_slot
 from storage.members.wishes import slot as wish_slot
 from storage.privacy.personal_data import PERSONAL_DATA, Form
 from storage.records import MemberId
+from storage.replies.coarse import coarse
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import place_slot
 from storage.replies.impressions import slot as reply_slot
@@ -126,9 +127,18 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+def _decision(value: bytes) -> dict[str, Any]:
+    return coarse(json.loads(value))
+
+
+def _size(value: bytes) -> dict[str, int]:
+    """Describe a head by its size: its numbers start at the prior, which other members taught."""
+    return {"bytes": len(value)}
+
+
 _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Callable[[bytes], Any]]] = {
     ("replies", "features"): (lambda row, m: reply_slot("features", row["reply_id"], m), _base64),
-    ("replies", "decision"): (lambda row, m: reply_slot("decision", row["reply_id"], m), json.loads),
+    ("replies", "decision"): (lambda row, m: reply_slot("decision", row["reply_id"], m), _decision),
     ("replies", "texts"): (lambda row, m: reply_slot("texts", row["reply_id"], m), json.loads),
     ("messages", "place"): (lambda row, m: place_slot(row["reply_id"], row["position"], m), json.loads),
     ("reports", "reasons"): (lambda row, m: report_slot(row["reply_id"], m, row["version"]), json.loads),
@@ -148,6 +158,6 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
         )
         for column in ("reasons", "words")
     },
-    ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _base64),
+    ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _size),
     ("wishes", "body"): (lambda row, m: wish_slot(m, row["number"]), json.loads),
 }

@@ -121,7 +121,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         features=(Form.SEALED, "numbers that describe the bot's text"),
         decision=(
             Form.SEALED,
-            "styles, scores and probabilities of the candidates, which was posted, and why",
+            "styles and rounded probabilities of the candidates, the favourite, which was posted, and why",
         ),
     ),
     Kept(

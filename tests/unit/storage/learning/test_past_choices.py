@@ -14,8 +14,8 @@ def choice_of(store, who, reactions=(), rating=None) -> PastChoice:
     return PastChoice(
         member_id=store.member_id(who),
         chosen=IMPRESSION.chosen,
-        scores=IMPRESSION.scores,
-        prior_scores=IMPRESSION.prior_scores,
+        scores=(0.0, 1.0),
+        prior_scores=(1.0, 0.0),
         propensities=IMPRESSION.propensities,
         policy=IMPRESSION.policy,
         reactions=reactions,
