@@ -71,7 +71,7 @@ def summary_of(servers: Sequence[Exported]) -> str:
         "This is everything I keep about you, from servers and direct messages: {places}, of which you"
         " agreed in {agreed}.\n"
         "My replies to you: {replies} ({texts} with their text). Your feedback, with the labels I make"
-        " of it: {feedback}. Models of your taste, without the weights, in which others have a part: {heads}.",
+        " of it: {feedback}. Models of your taste, without their shared weights: {heads}.",
         places=len(servers),
         agreed=agreed,
         replies=n_replies,

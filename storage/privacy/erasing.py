@@ -48,7 +48,7 @@ from storage.members.consent import decision_of, put_status, status_of
 from storage.privacy.restored_backups import delete_orphans, drop_old_prior, fill_key_ids, mark_old_heads
 from storage.privacy.traces import can_search, needles_of, traces_in_files, traces_in_tables
 from storage.records import ForgetReceipt, MemberId, Who
-from storage.replies.coarse import coarsen_stored
+from storage.replies.coarse import blank_stored
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +259,7 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
     if member_ids:
         mark_due(connection, affected)
         drop_prior(connection)  # it may have learnt from them
-        coarsen_stored(connection, keys)  # exact scores would still tell what it was
+        blank_stored(connection, keys)  # choices would still tell what the prior was
         count_erasure(connection)
     note_ledger_changes(connection, keys)
     n_preferences, n_remarks = told

@@ -34,7 +34,7 @@ from storage.learning.queries import head_slot
 from storage.members.wishes import slot as wish_slot
 from storage.privacy.personal_data import PERSONAL_DATA, Form
 from storage.records import MemberId
-from storage.replies.coarse import coarse
+from storage.replies.coarse import exported
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import place_slot
 from storage.replies.impressions import slot as reply_slot
@@ -79,12 +79,15 @@ class SealedData:
 
     def open(self, key: SealingKey | None) -> Exported:
         """Decrypt every value; without the key, sealed values are None. Blocks; call from a thread."""
-        return {
+        opened = {
             table: [
                 {column: _readable(table, column, row, self.member_id, key) for column in row} for row in rows
             ]
             for table, rows in self.rows.items()
         }
+        for row in opened["replies"]:
+            row["texts"] = _posted_only(row["texts"], row["decision"])
+        return opened
 
 
 def members_of(connection: Connection, person: bytes) -> list[MemberId]:
@@ -127,8 +130,13 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+def _posted_only(texts: list[str] | None, decision: dict[str, Any] | None) -> list[str] | None:
+    """Keep the posted text: next to the others, the choice would tell what the prior likes."""
+    return texts if texts is None or decision is None else [texts[decision["chosen"]]]
+
+
 def _decision(value: bytes) -> dict[str, Any]:
-    return coarse(json.loads(value))
+    return exported(json.loads(value))
 
 
 def _size(value: bytes) -> dict[str, int]:

@@ -20,7 +20,7 @@ from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
 from storage.records import Impression, MemberId, Place, Reason, ReplyId, ReplyReason, Who
-from storage.replies.coarse import coarse
+from storage.replies.coarse import coarse, place_of_posted
 
 
 def slot(column: str, reply_id: ReplyId, asker: MemberId) -> Slot:
@@ -132,7 +132,7 @@ def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyI
         created_at=row.created_at,
         n_candidates=len(decision["scores"]),
         style=decision["styles"][chosen],
-        propensity=decision["propensities"][chosen],
+        propensity=decision["propensities"][place_of_posted(decision)],
         head_version=decision["head_version"],
         reason=None if reason is None else Reason(**reason),
     )

@@ -63,9 +63,10 @@ async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
         assert PERSONAL - fields(names) == set()
         assert here == store.member_id(ALICE)
         (reply,) = exported["replies"]
-        assert reply["texts"] == list(IMPRESSION.candidates)
+        assert reply["texts"] == [IMPRESSION.candidates[IMPRESSION.chosen]]
         assert base64.b64decode(reply["features"]) == IMPRESSION.features
-        assert reply["decision"]["scores"] == [0.0, 1.0]  # the favourite, not how far
+        assert reply["decision"]["propensity"] == 0.95
+        assert not {"scores", "prior_scores", "propensities"} & set(reply["decision"])
         assert exported["messages"][0]["place"][1] == FIRST
         assert [row["reasons"] for row in exported["reports"]] == [{"rude": 1}]
         assert [row["state"]["reactions"] for row in exported["feedback"]] == [[[0, "👍", False]]] * 2

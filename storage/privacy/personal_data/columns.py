@@ -129,7 +129,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         "texts",
         Whose.ASKER,
         Form.SEALED,
-        "the bot's candidate texts",
+        "the bot's candidate texts; the file of /my-data holds the posted one",
         REPLY_LEAVES,
         TEXT_DAYS,
     ),
