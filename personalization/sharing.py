@@ -5,7 +5,7 @@ used for others. :func:`shares` says how much of each member's evidence counts i
 
 1. A person counts at most like ``most``, also with accounts in many servers.
 2. A server counts at most like :data:`SERVER_SHARE` of the whole, or like an equal part where there are fewer
-   servers. It always keeps the weight of ``min_members`` of its members, so that large servers are not
+   servers. It always keeps the weight of ``min_members / 2`` of its members, so that large servers are not
    silenced by small ones. A server alone is not cut. Servers with one teacher, which include all direct
    messages, count together as one server.
 3. The effective number of persons, ``(sum w)^2 / sum w^2``, is at least ``min_members``; else nothing is
@@ -33,8 +33,10 @@ from personalization.arrays import DoubleArray
 
 Name = TypeVar("Name")
 
-SERVER_SHARE = 1 / 3
-"""Largest part of one server in what is shared, where there are three servers or more."""
+SERVER_SHARE = 1 / 5
+"""Largest part of one server in what is shared, where there are five servers or more."""
+SERVER_FLOOR = 0.5
+"""Weight that a server always keeps, in ``min_members`` of its average members."""
 PERSON_SHARE = 2.0
 """Largest part of one person, in parts of ``1 / min_members``."""
 _LONE = (b"", True)
@@ -96,7 +98,9 @@ def _server_factors(
     totals = _sums(weights, named)
     lone = {person for name, person in zip(named, people, strict=True) if name == _LONE}
     sizes = {name: len(lone) if name == _LONE else n_people[name[0]] for name in totals}
-    floors = {name: total * min(1.0, min_members / sizes[name]) for name, total in totals.items()}
+    floors = {
+        name: total * min(1.0, SERVER_FLOOR * min_members / sizes[name]) for name, total in totals.items()
+    }
     limit = _limit(totals, floors, max(SERVER_SHARE, 1 / len(totals)) if totals else 1.0)
     return np.array([min(1.0, max(limit, floors[name]) / max(totals[name], 1e-300)) for name in named])
 

@@ -65,7 +65,7 @@ def wrong_share(scores: DoubleArray, asked: Outcome) -> DoubleArray:
 
 
 def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
-    """Return the mean over members of the logistic loss over their pairs of different labels.
+    """Return the mean over members, by share, of the logistic loss over their pairs of different labels.
 
     A smooth version of the concordance, taken at the slope that suits the scores best, so that the scale of
     the scores does not matter. Used to choose the penalty on the mean: a smooth criterion is less affected by
@@ -75,11 +75,14 @@ def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
         scores: ``n``; for pairs the difference of the two scores.
         asked: The labels.
     """
-    gaps = [gap for gap in _gaps(scores, asked) if len(gap)]
+    starts = np.append(0, np.flatnonzero(np.diff(asked.member)) + 1)
+    found = zip(_gaps(scores, asked), asked.share[starts], strict=True)
+    gaps = [(gap, float(counts)) for gap, counts in found if len(gap)]
     if not gaps:
         return 0.0
-    gap = np.concatenate(gaps)
-    share = np.concatenate([np.full(len(part), 1 / (len(part) * len(gaps))) for part in gaps])
+    gap = np.concatenate([part for part, _ in gaps])
+    whole = sum(counts for _, counts in gaps)
+    share = np.concatenate([np.full(len(part), counts / (len(part) * whole)) for part, counts in gaps])
     return min(float(share @ np.logaddexp(0, -slope * gap)) for slope in SLOPES)
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from personalization.encoding.features import FeatureMap
 from personalization.heads.heads import Prior, starter_prior
 from personalization.labels.labels import EmojiValence, Meaning
 from personalization.rounds import trainer as rounds
 from personalization.rounds.examples import MemberFeedback
 from personalization.rounds.teaching import teach
 from personalization.settings import LearningSettings
-from personalization.encoding.features import FeatureMap
 from storage.records import MemberId
 from tests.fakes import HashEncoder
 
