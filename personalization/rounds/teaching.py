@@ -207,7 +207,7 @@ def _halves(
     y = np.concatenate([own[~np.isnan(own)] for own in sure]).astype(np.float32)
     n_sure = np.bincount(member, minlength=len(feedback))
     owners = [Owner(one.person, one.guild) for one in feedback]
-    kept = shares(n_sure, owners, most=float(SURE_LABELS), min_members=min_members)
+    kept = shares(n_sure.astype(np.float64), owners, most=float(SURE_LABELS), min_members=min_members)
     if kept is None:
         return None
     pool = Pool(X, y, np.ones(len(y), np.float32), member, share=kept[member])

@@ -82,7 +82,7 @@ def blanked(decision: dict[str, Any]) -> dict[str, Any]:
     if "posted_first" in made:
         return made
     names = "scores", "prior_scores", "propensities"
-    rows = list(zip(*(made[name] for name in names), strict=True))
+    rows: list[tuple[float, ...]] = list(zip(*(made[name] for name in names), strict=True))
     chosen = made["chosen"]
     rows = [rows[chosen], *sorted(row for i, row in enumerate(rows) if i != chosen)]
     numbers = {name: [row[i] for row in rows] for i, name in enumerate(names)}
@@ -111,7 +111,7 @@ def blank_stored(connection: Connection, keys: KeyStore) -> int:
     return n_blanked
 
 
-def _blank_row(key: SealingKey, row: Row[Any]) -> dict[str, Any] | None:
+def _blank_row(key: SealingKey, row: Row[Any, Any, Any, Any]) -> dict[str, Any] | None:
     """Blank a row; None if it cannot be opened by anybody."""
     decision_slot, texts_slot = (
         Slot("replies", column, row.reply_id, row.member_id) for column in ("decision", "texts")

@@ -27,9 +27,8 @@ def main() -> None:
             row = []
             for part in PARTS:
                 prior = crowds.taught(round(40 * part / (1 - part)), how)
-                row.append(
-                    f"{loss_of(prior, crowds.strangers) - before:+.3f} / {emoji_of(prior, crowds.emoji).value:.2f}"
-                )
+                rise = loss_of(prior, crowds.strangers) - before
+                row.append(f"{rise:+.3f} / {emoji_of(prior, crowds.emoji).value:.2f}")
             print(f"| {how}, {name} | " + " | ".join(row) + " |", flush=True)
 
 
