@@ -7,14 +7,12 @@ made in a thread, one file at a time, within a deadline.
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from bot.languages import mark, tr
-from personalization.heads.packing import numbers_of
 from personalization.insight.taste import TasteReader
 from personalization.labels.labels import Label
 from storage.privacy.export import WORDS, Exported
@@ -33,7 +31,8 @@ HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
     " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
-    " how far it counts. choice is which of two answers you picked. numbers are the weights of your model."
+    " how far it counts. choice is which of two answers you picked. body is the size of your model. Its"
+    " weights are left out, and scores are rounded, because other members have a part in them."
     " Your key itself is not in here."
 )
 
@@ -80,13 +79,10 @@ def _parts_and_summary(
 
 
 def _make_readable(exported: Exported, labels: Mapping[ReplyId, Label]) -> None:
-    """Add the label of each feedback and the weights of the head to the exported rows."""
+    """Add the label of each feedback to the exported rows."""
     for row in exported["feedback"]:
         label = labels.get(ReplyId(row["reply_id"]))
         row["label"], row["weight"] = (label.value, label.weight) if label else (None, None)
-    for row in exported["heads"]:
-        if row["body"] is not None:
-            row["numbers"] = numbers_of(base64.b64decode(row["body"]))
 
 
 def summary_of(servers: Sequence[Exported]) -> str:
@@ -104,7 +100,7 @@ def summary_of(servers: Sequence[Exported]) -> str:
         "This is everything I keep about you, from servers and direct messages: {places}, of which you"
         " agreed in {agreed}.\n"
         "My replies to you: {replies} ({texts} with their text). Your feedback, with the labels I make"
-        " of it: {feedback}. Models of your taste, with all weights: {heads}.",
+        " of it: {feedback}. Models of your taste, without their shared weights: {heads}.",
         places=len(servers),
         agreed=agreed,
         replies=n_replies,

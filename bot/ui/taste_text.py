@@ -92,7 +92,7 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
         lines += [tr("**What spoke for it:**"), *(f"• {point}" for point in good[:most])]
     if bad:
         lines += [tr("**What spoke against it:**"), *(f"• {point}" for point in bad[:most])]
-    if not good and not bad:
+    if told.reason.parts and not good and not bad:  # without parts they are not stored (any more)
         lines.append(tr("They were about equally good, as far as I can tell."))
     lines.append(_footing(told.reason.n_labels, told.reason.uncertainty))
     if told.n_candidates > 1 and told.propensity < EXPERIMENT:

@@ -28,14 +28,6 @@ def pack_arrays(arrays: Arrays, **metadata: str | list[str]) -> bytes:
     return save(arrays, metadata={"simpatico": json.dumps(metadata, sort_keys=True)})
 
 
-def numbers_of(body: bytes) -> dict[str, list[float]]:
-    """Return the arrays of a stored head as plain numbers, for a member's export; empty if damaged."""
-    try:
-        return {name: [float(x) for x in array.ravel()] for name, array in load(body).items()}
-    except SafetensorError:
-        return {}
-
-
 def unpack_arrays(
     body: bytes,
     kind: str,

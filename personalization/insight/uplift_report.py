@@ -21,7 +21,7 @@ import numpy as np
 from personalization.arrays import BoolArray, DoubleArray
 from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
 from personalization.labels.labels import EmojiValence, label_of
-from personalization.population.calibration import platt
+from personalization.population.outcomes import platt
 from personalization.ranking.policy import best_of
 from personalization.settings import LabelWeights
 from storage.records import ANOTHER, FALLBACK, PastChoice, ReplyId

@@ -21,8 +21,9 @@ from personalization.arrays import FloatArray, IntArray
 from personalization.heads.heads import HeadBank, Prior
 from personalization.lab.datasets import Dataset, binary_labels
 from personalization.lab.options import NEW_SERVER_ROWS, ROWS
-from personalization.population.calibration import calibrate, folds, held_out, platt, together
+from personalization.population.calibration import calibrate, folds, held_out
 from personalization.population.fit_prior import choose_ridge, fit_prior, mean_precision
+from personalization.population.outcomes import platt, together
 from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.settings import Device, PriorSettings
 from personalization.solving.gate import LearnHeads, learn_heads

@@ -39,16 +39,9 @@ from personalization.errors import DatasetBroken
 from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import Dataset, binary_labels
-from personalization.population.calibration import (
-    VALIDATED_K,
-    Fold,
-    Outcome,
-    choose_trust,
-    held_out,
-    platt,
-    wrong_share,
-)
+from personalization.population.calibration import VALIDATED_K, Fold, choose_trust, held_out
 from personalization.population.fit_prior import fit_prior
+from personalization.population.outcomes import Outcome, platt, wrong_share
 from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best, concordance
 from personalization.settings import Device

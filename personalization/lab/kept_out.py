@@ -18,7 +18,7 @@ from personalization.heads.heads import HeadBank, Prior
 from personalization.lab.baselines import features_of
 from personalization.lab.datasets import Dataset
 from personalization.lab.evaluate import Tested
-from personalization.population.calibration import Outcome, rank_loss
+from personalization.population.outcomes import Outcome, rank_loss
 from personalization.score_quality import accuracy, concordance
 from personalization.settings import Device
 from personalization.solving.training import Examples, solve_heads
@@ -108,7 +108,7 @@ def score_jury(
     y, scores = dataset.y[query].astype(np.float64), np.concatenate(scored)
     owner = np.repeat(np.arange(len(able)), [len(own) for own in scored])
     pairs, zero = np.full(len(y), dataset.pairwise), np.zeros_like(y)
-    return rank_loss(scores, Outcome(scores, zero, zero, y, y, owner, pairs)), metric
+    return rank_loss(scores, Outcome(scores, zero, zero, y, y, owner, pairs, np.ones(len(y)))), metric
 
 
 def solve_for(

@@ -12,8 +12,9 @@ The model: member u means like with the share ``q_u`` of their uses of an emoji,
 as well. Replies without a surer sign are weak evidence: only the population's opinion of the reply is known.
 So the likelihood is a mixture over liked and disliked replies.
 
-No member's feedback can be inferred from a meaning: a member's count for one emoji is capped, and an emoji is
-learnt only from a minimal number of members. The order of members has no effect. Pure functions; NumPy.
+No member's feedback can be inferred from a meaning, and no server decides it: :mod:`personalization.sharing`
+says how much of each member's evidence counts. A meaning can fade, but it never gets the opposite sign of the
+table's. The order of members has no effect. Pure functions; NumPy.
 
 Source: Gelman et al. (2013), Bayesian Data Analysis, 5.3, the hierarchical beta-binomial model, on a grid.
 """
@@ -28,6 +29,7 @@ import numpy as np
 
 from personalization.arrays import DoubleArray
 from personalization.labels.labels import THUMBS, EmojiValence, Meaning
+from personalization.sharing import Owner, shares
 
 LEARNT_TRUST = 0.8
 """Trust in an emoji that occurs only with likes, or only without; near that of the hand-made table."""
@@ -148,33 +150,71 @@ def _informativeness(share: float, base: float) -> float:
 
 
 def learn_meanings(
-    members: Iterable[Mapping[str, Use]], valence: EmojiValence, *, min_members: int
+    members: Iterable[Mapping[str, Use]],
+    valence: EmojiValence,
+    *,
+    min_members: int,
+    owners: Sequence[Owner] | None = None,
 ) -> dict[str, Meaning]:
     """Learn the meanings of emoji in a population, and how much members agree on each.
 
     Args:
         members: Each consenting member's uses of emoji.
         valence: The tables, which are the prior.
-        min_members: Least number of members with evidence for which an emoji is learnt.
+        min_members: Least effective number of persons with evidence for which an emoji is learnt.
+        owners: The person and the server of each member; None: each a person of their own, in one server.
 
     Returns:
         The learnt meanings, rounded to float16, so that equal input gives equal bytes. Other emoji keep the
         table's meaning.
     """
-    by_emoji: dict[str, list[Use]] = {}
-    for uses in members:
+    by_emoji: dict[str, list[tuple[Use, Owner]]] = {}
+    for i, uses in enumerate(members):
         for key, use in uses.items():
-            by_emoji.setdefault(key, []).append(use)
-    base = _base(by_emoji.pop(ANY, []), BASE_CAP)
+            by_emoji.setdefault(key, []).append((use, owners[i] if owners else Owner()))
+    base = _shared_base(by_emoji.pop(ANY, []), min_members)
     known = [(-len(uses), key) for key, uses in by_emoji.items() if len(uses) >= min_members]
-    return {
-        key: _learnt(by_emoji[key], valence.meaning_of(key), base) for _, key in sorted(known)[:MOST_LEARNT]
-    }
+    learnt: dict[str, Meaning] = {}
+    for _, key in sorted(known)[:MOST_LEARNT]:
+        evidence = _shared([_evidence(use) for use, _ in by_emoji[key]], by_emoji[key], min_members)
+        if evidence is not None:
+            learnt[key] = _learnt(evidence, valence.meaning_of(key), base)
+    return learnt
 
 
-def _learnt(uses: Sequence[Use], table: Meaning, base: float) -> Meaning:
+def _shared_base(everything: Sequence[tuple[Use, Owner]], min_members: int) -> float:
+    """Return the base rate, of which no person and no server makes up more than a part."""
+    capped = [min(float(use.n_sure), BASE_CAP) for use, _ in everything]
+    kept = shares(capped, [owner for _, owner in everything], most=BASE_CAP, min_members=min_members)
+    if kept is None:
+        return _base([], BASE_CAP)
+    parts = [
+        share * n / max(use.n_sure, 1) for share, n, (use, _) in zip(kept, capped, everything, strict=True)
+    ]
+    likes = math.fsum(part * use.likes for part, (use, _) in zip(parts, everything, strict=True))
+    n = math.fsum(part * use.n_sure for part, (use, _) in zip(parts, everything, strict=True))
+    return (BASE_STRENGTH / 2 + likes) / (BASE_STRENGTH + n)
+
+
+def _shared(
+    evidence: Sequence[_Evidence], uses: Sequence[tuple[Use, Owner]], min_members: int
+) -> list[_Evidence] | None:
+    """Scale the evidence by what each member may count; None if too few persons have any."""
+    owners = [owner for _, owner in uses]
+    kept = shares(
+        [one.n_sure + one.n_weak for one in evidence], owners, most=MEMBER_CAP, min_members=min_members
+    )
+    if kept is None:
+        return None
+    return [
+        _Evidence(share * one.sure, share * one.weak, share * one.n_sure, share * one.n_weak)
+        for share, one in zip(kept.tolist(), evidence, strict=True)
+    ]
+
+
+def _learnt(evidence: Sequence[_Evidence], table: Meaning, base: float) -> Meaning:
     """Compute the posterior mean of share and agreement for one emoji, on the grid."""
-    evidence = sorted((_evidence(use) for use in uses), key=_content)  # order must not change the sums
+    evidence = sorted(evidence, key=_content)  # order must not change the sums
     n_sure, n_weak = (float(sum(getattr(one, name) for one in evidence)) for name in ("n_sure", "n_weak"))
     n_weak = min(n_weak, WEAK_TOTAL)
     likelihood = np.array([one.sure for one in evidence])  # (u, shares)
@@ -191,6 +231,8 @@ def _learnt(uses: Sequence[Use], table: Meaning, base: float) -> Meaning:
     agreement = float(np.exp(posterior.sum(axis=0) @ np.log(AGREEMENTS)))
     n, strength = n_sure + n_weak, max(strength, LEAST_STRENGTH)
     trust = (strength * table.trust + n * LEARNT_TRUST * _informativeness(found, base)) / (strength + n)
+    if table.trust and table.value * (2 * found - 1) < 0:  # faded: a known emoji never means the opposite
+        found, trust = 0.5, 0.0
     return Meaning(*(float(np.float16(number)) for number in (2 * found - 1, trust, agreement)))
 
 

@@ -4,9 +4,6 @@ Trust is the share of a head that is used: 0 where heads do not help members who
 Calibration turns scores into probabilities, by a slope and a shift for each bucket of the number of labels.
 Every member is held out once, in four folds. Called by :mod:`personalization.population.fit_prior`, and by
 the evaluation for its baselines; NumPy on top of :mod:`personalization.solving.training`.
-
-Source: Platt (1999), Probabilistic outputs for support vector machines, with one slope and shift for each
-bucket of the number of labels.
 """
 
 # Matrices are capital here, as in the sources.
@@ -15,12 +12,13 @@ bucket of the number of labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from personalization.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from personalization.arrays import BoolArray, FloatArray, IntArray
 from personalization.heads.heads import N_BUCKETS, HeadBank, Prior
+from personalization.population.outcomes import Outcome, platt, together, wrong_share
 from personalization.population.pooled import Pool, Teacher, only
 from personalization.score_quality import clustered_mean, log_loss
 from personalization.settings import Device
@@ -30,7 +28,6 @@ from personalization.solving.training import Examples
 MEMBERS_TO_VALIDATE = 40
 """With fewer members none is held out, and heads are trusted fully."""
 FOLDS = 4
-SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 VALIDATED_K = (0, 2, 4, 8, 15, 30, 60)
 """Numbers of labels given to a held-out member's head, one for each bucket of the number of labels."""
@@ -163,7 +160,9 @@ def _table(by_k: Sequence[Outcome | None]) -> FloatArray:
         if outcome is None:  # too few members gave that many labels: copy the bucket before
             table[bucket] = table[max(bucket - 1, 0)]
             continue
-        table[bucket, 1:] = platt(outcome.scores(trust), outcome.outcome, shift=not outcome.pairwise.all())
+        table[bucket, 1:] = platt(
+            outcome.scores(trust), outcome.outcome, shift=not outcome.pairwise.all(), weight=outcome.share
+        )
     return table.astype(np.float16).astype(np.float32)
 
 
@@ -176,41 +175,6 @@ def _loss(by_k: Sequence[Outcome | None], table: FloatArray) -> float:
             scores = slope * outcome.scores(trust) + shift
             losses.append(log_loss(1 / (1 + np.exp(-scores)), outcome.outcome))
     return float(np.mean(losses)) if losses else 0.0
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Outcome:
-    """Scores by heads of k labels for other labels of the same members; one entry for each label, ``n``.
-
-    Attributes:
-        base: Score by the mean of the prior, without the intercept.
-        own: Contribution of the head, added to ``base``.
-        biases: The head's intercept; 0 for pairs.
-        y: Label values.
-        outcome: Values that probabilities are calibrated to.
-        member: Number of the member who gave the label; a member's labels are consecutive.
-        pairwise: Whether the label compares two replies.
-    """
-
-    base: DoubleArray
-    own: DoubleArray
-    biases: DoubleArray
-    y: DoubleArray
-    outcome: DoubleArray
-    member: IntArray
-    pairwise: BoolArray
-
-    def scores(self, trust: float) -> DoubleArray:
-        """Return the scores at this trust (0 to 1), before slope and shift, ``n``."""
-        return self.base + trust * self.own + self.biases
-
-
-def together(parts: Sequence[Outcome]) -> Outcome | None:
-    """Concatenate outcomes of different members; None if there are none."""
-    if not parts:
-        return None
-    names = [field.name for field in fields(Outcome)]
-    return Outcome(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def held_out(
@@ -254,6 +218,7 @@ def held_out(
         outcome=(pool.y if pool.outcome is None else pool.outcome)[query].astype(np.float64),
         member=np.repeat([who for who, _, _ in given], sizes),
         pairwise=pairs[query],
+        share=np.repeat([fold.asking[who - fold.first].share for who, _, _ in given], sizes),
     )
 
 
@@ -283,66 +248,3 @@ def choose_trust(outcomes: Sequence[Outcome]) -> float:
         if worse <= se:
             return trust
     return TRUSTS[best]
-
-
-def wrong_share(scores: DoubleArray, asked: Outcome) -> DoubleArray:
-    """Return the share of each member's pairs in the wrong order, members ascending; NaN without pairs."""
-    gaps = _gaps(scores, asked)
-    return np.array([np.where(gap == 0, 0.5, gap < 0).mean() if len(gap) else np.nan for gap in gaps])
-
-
-def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
-    """Return the mean over members of the logistic loss over their pairs of different labels.
-
-    A smooth version of the concordance, taken at the slope that suits the scores best, so that the scale of
-    the scores does not matter. Used to choose the penalty on the mean: a smooth criterion is less affected by
-    chance.
-
-    Args:
-        scores: ``n``; for pairs the difference of the two scores.
-        asked: The labels.
-    """
-    gaps = [gap for gap in _gaps(scores, asked) if len(gap)]
-    if not gaps:
-        return 0.0
-    gap = np.concatenate(gaps)
-    share = np.concatenate([np.full(len(part), 1 / (len(part) * len(gaps))) for part in gaps])
-    return min(float(share @ np.logaddexp(0, -slope * gap)) for slope in SLOPES)
-
-
-def _gaps(scores: DoubleArray, asked: Outcome) -> list[DoubleArray]:
-    """Return the lead of the better reply, for each member's pairs of differently labelled replies.
-
-    For a member who gave both kinds of label, comparisons of two replies are left out.
-    """
-    gaps: list[DoubleArray] = []
-    for rows in np.split(np.arange(len(scores)), np.flatnonzero(np.diff(asked.member)) + 1):
-        pairs = asked.pairwise[rows]
-        if pairs.all():
-            gaps.append(scores[rows] * np.sign(asked.y[rows] - 0.5))
-        else:
-            s, y = scores[rows][~pairs], asked.y[rows][~pairs]
-            gaps.append((s[:, None] - s[None, :])[y[:, None] > y[None, :]])
-    return gaps
-
-
-def platt(s: DoubleArray, y: DoubleArray, *, shift: bool) -> tuple[float, float]:
-    """Fit slope and shift of ``sigmoid(slope s + shift)`` to labels, with a weak prior at (1, 0).
-
-    Args:
-        s: Scores, ``n``.
-        y: Outcomes in [0, 1], ``n``.
-        shift: Whether to fit a shift; False: it stays 0.
-    """
-    A = np.stack([s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
-    theta = np.array([1.0, 0.0])
-    # Not personalization.solving.newton.maximise: the two unknowns stay near their start, so clipping
-    # a step at 1 damps it well enough, and the objective need not be evaluated.
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(A @ theta, -40, 40)))
-        gradient = A.T @ (y - p) - (theta - [1.0, 0.0])
-        step = np.linalg.solve((A * (p * (1 - p))[:, None]).T @ A + np.eye(2), gradient)
-        theta = theta + np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(theta[0]), float(theta[1])

@@ -52,6 +52,7 @@ class Pool:
         group: Exchange of each label, ``n`` int64; held-out labels share no exchange with a head's own
             labels. None: each label is an exchange of its own.
         outcome: Values that probabilities are calibrated to, ``n`` float32 in [0, 1]; None: the label values.
+        share: Part of the member's evidence that counts, by :mod:`personalization.sharing`, ``n``; None: all.
     """
 
     X: FloatArray
@@ -61,14 +62,16 @@ class Pool:
     pairwise: BoolArray | None = None
     group: IntArray | None = None
     outcome: FloatArray | None = None
+    share: DoubleArray | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Teacher:
-    """One member's rows in the pool, and the weights of these rows after the cap."""
+    """One member's rows in the pool, the weights of these rows after all caps, and the member's share."""
 
     rows: IntArray
     weight: FloatArray
+    share: float = 1.0
 
 
 def teachers(pool: Pool, cap: float) -> list[Teacher]:
@@ -83,17 +86,20 @@ def teachers(pool: Pool, cap: float) -> list[Teacher]:
     members: list[tuple[bytes, Teacher]] = []
     for rows in np.split(order, starts[1:]):
         total = float(pool.weight[rows].sum())
-        weight = (pool.weight[rows] * min(1.0, cap / max(total, 1e-12))).astype(np.float32)
+        share = 1.0 if pool.share is None else float(pool.share[rows[0]])
+        weight = (pool.weight[rows] * (min(1.0, cap / max(total, 1e-12)) * share)).astype(np.float32)
         parts = (pool.X[rows], pool.y[rows], pool.weight[rows])
         content = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
-        members.append((content.digest(), Teacher(rows, weight)))
-    return [member for _, member in sorted(members, key=lambda pair: pair[0])]
+        members.append((content.digest(), Teacher(rows, weight, share)))
+    return [member for _, member in sorted(members, key=lambda pair: (pair[0], pair[1].share))]
 
 
 def only(members: Sequence[Teacher], here: BoolArray) -> list[Teacher]:
     """Keep the labels where ``here`` (``n`` bool) is True; members without any are left out."""
     kept = [(member, here[member.rows]) for member in members]
-    return [Teacher(member.rows[rows], member.weight[rows]) for member, rows in kept if rows.any()]
+    return [
+        Teacher(member.rows[rows], member.weight[rows], member.share) for member, rows in kept if rows.any()
+    ]
 
 
 @dataclass(frozen=True, eq=False)

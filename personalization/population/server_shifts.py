@@ -24,7 +24,7 @@ follows from the Laplace approximations of the members' z, see :class:`_Server`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -33,6 +33,7 @@ import torch
 from personalization.arrays import DoubleArray, FloatArray
 from personalization.heads.heads import Prior
 from personalization.population.pooled import Pool, Teacher, teachers
+from personalization.sharing import Owner, shares
 from personalization.solving.newton import newton_primal
 
 RHOS = (0.03, 0.1, 0.3, 1.0)
@@ -45,28 +46,29 @@ STEPS = 2
 
 
 def learn_shifts(
-    pool: Pool, guild_of: Sequence[bytes], prior: Prior, *, member_cap: float, min_members: int
+    pool: Pool, owners: Sequence[Owner], prior: Prior, *, member_cap: float, min_members: int
 ) -> dict[bytes, FloatArray]:
     """Learn the shifts of servers whose members a shift ranks better. Blocks.
 
     Args:
         pool: The labels of all members.
-        guild_of: The server of each member, indexed by the member's number in the pool.
+        owners: The person and the server of each member, indexed by the member's number in the pool.
         prior: The prior learnt from the same pool.
         member_cap: Largest total weight of one member, > 0.
-        min_members: Least number of members with labels for which a server gets a shift.
+        min_members: Least effective number of persons with labels for which a server gets a shift.
 
     Returns:
         Server -> coordinates in :meth:`Prior.directions`, ``r + 1`` float32, rounded to float16, so that
         equal pools give equal bytes.
     """
-    by_guild: dict[bytes, list[Teacher]] = {}
-    for member in teachers(pool, member_cap):
-        by_guild.setdefault(guild_of[int(pool.member[member.rows[0]])], []).append(member)
+    by_guild: dict[bytes, list[tuple[Teacher, Owner]]] = {}
+    for member in teachers(replace(pool, share=None), member_cap):  # its own shift is not for other servers
+        owner = owners[int(pool.member[member.rows[0]])]
+        by_guild.setdefault(owner.server, []).append((member, owner))
     servers = {
         guild: _Server(pool, members, prior)
-        for guild, members in sorted(by_guild.items())
-        if len(members) >= max(min_members, FOLDS)
+        for guild, found in sorted(by_guild.items())
+        if len(members := _counted(found, member_cap, min_members)) >= FOLDS
     }
     if not servers:
         return {}
@@ -77,6 +79,18 @@ def learn_shifts(
     return {
         guild: servers[guild].shift(RHOS[best]) for guild, gain in gains.items() if gain[best].exceed(needed)
     }
+
+
+def _counted(members: Sequence[tuple[Teacher, Owner]], member_cap: float, min_members: int) -> list[Teacher]:
+    """Scale the weights of a server's members to what each may count; none if they are too few persons."""
+    weights = [float(member.weight.sum()) for member, _ in members]
+    kept = shares(weights, [owner for _, owner in members], most=member_cap, min_members=min_members)
+    if kept is None:
+        return []
+    return [
+        replace(member, weight=(member.weight * share).astype(np.float32))
+        for (member, _), share in zip(members, kept.tolist(), strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -39,7 +39,7 @@ class Labelled:
     """One member's labels, oldest first: features ``n x d``, values ``n``, weights ``n``, all float32.
 
     The last ``n_pairs`` labels compare two replies; their features are the difference of the two replies'.
-    ``guild`` is the pseudonym of the member's server.
+    ``guild`` is the pseudonym of the member's server, ``person`` that of the person over all servers.
     """
 
     member_id: MemberId
@@ -48,6 +48,7 @@ class Labelled:
     weight: FloatArray
     guild: bytes = b""
     n_pairs: int = 0
+    person: bytes = b""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,6 +63,7 @@ class MemberFeedback:
         guild: Pseudonym of the member's server.
         reply_ids: Ids of the replies (n); may be empty if no pair refers to them.
         pairs: The member's choices between two replies, oldest first.
+        person: Pseudonym of the person over all servers.
     """
 
     member_id: MemberId
@@ -71,6 +73,7 @@ class MemberFeedback:
     guild: bytes = b""
     reply_ids: tuple[ReplyId, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    person: bytes = b""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,6 +139,7 @@ def _decoded(
         guild,
         tuple(row.reply_id for row in fitting),
         tuple(pair for row in preferences if (pair := _pair(row, features)) is not None),
+        next((row.person for row in rows), b""),
     )
 
 
@@ -178,6 +182,7 @@ def labelled(feedback: MemberFeedback, valence: EmojiValence, settings: Learning
         faded(np.array([label.weight for label in labels], dtype=np.float32), at, settings.half_life_days),
         feedback.guild,
         len(compared),
+        feedback.person,
     )
 
 

@@ -25,8 +25,9 @@ from personalization.labels.labels import EmojiValence
 from personalization.population.fit_prior import fit_prior, mean_precision
 from personalization.population.pooled import Pool, Pooled, teachers
 from personalization.population.server_shifts import learn_shifts
-from personalization.rounds.examples import MemberFeedback, pool_of, read_labels
+from personalization.rounds.examples import Labelled, MemberFeedback, pool_of, read_labels
 from personalization.settings import Device, LearningSettings
+from personalization.sharing import Owner, shares
 
 SURE_LABELS = 40
 """Surer signs of each kind, liked and disliked, needed to measure what a score of the head is worth."""
@@ -63,25 +64,27 @@ def teach(
         n_embedding: Number of features that are the embedding.
 
     Returns:
-        None if fewer than ``prior_min_members`` members have a label.
+        None if the effective number of persons with labels is below ``prior_min_members``.
 
     Raises:
         DeviceMissing: This machine lacks the device named in the settings.
     """
-    if (
-        sum(len(member.y) > 0 for member in read_labels(feedback, valence, settings))
-        < settings.prior_min_members
-    ):
+    least = settings.prior_min_members
+    if _shares_of(read_labels(feedback, valence, settings), member_cap, least) is None:
         return None
-    odds = weak_odds(feedback, starter, valence, settings.device, n_embedding)
+    odds = weak_odds(feedback, starter, valence, settings.device, n_embedding, min_members=least)
     uses = [
         uses_of(member.signs, valence.in_guild(member.guild), None if odds is None else odds[i])
         for i, member in enumerate(feedback)
     ]
-    meanings = learn_meanings(uses, valence, min_members=settings.prior_min_members)
+    owners = [Owner(member.person, member.guild) for member in feedback]
+    meanings = learn_meanings(uses, valence, min_members=least, owners=owners)
     read = read_labels(feedback, valence.learnt(meanings), settings)
     taught = [member for member in read if len(member.y)]
-    pool = pool_of(taught)
+    kept = _shares_of(taught, member_cap, least)
+    if kept is None:  # the meanings took labels away
+        return None
+    pool = replace(pool_of(taught), share=np.repeat(kept, [len(member.y) for member in taught]))
     prior = fit_prior(
         pool,
         starter,
@@ -90,10 +93,17 @@ def teach(
         n_embedding=n_embedding,
         settings=settings.prior,
     )
-    guilds = [member.guild for member in taught]
-    shifts = learn_shifts(pool, guilds, prior, member_cap=member_cap, min_members=settings.prior_min_members)
+    owners = [Owner(member.person, member.guild) for member in taught]
+    shifts = learn_shifts(pool, owners, prior, member_cap=member_cap, min_members=least)
     prior = replace(prior, meanings=meanings, shifts=shifts)
     return FittedPrior(prior, len(taught), len(pool.y))
+
+
+def _shares_of(members: Sequence[Labelled], member_cap: float, min_members: int) -> DoubleArray | None:
+    """Return what part of each member's labels counts for all; None if they are too few persons."""
+    weights = [min(float(member.weight.sum()), member_cap) for member in members]
+    owners = [Owner(member.person, member.guild) for member in members]
+    return shares(weights, owners, most=member_cap, min_members=min_members)
 
 
 _buffer: dict[str, list[MemberFeedback]] = {}
@@ -144,6 +154,8 @@ def weak_odds(
     valence: EmojiValence,
     device: Device,
     n_embedding: int | None,
+    *,
+    min_members: int = 1,
 ) -> list[DoubleArray] | None:
     """Estimate, for each reply, the log odds that the member liked it, from other members' surer signs.
 
@@ -158,7 +170,7 @@ def weak_odds(
         np.array([np.nan if (sign := sure_sign(*one, valence)) is None else sign for one in member.signs])
         for member in feedback
     ]
-    heads = _halves(feedback, sure, starter, device, n_embedding)
+    heads = _halves(feedback, sure, starter, device, n_embedding, min_members)
     if heads is None:
         return None
     # A member is scored by the head of the half they are not in.
@@ -185,6 +197,7 @@ def _halves(
     starter: Prior,
     device: Device,
     n_embedding: int | None,
+    min_members: int,
 ) -> dict[int, DoubleArray] | None:
     """Fit a head to the surer signs of each half; for each member the other half's weights, ``d``."""
     member = np.repeat(np.arange(len(feedback)), [int((~np.isnan(own)).sum()) for own in sure])
@@ -192,8 +205,13 @@ def _halves(
         return None
     X: FloatArray = np.concatenate([one.X[~np.isnan(own)] for one, own in zip(feedback, sure, strict=True)])
     y = np.concatenate([own[~np.isnan(own)] for own in sure]).astype(np.float32)
-    pool = Pool(X, y, np.ones(len(y), np.float32), member)
-    taught = teachers(pool, 1e9)
+    n_sure = np.bincount(member, minlength=len(feedback))
+    owners = [Owner(one.person, one.guild) for one in feedback]
+    kept = shares(n_sure.astype(np.float64), owners, most=float(SURE_LABELS), min_members=min_members)
+    if kept is None:
+        return None
+    pool = Pool(X, y, np.ones(len(y), np.float32), member, share=kept[member])
+    taught = teachers(pool, float(SURE_LABELS))
     halves = [taught[::2], taught[1::2]]
     if not all(halves):
         return None

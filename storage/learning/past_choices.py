@@ -20,6 +20,7 @@ from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
 from storage.records import MemberId, PastChoice, ReplyId
+from storage.replies.coarse import coarse, place_of_posted
 from storage.replies.feedback import NO_FEEDBACK, FeedbackState
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import slot as reply_slot
@@ -91,7 +92,7 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
         if key is None:
             continue
         try:
-            decision = json.loads(key.open(sealed, reply_slot("decision", reply_id, asker)))
+            decision = coarse(json.loads(key.open(sealed, reply_slot("decision", reply_id, asker))))
             told = NO_FEEDBACK
             if state is not None:
                 told = FeedbackState.from_bytes(key.open(state, feedback_slot(asker, reply_id, changed_seq)))
@@ -100,7 +101,7 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
         opened.append(
             PastChoice(
                 member_id=asker,
-                chosen=decision["chosen"],
+                chosen=place_of_posted(decision),
                 scores=tuple(decision["scores"]),
                 prior_scores=tuple(decision["prior_scores"]),
                 propensities=tuple(decision["propensities"]),

@@ -44,6 +44,7 @@ _feedback = (
         feedback.c.state,
         _asker.c.member_id.label("asker"),
         members.c.guild,
+        members.c.person,
         replies.c.feature_id,
         replies.c.features,
     )
@@ -86,7 +87,18 @@ class SealedFeedback:
         features: dict[ReplyId, bytes] = {}
         states: dict[bytes, FeedbackState] = {}  # most rows hold one of a few states
         n_unreadable = 0
-        for member_id, reply_id, seq, changed_at, state, asker_id, guild, feature_id, sealed in self.rows:
+        for (
+            member_id,
+            reply_id,
+            seq,
+            changed_at,
+            state,
+            asker_id,
+            guild,
+            person,
+            feature_id,
+            sealed,
+        ) in self.rows:
             own, asker = keys.get(member_id), keys.get(asker_id)
             try:
                 if own is None or asker is None:
@@ -109,6 +121,7 @@ class SealedFeedback:
                     features[reply_id],
                     changed_at,
                     guild,
+                    person,
                 )
             )
         return opened, n_unreadable

@@ -56,6 +56,7 @@ from storage.privacy.restored_backups import (
 )
 from storage.privacy.traces import can_search, needles_of, traces_in_files, traces_in_tables
 from storage.records import ForgetReceipt, MemberId, Who
+from storage.replies.coarse import blank_stored
 
 log = logging.getLogger(__name__)
 
@@ -299,6 +300,7 @@ def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetR
     if member_ids:
         mark_due(connection, affected)
         drop_prior(connection)  # it may have learnt from them
+        blank_stored(connection, keys)  # choices would still tell what the prior was
         count_erasure(connection)
     note_ledger_changes(connection, keys)
     n_preferences, n_remarks = told

@@ -34,6 +34,7 @@ from storage.learning.queries import head_slot
 from storage.members.wishes import slot as wish_slot
 from storage.privacy.personal_data import PERSONAL_DATA, Form
 from storage.records import MemberId
+from storage.replies.coarse import exported
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import place_slot
 from storage.replies.impressions import slot as reply_slot
@@ -78,12 +79,15 @@ class SealedData:
 
     def open(self, key: SealingKey | None) -> Exported:
         """Decrypt every value; without the key, sealed values are None. Blocks; call from a thread."""
-        return {
+        opened = {
             table: [
                 {column: _readable(table, column, row, self.member_id, key) for column in row} for row in rows
             ]
             for table, rows in self.rows.items()
         }
+        for row in opened["replies"]:
+            row["texts"] = _posted_only(row["texts"], row["decision"])
+        return opened
 
 
 def members_of(connection: Connection, person: bytes) -> list[MemberId]:
@@ -126,9 +130,23 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+def _posted_only(texts: list[str] | None, decision: dict[str, Any] | None) -> list[str] | None:
+    """Keep the posted text: next to the others, the choice would tell what the prior likes."""
+    return texts if texts is None or decision is None else [texts[decision["chosen"]]]
+
+
+def _decision(value: bytes) -> dict[str, Any]:
+    return exported(json.loads(value))
+
+
+def _size(value: bytes) -> dict[str, int]:
+    """Describe a head by its size: its numbers start at the prior, which other members taught."""
+    return {"bytes": len(value)}
+
+
 _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Callable[[bytes], Any]]] = {
     ("replies", "features"): (lambda row, m: reply_slot("features", row["reply_id"], m), _base64),
-    ("replies", "decision"): (lambda row, m: reply_slot("decision", row["reply_id"], m), json.loads),
+    ("replies", "decision"): (lambda row, m: reply_slot("decision", row["reply_id"], m), _decision),
     ("replies", "texts"): (lambda row, m: reply_slot("texts", row["reply_id"], m), json.loads),
     ("messages", "place"): (lambda row, m: place_slot(row["reply_id"], row["position"], m), json.loads),
     ("reports", "reasons"): (lambda row, m: report_slot(row["reply_id"], m, row["version"]), json.loads),
@@ -148,6 +166,6 @@ _OPENERS: dict[tuple[str, str], tuple[Callable[[RowMapping, MemberId], Slot], Ca
         )
         for column in ("reasons", "words")
     },
-    ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _base64),
+    ("heads", "body"): (lambda row, m: head_slot(m, row["version"]), _size),
     ("wishes", "body"): (lambda row, m: wish_slot(m, row["number"]), json.loads),
 }

@@ -61,6 +61,7 @@ class FeedbackRow:
         features: Features of the reply's own text, d little-endian float32.
         changed_at: When the feedback last changed, aware UTC.
         guild: Pseudonym of the member's server.
+        person: Pseudonym of the person over all servers.
     """
 
     reply_id: ReplyId
@@ -70,6 +71,7 @@ class FeedbackRow:
     features: bytes
     changed_at: datetime
     guild: bytes = b""
+    person: bytes = b""
 
 
 class Picked(StrEnum):

@@ -1,4 +1,4 @@
-"""Impressions: posted candidates with rivals, scores and propensities, sealed under the asker's key.
+"""Impressions: posted candidates with rivals and how they were chosen, sealed under the asker's key.
 
 Each has three sealed parts. ``texts`` are deleted after the retention time; ``decision`` and ``features``
 stay until the asker forgets. Holds no word that a member wrote.
@@ -21,6 +21,7 @@ from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
 from storage.records import Impression, MemberId, Place, Reason, ReplyId, ReplyReason, Who
+from storage.replies.coarse import coarse, place_of_posted
 
 
 def slot(column: str, reply_id: ReplyId, asker: MemberId) -> Slot:
@@ -42,7 +43,7 @@ def record_impression(
     at: datetime,
     under: bytes | None = None,
 ) -> ReplyId:
-    """Store a posted reply and its messages.
+    """Store a posted reply and its messages, with the numbers of its choice coarsened.
 
     Raises:
         NoConsent: The asker did not agree, or agreed anew since ``under``.
@@ -66,7 +67,7 @@ def record_impression(
     }
     parts = {
         "features": impression.features,
-        "decision": _json(decision),
+        "decision": _json(coarse(decision)),
         "texts": _json(impression.candidates),
     }
     connection.execute(
@@ -137,7 +138,7 @@ def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyI
     ).first()
     if row is None:
         return None
-    decision = json.loads(keys.key_of(asker).open(row.decision, slot("decision", reply_id, asker)))
+    decision = coarse(json.loads(keys.key_of(asker).open(row.decision, slot("decision", reply_id, asker))))
     reason, chosen = decision.get("reason"), decision["chosen"]
     if reason is not None:
         reason["parts"] = tuple((str(name), *amounts) for name, *amounts in reason["parts"])
@@ -146,7 +147,7 @@ def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyI
         created_at=row.created_at,
         n_candidates=len(decision["scores"]),
         style=decision["styles"][chosen],
-        propensity=decision["propensities"][chosen],
+        propensity=decision["propensities"][place_of_posted(decision)],
         head_version=decision["head_version"],
         reason=None if reason is None else Reason(**reason),
     )

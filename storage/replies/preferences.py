@@ -220,6 +220,8 @@ def _candidates_of(
         return ()
     key = keys.key_of(member_id)
     texts = json.loads(key.open(found.texts, reply_slot("texts", reply_id, member_id)))
+    if not all(texts):  # blanked at an erasure
+        return ()
     decision = json.loads(key.open(found.decision, reply_slot("decision", reply_id, member_id)))
     return tuple(zip(texts, decision["styles"], strict=True))
 

@@ -121,7 +121,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         features=(Form.SEALED, "numbers that describe the bot's text"),
         decision=(
             Form.SEALED,
-            "styles, scores and probabilities of the candidates, which was posted, and why",
+            "styles and rounded probabilities of the candidates, the favourite, which was posted, and why",
         ),
     ),
     Kept(
@@ -129,7 +129,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         "texts",
         Whose.ASKER,
         Form.SEALED,
-        "the bot's candidate texts",
+        "the bot's candidate texts; the file of /my-data holds the posted one",
         REPLY_LEAVES,
         TEXT_DAYS,
     ),

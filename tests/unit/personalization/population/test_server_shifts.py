@@ -12,6 +12,7 @@ from personalization.population.fit_prior import fit_prior
 from personalization.population.pooled import Pool
 from personalization.population.server_shifts import learn_shifts
 from personalization.score_quality import concordance
+from personalization.sharing import Owner
 from personalization.solving.training import Examples, solve_heads
 
 DIM = 8
@@ -31,7 +32,7 @@ def people(rng: np.random.Generator, n: int, taste: np.ndarray, n_labels: int = 
     return made
 
 
-def population(servers: dict[bytes, list]) -> tuple[Pool, list[bytes]]:
+def population(servers: dict[bytes, list]) -> tuple[Pool, list[Owner]]:
     members = [(guild, member) for guild, some in servers.items() for member in some]
     sizes = [len(y) for _, (_, y, _) in members]
     return Pool(
@@ -39,13 +40,13 @@ def population(servers: dict[bytes, list]) -> tuple[Pool, list[bytes]]:
         np.concatenate([y for _, (_, y, _) in members]),
         np.ones(sum(sizes), np.float32),
         np.repeat(np.arange(len(members)), sizes),
-    ), [guild for guild, _ in members]
+    ), [Owner(server=guild) for guild, _ in members]
 
 
 def learnt(servers: dict[bytes, list], *, min_members: int = 20) -> Prior:
-    pool, guild_of = population(servers)
+    pool, owners = population(servers)
     prior = fit_prior(pool, STARTER, member_cap=20.0, device="cpu")
-    shifts = learn_shifts(pool, guild_of, prior, member_cap=20.0, min_members=min_members)
+    shifts = learn_shifts(pool, owners, prior, member_cap=20.0, min_members=min_members)
     return replace(prior, shifts=shifts)
 
 

@@ -103,13 +103,13 @@ def test_a_custom_emoji_that_never_stands_beside_a_thumb_is_learnt_from_where_it
 
 def test_without_any_surer_sign_the_prior_is_exactly_what_the_table_makes_it() -> None:
     rng = np.random.default_rng(2)
-    told = [member(u, rng, 10, lambda i, liked: (("🔥" if liked else "🙄",), None))[0] for u in range(20)]
+    told = [member(u, rng, 10, lambda i, liked: (("🔥" if liked else "🙄",), None))[0] for u in range(24)]
     read = [(one.X, [label_of(*sign, TABLE) for sign in one.signs]) for one in told]
     pool = Pool(
         np.concatenate([X for X, _ in read]),
         np.array([label.value for _, labels in read for label in labels if label], np.float32),
         np.array([label.weight for _, labels in read for label in labels if label], np.float32),
-        np.repeat(np.arange(20), 10),
+        np.repeat(np.arange(24), 10),
     )
 
     lesson = lesson_of(told)
@@ -171,8 +171,8 @@ def test_there_are_no_weak_odds_where_nothing_is_sure_or_likes_have_no_pattern()
 def test_a_handful_of_members_is_no_trouble(n: int) -> None:
     rng = np.random.default_rng(7)
     settings = replace(SETTINGS, prior_min_members=5)
-    told = [member(u, rng, 3, skulls(u))[0] for u in range(4 + n)]
+    told = [member(u, rng, 3, skulls(u))[0] for u in range(8 + n)]
 
     lesson = lesson_of(told, settings=settings)
 
-    assert (lesson.n_members, lesson.prior.dim) == (4 + n, DIM)
+    assert (lesson.n_members, lesson.prior.dim) == (8 + n, DIM)

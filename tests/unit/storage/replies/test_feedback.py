@@ -50,7 +50,8 @@ async def test_reaction_is_stored_with_the_features_of_the_reply(store, reply):
     assert await add(store, BOB, FIRST, "👍") is True
 
     guild = store._keys.pseudonyms.guild(BOB)
-    row = FeedbackRow(reply, ("👍",), None, "hash-4", IMPRESSION.features, START, guild)
+    person = store._keys.pseudonyms.person(BOB.user_id)
+    row = FeedbackRow(reply, ("👍",), None, "hash-4", IMPRESSION.features, START, guild, person)
     assert await store.learning.feedback_of([store.member_id(BOB), store.member_id(ALICE)]) == {
         store.member_id(BOB): [row],
         store.member_id(ALICE): [],

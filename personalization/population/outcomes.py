@@ -1,0 +1,128 @@
+"""Outcomes of held-out members: scores beside labels, their losses, and the fit of probabilities to them.
+
+Used by :mod:`personalization.population.calibration`, by the fit of the prior and by the evaluation; NumPy.
+
+Source: Platt (1999), Probabilistic outputs for support vector machines, with one slope and shift for each
+bucket of the number of labels.
+"""
+
+# Matrices are capital here, as in the sources.
+# pyright: reportConstantRedefinition=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from personalization.arrays import BoolArray, DoubleArray, IntArray
+
+SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Outcome:
+    """Scores by heads of k labels for other labels of the same members; one entry for each label, ``n``.
+
+    Attributes:
+        base: Score by the mean of the prior, without the intercept.
+        own: Contribution of the head, added to ``base``.
+        biases: The head's intercept; 0 for pairs.
+        y: Label values.
+        outcome: Values that probabilities are calibrated to.
+        member: Number of the member who gave the label; a member's labels are consecutive.
+        pairwise: Whether the label compares two replies.
+        share: Part of the member's evidence that counts, by :mod:`personalization.sharing`.
+    """
+
+    base: DoubleArray
+    own: DoubleArray
+    biases: DoubleArray
+    y: DoubleArray
+    outcome: DoubleArray
+    member: IntArray
+    pairwise: BoolArray
+    share: DoubleArray
+
+    def scores(self, trust: float) -> DoubleArray:
+        """Return the scores at this trust (0 to 1), before slope and shift, ``n``."""
+        return self.base + trust * self.own + self.biases
+
+
+def together(parts: Sequence[Outcome]) -> Outcome | None:
+    """Concatenate outcomes of different members; None if there are none."""
+    if not parts:
+        return None
+    names = [field.name for field in fields(Outcome)]
+    return Outcome(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def wrong_share(scores: DoubleArray, asked: Outcome) -> DoubleArray:
+    """Return the share of each member's pairs in the wrong order, members ascending; NaN without pairs."""
+    gaps = _gaps(scores, asked)
+    return np.array([np.where(gap == 0, 0.5, gap < 0).mean() if len(gap) else np.nan for gap in gaps])
+
+
+def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
+    """Return the mean over members, by share, of the logistic loss over their pairs of different labels.
+
+    A smooth version of the concordance, taken at the slope that suits the scores best, so that the scale of
+    the scores does not matter. Used to choose the penalty on the mean: a smooth criterion is less affected by
+    chance.
+
+    Args:
+        scores: ``n``; for pairs the difference of the two scores.
+        asked: The labels.
+    """
+    starts = np.append(0, np.flatnonzero(np.diff(asked.member)) + 1)
+    found = zip(_gaps(scores, asked), asked.share[starts], strict=True)
+    gaps = [(gap, float(counts)) for gap, counts in found if len(gap)]
+    if not gaps:
+        return 0.0
+    gap = np.concatenate([part for part, _ in gaps])
+    whole = sum(counts for _, counts in gaps)
+    share = np.concatenate([np.full(len(part), counts / (len(part) * whole)) for part, counts in gaps])
+    return min(float(share @ np.logaddexp(0, -slope * gap)) for slope in SLOPES)
+
+
+def _gaps(scores: DoubleArray, asked: Outcome) -> list[DoubleArray]:
+    """Return the lead of the better reply, for each member's pairs of differently labelled replies.
+
+    For a member who gave both kinds of label, comparisons of two replies are left out.
+    """
+    gaps: list[DoubleArray] = []
+    for rows in np.split(np.arange(len(scores)), np.flatnonzero(np.diff(asked.member)) + 1):
+        pairs = asked.pairwise[rows]
+        if pairs.all():
+            gaps.append(scores[rows] * np.sign(asked.y[rows] - 0.5))
+        else:
+            s, y = scores[rows][~pairs], asked.y[rows][~pairs]
+            gaps.append((s[:, None] - s[None, :])[y[:, None] > y[None, :]])
+    return gaps
+
+
+def platt(
+    s: DoubleArray, y: DoubleArray, *, shift: bool, weight: DoubleArray | None = None
+) -> tuple[float, float]:
+    """Fit slope and shift of ``sigmoid(slope s + shift)`` to labels, with a weak prior at (1, 0).
+
+    Args:
+        s: Scores, ``n``.
+        y: Outcomes in [0, 1], ``n``.
+        shift: Whether to fit a shift; False: it stays 0.
+        weight: Weight of each label, ``n``; None: 1.
+    """
+    A = np.stack([s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
+    w = np.ones_like(s) if weight is None else weight
+    theta = np.array([1.0, 0.0])
+    # Not personalization.solving.newton.maximise: the two unknowns stay near their start, so clipping
+    # a step at 1 damps it well enough, and the objective need not be evaluated.
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(A @ theta, -40, 40)))
+        gradient = A.T @ (w * (y - p)) - (theta - [1.0, 0.0])
+        step = np.linalg.solve((A * (w * p * (1 - p))[:, None]).T @ A + np.eye(2), gradient)
+        theta = theta + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(theta[0]), float(theta[1])

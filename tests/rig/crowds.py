@@ -1,0 +1,93 @@
+"""A population of honest members in four servers, and hostile accounts that answer the other way round."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from personalization.encoding.features import FeatureMap
+from personalization.heads.heads import Prior, starter_prior
+from personalization.labels.labels import EmojiValence, Meaning
+from personalization.rounds import trainer as rounds
+from personalization.rounds.examples import MemberFeedback
+from personalization.rounds.teaching import teach
+from personalization.settings import LearningSettings
+from storage.records import MemberId
+from tests.fakes import HashEncoder
+
+FEATURES = FeatureMap(HashEncoder(8))
+N_EMBEDDING = 8
+SETTINGS = LearningSettings(device="cpu")
+N_SERVERS = 4
+WAYS = ("one server", "one person", "many servers")
+"""Where the hostile accounts are: all in one server; one person in a server for each; as spread as others."""
+
+
+class Crowds:
+    """Honest members, and as many hostile accounts as asked for.
+
+    Args:
+        n_honest: Honest members, over four servers.
+        n_labels: Labels of every account.
+    """
+
+    emoji = "🔥"
+
+    def __init__(self, n_honest: int, n_labels: int = 20) -> None:
+        self._rng = np.random.default_rng(0)
+        self._common = 0.6 * self._rng.normal(size=FEATURES.dim)
+        self._n, self._n_labels = 0, n_labels
+        self.strangers = [self._one(n_labels, b"", b"") for _ in range(100)]
+        self.honest = [self._one(n_labels, b"h%d" % (i % N_SERVERS), b"") for i in range(n_honest)]
+        self._known: dict[tuple[int, str], Prior] = {}
+
+    def _one(self, n: int, guild: bytes, person: bytes, *, contrary: bool = False) -> MemberFeedback:
+        X = self._rng.normal(size=(n, FEATURES.dim)).astype(np.float32)
+        X[:, :N_EMBEDDING] /= np.sqrt(N_EMBEDDING)
+        logits = X @ (self._common + 0.35 * self._rng.normal(size=FEATURES.dim))
+        liked = (self._rng.random(n) < 1 / (1 + np.exp(-logits))) != contrary
+        signs = []
+        for i, one in enumerate(liked):
+            thumb = "👍" if one else "👎"
+            signs.append(((thumb, self.emoji) if bool(one) != contrary and i % 3 == 0 else (thumb,), None))
+        self._n += 1
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        own = person or b"p%d" % self._n
+        return MemberFeedback(MemberId(self._n.to_bytes(16)), X, tuple(signs), (at,) * n, guild, person=own)
+
+    def hostile(self, n: int, how: str) -> list[MemberFeedback]:
+        """Return hostile accounts."""
+        guild = {
+            "one server": lambda i: b"x",
+            "one person": lambda i: b"x%d" % i,
+            "many servers": lambda i: b"x%d" % (i % N_SERVERS),
+        }[how]
+        person = b"spy" if how == "one person" else b""
+        return [self._one(self._n_labels, guild(i), person, contrary=True) for i in range(n)]
+
+    def taught(self, n_hostile: int, how: str) -> Prior:
+        """Return the prior that the honest and these accounts teach."""
+        lesson = teach(
+            [*self.honest, *self.hostile(n_hostile, how)],
+            starter_prior(FEATURES, SETTINGS),
+            EmojiValence(),
+            SETTINGS,
+            member_cap=rounds.PRIOR_MEMBER_CAP,
+            n_embedding=N_EMBEDDING,
+        )
+        assert lesson is not None
+        return lesson.prior
+
+
+def loss_of(prior: Prior, strangers: list[MemberFeedback]) -> float:
+    """Return the log loss of the prior's head on members who did not teach it."""
+    X = np.concatenate([one.X for one in strangers])
+    liked = np.array([sign[0][0] == "👍" for one in strangers for sign in one.signs])
+    scores = prior.head().score(X)
+    return float(np.mean(np.logaddexp(0, scores) - liked * scores))
+
+
+def emoji_of(prior: Prior, emoji: str) -> Meaning:
+    """Return the meaning of an emoji under a prior."""
+    return EmojiValence().learnt(prior.meanings).meaning_of(emoji)
