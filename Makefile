@@ -25,7 +25,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
-.PHONY: help run install models check test quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
+.PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
 	bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
@@ -66,6 +66,9 @@ test: models coverage ## set everything up and run all tests
 	$(PYTEST) -m "not quick and not alone"
 	$(BIN)/python -m pytest -m alone
 
+test-pythons: install ## tests that need no torch on Python 3.12 and 3.13, where these are found
+	$(BIN)/python -m tests.rig.pythons
+
 quick: install ## unit and conformance tests that are not slow
 	$(PYTEST) -m quick
 
@@ -78,8 +81,9 @@ lint: install ## format check, lint, import contracts
 	$(BIN)/lint-imports
 
 # The project is named because a pyrightconfig.json in a folder above would be used instead.
-types: install ## pyright
+types: install ## pyright, for Python 3.11 and 3.13
 	$(BIN)/pyright --project pyproject.toml
+	$(BIN)/pyright --project pyproject.toml --pythonversion 3.13
 
 promises: install ## the proofs of docs/promises.md (ONLY='P3 P5', SIZE=full)
 	SIMPATICO_PROOF_SIZE=$(SIZE) $(BIN)/python -m tests.rig.promises $(ONLY)

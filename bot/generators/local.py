@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jinja2 import TemplateError
@@ -97,7 +97,8 @@ class LocalGenerator:
         with loading("the language model", model, ModelMissing, 'set [generator] model = "packaged"'):
             tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
             weights: Any
-            weights, report = AutoModelForCausalLM.from_pretrained(
+            report: Any
+            weights, report = cast(Any, AutoModelForCausalLM).from_pretrained(
                 model,
                 dtype=dtype_for(device),
                 local_files_only=local,

@@ -210,7 +210,7 @@ def _from_pretrained(source: str, *, local: bool) -> tuple[Any, Any]:
     error = EncoderDamaged if local else EncoderMissing
     with loading("the encoder", Path(source) if local else source, error, _OTHERWISE):
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local)
-        model, report = transformers.AutoModel.from_pretrained(
+        model, report = cast(Any, transformers.AutoModel).from_pretrained(
             source,
             local_files_only=local,
             dtype=torch.float32,

@@ -166,7 +166,7 @@ def _write(connection: Connection, table: Table, page: list[Row[Any]]) -> None:
         connection.execute(delete(origin))
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(table).on_conflict_do_nothing()
-    connection.execute(insert, [dict(row._mapping) for row in page])
+    connection.execute(insert, [dict(zip(table.c.keys(), row, strict=True)) for row in page])
 
 
 def _continue_numbers(connection: Connection) -> None:

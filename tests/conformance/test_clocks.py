@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "hands the clock on; the uses are listed where they are": {
         "bot/app/composition.py::open_house",
         "bot/background/uplift_reporter.py::Reporter.__init__",
+        "bot/cogs/managers/stats.py::Stats.__init__",
         "personalization/rounds/trainer.py::Trainer.__init__",
         "personalization/rounds/trainer.py::_now",
         "storage/clock.py::utcnow",
@@ -44,14 +45,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dates a row, never before the trusted time; the future is bounded where it is used": {
         "storage/learning/learning_records.py::LearningRecords.start_over",
-        "storage/members/consent.py::Consents.record",
+        "storage/members/consent.py::Consents.record.unit",
         "storage/members/learning_pause.py::Pauses.resume",
         "storage/members/wishes.py::Wishes.put",
         "storage/privacy/departures.py::Departures.record",
         "storage/privacy/departures.py::Departures.record_present",
         "storage/privacy/erasing.py::Eraser.carry_out",
         "storage/privacy/member_rights.py::MemberRights.refuse",
-        "storage/replies/feedback_store.py::FeedbackStore.record_events",
+        "storage/replies/feedback_store.py::FeedbackStore.arrival",  # beside the steady clock
         "storage/replies/feedback_store.py::FeedbackStore.record_rating",
         "storage/replies/feedback_store.py::FeedbackStore.undo",
         "storage/replies/preferences.py::Preferences.record_another",
@@ -77,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "chooses the span of a report; a jump shows other days until the clock is right": {
         "bot/background/uplift_reporter.py::Reporter.report",
-        "bot/cogs/managers/stats.py::Stats._figures",
+        "bot/servers/published.py::Frozen.of",
     },
     "a jump ahead lets recent members teach the prior days early; prior_min_members still holds": {
         "personalization/rounds/trainer.py::Trainer.rebuild_prior",
@@ -86,7 +87,10 @@ ALLOWED: dict[str, set[str]] = {
         "bot/generators/model_files.py::_work_folder",
     },
     "an operator's command; no steady clock reaches back to the day of the copy": {
-        "storage/maintenance/backup.py::restore_keys",
+        "storage/maintenance/restoring.py::_require_young",
+    },
+    "numbers that only grow; a jump ahead leaves a gap, after a jump back they count by one": {
+        "storage/database/change_numbers.py::microseconds",
     },
     "the simulated Discord of the playground follows the host": {
         "bot/app/playground.py::_set_clock",

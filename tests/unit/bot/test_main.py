@@ -48,7 +48,7 @@ def test_an_env_file_that_is_no_text_is_told(folder, capsys):
     (folder / ".env").write_bytes(b"\xff\xfe\x00")
 
     assert main(["models"]) == EXIT_CONFIG
-    assert ".env: cannot be read" in capsys.readouterr().err
+    assert ".env: expected text in UTF-8" in capsys.readouterr().err
 
 
 def test_a_server_address_that_is_none_is_told(folder, capsys):
