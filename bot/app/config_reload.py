@@ -130,6 +130,7 @@ class Reloader:
             finally:
                 with contextlib.suppress(NotImplementedError, AttributeError):
                     loop.remove_signal_handler(signal.SIGHUP)
+                    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would kill a bot that stops
 
     async def _look_again(self) -> None:
         while True:

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bot.commands.early_signals import handle_early_signals
 from bot.config import Settings
 from bot.settings import REPORT_DAYS
 from personalization.encoding.adapter_shape import AdapterShape
@@ -33,6 +34,7 @@ def add_run(commands: Any) -> None:
 
 def run_bot(arguments: argparse.Namespace, settings: Settings) -> None:
     """Run :func:`bot.commands.join_discord.run`."""
+    handle_early_signals()
     from bot.commands import join_discord
 
     join_discord.run(arguments, settings)

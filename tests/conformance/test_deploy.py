@@ -152,3 +152,7 @@ def test_the_unit_may_write_where_its_configuration_says():
 
     assert "StateDirectory=simpatico\n" in (DEPLOY / "simpatico.service").read_text()
     assert {folder.parent for folder in folders} == {Path("/var/lib/simpatico")}
+
+
+def test_compose_runs_the_bot_under_an_init():
+    assert COMPOSE["compose.yaml"]["services"]["bot"]["init"] is True

@@ -1,0 +1,29 @@
+"""Handles signals from the first moment of a start, before the event loop does.
+
+A start imports libraries and loads models for seconds to minutes. Without a handler SIGHUP, as of a service
+that reloads, would end the process, and SIGTERM would be ignored by a process 1 in a container. Imports
+nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def handle_early_signals() -> None:
+    """Ignore SIGHUP, and end the process at once on SIGTERM and SIGINT, until the event loop takes over.
+
+    Ending at once is safe: nothing is served yet, and a kill at any moment loses nothing that was stored.
+    """
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, _end)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    print("simpatico: stopped before it was ready", file=sys.stderr, flush=True)
+    os._exit(0)  # not an exception: the event loop would wait for the thread that loads a model
