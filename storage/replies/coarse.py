@@ -39,6 +39,8 @@ LEAST, AMOUNT = 0.05, 0.1
 SURENESS = ((0.5, 0.25), (1.0, 0.75), (math.inf, 1.5))
 """Standard deviation of a score up to which another one is stored for it."""
 ROWS_AT_ONCE = 1000
+NUMBERS = "scores", "prior_scores", "propensities"
+"""Numbers of a decision, one for each candidate; decisions of the oldest versions lack some."""
 
 
 def coarse(decision: dict[str, Any]) -> dict[str, Any]:
@@ -46,9 +48,9 @@ def coarse(decision: dict[str, Any]) -> dict[str, Any]:
     if "posted_first" in decision:
         return decision
     made = decision | {
-        "scores": _favourites(decision["scores"]),
-        "prior_scores": _favourites(decision["prior_scores"]),
-        "propensities": _on_grid(decision["propensities"]),
+        name: (_on_grid if name == "propensities" else _favourites)(decision[name])
+        for name in NUMBERS
+        if name in decision
     }
     reason = decision.get("reason")
     if reason is not None:
@@ -81,7 +83,7 @@ def blanked(decision: dict[str, Any]) -> dict[str, Any]:
     made = coarse(decision)
     if "posted_first" in made:
         return made
-    names = "scores", "prior_scores", "propensities"
+    names = [name for name in NUMBERS if name in made]
     rows: list[tuple[float, ...]] = list(zip(*(made[name] for name in names), strict=True))
     chosen = made["chosen"]
     rows = [rows[chosen], *sorted(row for i, row in enumerate(rows) if i != chosen)]

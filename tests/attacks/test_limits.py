@@ -138,7 +138,11 @@ def test_one_module_alone_calls_the_generator():
     for path in Path(bot.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            if is_call and node.func.attr in ("generate", "continued") and "generators" not in path.parts:
+            if (
+                is_call
+                and node.func.attr in ("generate", "continued")
+                and not {"generators", "doctor"} & {*path.parts}
+            ):
                 calls.add(path.name)
 
     assert calls == {"candidate_source.py"}

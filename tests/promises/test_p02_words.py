@@ -24,12 +24,12 @@ from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")
 
-PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(5)]
+PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(8)]
 
 
 async def both(folder, seed: int):
     """Run a history and the same with other words; return the outcomes and the stored choices."""
-    history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=30, full=200))
+    history = random_history(random.Random(seed), PEOPLE, n_asked=sized(ci=45, full=300))
     wishes = [Wished(at=500, who=who, said="like a pirate") for who in PEOPLE]
     history = sorted([*history, *wishes], key=lambda event: event.at)
     history = with_choices(history, random.Random(seed))

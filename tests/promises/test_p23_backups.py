@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from bot.commands import main as cli
+from storage.database import change_numbers
 from storage.errors import AlreadyOpen, DatabaseDamaged, LedgerBehind, StorageError
 from storage.failpoints import FailpointReached, switch_on
 from storage.maintenance import backup
@@ -91,7 +92,8 @@ async def copied_while_writing(folder: Path, copy, n: int) -> list[tuple[Path, i
     return made
 
 
-async def test_copies_under_writes_are_sound_prefixes_without_keys_and_clear_text(tmp_path):
+async def test_copies_under_writes_are_sound_prefixes_without_keys_and_clear_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(change_numbers, "microseconds", lambda: 0)  # replies are numbered 1, 2, 3, ...
     settings = settings_in(tmp_path)
     made = await copied_while_writing(tmp_path, lambda target: back_up(settings, target), COPIES)
     master = base64.b64decode((tmp_path / "keys" / "master.key").read_bytes())

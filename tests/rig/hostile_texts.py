@@ -16,7 +16,7 @@ PIECES = [
     "🙂", "👨‍👩‍👧", "🇩🇪", "\ufe0f", "\u200d", "<think>", "</think>", "user:", "User: ", "\nuser",
     "system", "[INST]", "<|im_start|>", "<s>", "{", "}", "=", "&", "%", "$", "\x00",
 ]  # fmt: skip
-ENOUGH_S = 0.010
+ENOUGH_S = 0.020
 """A search of the long text that takes no longer than this cannot be quadratic."""
 SHORT, LONG = 1_000, 16_000
 

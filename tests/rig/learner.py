@@ -20,7 +20,7 @@ from storage.records import Who
 from tests.rig.counterfactual import outcome_of
 from tests.rig.histories import Event, Learnt, random_history
 
-PEOPLE = [Who(1, 100 + person) for person in range(5)]
+PEOPLE = [Who(1, 100 + person) for person in range(8)]
 
 
 def history() -> list[Event]:
