@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from personalization.encoding.features import Encoded, FeatureMap
+from storage.database import change_numbers
 from storage.records import Who
 from tests.rig.counterfactual import made_keys, outcome_of
 from tests.rig.histories import Wished, random_history, reworded, with_choices
@@ -25,6 +26,12 @@ from tests.rig.size import sized
 pytestmark = pytest.mark.promise("P2")
 
 PEOPLE = [Who(guild, 100 + person) for guild in (1, 2) for person in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch):
+    """Number replies and choices 1, 2, 3, ... instead of by the time, so that two runs can be compared."""
+    monkeypatch.setattr(change_numbers, "microseconds", lambda: 0)
 
 
 async def both(folder, seed: int):
