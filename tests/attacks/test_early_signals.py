@@ -88,9 +88,18 @@ def test_process_1_of_a_container_ends_too(tmp_path):
 
 
 def test_control_a_start_without_handlers_is_killed_by_a_reload(tmp_path):
-    code = "import time, bot.commands.main; time.sleep(30)"
-    bot = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    time.sleep(0.5)
-    bot.send_signal(signal.SIGHUP)
-
-    assert bot.wait(timeout=WITHIN_S) == -signal.SIGHUP
+    # SIG_DFL, because a parent such as nohup may have passed on that SIGHUP is ignored.
+    code = (
+        "import signal, time, bot.commands.main\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\nprint('up', flush=True)\ntime.sleep(30)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
+    ) as bot:
+        try:
+            assert bot.stdout is not None
+            assert bot.stdout.readline() == "up\n"
+            bot.send_signal(signal.SIGHUP)
+            assert bot.wait(timeout=WITHIN_S) == -signal.SIGHUP
+        finally:
+            bot.kill()
