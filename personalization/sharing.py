@@ -1,4 +1,4 @@
-"""The rule for everything that members share: nobody, no server and no small group decides it.
+"""Bounds the part of each person and each server in everything that members share.
 
 The prior, its calibration, the means of servers and the meanings of emoji are learnt from many members and
 used for others. :func:`shares` says how much of each member's evidence counts in one of them:

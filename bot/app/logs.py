@@ -47,7 +47,7 @@ class Redact(logging.Filter):
 
 
 class _Withheld:
-    """Stands for an argument that is not shown."""
+    """Placeholder for an argument that is not shown."""
 
     def __repr__(self) -> str:
         return "…"

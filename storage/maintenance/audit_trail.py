@@ -23,9 +23,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from storage.clock import utcnow
+from storage.database.replacing import rename_on_disk
 from storage.errors import StorageError
 from storage.failpoints import failpoint
-from storage.keys.master_key import sync_folder
 from storage.settings import StorageSettings
 
 log = logging.getLogger(__name__)
@@ -86,9 +87,7 @@ class AuditTrail:
         now: The clock, aware UTC.
     """
 
-    def __init__(
-        self, settings: StorageSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, settings: StorageSettings, now: Callable[[], datetime] = utcnow) -> None:
         self._path = settings.data_dir / FILE
         self._tip = settings.key_dir / TIP
         self._now = now
@@ -171,10 +170,7 @@ class AuditTrail:
         draft = self._tip.with_name(f"{TIP}.new")
         with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
             file.write(f"{number} {digest}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._tip)
-        sync_folder(self._tip.parent)
+        rename_on_disk(draft, self._tip)
 
     @contextmanager
     def _locked(self) -> Generator[Any]:
