@@ -6,6 +6,7 @@ is read from the environment here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import replace
@@ -54,8 +55,11 @@ COGS = (
     "bot.cogs.members.limits",
 )
 
-_DRAIN_S = 8.0
-"""Seconds that running answers get when the bot closes; a supervisor waits about ten before it kills."""
+_FINISH_S, _TELL_S, _WRITE_S = 4.0, 1.5, 1.0
+"""Seconds that a stop gives to running answers, to notes about unfinished ones, and to waiting events.
+
+A supervisor waits about ten before it kills.
+"""
 
 
 class SimpaticoBot(commands.Bot):
@@ -178,12 +182,13 @@ class SimpaticoBot(commands.Bot):
         """Do nothing: there are no prefix commands, and the chat cog handles text."""
 
     async def close(self) -> None:
-        """Finish running answers, write waiting events, then disconnect from Discord."""
+        """Finish running answers, tell members whose answers take too long, write events, disconnect."""
         if not self.is_closed():
             self.reconciler.stop()
             self.streams.stop_all()
-            await self.queues.drain(_DRAIN_S)
-            await self.inbox.drain(_DRAIN_S / 8)
+            await self.queues.drain(_FINISH_S)
+            await asyncio.gather(self.responder.stop.end(_TELL_S), self.queues.drain(_TELL_S))
+            await self.inbox.drain(_WRITE_S)
         await super().close()
         # After the connection is closed, so that a cancelled answer cannot wait for Discord.
         await self.tasks.close()

@@ -13,14 +13,14 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.chat.answering import Answering, AnsweringHost, note_of
+from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
 from bot.cogs.chat.delivery import AskedAgain, Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, speak, tr
 from bot.messages.context_reader import Host, MessageReader
-from bot.messages.conversation import BUSY, FAILED, UNAVAILABLE, is_note, text_of
+from bot.messages.conversation import BUSY, FAILED, is_note, text_of
 from bot.messages.posting import typing_in
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
@@ -127,7 +127,7 @@ class Another(commands.Cog):
         except NothingToSay:
             outcome, said = Outcome.WITHHELD, tr(NOTHING_ELSE)
         except GeneratorError as exc:
-            outcome, said = Outcome.UNAVAILABLE, tr(UNAVAILABLE)
+            outcome, said = Outcome.UNAVAILABLE, note_without_answer(exc)
             log.warning("no candidates: %s", exc)
         finally:
             self._bot.metrics.message(outcome)

@@ -13,12 +13,12 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.chat.answering import AnsweringHost, note_of
+from bot.cogs.chat.answering import AnsweringHost, note_of, note_without_answer
 from bot.cogs.ports import HasServers, Registry
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.messages.conversation import BUSY, SPEECHLESS, UNAVAILABLE
+from bot.messages.conversation import BUSY, SPEECHLESS
 from bot.messages.posting import SILENT
 from bot.messages.splitting import split_message
 from bot.replies.comparisons import Comparison, Comparisons
@@ -150,8 +150,8 @@ class Compare(commands.Cog):
             await interaction.edit_original_response(content=tr(BUSY))
         except NothingToSay:
             await interaction.edit_original_response(content=tr(SPEECHLESS))
-        except GeneratorError:
-            await interaction.edit_original_response(content=tr(UNAVAILABLE))
+        except GeneratorError as exc:
+            await interaction.edit_original_response(content=note_without_answer(exc))
         else:
             await _show(interaction, comparison, said=tr(ASK if comparison else NOTHING))
 
