@@ -18,8 +18,8 @@ class Stop:
     """Runs work that a stop of the bot ends at once."""
 
     def __init__(self) -> None:
-        self._asked = asyncio.Event()
-        self._callers: set[asyncio.Task[Any] | None] = set()
+        self._stopping = False
+        self._waits: dict[asyncio.Timeout, asyncio.Task[Any] | None] = {}
         self._work: set[asyncio.Task[Any]] = set()
 
     async def unless_stopping(self, work: Coroutine[Any, Any, T]) -> T:
@@ -29,30 +29,37 @@ class Stop:
             Stopping: The bot stops.
             Exception: The error of the work.
         """
-        caller = asyncio.current_task()
-        self._callers.add(caller)
-        task, asked = asyncio.create_task(work), asyncio.create_task(self._asked.wait())
+        if self._stopping:
+            work.close()
+            raise Stopping
+        task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._ended)
+        wait = asyncio.timeout(None)
+        self._waits[wait] = asyncio.current_task()
         try:
-            await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise Stopping
-            return task.result()
+            async with wait:
+                return await asyncio.shield(task)
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            raise Stopping from None
         except asyncio.CancelledError:
             task.cancel()
             await asyncio.wait({task})
             raise
         finally:
             task.cancel()
-            asked.cancel()
-            if not self._asked.is_set():
-                self._callers.discard(caller)
+            del self._waits[wait]
 
     async def end(self, timeout_s: float) -> None:
         """End all work, then wait at most ``timeout_s`` seconds until the callers have told their members."""
-        self._asked.set()
-        if callers := {task for task in self._callers if task and task is not asyncio.current_task()}:
+        callers = {task for task in self._waits.values() if task and task is not asyncio.current_task()}
+        if not self._stopping:
+            self._stopping = True
+            for wait in self._waits:
+                wait.reschedule(0.0)  # in the past
+        if callers:
             await asyncio.wait(callers, timeout=timeout_s)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

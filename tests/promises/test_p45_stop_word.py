@@ -65,7 +65,7 @@ async def busy(settings, generator: ScriptedGenerator) -> AsyncIterator[World]:
             yield world
         finally:
             generator.gate.set()
-            await asyncio.sleep(0)
+            await world.bot.queues.wait_idle()
 
 
 def said(world: World) -> list[str]:
