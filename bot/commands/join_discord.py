@@ -18,6 +18,7 @@ from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S
+from bot.app.stop_deadline import StopDeadline
 from bot.app.watchdog import Watchdog
 from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
@@ -37,20 +38,24 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """
     token = read_secret(settings.bot.token_env)
     if token is not None:
-        asyncio.run(serve(settings, token, lambda: config_path(arguments.config)))
+        with StopDeadline() as deadline:
+            asyncio.run(serve(settings, token, lambda: config_path(arguments.config), deadline))
         return
     missing = f"No {settings.bot.token_env} in the environment or in .env"
     print(f"{missing}: opening the playground instead.", flush=True)
     playground.run(arguments, settings)
 
 
-async def serve(settings: Settings, token: str, find_config: Callable[[], Path | None]) -> None:
+async def serve(
+    settings: Settings, token: str, find_config: Callable[[], Path | None], deadline: StopDeadline
+) -> None:
     """Stay connected to Discord until SIGTERM or SIGINT, then finish running work and disconnect.
 
     Args:
         settings: All sections.
         token: The bot token.
         find_config: Returns the configuration file to watch for changes; None: there is none.
+        deadline: Starts to count when a signal asks the bot to stop.
 
     Raises:
         DiscordRefused: Discord could not be reached or refused the bot.
@@ -67,9 +72,14 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         loop = asyncio.get_running_loop()
         running = asyncio.create_task(bot.start(token))
         closing: list[asyncio.Task[None]] = []
+
+        def close() -> None:
+            deadline.start()
+            closing.append(loop.create_task(bot.close()))
+
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
-                loop.add_signal_handler(stop, lambda: closing.append(loop.create_task(bot.close())))
+                loop.add_signal_handler(stop, close)
         await _record_start(house)
         house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
         house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
