@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
 from storage.database.postgres_address import address
-from storage.database.postgres_peers import PostgresPeers
+from storage.database.postgres_peers import CONNECTIONS, PostgresPeers
 from storage.database.schema import origin
 from storage.errors import DatabaseFailed
 
@@ -108,7 +108,7 @@ class PostgresBackend:
 
     def peers(self) -> PostgresPeers:
         """Return the connection to the other processes on this database."""
-        engine = self._engine_with(1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
+        engine = self._engine_with(CONNECTIONS, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
         return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:

@@ -143,6 +143,9 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
         reader = backend.reader()
         stack.push_async_callback(reader.close)
         await reader.run(lambda connection: _check_rights(connection, backend.what))
+        peers = backend.peers()
+        stack.push_async_callback(peers.close)
+        await peers.open(lambda _: None)
         return await reader.run(lambda connection: _describe(connection, found, backend.what))
 
 
