@@ -319,6 +319,7 @@ class Ranker:
         epoch = self._epoch
         try:
             await self._catch_up()
+            epoch = self._epoch  # what was evicted until now does not concern the load
             if (cached := self._heads.get(member_id)) is not None:
                 return cached
             cached = self._read(await self._load_head(member_id))
