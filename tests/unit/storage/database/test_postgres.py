@@ -211,7 +211,7 @@ async def test_user_without_rights_is_refused_in_words_by_start_and_doctor(tmp_p
         await admin.execute("DROP SCHEMA public CASCADE")
         await admin.execute("CREATE SCHEMA public")
         await admin.execute("GRANT USAGE ON SCHEMA public TO poor")
-        with pytest.raises(DatabaseFailed, match="grant it CREATE and USAGE on the schema"):
+        with pytest.raises(DatabaseFailed, match="CREATE and USAGE on the schema"):
             await Store.open(settings)
         await admin.execute("REVOKE ALL ON SCHEMA public FROM poor")
     finally:
