@@ -50,6 +50,7 @@ _POSTGRES_ADVICE = {
     "57014": "the statement was cancelled; raise statement_timeout of this user or database, or set it to 0",
     "57P01": "the server closed the connection, as at a restart; try again in a minute",
     "57P03": "the server is starting or stopping; try again in a minute",
+    "08003": "the server or a connection pooler closed the connection; use the server's direct address",
     "08P01": "the server or a connection pooler does not take our settings; use the server's direct address",
     "26000": "a prepared statement was lost, as behind a connection pooler; use the server's direct address",
 }

@@ -26,8 +26,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from storage.database.postgres import KEEP_ALIVE, READER_SETTINGS, SETTINGS
+
 HOST = "127.0.0.1"
 OPEN = "host all all 127.0.0.1/32 trust\n"
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return free.getsockname()[1]
 
 
 class OwnServer:
@@ -44,9 +53,7 @@ class OwnServer:
     def __init__(self, program: Any, data: Path) -> None:
         self._program, self._data = program, data
         self.is_set_up = False
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
 
     def url(self, database: str = "postgres", *, user: str = "postgres", options: str = "") -> str:
         """Return an address as in ``[storage] url``."""
@@ -91,6 +98,33 @@ class OwnServer:
             return values[-1]
         finally:
             await connection.close()
+
+    @contextmanager
+    def pooled(self, mode: str, *, takes_settings: bool) -> Iterator[int]:
+        """Run a real PgBouncer before the server for the duration of the block; yields its port.
+
+        Args:
+            mode: Its ``pool_mode``.
+            takes_settings: Whether it ignores our settings instead of refusing them, as operators set it up.
+        """
+        port, users = free_port(), self._data / "users"
+        ignored = ", ".join(SETTINGS | KEEP_ALIVE | READER_SETTINGS) if takes_settings else ""
+        users.write_text('"bot" ""\n')
+        configuration = self._data / "pgbouncer.ini"
+        configuration.write_text(
+            f"[databases]\n* = host={HOST} port={self.port}\n[pgbouncer]\nlisten_addr={HOST}\n"
+            f"listen_port={port}\nauth_type=trust\nauth_file={users}\npool_mode={mode}\nunix_socket_dir=\n"
+            f"ignore_startup_parameters={ignored}\n"
+        )
+        for path in (users, configuration):
+            path.chmod(0o644)
+        program = [shutil.which("pgbouncer") or "", "-q", str(configuration)]
+        process = subprocess.Popen(program, user=self._program.system_user, stderr=subprocess.DEVNULL)
+        try:
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
 
     def _control(self, *arguments: str) -> None:
         subprocess.run(

@@ -5,8 +5,10 @@ The server is real, and really set up wrongly. Start and doctor say the same. No
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import shutil
 
 import asyncpg
 import pytest
@@ -139,6 +141,32 @@ async def test_a_file_of_certificates_that_holds_none_is_one_line(server, tmp_pa
     url = server.url("good", user="bot", options=f"?sslmode=verify-full&sslrootcert={tmp_path}/root.pem")
 
     assert "TLS failed; check sslmode, and the files" in await refused(tmp_path, url, caplog)
+
+
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="needs the program pgbouncer on the PATH")
+@pytest.mark.parametrize("takes_settings", [False, True])
+@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
+async def test_a_real_pgbouncer_is_refused_by_name(server, tmp_path, mode, takes_settings):
+    words = "connection pooler.*direct address"
+    with server.pooled(mode, takes_settings=takes_settings) as port:
+        settings = settings_in(tmp_path, url=f"postgresql://bot@{HOST}:{port}/good")
+        await answers(port)
+        for opened in (check_database(settings, None), Store.open(settings)):
+            with pytest.raises(DatabaseFailed, match=words):
+                await opened
+
+
+async def answers(port: int) -> None:
+    """Wait until something listens on this port."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(HOST, port)
+            except ConnectionError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            return
 
 
 async def test_a_server_that_stops_or_is_a_standby_is_one_line(server, tmp_path, caplog):
