@@ -179,8 +179,8 @@ class Store:
             stack.push_async_callback(bulk.close)
             writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
             stack.push_async_callback(writer.close)
-            coordination = Coordination(peers, keys, writer)
-            backend.before_writing(coordination.evict_stale_keys)
+            coordination = Coordination(peers, keys, reader, writer)
+            backend.before_writing(coordination.notice_erasures)
             await coordination.open()
             if not locked:  # else the caller still decides which files stay
                 for path in (*backend.files, *keys.files, settings.key_dir / LEDGER):

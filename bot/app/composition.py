@@ -209,7 +209,14 @@ async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | Non
     settings, store, stack = base.settings.personalization, base.store, base.stack
     features, valence = FeatureMap(encoder), EmojiValence(settings.emoji)
     starter = load_starter(features, settings)
-    ranker = Ranker(features, settings, load_head=_head_loader(store), prior=starter, rng=base.rng)
+    ranker = Ranker(
+        features,
+        settings,
+        load_head=_head_loader(store),
+        prior=starter,
+        rng=base.rng,
+        catch_up=store.coordination.catch_up,
+    )
     base.memory.register("heads", HeadCache(ranker))
     stack.callback(ranker.close)
     trainer = Trainer(

@@ -140,6 +140,9 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
     async with AsyncExitStack() as stack:
         backend = backend_of(settings)
         await backend.open(stack)
+        peers = backend.peers()
+        stack.push_async_callback(peers.close)
+        await peers.open(lambda _: None)  # connects and listens as a start does
         reader = backend.reader()
         stack.push_async_callback(reader.close)
         await reader.run(lambda connection: _check_rights(connection, backend.what))
@@ -147,11 +150,11 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
 
 
 def _check_rights(connection: Connection, what: str) -> None:
-    standby, may_create = connection.execute(
-        text("SELECT pg_is_in_recovery(), has_schema_privilege(current_schema(), 'CREATE')")
+    schema, may_create = connection.execute(
+        text("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
     ).one()
-    if standby:
-        raise DatabaseFailed(f"{what} is a read-only standby; use the primary server.")
+    if schema is None:
+        raise DatabaseFailed(f"{what}: the schema does not exist; create it, or correct search_path.")
     if not may_create:
         raise DatabaseFailed(f"{what}: this user may not create tables; grant it CREATE on the schema.")
 

@@ -34,11 +34,12 @@ class ErasureJobs:
         """Erase the members in ``scope``."""
 
         async def job(connection: AsyncConnection) -> ForgetReceipt:
-            receipt = await self._eraser.carry_out(
-                connection, scope, empty_log=self._writer.empty_log, evict=evict
-            )
-            async with connection.begin():
-                await connection.run_sync(self._coordination.no_erasure_since, None)
+            with self._coordination.erasing():
+                receipt = await self._eraser.carry_out(
+                    connection, scope, empty_log=self._writer.empty_log, evict=evict
+                )
+                async with connection.begin():
+                    await connection.run_sync(self._coordination.no_erasure_since, None)
             return receipt
 
         return await self._writer.submit_alone(job)
