@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
+from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
     BotSettings,
     FaqSettings,
@@ -82,6 +83,7 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError(
             ".env: expected plain lines NAME=value, found a NUL character; write it anew"
         ) from exc
+    spare_this_machine()
     if path is None:
         return _relative_to(Path(), Settings())
     try:
@@ -133,7 +135,35 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         raise ConfigError(
             f"{source}: [generator] base_url: expected http:// or https:// and a host, found {found!r}"
         )
+    _check_proxy(settings.bot.proxy, source)
     return settings
+
+
+def _check_proxy(address: str, source: str) -> None:
+    """Check the proxy of the file, which may hold no password."""
+    if address in ("", DIRECT):
+        return
+    try:
+        proxy = parse_proxy(address)
+    except ProxyUnusable as exc:
+        raise ConfigError(f'{source}: [bot] proxy: {exc}; "{DIRECT}" uses no proxy') from None
+    if proxy.has_user:
+        raise ConfigError(
+            f"{source}: [bot] proxy: expected no user and no password in this file; leave it empty and set"
+            " HTTPS_PROXY, in the environment or in .env"
+        )
+
+
+def discord_proxy(settings: BotSettings) -> Proxy | None:
+    """Return the proxy between the bot and Discord, by the file or the environment; None: there is none.
+
+    Raises:
+        ConfigError: The environment names a proxy that cannot be used; the message shows no password.
+    """
+    try:
+        return proxy_to_discord(settings.proxy)
+    except ProxyUnusable as exc:
+        raise ConfigError(str(exc)) from None
 
 
 def _is_address(url: str) -> bool:

@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import aiohttp
 import discord
 
 from bot.app.composition import House, open_house
@@ -21,7 +22,8 @@ from bot.app.schedule import DAY_S
 from bot.app.watchdog import Watchdog
 from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
-from bot.config import Settings, config_path, read_secret
+from bot.config import Settings, config_path, discord_proxy, read_secret
+from bot.proxies import Proxy, proxy_refusal
 from storage.maintenance.audit_trail import Act
 
 
@@ -54,10 +56,14 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
 
     Raises:
         DiscordRefused: Discord could not be reached or refused the bot.
+        ConfigError: The environment names a proxy that cannot be used.
     """
+    proxy = discord_proxy(settings.bot)
     async with (
         open_house(settings, progress=True) as house,
-        Health(proofs_of(bot := create_bot(settings.bot, house.parts), house.scheduler)) as health,
+        Health(
+            proofs_of(bot := create_bot(settings.bot, house.parts, proxy=proxy), house.scheduler)
+        ) as health,
         open_monitor(settings.operator, bot, [health.route()]),
         Watchdog(bot.metrics),
         Reloader(
@@ -76,8 +82,8 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         house.scheduler.start()
         try:
             await running
-        except (OSError, discord.DiscordException) as exc:  # connection errors of aiohttp are OSErrors
-            raise DiscordRefused(_explained(exc)) from exc
+        except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
+            raise DiscordRefused(_explained(exc, proxy)) from exc
         finally:
             await bot.close()
             await asyncio.gather(*closing)
@@ -93,8 +99,10 @@ async def _count_consents(house: House) -> None:
     await asyncio.to_thread(house.parts.audit.note, Act.CONSENTS, agreed=agreed)
 
 
-def _explained(exc: Exception) -> str:
+def _explained(exc: Exception, proxy: Proxy | None) -> str:
     """Explain why the connection to Discord failed, and what to do."""
+    if (refusal := proxy_refusal(exc, proxy)) is not None:
+        return refusal
     match exc:
         case discord.LoginFailure():
             return "Discord refused the token; copy a fresh one from the developer portal"
@@ -108,4 +116,5 @@ def _explained(exc: Exception) -> str:
         case discord.ConnectionClosed():
             return f"Discord closed the connection (code {exc.code}); 4004 means that the token is not valid"
         case _:
-            return f"Discord cannot be reached ({exc}); check the network, then start again"
+            via = f" through the proxy {proxy.address}" if proxy else ""
+            return f"Discord cannot be reached{via} ({exc}); check the network, then start again"
