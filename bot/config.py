@@ -264,6 +264,12 @@ def _relative_to(folder: Path, settings: Settings) -> Settings:
             if "\0" in str(found):
                 raise ConfigError(f"{key}: expected a path, found a NUL character inside")
             try:
+                os.fsencode(found)
+            except UnicodeEncodeError as exc:
+                raise ConfigError(
+                    f"{key}: this system's locale ({exc.encoding}) cannot write such a path; set PYTHONUTF8=1"
+                ) from exc
+            try:
                 path = Path(found).expanduser() if str(found).startswith("~") else Path(found)
             except RuntimeError as exc:
                 raise ConfigError(f"{key}: expected a folder, found {str(found)!r}: no such user") from exc

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +82,17 @@ def test_a_configuration_of_strange_content_is_one_line(content, folder, capsys)
 @pytest.mark.parametrize("given_", ["", ".", "x" * 300, "/proc/self/mem", "nowhere/config.toml"])
 def test_a_path_that_leads_to_no_file_is_one_line(given_, capsys):
     told(capsys, Path(given_).name or ".", "--config", given_)
+
+
+def test_a_locale_without_utf_8_is_one_line(folder):
+    (folder / "config.toml").write_text('[storage]\ndata_dir = "dätä"', encoding="utf-8")
+    environ = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    program = [sys.executable, "-m", "bot", "backup", "copy"]
+    root = str(Path(__file__).parents[2])
+    run = subprocess.run(program, env=environ | {"PYTHONPATH": root}, capture_output=True, check=False)
+
+    assert (run.returncode, run.stderr.count(b"\n")) == (EXIT_CONFIG, 1)
+    assert b"data_dir: this system's locale (ascii) cannot write such a path; set PYTHONUTF8=1" in run.stderr
 
 
 TOML = st.text("[]{}=.,\"'\\#\n ab1-:e+_\x00é", max_size=60).map(lambda text: "[bot]\n" + text)
