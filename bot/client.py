@@ -22,7 +22,7 @@ from bot.moderation.report_queue import ReportQueue
 from bot.parts import Parts
 from bot.pausing import Pausing
 from bot.privacy import Privacy
-from bot.proxies import Proxy, client_options
+from bot.proxies import Proxy, client_options, expecting_discord
 from bot.reactions.gateway import INBOX_EVENTS, events_of
 from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
@@ -154,6 +154,18 @@ class SimpaticoBot(commands.Bot):
         await sync_commands(
             self.tree, self.store.notes, application_id=self.application_id, always=self._always_sync
         )
+
+    async def login(self, token: str) -> None:
+        """Log in, and load the cogs.
+
+        Raises:
+            NotDiscord: Something else answered in Discord's place.
+            OSError: Discord cannot be reached.
+            aiohttp.ClientError: The same, for another reason.
+            discord.DiscordException: Discord refused the bot.
+        """
+        with expecting_discord(self):
+            await super().login(token)
 
     async def connect(self, *, reconnect: bool = True) -> None:
         """Stay connected to the gateway; lost connections are made again after growing pauses.

@@ -7,15 +7,17 @@ The libraries that ask the hub and a model server read ``HTTP_PROXY``, ``HTTPS_P
 Errors::
 
     ProxyUnusable    a proxy is named that cannot be used
+    NotDiscord       something else answers in Discord's place
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import MutableMapping
+from collections.abc import Generator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,6 +31,32 @@ _EXPECTED = "expected http://host:port"
 
 class ProxyUnusable(Exception):
     """A proxy cannot be used; the message says what was expected and never shows a password."""
+
+
+class NotDiscord(OSError):
+    """Something else answered in Discord's place, such as the login page of a network or a filter."""
+
+
+class _LogsIn(Protocol):
+    @property
+    def user(self) -> object: ...
+
+
+@contextmanager
+def expecting_discord(client: _LogsIn) -> Generator[None]:
+    """Run a login; an answer that is not Discord's is an error of its own.
+
+    Raises:
+        NotDiscord: The client could not read the answer.
+    """
+    try:
+        yield
+    except (TypeError, KeyError) as exc:
+        if client.user is not None:  # Discord has answered, so it is a fault of the code
+            raise
+        raise NotDiscord(
+            "something else answered in its place, such as the login page of a network or a filter"
+        ) from exc
 
 
 @dataclass(frozen=True, slots=True)

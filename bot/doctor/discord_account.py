@@ -13,7 +13,7 @@ import aiohttp
 import discord
 
 from bot.doctor import Finding, failed, ok, warning
-from bot.proxies import Proxy, client_options, proxy_refusal
+from bot.proxies import Proxy, client_options, expecting_discord, proxy_refusal
 from bot.settings import BotSettings
 
 PERMISSIONS = discord.Permissions(
@@ -73,7 +73,8 @@ async def examine_account(
     client = discord.Client(intents=discord.Intents(guilds=True), **client_options(proxy))
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await client.login(token)
+            with expecting_discord(client):
+                await client.login(token)
             via = f" through the proxy {proxy.address}" if proxy else ""
             link = invite_link(_application(client))
             yield ok("token", f"Discord accepts it{via}; invite the bot with {link}")

@@ -18,6 +18,7 @@ import aiohttp
 import discord
 import pytest
 import yarl
+from aiohttp import web
 from discord.backoff import ExponentialBackoff
 from discord.gateway import DiscordWebSocket
 
@@ -146,6 +147,25 @@ async def test_a_gateway_that_cannot_be_reached_at_first_is_one_line(start, log,
 
     assert why.startswith("Discord cannot be reached (Cannot connect to host 127.0.0.1")
     assert "Traceback" not in log.getvalue()
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 407, 511])
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+async def test_a_page_in_place_of_discord_is_one_line(status, kind, start, log, monkeypatch):
+    """As a network with a login page, or a filter that opens TLS, answers."""
+
+    async def page(_: web.Request) -> web.Response:
+        body = b"<html>Log in</html>" if kind == "text/html" else b"[]"
+        return web.Response(status=status, body=body, headers={"Content-Type": kind})
+
+    async with serving(page) as url:
+        monkeypatch.setattr(discord.http.Route, "BASE", f"{url}/api/v10")
+        why = await start()
+        findings = await listed(examine_account(TOKEN, BotSettings()))
+
+    assert "Discord" in why and "\n" not in why
+    assert findings[0].verdict in (Verdict.WARNING, Verdict.FAILED)
+    assert TOKEN not in why + findings[0].said + log.getvalue()
 
 
 class _Lost:
