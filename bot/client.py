@@ -23,6 +23,7 @@ from bot.moderation.report_queue import ReportQueue
 from bot.parts import Parts
 from bot.pausing import Pausing
 from bot.privacy import Privacy
+from bot.proxies import Proxy, client_options, expecting_discord
 from bot.reactions.gateway import INBOX_EVENTS, events_of
 from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
@@ -66,7 +67,13 @@ class SimpaticoBot(commands.Bot):
     """The Discord client. Cogs and panels reach the parts as its attributes."""
 
     def __init__(
-        self, settings: BotSettings, parts: Parts, *, spawn: Spawn | None, always_sync: bool
+        self,
+        settings: BotSettings,
+        parts: Parts,
+        *,
+        spawn: Spawn | None,
+        always_sync: bool,
+        proxy: Proxy | None,
     ) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -75,6 +82,7 @@ class SimpaticoBot(commands.Bot):
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=1000,
             tree_cls=SimpaticoTree,
+            **client_options(proxy),
         )
         self.settings = settings
         self.store = parts.store
@@ -151,6 +159,34 @@ class SimpaticoBot(commands.Bot):
             self.tree, self.store.notes, application_id=self.application_id, always=self._always_sync
         )
 
+    async def login(self, token: str) -> None:
+        """Log in, and load the cogs.
+
+        Raises:
+            NotDiscord: Something else answered in Discord's place.
+            OSError: Discord cannot be reached.
+            aiohttp.ClientError: The same, for another reason.
+            discord.DiscordException: Discord refused the bot.
+        """
+        with expecting_discord(self):
+            await super().login(token)
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Stay connected to the gateway; lost connections are made again after growing pauses.
+
+        Raises:
+            OSError: The first connection failed; discord.py cannot repeat that one.
+            aiohttp.ClientError: The same, for another reason.
+            discord.DiscordException: Discord refused the bot.
+        """
+        try:
+            await super().connect(reconnect=reconnect)
+        except AttributeError as exc:
+            failure = exc.__context__
+            if self.ws is None and failure is not None:
+                raise failure from None  # discord.py then asks for the session of a connection that never was
+            raise
+
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Put events about reactions into the inbox, in the order of the gateway, without a task for each."""
         if event not in INBOX_EVENTS:
@@ -207,7 +243,12 @@ def intents_of(settings: BotSettings) -> discord.Intents:
 
 
 def create_bot(
-    settings: BotSettings, parts: Parts, *, spawn: Spawn | None = None, always_sync: bool = False
+    settings: BotSettings,
+    parts: Parts,
+    *,
+    spawn: Spawn | None = None,
+    always_sync: bool = False,
+    proxy: Proxy | None = None,
 ) -> SimpaticoBot:
     """Build the bot.
 
@@ -216,5 +257,6 @@ def create_bot(
         parts: The parts of the bot.
         spawn: Starts the tasks of conversations, inbox and read-back; None: :class:`bot.tasks.Tasks`.
         always_sync: Sync the commands at every start, for a simulated Discord that does not keep them.
+        proxy: The proxy to Discord; None: it connects directly.
     """
-    return SimpaticoBot(settings, parts, spawn=spawn, always_sync=always_sync)
+    return SimpaticoBot(settings, parts, spawn=spawn, always_sync=always_sync, proxy=proxy)

@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import aiohttp
 import discord
 
 from bot.app.composition import House, open_house
@@ -22,7 +23,8 @@ from bot.app.stop_deadline import StopDeadline
 from bot.app.watchdog import Watchdog
 from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
-from bot.config import Settings, config_path, read_secret
+from bot.config import Settings, config_path, discord_proxy, read_secret
+from bot.proxies import Proxy, proxy_refusal
 from storage.maintenance.audit_trail import Act
 
 
@@ -59,10 +61,14 @@ async def serve(
 
     Raises:
         DiscordRefused: Discord could not be reached or refused the bot.
+        ConfigError: The environment names a proxy that cannot be used.
     """
+    proxy = discord_proxy(settings.bot)
     async with (
         open_house(settings, progress=True) as house,
-        Health(proofs_of(bot := create_bot(settings.bot, house.parts), house.scheduler)) as health,
+        Health(
+            proofs_of(bot := create_bot(settings.bot, house.parts, proxy=proxy), house.scheduler)
+        ) as health,
         open_monitor(settings.operator, bot, [health.route()]),
         Watchdog(bot.metrics),
         Reloader(
@@ -86,8 +92,8 @@ async def serve(
         house.scheduler.start()
         try:
             await running
-        except (OSError, discord.DiscordException) as exc:  # connection errors of aiohttp are OSErrors
-            raise DiscordRefused(_explained(exc)) from exc
+        except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
+            raise DiscordRefused(_explained(exc, proxy)) from exc
         finally:
             await bot.close()
             await asyncio.gather(*closing)
@@ -103,8 +109,10 @@ async def _count_consents(house: House) -> None:
     await asyncio.to_thread(house.parts.audit.note, Act.CONSENTS, agreed=agreed)
 
 
-def _explained(exc: Exception) -> str:
+def _explained(exc: Exception, proxy: Proxy | None) -> str:
     """Explain why the connection to Discord failed, and what to do."""
+    if (refusal := proxy_refusal(exc, proxy)) is not None:
+        return refusal
     match exc:
         case discord.LoginFailure():
             return "Discord refused the token; copy a fresh one from the developer portal"
@@ -118,4 +126,5 @@ def _explained(exc: Exception) -> str:
         case discord.ConnectionClosed():
             return f"Discord closed the connection (code {exc.code}); 4004 means that the token is not valid"
         case _:
-            return f"Discord cannot be reached ({exc}); check the network, then start again"
+            via = f" through the proxy {proxy.address}" if proxy else ""
+            return f"Discord cannot be reached{via} ({exc}); check the network, then start again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import event
@@ -75,7 +76,7 @@ async def test_the_rows_of_a_batch_are_found_by_their_keys(settings, store, repl
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
-    with sqlite3.connect(settings.data_dir / "data.db") as database:
+    with closing(sqlite3.connect(settings.data_dir / "data.db")) as database, database:
         plans = [database.execute(f"EXPLAIN QUERY PLAN {said}", values).fetchall() for said, values in asked]
     assert plans
     for step in (row[3] for plan in plans for row in plan):
