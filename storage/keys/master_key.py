@@ -1,8 +1,8 @@
 """The master key: 32 bytes from the environment, or from a key file that is created once with mode 0600.
 
 It wraps everything in the key store. A key is created only while no data exists; a missing key of existing
-data is an error, never a new key. During a rotation (:mod:`storage.keys.rotation`) there are two keys, the
-present and the next one; the key store uses the one that opens it.
+data is an error, never a new key. During a rotation (:mod:`storage.maintenance.rotation`) there are two keys,
+the present and the next one; the key store uses the one that opens it.
 """
 
 from __future__ import annotations

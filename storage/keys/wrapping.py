@@ -1,8 +1,8 @@
 """Wrapping of the keys in ``keys.db``: the wrapping key, derived from the master key, and the tables.
 
-Another process may replace the master key while this one runs (:mod:`storage.keys.rotation`); it rewraps all
-keys in one transaction. Therefore every transaction that opens or writes a wrapped key first determines which
-master key is valid.
+Another process may replace the master key while this one runs (:mod:`storage.maintenance.rotation`); it
+rewraps all keys in one transaction. Therefore every transaction that opens or writes a wrapped key first
+determines which master key is valid.
 """
 
 from __future__ import annotations
@@ -152,6 +152,30 @@ def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
     if rows:
         own = member_keys.c.member_id == bindparam("whose")
         connection.execute(update(member_keys).where(own).values(wrapped=bindparam("again")), rows)
+    return len(rows)
+
+
+def copy_usable(source: Connection, old: SealingKey, target: Connection, new: SealingKey) -> int:
+    """Copy every member's key that opens into another file, in place of a key of the same member there.
+
+    Args:
+        source: The file to copy from; only read.
+        old: Opens its keys.
+        target: The file to copy into. Commits are the caller's.
+        new: Wraps the copied keys.
+
+    Returns:
+        The number of members' keys that were copied.
+    """
+    rows: list[dict[str, bytes]] = []
+    for row in source.execute(select(member_keys)).mappings():
+        slot = member_slot(MemberId(row["member_id"]))
+        try:
+            rows.append({**row, "wrapped": new.seal(old.open(row["wrapped"], slot), slot)})
+        except SealBroken:
+            continue
+    if rows:
+        target.execute(insert(member_keys).prefix_with("OR REPLACE"), rows)
     return len(rows)
 
 

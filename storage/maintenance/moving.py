@@ -24,7 +24,7 @@ from storage.database.notes import note_of, put_note
 from storage.database.schema import metadata, notes, origin
 from storage.errors import StorageError
 from storage.failpoints import failpoint
-from storage.maintenance.restoring import require_alone
+from storage.maintenance.exclusive import require_lead
 from storage.opening import MOVED, MOVING, backend_of, require_data
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -89,7 +89,7 @@ async def _connected(
     settings: StorageSettings, stack: AsyncExitStack
 ) -> tuple[Backend, AsyncConnection, bool]:
     """Open a database that no bot uses; return also whether it holds data."""
-    await require_alone(settings, stack)
+    await require_lead(settings, stack)
     backend = backend_of(settings)
     await backend.open(stack)
     is_used = await backend.has_data()  # before the only connection is taken

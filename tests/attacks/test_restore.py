@@ -21,7 +21,9 @@ from bot.commands.main import EXIT_STORAGE, MAY_LACK_A_STORE, command_parser, ru
 from bot.config import load_settings
 from bot.doctor import Verdict
 from bot.doctor.stored_data import examine_layout
-from storage.maintenance.backup import back_up, back_up_keys, restore, restore_keys
+from storage.maintenance.backup import back_up, back_up_keys
+from storage.maintenance.restoring import restore
+from storage.maintenance.restoring_keys import restore_keys
 from storage.records import Consent
 from storage.store import Store
 from tests.unit.storage.given import ALICE, BOB, FIRST, SECOND, posted, settings_in
