@@ -8,6 +8,7 @@ import contextlib
 import signal
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,7 +71,7 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, lambda: closing.append(loop.create_task(bot.close())))
-        await _record_start(house)
+        await _record_start(house, settings)
         house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
         house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
         house.scheduler.start()
@@ -83,8 +84,11 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
             await asyncio.gather(*closing)
 
 
-async def _record_start(house: House) -> None:
-    await asyncio.to_thread(house.parts.audit.note, Act.START, version=version("simpatico"))
+async def _record_start(house: House, settings: Settings) -> None:
+    """Record the start, with a fingerprint of the configuration: it may have changed while the bot was off."""
+    fingerprint = sha256(repr(settings).encode()).hexdigest()[:16]
+    act = partial(house.parts.audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
+    await asyncio.to_thread(act)
     await _count_consents(house)
 
 

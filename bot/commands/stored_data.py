@@ -80,7 +80,8 @@ def run(work: Work, arguments: argparse.Namespace, settings: Settings) -> None:
     """
     print(work(arguments, settings.storage))
     if work is not _ledger or arguments.accept_loss:
-        AuditTrail(settings.storage).note(Act(arguments.command))
+        options = {name: 1 for name in ("accept_ledger_loss",) if getattr(arguments, name, False)}
+        AuditTrail(settings.storage).note(Act(arguments.command), **options)
 
 
 def _back_up(arguments: argparse.Namespace, settings: StorageSettings) -> str:
@@ -128,8 +129,6 @@ def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     url = "" if arguments.to == "sqlite" else arguments.to
-    if url == settings.url:
-        return "The data are there already; nothing was moved."
     with tqdm(unit=" rows", disable=None) as bar:
 
         def progress(table: str, n_rows: int) -> None:
