@@ -85,7 +85,7 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
 
 
 async def _record_start(house: House, settings: Settings) -> None:
-    """Record the start, with a fingerprint of the configuration: it may have changed while the bot was off."""
+    """Record the start, and a fingerprint of the configuration, which may have changed before."""
     fingerprint = sha256(repr(settings).encode()).hexdigest()[:16]
     act = partial(house.parts.audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
     await asyncio.to_thread(act)

@@ -46,6 +46,15 @@ def master_key(settings: StorageSettings, *, may_make: bool) -> bytes:
     return _decoded(_read_private(path), f"key file {path}")
 
 
+def source_of(settings: StorageSettings) -> str:
+    """Return in words where the present master key comes from."""
+    path = settings.key_dir / KEY_FILE
+    if not os.environ.get(settings.master_key_env):
+        return f"the file {path}"
+    instead = f", not the file {path}" if path.exists() else ""
+    return f"the environment variable {settings.master_key_env}{instead}"
+
+
 def next_master_key(settings: StorageSettings) -> bytes | None:
     """Return the next master key; None if there is none.
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from storage.database.sqlite import check_sound, pragma
 from storage.errors import DatabaseNewer, KeyMissing, KeyUnreadable, SealBroken
-from storage.keys.master_key import master_key, next_master_key
+from storage.keys.master_key import master_key, next_master_key, source_of
 from storage.keys.sealing import KEY_BYTES, SealingKey, Slot, new_key
 from storage.records import MemberId
 from storage.settings import StorageSettings
@@ -108,7 +108,8 @@ class Wrapping:
                     return candidate
         raise KeyUnreadable(
             f"The master key does not open {self._settings.key_dir / FILE}: expected the key that it was "
-            "created with. Restore that key; a new one would make all data unreadable."
+            f"created with, found the one in {source_of(self._settings)}. Restore that key; a new one would "
+            "make all data unreadable."
         )
 
     def is_next(self, connection: Connection) -> bool:
