@@ -8,6 +8,7 @@ import contextlib
 import signal
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,7 +87,7 @@ async def serve(
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, close)
-        await _record_start(house)
+        await _record_start(house, settings)
         house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
         house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
         house.scheduler.start()
@@ -99,8 +100,11 @@ async def serve(
             await asyncio.gather(*closing)
 
 
-async def _record_start(house: House) -> None:
-    await asyncio.to_thread(house.parts.audit.note, Act.START, version=version("simpatico"))
+async def _record_start(house: House, settings: Settings) -> None:
+    """Record the start, and a fingerprint of the configuration, which may have changed before."""
+    fingerprint = sha256(repr(settings).encode()).hexdigest()[:16]
+    act = partial(house.parts.audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
+    await asyncio.to_thread(act)
     await _count_consents(house)
 
 

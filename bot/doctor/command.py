@@ -53,7 +53,7 @@ async def _run(settings: Settings) -> int:
 
 
 async def examine(settings: Settings, tell: Tell = lambda _: None) -> AsyncIterator[Finding]:
-    """Yield the findings of all checks; a package that cannot be imported is reported once.
+    """Yield the findings of all checks; a package or a file that cannot be used is reported once.
 
     Args:
         settings: All sections.
@@ -68,6 +68,8 @@ async def examine(settings: Settings, tell: Tell = lambda _: None) -> AsyncItera
             yield failed(what, str(exc))
         except Exception as exc:  # boundary: a package that cannot be imported raises anything
             broken = broken_package(exc)
+            if broken is None and isinstance(exc, OSError) and exc.filename:
+                broken = f"{exc.filename} cannot be used ({exc.strerror}); correct its path and its owner"
             if broken is None:
                 raise
             if broken not in reported:

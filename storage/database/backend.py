@@ -33,6 +33,8 @@ LIBRARY_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
 """Exceptions of the database libraries. OSError: the server cannot be reached."""
 
 _SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SQLITE_DAMAGE_SAID = {"unsupported file format"}
+"""Damage of the header for which SQLite has no code of its own."""
 _POSTGRES_DAMAGE = {"XX001", "XX002"}
 
 _POSTGRES_ADVICE = {
@@ -198,8 +200,10 @@ def translated(exc: Exception, what: str) -> DatabaseFailed:
     """Return this package's error for a library exception, without any stored value in it."""
     cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     if isinstance(cause, sqlite3.Error):
-        damaged = getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGE
         said = str(cause)
+        damaged = (
+            getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGE or said in _SQLITE_DAMAGE_SAID
+        )
     elif state := getattr(cause, "sqlstate", None):  # PostgreSQL's own message may quote a row
         damaged = state in _POSTGRES_DAMAGE
         told = getattr(cause, "driver_exception", cause)

@@ -36,6 +36,7 @@ from storage.keys.pseudonyms import Pseudonyms
 from storage.keys.wrapping import FILE as KEYS
 from storage.keys.wrapping import SCHEMA as KEYS_SCHEMA
 from storage.keys.wrapping import Wrapping
+from storage.maintenance import audit_trail
 from storage.opening import backend_of
 from storage.privacy.erasing import LEDGER_NOTE
 from storage.settings import StorageSettings
@@ -55,7 +56,8 @@ class Keys(NamedTuple):
 
 def files_in_use(settings: StorageSettings) -> list[Path]:
     """Return our existing files and folders."""
-    files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE)]
+    files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE, audit_trail.TIP)]
+    files.append(settings.data_dir / audit_trail.FILE)
     if not settings.url:
         files.append(settings.data_dir / FILE)
     return [path for path in (*{path.parent for path in files}, *files) if path.exists()]

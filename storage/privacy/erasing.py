@@ -54,7 +54,7 @@ from storage.privacy.restored_backups import (
     log_spare_keys,
     mark_old_heads,
 )
-from storage.privacy.traces import can_search, needles_of, traces_in_files, traces_in_tables
+from storage.privacy.traces import HeldFiles, can_search, needles_of, traces_in_files, traces_in_tables
 from storage.records import ForgetReceipt, MemberId, Who
 from storage.replies.coarse import blank_stored
 
@@ -158,6 +158,7 @@ class Eraser:
     Args:
         keys: Keys and ledger.
         files: Files in which traces could be left.
+        held: Keeps those files open between searches.
         now: The clock, aware UTC.
         notify: Notifies other processes of an erasure, within the transaction of the change.
     """
@@ -166,10 +167,13 @@ class Eraser:
         self,
         keys: KeyStore,
         files: Sequence[Path],
+        held: HeldFiles,
+        *,
         now: Callable[[], datetime],
         notify: Callable[[Connection], None],
     ) -> None:
-        self._keys, self._files, self._now, self._notify = keys, files, now, notify
+        self._keys, self._files, self._held = keys, files, held
+        self._now, self._notify = now, notify
 
     async def carry_out(
         self,
@@ -248,7 +252,7 @@ class Eraser:
         searched = can_search(self._files, needles)
         if searched:
             with ThreadPoolExecutor(1, thread_name_prefix="storage-look") as thread:
-                look = thread.submit(traces_in_files, self._files, needles)
+                look = thread.submit(traces_in_files, self._files, needles, self._held)
                 n_traces += await asyncio.wrap_future(look)
         if n_traces:
             log.warning("%d traces remain after an erasure; does another program read the files?", n_traces)
