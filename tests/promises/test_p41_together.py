@@ -36,7 +36,7 @@ async def a_reply(store: Store, who: Who, reply_id: ReplyId) -> None:
 
 async def a_pick(store: Store, who: Who, reply_id: ReplyId) -> None:
     pick = Pick(Picked.FIRST, "hash-4", bytes(16), bytes(16), None, (0, 1))
-    await store.preferences.record_pick(who, pick, under=who.under)
+    await store.preferences.record_pick(who, pick)
 
 
 async def a_rating(store: Store, who: Who, reply_id: ReplyId) -> None:
