@@ -1,17 +1,21 @@
-"""Runs erasures alone in the writer, and updates the counter that other processes check.
+"""Runs erasures in the writer, and updates the counter that other processes check.
 
-:mod:`storage.privacy.erasing` describes the steps and their order.
+:mod:`storage.privacy.erasing` describes the steps and their order. Blanking the choices of a large store
+takes seconds, so an erasure gives way to other units between its pieces.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.coordination import Coordination
 from storage.database.writer import Writer
-from storage.privacy.erasing import Eraser, ErasureScope
+from storage.privacy.erasing import Begun, Eraser
+from storage.privacy.erasure_scopes import ErasureScope
 from storage.records import ForgetReceipt, MemberId
 
 Evict = Callable[[Sequence[MemberId]], None]
@@ -19,26 +23,31 @@ Evict = Callable[[Sequence[MemberId]], None]
 
 
 class ErasureJobs:
-    """Submits erasures to the writer.
+    """Submits erasures to the writer, one at a time.
 
     Args:
-        writer: Runs each erasure alone, between other changes.
+        writer: Runs each part of an erasure alone, between other changes.
         eraser: Carries out the steps.
         coordination: Other processes on the same data.
     """
 
     def __init__(self, writer: Writer, eraser: Eraser, coordination: Coordination) -> None:
         self._writer, self._eraser, self._coordination = writer, eraser, coordination
+        self._one = asyncio.Lock()  # two at once would share one receipt
 
     async def run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
-        """Erase the members in ``scope``."""
+        """Erase the members in ``scope``. Once begun, it is carried out although the caller is cancelled."""
+        return await asyncio.shield(asyncio.ensure_future(self._run(scope, evict)))
 
-        async def job(connection: AsyncConnection) -> ForgetReceipt:
-            receipt = await self._eraser.carry_out(
-                connection, scope, empty_log=self._writer.empty_log, evict=evict
-            )
-            async with connection.begin():
-                await connection.run_sync(self._coordination.no_erasure_since, None)
-            return receipt
+    async def _run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
+        async with self._one:
+            begun = await self._writer.submit_alone(partial(self._eraser.begin, scope=scope, evict=evict))
+            while await self._writer.submit_alone(partial(self._eraser.blank, begun=begun)):
+                pass
+            return await self._writer.submit_alone(partial(self._finish, begun=begun))
 
-        return await self._writer.submit_alone(job)
+    async def _finish(self, connection: AsyncConnection, begun: Begun) -> ForgetReceipt:
+        receipt = await self._eraser.finish(connection, begun, empty_log=self._writer.empty_log)
+        async with connection.begin():
+            await connection.run_sync(self._coordination.no_erasure_since, None)
+        return receipt

@@ -119,7 +119,7 @@ async def test_control_exact_scores_tell_who_was_there(bench, monkeypatch):
         monkeypatch.setattr(module, "coarse", lambda decision: decision)
     monkeypatch.setattr(export, "exported", lambda decision: decision)
     monkeypatch.setattr(export, "_posted_only", lambda texts, _decision: texts)
-    monkeypatch.setattr(erasing, "blank_stored", lambda _connection, _keys: 0)
+    monkeypatch.setattr(erasing, "blank_stored", lambda *_, **__: False)
     await crowd(bench, len(CROWD), N_LABELS)
 
     found = await visits(bench)
