@@ -16,6 +16,7 @@ import discord
 from discord.ext import commands
 
 from bot.command_tree import SimpaticoTree, may_talk_here, sync_commands
+from bot.identity import note_arrival, who_clicked
 from bot.languages import CommandTranslator, Tongues
 from bot.messages.queues import Claims, ConversationQueues, Spawn
 from bot.messages.streaming import Streams
@@ -188,13 +189,20 @@ class SimpaticoBot(commands.Bot):
             raise
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Put events about reactions into the inbox, in the order of the gateway, without a task for each."""
+        """Put events about reactions into the inbox, in the order of the gateway, without a task for each.
+
+        Note on every interaction when it came. discord.py dispatches it before its handlers run.
+        """
+        if event == "interaction":
+            came = self.store.feedback.arrival(args[0].created_at)
+            note_arrival(args[0], came, self.privacy.begin(replace(who_clicked(args[0]), came=came)))
         if event not in INBOX_EVENTS:
             super().dispatch(event, *args, **kwargs)
         elif self.user is not None:
             came = self.store.feedback.arrival()  # consent and pause are judged by it, not by the writing
             for one in events_of(event, args[0], me=self.user.id):
-                self.inbox.put(replace(one, came=came) if isinstance(one, Reacted) else one)
+                timed = replace(one, who=replace(one.who, came=came)) if isinstance(one, Reacted) else one
+                self.inbox.put(timed)
                 if isinstance(one, Deleted):
                     self.reports.drop(one.message_id)
 

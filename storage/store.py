@@ -100,16 +100,16 @@ class Store:
         self.coordination = opened.coordination
         self.notes = Notes(reader, writer)
         # members
-        decided = DecisionTimes()
+        decided = DecisionTimes(now)
         self.consent = Consents(keys, reader, writer, now=now, decided=decided)
         self.pauses = Pauses(keys, reader, writer, now=now, decided=decided)
-        self.wishes = Wishes(keys, reader, writer, now)
+        self.wishes = Wishes(keys, reader, writer, now=now, decided=decided)
         # replies and feedback on them
         self.replies = ReplyStore(keys, reader, writer, clock=clock, retention=retention)
         self.posted = PostedMessages(keys, reader, opened.bulk)
         self.feedback = FeedbackStore(keys, reader, writer, now=now, decided=decided)
-        self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now)
-        self.remarks = Remarks(keys, reader, writer, now=now)
+        self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now, decided=decided)
+        self.remarks = Remarks(keys, reader, writer, now=now, decided=decided)
         self.reports = Reports(keys, reader, writer, clock)
         # servers
         self.guild_settings = GuildRecords(keys, reader, writer, opened.coordination)

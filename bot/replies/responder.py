@@ -115,7 +115,7 @@ class Responder:
             Stopping: The bot stops.
             Exception: The error of the context reader.
         """
-        asker = asker or self._askers.begin(prompt.who)  # at once, so that a forget is noticed
+        asker = asker or self._asker_of(prompt)  # at once, so that a forget is noticed
         return await self.stop.unless_stopping(self._decide(prompt, but, asker))
 
     async def _decide(self, prompt: Prompt, but: Collection[str], asker: Asker) -> Decision:
@@ -161,7 +161,7 @@ class Responder:
             UsedUp: No candidate remains, and the day of the member or of their server is used up.
             TooManyWaiting: Too many answers of the member wait already.
         """
-        asker = self._askers.begin(prompt.who)  # before the draft is read, so that a forget is noticed
+        asker = self._asker_of(prompt)  # before the draft is read, so that a forget is noticed
         draft = self.drafts.of(prompt.who, message_id)
         context = await prompt.read()
         left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
@@ -175,6 +175,9 @@ class Responder:
         clock.lap("rank")
         text = left[impression.chosen].text
         return Decision(text, consent, as_another(impression), asker, tuple(left), clock.laps)
+
+    def _asker_of(self, prompt: Prompt) -> Asker:
+        return prompt.asker or self._askers.begin(prompt.who)
 
     async def completed(self, decision: Decision) -> Decision:
         """Write a draft to its end before it is shown, and return the decision with the whole text.

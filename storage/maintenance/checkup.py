@@ -38,7 +38,7 @@ from storage.keys.wrapping import SCHEMA as KEYS_SCHEMA
 from storage.keys.wrapping import Wrapping
 from storage.maintenance import audit_trail
 from storage.opening import backend_of
-from storage.privacy.erasing import LEDGER_NOTE
+from storage.privacy.erasure_scopes import LEDGER_NOTE
 from storage.settings import StorageSettings
 
 

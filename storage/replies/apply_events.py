@@ -191,7 +191,8 @@ class _Batch:
         reactor = self._reactors.get(member)
         if reactor is None or reactor.guild != chunk.guild:
             return
-        waited = event.came is not None and self._is_older(event.came, reactor)
+        came = event.who.came
+        waited = came is not None and self._is_older(came, reactor)
         if event.added and (reactor.paused or waited):
             return
         self._n_taken += 1

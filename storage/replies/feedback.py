@@ -20,6 +20,7 @@ from storage.database.schema import MemberStatus, feedback, members
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
+from storage.members.decision_times import DecisionTimes
 from storage.members.learning_pause import require_learning
 from storage.records import MemberId, ReplyId, Who
 from storage.replies.impressions import require_visible
@@ -104,7 +105,14 @@ _touch = (
 
 
 def record_rating(
-    connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId, rating: int | None, at: datetime
+    connection: Connection,
+    keys: KeyStore,
+    who: Who,
+    reply_id: ReplyId,
+    rating: int | None,
+    *,
+    at: datetime,
+    decided: DecisionTimes,
 ) -> int | None:
     """Set the rating, or remove it with None; return the earlier one.
 
@@ -117,9 +125,10 @@ def record_rating(
     if rating is not None and not 1 <= rating <= 5:
         raise ValueError(f"Expected a rating from 1 to 5, found {rating}.")
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id, who.under)
-    if rating is not None:
-        require_learning(connection, member_id)
+    if rating is None:
+        require_agreed(connection, member_id, who.under)
+    else:
+        require_learning(connection, member_id, who, decided)
     require_visible(connection, keys, who, reply_id)
     before = state_of(connection, keys, member_id, reply_id)
     _write(connection, keys, (member_id, reply_id), before, replace(before, rating=rating), at)

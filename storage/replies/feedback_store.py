@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from time import monotonic
 
 from storage.database.backend import Reader
 from storage.database.writer import Writer
@@ -48,9 +47,13 @@ class FeedbackStore:
         self._decided = decided
         self._deleted = False
 
-    def arrival(self) -> Arrival:
-        """Return the time at which an event comes, for :class:`storage.records.Reacted`. No I/O."""
-        return Arrival(self._now(), monotonic())
+    def arrival(self, sent_at: datetime | None = None) -> Arrival:
+        """Return the time at which an act comes now, for :class:`storage.records.Who`. No I/O.
+
+        Args:
+            sent_at: Discord's own time of the act, where it has one.
+        """
+        return self._decided.arrival(sent_at)
 
     async def record_events(self, happened: Sequence[DiscordEvent]) -> Applied:
         """Apply events from Discord, in order, in one transaction."""
@@ -98,7 +101,9 @@ class FeedbackStore:
         """
         at = self._now()
         return await self._writer.submit(
-            lambda c: feedback.record_rating(c, self._keys, who, reply_id, rating, at)
+            lambda c: feedback.record_rating(
+                c, self._keys, who, reply_id, rating, at=at, decided=self._decided
+            )
         )
 
     async def undo(self, who: Who, reply_id: ReplyId) -> bool:

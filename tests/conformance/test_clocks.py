@@ -49,9 +49,9 @@ ALLOWED: dict[str, set[str]] = {
         "storage/members/wishes.py::Wishes.put",
         "storage/privacy/departures.py::Departures.record",
         "storage/privacy/departures.py::Departures.record_present",
-        "storage/privacy/erasing.py::Eraser.carry_out",
+        "storage/privacy/erasing.py::Eraser.finish",
         "storage/privacy/member_rights.py::MemberRights.refuse",
-        "storage/replies/feedback_store.py::FeedbackStore.arrival",  # beside the steady clock
+        "storage/members/decision_times.py::DecisionTimes.arrival",  # beside the steady clock
         "storage/replies/feedback_store.py::FeedbackStore.record_rating",
         "storage/replies/feedback_store.py::FeedbackStore.undo",
         "storage/replies/preferences.py::Preferences.record_another",

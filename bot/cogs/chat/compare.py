@@ -7,6 +7,7 @@ A pick is stored as two feature vectors and a click, sealed, and is learnt from 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import discord
@@ -101,8 +102,9 @@ class PickButton(
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
             return
         try:
+            bound = replace(who, under=comparison.under)  # the pair is of the consent it was made under
             pick = comparison.pick(self._picked)
-            preference_id = await bot.store.preferences.record_pick(who, pick, under=comparison.under)
+            preference_id = await bot.store.preferences.record_pick(bound, pick)
         except NoConsent:  # forgotten or agreed anew since the pair was shown
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
             return
