@@ -30,17 +30,17 @@ class Crowds:
     Args:
         n_honest: Honest members, over four servers.
         n_labels: Labels of every account.
+        seed: Seed of everybody's tastes and labels.
     """
 
     emoji = "🔥"
 
-    def __init__(self, n_honest: int, n_labels: int = 20) -> None:
-        self._rng = np.random.default_rng(0)
+    def __init__(self, n_honest: int, n_labels: int = 20, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
         self._common = 0.6 * self._rng.normal(size=FEATURES.dim)
         self._n, self._n_labels = 0, n_labels
         self.strangers = [self._one(n_labels, b"", b"") for _ in range(100)]
         self.honest = [self._one(n_labels, b"h%d" % (i % N_SERVERS), b"") for i in range(n_honest)]
-        self._known: dict[tuple[int, str], Prior] = {}
 
     def _one(self, n: int, guild: bytes, person: bytes, *, contrary: bool = False) -> MemberFeedback:
         X = self._rng.normal(size=(n, FEATURES.dim)).astype(np.float32)
@@ -67,7 +67,11 @@ class Crowds:
         return [self._one(self._n_labels, guild(i), person, contrary=True) for i in range(n)]
 
     def taught(self, n_hostile: int, how: str) -> Prior:
-        """Return the prior that the honest and these accounts teach."""
+        """Return the prior that the honest and these accounts teach.
+
+        Equal arguments give equal accounts.
+        """
+        self._rng = np.random.default_rng((1, n_hostile, WAYS.index(how)))
         lesson = teach(
             [*self.honest, *self.hostile(n_hostile, how)],
             starter_prior(FEATURES, SETTINGS),
