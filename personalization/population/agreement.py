@@ -51,7 +51,7 @@ SETTLED = 0.005
 """Largest change of a probability at which the turns end."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """Agreement of the members of a pool.
 
@@ -118,7 +118,8 @@ def _camps(
         mu = max(0.0, float(weights @ ((likely[:, 0] - likely[:, 2]) * z)) / apart)
         sizes = np.maximum(totals / weights.sum(), 1e-6)
         sizes = sizes / sizes.sum()
-    return mu, sizes, 1 - against
+    agreeing = 1 - against
+    return mu, sizes, agreeing / agreeing.max()  # where the camps coincide, all count fully
 
 
 class _Votes:

@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from personalization.encoding.encoder import load_encoder
-from personalization.encoding.features import FeatureMap
-from personalization.heads.starter import load_starter
+from bot.commands.lab.evaluate import encode_set
+from personalization.heads.heads import Prior, starter_prior
 from personalization.lab.baselines import pool_of
-from personalization.lab.datasets import dev_members, is_support, read_dataset
+from personalization.lab.datasets import binary_labels, dev_members, is_support, read_dataset
 from personalization.population.agreement import Agreement, agreement_of
 from personalization.population.fit_prior import fit_prior
 from personalization.rounds import teaching
@@ -39,9 +38,10 @@ def main() -> None:
     """Print one row for each place of the hostile accounts, with the agreement of members and without it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--honest", type=Path, metavar="FOLDER")
-    folder = parser.parse_args().honest
-    if folder is not None:
-        _honest(folder)
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keeps encodings for the next run")
+    arguments = parser.parse_args()
+    if arguments.honest is not None:
+        _honest(arguments.honest, arguments.cache)
         return
     with ProcessPoolExecutor(2) as workers:
         for name, with_agreement in (("with agreement", True), ("caps alone", False)):
@@ -71,15 +71,14 @@ def all_alike(*_args: object, **_kwargs: object) -> Agreement:
     return Agreement({}, quorum=True)
 
 
-def _honest(folder: Path) -> None:
-    """Print what the agreement costs: concordance of the mean on members and texts that are not taught."""
-    settings = LearningSettings(device="cpu")
-    dataset, features = read_dataset(folder), FeatureMap(load_encoder(settings.encoder, "cpu"))
-    encoded = np.concatenate([features.features([text]) for text in dataset.texts])
-    starter, tested = load_starter(features, settings), dev_members(dataset.users)
+def _honest(folder: Path, cache: Path | None) -> None:
+    """Print what the agreement costs on members and texts that are not taught, paired by population."""
+    settings, dataset = LearningSettings(device="cpu"), read_dataset(folder)
+    features, encoded = encode_set(dataset, settings, cache)
+    starter, tested = starter_prior(features, settings), dev_members(dataset.users)
     how = {"member_cap": 20.0, "n_embedding": features.n_embedding}
     for n_members, n_labels in SIZES:
-        costs: list[float] = []
+        costs: list[tuple[float, float]] = []
         for seed in range(SEEDS):
             rng, support = np.random.default_rng(seed), is_support(dataset, seed)
             able = np.flatnonzero(support & ~tested[dataset.user])
@@ -89,25 +88,31 @@ def _honest(folder: Path) -> None:
             agreed = agreement_of(pool, starter, **how)
             share = np.array([agreed.by_member.get(number, 1.0) for number in pool.member.tolist()])
             asked = np.flatnonzero(~support & tested[dataset.user])
-            before, after = (
-                _ranks(
-                    fit_prior(one, starter, device="cpu", calibrated=False, keep_mean=kept, **how).mean,
-                    encoded[dataset.item[asked, 0]],
-                    dataset.y[asked],
-                    dataset.user[asked],
-                )
-                for one, kept in ((pool, False), (replace(pool, share=share), not agreed.quorum))
-            )
-            costs.append(before - after)
-        error = np.std(costs, ddof=1) / SEEDS**0.5
+            X, y, user = encoded[dataset.item[asked, 0]], dataset.y[asked], dataset.user[asked]
+            without = fit_prior(pool, starter, device="cpu", calibrated=False, **how)
+            with_it = without
+            if (share < 1).any() or not agreed.quorum:
+                pool = replace(pool, share=share)
+                kept = not agreed.quorum
+                with_it = fit_prior(pool, starter, device="cpu", calibrated=False, keep_mean=kept, **how)
+            liked = binary_labels(y, dataset.y[able])
+            before, after = (_quality(prior, X, y, liked, user) for prior in (without, with_it))
+            costs.append((before[0] - after[0], after[1] - before[1]))
+        (rank, loss), (rank_se, loss_se) = np.mean(costs, axis=0), np.std(costs, axis=0, ddof=1) / SEEDS**0.5
         print(
-            f"{n_members} members x {n_labels} labels: costs {np.mean(costs):+.4f} ± {error:.4f}", flush=True
+            f"{n_members} members x {n_labels} labels: concordance {-rank:+.4f} ± {rank_se:.4f},"
+            f" log loss {loss:+.4f} ± {loss_se:.4f}",
+            flush=True,
         )
 
 
-def _ranks(mean: np.ndarray, X: np.ndarray, y: np.ndarray, user: np.ndarray) -> float:
-    scores = X @ mean
-    return float(np.nanmean([concordance(scores[user == one], y[user == one]) for one in np.unique(user)]))
+def _quality(
+    prior: Prior, X: np.ndarray, y: np.ndarray, liked: np.ndarray, user: np.ndarray
+) -> tuple[float, float]:
+    """Return the mean concordance of members, and the log loss of all labels."""
+    scores = prior.head().score(X)
+    ranks = [concordance(scores[user == one], y[user == one]) for one in np.unique(user)]
+    return float(np.nanmean(ranks)), float(np.mean(np.logaddexp(0, scores) - liked * scores))
 
 
 if __name__ == "__main__":
