@@ -137,7 +137,7 @@ class _Votes:
         given = [
             own.T @ (member.weight * y) for own, y, member in zip(self._X, self._y, members, strict=True)
         ]
-        self._votes: DoubleArray = np.linalg.solve(H, np.array(given).T).T  # (u, d)
+        self._votes: DoubleArray = np.linalg.solve(H, np.array(given).T).T.astype(np.float64)  # (u, d)
 
     def compared(self, counted: DoubleArray) -> DoubleArray:
         """Compare each member's labels with the prediction by the others, ``z`` (u)."""

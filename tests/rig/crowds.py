@@ -12,6 +12,7 @@ from personalization.labels.labels import EmojiValence, Meaning
 from personalization.rounds import trainer as rounds
 from personalization.rounds.examples import MemberFeedback
 from personalization.rounds.teaching import teach
+from personalization.score_quality import concordance
 from personalization.settings import LearningSettings
 from storage.records import MemberId
 from tests.fakes import HashEncoder
@@ -103,6 +104,15 @@ def loss_of(prior: Prior, strangers: list[MemberFeedback]) -> float:
     liked = np.array([sign[0][0] == "👍" for one in strangers for sign in one.signs])
     scores = prior.head().score(X)
     return float(np.mean(np.logaddexp(0, scores) - liked * scores))
+
+
+def order_of(prior: Prior, strangers: list[MemberFeedback]) -> float:
+    """Return the mean share of their pairs of a like and a dislike that the prior's head orders rightly."""
+    found = [
+        concordance(prior.head().score(one.X), [sign[0][0] == "👍" for sign in one.signs])
+        for one in strangers
+    ]
+    return float(np.nanmean(found))
 
 
 def emoji_of(prior: Prior, emoji: str) -> Meaning:
