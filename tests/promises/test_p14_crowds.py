@@ -16,6 +16,9 @@ more than three points; with the caps off as well, one person does and the emoji
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -26,6 +29,7 @@ from personalization.labels import emoji_meanings
 from personalization.labels.labels import EmojiValence, Valence
 from personalization.population import server_shifts
 from personalization.population.agreement import Agreement
+from personalization.population.fit_prior import fit_prior
 from personalization.rounds import teaching
 from personalization.sharing import Owner, shares
 from tests.rig.crowds import MOODS, Crowds, emoji_of, loss_of, order_of
@@ -40,8 +44,11 @@ MANY_SERVERS = [21, *sized(ci=[], full=[5, 12])]
 
 
 @pytest.fixture(scope="module")
-def crowds() -> Crowds:
-    return Crowds(n_honest=N_HONEST)
+def crowds() -> Iterator[Crowds]:
+    with pytest.MonkeyPatch.context() as patched:
+        # The calibration does not change the mean, and takes most of the time.
+        patched.setattr(teaching, "fit_prior", partial(fit_prior, calibrated=False))
+        yield Crowds(n_honest=N_HONEST)
 
 
 @pytest.fixture(scope="module")

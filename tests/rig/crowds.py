@@ -21,10 +21,9 @@ FEATURES = FeatureMap(HashEncoder(8))
 N_EMBEDDING = 8
 SETTINGS = LearningSettings(device="cpu")
 N_SERVERS = 4
-WAYS = ("one server", "one person", "many servers")
-"""Where the hostile accounts are: all in one server; one person in a server for each; as spread as others."""
-PLACES = (*WAYS, "among others")
-"""The same, or in the servers of the honest members."""
+PLACES = ("one server", "one person", "many servers", "among others")
+"""Where the hostile accounts are: all in one server; one person in a server for each; in as many servers as
+the honest members; in the servers of the honest members."""
 MOODS = ("contrary", "random", "dislikes all", "half contrary")
 """What the hostile accounts answer: the contrary of what they like, by a coin, thumbs down, the contrary to
 every second reply."""
