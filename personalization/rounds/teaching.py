@@ -2,7 +2,8 @@
 
 :func:`teach` is a pure function, so it can run in the worker process. It learns emoji meanings from surer
 signs (thumbs, ratings) and from a head fitted to those alone. With the meanings it derives labels from all
-feedback. :func:`personalization.population.fit_prior.fit_prior` fits the prior to the labels, and
+feedback. :mod:`personalization.population.agreement` finds the members who contradict all others; they hardly
+count. :func:`personalization.population.fit_prior.fit_prior` fits the prior to the labels, and
 :mod:`personalization.population.server_shifts` learns what the members of a server share. Called by
 :mod:`personalization.rounds.trainer`. Of storage it imports only record types.
 """
