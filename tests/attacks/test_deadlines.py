@@ -1,8 +1,8 @@
 """Work that hangs costs one candidate or one source of candidates, never the bot.
 
-A check of the output filter, the toxicity model, the encoder or a download may hang: a device stalls, a server
-does not answer, a text is slow. What is not known to be allowed is not posted, the rest goes on, and the event
-loop is never held.
+A check of the output filter, the toxicity model, the encoder or a download may hang: a device stalls, a
+server does not answer, a text is slow. What is not known to be allowed is not posted, the rest goes on, and
+the event loop is never held.
 """
 
 from __future__ import annotations
