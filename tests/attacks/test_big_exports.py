@@ -26,8 +26,6 @@ from storage.store import Store
 from tests.rig.size import sized
 from tests.unit.storage.given import ALICE, IMPRESSION, settings_in
 
-pytestmark = pytest.mark.promise("P25")
-
 N_REPLIES = sized(ci=40, full=2_000)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 noise = np.random.default_rng(0)
