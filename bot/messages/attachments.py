@@ -7,6 +7,7 @@ that the bot saw it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ TEXT_BYTES = 64 * 2**10
 PICTURE_BYTES = 4 * 2**20
 """Largest picture, bytes."""
 MOST_PICTURES = 4
+READ_S = 15.0
+"""Longest time to read one attachment, seconds: other members wait for their turn."""
 
 NO_PICTURES = mark("I cannot see pictures. Please describe in words what matters, and I will answer.")
 NO_FILES = mark(
@@ -155,7 +158,11 @@ def joined(*parts: str) -> str:
 
 async def _read(attachment: discord.Attachment) -> bytes | None:
     try:
-        raw = await attachment.read()
+        async with asyncio.timeout(READ_S):
+            raw = await attachment.read()
+    except TimeoutError:
+        log.warning("an attachment could not be read: no answer within %.0f s", READ_S)
+        return None
     except discord.HTTPException as exc:  # deleted meanwhile, or Discord is unavailable
         log.warning("an attachment could not be read: Discord answered %s (code %s)", exc.status, exc.code)
         return None

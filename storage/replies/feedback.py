@@ -9,6 +9,7 @@ number, and the seal is bound to it, so an older state put back does not open.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -74,7 +75,11 @@ class FeedbackState:
     @classmethod
     def from_bytes(cls, body: bytes) -> FeedbackState:
         """Parse the output of :meth:`to_bytes`."""
-        content = json.loads(body)
+        return cls.from_content(json.loads(body))
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> FeedbackState:
+        """Parse the decoded output of :meth:`to_bytes`, as it is in an export."""
         reactions, undone = (
             frozenset(Reaction(*reaction) for reaction in content.get(name, ()))
             for name in ("reactions", "undone")

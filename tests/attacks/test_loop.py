@@ -8,23 +8,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from dataclasses import replace
-from functools import partial
-
-from discord import app_commands
 
 from bot.app.watchdog import Watchdog
 from bot.cogs.members.my_data import TOO_LONG
 from bot.metrics import Metrics
 from bot.ui import data_export
 from storage.records import Place, Who
+from storage.servers.faq import LONGEST_ANSWER, MOST_ENTRIES, FaqEntry
 from tests.rig.lag import at_length, measured
 from tests.rig.size import sized
+from tests.rig.using import Use, hostile, use_everything
 from tests.rig.waiting import until
 from tests.unit.storage.given import IMPRESSION
 
 LONGEST_MS = 100.0
-N_REPLIES = sized(ci=800, full=10_000)
+N_REPLIES = sized(ci=400, full=10_000)
 """Replies of the history; each has rows of its own in three tables."""
 CANDIDATES = tuple(f"{number} " + "so it goes on, " * 20 for number in range(4))
 LONG = replace(
@@ -50,17 +50,6 @@ async def remembered(world, member, n_replies: int) -> None:
         await asyncio.gather(*(store.feedback.record_rating(who, one, 1 + one % 5) for one in ids))
 
 
-def commands_for(world, member) -> list[str]:
-    """Names of the commands that the member may use without options; those of the host are left out."""
-    seen = set(member.available_commands(world.channel))
-    found = [
-        one.qualified_name
-        for one in world.bot.tree.walk_commands()
-        if isinstance(one, app_commands.Command) and not any(option.required for option in one.parameters)
-    ]
-    return sorted(name for name in found if name in seen and not name.startswith("admin"))
-
-
 async def longest_hold(world, member, name: str) -> float:
     """Use a command; return the longest time that the loop was held, ms of CPU time."""
     with measured() as lag:
@@ -70,16 +59,38 @@ async def longest_hold(world, member, name: str) -> float:
 
 async def test_no_command_of_a_member_with_a_long_history_holds_the_loop(world, boss):
     await remembered(world, boss, N_REPLIES)
-    names = commands_for(world, boss)
-    held = {name: await longest_hold(world, boss, name) for name in names}
+    guild = world.house.store.guild_id(Who(world.guild.id, boss.id))
+    entries = (
+        FaqEntry(hostile(190) + str(number), hostile(LONGEST_ANSWER)) for number in range(MOST_ENTRIES)
+    )
+    await asyncio.gather(*(world.house.store.faq.add(guild, entry) for entry in entries))
+    reply = await world.ask(boss, hostile(1900))
+    held: dict[str, float] = {}
 
-    assert {"my-data", "feedback", "stats", "review", "why", "status", "compare"} <= set(held)
+    async def use(one: Use):
+        with measured() as lag:
+            result = await one.act()
+        held[one.name] = max(lag.held_ms, default=0.0)
+        return result
+
+    await use_everything(world, boss, reply, use)
+
+    kinds = Counter(name.split(" ")[0] for name in held)
+    assert min(kinds["form"], kinds["button"], kinds["select"], kinds["/config"]) >= 2, kinds
+    assert {
+        "/my-data",
+        "/stats",
+        "/review",
+        "Rate this reply",
+        "Why this reply?",
+        "Report this reply",
+    } <= set(held)
     assert {name: ms for name, ms in held.items() if ms > LONGEST_MS} == {}
 
 
 async def test_control_a_file_that_is_made_on_the_loop_holds_it(world, monkeypatch):
-    slow = partial(at_length, 0.2, data_export._parts_and_summary)
-    monkeypatch.setattr(data_export, "_parts_and_summary", slow)
+    honest = data_export._File.end
+    monkeypatch.setattr(data_export._File, "end", lambda file: at_length(0.2, honest, file))
     in_a_thread = await longest_hold(world, world.alice, "my-data")
 
     async def inline(work, *args):

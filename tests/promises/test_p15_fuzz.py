@@ -31,7 +31,7 @@ from tests.rig.standing import reactions_of, stored_by
 
 pytestmark = pytest.mark.promise("P15")
 
-N_EVENTS = int(os.environ.get("FUZZ_EVENTS", sized(ci=600, full=100_000)))
+N_EVENTS = int(os.environ.get("FUZZ_EVENTS", sized(ci=400, full=100_000)))
 AT_ONCE = 100 if N_EVENTS < 5000 else 200
 """Events per run of a bot. Hypothesis draws an example from a bounded buffer, which 500 events overrun; it
 would discard each such example."""

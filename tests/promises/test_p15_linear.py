@@ -31,7 +31,7 @@ from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P15")
 ROOT = Path(__file__).parents[2]
-TRIED = PIECES[:: sized(ci=3, full=1)]
+TRIED = PIECES[:: sized(ci=4, full=1)]
 LIBRARIES = {"re": re, "regex": regex}
 NOT_TEXT = {
     "bot/commands": "arguments of the host",
@@ -128,7 +128,7 @@ def test_no_text_makes_an_expression_slow(place):
 
 @pytest.mark.parametrize("pattern", [r"\s+$", r"(?:i|!)[\W_]+hate", r"\[.*\]\("])
 def test_control_an_expression_that_backtracks_is_slow(pattern):
-    assert slow_text(lambda text: re.search(pattern, text)) is not None
+    assert slow_text(lambda text: re.search(pattern, text), [" ", "!", "["]) is not None
 
 
 TEXT_MODULES = (

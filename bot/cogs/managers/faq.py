@@ -58,6 +58,7 @@ REASONS = {
     Drop.LOOP: mark("it repeats itself"),
     Drop.BLOCKED_TERM: mark("a blocked word"),
     Drop.TOXIC: mark("it reads as toxic"),
+    Drop.TOO_SLOW: mark("checking it takes too long"),
 }
 
 
