@@ -7,6 +7,7 @@ are spent here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -119,7 +120,8 @@ class CandidateSource:
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""
-        return self._filter.apply([Candidate(text, FAQ_STYLE)], await self._rules_of(who))
+        rules = await self._rules_of(who)
+        return await asyncio.to_thread(self._filter.apply, [Candidate(text, FAQ_STYLE)], rules)
 
     def rules_for(self, server: ServerRules) -> Rules:
         """Return the rules of a server from what its managers set."""
