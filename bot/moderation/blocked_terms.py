@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import re2
 from cachetools import LRUCache, cached
 
-_LOOKALIKES = str.maketrans("аеорсухіјѕԁӏһкмтвнгԛԝ" + "αεορυνικτχ", "aeopcyxijsdlhkmtbhrqw" + "aeopuviktx")
+LOOKALIKES = str.maketrans("аеорсухіјѕԁӏһкмтвнгԛԝ" + "αεορυνικτχ", "aeopcyxijsdlhkmtbhrqw" + "aeopuviktx")
 """Lower-case Cyrillic and Greek letters that look like Latin ones; applied after case folding."""
 
 _STAND_INS = {
@@ -149,13 +149,13 @@ def _as_latin(read: str) -> str:
     script are all look-alikes. "сор" in a Russian sentence is kept.
     """
     foreign = _OTHER_SCRIPT.findall(read)
-    disguise = bool(foreign) and all(char.translate(_LOOKALIKES) != char for char in foreign)
+    disguise = bool(foreign) and all(char.translate(LOOKALIKES) != char for char in foreign)
     return _WORD.sub(lambda word: _in_latin(word[0], disguise), read)
 
 
 def _in_latin(word: str, disguise: bool) -> str:
     if disguise or (_OTHER_SCRIPT.search(word) and re.search("[a-z]", word)):
-        return word.translate(_LOOKALIKES)
+        return word.translate(LOOKALIKES)
     return word
 
 
