@@ -37,8 +37,14 @@ HOW_TO_READ = (
 )
 
 
+class FileUnderWay(Exception):
+    """The member asks for a file while theirs is being made; wait for that one."""
+
+
 class DataExport:
     """Makes the files, one at a time, so that memory holds one file however many members ask at once.
+
+    Each member waits for one file at most, so that no member holds up the files of others.
 
     Args:
         store: Everything that is kept about a member.
@@ -48,18 +54,26 @@ class DataExport:
     def __init__(self, store: Store, taste: TasteReader) -> None:
         self._store, self._taste = store, taste
         self._at_once = asyncio.Semaphore(1)
+        self._under_way: set[int] = set()
 
     async def parts_for(self, who: Who, at: datetime) -> tuple[list[tuple[str, bytes]], str]:
         """Return (name, content) of each part of everything kept about a member, and a summary in words.
 
         Raises:
+            FileUnderWay: A file for this member is being made.
             TimeoutError: The file was not made within :data:`WITHIN_S`.
         """
-        async with asyncio.timeout(WITHIN_S), self._at_once:
-            found = await self._store.privacy.export(who)
-            labels = [await self._taste.labels(member_id) for member_id, _ in found]
-            servers = [exported for _, exported in found]
-            return await asyncio.to_thread(_parts_and_summary, servers, labels, at)
+        if who.user_id in self._under_way:
+            raise FileUnderWay
+        self._under_way.add(who.user_id)
+        try:
+            async with asyncio.timeout(WITHIN_S), self._at_once:
+                found = await self._store.privacy.export(who)
+                labels = [await self._taste.labels(member_id) for member_id, _ in found]
+                servers = [exported for _, exported in found]
+                return await asyncio.to_thread(_parts_and_summary, servers, labels, at)
+        finally:
+            self._under_way.discard(who.user_id)
 
 
 def _parts_and_summary(

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from discord import app_commands
@@ -97,6 +98,26 @@ async def test_an_export_that_takes_too_long_is_given_up_with_a_word(world, monk
     shown = await world.alice.slash(world.channel, "my-data")
 
     assert shown.response.content == TOO_LONG
+
+
+async def test_a_member_who_asks_for_their_file_fifty_times_waits_for_one(world, monkeypatch):
+    made, export = [], world.house.store.privacy.export
+
+    async def slow(who):
+        made.append(who.user_id)
+        await asyncio.sleep(0.05)
+        return await export(who)
+
+    monkeypatch.setattr(world.house.store.privacy, "export", slow)
+    exports = data_export.DataExport(world.house.store, world.bot.taste)
+    alice, ben = Who(world.guild.id, world.alice.id), Who(world.guild.id, world.ben.id)
+    asked = [exports.parts_for(who, datetime.now(UTC)) for who in [alice] * 50 + [ben]]
+
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert made == [alice.user_id, ben.user_id]
+    assert sum(isinstance(one, data_export.FileUnderWay) for one in ended) == 49
+    assert await exports.parts_for(alice, datetime.now(UTC))  # and again when it is made
 
 
 def hold_the_loop(secret: str, seconds: float) -> None:

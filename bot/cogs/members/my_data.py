@@ -13,11 +13,12 @@ from discord.ext import commands
 from bot.cogs.ports import HasStore, HasTaste, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.ui.data_export import DataExport
+from bot.ui.data_export import DataExport, FileUnderWay
 from personalization.insight.taste import TasteReader
 from storage.store import Store
 
 TOO_LONG = mark("Your file is not ready after ten minutes, because I am very busy. Please try again later.")
+UNDER_WAY = mark("I am already making your file. Please wait for it.")
 
 
 class MyDataHost(Registry, HasStore, HasTaste, Protocol):
@@ -41,6 +42,9 @@ class MyData(commands.Cog):
             parts, summary = await self._export.parts_for(who, datetime.now(UTC))
         except TimeoutError:
             await interaction.edit_original_response(content=tr(TOO_LONG))
+            return
+        except FileUnderWay:
+            await interaction.edit_original_response(content=tr(UNDER_WAY))
             return
         for number, (name, part) in enumerate(parts):
             file = discord.File(io.BytesIO(part), filename=name)
