@@ -87,8 +87,9 @@ def _own_message(record: logging.LogRecord) -> str:
 
 
 def _named_unless_ours(value: object) -> object:
-    foreign = isinstance(value, BaseException) and not _is_ours(type(value).__module__)
-    return _named(value) if foreign else value
+    if isinstance(value, BaseException) and not _is_ours(type(value).__module__):
+        return _named(value)
+    return value
 
 
 def _library_message(record: logging.LogRecord) -> str:
@@ -118,8 +119,9 @@ def _place_of(record: logging.LogRecord) -> str:
     return f"(a message of {record.module}, line {record.lineno})"
 
 
-def _number(value: object) -> int | float | _Withheld:
-    return value if type(value) in (int, float, bool) else _Withheld()  # a subclass may print anything
+def _number(value: object) -> object:
+    """Return a number as it is and anything else withheld; a subclass of a number may print anything."""
+    return value if type(value) in (int, float, bool) else _Withheld()
 
 
 def _written_out(exc: BaseException | None) -> str:
