@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 TEXT_BYTES = 64 * 2**10
 """Largest text file, and largest sum of all text files in one context, bytes."""
 PICTURE_BYTES = 4 * 2**20
-"""Largest picture, bytes."""
+"""Largest picture, and largest sum of all pictures in one context, bytes."""
 MOST_PICTURES = 4
 READ_S = 15.0
 """Longest time to read one attachment, seconds: other members wait for their turn."""
@@ -104,7 +104,8 @@ async def read_attached(attachments: Sequence[discord.Attachment], *, vision: bo
     pictures: list[Picture] = []
     wanted = [one for one in attachments if vision and _fits(one)]
     for one in wanted[:MOST_PICTURES]:
-        raw = await _read(one)
+        fits = one.size + sum(len(picture.raw) for picture in pictures) <= PICTURE_BYTES
+        raw = await _read(one) if fits else None
         kind = None if raw is None else picture_type(raw)
         if raw is not None and kind is not None:
             pictures.append(Picture(kind, raw))

@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from bot.app.watchdog import Watchdog
 from bot.cogs.members.my_data import TOO_LONG
+from bot.generation import Context, Picture, Style
+from bot.messages.attachments import PICTURE_BYTES
 from bot.metrics import Metrics
 from bot.ui import data_export
 from storage.records import Place, Who
@@ -21,6 +27,7 @@ from tests.rig.lag import at_length, measured
 from tests.rig.size import sized
 from tests.rig.using import Use, hostile, use_everything
 from tests.rig.waiting import until
+from tests.unit.bot.generators.scripted_server import generator
 from tests.unit.storage.given import IMPRESSION
 
 LONGEST_MS = 100.0
@@ -108,6 +115,39 @@ async def test_an_export_that_takes_too_long_is_given_up_with_a_word(world, monk
     shown = await world.alice.slash(world.channel, "my-data")
 
     assert shown.response.content == TOO_LONG
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A model server in a thread of its own."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": f"Hello {id(self)}."}
+        body = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+async def test_pictures_for_a_model_server_do_not_hold_the_loop():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    picture = Picture("image/png", os.urandom(PICTURE_BYTES))
+    styles = [Style(str(number), f"Be {number}.") for number in range(4)]
+    async with generator(f"http://127.0.0.1:{server.server_port}/v1") as model:
+        await model.generate(Context("Hi"), styles)  # connects
+        with measured() as lag:
+            candidates = await model.generate(Context("What is this?", pictures=(picture,)), styles)
+    await asyncio.to_thread(server.shutdown)
+    server.server_close()
+
+    assert len(candidates) == 4
+    assert max(lag.held_ms) < LONGEST_MS
 
 
 def hold_the_loop(secret: str, seconds: float) -> None:
