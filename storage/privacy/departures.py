@@ -140,12 +140,13 @@ def departure_scope(keys: KeyStore, before: datetime) -> ErasureScope:
         keys.ledger.record(key_ids)
         return key_ids
 
-    def mark(connection: Connection) -> None:
+    def mark(connection: Connection) -> ColumnElement[bool]:
         agreed = and_(here(connection), members.c.standing == MemberStatus.AGREED)
         connection.execute(update(members).where(agreed).values(standing=MemberStatus.FORGETTING))
         left = departed_before(connection, before)
         for table in SERVER_TABLES:
             connection.execute(delete(table).where(table.c.guild.in_(left)))
         connection.execute(delete(departures).where(departures.c.left_at <= before))
+        return members.c.guild.in_(left)
 
     return ErasureScope(note, mark)

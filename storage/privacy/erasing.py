@@ -25,9 +25,9 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import Backend, translated_errors
@@ -56,8 +56,6 @@ from storage.replies.coarse import ROWS_AT_ONCE, blank_stored
 
 log = logging.getLogger(__name__)
 
-_to_erase = select(members.c.member_id).where(ERASURE_PENDING)
-
 
 class Begun(NamedTuple):
     """An erasure whose members are marked and have no keys any more.
@@ -65,10 +63,12 @@ class Begun(NamedTuple):
     Attributes:
         key_ids: Numbers of the keys that were destroyed.
         any_stored: Whether the data hold anything of the members.
+        own: Condition of the members.
     """
 
     key_ids: tuple[bytes, ...]
     any_stored: bool
+    own: ColumnElement[bool]
 
 
 class Eraser:
@@ -102,7 +102,7 @@ class Eraser:
         empty_log: Callable[[], Awaitable[object]],
         evict: Callable[[Sequence[MemberId]], None] = lambda _: None,
     ) -> ForgetReceipt:
-        """Erase the members in the scope, and any left over from before, without a pause between the steps.
+        """Erase the members in the scope without a pause between the steps.
 
         Args:
             connection: The writer's.
@@ -128,7 +128,7 @@ class Eraser:
         """Mark the members and destroy their keys: nobody can read anything of theirs any more.
 
         Runs alone in the writer, as do the other two parts. Between the parts other units may run. An
-        erasure that ends after this part is finished when the store opens, or by the next erasure.
+        erasure that ends after this part is finished when the store opens, or by the next of this process.
 
         Args:
             connection: The writer's.
@@ -142,8 +142,8 @@ class Eraser:
             key_ids = await connection.run_sync(scope.note)
         failpoint("forget.after-ledger")
         async with connection.begin():
-            await connection.run_sync(scope.mark)
-            member_ids = await connection.run_sync(members_to_erase)
+            own = await connection.run_sync(scope.mark)
+            member_ids = await connection.run_sync(_members_in, own)
             if member_ids or scope.announced:
                 await connection.run_sync(self._notify)
         failpoint("forget.after-mark")
@@ -152,7 +152,7 @@ class Eraser:
         if key_ids:
             await connection.run_sync(lambda _: self._keys.destroy(key_ids))
         failpoint("forget.after-keys")
-        return Begun(tuple(key_ids), bool(member_ids))
+        return Begun(tuple(key_ids), bool(member_ids), own)
 
     async def blank(self, connection: AsyncConnection, begun: Begun) -> bool:
         """Blank a piece of the choices that still tell what the prior was; return whether more are left."""
@@ -176,7 +176,7 @@ class Eraser:
             empty_log: Empties the write-ahead log of the data.
         """
         async with connection.begin():
-            receipt = await connection.run_sync(_erase_rows, self._keys, self._now())
+            receipt = await connection.run_sync(_erase_rows, begun.own, self._keys, self._now())
             if receipt.member_ids:
                 await connection.run_sync(self._notify)
             failpoint("forget.before-rows-commit")
@@ -231,33 +231,39 @@ def note_ledger_changes(connection: Connection, keys: KeyStore) -> None:
     put_note(connection, LEDGER_NOTE, str(keys.ledger.changes()))
 
 
-def members_to_erase(connection: Connection) -> list[MemberId]:
-    """Return all members marked for erasure, including interrupted erasures."""
-    return [MemberId(m) for m in connection.execute(_to_erase).scalars()]
+def _marked(own: ColumnElement[bool]) -> Select[Any]:
+    return select(members.c.member_id).where(ERASURE_PENDING, own)
 
 
-def _erase_rows(connection: Connection, keys: KeyStore, at: datetime) -> ForgetReceipt:
-    """Delete all rows of marked members, and everything learnt from them."""
-    member_ids = tuple(members_to_erase(connection))
-    own_replies = select(replies.c.reply_id).where(replies.c.member_id.in_(_to_erase))
-    given = feedback.c.member_id.in_(_to_erase)
+def _members_in(connection: Connection, own: ColumnElement[bool]) -> list[MemberId]:
+    """Return the members that meet the condition and are marked for erasure."""
+    return [MemberId(m) for m in connection.execute(_marked(own)).scalars()]
+
+
+def _erase_rows(
+    connection: Connection, own: ColumnElement[bool], keys: KeyStore, at: datetime
+) -> ForgetReceipt:
+    """Delete all rows of the marked members that meet the condition, and everything learnt from them."""
+    member_ids, to_erase = tuple(_members_in(connection, own)), _marked(own)
+    own_replies = select(replies.c.reply_id).where(replies.c.member_id.in_(to_erase))
+    given = feedback.c.member_id.in_(to_erase)
     received = feedback.c.reply_id.in_(own_replies)
     others = connection.execute(select(feedback.c.member_id).where(received, ~given).distinct()).scalars()
     affected = tuple(sorted(MemberId(m) for m in others))
 
     told = [
-        connection.execute(delete(table).where(table.c.member_id.in_(_to_erase))).rowcount
+        connection.execute(delete(table).where(table.c.member_id.in_(to_erase))).rowcount
         for table in (preferences, remarks)
     ]
     n_feedback = connection.execute(delete(feedback).where(or_(given, received))).rowcount
-    n_replies = connection.execute(delete(replies).where(replies.c.member_id.in_(_to_erase))).rowcount
-    n_heads = connection.execute(delete(heads).where(heads.c.member_id.in_(_to_erase))).rowcount
-    connection.execute(delete(wishes).where(wishes.c.member_id.in_(_to_erase)))
+    n_replies = connection.execute(delete(replies).where(replies.c.member_id.in_(to_erase))).rowcount
+    n_heads = connection.execute(delete(heads).where(heads.c.member_id.in_(to_erase))).rowcount
+    connection.execute(delete(wishes).where(wishes.c.member_id.in_(to_erase)))
     returned = keep_newer_consents(connection, keys, member_ids, at)
-    connection.execute(delete(members).where(members.c.standing == MemberStatus.FORGETTING))
+    connection.execute(delete(members).where(members.c.standing == MemberStatus.FORGETTING, own))
     connection.execute(
         update(members)
-        .where(members.c.standing == MemberStatus.REFUSING)
+        .where(members.c.standing == MemberStatus.REFUSING, own)
         .values(standing=MemberStatus.REFUSED, changed_seq=None, key_id=None, paused=False, resumed_at=None)
     )
     if member_ids:

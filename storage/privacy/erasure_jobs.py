@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from sqlalchemy import ColumnElement, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.coordination import Coordination
@@ -36,7 +37,8 @@ class ErasureJobs:
 
     def __init__(self, writer: Writer, eraser: Eraser, coordination: Coordination) -> None:
         self._writer, self._eraser, self._coordination = writer, eraser, coordination
-        self._one = asyncio.Lock()  # two at once would share one receipt
+        self._one = asyncio.Lock()  # the search after one would find the rows of another
+        self._unfinished: list[ColumnElement[bool]] = []
 
     async def run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
         """Erase the members in ``scope``. Once begun, it is carried out although the caller is cancelled."""
@@ -45,10 +47,14 @@ class ErasureJobs:
     async def _run(self, scope: ErasureScope, evict: Evict) -> ForgetReceipt:
         async with self._one:
             begun = await self._alone(partial(self._eraser.begin, scope=scope, evict=evict))
+            self._unfinished.append(begun.own)
+            begun = begun._replace(own=or_(*self._unfinished))
             while await self._writer.submit_alone(partial(self._eraser.blank, begun=begun)):
                 pass
             finish = partial(self._eraser.finish, begun=begun, empty_log=self._writer.empty_log)
-            return await self._alone(finish)
+            receipt = await self._alone(finish)
+            self._unfinished.clear()
+            return receipt
 
     async def _alone(self, part: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run a part that moves the counter of erasures, and take over the new count."""

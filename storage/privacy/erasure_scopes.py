@@ -38,13 +38,14 @@ class ErasureScope(NamedTuple):
 
     Attributes:
         note: Records keys to destroy and refusals in the ledger; returns the numbers of those keys.
-        mark: Marks these members for erasure in the data.
+        mark: Marks these members for erasure in the data. Returns their condition, so that what another
+            process erases is left to that process.
         announced: Whether other processes hear of it although nothing was stored: their memory may hold
             something of a member who never agreed.
     """
 
     note: Callable[[Connection], list[bytes]]
-    mark: Callable[[Connection], None]
+    mark: Callable[[Connection], ColumnElement[bool]]
     announced: bool = False
 
 
@@ -57,9 +58,10 @@ def forget_scope(keys: KeyStore, person: bytes) -> ErasureScope:
         keys.ledger.record(key_ids)
         return key_ids
 
-    def mark(connection: Connection) -> None:
+    def mark(connection: Connection) -> ColumnElement[bool]:
         agreed = and_(own, members.c.standing == MemberStatus.AGREED)
         connection.execute(update(members).where(agreed).values(standing=MemberStatus.FORGETTING))
+        return own
 
     return ErasureScope(note, mark, announced=True)
 
@@ -67,17 +69,18 @@ def forget_scope(keys: KeyStore, person: bytes) -> ErasureScope:
 def refusal_scope(keys: KeyStore, who: Who, at: datetime) -> ErasureScope:
     """Return the scope of a refusal or withdrawal in one server; final at once if nothing is stored."""
     decision = decision_of(keys, who, at)
+    own = members.c.member_id == decision.member_id
 
     def note(connection: Connection) -> list[bytes]:
-        own = members.c.member_id == decision.member_id
         key_ids = sorted({*_key_ids(connection, own), *keys.key_ids_of([decision.member_id]).values()})
         keys.ledger.record(key_ids, [decision])
         return key_ids
 
-    def mark(connection: Connection) -> None:
+    def mark(connection: Connection) -> ColumnElement[bool]:
         nothing_kept = status_of(connection, decision.member_id) in (None, MemberStatus.REFUSED)
         standing = MemberStatus.REFUSED if nothing_kept else MemberStatus.REFUSING
         put_status(connection, decision, standing)
+        return own
 
     return ErasureScope(note, mark, announced=True)
 
@@ -101,7 +104,7 @@ def leftover_scope(keys: KeyStore) -> ErasureScope:
         log_spare_keys(len(existing - numbered - named))
         return sorted(named)
 
-    def mark(connection: Connection) -> None:
+    def mark(connection: Connection) -> ColumnElement[bool]:
         delete_orphans(connection)
         drop_old_prior(connection, keys)
         mark_old_heads(connection)
@@ -114,6 +117,7 @@ def leftover_scope(keys: KeyStore) -> ErasureScope:
                 put_status(connection, refusal, MemberStatus.REFUSING)
             elif standing is None:
                 put_status(connection, refusal, MemberStatus.REFUSED)
+        return true()
 
     return ErasureScope(note, mark)
 
