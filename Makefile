@@ -151,9 +151,7 @@ lock: install ## solve locks/*.txt from pyproject.toml and constraints.txt (LOCK
 	$(COMPILE) locks/models.in --no-deps -o locks/models.txt > /dev/null
 
 audit: install ## list known vulnerabilities of the locked versions (needs the network)
-	mkdir -p build
-	cat locks/*.txt constraints.txt > build/audited.txt
-	$(BIN)/pip-audit --strict --disable-pip --no-deps -r build/audited.txt
+	$(BIN)/python -m tests.rig.audited
 
 sbom: install ## software bill of materials of the runtime, CycloneDX: build/simpatico.cdx.json
 	mkdir -p build
