@@ -48,7 +48,7 @@ NEED_NUMPY = NEED_TORCH | {"report"}
 NEED_DISCORD = {"run", "playground", "report"}
 EXPERIMENTS = {"models", "evaluate", "adapt-encoder", "tune", "fit-starter"}
 """Commands that take long where torch is sound."""
-NEED_FCNTL = {"run", "playground", "report", "restore", "restore-keys", "rotate-key", "forget"}
+NEED_FCNTL = {"run", "playground", "report", "restore", "restore-keys", "rotate-key", "forget", "audit"}
 
 CHILD = """
 import contextlib, io, json, sys
