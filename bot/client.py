@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import discord
@@ -99,7 +100,9 @@ class SimpaticoBot(commands.Bot):
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
-        self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
+        # Reactions on replies to somebody else are not stored: they could be only if that member agreed.
+        record = partial(parts.store.feedback.record_events, own=True)
+        self.inbox = Inbox(record, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync

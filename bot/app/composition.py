@@ -135,6 +135,7 @@ async def open_house(
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
+        await store.feedback.delete_of_others()
         memory, rng = MemberMemory(store.member_id), np.random.default_rng(seed)
         base = _Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
         encoder, generator = await _open_models(settings, encoder, generator, progress)

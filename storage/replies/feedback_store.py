@@ -52,16 +52,29 @@ class FeedbackStore:
         """Return the time at which an event comes, for :class:`storage.records.Reacted`. No I/O."""
         return Arrival(self._now(), monotonic())
 
-    async def record_events(self, happened: Sequence[DiscordEvent]) -> Applied:
-        """Apply events from Discord, in order, in one transaction."""
+    async def record_events(self, happened: Sequence[DiscordEvent], *, own: bool = False) -> Applied:
+        """Apply events from Discord, in order, in one transaction.
+
+        Args:
+            happened: The events.
+            own: Whether only reactions of the member to whom a reply answers are stored.
+        """
         now = self.arrival()
         applied = await self._writer.submit(
-            lambda c: apply_events.record_events(c, self._keys, happened, now, self._decided)
+            lambda c: apply_events.record_events(c, self._keys, happened, now, self._decided, own=own)
         )
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
         if applied.n_unreadable:
             log.warning("%d rows of feedback were left unchanged: %s", applied.n_unreadable, UNOPENED_HINT)
         return applied
+
+    async def delete_of_others(self) -> int:
+        """Delete feedback on replies to somebody else, which earlier versions stored; return the count."""
+        count = await self._writer.submit(feedback.delete_of_others)
+        if count:
+            log.info("%d rows of feedback on replies to somebody else were deleted", count)
+            await self._writer.submit_alone(lambda _: self._writer.empty_log())
+        return count
 
     async def record_reaction(
         self, who: Who, message_id: int, emoji: str, *, added: bool, burst: bool = False
@@ -93,7 +106,7 @@ class FeedbackStore:
         Raises:
             NoConsent: The member did not agree.
             LearningPaused: The member paused learning; removing a rating is still possible.
-            UnknownReply: The reply is not stored, or belongs to another server.
+            UnknownReply: The reply is not stored, or answers another member.
             ValueError: The rating is not 1 to 5.
         """
         at = self._now()

@@ -21,7 +21,7 @@ from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
 from storage.records import MemberId, Remark, ReplyId, Who
-from storage.replies.impressions import require_visible
+from storage.replies.impressions import require_own
 
 
 class Remarks:
@@ -37,7 +37,7 @@ class Remarks:
 
         Raises:
             NoConsent: The member did not agree.
-            UnknownReply: The reply is not stored, or belongs to another server.
+            UnknownReply: The reply is not stored, or answers another member.
         """
         at = self._now()
         await self._writer.submit(lambda c: _record(c, self._keys, who, reply_id, remark=remark, at=at))
@@ -63,7 +63,7 @@ def _record(
 ) -> None:
     member_id = keys.pseudonyms.member(who)
     require_agreed(connection, member_id, who.under)
-    require_visible(connection, keys, who, reply_id)
+    require_own(connection, keys, who, reply_id)
     own = remarks.c.member_id == member_id, remarks.c.reply_id == reply_id
     connection.execute(delete(remarks).where(*own))
     if remark is None:

@@ -10,7 +10,7 @@ from storage.keys.key_store import KeyStore
 from storage.members.learning_pause import is_paused
 from storage.records import DataSummary, FeedbackSummary, HeadSummary, MemberId, ReplyId, ReplySummary, Who
 from storage.replies.feedback import state_of
-from storage.replies.impressions import posted_text, require_visible
+from storage.replies.impressions import posted_text, require_own
 
 
 def latest_reply(
@@ -25,9 +25,9 @@ def latest_reply(
 
 
 def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplySummary | None:
-    """Return what this member may see of a reply: its text while it is kept, and their own feedback."""
+    """Return a reply to this member, with its text while it is kept and their feedback; None for others."""
     try:
-        row = require_visible(connection, keys, who, reply_id)
+        row = require_own(connection, keys, who, reply_id)
     except UnknownReply:
         return None
     state = state_of(connection, keys, keys.pseudonyms.member(who), reply_id)

@@ -43,9 +43,9 @@ class Scene:
         world = self.world
         await world.house.store.consent.record(self.alice)
         await world.house.store.consent.record(Who(world.guild.id, world.ben.id))
-        self.bens = await world.ask(world.ben)
+        await world.ask(world.ben)
         self.own = await world.ask(world.alice)
-        self.bens_id = await world.house.store.replies.of_message(self.bens.id)
+        self.own_id = await world.house.store.replies.of_message(self.own.id)
 
     async def kept(self) -> dict[str, object]:
         """Return what the store and the memory hold of Alice, besides a bare consent."""
@@ -98,16 +98,16 @@ async def changes_a_wish(world: World, scene: Scene) -> None:
     await world.bot.responder.wishes.change(scene.alice, lambda before: with_words(before, "kindly"))
 
 
-async def rates_bens(world: World, scene: Scene) -> None:
+async def rates_the_latest(world: World, scene: Scene) -> None:
     who = await world.house.store.consent.bound(scene.alice)
     if who is not None:
-        await world.house.store.feedback.record_rating(who, scene.bens_id, 1)
+        await world.house.store.feedback.record_rating(who, scene.own_id, 1)
 
 
 async def remarks(world: World, scene: Scene) -> None:
     who = await world.house.store.consent.bound(scene.alice)
     if who is not None:
-        await world.house.store.remarks.record(who, scene.bens_id, Remark(("wrong",), "no"))
+        await world.house.store.remarks.record(who, scene.own_id, Remark(("wrong",), "no"))
 
 
 async def pauses(world: World, scene: Scene) -> None:
@@ -128,7 +128,7 @@ ACTS: list[Act] = [
     wishes,
     changes_a_wish,
     rates,
-    rates_bens,
+    rates_the_latest,
     remarks,
     pauses,
     reports,
@@ -208,7 +208,7 @@ async def test_nothing_is_kept_of_a_member_who_forgets_midway(settings, act, aga
     assert {step: kept for step, kept in found.items() if kept} == {}
 
 
-@pytest.mark.parametrize("act", [rates_bens, remarks, pauses, changes_a_wish])
+@pytest.mark.parametrize("act", [pauses, changes_a_wish])
 async def test_control_without_comparing_the_key_it_is_kept(settings, act, monkeypatch):
     def without_key(connection, member_id, under=None):
         before(connection, member_id)

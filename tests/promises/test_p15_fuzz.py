@@ -113,9 +113,9 @@ async def play(schedule: list[dict[str, Any]], records: list[logging.LogRecord])
     with tempfile.TemporaryDirectory() as folder:
         storage = {"data_dir": f"{folder}/data", "key_dir": f"{folder}/keys", "group_commit_ms": 1}
         async with twin(parse_settings({"storage": storage})) as here:
-            for _ in range(3):
-                await here.people[0].send(here.channels[0], f"<@{here.bot.me}> hello")
-                here.api.truth.standing[here.channels[0].last_message.id] = set()
+            for asker in (here.people[0], here.people[1], here.people[0]):
+                await asker.send(here.channels[0], f"<@{here.bot.me}> hello")
+                here.api.truth.replied(here.channels[0].last_message.id, asker.id)
             replies = sorted(here.api.truth.standing)
             message = here.env.backend.messages[here.channels[0].id][replies[0]]
             for one in schedule:

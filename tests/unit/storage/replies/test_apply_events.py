@@ -136,14 +136,15 @@ async def test_a_finding_is_what_stands(store, replies):
     await store.feedback.record_events(
         [reacted(BOB, FIRST, "👎"), reacted(BOB, SECOND, "🎉"), reacted(CAROL, FIRST, "👍", burst=True)]
     )
-    await store.feedback.record_rating(BOB, first, 4)
+    await store.feedback.record_rating(ALICE, first, 4)
     await round_of(store)
 
     applied = await store.feedback.record_events(
         [Observed(CHANNEL, FIRST, GUILD, {("👍", False): frozenset({BOB.user_id, 1})})]
     )
 
-    assert await standing(store, BOB) == {first: (("🎉", "👍"), 4)}
+    assert await standing(store, BOB) == {first: (("🎉", "👍"), None)}
+    assert await standing(store, ALICE) == {first: ((), 4)}
     assert await standing(store, CAROL) == {}
     assert applied.n_changes == 2
     assert set(await due(store)) == {BOB, CAROL}
