@@ -21,7 +21,7 @@ from cachetools import FIFOCache
 from bot.messages.queues import Claims
 from storage.clock import steady_s, utcnow
 from storage.errors import StorageError
-from storage.records import ReplyId, Who
+from storage.records import NOWHERE, ReplyId, Who
 from storage.replies.reported_replies import RETENTION, ReportedReply
 from storage.store import Store
 
@@ -107,7 +107,7 @@ class ReportQueue:
     async def _from_earlier(self, guild: bytes, message_id: int) -> ReportedReply | None:
         """Return the report of this reply that an earlier process stored."""
         reply_id = await self._store.replies.of_message(message_id)
-        stored = await self._store.reports.of(guild, ReplyId(0) if reply_id is None else reply_id)
+        stored = await self._store.reports.of(guild, NOWHERE if reply_id is None else reply_id)
         return None if stored is None or self._knows(stored) else stored
 
     def _knows(self, stored: ReportedReply) -> bool:

@@ -24,7 +24,7 @@ from storage.records.feedback import (
     PreferenceRow,
     Remark,
 )
-from storage.records.identifiers import DIRECT_MESSAGES, MemberId, ReplyId, Who
+from storage.records.identifiers import DIRECT_MESSAGES, NOWHERE, MemberId, ReplyId, Who
 from storage.records.learning import ChangedMember, HeadRecord, NewHead, PriorRecord, RoundRecord
 from storage.records.members import Consent, DataSummary, ForgetReceipt
 from storage.records.replies import (
@@ -44,6 +44,7 @@ __all__ = [
     "DIRECT_MESSAGES",
     "FALLBACK",
     "FAQ_STYLE",
+    "NOWHERE",
     "Applied",
     "Arrival",
     "ChangedMember",

@@ -29,6 +29,7 @@ from bot.ui.feedback_text import PAUSED
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import ForgetRemarkButton, RemarkButton
 from storage.errors import LearningPaused
+from storage.records import NOWHERE
 
 
 class FeedbackCommandsHost(Registry, FeedbackHost, Protocol):
@@ -84,16 +85,17 @@ class Feedback(commands.Cog):
         await show_panel(self._bot, interaction, who, latest.reply_id)
 
     async def rate_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        """Rate the reply that the message menu was opened on."""
+        """Rate the reply that the message menu was opened on.
+
+        The answer is the same, after the same look-ups, for a reply to somebody else and for one that is not
+        stored. Otherwise it would tell whether the asker of that reply agreed.
+        """
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = await agreed(self._bot, interaction, who_clicked(interaction))
         if who is None:
             return
         reply_id = await self._bot.store.replies.of_message(message.id)
-        if reply_id is None:
-            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
-            return
-        await show_panel(self._bot, interaction, who, reply_id)
+        await show_panel(self._bot, interaction, who, NOWHERE if reply_id is None else reply_id)
 
 
 async def setup(bot: FeedbackCommandsHost) -> None:

@@ -191,3 +191,28 @@ async def test_a_member_whose_key_is_lost_does_not_stop_the_others(store, replie
     assert first not in await standing(store, CAROL)
     assert applied.n_unreadable == 1
     assert "1 rows of feedback were left unchanged: a key is missing" in caplog.text
+
+
+async def test_with_own_only_the_asker_of_a_reply_leaves_a_reaction(store, replies):
+    first, _ = replies
+
+    await store.feedback.record_events([reacted(BOB, FIRST), reacted(ALICE, FIRST)], own=True)
+    seen = {("🎉", False): frozenset({ALICE.user_id, BOB.user_id})}
+    await store.feedback.record_events([Observed(CHANNEL, FIRST, GUILD, seen)], own=True)
+
+    assert await standing(store, ALICE) == {first: (("🎉",), None)}
+    assert await standing(store, BOB) == {}
+
+
+async def test_feedback_on_replies_to_others_from_earlier_versions_is_deleted(store, replies):
+    first, _ = replies
+    await store.feedback.record_events([reacted(BOB, FIRST), reacted(ALICE, FIRST)])
+    before = await standing(store, BOB)
+    await round_of(store)
+
+    deleted = [await store.feedback.delete_of_others() for _ in range(2)]
+
+    assert (len(before), deleted) == (1, [1, 0])
+    assert await standing(store, BOB) == {}
+    assert await standing(store, ALICE) == {first: (("👍",), None)}
+    assert await due(store) == [BOB]
