@@ -9,8 +9,10 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from bot.app.config_reload import AT_ONCE, put_into_use
+from bot.config import Settings
 from tests.integration.conftest import settings as settings  # a fixture
 from tests.integration.conftest import world as world  # a fixture
 
@@ -90,7 +92,7 @@ class Watched:
 async def test_every_section_that_changes_at_once_is_put_into_use(world, settings):
     watched = Watched(settings)
 
-    put_into_use(watched, world.house, world.bot)
+    put_into_use(cast(Settings, watched), world.house, world.bot)
     await world.bot.servers.of(world.guild.id)  # reads its sections for each server
 
     assert AT_ONCE.keys() <= watched.read

@@ -56,15 +56,13 @@ def made_up(world: World, command: app_commands.Command) -> dict[str, Any]:
     """Return a value for each required option."""
     kinds = discord.AppCommandOptionType
     values: dict[Any, Any] = {kinds.channel: world.channel, kinds.user: world.ben, kinds.boolean: True}
-    return {
-        one.display_name: one.choices[0].value
-        if one.choices
-        else values.get(
-            one.type, "x" * (one.min_value or 3) if one.type is kinds.string else one.min_value or 1
-        )
-        for one in command.parameters
-        if one.required
-    }
+    given: dict[str, Any] = {}
+    for one in command.parameters:
+        least = int(one.min_value or 3)
+        if one.required:
+            simple = "x" * least if one.type is kinds.string else least
+            given[one.display_name] = one.choices[0].value if one.choices else values.get(one.type, simple)
+    return given
 
 
 async def powerless(world: World) -> dict[str, str]:
