@@ -6,16 +6,17 @@ is read from the environment here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import discord
 from discord.ext import commands
 
 from bot.command_tree import SimpaticoTree, may_talk_here, sync_commands
+from bot.identity import note_arrival, who_clicked
 from bot.languages import CommandTranslator, Tongues
 from bot.messages.queues import Claims, ConversationQueues, Spawn
 from bot.messages.streaming import Streams
@@ -23,6 +24,7 @@ from bot.moderation.report_queue import ReportQueue
 from bot.parts import Parts
 from bot.pausing import Pausing
 from bot.privacy import Privacy
+from bot.proxies import Proxy, client_options, expecting_discord
 from bot.reactions.gateway import INBOX_EVENTS, events_of
 from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
@@ -55,15 +57,24 @@ COGS = (
     "bot.cogs.members.limits",
 )
 
-_DRAIN_S = 8.0
-"""Seconds that running answers get when the bot closes; a supervisor waits about ten before it kills."""
+_FINISH_S, _TELL_S, _WRITE_S = 4.0, 1.5, 1.0
+"""Seconds that a stop gives to running answers, to notes about unfinished ones, and to waiting events.
+
+A supervisor waits about ten before it kills.
+"""
 
 
 class SimpaticoBot(commands.Bot):
     """The Discord client. Cogs and panels reach the parts as its attributes."""
 
     def __init__(
-        self, settings: BotSettings, parts: Parts, *, spawn: Spawn | None, always_sync: bool
+        self,
+        settings: BotSettings,
+        parts: Parts,
+        *,
+        spawn: Spawn | None,
+        always_sync: bool,
+        proxy: Proxy | None,
     ) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -72,6 +83,7 @@ class SimpaticoBot(commands.Bot):
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=1000,
             tree_cls=SimpaticoTree,
+            **client_options(proxy),
         )
         self.settings = settings
         self.store = parts.store
@@ -100,9 +112,7 @@ class SimpaticoBot(commands.Bot):
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
-        # Reactions on replies to somebody else are not stored: they could be only if that member agreed.
-        record = partial(parts.store.feedback.record_events, own=True)
-        self.inbox = Inbox(record, parts.labels_changed, spawn=spawn)
+        self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync
@@ -150,14 +160,49 @@ class SimpaticoBot(commands.Bot):
             self.tree, self.store.notes, application_id=self.application_id, always=self._always_sync
         )
 
+    async def login(self, token: str) -> None:
+        """Log in, and load the cogs.
+
+        Raises:
+            NotDiscord: Something else answered in Discord's place.
+            OSError: Discord cannot be reached.
+            aiohttp.ClientError: The same, for another reason.
+            discord.DiscordException: Discord refused the bot.
+        """
+        with expecting_discord(self):
+            await super().login(token)
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Stay connected to the gateway; lost connections are made again after growing pauses.
+
+        Raises:
+            OSError: The first connection failed; discord.py cannot repeat that one.
+            aiohttp.ClientError: The same, for another reason.
+            discord.DiscordException: Discord refused the bot.
+        """
+        try:
+            await super().connect(reconnect=reconnect)
+        except AttributeError as exc:
+            failure = exc.__context__
+            if self.ws is None and failure is not None:
+                raise failure from None  # discord.py then asks for the session of a connection that never was
+            raise
+
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Put events about reactions into the inbox, in the order of the gateway, without a task for each."""
+        """Put events about reactions into the inbox, in the order of the gateway, without a task for each.
+
+        Note on every interaction when it came. discord.py dispatches it before its handlers run.
+        """
+        if event == "interaction":
+            came = self.store.feedback.arrival(args[0].created_at)
+            note_arrival(args[0], came, self.privacy.begin(replace(who_clicked(args[0]), came=came)))
         if event not in INBOX_EVENTS:
             super().dispatch(event, *args, **kwargs)
         elif self.user is not None:
             came = self.store.feedback.arrival()  # consent and pause are judged by it, not by the writing
             for one in events_of(event, args[0], me=self.user.id):
-                self.inbox.put(replace(one, came=came) if isinstance(one, Reacted) else one)
+                timed = replace(one, who=replace(one.who, came=came)) if isinstance(one, Reacted) else one
+                self.inbox.put(timed)
                 if isinstance(one, Deleted):
                     self.reports.drop(one.message_id)
 
@@ -181,12 +226,13 @@ class SimpaticoBot(commands.Bot):
         """Do nothing: there are no prefix commands, and the chat cog handles text."""
 
     async def close(self) -> None:
-        """Finish running answers, write waiting events, then disconnect from Discord."""
+        """Finish running answers, tell members whose answers take too long, write events, disconnect."""
         if not self.is_closed():
             self.reconciler.stop()
             self.streams.stop_all()
-            await self.queues.drain(_DRAIN_S)
-            await self.inbox.drain(_DRAIN_S / 8)
+            await self.queues.drain(_FINISH_S)
+            await asyncio.gather(self.responder.stop.end(_TELL_S), self.queues.drain(_TELL_S))
+            await self.inbox.drain(_WRITE_S)
         await super().close()
         # After the connection is closed, so that a cancelled answer cannot wait for Discord.
         await self.tasks.close()
@@ -205,7 +251,12 @@ def intents_of(settings: BotSettings) -> discord.Intents:
 
 
 def create_bot(
-    settings: BotSettings, parts: Parts, *, spawn: Spawn | None = None, always_sync: bool = False
+    settings: BotSettings,
+    parts: Parts,
+    *,
+    spawn: Spawn | None = None,
+    always_sync: bool = False,
+    proxy: Proxy | None = None,
 ) -> SimpaticoBot:
     """Build the bot.
 
@@ -214,5 +265,6 @@ def create_bot(
         parts: The parts of the bot.
         spawn: Starts the tasks of conversations, inbox and read-back; None: :class:`bot.tasks.Tasks`.
         always_sync: Sync the commands at every start, for a simulated Discord that does not keep them.
+        proxy: The proxy to Discord; None: it connects directly.
     """
-    return SimpaticoBot(settings, parts, spawn=spawn, always_sync=always_sync)
+    return SimpaticoBot(settings, parts, spawn=spawn, always_sync=always_sync, proxy=proxy)

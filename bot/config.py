@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
+from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
     BotSettings,
     FaqSettings,
@@ -60,7 +62,7 @@ _ADAPTER = TypeAdapter(Settings)
 def config_path(given: Path | None) -> Path | None:
     """Return the configuration file: the given one, else ``config.toml`` in the working folder, else None."""
     default = Path("config.toml")
-    return given if given is not None else default if default.exists() else None
+    return given if given is not None else default if os.path.lexists(default) else None
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -72,19 +74,12 @@ def load_settings(path: Path | None) -> Settings:
     Raises:
         ConfigError: The file is missing, is no TOML, or holds an unusable key.
     """
-    try:
-        load_dotenv(Path(".env"), encoding="utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise ConfigError(".env: expected text in UTF-8, found something else; save it as UTF-8") from exc
-    except OSError as exc:
-        raise ConfigError(f".env: cannot be read ({exc.strerror})") from exc
-    except ValueError as exc:  # a NUL character, which no environment variable can hold
-        raise ConfigError(
-            ".env: expected plain lines NAME=value, found a NUL character; write it anew"
-        ) from exc
+    _load_env(Path(".env"))
+    spare_this_machine()
     if path is None:
         return _relative_to(Path(), Settings())
     try:
+        _check_regular(path)
         # Editors on Windows write a byte order mark.
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as exc:
@@ -95,9 +90,43 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError(f"{path}: cannot be read: expected UTF-8; save it as UTF-8") from exc
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # no TOML, a number of 5,000 digits, or 1,000 brackets
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
     return _relative_to(path.parent, parse_settings(raw, source=str(path)))
+
+
+def _load_env(path: Path) -> None:
+    """Load a file of variables into the environment, if there is one.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        _check_regular(path)
+        load_dotenv(path, encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: expected text in UTF-8, found something else; save it as UTF-8") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from exc
+    except ValueError as exc:  # a NUL character, which no environment variable can hold
+        raise ConfigError(
+            f"{path}: expected plain lines NAME=value, found a NUL character; write it anew"
+        ) from exc
+
+
+def _check_regular(path: Path) -> None:
+    """Check that a file is there and is no folder, pipe or device: a pipe would block, and cannot be watched.
+
+    Raises:
+        ConfigError: It is something else. Docker makes a folder where it was to mount a missing file.
+        OSError: It is not there, or cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "folder" if stat.S_ISDIR(mode) else "pipe or device"
+        raise ConfigError(f"{path}: expected a file, found a {kind}; put the file there")
 
 
 def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Settings:
@@ -133,7 +162,35 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         raise ConfigError(
             f"{source}: [generator] base_url: expected http:// or https:// and a host, found {found!r}"
         )
+    _check_proxy(settings.bot.proxy, source)
     return settings
+
+
+def _check_proxy(address: str, source: str) -> None:
+    """Check the proxy of the file, which may hold no password."""
+    if address in ("", DIRECT):
+        return
+    try:
+        proxy = parse_proxy(address)
+    except ProxyUnusable as exc:
+        raise ConfigError(f'{source}: [bot] proxy: {exc}; "{DIRECT}" uses no proxy') from None
+    if proxy.has_user:
+        raise ConfigError(
+            f"{source}: [bot] proxy: expected no user and no password in this file; leave it empty and set"
+            " HTTPS_PROXY, in the environment or in .env"
+        )
+
+
+def discord_proxy(settings: BotSettings) -> Proxy | None:
+    """Return the proxy between the bot and Discord, by the file or the environment; None: there is none.
+
+    Raises:
+        ConfigError: The environment names a proxy that cannot be used; the message shows no password.
+    """
+    try:
+        return proxy_to_discord(settings.proxy)
+    except ProxyUnusable as exc:
+        raise ConfigError(str(exc)) from None
 
 
 def _is_address(url: str) -> bool:
@@ -204,6 +261,14 @@ def _relative_to(folder: Path, settings: Settings) -> Settings:
         changed: dict[str, Any] = {}
         for key in keys:
             found = getattr(section, key)
+            if "\0" in str(found):
+                raise ConfigError(f"{key}: expected a path, found a NUL character inside")
+            try:
+                os.fsencode(found)
+            except UnicodeEncodeError as exc:
+                raise ConfigError(
+                    f"{key}: this system's locale ({exc.encoding}) cannot write such a path; set PYTHONUTF8=1"
+                ) from exc
             try:
                 path = Path(found).expanduser() if str(found).startswith("~") else Path(found)
             except RuntimeError as exc:

@@ -9,6 +9,7 @@ Errors::
     GeneratorError
      +-- ModelMissing            the configured model or its files were not found
      +-- GeneratorUnavailable    the server or device did not answer; a later try may succeed
+     +-- Stopping                the bot stops; the member should ask again once it is back
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ class ModelMissing(GeneratorError):
 
 class GeneratorUnavailable(GeneratorError):
     """The model server did not answer; it may be starting, stopped or overloaded."""
+
+
+class Stopping(GeneratorError):
+    """The bot stops before the answer is written."""
+
+    def __init__(self) -> None:
+        super().__init__("the bot stops")
 
 
 @dataclass(frozen=True, slots=True)

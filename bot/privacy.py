@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from bot.memory import MemberMemory
+from bot.replies.decision import Asker, Askers
+from storage.errors import NoConsent
 from storage.records import Consent, DataSummary, ForgetReceipt, Who
 from storage.store import Store
 
@@ -34,6 +36,8 @@ class Privacy:
     ) -> None:
         self._store, self._memory = store, memory
         self._agreed, self._retrain = agreed, retrain
+        self._deciding = Askers()
+        memory.register("acts under way", self._deciding)
 
     async def consent_of(self, who: Who) -> Consent:
         """Return what this member decided in this server."""
@@ -43,15 +47,26 @@ class Privacy:
         """Return how much is kept about this member in this server."""
         return await self._store.privacy.summary(who)
 
-    async def agree(self, who: Who, message_id: int | None) -> None:
+    def begin(self, who: Who) -> Asker:
+        """Register a member who has just used a command, a button or a form, as long as it is carried out."""
+        return self._deciding.begin(who)
+
+    async def agree(self, deciding: Asker, message_id: int | None) -> bool:
         """Record that a member agrees, and store the reply under which they agreed.
 
         Args:
-            who: The member.
+            deciding: The member, from :meth:`begin` at the press.
             message_id: The message whose button was pressed; None without one.
+
+        Returns:
+            False, and nothing is recorded, if the member was forgotten or withdrew since the press.
         """
-        await self._store.consent.record(who)
-        await self._agreed(who, message_id)
+        try:
+            await self._store.consent.record(deciding.who, overtaken=lambda: deciding.left)
+        except NoConsent:
+            return False
+        await self._agreed(deciding.who, message_id)
+        return True
 
     async def refuse(self, who: Who) -> ForgetReceipt:
         """Forget a member in one server, and store the refusal; the bot still answers them."""

@@ -113,6 +113,8 @@ class BotSettings:
 
     Attributes:
         token_env: Name of the environment variable with the bot token.
+        proxy: Address of the HTTP proxy to Discord, without a password; ``direct``: none; empty: the one of
+            the environment, if any.
         chat_channels: Ids of channels in which every message is answered, including their threads.
         message_content: Whether to request the privileged message-content intent, which chat channels need.
         seeded_reactions: Emoji that the bot adds to its own replies.
@@ -125,6 +127,7 @@ class BotSettings:
     """
 
     token_env: str = "DISCORD_TOKEN"  # noqa: S105 - a name, not a secret
+    proxy: str = ""
     chat_channels: tuple[int, ...] = ()
     message_content: bool = False
     seeded_reactions: tuple[str, ...] = ("👍", "👎")

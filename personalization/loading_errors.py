@@ -162,6 +162,11 @@ def _of_the_hub(exc: BaseException, source: Path | str) -> str | None:
                 f"the hub refuses {source} (status {status}): set HF_TOKEN to a valid token, and see {page}"
             )
         return f"the hub could not be asked for {source}: it answered with status {status}; try again later"
+    if "InvalidURL" in kinds or "proxy URL" in str(exc):
+        return (
+            f"{source} is not on this machine, and the environment names a proxy without a valid address:"
+            " expected http://host:port; check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+        )
     is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     if "OfflineModeIsEnabled" in kinds or (is_offline and "LocalEntryNotFoundError" in kinds):
         return (

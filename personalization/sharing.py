@@ -11,6 +11,8 @@ used for others. :func:`shares` says how much of each member's evidence counts i
 3. The effective number of persons, ``(sum w)^2 / sum w^2``, is at least ``min_members``; else nothing is
    learnt.
 4. A person counts at most like ``2 / min_members`` of the whole.
+5. Evidence counts by the probability that its member does not contradict the others
+   (:mod:`personalization.population.agreement`), unless too few persons would be left by rule 3.
 
 The result is a pure function of the set of members, so forgetting stays exact. Called by
 :mod:`personalization.labels.emoji_meanings`, :mod:`personalization.population` and
@@ -52,10 +54,12 @@ class Owner:
     Attributes:
         person: Pseudonym of the person over all servers; empty: a person of their own.
         server: Pseudonym of the server; empty: the same unknown server.
+        agrees: Probability that the member does not contradict the taste that the others share.
     """
 
     person: bytes = b""
     server: bytes = b""
+    agrees: float = 1.0
 
 
 def shares(
@@ -73,6 +77,15 @@ def shares(
         None if the effective number is smaller. The order of members has no effect.
     """
     raw = np.asarray(weights, dtype=np.float64)
+    agrees = np.array([owner.agrees for owner in owners])
+    if (agrees < 1).any():
+        kept = _capped(raw * agrees, owners, most, min_members)
+        if kept is not None:
+            return kept * agrees
+    return _capped(raw, owners, most, min_members)
+
+
+def _capped(raw: DoubleArray, owners: Sequence[Owner], most: float, min_members: int) -> DoubleArray | None:
     people = [owner.person or i for i, owner in enumerate(owners)]
     per_person = _sums(raw, people)
     own = np.array([min(1.0, most / max(per_person[person], 1e-300)) for person in people])

@@ -4,19 +4,22 @@ Three guarantees hold across all processes as within one:
 
 * one process trains at a time;
 * nothing learnt from an erased member is stored;
-* no process keeps using cached data of an erased member.
+* no process uses cached data that were learnt from an erased member.
 
-The writing transaction checks the first two against numbers in the database. Notifications only speed up what
-members see.
+The writing transaction checks the first two against numbers in the database. The third is checked against the
+counter of erasures there, whenever a cached head is used (:meth:`Coordination.catch_up`). Notifications only
+speed up what members see, and invalidate the caches that are not checked: settings of servers, for example.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
+from storage.database.backend import Reader
 from storage.database.erasure_count import erasures_of
 from storage.database.peers import News, Peers, next_fence, require_trainer
 from storage.database.writer import Writer
@@ -31,13 +34,14 @@ class Coordination:
     Reached as ``Store.coordination``. Methods that take a connection are for units of the writer.
     """
 
-    def __init__(self, peers: Peers, keys: KeyStore, writer: Writer) -> None:
+    def __init__(self, peers: Peers, keys: KeyStore, reader: Reader, writer: Writer) -> None:
         self._peers = peers
         self._keys = keys
+        self._reader = reader
         self._writer = writer
         self._fence: int | None = None
         self._erasures = 0
-        self._written_under = 0
+        self._erases = False
         self._subscribers: list[Callable[[News], None]] = []
 
     async def open(self) -> None:
@@ -47,7 +51,7 @@ class Coordination:
             DatabaseFailed: The database cannot be reached.
         """
         await self._peers.open(self._on_news)
-        self._erasures = self._written_under = await self._writer.submit(erasures_of)
+        self._erasures = await self._writer.submit(erasures_of)
         await self.lead()
 
     async def close(self) -> None:
@@ -57,6 +61,11 @@ class Coordination:
     def subscribe(self, on_news: Callable[[News], None]) -> None:
         """Call ``on_news`` on the event loop for every notification of another process."""
         self._subscribers.append(on_news)
+
+    @property
+    def n_losses(self) -> int:
+        """How often notifications of other processes were missed. No I/O."""
+        return self._peers.n_losses
 
     async def notify(self, news: News) -> None:
         """Notify the other processes."""
@@ -101,15 +110,39 @@ class Coordination:
         self._erasures = erasures_of(connection)
         return erasures in (None, self._erasures)
 
-    def evict_stale_keys(self, connection: Connection) -> None:
-        """Evict opened keys if another process erased a member: the member may have a new key.
+    @contextmanager
+    def erasing(self) -> Generator[None]:
+        """Treat erasures as this process's own within the block: its caches evict only the erased members.
 
-        Runs at the beginning of every writing transaction if other processes can exist.
+        The block runs alone in the writer, and calls :meth:`no_erasure_since` at its end.
+        """
+        self._erases = True
+        try:
+            yield
+        finally:
+            self._erases = False
+
+    def notice_erasures(self, connection: Connection) -> None:
+        """Evict all cached data of members if another process erased one since the last look.
+
+        Runs at the beginning of every writing transaction if other processes can exist: the member may have a
+        new key.
         """
         found = erasures_of(connection)
-        if found != self._written_under:
-            self._keys.evict_opened()
-            self._written_under = found
+        if found > self._erasures and not self._erases:
+            self._erasures = found
+            self._on_news(News.LEFT)
+
+    async def catch_up(self) -> None:
+        """Evict all cached data of members if another process erased one, also if that was not heard.
+
+        Call before cached data of a member are used. No I/O if there are no other processes.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        if self._peers.shared:
+            await self._reader.run(self.notice_erasures)
 
     def notify_heads(self, connection: Connection) -> None:
         """Notify the other processes of new heads."""
@@ -124,7 +157,7 @@ class Coordination:
         self._peers.notify(connection, News.SETTINGS)
 
     def _on_news(self, news: News) -> None:
-        if news is News.LEFT:
+        if news in (News.LEFT, News.DEAF):
             self._keys.evict_opened()
         for on_news in self._subscribers:
             on_news(news)

@@ -17,11 +17,11 @@ from typing import Self
 
 from storage.clock import utcnow
 from storage.coordination import Coordination
-from storage.database.backend import BulkReader, Reader
+from storage.database.backend import Backend, BulkReader, Reader
 from storage.database.deletion_clock import DeletionClock
 from storage.database.notes import Notes
 from storage.database.peers import News
-from storage.database.replacing import discard
+from storage.database.replacing import discard, followed
 from storage.database.writer import Writer
 from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.key_store import KeyStore
@@ -37,6 +37,7 @@ from storage.privacy import erasing
 from storage.privacy.departures import Departures
 from storage.privacy.erasure_jobs import ErasureJobs
 from storage.privacy.member_rights import MemberRights
+from storage.privacy.traces import HeldFiles
 from storage.records import ForgetReceipt, MemberId, Who
 from storage.replies.feedback_store import FeedbackStore
 from storage.replies.posted_messages import PostedMessages
@@ -62,6 +63,8 @@ class Opened:
         bulk: Runs queries of many rows.
         coordination: Other processes on the same data.
         clock: Dates new rows, and judges the age of stored ones.
+        eraser: Forgets members.
+        erased_at_start: Members whose erasure was finished or repeated while the store opened.
     """
 
     keys: KeyStore
@@ -70,6 +73,8 @@ class Opened:
     bulk: BulkReader
     coordination: Coordination
     clock: DeletionClock
+    eraser: erasing.Eraser
+    erased_at_start: ForgetReceipt
 
 
 class Store:
@@ -85,28 +90,26 @@ class Store:
         opened: Opened,
         *,
         retention: timedelta,
-        eraser: erasing.Eraser,
-        erased_at_start: ForgetReceipt,
         cleanup: AsyncExitStack,
     ) -> None:
         keys, reader, writer, clock = opened.keys, opened.reader, opened.writer, opened.clock
         now = clock.now
         self._keys, self._reader, self._writer, self._bulk = keys, reader, writer, opened.bulk
         self._cleanup = cleanup
-        self.erased_at_start = erased_at_start
+        self.erased_at_start = opened.erased_at_start
         self.coordination = opened.coordination
         self.notes = Notes(reader, writer)
         # members
-        decided = DecisionTimes()
+        decided = DecisionTimes(now)
         self.consent = Consents(keys, reader, writer, now=now, decided=decided)
         self.pauses = Pauses(keys, reader, writer, now=now, decided=decided)
-        self.wishes = Wishes(keys, reader, writer, now)
+        self.wishes = Wishes(keys, reader, writer, now=now, decided=decided)
         # replies and feedback on them
         self.replies = ReplyStore(keys, reader, writer, clock=clock, retention=retention)
         self.posted = PostedMessages(keys, reader, opened.bulk)
         self.feedback = FeedbackStore(keys, reader, writer, now=now, decided=decided)
-        self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now)
-        self.remarks = Remarks(keys, reader, writer, now=now)
+        self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now, decided=decided)
+        self.remarks = Remarks(keys, reader, writer, now=now, decided=decided)
         self.reports = Reports(keys, reader, writer, clock)
         # servers
         self.guild_settings = GuildRecords(keys, reader, writer, opened.coordination)
@@ -126,7 +129,7 @@ class Store:
         self.outdated = OutdatedReplies(keys, reader, writer)
         self.choices = PastChoices(keys, reader, opened.bulk)
         # privacy
-        erasures = ErasureJobs(writer, eraser, opened.coordination)
+        erasures = ErasureJobs(writer, opened.eraser, opened.coordination)
         self.privacy = MemberRights(keys, reader, opened.bulk, erasures=erasures, now=now)
         self.departures = Departures(keys, reader, writer, erasures=erasures, clock=clock)
 
@@ -159,46 +162,15 @@ class Store:
         """
         if not may_create:
             await require_data(settings)
-        clock = DeletionClock(now)
         async with AsyncExitStack() as stack:
             backend = backend_of(settings)
             if not locked:
                 await backend.open(stack)
-            keys = await KeyStore.open(settings, data_exists=await backend.has_data())
-            stack.push_async_callback(keys.close)
-            connection = await open_data(backend, keys, stack)
-            peers = backend.peers()
-            stack.push_async_callback(peers.close)
-            notify = partial(peers.notify, news=News.LEFT)
-            eraser = erasing.Eraser(keys, [*backend.files, *keys.files], clock.now, notify)
-            erased = await eraser.finish_leftovers(connection, backend)
-            reader = backend.reader()
-            stack.push_async_callback(reader.close)
-            await reader.run(clock.read)
-            bulk = backend.bulk_reader()
-            stack.push_async_callback(bulk.close)
-            writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
-            stack.push_async_callback(writer.close)
-            coordination = Coordination(peers, keys, writer)
-            backend.before_writing(coordination.evict_stale_keys)
-            await coordination.open()
+            opened = await _open_parts(settings, backend, DeletionClock(now), stack)
             if not locked:  # else the caller still decides which files stay
-                for path in (*backend.files, *keys.files, settings.key_dir / LEDGER):
+                for path in (*backend.files, *opened.keys.files, followed(settings.key_dir / LEDGER)):
                     discard(path)  # the files before a restore that was killed: the restored ones open
-            return cls(
-                Opened(
-                    keys=keys,
-                    writer=writer,
-                    reader=reader,
-                    bulk=bulk,
-                    coordination=coordination,
-                    clock=clock,
-                ),
-                retention=timedelta(days=settings.retention_days),
-                eraser=eraser,
-                erased_at_start=erased,
-                cleanup=stack.pop_all(),
-            )
+            return cls(opened, retention=timedelta(days=settings.retention_days), cleanup=stack.pop_all())
 
     async def close(self) -> None:
         """Write pending changes, then close files, threads and keys. Idempotent."""
@@ -224,3 +196,39 @@ class Store:
     def guild_id(self, who: Who) -> bytes:
         """Return the pseudonym of a server; each person's direct messages count as a server. No I/O."""
         return self._keys.pseudonyms.guild(who)
+
+
+async def _open_parts(
+    settings: StorageSettings, backend: Backend, clock: DeletionClock, stack: AsyncExitStack
+) -> Opened:
+    """Open keys, writer and readers, in the order in which they need each other; finish erasures."""
+    held = HeldFiles()
+    stack.callback(held.close)  # after every connection is closed
+    keys = await KeyStore.open(settings, data_exists=await backend.has_data())
+    stack.push_async_callback(keys.close)
+    connection = await open_data(backend, keys, stack)
+    peers = backend.peers()
+    stack.push_async_callback(peers.close)
+    notify = partial(peers.notify, news=News.LEFT)
+    eraser = erasing.Eraser(keys, [*backend.files, *keys.files], held, now=clock.now, notify=notify)
+    erased = await eraser.finish_leftovers(connection, backend)
+    reader = backend.reader()
+    stack.push_async_callback(reader.close)
+    await reader.run(clock.read)
+    bulk = backend.bulk_reader()
+    stack.push_async_callback(bulk.close)
+    writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
+    stack.push_async_callback(writer.close)
+    coordination = Coordination(peers, keys, reader, writer)
+    backend.before_writing(coordination.notice_erasures)
+    await coordination.open()
+    return Opened(
+        keys=keys,
+        writer=writer,
+        reader=reader,
+        bulk=bulk,
+        coordination=coordination,
+        clock=clock,
+        eraser=eraser,
+        erased_at_start=erased,
+    )

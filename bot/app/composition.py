@@ -135,7 +135,6 @@ async def open_house(
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
-        await store.feedback.delete_of_others()
         memory, rng = MemberMemory(store.member_id), np.random.default_rng(seed)
         base = _Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
         encoder, generator = await _open_models(settings, encoder, generator, progress)
@@ -210,7 +209,14 @@ async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | Non
     settings, store, stack = base.settings.personalization, base.store, base.stack
     features, valence = FeatureMap(encoder), EmojiValence(settings.emoji)
     starter = load_starter(features, settings)
-    ranker = Ranker(features, settings, load_head=_head_loader(store), prior=starter, rng=base.rng)
+    ranker = Ranker(
+        features,
+        settings,
+        load_head=_head_loader(store),
+        prior=starter,
+        rng=base.rng,
+        catch_up=store.coordination.catch_up,
+    )
     base.memory.register("heads", HeadCache(ranker))
     stack.callback(ranker.close)
     trainer = Trainer(

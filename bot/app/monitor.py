@@ -70,6 +70,11 @@ def watch(metrics: Metrics, bot: Watched) -> None:
         "simpatico_writes_waiting", "Changes that wait for the writer.", lambda: bot.store.writes_waiting
     )
     metrics.counter(
+        "simpatico_listener_losses",
+        "Times that notifications of other processes were missed, and cached data of members dropped.",
+        lambda: bot.store.coordination.n_losses,
+    )
+    metrics.counter(
         "simpatico_events_recorded",
         "Discord events about reactions that were written.",
         lambda: bot.inbox.n_recorded,

@@ -52,7 +52,7 @@ def follow(
     """Follow what other processes do: drop stale caches, and schedule the work that is due here."""
 
     def heard(news: News) -> None:
-        if news is News.LEFT:
+        if news in (News.LEFT, News.DEAF):
             memory.forget_everyone()
         if news is News.HEADS:
             ranker.drop_all()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bot.languages import tr
 from bot.settings import REPORT_DAYS
@@ -14,6 +14,7 @@ from personalization.insight.off_policy import Estimate
 from personalization.insight.uplift_report import ChoiceStore, Report, read_choices, report_of
 from personalization.labels.labels import EmojiValence
 from personalization.settings import LearningSettings
+from storage.clock import utcnow
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Reporter:
         self,
         choices: ChoiceStore,
         learning: LearningSettings,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
         self._choices, self._now = choices, now
         self._valence, self._weights = EmojiValence(learning.emoji), learning.label_weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bot.commands.early_signals import handle_early_signals
 from bot.config import config_path
 from bot.doctor.command import run_doctor
 
@@ -19,4 +20,5 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run all checks; return 1 when one of them found something that prevents a start."""
+    handle_early_signals("stopped; the doctor has changed nothing", code=130)
     return run_doctor(config_path(arguments.config))

@@ -10,20 +10,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from types import FrameType
 
 
-def handle_early_signals() -> None:
+def handle_early_signals(said: str = "stopped before it was ready", code: int = 0) -> None:
     """Ignore SIGHUP, and end the process at once on SIGTERM and SIGINT, until the event loop takes over.
 
     Ending at once is safe: nothing is served yet, and a kill at any moment loses nothing that was stored.
+
+    Args:
+        said: What the last line says.
+        code: Exit code.
     """
     if hasattr(signal, "SIGHUP"):  # not on Windows
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, _end)
+        signal.signal(stop, partial(_end, said, code))
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    print("simpatico: stopped before it was ready", file=sys.stderr, flush=True)
-    os._exit(0)  # not an exception: the event loop would wait for the thread that loads a model
+def _end(said: str, code: int, _signal: int, _frame: FrameType | None) -> None:
+    print(f"simpatico: {said}", file=sys.stderr, flush=True)
+    os._exit(code)  # not an exception: the event loop would wait for the thread that loads a model

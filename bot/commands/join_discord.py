@@ -8,9 +8,11 @@ import contextlib
 import signal
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+import aiohttp
 import discord
 
 from bot.app.composition import House, open_house
@@ -18,10 +20,12 @@ from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S
+from bot.app.stop_deadline import StopDeadline
 from bot.app.watchdog import Watchdog
 from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
-from bot.config import Settings, config_path, read_secret
+from bot.config import Settings, config_path, discord_proxy, read_secret
+from bot.proxies import Proxy, proxy_refusal
 from storage.maintenance.audit_trail import Act
 
 
@@ -37,27 +41,35 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """
     token = read_secret(settings.bot.token_env)
     if token is not None:
-        asyncio.run(serve(settings, token, lambda: config_path(arguments.config)))
+        with StopDeadline() as deadline:
+            asyncio.run(serve(settings, token, lambda: config_path(arguments.config), deadline))
         return
     missing = f"No {settings.bot.token_env} in the environment or in .env"
     print(f"{missing}: opening the playground instead.", flush=True)
     playground.run(arguments, settings)
 
 
-async def serve(settings: Settings, token: str, find_config: Callable[[], Path | None]) -> None:
+async def serve(
+    settings: Settings, token: str, find_config: Callable[[], Path | None], deadline: StopDeadline
+) -> None:
     """Stay connected to Discord until SIGTERM or SIGINT, then finish running work and disconnect.
 
     Args:
         settings: All sections.
         token: The bot token.
         find_config: Returns the configuration file to watch for changes; None: there is none.
+        deadline: Starts to count when a signal asks the bot to stop.
 
     Raises:
         DiscordRefused: Discord could not be reached or refused the bot.
+        ConfigError: The environment names a proxy that cannot be used.
     """
+    proxy = discord_proxy(settings.bot)
     async with (
         open_house(settings, progress=True) as house,
-        Health(proofs_of(bot := create_bot(settings.bot, house.parts), house.scheduler)) as health,
+        Health(
+            proofs_of(bot := create_bot(settings.bot, house.parts, proxy=proxy), house.scheduler)
+        ) as health,
         open_monitor(settings.operator, bot, [health.route()]),
         Watchdog(bot.metrics),
         Reloader(
@@ -67,24 +79,32 @@ async def serve(settings: Settings, token: str, find_config: Callable[[], Path |
         loop = asyncio.get_running_loop()
         running = asyncio.create_task(bot.start(token))
         closing: list[asyncio.Task[None]] = []
+
+        def close() -> None:
+            deadline.start()
+            closing.append(loop.create_task(bot.close()))
+
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
-                loop.add_signal_handler(stop, lambda: closing.append(loop.create_task(bot.close())))
-        await _record_start(house)
+                loop.add_signal_handler(stop, close)
+        await _record_start(house, settings)
         house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
         house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
         house.scheduler.start()
         try:
             await running
-        except (OSError, discord.DiscordException) as exc:  # connection errors of aiohttp are OSErrors
-            raise DiscordRefused(_explained(exc)) from exc
+        except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
+            raise DiscordRefused(_explained(exc, proxy)) from exc
         finally:
             await bot.close()
             await asyncio.gather(*closing)
 
 
-async def _record_start(house: House) -> None:
-    await asyncio.to_thread(house.parts.audit.note, Act.START, version=version("simpatico"))
+async def _record_start(house: House, settings: Settings) -> None:
+    """Record the start, and a fingerprint of the configuration, which may have changed before."""
+    fingerprint = sha256(repr(settings).encode()).hexdigest()[:16]
+    act = partial(house.parts.audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
+    await asyncio.to_thread(act)
     await _count_consents(house)
 
 
@@ -93,8 +113,10 @@ async def _count_consents(house: House) -> None:
     await asyncio.to_thread(house.parts.audit.note, Act.CONSENTS, agreed=agreed)
 
 
-def _explained(exc: Exception) -> str:
+def _explained(exc: Exception, proxy: Proxy | None) -> str:
     """Explain why the connection to Discord failed, and what to do."""
+    if (refusal := proxy_refusal(exc, proxy)) is not None:
+        return refusal
     match exc:
         case discord.LoginFailure():
             return "Discord refused the token; copy a fresh one from the developer portal"
@@ -108,4 +130,5 @@ def _explained(exc: Exception) -> str:
         case discord.ConnectionClosed():
             return f"Discord closed the connection (code {exc.code}); 4004 means that the token is not valid"
         case _:
-            return f"Discord cannot be reached ({exc}); check the network, then start again"
+            via = f" through the proxy {proxy.address}" if proxy else ""
+            return f"Discord cannot be reached{via} ({exc}); check the network, then start again"

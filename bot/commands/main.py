@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 
 from bot.app.logs import set_up_logging
@@ -61,6 +62,9 @@ _FAILURES: tuple[tuple[type[Exception], int], ...] = (
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a locale without UTF-8 must not end a command
+            stream.reconfigure(errors="backslashreplace")
     arguments = command_parser().parse_args(argv)
     set_up_logging(verbose=arguments.verbose)
     try:

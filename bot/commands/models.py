@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.config import Settings
 from bot.generators.factory import prepare_local_model
+from personalization.loading_watch import watching
 
 
 def add_parser(commands: Any) -> None:
@@ -20,4 +21,5 @@ def run(_: argparse.Namespace, settings: Settings) -> None:
     Raises:
         GeneratorError: The model is missing or damaged.
     """
-    prepare_local_model(settings.generator, progress=True)
+    with watching("the language model"):
+        prepare_local_model(settings.generator, progress=True)

@@ -8,6 +8,7 @@ import logging
 from importlib.util import find_spec
 from typing import Any
 
+from bot.commands.early_signals import handle_early_signals
 from bot.config import ConfigError, Settings
 
 
@@ -27,6 +28,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         GeneratorError: The language model cannot be loaded.
         EncoderError: The encoder cannot be loaded.
     """
+    handle_early_signals()
     logging.getLogger("discord.state").setLevel(logging.ERROR)  # simcord starts a client without intents
     try:
         from bot.app.playground import play  # simcord is an extra

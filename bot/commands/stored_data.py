@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from bot.config import Settings
 from storage.errors import AlreadyOpen
-from storage.keys import rotation
-from storage.maintenance import backup, moving
+from storage.maintenance import backup, moving, restoring, rotation
 from storage.maintenance.audit_trail import Act, AuditTrail
+from storage.maintenance.restoring_keys import restore_keys
 from storage.records import ForgetReceipt
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -80,7 +80,8 @@ def run(work: Work, arguments: argparse.Namespace, settings: Settings) -> None:
     """
     print(work(arguments, settings.storage))
     if work is not _ledger or arguments.accept_loss:
-        AuditTrail(settings.storage).note(Act(arguments.command))
+        options = {name: 1 for name in ("accept_ledger_loss",) if getattr(arguments, name, False)}
+        AuditTrail(settings.storage).note(Act(arguments.command), **options)
 
 
 def _back_up(arguments: argparse.Namespace, settings: StorageSettings) -> str:
@@ -89,7 +90,8 @@ def _back_up(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 
 def _restore(arguments: argparse.Namespace, settings: StorageSettings) -> str:
-    erased = asyncio.run(backup.restore(settings, arguments.file, accept_loss=arguments.accept_ledger_loss))
+    accept_loss: bool = arguments.accept_ledger_loss
+    erased = asyncio.run(restoring.restore(settings, arguments.file, accept_loss=accept_loss))
     return f"Restored the data from {arguments.file}; {_again(len(erased.member_ids))}"
 
 
@@ -104,7 +106,7 @@ def _back_up_keys(arguments: argparse.Namespace, settings: StorageSettings) -> s
 
 def _restore_keys(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     longest = timedelta(days=arguments.days)
-    destroyed = asyncio.run(backup.restore_keys(settings, arguments.file, longest))
+    destroyed = asyncio.run(restore_keys(settings, arguments.file, longest))
     return f"Restored the keys from {arguments.file}; {_again(destroyed)}"
 
 
@@ -119,7 +121,7 @@ def _rotate(_: argparse.Namespace, settings: StorageSettings) -> str:
 
 def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     if arguments.accept_loss:
-        asyncio.run(backup.accept_ledger_loss(settings))
+        asyncio.run(restoring.accept_ledger_loss(settings))
         return "The older ledger is accepted. Members forgotten since then may come back with older copies."
     erased, refused = backup.ledger_counts(settings)
     return f"{erased} destroyed keys, {refused} members who refused."
@@ -127,8 +129,6 @@ def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     url = "" if arguments.to == "sqlite" else arguments.to
-    if url == settings.url:
-        return "The data are there already; nothing was moved."
     with tqdm(unit=" rows", disable=None) as bar:
 
         def progress(table: str, n_rows: int) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from bot.config import ConfigError, Settings, load_settings, read_secret
+from bot.config import ConfigError, Settings, discord_proxy, load_settings, read_secret
 from bot.doctor import Finding, Verdict, failed, ok
 from bot.doctor.models import (
     Tell,
@@ -53,7 +53,7 @@ async def _run(settings: Settings) -> int:
 
 
 async def examine(settings: Settings, tell: Tell = lambda _: None) -> AsyncIterator[Finding]:
-    """Yield the findings of all checks; a package that cannot be imported is reported once.
+    """Yield the findings of all checks; a package or a file that cannot be used is reported once.
 
     Args:
         settings: All sections.
@@ -64,8 +64,12 @@ async def examine(settings: Settings, tell: Tell = lambda _: None) -> AsyncItera
         try:
             async for finding in check():
                 yield finding
+        except ConfigError as exc:  # a secret or a proxy of the environment that cannot be used
+            yield failed(what, str(exc))
         except Exception as exc:  # boundary: a package that cannot be imported raises anything
             broken = broken_package(exc)
+            if broken is None and isinstance(exc, OSError) and exc.filename:
+                broken = f"{exc.filename} cannot be used ({exc.strerror}); correct its path and its owner"
             if broken is None:
                 raise
             if broken not in reported:
@@ -79,7 +83,8 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     async def account() -> AsyncIterator[Finding]:
         from bot.doctor.discord_account import examine_account
 
-        async for finding in examine_account(read_secret(settings.bot.token_env), settings.bot):
+        token, proxy = read_secret(settings.bot.token_env), discord_proxy(settings.bot)
+        async for finding in examine_account(token, settings.bot, proxy):
             yield finding
 
     async def model() -> AsyncIterator[Finding]:

@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 
+import aiohttp
 import discord
 
 from bot.doctor import Finding, failed, ok, warning
+from bot.proxies import Proxy, client_options, expecting_discord, proxy_refusal
 from bot.settings import BotSettings
 
 PERMISSIONS = discord.Permissions(
@@ -48,8 +50,10 @@ def id_in(token: str) -> int | None:
     return int(decoded) if decoded.isdigit() and 15 <= len(decoded) <= 20 else None
 
 
-async def examine_account(token: str | None, settings: BotSettings) -> AsyncIterator[Finding]:
-    """Check the format of the token, then log in to Discord with it."""
+async def examine_account(
+    token: str | None, settings: BotSettings, proxy: Proxy | None = None
+) -> AsyncIterator[Finding]:
+    """Check the format of the token, then log in to Discord with it, through the proxy if there is one."""
     if token is None:
         yield warning(
             "token",
@@ -65,20 +69,25 @@ async def examine_account(token: str | None, settings: BotSettings) -> AsyncIter
             f" copy it again from {_PORTAL}, Bot, Reset Token",
         )
         return
-    client = discord.Client(
-        intents=discord.Intents(guilds=True)
-    )  # intents that cause no warning; no gateway connection is made
+    # These intents cause no warning; no gateway connection is made.
+    client = discord.Client(intents=discord.Intents(guilds=True), **client_options(proxy))
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await client.login(token)
-            yield ok("token", f"Discord accepts it; invite the bot with {invite_link(_application(client))}")
+            with expecting_discord(client):
+                await client.login(token)
+            via = f" through the proxy {proxy.address}" if proxy else ""
+            link = invite_link(_application(client))
+            yield ok("token", f"Discord accepts it{via}; invite the bot with {link}")
             yield _intents(client, settings)
             yield await _servers(client)
     except discord.LoginFailure:
         yield failed("token", f"Discord refuses it; copy a new one from {_PORTAL}, Bot, Reset Token")
     except discord.HTTPException as exc:
         yield warning("Discord", f"answered {exc.status} (code {exc.code}); try again later")
-    except (OSError, TimeoutError) as exc:  # aiohttp's connection errors are OSErrors
+    except (OSError, aiohttp.ClientError) as exc:
+        if (refusal := proxy_refusal(exc, proxy)) is not None:
+            yield failed("proxy", refusal)
+            return
         yield warning(
             "token",
             f"has the right format, but Discord could not be asked ({type(exc).__name__}): check the network,"

@@ -7,8 +7,10 @@ from pathlib import Path
 from bot.generation import CandidateGenerator
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
 from bot.settings import GeneratorSettings
+from personalization.loading_watch import watching
 
 
+@watching("the language model")
 def create_generator(settings: GeneratorSettings, *, progress: bool = False) -> CandidateGenerator:
     """Open the configured generator. Blocks while a local model is prepared and loaded: call from a thread.
 

@@ -2,7 +2,7 @@
 
 All styles are rows of one ``generate`` call, so that k candidates cost little more than one. Generation runs
 on one dedicated thread, first in, first out, so the event loop never blocks. A cancelled request stops
-between two tokens.
+between two tokens, or while the model reads the prompt.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
 from bot.generators.role_markers import defuse, markers_of
-from bot.generators.sampling import RowTemperatures, StopWhenSet, TokenStreamer
+from bot.generators.sampling import (
+    ReadingInterrupted,
+    RowTemperatures,
+    StopWhenSet,
+    TokenStreamer,
+    interruptible_reading,
+)
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import check_complete, loading
 
@@ -221,7 +227,7 @@ class LocalGenerator:
         """
         n_prompt = inputs["input_ids"].shape[1]
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), interruptible_reading(self._model, stop, self._closing):
                 return self._model.generate(
                     **inputs,
                     streamer=streamer,
@@ -241,6 +247,8 @@ class LocalGenerator:
                     ),
                     stopping_criteria=StoppingCriteriaList([StopWhenSet(stop, self._closing)]),
                 )
+        except ReadingInterrupted:
+            return inputs["input_ids"]
         except torch.OutOfMemoryError as exc:
             raise GeneratorUnavailable(
                 f"{self._device} ran out of memory; lower [generator] context_tokens or candidates"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -35,6 +34,7 @@ from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import grown
 from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of, system_text
 from bot.generators.role_markers import defuse
+from bot.proxies import is_loopback
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import broken_package
 
@@ -282,14 +282,6 @@ def _http_client(base_url: str) -> openai.DefaultAsyncHttpxClient:
     except (ImportError, ValueError) as exc:
         why = broken_package(exc) or "a proxy in the environment has no valid address"
         raise GeneratorUnavailable(f"{why}; check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: localhost or a loopback address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
 
 
 def _without_password(address: str) -> str:

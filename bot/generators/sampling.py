@@ -1,19 +1,25 @@
 """Plug-ins for transformers' ``generate``: a temperature per row, streaming of tokens, and cancellation.
 
 Each row of a generation belongs to one style with its own temperature, which transformers' settings cannot
-express. A generation must also stop between two tokens when its request was cancelled. Used only by
-``bot/generators/local.py``.
+express. A generation must also stop when its request was cancelled: between two tokens, and while the model
+reads a long prompt. Used only by ``bot/generators/local.py``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
+
+
+class ReadingInterrupted(Exception):
+    """The request was cancelled before the model had read the prompt."""
+
 
 _COLDEST = 0.01
 """Lowest temperature to divide by; a lower one would overflow."""
@@ -73,3 +79,31 @@ class StopWhenSet(StoppingCriteria):
         stop = any(event.is_set() for event in self._events)
         rows = torch.full((input_ids.shape[0],), stop, device=input_ids.device, dtype=torch.bool)
         return cast(torch.BoolTensor, rows)
+
+
+@contextmanager
+def interruptible_reading(model: torch.nn.Module, *events: threading.Event) -> Iterator[None]:
+    """End the model's first forward pass, which reads the whole prompt, before a layer if an event is set.
+
+    A long prompt takes seconds to minutes on a CPU. The events are checked before every layer of the first
+    pass only, so that generating does not become slower.
+
+    Raises:
+        ReadingInterrupted: An event was set during the first pass.
+    """
+
+    def check(*_: object) -> None:
+        if any(event.is_set() for event in events):
+            raise ReadingInterrupted
+
+    def remove(*_: object) -> None:
+        for handle in handles:
+            handle.remove()
+
+    leaves = [module for module in model.modules() if next(module.children(), None) is None]
+    handles = [leaf.register_forward_pre_hook(check) for leaf in leaves]
+    handles.append(model.register_forward_hook(remove))
+    try:
+        yield
+    finally:
+        remove()

@@ -21,6 +21,9 @@ UNREADABLE = mark(
 )
 BUSY = mark("One moment, please: I am still answering earlier messages. Please try again in a minute.")
 UNAVAILABLE = mark("My language model is not responding right now. Please try again in a few minutes.")
+STOPPING = mark(
+    "I am being switched off, so I cannot finish this answer. Please ask me again when I am back."
+)
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
 FAILED = mark(
     "Something went wrong on my side, so I have no answer. Please try again. The host of"
@@ -45,6 +48,7 @@ NOTES = (
     UNREADABLE,
     BUSY,
     UNAVAILABLE,
+    STOPPING,
     SPEECHLESS,
     FAILED,
     MESSAGES_USED_UP,

@@ -36,11 +36,14 @@ class Streams:
     def __init__(self, every_s: float = EDIT_EVERY_S) -> None:
         self.every_s = every_s
         self._running: dict[int, asyncio.Event] = {}
+        self._closed = False
 
     @contextmanager
     def running(self, prompt_id: int) -> Iterator[asyncio.Event]:
         """Register a reply while the body runs; yields the event that stops it."""
         stopped = self._running[prompt_id] = asyncio.Event()
+        if self._closed:
+            stopped.set()
         try:
             yield stopped
         finally:
@@ -54,7 +57,8 @@ class Streams:
         return stopped is not None
 
     def stop_all(self) -> None:
-        """Stop every reply, because the bot closes."""
+        """Stop every reply, also later ones, because the bot closes."""
+        self._closed = True
         for stopped in self._running.values():
             stopped.set()
 

@@ -19,6 +19,7 @@ from bot.moderation import ToxicityError
 from bot.settings import SafetySettings
 from personalization.devices import resolve_device
 from personalization.loading_errors import check_complete, loading
+from personalization.loading_watch import watching
 
 HARMLESS = {
     "neutral",
@@ -105,6 +106,7 @@ class ToxicityModel:
             return logits.softmax(dim=1)[:, self._toxic].sum(dim=1).tolist()  # (texts,)
 
 
+@watching("the toxicity model")
 def load_judge(settings: SafetySettings) -> ToxicityModel | None:
     """Load the configured model; None if none is configured. Blocks for seconds.
 

@@ -7,6 +7,7 @@ are spent here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -93,6 +94,9 @@ class CandidateSource:
                 raise
             log.warning("no candidates (%s); an answer from /faq is posted", exc)
             return known
+        except asyncio.CancelledError:  # the bot stops
+            self._budget.give_back(who)
+            raise
         self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
         return [*written, *known]
 

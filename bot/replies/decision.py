@@ -32,12 +32,14 @@ class Prompt:
         context: The context, or the reader that fetches it once the turn has come.
         behind: Returns the Discord ids of the members whose prompts wait for this one to be answered.
         roles: Ids of the member's roles; they may widen the daily limit.
+        asker: The member, marked if they left since they asked; None: they ask now.
     """
 
     who: Who
     context: Context | ContextReader
     behind: Callable[[], Collection[int]] = tuple
     roles: Collection[int] = ()
+    asker: Asker | None = None
 
     async def read(self) -> Context:
         """Return the context; read it if only a reader was given.
@@ -85,11 +87,12 @@ class Askers:
 
     def forget(self, leaving: Leaving) -> None:
         """Mark the members that leave, so that their answers are not recorded."""
-        for asker in self._askers:
+        for asker in list(self._askers):
             if leaving.everyone:
                 asker.may_have_left = True
             elif leaving.includes(asker.who):
                 asker.left = True
+                self._askers.discard(asker)  # it cannot return
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class ReplyRecorder:
         first = await self._store.replies.of_message(message_id)
         reply_id = await self._store_impression(who, place, decision)
         if first is not None and reply_id is not None:
-            bound = replace(who, under=decision.asker.under)
+            bound = replace(decision.asker.who, under=decision.asker.under)
             await self._store.preferences.record_another(bound, first, reply_id)
         return reply_id
 

@@ -29,6 +29,7 @@ from bot.replies.decision import (
 )
 from bot.replies.fair_turns import FairTurns
 from bot.replies.recording import ReplyRecorder
+from bot.replies.stopping import Stop
 from bot.replies.style_wishes import WishBook, in_style, wished_styles
 from personalization.heads.heads import Head
 from personalization.ranking.ranker import Ranker
@@ -57,6 +58,7 @@ class Responder:
         recorder: Stores what was posted.
         drafts: Candidates of the latest replies.
         wishes: How members would like to be answered.
+        stop: Ends what is written when the bot stops.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Responder:
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
+        self.stop = Stop()
         self._askers = Askers()
 
     @property
@@ -109,9 +112,14 @@ class Responder:
             NothingToSay: No candidate may be posted.
             UsedUp: The day of the member or of their server is used up.
             TooManyWaiting: Too many answers of the member wait already.
+            Stopping: The bot stops.
             Exception: The error of the context reader.
         """
-        who, clock, asker = prompt.who, Stopwatch(), asker or self._askers.begin(prompt.who)
+        asker = asker or self._asker_of(prompt)  # at once, so that a forget is noticed
+        return await self.stop.unless_stopping(self._decide(prompt, but, asker))
+
+    async def _decide(self, prompt: Prompt, but: Collection[str], asker: Asker) -> Decision:
+        who, clock = prompt.who, Stopwatch()
         async with self._turns.turn(who.user_id, prompt.behind):
             clock.lap("turn")
             context = await prompt.read()
@@ -153,7 +161,7 @@ class Responder:
             UsedUp: No candidate remains, and the day of the member or of their server is used up.
             TooManyWaiting: Too many answers of the member wait already.
         """
-        asker = self._askers.begin(prompt.who)  # before the draft is read, so that a forget is noticed
+        asker = self._asker_of(prompt)  # before the draft is read, so that a forget is noticed
         draft = self.drafts.of(prompt.who, message_id)
         context = await prompt.read()
         left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
@@ -168,12 +176,19 @@ class Responder:
         text = left[impression.chosen].text
         return Decision(text, consent, as_another(impression), asker, tuple(left), clock.laps)
 
+    def _asker_of(self, prompt: Prompt) -> Asker:
+        return prompt.asker or self._askers.begin(prompt.who)
+
     async def completed(self, decision: Decision) -> Decision:
         """Write a draft to its end before it is shown, and return the decision with the whole text.
 
         Raises:
             GeneratorError: The draft could not be finished.
+            Stopping: The bot stops.
         """
+        return await self.stop.unless_stopping(self._complete(decision))
+
+    async def _complete(self, decision: Decision) -> Decision:
         text = decision.text
         if decision.more is not None:
             async with aclosing(decision.more()) as texts:

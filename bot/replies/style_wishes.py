@@ -19,7 +19,7 @@ from bot.generators.role_markers import defuse
 from bot.languages import mark, tr
 from bot.memory import Leaving
 from bot.messages.splitting import beginning
-from bot.replies.decision import Askers
+from bot.replies.decision import Asker, Askers
 from storage.errors import NoConsent
 from storage.members.consent import Consents
 from storage.members.wishes import NO_WISH, Wish, Wishes
@@ -134,14 +134,15 @@ class WishBook:
             return await self._stored.of(who)
         return self._remembered.get(who, NO_WISH)
 
-    async def change(self, who: Who, changed: Callable[[Wish], Wish]) -> None:
+    async def change(self, who: Who, changed: Callable[[Wish], Wish], *, asker: Asker | None = None) -> None:
         """Change a member's wish. Nothing is kept if the member is forgotten meanwhile.
 
         Args:
             who: The member.
             changed: Returns the new wish, given the one so far.
+            asker: The member, marked if they left since they wished it; None: they wish it now.
         """
-        asker = self._askers.begin(who)
+        asker = asker or self._askers.begin(who)
         bound = await self._consents.bound(who)
         if bound is not None:
             await self.put(bound, changed(await self._stored.of(bound)), Consent.AGREED)
@@ -163,7 +164,7 @@ class WishBook:
     async def agreed(self, who: Who) -> None:
         """Move the wish of a member who has just agreed from memory to the store."""
         if wish := self._remembered.pop(who, None):
-            await self.put(who, wish, Consent.AGREED)
+            await self.put(replace(who, came=None), wish, Consent.AGREED)  # the consent includes the wish
 
     def forget(self, leaving: Leaving) -> None:
         """Drop the wishes in memory of the members that leave; one that changes is not kept either."""

@@ -10,11 +10,12 @@ from typing import Any, Literal, Self, cast
 
 import discord
 
-from bot.identity import who_clicked
+from bot.identity import asker_of, who_clicked
 from bot.languages import mark, tr, trn
+from bot.replies.decision import Asker
 from bot.ui.components import PersistentButton
 from bot.ui.ports import PrivacyHost
-from storage.records import Consent, DataSummary, ForgetReceipt, Who
+from storage.records import Consent, DataSummary, ForgetReceipt
 
 Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep"]
 
@@ -117,18 +118,19 @@ class ChoiceButton(
                 tr(SURE), view=choices(who.user_id, "stop", "keep"), ephemeral=True
             )
         else:
-            answer = await self._carry_out(bot, who, interaction.message)
+            answer = await self._carry_out(bot, asker_of(interaction), interaction.message)
             if private:
                 await interaction.edit_original_response(content=answer, view=None)
             else:  # under a public reply: remove the buttons, and answer the member privately
                 await interaction.edit_original_response(view=None)
                 await interaction.followup.send(answer, ephemeral=True)
 
-    async def _carry_out(self, bot: PrivacyHost, who: Who, message: discord.Message | None) -> str:
+    async def _carry_out(self, bot: PrivacyHost, deciding: Asker, message: discord.Message | None) -> str:
+        who = deciding.who
         match self._choice:
             case "agree":
-                await bot.privacy.agree(who, message.id if message else None)
-                return tr(AGREED)
+                agreed = await bot.privacy.agree(deciding, message.id if message else None)
+                return tr(AGREED) if agreed else kept_in_words(await bot.privacy.summary(who))
             case "refuse" | "stop":
                 await bot.privacy.refuse(who)
                 return tr(REFUSED)

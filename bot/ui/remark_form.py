@@ -15,9 +15,9 @@ from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.components import PersistentButton
 from bot.ui.errors import answer_error
-from bot.ui.feedback_text import REASONS
+from bot.ui.feedback_text import PAUSED, REASONS
 from bot.ui.ports import FeedbackHost, Host
-from storage.errors import NoConsent, UnknownReply
+from storage.errors import LearningPaused, NoConsent, UnknownReply
 from storage.records import Remark, ReplyId
 
 TITLE = mark("What was wrong?")
@@ -115,8 +115,12 @@ class RemarkForm(discord.ui.Modal):
         host.tongues.hear(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         remark = Remark(tuple(self._reasons.values), self._words.value.strip() or None)
-        kept = await _record(interaction, self._reply_id, remark)
         view = discord.ui.View(timeout=None)
+        try:
+            kept = await _record(interaction, self._reply_id, remark)
+        except LearningPaused:
+            await interaction.edit_original_response(content=tr(PAUSED), view=view)
+            return
         if kept:
             view.add_item(ForgetRemarkButton(self._reply_id))
         await interaction.edit_original_response(content=tr(THANKS if kept else GONE), view=view)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, cast
 
 import discord
 
-from bot.identity import who_clicked
+from bot.identity import asker_of, who_clicked
 from bot.languages import mark, tr
 from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
 from bot.ui.components import PersistentButton, PersistentSelect
@@ -164,7 +164,7 @@ async def change_wish(interaction: discord.Interaction[Any], changed: Callable[[
     """Store a changed wish, or keep it in memory without consent, and show the result."""
     bot: StyleHost = interaction.client
     who: Who = who_clicked(interaction)
-    await bot.responder.wishes.change(who, changed)
+    await bot.responder.wishes.change(who, changed, asker=asker_of(interaction))
     await show_wish(interaction, *await wish_and_consent(interaction))
 
 

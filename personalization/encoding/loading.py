@@ -12,12 +12,14 @@ import torch
 from personalization.devices import resolve_device
 from personalization.encoding.adapter import is_adapter, load_adapted
 from personalization.encoding.encoder import TransformersEncoder, load_model
+from personalization.loading_watch import watching
 from personalization.settings import Device
 
 MAX_THREADS = 8
 """Most torch threads; on replies of some dozen tokens, more threads only wait for each other."""
 
 
+@watching("the encoder")
 def load_encoder(name: str, device: Device, *, batch_size: int | None = None) -> TransformersEncoder:
     """Load an encoder. Blocks for seconds; uses the network only for a Hugging Face id that is not cached.
 

@@ -53,6 +53,8 @@ RIDGE = 1.0
 It is mild: EM would take a shared taste that the mean misses for a difference between members, and heads of
 few labels would overfit (docs/learning.md, "The starter prior").
 """
+KEPT_RIDGE = 1e9
+"""Penalty that keeps the mean at the starter's."""
 PLAIN_RIDGE = 100.0
 """Penalty around a plain starter, whose mean of zero carries no information, with too few members."""
 
@@ -66,6 +68,7 @@ def fit_prior(
     n_embedding: int | None = None,
     calibrated: bool = True,
     settings: PriorSettings = DEFAULTS,
+    keep_mean: bool = False,
 ) -> Prior:
     """Learn the population prior. Blocks.
 
@@ -80,6 +83,7 @@ def fit_prior(
         n_embedding: Number of features of the embedding, which come first; the rest are style. None: all.
         calibrated: Whether to fit trust and calibration, which takes most of the time.
         settings: Rank and scales.
+        keep_mean: Whether the mean's weights stay the starter's, because the members do not agree on one.
 
     Raises:
         DeviceMissing: This machine does not have the named device.
@@ -89,9 +93,11 @@ def fit_prior(
         raise ValueError(f"expected a pool of the prior's {starter.dim} features, found {pool.X.shape[1]}")
 
     members = teachers(pool, member_cap)
-    ridge = choose_ridge(
-        pool, members, starter, device=device, n_embedding=n_embedding, style_scale=settings.style_scale
-    )
+    ridge = KEPT_RIDGE
+    if not keep_mean:
+        ridge = choose_ridge(
+            pool, members, starter, device=device, n_embedding=n_embedding, style_scale=settings.style_scale
+        )
 
     def learn(some: Sequence[Teacher]) -> Prior:
         return _learn(pool, some, starter, ridge, device, n_embedding, settings)

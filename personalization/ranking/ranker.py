@@ -86,6 +86,10 @@ class _CachedHead:
 _NO_HEAD = _CachedHead(None, PRIOR_VERSION)
 
 
+async def _alone() -> None:
+    """Do nothing: no other process can make a cached head stale."""
+
+
 class Ranker:
     """Ranks candidates for members.
 
@@ -95,6 +99,8 @@ class Ranker:
         load_head: Loads a member's stored head, None if there is none; raises HeadDamaged if it is damaged.
         prior: Prior that answers for members without a head.
         rng: Random generator for exploration.
+        catch_up: Called before a cached head is used. It evicts heads that another process made stale, and
+            raises if it cannot know.
 
     Raises:
         HeadOutdated: The prior is for other features.
@@ -107,10 +113,13 @@ class Ranker:
         load_head: Callable[[MemberId], Awaitable[HeadRecord | None]],
         prior: Prior,
         rng: np.random.Generator,
+        *,
+        catch_up: Callable[[], Awaitable[None]] = _alone,
     ) -> None:
         self._features = features
         self._settings = settings
         self._load_head = load_head
+        self._catch_up = catch_up
         self._policy = policy_of(settings)
         self._rng = rng
         self._heads: LRUCache[MemberId, _CachedHead] = LRUCache(settings.head_cache)
@@ -307,10 +316,12 @@ class Ranker:
         return self._settings.relevance_weight * relevance + bound * taste, 1 - taste**2
 
     async def _cached_head(self, member_id: MemberId) -> _CachedHead:
-        if (cached := self._heads.get(member_id)) is not None:
-            return cached
         epoch = self._epoch
         try:
+            await self._catch_up()
+            epoch = self._epoch  # what was evicted until now does not concern the load
+            if (cached := self._heads.get(member_id)) is not None:
+                return cached
             cached = self._read(await self._load_head(member_id))
         except HeadDamaged as exc:  # cached as missing until the next publication, so it is logged once
             log.warning("A stored head is not used, the prior answers: %s", exc)

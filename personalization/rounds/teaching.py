@@ -2,7 +2,8 @@
 
 :func:`teach` is a pure function, so it can run in the worker process. It learns emoji meanings from surer
 signs (thumbs, ratings) and from a head fitted to those alone. With the meanings it derives labels from all
-feedback. :func:`personalization.population.fit_prior.fit_prior` fits the prior to the labels, and
+feedback. :mod:`personalization.population.agreement` finds the members who contradict all others; they hardly
+count. :func:`personalization.population.fit_prior.fit_prior` fits the prior to the labels, and
 :mod:`personalization.population.server_shifts` learns what the members of a server share. Called by
 :mod:`personalization.rounds.trainer`. Of storage it imports only record types.
 """
@@ -22,6 +23,7 @@ from personalization.errors import RoundFailed
 from personalization.heads.heads import Prior
 from personalization.labels.emoji_meanings import learn_meanings, sure_sign, uses_of
 from personalization.labels.labels import EmojiValence
+from personalization.population.agreement import agreement_of
 from personalization.population.fit_prior import fit_prior, mean_precision
 from personalization.population.pooled import Pool, Pooled, teachers
 from personalization.population.server_shifts import learn_shifts
@@ -70,21 +72,21 @@ def teach(
         DeviceMissing: This machine lacks the device named in the settings.
     """
     least = settings.prior_min_members
-    if _shares_of(read_labels(feedback, valence, settings), member_cap, least) is None:
+    owners = [Owner(member.person, member.guild) for member in feedback]
+    pool = _pooled(read_labels(feedback, valence, settings), owners, member_cap, least)
+    if pool is None:
         return None
+    agreed = agreement_of(pool, starter, member_cap=member_cap, n_embedding=n_embedding)
+    voters = [replace(owner, agrees=agreed.by_member.get(i, 1.0)) for i, owner in enumerate(owners)]
     odds = weak_odds(feedback, starter, valence, settings.device, n_embedding, min_members=least)
     uses = [
         uses_of(member.signs, valence.in_guild(member.guild), None if odds is None else odds[i])
         for i, member in enumerate(feedback)
     ]
-    owners = [Owner(member.person, member.guild) for member in feedback]
-    meanings = learn_meanings(uses, valence, min_members=least, owners=owners)
-    read = read_labels(feedback, valence.learnt(meanings), settings)
-    taught = [member for member in read if len(member.y)]
-    kept = _shares_of(taught, member_cap, least)
-    if kept is None:  # the meanings took labels away
+    meanings = learn_meanings(uses, valence, min_members=least, owners=voters) if agreed.quorum else {}
+    pool = _pooled(read_labels(feedback, valence.learnt(meanings), settings), voters, member_cap, least)
+    if pool is None:  # the meanings took labels away
         return None
-    pool = replace(pool_of(taught), share=np.repeat(kept, [len(member.y) for member in taught]))
     prior = fit_prior(
         pool,
         starter,
@@ -92,18 +94,30 @@ def teach(
         device=settings.device,
         n_embedding=n_embedding,
         settings=settings.prior,
+        keep_mean=not agreed.quorum,
     )
-    owners = [Owner(member.person, member.guild) for member in taught]
+    # A server's own mean goes by its members alone, whether or not they agree with other servers.
     shifts = learn_shifts(pool, owners, prior, member_cap=member_cap, min_members=least)
     prior = replace(prior, meanings=meanings, shifts=shifts)
-    return FittedPrior(prior, len(taught), len(pool.y))
+    return FittedPrior(prior, len(np.unique(pool.member)), len(pool.y))
 
 
-def _shares_of(members: Sequence[Labelled], member_cap: float, min_members: int) -> DoubleArray | None:
-    """Return what part of each member's labels counts for all; None if they are too few persons."""
-    weights = [min(float(member.weight.sum()), member_cap) for member in members]
-    owners = [Owner(member.person, member.guild) for member in members]
-    return shares(weights, owners, most=member_cap, min_members=min_members)
+def _pooled(
+    members: Sequence[Labelled], owners: Sequence[Owner], member_cap: float, min_members: int
+) -> Pool | None:
+    """Pool the labels of members under their places, with the part of each that counts for all.
+
+    Returns:
+        None if the effective number of persons with labels is too small.
+    """
+    kept = [i for i, member in enumerate(members) if len(member.y)]
+    taught = [members[i] for i in kept]
+    weights = [min(float(member.weight.sum()), member_cap) for member in taught]
+    parts = shares(weights, [owners[i] for i in kept], most=member_cap, min_members=min_members)
+    if parts is None:
+        return None
+    sizes = [len(member.y) for member in taught]
+    return replace(pool_of(taught), member=np.repeat(kept, sizes), share=np.repeat(parts, sizes))
 
 
 _buffer: dict[str, list[MemberFeedback]] = {}

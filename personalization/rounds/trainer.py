@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from personalization.rounds.teaching import FittedPrior, teach_buffered
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
+from storage.clock import utcnow
 from storage.failpoints import failpoint
 from storage.records import ChangedMember, NewHead, PriorRecord, RoundRecord
 
@@ -63,10 +64,6 @@ class _ChunkResult:
     device: str = ""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Trainer:
     """Runs rounds and rebuilds of the prior, one at a time.
 
@@ -92,7 +89,7 @@ class Trainer:
         executor: Executor | None = None,
         *,
         starter: Prior | None = None,
-        now: Callable[[], datetime] = _now,
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
         self._store = store
         self._ranker = ranker

@@ -33,21 +33,38 @@ LIBRARY_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
 """Exceptions of the database libraries. OSError: the server cannot be reached."""
 
 _SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SQLITE_DAMAGE_SAID = {"unsupported file format"}
+"""Damage of the header for which SQLite has no code of its own."""
 _POSTGRES_DAMAGE = {"XX001", "XX002"}
 
 _POSTGRES_ADVICE = {
-    "28P01": "the password or the user is wrong; check the password's variable",
+    "28P01": "the password or the user is wrong; check the variable that [storage] password_env names",
     "28000": "the server does not let this user in; check the user, TLS and pg_hba.conf",
     "3D000": "this database does not exist; create it, or correct its name",
-    "42501": "the user lacks a right; grant it CREATE and USAGE on the schema",
+    "42501": "the user lacks a right; grant it CONNECT on the database, CREATE and USAGE on the schema",
     "25006": "the server or the connection is read-only; use the primary server",
     "3F000": "the schema does not exist; create it, or correct search_path",
-    "53300": "the server has no free connection; raise max_connections or stop other clients",
+    "53100": "the disk of the server is full; free space there",
+    "53200": "the server is out of memory",
+    "53300": "the server has no free connection for this user; raise its limit or max_connections, or stop "
+    "other clients",
+    "55000": "the database takes no connections; allow them with ALTER DATABASE ... ALLOW_CONNECTIONS true",
+    "57014": "the statement was cancelled; raise statement_timeout of this user or database, or set it to 0",
+    "57P01": "the server closed the connection, as at a restart; try again in a minute",
     "57P03": "the server is starting or stopping; try again in a minute",
+    "08003": "the server or a connection pooler closed the connection; use the server's direct address",
     "08P01": "the server or a connection pooler does not take our settings; use the server's direct address",
     "26000": "a prepared statement was lost, as behind a connection pooler; use the server's direct address",
 }
 """What to do about PostgreSQL's SQLSTATE codes of a set-up that is wrong."""
+_NO_TLS = "rejected SSL upgrade"
+_CERTIFICATE_ADVICE = {
+    9: "the certificate of the server is not valid yet; check the clocks of both machines",
+    10: "the certificate of the server has expired; renew it there",
+    62: "the certificate of the server is for another host; use its host name in [storage] url",
+    64: "the certificate of the server is for another host; use its host name in [storage] url",
+}
+"""What to do about OpenSSL's codes of a certificate that does not pass."""
 
 
 class Backend(Protocol):
@@ -183,8 +200,10 @@ def translated(exc: Exception, what: str) -> DatabaseFailed:
     """Return this package's error for a library exception, without any stored value in it."""
     cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     if isinstance(cause, sqlite3.Error):
-        damaged = getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGE
         said = str(cause)
+        damaged = (
+            getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGE or said in _SQLITE_DAMAGE_SAID
+        )
     elif state := getattr(cause, "sqlstate", None):  # PostgreSQL's own message may quote a row
         damaged = state in _POSTGRES_DAMAGE
         told = getattr(cause, "driver_exception", cause)
@@ -194,15 +213,25 @@ def translated(exc: Exception, what: str) -> DatabaseFailed:
         said = f"{type(cause).__name__}: {cause}" if isinstance(cause, OSError) else type(cause).__name__
     if damaged:
         return DatabaseDamaged(f"{what} is damaged or not a database ({said}); restore it from a backup.")
-    if isinstance(cause, ssl.SSLError):
-        advice = "TLS failed; check sslmode, sslrootcert and the host name of the certificate"
-    elif isinstance(cause, ConnectionError | TimeoutError | socket.gaierror):
-        advice = "check that the server runs, and its host, port and sslmode"
-    else:
-        advice = _POSTGRES_ADVICE.get(
-            str(getattr(cause, "sqlstate", "")), "check free space, permissions and the connection"
+    return DatabaseFailed(f"{what} refused a read or write ({said}); {_advice_on(cause)}.")
+
+
+def _advice_on(cause: BaseException) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_ADVICE.get(
+            cause.verify_code, "no authority in sslrootcert vouches for the server; check that file"
         )
-    return DatabaseFailed(f"{what} refused a read or write ({said}); {advice}.")
+    if isinstance(cause, ssl.SSLError):
+        return "TLS failed; check sslmode, and the files of sslrootcert, sslcert and sslkey"
+    if isinstance(cause, ConnectionError) and _NO_TLS in str(cause):
+        return "the server offers no TLS; switch it on there, or change sslmode"
+    if isinstance(cause, ConnectionError | TimeoutError | FileNotFoundError | socket.gaierror):
+        return "check that the server runs, and its host, port and sslmode"
+    if "target attribute requirement" in str(cause):
+        return "no server of the address fits target_session_attrs; use the primary server"
+    return _POSTGRES_ADVICE.get(
+        str(getattr(cause, "sqlstate", "")), "check free space, permissions and the connection"
+    )
 
 
 def roll_back(connection: Connection) -> None:

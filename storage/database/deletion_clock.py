@@ -27,8 +27,11 @@ TOLERANCE = timedelta(minutes=5)
 """Difference between the wall clock and the steady clock that is followed: drift, leap seconds, a restart."""
 SETTLE = timedelta(days=1)
 """Time for which a wall clock that disagreed must run evenly before it is trusted."""
-SHORT_STOP = timedelta(hours=1)
-"""A stop of the bot up to this length does not start the wait of :data:`SETTLE` again."""
+SHORT_STOP = timedelta(days=7)
+"""A stop of the bot up to this length does not start the wait of :data:`SETTLE` again.
+
+A host that is off every night, or over the weekend, would otherwise wait for ever.
+"""
 TOLD_FROM = timedelta(hours=1)
 """Disagreements from this size on are logged."""
 NOTE = "clock"

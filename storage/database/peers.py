@@ -33,12 +33,22 @@ class News(StrEnum):
     """
     SETTINGS = "settings"
     """Settings of a server changed."""
+    DEAF = "deaf"
+    """Notifications are missed at the moment: evict all cached data of members and servers. Never sent."""
     DUE = "due"
     """The sender has enough new labels for an early round. Only the trainer acts on it."""
 
 
 class Peers(Protocol):
-    """Connection of this process to the other processes."""
+    """Connection of this process to the other processes.
+
+    Attributes:
+        shared: Whether other processes may use the database.
+        n_losses: How often notifications were missed, because a connection was lost or a heartbeat not heard.
+    """
+
+    shared: bool
+    n_losses: int
 
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Start listening; ``on_news`` is called on the event loop."""
@@ -68,6 +78,9 @@ class Peers(Protocol):
 
 class NoPeers:
     """Peers of a database that belongs to this process alone."""
+
+    shared = False
+    n_losses = 0
 
     def __init__(self) -> None:
         self._leads = False

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
 from storage.database.postgres_address import address
-from storage.database.postgres_peers import PostgresPeers
+from storage.database.postgres_peers import CONNECTIONS, PostgresPeers
 from storage.database.schema import origin
 from storage.errors import DatabaseFailed
 
@@ -34,12 +34,14 @@ SETTINGS = {
     "application_name": "simpatico",
     "synchronous_commit": "on",  # a commit is on the disk before it is acknowledged
     "jit": "off",  # our queries are short; compiling one takes longer than running it
+    "statement_timeout": "0",  # a limit of the user or the database could cut off a migration
     "lock_timeout": "60s",  # a hanging process must not block this one forever
     "idle_in_transaction_session_timeout": "60s",
 }
 LOCK_TIMEOUT_SHOWN = "1min"
 """How the server shows our ``lock_timeout``."""
-READER_SETTINGS = SETTINGS | {"default_transaction_read_only": "on"}
+READ_ONLY = "default_transaction_read_only"
+READER_SETTINGS = SETTINGS | {READ_ONLY: "on"}
 # Settings of the server, not of the connection: we cannot set them, only refuse to run without them.
 EXPECTED = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
 
@@ -108,7 +110,7 @@ class PostgresBackend:
 
     def peers(self) -> PostgresPeers:
         """Return the connection to the other processes on this database."""
-        engine = self._engine_with(1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
+        engine = self._engine_with(CONNECTIONS, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
         return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
@@ -181,7 +183,21 @@ def _open_engine(
         connect_args={"server_settings": settings, "command_timeout": COMMAND_TIMEOUT_S, **arguments},
     )
     event.listen(engine.sync_engine, "connect", _check_settings)
+    if settings.get(READ_ONLY) != "on":
+        event.listen(engine.sync_engine, "connect", _refuse_read_only)
     return engine
+
+
+def _refuse_read_only(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SHOW transaction_read_only")
+    (found,) = cursor.fetchone()
+    cursor.close()
+    if found != "off":
+        raise DatabaseFailed(
+            "Expected a PostgreSQL database that can be written to, found a read-only one: a standby, or one "
+            f"with {READ_ONLY} = on. Use the address of the primary server, or change that setting."
+        )
 
 
 def _check_settings(connection: Any, _record: object) -> None:

@@ -1,9 +1,13 @@
-"""Peers on a PostgreSQL database: one connection that listens and holds the trainer's lock.
+"""Peers on a PostgreSQL database: a connection that listens and holds the trainer's lock, and one that sends.
 
-The lock belongs to the connection. When the process dies or the connection breaks, the server gives the lock
-to the next process that asks. A process that lost its connection treats all its cached data as stale: at the
-loss, and again when it has reconnected with back-off. A random name identifies the sender of a notification,
-so that a process ignores its own.
+The lock belongs to the listening connection. When the process dies or the connection breaks, the server gives
+the lock to the next process that asks. A random name identifies the sender of a notification, so that a
+process ignores its own.
+
+A connection can be open and deliver nothing: a firewall dropped it, or a pooler swallows notifications. So
+the process sends itself a heartbeat, on the way that notifications of the other processes take. If it does
+not arrive in time, the connection counts as lost. A process without a listening connection evicts its cached
+data: at the loss, every few seconds until it listens again, and once more then.
 """
 
 from __future__ import annotations
@@ -11,56 +15,73 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
+from asyncpg import InterfaceError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.database.backend import LIBRARY_ERRORS, translated_errors
+from storage.database.backend import translated, translated_errors
 from storage.database.peers import News
+from storage.errors import DatabaseFailed, StorageError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 CHANNEL = "simpatico"
+BEAT_S = 5.0
+"""Seconds between two heartbeats, and the longest wait for one. Cached data are stale for twice as long."""
+FIRST_WAIT_S = 1.0
+"""Wait before the first attempt to reconnect, seconds; doubled after each failure."""
 LONGEST_WAIT_S = 30.0
-_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
+"""Longest wait between two attempts, and longest attempt, seconds."""
+CONNECTIONS = 2
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")  # on the writer's connection
+_BEAT = "beat "
 
 
 class PostgresPeers:
     """The other processes on one PostgreSQL database.
 
     Args:
-        engine: Source of the one connection; disposed of here.
+        engine: Source of :data:`CONNECTIONS`, which commit each statement; disposed of here.
         what: Name of the database in messages.
         lock: The two halves of the trainer's advisory lock.
-        first_wait_s: Wait before the first attempt to reconnect, seconds; doubled after each failure.
+
+    Attributes:
+        n_losses: How often notifications were missed.
     """
 
-    def __init__(
-        self, engine: AsyncEngine, what: str, lock: tuple[int, int], *, first_wait_s: float = 1.0
-    ) -> None:
+    shared = True
+
+    def __init__(self, engine: AsyncEngine, what: str, lock: tuple[int, int]) -> None:
         self._engine = engine
         self._what = what
         self._lock = lock
-        self._first_wait_s = first_wait_s
+        self._first_wait_s = FIRST_WAIT_S
+        self._beat_s = BEAT_S
         self._name = secrets.token_hex(8)
-        self._connection: AsyncConnection | None = None
-        self._driver: Any = None
+        self._connections: list[tuple[AsyncConnection, Any]] = []  # with the driver's own connection
+        self._driver: Any = None  # of the connection that listens
         self._leads = False
         self._on_news: Callable[[News], None] = lambda _: None
         self._lost = asyncio.Event()
+        self._expected_beat = ""
+        self._heard = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        self.n_losses = 0
 
     async def open(self, on_news: Callable[[News], None]) -> None:
-        """Listen, and reconnect whenever the connection is lost.
+        """Listen, and reconnect whenever the connection is lost or no heartbeat arrives.
 
         Raises:
-            DatabaseFailed: The server cannot be reached.
+            DatabaseFailed: The server cannot be reached, or its notifications do not arrive.
         """
         self._on_news = on_news
-        with translated_errors(self._what):
-            await self._listen()
+        await self._listen()
         self._watch = asyncio.create_task(self._keep_listening(), name="storage-peers")
 
     async def take_lead(self) -> bool:
@@ -72,7 +93,7 @@ class PostgresPeers:
         if self._leads or self._driver is None:
             return False
         driver = self._driver
-        with translated_errors(self._what):
+        with self._translated():
             taken = bool(await driver.fetchval("SELECT pg_try_advisory_lock($1, $2)", *self._lock))
         self._leads = taken and driver is self._driver  # else the lock was lost with the connection
         return self._leads
@@ -94,53 +115,125 @@ class PostgresPeers:
         await self._release()
         await self._engine.dispose()
 
+    # --- listening -----------------------------------------------------------------------------------------
+
     async def _listen(self) -> None:
-        connection = await self._engine.connect()
-        self._connection = connection
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None
-        driver.add_termination_listener(self._on_loss)
-        await driver.add_listener(CHANNEL, self._on_notification)
+        with self._translated():
+            for _ in range(CONNECTIONS):
+                connection = await self._engine.connect()
+                raw = await connection.get_raw_connection()
+                self._connections.append((connection, raw.driver_connection))
+            (_, driver), _ = self._connections
+            driver.add_termination_listener(self._on_loss)
+            await driver.add_listener(CHANNEL, self._on_notification)
+        if not await self._hears() or driver.is_closed():
+            raise DatabaseFailed(
+                f"{self._what}: notifications (LISTEN, NOTIFY) do not arrive, as behind a connection pooler "
+                "or a firewall. Use the server's direct address in [storage] url."
+            )
         self._driver = driver
 
     async def _keep_listening(self) -> None:
         while True:
-            await self._lost.wait()
-            self._lost.clear()
-            wait_s = self._first_wait_s
-            while self._driver is None:
-                await self._release()
-                await asyncio.sleep(wait_s)
-                try:
-                    await self._listen()
-                except LIBRARY_ERRORS as exc:
-                    wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-                    log.warning(
-                        "no connection to other processes (%s); retrying in %.0f s",
-                        type(exc).__name__,
-                        wait_s,
-                    )
+            why = "the connection was lost"
+            try:
+                await asyncio.wait_for(self._lost.wait(), self._beat_s)
+            except TimeoutError:
+                if await self._hears():
+                    continue
+                why = f"no heartbeat came back within {self._beat_s:.0f} s"
+                self._on_loss(self._driver)
+            log.warning(
+                "notifications of other processes are missed (%s); cached data of members are dropped until "
+                "they arrive again",
+                why,
+            )
+            await self._reconnect()
             log.info("reconnected to other processes")
             self._on_news(News.LEFT)  # notifications in between were missed
 
+    async def _hears(self) -> bool:
+        """Send a heartbeat, and return whether it arrives in time."""
+        self._expected_beat = _BEAT + secrets.token_hex(8)
+        self._heard.clear()
+        _, (_, sender) = self._connections
+        beat = f"{self._name} {self._expected_beat}"
+        try:
+            async with asyncio.timeout(self._beat_s):
+                with self._translated():
+                    await sender.fetchval("SELECT pg_notify($1, $2)", CHANNEL, beat)
+                await self._heard.wait()
+        except (TimeoutError, StorageError):
+            return self._heard.is_set()
+        return True
+
+    async def _reconnect(self) -> None:
+        wait_s = self._first_wait_s
+        while True:
+            await self._deaf_during(self._release())
+            await self._deaf_during(asyncio.sleep(wait_s))
+            try:
+                await self._deaf_during(asyncio.wait_for(self._listen(), LONGEST_WAIT_S))
+            except (TimeoutError, StorageError) as exc:
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                log.warning(
+                    "no connection to other processes, retrying in %.0f s: %s",
+                    wait_s,
+                    exc or f"no answer in {LONGEST_WAIT_S:.0f} s",
+                )
+            else:
+                self._lost.clear()
+                return
+
+    async def _deaf_during(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work``, and keep evicting what is cached meanwhile."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=self._beat_s)
+                self._on_news(News.DEAF)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        return task.result()
+
     async def _release(self) -> None:
         self._driver, self._leads = None, False
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        while self._connections:
+            connection, driver = self._connections.pop()
+            driver.terminate()  # a connection that does not answer cannot be closed
             # Not returned to the pool: a listening or dead connection cannot be reused.
             await connection.invalidate()
             await connection.close()
 
     def _on_loss(self, driver: Any) -> None:
-        if driver is self._driver:
+        if driver is not None and driver is self._driver:
             self._driver, self._leads = None, False
+            self.n_losses += 1
             self._lost.set()
             self._on_news(News.LEFT)  # news are missed from now on
 
     def _on_notification(self, _driver: Any, _pid: int, _channel: str, payload: str) -> None:
         name, _, news = payload.partition(" ")
         if name == self._name:
+            if news == self._expected_beat:
+                self._heard.set()
+            return
+        if news.startswith(_BEAT):
             return
         if news not in set(News):  # sent by another version: treat everything as changed
             news = News.LEFT
         self._on_news(News(news))
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Translate errors, also of asyncpg itself, whose connection is used without SQLAlchemy here.
+
+        Raises:
+            DatabaseFailed: The server cannot be reached, or refuses.
+        """
+        try:
+            with translated_errors(self._what):
+                yield
+        except (PostgresError, InterfaceError) as exc:
+            raise translated(exc, self._what) from exc

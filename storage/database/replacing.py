@@ -50,6 +50,11 @@ def replaced(present: Path, draft: Path) -> Generator[None]:
     discard(present)
 
 
+def followed(path: Path) -> Path:
+    """Return where a file lies. Its side files and drafts lie there too, not beside a symbolic link to it."""
+    return path.resolve() if path.is_symlink() else path
+
+
 def settle(present: Path) -> None:
     """Complete or undo a replacement of this file that was killed, and delete its unfinished files.
 
@@ -115,11 +120,14 @@ def _complete(present: Path) -> None:
 
 def _put_aside(present: Path) -> None:
     """Keep the old file under a second name. Its log moves away: SQLite would apply it to the new file."""
-    if present.exists():
-        try:
-            os.link(present, _aside(present))
-        except OSError:  # a file system without hard links
-            shutil.copy2(present, _aside(present))
+    if not present.exists():
+        for side in SIDE_FILES:  # the log of a lost file is of no use, and must not meet the new file
+            _beside(present, side).unlink(missing_ok=True)
+        return
+    try:
+        os.link(present, _aside(present))
+    except OSError:  # a file system without hard links
+        shutil.copy2(present, _aside(present))
     for side in SIDE_FILES:
         if _beside(present, side).exists():
             _beside(present, side).replace(_beside(_aside(present), side))

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from storage.database.backend import LIBRARY_ERRORS, LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
 from storage.database.peers import NoPeers
-from storage.database.replacing import settle
+from storage.database.replacing import followed, settle
 from storage.errors import AlreadyOpen, DatabaseDamaged, DatabaseFailed, StorageError
 
 T = TypeVar("T")
@@ -49,8 +49,8 @@ class SqliteBackend:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / FILE
-        self.files = (self._path, folder / f"{FILE}-wal")
+        self._path = followed(folder / FILE)
+        self.files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Lock the folder, and settle a restore that was killed.

@@ -38,6 +38,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
+from storage.database.replacing import followed
 from storage.database.schema import UtcTime
 from storage.database.sqlite import PRAGMAS as DATA_PRAGMAS
 from storage.database.sqlite import check_sound, connected, open_engine, pragma
@@ -97,7 +98,7 @@ class Ledger:
             DatabaseFailed: The folder cannot be written to.
             KeyUnreadable: The file belongs to other keys.
         """
-        path = folder / FILE
+        path = followed(folder / FILE)
         async with AsyncExitStack() as stack:
             try:
                 engine = open_engine(path, connections=2, begin="BEGIN", pragmas=PRAGMAS)

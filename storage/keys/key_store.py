@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
-from storage.database.replacing import settle
+from storage.database.replacing import followed, settle
 from storage.database.sqlite import PRAGMAS, connected, open_engine, opening_lock
 from storage.errors import DatabaseFailed, KeyMissing, SealBroken
 from storage.failpoints import failpoint
@@ -34,6 +34,7 @@ from storage.keys.wrapping import (
     NUMBER_BYTES,
     Wrapping,
     begin_writing,
+    copy_usable,
     member_keys,
     member_slot,
     prepare,
@@ -88,19 +89,20 @@ class KeyStore:
             DatabaseNewer: ``keys.db`` was written by a newer version.
             DatabaseFailed: The folder cannot be written to.
         """
-        path = settings.key_dir / FILE
+        folder = settings.key_dir
+        path = followed(folder / FILE)
         if data_exists and not _is_there(path):
             raise KeyMissing(
                 f"Data exists, but its key store {path} does not; restore the keys of these data from a copy."
             )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
             raise DatabaseFailed(
-                f"Cannot write to the folder {settings.key_dir} ({exc}); check its permissions."
+                f"Cannot write to the folder {folder} ({exc}); check its permissions."
             ) from exc
-        async with opening_lock(path.parent):
-            for file in (path, path.with_name(LEDGER)):
+        async with opening_lock(folder):
+            for file in (path, followed(folder / LEDGER)):
                 settle(file)
             return await cls._open(path, settings, data_exists)
 
@@ -109,7 +111,7 @@ class KeyStore:
         try:
             wrapping = Wrapping(settings, may_make=not _is_there(path))
             engine = open_engine(path, connections=2, begin="BEGIN", pragmas=KEY_PRAGMAS)
-            for private in (path.parent, path):
+            for private in (settings.key_dir, path):
                 require_private(private)
         except OSError as exc:
             raise DatabaseFailed(
@@ -129,7 +131,7 @@ class KeyStore:
     @property
     def files(self) -> list[Path]:
         """Files in which a key could leave a trace."""
-        return [self._path, self._path.with_name(f"{FILE}-journal")]
+        return [self._path, self._path.with_name(f"{self._path.name}-journal")]
 
     def key_of(self, member_id: MemberId) -> SealingKey:
         """Return the data key of one member.
@@ -239,6 +241,21 @@ class KeyStore:
             async with self._engine.connect() as connection:
                 count = await connection.run_sync(work)
                 failpoint("rotate.before-commit")
+                await connection.commit()
+        return count
+
+    async def adopt(self, other: KeyStore) -> int:
+        """Take over every member's key that opens in another key store of the same bot; return the number."""
+
+        def work(connection: Connection) -> int:
+            begin_writing(connection)
+            with connected(other._engine, other._path) as source:
+                old, new = other._wrapping.current(source), self._wrapping.current(connection)
+                return copy_usable(source, old, connection, new)
+
+        with translated_errors(str(self._path)):
+            async with self._engine.connect() as connection:
+                count = await connection.run_sync(work)
                 await connection.commit()
         return count
 

@@ -1,8 +1,8 @@
 """The master key: 32 bytes from the environment, or from a key file that is created once with mode 0600.
 
 It wraps everything in the key store. A key is created only while no data exists; a missing key of existing
-data is an error, never a new key. During a rotation (:mod:`storage.keys.rotation`) there are two keys, the
-present and the next one; the key store uses the one that opens it.
+data is an error, never a new key. During a rotation (:mod:`storage.maintenance.rotation`) there are two keys,
+the present and the next one; the key store uses the one that opens it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ def master_key(settings: StorageSettings, *, may_make: bool) -> bytes:
             )
         _make(path)
     return _decoded(_read_private(path), f"key file {path}")
+
+
+def source_of(settings: StorageSettings) -> str:
+    """Return in words where the present master key comes from."""
+    path = settings.key_dir / KEY_FILE
+    if not os.environ.get(settings.master_key_env):
+        return f"the file {path}"
+    instead = f", not the file {path}" if path.exists() else ""
+    return f"the environment variable {settings.master_key_env}{instead}"
 
 
 def next_master_key(settings: StorageSettings) -> bytes | None:

@@ -1,8 +1,8 @@
 """Wrapping of the keys in ``keys.db``: the wrapping key, derived from the master key, and the tables.
 
-Another process may replace the master key while this one runs (:mod:`storage.keys.rotation`); it rewraps all
-keys in one transaction. Therefore every transaction that opens or writes a wrapped key first determines which
-master key is valid.
+Another process may replace the master key while this one runs (:mod:`storage.maintenance.rotation`); it
+rewraps all keys in one transaction. Therefore every transaction that opens or writes a wrapped key first
+determines which master key is valid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from storage.database.sqlite import check_sound, pragma
 from storage.errors import DatabaseNewer, KeyMissing, KeyUnreadable, SealBroken
-from storage.keys.master_key import master_key, next_master_key
+from storage.keys.master_key import master_key, next_master_key, source_of
 from storage.keys.sealing import KEY_BYTES, SealingKey, Slot, new_key
 from storage.records import MemberId
 from storage.settings import StorageSettings
@@ -108,7 +108,8 @@ class Wrapping:
                     return candidate
         raise KeyUnreadable(
             f"The master key does not open {self._settings.key_dir / FILE}: expected the key that it was "
-            "created with. Restore that key; a new one would make all data unreadable."
+            f"created with, found the one in {source_of(self._settings)}. Restore that key; a new one would "
+            "make all data unreadable."
         )
 
     def is_next(self, connection: Connection) -> bool:
@@ -152,6 +153,30 @@ def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
     if rows:
         own = member_keys.c.member_id == bindparam("whose")
         connection.execute(update(member_keys).where(own).values(wrapped=bindparam("again")), rows)
+    return len(rows)
+
+
+def copy_usable(source: Connection, old: SealingKey, target: Connection, new: SealingKey) -> int:
+    """Copy every member's key that opens into another file, in place of a key of the same member there.
+
+    Args:
+        source: The file to copy from; only read.
+        old: Opens its keys.
+        target: The file to copy into. Commits are the caller's.
+        new: Wraps the copied keys.
+
+    Returns:
+        The number of members' keys that were copied.
+    """
+    rows: list[dict[str, bytes]] = []
+    for row in source.execute(select(member_keys)).mappings():
+        slot = member_slot(MemberId(row["member_id"]))
+        try:
+            rows.append({**row, "wrapped": new.seal(old.open(row["wrapped"], slot), slot)})
+        except SealBroken:
+            continue
+    if rows:
+        target.execute(insert(member_keys).prefix_with("OR REPLACE"), rows)
     return len(rows)
 
 

@@ -3,7 +3,7 @@
 Each line is one act as JSON, with its number, its time, the SHA-256 of the line before it, and its own
 SHA-256 over all of that. A line that is changed, dropped or reordered breaks the chain. The end of the file
 has no successor, so the number and hash of the last line are also kept in ``audit.tip`` in the key folder: a
-dropped end shows there.
+dropped end shows there. An act after a dropped end is linked to a mark, so the gap shows for good.
 
 The trail lies in the data folder, is in no backup, and no restore replaces it. It holds no personal data:
 names of acts and of configuration keys, and counts. It does not stop a person who can write to both folders.
@@ -34,6 +34,12 @@ log = logging.getLogger(__name__)
 FILE, TIP = "audit.jsonl", "audit.tip"
 _START = "0" * 64
 """Stands for the hash of the line before the first."""
+_GAP = "f" * 64
+"""Stands for the hash of the line before, where the tip showed that the end of the trail was changed."""
+
+
+_DAMAGED_BYTES = "surrogateescape"
+"""How bytes of a damaged line are read: appending goes on, and the check names the line."""
 
 
 class Act(StrEnum):
@@ -103,8 +109,8 @@ class AuditTrail:
         try:
             with self._locked() as file:
                 lines = _whole_lines(file)
-                number, previous = len(lines) + 1, _digest_of(lines[-1]) if lines else _START
-                fields = _fields(number, self._now(), act, details, previous)
+                number = len(lines) + 1
+                fields = _fields(number, self._now(), act, details, self._link(lines))
                 file.write(_line(fields) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -127,8 +133,8 @@ class AuditTrail:
         Raises:
             AuditBroken: A line was changed, dropped or reordered, or the end is missing.
         """
-        entries = list(self._checked(self._lines()))
-        number, digest = self._read_tip()
+        lines, (number, digest) = self._read()
+        entries = list(self._checked(lines))
         # A crash between a line and its tip leaves the trail one line ahead.
         if not number <= len(entries) <= number + 1:
             raise AuditBroken(f"{self._path}: {self._tip} counts {number} lines, found {len(entries)}")
@@ -143,19 +149,37 @@ class AuditTrail:
                 entry = _parsed(line)
             except (ValueError, KeyError, TypeError, AttributeError) as exc:
                 raise AuditBroken(f"{self._path}: line {number} is not an entry of the trail") from exc
+            if entry.previous == _GAP:
+                raise AuditBroken(f"{self._path}: lines were missing when line {number} was written")
             if entry.number != number or entry.previous != previous:
                 raise AuditBroken(f"{self._path}: line {number} does not follow the line before it")
             previous = entry.digest
             yield entry
 
-    def _lines(self) -> list[str]:
+    def _link(self, lines: list[str]) -> str:
+        """Return the hash of the last line, or the mark of a gap where the tip names another end."""
         try:
-            text = self._path.read_text("utf-8")
+            number, digest = self._read_tip()
+        except AuditBroken:
+            return _GAP
+        # A crash between a line and its tip leaves the trail one line ahead.
+        is_sound = number <= len(lines) <= number + 1
+        if not is_sound or (number and _digest_of(lines[number - 1]) != digest):
+            return _GAP
+        return _digest_of(lines[-1]) if lines else _START
+
+    def _read(self) -> tuple[list[str], tuple[int, str]]:
+        """Return all lines and the tip, while no process appends."""
+        import fcntl
+
+        try:
+            with self._path.open(encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                return file.read().split("\n")[:-1], self._read_tip()
         except FileNotFoundError:
-            return []
+            return [], self._read_tip()
         except (OSError, UnicodeDecodeError) as exc:
             raise AuditBroken(f"{self._path} cannot be read ({type(exc).__name__})") from exc
-        return text.split("\n")[:-1]
 
     def _read_tip(self) -> tuple[int, str]:
         try:
@@ -174,11 +198,12 @@ class AuditTrail:
 
     @contextmanager
     def _locked(self) -> Generator[Any]:
-        """Open the trail while no other process appends to it; the folder must exist."""
+        """Open the trail while no other process appends to it or reads it."""
         import fcntl  # not on Windows, where other commands still work
 
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # there is none yet with PostgreSQL
         handle = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
-        with os.fdopen(handle, "a+", encoding="utf-8") as file:
+        with os.fdopen(handle, "a+", encoding="utf-8", errors=_DAMAGED_BYTES) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
 
@@ -188,7 +213,7 @@ def _whole_lines(file: Any) -> list[str]:
     file.seek(0)
     whole, newline, torn = file.read().rpartition("\n")
     if torn:
-        file.truncate(len((whole + newline).encode()))
+        file.truncate(len((whole + newline).encode(errors=_DAMAGED_BYTES)))
     return whole.split("\n") if newline else []
 
 
@@ -197,7 +222,7 @@ def _digest_of(line: str) -> str:
     try:
         return str(json.loads(line)["hash"])
     except (ValueError, KeyError, TypeError):
-        return hashlib.sha256(line.encode()).hexdigest()
+        return hashlib.sha256(line.encode(errors=_DAMAGED_BYTES)).hexdigest()
 
 
 def _fields(

@@ -1,9 +1,9 @@
 """Backups of the data while the bot runs, and separately of the keys with the erasure ledger.
 
 A copy of the data holds no key and nothing in clear, so it may be kept anywhere and for long. A copy of the
-keys opens every copy of the data, so it must be short-lived: :func:`restore_keys` rejects one that is too
-old. :mod:`storage.maintenance.restoring` puts copies back. The functions without ``async`` block. Works on
-SQLite files; PostgreSQL has its own tools.
+keys opens every copy of the data, so it must be short-lived. :mod:`storage.maintenance.restoring` puts copies
+back, and rejects a copy of the keys that is too old. The functions block. Works on SQLite files; PostgreSQL
+has its own tools.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
+from storage.clock import utcnow
 from storage.database.backend import translated_errors
 from storage.database.replacing import rename_on_disk
 from storage.database.sqlite import FILE
@@ -21,10 +21,7 @@ from storage.errors import StorageError, StoreMissing
 from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.wrapping import FILE as KEYS
 from storage.maintenance.copying import open_to_read, require_sound, require_sqlite, snapshot
-from storage.maintenance.restoring import accept_ledger_loss, restore, restore_keys
 from storage.settings import StorageSettings
-
-__all__ = ["accept_ledger_loss", "back_up", "back_up_keys", "ledger_counts", "restore", "restore_keys"]
 
 
 def back_up(settings: StorageSettings, target: Path) -> int:
@@ -60,7 +57,7 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
         ledger.unlink()
         with translated_errors(str(draft)), closing(sqlite3.connect(draft)) as copy:
             copy.execute("CREATE TABLE copied (at INTEGER, ledger BLOB)")
-            copy.execute("INSERT INTO copied VALUES (?, ?)", [int(datetime.now(UTC).timestamp()), content])
+            copy.execute("INSERT INTO copied VALUES (?, ?)", [int(utcnow().timestamp()), content])
             copy.commit()
         require_sound(draft)
 

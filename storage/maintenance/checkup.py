@@ -36,8 +36,9 @@ from storage.keys.pseudonyms import Pseudonyms
 from storage.keys.wrapping import FILE as KEYS
 from storage.keys.wrapping import SCHEMA as KEYS_SCHEMA
 from storage.keys.wrapping import Wrapping
+from storage.maintenance import audit_trail
 from storage.opening import backend_of
-from storage.privacy.erasing import LEDGER_NOTE
+from storage.privacy.erasure_scopes import LEDGER_NOTE
 from storage.settings import StorageSettings
 
 
@@ -55,7 +56,8 @@ class Keys(NamedTuple):
 
 def files_in_use(settings: StorageSettings) -> list[Path]:
     """Return our existing files and folders."""
-    files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE)]
+    files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE, audit_trail.TIP)]
+    files.append(settings.data_dir / audit_trail.FILE)
     if not settings.url:
         files.append(settings.data_dir / FILE)
     return [path for path in (*{path.parent for path in files}, *files) if path.exists()]
@@ -140,6 +142,9 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
     async with AsyncExitStack() as stack:
         backend = backend_of(settings)
         await backend.open(stack)
+        peers = backend.peers()
+        stack.push_async_callback(peers.close)
+        await peers.open(lambda _: None)  # connects and listens as a start does
         reader = backend.reader()
         stack.push_async_callback(reader.close)
         await reader.run(lambda connection: _check_rights(connection, backend.what))
@@ -147,11 +152,11 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
 
 
 def _check_rights(connection: Connection, what: str) -> None:
-    standby, may_create = connection.execute(
-        text("SELECT pg_is_in_recovery(), has_schema_privilege(current_schema(), 'CREATE')")
+    schema, may_create = connection.execute(
+        text("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
     ).one()
-    if standby:
-        raise DatabaseFailed(f"{what} is a read-only standby; use the primary server.")
+    if schema is None:
+        raise DatabaseFailed(f"{what}: the schema does not exist; create it, or correct search_path.")
     if not may_create:
         raise DatabaseFailed(f"{what}: this user may not create tables; grant it CREATE on the schema.")
 

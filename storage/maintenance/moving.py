@@ -2,12 +2,14 @@
 
 Rows are copied as they are, sealed values included: what a value is bound to names no database, so it opens
 in its new place. A move that is killed goes on where it stopped when the command is repeated, because a row
-that is there already is not written again. Every row is compared afterwards. Only then the old data are
-marked as moved; they stay, and no store opens them any more. A refused move changes nothing in either place.
+that is there already is not written again. Every row is compared afterwards. If the old data changed since
+the interruption, the copy begins anew. In the transaction that compared them, the old data are marked as
+moved; they stay, and no store opens them any more. A refused move changes nothing in either place.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -24,13 +26,19 @@ from storage.database.notes import note_of, put_note
 from storage.database.schema import metadata, notes, origin
 from storage.errors import StorageError
 from storage.failpoints import failpoint
-from storage.maintenance.restoring import require_alone
+from storage.maintenance.exclusive import require_lead
 from storage.opening import MOVED, MOVING, backend_of, require_data
 from storage.settings import StorageSettings
 from storage.store import Store
 
+log = logging.getLogger(__name__)
+
 ROWS = 500
 """Rows that are read, written and compared at once."""
+
+
+class RowsDiffer(StorageError):
+    """The rows in the new place are not those in the old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,8 @@ async def move(
         target, new, is_used = await _connected(replace(settings, url=url), stack)
         with translated_errors(f"{source.what} or {target.what}"):
             await _begin(old, new, target.what, is_used=is_used, is_marked=is_marked)
-            n_rows = await _copied_and_compared(old, new, progress)
-            async with old.begin():
+            async with old.begin():  # one snapshot, without another writer until the mark
+                n_rows = await _copied_and_compared(old, new, progress, is_resumed=is_used)
                 await old.run_sync(put_note, MOVED, target.what)
             failpoint("move.marked")
             async with new.begin():
@@ -89,7 +97,7 @@ async def _connected(
     settings: StorageSettings, stack: AsyncExitStack
 ) -> tuple[Backend, AsyncConnection, bool]:
     """Open a database that no bot uses; return also whether it holds data."""
-    await require_alone(settings, stack)
+    await require_lead(settings, stack)
     backend = backend_of(settings)
     await backend.open(stack)
     is_used = await backend.has_data()  # before the only connection is taken
@@ -113,10 +121,12 @@ async def _begin(
         tag = (await old.execute(select(origin.c.key_check))).scalar_one().hex()
         elsewhere = await old.run_sync(note_of, MOVED)
     begun = await new.run_sync(_read, MOVING) if is_used else None
+    if is_marked and (begun != tag or elsewhere != where):
+        raise StorageError(f"The data were moved to {elsewhere} already. Nothing was changed.")
     if is_used and begun != tag:
-        raise StorageError(f"{where} holds other data; name an empty place. Nothing was changed.")
-    if is_marked and begun is None:
-        raise StorageError(f"The data were moved to {elsewhere}; nothing was changed.")
+        earlier = await new.run_sync(_read, MOVED)
+        holds = "other data" if earlier is None else "the data that were moved away from it"
+        raise StorageError(f"{where} holds {holds}; empty it or name another place. Nothing was changed.")
     async with new.begin():
         await new.run_sync(upgrade)
         await new.run_sync(put_note, MOVING, tag)
@@ -128,31 +138,69 @@ async def _begin(
 
 
 async def _copied_and_compared(
-    old: AsyncConnection, new: AsyncConnection, progress: Callable[[str, int], None]
+    old: AsyncConnection,
+    new: AsyncConnection,
+    progress: Callable[[str, int], None],
+    *,
+    is_resumed: bool,
 ) -> int:
-    """Copy every row that is not there yet, then compare every row; return their number."""
-    n_rows = 0
-    async with old.begin():  # one snapshot, without another writer
-        for table in metadata.sorted_tables:
-            async for page in _pages(old, table):
-                async with new.begin():
-                    await new.run_sync(_write, table, page)
-                progress(table.name, len(page))
-                failpoint("move.page-copied")
+    """Copy every row that is not there yet, then compare every row; return their number.
+
+    Raises:
+        StorageError: A row differs.
+    """
+    await _copy(old, new, progress)
+    try:
+        n_rows = await _compared(old, new, progress)
+    except RowsDiffer:
+        if not is_resumed:
+            raise
+        log.info("the data changed since the move was interrupted; it begins anew")
         async with new.begin():
-            await new.run_sync(_continue_numbers)
-            for table in metadata.sorted_tables:
-                n_rows += await _compare(old, new, table, partial(progress, table.name))
+            await new.run_sync(_empty)
+        await _copy(old, new, progress)
+        n_rows = await _compared(old, new, progress)
     failpoint("move.compared")
     return n_rows
+
+
+async def _copy(old: AsyncConnection, new: AsyncConnection, progress: Callable[[str, int], None]) -> None:
+    for table in metadata.sorted_tables:
+        async for page in _pages(old, table):
+            async with new.begin():
+                await new.run_sync(_write, table, page)
+            progress(table.name, len(page))
+            failpoint("move.page-copied")
+    async with new.begin():
+        await new.run_sync(_continue_numbers)
+
+
+async def _compared(old: AsyncConnection, new: AsyncConnection, progress: Callable[[str, int], None]) -> int:
+    async with new.begin():
+        return sum(
+            [
+                await _compare(old, new, table, partial(progress, table.name))
+                for table in metadata.sorted_tables
+            ]
+        )
+
+
+def _empty(connection: Connection) -> None:
+    """Delete every row of an unfinished target, but not what makes it one."""
+    for table in reversed(metadata.sorted_tables):
+        if table is not origin:
+            connection.execute(_without_marks(delete(table), table))
+
+
+def _without_marks(query: Any, table: Table) -> Any:
+    """Leave out the notes about the move itself."""
+    return query.where(notes.c.key.not_in([MOVED, MOVING])) if table is notes else query
 
 
 async def _pages(connection: AsyncConnection, table: Table) -> AsyncGenerator[list[Row[Any]]]:
     """Yield all rows in the order of the primary key, without the notes about the move itself."""
     key = list(table.primary_key)
-    query = select(table).order_by(*key).limit(ROWS)
-    if table is notes:
-        query = query.where(notes.c.key.not_in([MOVED, MOVING]))
+    query = _without_marks(select(table).order_by(*key).limit(ROWS), table)
     after = query
     while page := list((await connection.execute(after)).all()):
         yield page
@@ -188,7 +236,7 @@ async def _compare(
     """Compare all rows of a table, sealed values byte by byte; return their number.
 
     Raises:
-        StorageError: A row differs, is missing, or is one too many.
+        RowsDiffer: A row differs, is missing, or is one too many.
     """
     key = list(table.primary_key)
     n_rows = 0
@@ -197,12 +245,10 @@ async def _compare(
         there = tuple_(*key).in_(wanted) if len(key) > 1 else key[0].in_([only for (only,) in wanted])
         found = (await new.execute(select(table).where(there))).all()
         if {tuple(row) for row in found} != {tuple(row) for row in page}:
-            raise StorageError(f"A row of {table.name} differs after the move; the old data stay in use.")
+            raise RowsDiffer(f"A row of {table.name} differs after the move; the old data stay in use.")
         n_rows += len(page)
         progress(len(page))
-    counted = select(func.count()).select_from(table)
-    if table is notes:
-        counted = counted.where(notes.c.key.not_in([MOVED, MOVING]))
+    counted = _without_marks(select(func.count()).select_from(table), table)
     if (await new.execute(counted)).scalar_one() != n_rows:
-        raise StorageError(f"{table.name} has other rows after the move; the old data stay in use.")
+        raise RowsDiffer(f"{table.name} has other rows after the move; the old data stay in use.")
     return n_rows

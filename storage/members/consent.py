@@ -24,7 +24,7 @@ from storage.database.writer import Writer
 from storage.errors import NoConsent, StorageError
 from storage.keys.erasure_ledger import Decision
 from storage.keys.key_store import KeyStore
-from storage.members.decision_times import DecisionTimes
+from storage.members.decision_times import DecisionTimes, Reactor
 from storage.records import Consent, MemberId, Who
 
 _DECISIONS = {
@@ -67,22 +67,36 @@ class Consents:
         return await self._reader.run(lambda c: key_id_of(c, member_id))
 
     async def bound(self, who: Who) -> Who | None:
-        """Return this member bound to the consent they have now; None without consent.
+        """Return this member bound to the consent they have now; None without it, or if they acted before it.
 
         A change of this member is refused once they were forgotten, also if they agreed again since.
         """
-        under = await self.key_id_of(who)
-        return None if under is None else replace(who, under=under)
+        member_id = self._keys.pseudonyms.member(who)
+        try:
+            reactor = await self._reader.run(lambda c: require_given(c, member_id, who, self._decided))
+        except NoConsent:
+            return None
+        return replace(who, under=reactor.key_id)
 
-    async def record(self, who: Who) -> MemberId:
-        """Record that this member agrees, after creating the data key. Idempotent."""
+    async def record(self, who: Who, *, overtaken: Callable[[], bool] = lambda: False) -> MemberId:
+        """Record that this member agrees, after creating the data key. Idempotent.
+
+        Args:
+            who: The member.
+            overtaken: Whether the member was forgotten or withdrew since they agreed; asked as it is written.
+
+        Raises:
+            NoConsent: The consent was overtaken.
+        """
 
         def unit(connection: Connection) -> MemberId:
+            if overtaken():
+                raise NoConsent
             at, before = self._now(), key_id_of(connection, self._keys.pseudonyms.member(who))
             member_id = agree(connection, self._keys, who, at)
             key_id = key_id_of(connection, member_id)
             if key_id != before:  # the first date stays
-                self._decided.note(key_id, at)
+                self._decided.note(key_id, at, who.came)
             return member_id
 
         return await self._writer.submit(unit)
@@ -108,7 +122,7 @@ def key_id_of(connection: Connection, member_id: MemberId) -> bytes | None:
 
 
 def require_agreed(connection: Connection, member_id: MemberId, under: bytes | None = None) -> None:
-    """Check that the member agreed.
+    """Check that the member agreed. For an act that adds data, :func:`require_given` checks its time as well.
 
     Args:
         connection: The writing transaction.
@@ -123,6 +137,26 @@ def require_agreed(connection: Connection, member_id: MemberId, under: bytes | N
         raise NoConsent
     if under is not None and key_id_of(connection, member_id) != under:
         raise NoConsent
+
+
+def require_given(connection: Connection, member_id: MemberId, who: Who, decided: DecisionTimes) -> Reactor:
+    """Check that the member agrees, and did so when they acted; return the member.
+
+    Args:
+        connection: The writing transaction.
+        member_id: Pseudonym of the member.
+        who: The member, with the time and the consent of their act.
+        decided: Decisions of this process.
+
+    Raises:
+        NoConsent: The member does not agree, or acted before they agreed.
+    """
+    require_agreed(connection, member_id, who.under)
+    own = connection.execute(select(members).where(members.c.member_id == member_id)).one()
+    reactor = Reactor.of(own)
+    if who.came is not None and decided.is_before_consent(who.came, reactor):
+        raise NoConsent
+    return reactor
 
 
 def put_status(

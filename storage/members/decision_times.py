@@ -7,6 +7,7 @@ before a restart, is judged by the host clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ MOST_REMEMBERED = 10_000
 
 
 class Reactor(NamedTuple):
-    """A member who agreed: when their reactions start to count, and whether they paused learning.
+    """A member who agreed: when their acts start to count, and whether they paused learning.
 
     Attributes:
         guild: Pseudonym of the member's server.
@@ -42,35 +43,71 @@ class Reactor(NamedTuple):
 
     @property
     def since(self) -> datetime:
-        """Time of the host clock from which reactions count."""
+        """Time of the host clock from which acts count."""
         return max(self.decisions)
 
 
 class DecisionTimes:
-    """Times of the decisions of this process, by the number of the key that the member agreed under."""
+    """Times of the decisions of this process, by the number of the key that the member agreed under.
 
-    def __init__(self) -> None:
-        self._known: LRUCache[bytes, Arrival] = LRUCache(MOST_REMEMBERED)
+    Args:
+        now: The host clock.
+    """
 
-    def note(self, key_id: bytes | None, at: datetime) -> None:
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._known: LRUCache[tuple[bytes, datetime], Arrival] = LRUCache(MOST_REMEMBERED)
+        self._switched: LRUCache[bytes, Arrival] = LRUCache(MOST_REMEMBERED)
+
+    def arrival(self, sent_at: datetime | None = None) -> Arrival:
+        """Return the time at which an act comes now; ``sent_at`` is Discord's own time of it. No I/O."""
+        return Arrival(self._now(), monotonic(), sent_at)
+
+    def note(self, key_id: bytes | None, at: datetime, came: Arrival | None = None) -> None:
         """Remember that the owner of this key agreed, or resumed learning, just now.
 
         Args:
             key_id: Number of the key; nothing is remembered without one.
             at: The time that is stored as the time of the decision.
+            came: When the act came by which they decided.
         """
         if key_id is not None:
-            self._known[key_id] = Arrival(at, monotonic())
+            self._known[key_id, at] = Arrival(at, monotonic(), None if came is None else came.sent_at)
 
-    def is_older(self, came: Arrival, reactor: Reactor, *, now: Arrival) -> bool:
-        """Return whether an event came before the member's latest decision.
+    def is_overtaken(self, key_id: bytes | None, came: Arrival | None) -> bool:
+        """Return whether a later pause or end of a pause is in force already; if not, remember this one.
 
         Args:
-            came: When the event came.
+            key_id: Number of the member's key.
+            came: When the act came; None: now.
+        """
+        came = came or self.arrival()
+        latest = None if key_id is None else self._switched.get(key_id)
+        if latest is not None and came.is_before(latest):
+            return True
+        if key_id is not None:
+            self._switched[key_id] = came
+        return False
+
+    def is_before_consent(self, came: Arrival, reactor: Reactor) -> bool:
+        """Return whether an act came before the member agreed."""
+        now = self.arrival()
+        return self.is_older(came, reactor, now=now) and self._is_before(
+            came, reactor, reactor.decisions[:1], now
+        )
+
+    def is_older(self, came: Arrival, reactor: Reactor, *, now: Arrival) -> bool:
+        """Return whether an act came before the member's latest decision.
+
+        Args:
+            came: When the act came.
             reactor: The member.
             now: The time of writing.
         """
-        decided = None if reactor.key_id is None else self._known.get(reactor.key_id)
-        if decided is not None and decided.at == reactor.decisions[-1]:
-            return came.monotonic_s < decided.monotonic_s
-        return came.came_by(now) < reactor.since
+        return self._is_before(came, reactor, reactor.decisions, now)
+
+    def _is_before(
+        self, came: Arrival, reactor: Reactor, decisions: tuple[datetime, ...], now: Arrival
+    ) -> bool:
+        known = None if reactor.key_id is None else self._known.get((reactor.key_id, decisions[-1]))
+        return came.came_by(now) < max(decisions) if known is None else came.is_before(known)

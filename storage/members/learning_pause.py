@@ -16,7 +16,7 @@ from storage.database.schema import members
 from storage.database.writer import Writer
 from storage.errors import LearningPaused
 from storage.keys.key_store import KeyStore
-from storage.members.consent import key_id_of, require_agreed
+from storage.members.consent import key_id_of, require_given
 from storage.members.decision_times import DecisionTimes
 from storage.records import MemberId, Who
 
@@ -42,7 +42,7 @@ class Pauses:
         return await self._reader.run(lambda c: is_paused(c, member_id))
 
     async def pause(self, who: Who) -> None:
-        """Stop recording new data of this member. Idempotent.
+        """Stop recording new data of this member. Idempotent; a press that a later one overtook does nothing.
 
         Raises:
             NoConsent: The member did not agree.
@@ -63,10 +63,13 @@ class Pauses:
         changes = members.c.paused != values["paused"]
 
         def unit(connection: Connection) -> None:
-            require_agreed(connection, member_id, who.under)
+            require_given(connection, member_id, who, self._decided)
+            key_id = key_id_of(connection, member_id)
+            if self._decided.is_overtaken(key_id, who.came):
+                return
             own = update(members).where(members.c.member_id == member_id, changes).values(values)
             if connection.execute(own).rowcount and resumed_at is not None:
-                self._decided.note(key_id_of(connection, member_id), resumed_at)
+                self._decided.note(key_id, resumed_at, who.came)
 
         await self._writer.submit(unit)
 
@@ -77,11 +80,22 @@ def is_paused(connection: Connection, member_id: MemberId) -> bool:
     return bool(connection.execute(paused).scalar())
 
 
-def require_learning(connection: Connection, member_id: MemberId) -> None:
-    """Check that the member did not pause learning.
+def require_learning(connection: Connection, member_id: MemberId, who: Who, decided: DecisionTimes) -> None:
+    """Check that the member agrees and learning is not paused, now and when they acted.
+
+    Every act that adds a label or a remark passes this check in its writing transaction.
+
+    Args:
+        connection: The writing transaction.
+        member_id: Pseudonym of the member.
+        who: The member, with the time and the consent of their act.
+        decided: Decisions of this process.
 
     Raises:
-        LearningPaused: The member did.
+        NoConsent: The member does not agree, or acted before they agreed.
+        LearningPaused: Learning is paused, or the member acted before they resumed it.
     """
-    if is_paused(connection, member_id):
+    reactor = require_given(connection, member_id, who, decided)
+    waited = who.came is not None and decided.is_older(who.came, reactor, now=decided.arrival())
+    if reactor.paused or waited:
         raise LearningPaused

@@ -20,7 +20,8 @@ from storage.database.schema import MemberStatus, members, wishes
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
-from storage.members.consent import require_agreed
+from storage.members.consent import require_given
+from storage.members.decision_times import DecisionTimes
 from storage.records import MemberId, Who
 
 
@@ -47,8 +48,17 @@ NO_WISH = Wish()
 class Wishes:
     """Reads and writes wishes. Methods may raise the errors of :class:`storage.store.Store`."""
 
-    def __init__(self, keys: KeyStore, reader: Reader, writer: Writer, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        writer: Writer,
+        *,
+        now: Callable[[], datetime],
+        decided: DecisionTimes,
+    ) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+        self._decided = decided
 
     async def of(self, who: Who) -> Wish:
         """Return this member's wish in this server; :data:`NO_WISH` if none is stored."""
@@ -58,10 +68,10 @@ class Wishes:
         """Store a wish, replacing the earlier one; an empty wish deletes it.
 
         Raises:
-            NoConsent: The member did not agree.
+            NoConsent: The member did not agree, or wished it before they agreed.
         """
         at = self._now()
-        await self._writer.submit(lambda c: _put(c, self._keys, who, wish, at))
+        await self._writer.submit(lambda c: _put(c, self._keys, who, wish, at=at, decided=self._decided))
         # Remove the earlier wish from the log.
         await self._writer.submit_alone(lambda _: self._writer.empty_log())
 
@@ -85,9 +95,17 @@ def _wish_of(connection: Connection, keys: KeyStore, who: Who) -> Wish:
     return Wish(tuple(content["presets"]), content["words"])
 
 
-def _put(connection: Connection, keys: KeyStore, who: Who, wish: Wish, at: datetime) -> None:
+def _put(
+    connection: Connection,
+    keys: KeyStore,
+    who: Who,
+    wish: Wish,
+    *,
+    at: datetime,
+    decided: DecisionTimes,
+) -> None:
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id, who.under)
+    require_given(connection, member_id, who, decided)
     connection.execute(delete(wishes).where(wishes.c.member_id == member_id))
     if wish:
         number = next_number(connection)

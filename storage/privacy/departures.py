@@ -19,8 +19,8 @@ from storage.database.notes import note_of, put_note
 from storage.database.schema import SERVER_TABLES, MemberStatus, departures, members
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
-from storage.privacy.erasing import ErasureScope
 from storage.privacy.erasure_jobs import ErasureJobs, Evict
+from storage.privacy.erasure_scopes import ErasureScope
 from storage.records import ForgetReceipt, Who
 
 GRACE = timedelta(days=7)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from storage.database.backend import BulkReader, Reader
 from storage.keys.key_store import KeyStore
-from storage.privacy import erasing
+from storage.privacy import erasure_scopes
 from storage.privacy.erasure_jobs import ErasureJobs, Evict
 from storage.privacy.export import Exported, key_and_ledger_rows, members_of, sealed_data
 from storage.records import DataSummary, ForgetReceipt, MemberId, Who
@@ -47,7 +47,7 @@ class MemberRights:
             user_id: Discord user id.
             evict: Called with the erased members, so that caches evict them.
         """
-        scope = erasing.forget_scope(self._keys, self._keys.pseudonyms.person(user_id))
+        scope = erasure_scopes.forget_scope(self._keys, self._keys.pseudonyms.person(user_id))
         return await self._erasures.run(scope, evict)
 
     async def refuse(self, who: Who, evict: Evict = lambda _: None) -> ForgetReceipt:
@@ -55,7 +55,7 @@ class MemberRights:
 
         ``evict`` as in :meth:`forget`.
         """
-        return await self._erasures.run(erasing.refusal_scope(self._keys, who, self._now()), evict)
+        return await self._erasures.run(erasure_scopes.refusal_scope(self._keys, who, self._now()), evict)
 
     async def summary(self, who: Who) -> DataSummary:
         """Return counts of the data stored about this member in this server."""

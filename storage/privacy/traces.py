@@ -7,8 +7,10 @@ if a deleted page had not been overwritten.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy import Connection, func, select
 
@@ -62,21 +64,47 @@ def can_search(files: Sequence[Path], needles: Sequence[bytes]) -> bool:
     return 0 < len(needles) <= MOST_NEEDLES and size <= MOST_BYTES
 
 
-def traces_in_files(files: Sequence[Path], needles: Sequence[bytes]) -> int:
+class HeldFiles:
+    """Files that stay open from their first search until the store is closed.
+
+    When a process closes any descriptor of a file, the system drops all its locks on that file, also those of
+    SQLite. Another program that then closes the database would believe that it is the last user, and delete
+    the write-ahead log under the running bot.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Path, BinaryIO] = {}
+
+    def at_start(self, path: Path) -> BinaryIO:
+        """Return the open file, positioned at its start."""
+        held = self._open.get(path)
+        if held is None or not os.path.samestat(os.fstat(held.fileno()), path.stat()):
+            if held is not None:
+                held.close()
+            held = self._open[path] = path.open("rb", buffering=0)
+        held.seek(0)
+        return held
+
+    def close(self) -> None:
+        """Close all files; call it after the database connections are closed."""
+        for held in self._open.values():
+            held.close()
+
+
+def traces_in_files(files: Sequence[Path], needles: Sequence[bytes], held: HeldFiles) -> int:
     """Count needles that some file contains. Blocks; call from a thread.
 
     Reads block by block: a search holds the GIL, and with it the event loop, while it scans its bytes. Other
     threads run while the next block is read.
     """
-    return sum(len(_needles_in(path, frozenset(needles))) for path in files if path.exists())
+    return sum(len(_needles_in(held.at_start(path), frozenset(needles))) for path in files if path.exists())
 
 
-def _needles_in(path: Path, needles: frozenset[bytes]) -> set[bytes]:
+def _needles_in(file: BinaryIO, needles: frozenset[bytes]) -> set[bytes]:
     overlap = max(map(len, needles), default=1) - 1
-    held: set[bytes] = set()
+    found: set[bytes] = set()
     window = b""
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK_BYTES):
-            window = window[len(window) - min(overlap, len(window)) :] + block
-            held |= {needle for needle in needles - held if needle in window}
-    return held
+    while block := file.read(BLOCK_BYTES):
+        window = window[len(window) - min(overlap, len(window)) :] + block
+        found |= {needle for needle in needles - found if needle in window}
+    return found

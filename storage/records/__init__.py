@@ -6,9 +6,9 @@ from this package.
 
 from __future__ import annotations
 
+from storage.records.arrival import Arrival
 from storage.records.discord_events import (
     Applied,
-    Arrival,
     Cleared,
     Deleted,
     DiscordEvent,

@@ -6,44 +6,14 @@ No SQL and no keys here. Import them from :mod:`storage.records`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 
 from storage.records.identifiers import MemberId, Who
-
-CLOCK_JUMP = timedelta(seconds=1)
-"""Difference of the two clocks from which the host clock counts as set back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Time at which an event came, by two clocks.
-
-    Attributes:
-        at: Time of the host clock, aware UTC.
-        monotonic_s: Time of the monotonic clock, seconds.
-    """
-
-    at: datetime
-    monotonic_s: float
-
-    def came_by(self, now: Arrival) -> datetime:
-        """Return the time of arrival; after a jump of the host clock, the earlier of both clocks' times.
-
-        A host clock that is set back makes a waiting event look newer than a consent that came after it.
-        The monotonic clock shows how long the event waited.
-        """
-        by_waiting = now.at - timedelta(seconds=now.monotonic_s - self.monotonic_s)
-        return by_waiting if self.at - by_waiting > CLOCK_JUMP else self.at
 
 
 @dataclass(frozen=True, slots=True)
 class Reacted:
-    """A reaction was added or removed; ``burst`` marks a super reaction.
-
-    Attributes:
-        came: When the event came. None: it is applied as it comes.
-    """
+    """A reaction was added or removed; ``burst`` marks a super reaction."""
 
     channel_id: int
     message_id: int
@@ -51,7 +21,6 @@ class Reacted:
     emoji: str
     burst: bool
     added: bool
-    came: Arrival | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

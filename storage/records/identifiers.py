@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NewType
 
+from storage.records.arrival import Arrival
+
 PSEUDONYM_BYTES = 16
 
 MemberId = NewType("MemberId", bytes)
@@ -33,8 +35,11 @@ class Who:
         under: Number of the key that the member agreed under when their act began. The writing transaction
             refuses a change under another key: the member was forgotten and agreed again meanwhile. None:
             any consent will do.
+        came: When the act came that this member does. The store judges consent and pause by it, so an act
+            that waited counts as if it were written at once. None: it is judged as it is written.
     """
 
     guild_id: int
     user_id: int
     under: bytes | None = field(default=None, compare=False, repr=False)
+    came: Arrival | None = field(default=None, compare=False, repr=False)

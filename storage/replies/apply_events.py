@@ -3,8 +3,6 @@
 Statements work on sets, because each one costs a switch between threads. A batch of hundreds takes a dozen
 statements; single events would take four each. The fold runs in memory over opened states, in the order of
 the gateway. So it is idempotent: a repeated event changes nothing, and add-remove-add ends as added.
-With ``own``, only reactions of the asker are stored. A reaction of another member can be stored only if the
-asker agreed. What that member sees of their own data would then tell them whether the asker did.
 
 The batch is one unit of the writer: all of it is committed, or nothing. Rows that cannot be opened, because a
 key was lost or a row is damaged, stay unchanged and are counted: one member must not block the others.
@@ -55,13 +53,11 @@ class _Chunk(NamedTuple):
     position: int
     posted_at: datetime
     guild: bytes
-    asker: MemberId
 
 
 _chunks = (
     select(
-        *(messages.c.message, messages.c.reply_id, messages.c.position),
-        *(replies.c.created_at, members.c.guild, replies.c.member_id),
+        messages.c.message, messages.c.reply_id, messages.c.position, replies.c.created_at, members.c.guild
     )
     .select_from(messages.join(replies).join(members))
     .where(
@@ -98,7 +94,6 @@ def record_events(
     events: Sequence[DiscordEvent],
     now: Arrival,
     decided: DecisionTimes,
-    own: bool = False,
 ) -> Applied:
     """Apply events in order. Unstored messages and members who did not agree leave no trace."""
     named = {id_: keys.pseudonyms.message(id_) for id_ in {event.message_id for event in events}}
@@ -107,7 +102,7 @@ def record_events(
     about = [event for event in events if event.message_id in chunks]
     if not about:
         return Applied()
-    batch = _Batch(connection, keys, chunks, about, partial(decided.is_older, now=now), own=own)
+    batch = _Batch(connection, keys, chunks, about, partial(decided.is_older, now=now))
     for event in about:
         batch.apply(event)
     return batch.write(now.at)
@@ -131,9 +126,8 @@ class _Batch:
         chunks: dict[int, _Chunk],
         events: list[DiscordEvent],
         is_older: Callable[[Arrival, Reactor], bool],
-        own: bool,
     ) -> None:
-        self._connection, self._own = connection, own
+        self._connection = connection
         self._is_older = is_older
         self._chunks = chunks
         self._ids = _Names(keys)
@@ -195,18 +189,16 @@ class _Batch:
     def _react(self, event: Reacted, chunk: _Chunk) -> None:
         member = self._ids.member(event.who)
         reactor = self._reactors.get(member)
-        if reactor is None or not self._may_react(member, reactor, chunk):
+        if reactor is None or reactor.guild != chunk.guild:
             return
-        waited = event.came is not None and self._is_older(event.came, reactor)
+        came = event.who.came
+        waited = came is not None and self._is_older(came, reactor)
         if event.added and (reactor.paused or waited):
             return
         self._n_taken += 1
         state = self._state(member, chunk.reply_id)
         one = {Reaction(chunk.position, event.emoji, event.burst)}
         self._put(member, chunk, state, state.reactions | one if event.added else state.reactions - one)
-
-    def _may_react(self, member: MemberId, reactor: Reactor, chunk: _Chunk) -> bool:
-        return member == chunk.asker if self._own else reactor.guild == chunk.guild
 
     def _filter_reactions(self, chunk: _Chunk, stays: Callable[[MemberId, Reaction], bool]) -> None:
         """Keep the reactions of a message for which ``stays(member, reaction)`` is true; remove others."""
@@ -223,12 +215,13 @@ class _Batch:
             for user_id in user_ids:
                 member = self._ids.member(Who(event.guild_id, user_id))
                 seen.setdefault(member, set()).add(Reaction(chunk.position, emoji, burst))
+        nothing: set[Reaction] = set()
         self._filter_reactions(
-            chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, set[Reaction]())
+            chunk, lambda m, r: (r.emoji, r.burst) in event.skipped or r in seen.get(m, nothing)
         )
         for member, reactions in seen.items():
             reactor = self._reactors.get(member)
-            if reactor is None or not self._may_react(member, reactor, chunk):
+            if reactor is None or reactor.guild != chunk.guild:
                 continue
             if reactor.paused or reactor.since > chunk.posted_at:
                 continue

@@ -94,23 +94,34 @@ def blanked(decision: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def blank_stored(connection: Connection, keys: KeyStore) -> int:
-    """Blank all choices since the last time, for every prior behind them was deleted; return their number."""
-    after, n_blanked = int(note_of(connection, NOTE) or 0), 0
+def blank_stored(connection: Connection, keys: KeyStore, *, most: int | None = None) -> bool:
+    """Blank the choices since the last time, for every prior behind them is deleted.
+
+    Args:
+        connection: The writing transaction.
+        keys: Opens and seals.
+        most: Replies that are read at most; None: all.
+
+    Returns:
+        Whether more may be left.
+    """
+    after, n_read = int(note_of(connection, NOTE) or 0), 0
     page = select(replies.c.reply_id, replies.c.member_id, replies.c.decision, replies.c.texts)
     page = page.order_by(replies.c.reply_id).limit(ROWS_AT_ONCE)
     change = update(replies).where(replies.c.reply_id == bindparam("id"))
     change = change.values(decision=bindparam("made"), texts=bindparam("left"))
-    while rows := connection.execute(page.where(replies.c.reply_id > after)).all():
+    while (most is None or n_read < most) and (
+        rows := connection.execute(page.where(replies.c.reply_id > after)).all()
+    ):
         after = rows[-1].reply_id
         usable = keys.usable_keys_of({MemberId(row.member_id) for row in rows})
         made = [_blank_row(usable[row.member_id], row) for row in rows if row.member_id in usable]
         changed = [one for one in made if one is not None]
         if changed:
             connection.execute(change, changed)
-        n_blanked += len(changed)
+        n_read += len(rows)
     put_note(connection, NOTE, str(after))
-    return n_blanked
+    return most is not None and n_read >= most
 
 
 def _blank_row(key: SealingKey, row: Row[Any, Any, Any, Any]) -> dict[str, Any] | None:

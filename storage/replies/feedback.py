@@ -9,20 +9,22 @@ number, and the seal is bound to it, so an older state put back does not open.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from storage.database.change_numbers import mark_due, next_number
-from storage.database.schema import MemberStatus, feedback, members, remarks, replies
+from storage.database.change_numbers import next_number
+from storage.database.schema import MemberStatus, feedback, members
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
+from storage.members.decision_times import DecisionTimes
 from storage.members.learning_pause import require_learning
 from storage.records import MemberId, ReplyId, Who
-from storage.replies.impressions import require_own
+from storage.replies.impressions import require_visible
 
 
 class Reaction(NamedTuple):
@@ -73,7 +75,11 @@ class FeedbackState:
     @classmethod
     def from_bytes(cls, body: bytes) -> FeedbackState:
         """Parse the output of :meth:`to_bytes`."""
-        content = json.loads(body)
+        return cls.from_content(json.loads(body))
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> FeedbackState:
+        """Parse the decoded output of :meth:`to_bytes`, as it is in an export."""
         reactions, undone = (
             frozenset(Reaction(*reaction) for reaction in content.get(name, ()))
             for name in ("reactions", "undone")
@@ -104,23 +110,31 @@ _touch = (
 
 
 def record_rating(
-    connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId, rating: int | None, at: datetime
+    connection: Connection,
+    keys: KeyStore,
+    who: Who,
+    reply_id: ReplyId,
+    rating: int | None,
+    *,
+    at: datetime,
+    decided: DecisionTimes,
 ) -> int | None:
     """Set the rating, or remove it with None; return the earlier one.
 
     Raises:
         NoConsent: The member did not agree.
         LearningPaused: The member paused learning; removing a rating is still possible.
-        UnknownReply: The reply is not stored, or answers another member.
+        UnknownReply: The reply is not stored, or belongs to another server.
         ValueError: The rating is not 1 to 5.
     """
     if rating is not None and not 1 <= rating <= 5:
         raise ValueError(f"Expected a rating from 1 to 5, found {rating}.")
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id, who.under)
-    if rating is not None:
-        require_learning(connection, member_id)
-    require_own(connection, keys, who, reply_id)
+    if rating is None:
+        require_agreed(connection, member_id, who.under)
+    else:
+        require_learning(connection, member_id, who, decided)
+    require_visible(connection, keys, who, reply_id)
     before = state_of(connection, keys, member_id, reply_id)
     _write(connection, keys, (member_id, reply_id), before, replace(before, rating=rating), at)
     return before.rating
@@ -149,19 +163,6 @@ def undo(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId | N
         _write(connection, keys, (member_id, row.reply_id), before, after, at)
         n_changed += before != after
     return n_changed
-
-
-def delete_of_others(connection: Connection) -> int:
-    """Delete feedback and remarks on replies to somebody else; mark their members due, return the count."""
-    count = 0
-    for table in (feedback, remarks):
-        asker = select(replies.c.member_id).where(replies.c.reply_id == table.c.reply_id).scalar_subquery()
-        of_others = table.c.member_id != asker
-        givers = connection.execute(select(table.c.member_id).where(of_others).distinct()).scalars().all()
-        if givers:
-            count += connection.execute(delete(table).where(of_others)).rowcount
-            mark_due(connection, [MemberId(giver) for giver in givers])
-    return count
 
 
 def members_with_feedback_on(connection: Connection, reply_id: ReplyId) -> set[MemberId]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from time import monotonic
 
 from storage.database.backend import Reader
 from storage.database.writer import Writer
@@ -48,33 +47,24 @@ class FeedbackStore:
         self._decided = decided
         self._deleted = False
 
-    def arrival(self) -> Arrival:
-        """Return the time at which an event comes, for :class:`storage.records.Reacted`. No I/O."""
-        return Arrival(self._now(), monotonic())
-
-    async def record_events(self, happened: Sequence[DiscordEvent], *, own: bool = False) -> Applied:
-        """Apply events from Discord, in order, in one transaction.
+    def arrival(self, sent_at: datetime | None = None) -> Arrival:
+        """Return the time at which an act comes now, for :class:`storage.records.Who`. No I/O.
 
         Args:
-            happened: The events.
-            own: Whether only reactions of the member to whom a reply answers are stored.
+            sent_at: Discord's own time of the act, where it has one.
         """
+        return self._decided.arrival(sent_at)
+
+    async def record_events(self, happened: Sequence[DiscordEvent]) -> Applied:
+        """Apply events from Discord, in order, in one transaction."""
         now = self.arrival()
         applied = await self._writer.submit(
-            lambda c: apply_events.record_events(c, self._keys, happened, now, self._decided, own=own)
+            lambda c: apply_events.record_events(c, self._keys, happened, now, self._decided)
         )
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
         if applied.n_unreadable:
             log.warning("%d rows of feedback were left unchanged: %s", applied.n_unreadable, UNOPENED_HINT)
         return applied
-
-    async def delete_of_others(self) -> int:
-        """Delete feedback on replies to somebody else, which earlier versions stored; return the count."""
-        count = await self._writer.submit(feedback.delete_of_others)
-        if count:
-            log.info("%d rows of feedback on replies to somebody else were deleted", count)
-            await self._writer.submit_alone(lambda _: self._writer.empty_log())
-        return count
 
     async def record_reaction(
         self, who: Who, message_id: int, emoji: str, *, added: bool, burst: bool = False
@@ -106,12 +96,14 @@ class FeedbackStore:
         Raises:
             NoConsent: The member did not agree.
             LearningPaused: The member paused learning; removing a rating is still possible.
-            UnknownReply: The reply is not stored, or answers another member.
+            UnknownReply: The reply is not stored, or belongs to another server.
             ValueError: The rating is not 1 to 5.
         """
         at = self._now()
         return await self._writer.submit(
-            lambda c: feedback.record_rating(c, self._keys, who, reply_id, rating, at)
+            lambda c: feedback.record_rating(
+                c, self._keys, who, reply_id, rating, at=at, decided=self._decided
+            )
         )
 
     async def undo(self, who: Who, reply_id: ReplyId) -> bool:

@@ -110,22 +110,19 @@ def reply_of_message(connection: Connection, keys: KeyStore, message_id: int) ->
     return connection.execute(chunk).scalar()
 
 
-def require_own(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> Row[Any]:
-    """Return the row of a reply to this member.
-
-    A reply to somebody else is treated like one that is not stored. Otherwise the member could tell whether
-    its asker agreed.
+def require_visible(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> Row[Any]:
+    """Return the row of a reply in this member's server.
 
     Raises:
-        UnknownReply: The reply is not stored, or answers another member.
+        UnknownReply: The reply is not stored, or belongs to another server.
     """
     row = connection.execute(
         select(replies)
         .join(members)
         .where(
             replies.c.reply_id == reply_id,
-            replies.c.member_id == keys.pseudonyms.member(who),
             members.c.standing == MemberStatus.AGREED,
+            members.c.guild == keys.pseudonyms.guild(who),
         )
     ).first()
     if row is None:

@@ -23,7 +23,7 @@ from storage.database.writer import Writer
 from storage.errors import LearningPaused, NoConsent, SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey, Slot
-from storage.members.consent import require_agreed
+from storage.members.decision_times import DecisionTimes
 from storage.members.learning_pause import require_learning
 from storage.records import MemberId, Pick, Picked, PreferenceRow, ReplyId, Who
 from storage.replies.impressions import slot as reply_slot
@@ -47,22 +47,24 @@ class Preferences:
         *,
         writer: Writer,
         now: Callable[[], datetime],
+        decided: DecisionTimes,
     ) -> None:
         self._keys, self._reader, self._bulk, self._writer, self._now = keys, reader, bulk, writer, now
+        self._decided = decided
 
-    async def record_pick(self, who: Who, pick: Pick, *, under: bytes | None = None) -> int:
+    async def record_pick(self, who: Who, pick: Pick) -> int:
         """Store a choice between two candidates; return its number.
 
         If the reply was deleted meanwhile, the choice is stored without it.
-
-        With ``under``, the choice is refused if the member has another key than when the pair was made.
 
         Raises:
             NoConsent: The member did not agree, or agreed anew since the pair was made.
             LearningPaused: The member paused learning.
         """
         at = self._now()
-        return await self._writer.submit(lambda c: _record_pick(c, self._keys, who, pick, at=at, under=under))
+        return await self._writer.submit(
+            lambda c: _record_pick(c, self._keys, who, pick, at=at, decided=self._decided)
+        )
 
     async def record_another(self, who: Who, first: ReplyId, second: ReplyId) -> bool:
         """Record that a member requested another answer and got it.
@@ -79,7 +81,7 @@ class Preferences:
         """
         at = self._now()
         return await self._writer.submit(
-            lambda c: _record_another(c, self._keys, who, (first, second), at=at)
+            lambda c: _record_another(c, self._keys, who, (first, second), at=at, decided=self._decided)
         )
 
     async def undo(self, who: Who, preference_id: int) -> bool:
@@ -140,11 +142,10 @@ def delete_choices(connection: Connection, member_id: MemberId, preference_id: i
 
 
 def _record_pick(
-    connection: Connection, keys: KeyStore, who: Who, pick: Pick, *, at: datetime, under: bytes | None
+    connection: Connection, keys: KeyStore, who: Who, pick: Pick, *, at: datetime, decided: DecisionTimes
 ) -> int:
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id, under)
-    require_learning(connection, member_id)
+    require_learning(connection, member_id, who, decided)
     own = select(replies.c.reply_id).where(
         replies.c.reply_id == pick.reply_id, replies.c.member_id == member_id
     )
@@ -155,12 +156,17 @@ def _record_pick(
 
 
 def _record_another(
-    connection: Connection, keys: KeyStore, who: Who, both: tuple[ReplyId, ReplyId], *, at: datetime
+    connection: Connection,
+    keys: KeyStore,
+    who: Who,
+    both: tuple[ReplyId, ReplyId],
+    *,
+    at: datetime,
+    decided: DecisionTimes,
 ) -> bool:
     member_id = keys.pseudonyms.member(who)
     try:
-        require_agreed(connection, member_id, who.under)
-        require_learning(connection, member_id)
+        require_learning(connection, member_id, who, decided)
     except (NoConsent, LearningPaused):
         return False
     own = select(replies).where(replies.c.reply_id.in_(both), replies.c.member_id == member_id)

@@ -20,27 +20,39 @@ from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import Slot
 from storage.members.consent import require_agreed
+from storage.members.decision_times import DecisionTimes
+from storage.members.learning_pause import require_learning
 from storage.records import MemberId, Remark, ReplyId, Who
-from storage.replies.impressions import require_own
+from storage.replies.impressions import require_visible
 
 
 class Remarks:
     """Stores and reads remarks. Methods may raise the errors of :class:`storage.store.Store`."""
 
     def __init__(
-        self, keys: KeyStore, reader: Reader, writer: Writer, *, now: Callable[[], datetime]
+        self,
+        keys: KeyStore,
+        reader: Reader,
+        writer: Writer,
+        *,
+        now: Callable[[], datetime],
+        decided: DecisionTimes,
     ) -> None:
         self._keys, self._reader, self._writer, self._now = keys, reader, writer, now
+        self._decided = decided
 
     async def record(self, who: Who, reply_id: ReplyId, remark: Remark | None) -> None:
         """Store a member's remark on a reply, replacing an earlier one; None deletes it.
 
         Raises:
             NoConsent: The member did not agree.
-            UnknownReply: The reply is not stored, or answers another member.
+            LearningPaused: The member paused learning; deleting a remark is still possible.
+            UnknownReply: The reply is not stored, or belongs to another server.
         """
         at = self._now()
-        await self._writer.submit(lambda c: _record(c, self._keys, who, reply_id, remark=remark, at=at))
+        await self._writer.submit(
+            lambda c: _record(c, self._keys, who, reply_id, remark=remark, at=at, decided=self._decided)
+        )
 
     async def of(self, who: Who, reply_id: ReplyId) -> Remark | None:
         """Return this member's remark on a reply, or None."""
@@ -60,10 +72,14 @@ def _record(
     *,
     remark: Remark | None,
     at: datetime,
+    decided: DecisionTimes,
 ) -> None:
     member_id = keys.pseudonyms.member(who)
-    require_agreed(connection, member_id, who.under)
-    require_own(connection, keys, who, reply_id)
+    if remark is None:
+        require_agreed(connection, member_id, who.under)
+    else:
+        require_learning(connection, member_id, who, decided)
+    require_visible(connection, keys, who, reply_id)
     own = remarks.c.member_id == member_id, remarks.c.reply_id == reply_id
     connection.execute(delete(remarks).where(*own))
     if remark is None:

@@ -6,6 +6,8 @@ as its control, without it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from storage.errors import NoConsent
@@ -23,7 +25,7 @@ async def an_answer(store: Store, under: bytes | None) -> None:
 
 async def a_pick(store: Store, under: bytes | None) -> None:
     pick = Pick(Picked.FIRST, "hash-4", bytes(16), bytes(16), None, (0, 1))
-    await store.preferences.record_pick(BOB, pick, under=under)
+    await store.preferences.record_pick(replace(BOB, under=under), pick)
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ from bot.commands.main import EXIT_STORAGE, MAY_LACK_A_STORE, command_parser, ru
 from bot.config import load_settings
 from bot.doctor import Verdict
 from bot.doctor.stored_data import examine_layout
-from storage.maintenance.backup import back_up, back_up_keys, restore, restore_keys
+from storage.errors import DatabaseFailed
+from storage.maintenance.backup import back_up, back_up_keys
+from storage.maintenance.restoring import restore
+from storage.maintenance.restoring_keys import restore_keys
 from storage.records import Consent
 from storage.store import Store
 from tests.unit.storage.given import ALICE, BOB, FIRST, SECOND, posted, settings_in
@@ -145,6 +148,17 @@ async def test_a_backup_from_a_read_only_mount_is_complete(room, crashed):
         assert raw.execute("SELECT count(*) FROM replies").fetchone() == (2 if crashed else 1,)
     await restore_keys(settings_in(room), room / "copies" / "keys", timedelta(days=1))
     await restore(settings_in(room), room / "copies" / "data")
+
+
+async def test_a_key_folder_that_becomes_read_only_fails_one_call_and_recovers(room):
+    async with await Store.open(settings_in(room)) as store:
+        await posted(store, ALICE, FIRST)
+        with read_only(room / "keys"), pytest.raises(DatabaseFailed, match=r"ledger\.db"):
+            await store.privacy.refuse(BOB)
+        assert (await store.replies.latest(ALICE)).text == "Let me explain."
+
+        await store.privacy.refuse(BOB)
+        assert await store.consent.of(BOB) is Consent.REFUSED
 
 
 async def test_a_restore_from_a_raw_copy_on_a_read_only_mount_leaves_nothing_there(room):

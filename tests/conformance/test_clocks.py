@@ -30,7 +30,6 @@ ALLOWED: dict[str, set[str]] = {
         "bot/background/uplift_reporter.py::Reporter.__init__",
         "bot/cogs/managers/stats.py::Stats.__init__",
         "personalization/rounds/trainer.py::Trainer.__init__",
-        "personalization/rounds/trainer.py::_now",
         "storage/clock.py::utcnow",
         "storage/maintenance/audit_trail.py::AuditTrail.__init__",
         "storage/store.py::Store.open",
@@ -50,9 +49,9 @@ ALLOWED: dict[str, set[str]] = {
         "storage/members/wishes.py::Wishes.put",
         "storage/privacy/departures.py::Departures.record",
         "storage/privacy/departures.py::Departures.record_present",
-        "storage/privacy/erasing.py::Eraser.carry_out",
+        "storage/privacy/erasing.py::Eraser.finish",
         "storage/privacy/member_rights.py::MemberRights.refuse",
-        "storage/replies/feedback_store.py::FeedbackStore.arrival",  # beside the steady clock
+        "storage/members/decision_times.py::DecisionTimes.arrival",  # beside the steady clock
         "storage/replies/feedback_store.py::FeedbackStore.record_rating",
         "storage/replies/feedback_store.py::FeedbackStore.undo",
         "storage/replies/preferences.py::Preferences.record_another",
@@ -87,7 +86,7 @@ ALLOWED: dict[str, set[str]] = {
         "bot/generators/model_files.py::_work_folder",
     },
     "an operator's command; no steady clock reaches back to the day of the copy": {
-        "storage/maintenance/restoring.py::_require_young",
+        "storage/maintenance/restoring_keys.py::_require_young",
     },
     "numbers that only grow; a jump ahead leaves a gap, after a jump back they count by one": {
         "storage/database/change_numbers.py::microseconds",

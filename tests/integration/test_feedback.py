@@ -47,10 +47,9 @@ async def test_nothing_is_stored_before_consent(world):
 async def test_a_reaction_moves_only_who_gave_it(world):
     await world.agree(world.alice)
     await world.agree(world.ben)
-    reply = await world.ask(world.ben)
+    reply = await world.ask(world.alice)
 
     await world.ben.react(reply, "👎")
-    await world.ben.react(await world.ask(world.alice), "👎")  # on a reply to somebody else: not stored
 
     assert await stored(world, world.alice) == []
     assert await stored(world, world.ben) == [(("👎",), None)]
@@ -131,21 +130,23 @@ async def test_a_reaction_on_any_chunk_counts_for_the_reply(world):
     assert await stored(world, world.alice) == [(("👍",), None)]
 
 
-async def test_cleared_reactions_are_gone(world):
+async def test_cleared_reactions_are_gone_for_everybody(world):
     await world.agree(world.alice)
+    await world.agree(world.ben)
     reply = await world.ask(world.alice)
-    await world.alice.react(reply, "👍")
-    await world.alice.react(reply, "👎")
+    for member in (world.alice, world.ben):
+        await member.react(reply, "👍")
+        await member.react(reply, "👎")
 
     world.env.backend.clear_reaction(world.channel.id, reply.id, "👎")
     await world.env.settle()
-    after_one = await stored(world, world.alice)
+    after_one = [await stored(world, member) for member in (world.alice, world.ben)]
     world.env.backend.clear_reactions(world.channel.id, reply.id)
     await world.env.settle()
-    after_all = await stored(world, world.alice)
+    after_all = [await stored(world, member) for member in (world.alice, world.ben)]
 
-    assert after_one == [(("👍",), None)]
-    assert all(row[0] == () for row in after_all)
+    assert after_one == [[(("👍",), None)]] * 2
+    assert all(row[0] == () for rows in after_all for row in rows)
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])
@@ -195,15 +196,17 @@ async def test_feedback_without_a_rating_offers_the_stars(world):
     assert await stored(world, world.alice) == [(("👍",), 2)]
 
 
-async def test_the_message_menu_rates_any_reply_to_the_member(world):
+async def test_the_message_menu_rates_any_reply(world):
     await world.agree(world.alice)
+    await world.agree(world.ben)
     reply = await world.ask(world.alice)
     await world.ask(world.alice)
 
-    shown = await world.alice.context_menu(world.channel, "Rate this reply", reply)
-    await world.alice.click(shown.response, label="★★★★★")
+    shown = await world.ben.context_menu(world.channel, "Rate this reply", reply)
+    await world.ben.click(shown.response, label="★★★★★")
 
-    assert await stored(world, world.alice) == [((), 5)]
+    assert await stored(world, world.ben) == [((), 5)]
+    assert await stored(world, world.alice) == []
 
 
 async def test_feedback_before_consent_stores_nothing_and_says_why(world):

@@ -204,6 +204,20 @@ async def test_llamacpp_closed_while_it_writes_says_so_and_lets_go(folder):
         await generator.generate(QUESTION, DEFAULT_STYLES)
 
 
+@pytest.mark.parametrize("runtime", ["transformers", "llamacpp"])
+async def test_a_model_closed_while_it_reads_a_long_prompt_lets_go_at_once(folder, runtime):
+    generator = opened(folder, runtime, context_tokens=7000)
+    reading = asyncio.create_task(generator.generate(Context("word " * 6000), DEFAULT_STYLES[:1]))
+    await asyncio.sleep(1.0)
+    began = time.monotonic()
+
+    await generator.close()
+
+    assert time.monotonic() - began < 8.0  # reading it all takes 40 seconds and more on one core
+    with pytest.raises(GeneratorUnavailable, match="was closed"):
+        await reading
+
+
 async def test_what_llamacpp_opens_besides_answers_nobody_without_the_key(folder):
     import httpx2
 

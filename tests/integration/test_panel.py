@@ -72,8 +72,9 @@ async def test_what_is_undone_says_nothing_until_it_is_given_again(world):
 async def test_starting_over_asks_once_and_puts_everything_aside(world):
     await world.agree(world.alice)
     await world.agree(world.ben)
-    await world.alice.react(await world.ask(world.alice), "👍")
-    await world.ben.react(await world.ask(world.ben), "👎")
+    reply = await world.ask(world.alice)
+    await world.alice.react(reply, "👍")
+    await world.ben.react(reply, "👎")
     await world.house.trainer.run_round()
     shown = await panel_of(world, world.alice)
 

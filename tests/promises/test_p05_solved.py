@@ -5,11 +5,13 @@ prior from the choices stored there, while the victim is there and after they fo
 ranks the victim's clicks no better than it would had the victim never been there. Accounts of one label each
 beside a victim of many find no prior at all: the effective number of persons is too small.
 
-Control: if choices are stored as they are made, with exact scores, the same attacker tells who was there.
+Controls: if choices are stored as they are made, with exact scores, the attacker does better than chance.
+If the rule of the effective number is off as well, the attacker tells for certain who was there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from bot.replies.decision import impression_of
+from personalization import sharing
 from personalization.encoding.features import FeatureMap
 from storage.learning import past_choices
 from storage.privacy import erasing, export
@@ -36,6 +39,7 @@ MEMBERS = 8
 CROWD = [Who(3, 1000 + person) for person in range(MEMBERS + 2)]
 SPY, GONE = Who(3, 1900), Who(3, 1901)
 VICTIMS = [Who(3, 2000 + person) for person in range(sized(ci=8, full=100))]
+FEW = VICTIMS[: sized(ci=4, full=100)]
 N_LABELS, N_ASKED = 20, 50
 RULES = replace(SETTINGS, prior_min_members=MEMBERS, policy="thompson", relevance_weight=0.0)
 
@@ -78,7 +82,7 @@ async def solved(bench: Bench) -> np.ndarray:
     return solved_head(found["replies"][-N_ASKED:], bench.features, RULES.personal_bound)
 
 
-async def visits(bench: Bench) -> dict[str, float]:
+async def visits(bench: Bench, victims: Sequence[Who] = VICTIMS) -> dict[str, float]:
     """Attack each victim; the AUC of exports made while the victim is present, and after they forgot.
 
     Both are compared with the spy's export from a visit before any victim came, followed by an erasure.
@@ -91,7 +95,7 @@ async def visits(bench: Bench) -> dict[str, float]:
     await bench.store.privacy.forget(GONE.user_id)
     never["forgotten"] = await solved(bench)
     found: dict[str, tuple[list[float], list[float]]] = {when: ([], []) for when in never}
-    for who in VICTIMS:
+    for who in victims:
         clicks: Clicks = drawn(rng, bench, who, N_LABELS)
         X = bench.features.features(clicks.texts)
         await joins(bench, clicks)
@@ -114,16 +118,38 @@ async def test_the_prior_cannot_be_solved_for_from_ones_own_data(bench):
     assert abs(found["present"] - 0.5) <= 0.05
 
 
-async def test_control_exact_scores_tell_who_was_there(bench, monkeypatch):
+def stored_exactly(monkeypatch) -> None:
+    """Store and export choices as they are made, and keep them over a forget."""
     for module in (impressions, past_choices):
         monkeypatch.setattr(module, "coarse", lambda decision: decision)
     monkeypatch.setattr(export, "exported", lambda decision: decision)
     monkeypatch.setattr(export, "_posted_only", lambda texts, _decision: texts)
-    monkeypatch.setattr(erasing, "blank_stored", lambda _connection, _keys: 0)
+    monkeypatch.setattr(erasing, "blank_stored", lambda *_, **__: False)
+
+
+async def test_control_exact_scores_tell_who_was_there(bench, monkeypatch):
+    stored_exactly(monkeypatch)
     await crowd(bench, len(CROWD), N_LABELS)
 
     found = await visits(bench)
     assert min(found.values()) > 0.65
+
+
+async def test_control_without_any_rule_accounts_of_one_label_show_the_victim_for_certain(bench, monkeypatch):
+    stored_exactly(monkeypatch)
+    monkeypatch.setattr(sharing, "effective", lambda _weights: float("inf"))
+    monkeypatch.setattr(sharing, "PERSON_SHARE", float("inf"))
+    await crowd(bench, MEMBERS - 1, 1)
+
+    found = await visits(bench, FEW)
+    assert min(found.values()) >= 0.95
+
+
+async def test_accounts_of_one_label_show_no_victim(bench):
+    await crowd(bench, MEMBERS - 1, 1)
+
+    found = await visits(bench, FEW)
+    assert found == {"present": 0.5, "forgotten": 0.5}
 
 
 async def test_accounts_of_one_label_teach_no_prior_beside_a_victim(bench):

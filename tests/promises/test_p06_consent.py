@@ -131,3 +131,4 @@ async def test_control_consent_taken_for_granted_stores_strangers(world, folder,
     added = {name: count - before[name] for name, count in rows(folder).items() if count != before[name]}
     assert added["data.db: members"] == 6, "expected three strangers, in the server and in direct messages"
     assert added["data.db: replies"] == 6
+    assert added["data.db: feedback"] > 0

@@ -4,8 +4,7 @@ Members act at random on replies in two channels: they add, remove and clear rea
 clear one emoji, and delete messages. One of them never agreed. Between the acts there are three kinds of
 outage: one that ends in a resume, one that ends in a new session, and a restart of the bot. Acts continue
 while the bot reads back, before and after each answer of Discord. Once the bot is idle, the stored reactions
-of each member equal those that Discord shows on the replies to this member, and nothing is stored of the
-member who never agreed.
+of each member equal those that Discord shows, and nothing is stored of the member who never agreed.
 
 Control: with reconciliation off, the same schedule ends with different labels.
 """
@@ -62,9 +61,8 @@ class Play:
 async def with_replies(here: Twin) -> None:
     for number in range(N_REPLIES):
         channel = here.channels[number % 2]
-        asker = here.people[number % 2]
-        await asker.send(channel, f"<@{here.bot.me}> hello")
-        here.api.truth.replied(channel.last_message.id, asker.id)
+        await here.people[number % 2].send(channel, f"<@{here.bot.me}> hello")
+        here.api.truth.standing[channel.last_message.id] = set()
         await here.people[-1].send(channel, "something in between")
 
 

@@ -1,36 +1,68 @@
 """P14: no crowd, no server and no person with many accounts decides what members share.
 
 Honest members of four servers teach the prior and use an emoji of the public table. Hostile accounts dislike
-whatever the others like, and put the emoji on what they dislike. They are in one server, in several, or one
-person in many servers; 10 to 60 % of all accounts. Each server's and each person's part is capped, so that
-the prior's loss on held-out honest members moves little, and the emoji never means the opposite.
+whatever the others like, and put the emoji on what they dislike. They are in one server, in several, among
+the honest members, or one person in many servers. Each server's and each person's part is capped, and members
+who contradict the taste that the others share hardly count. So the prior's loss on held-out honest members
+moves by less than a point, and the emoji keeps its meaning.
 
-The ceiling is measured by ``tests/benchmarks/hostile_shares.py``: against hostile accounts in as many servers
-as the honest ones no rule that counts can help, only the waiting time and the caps per member do.
+The ceiling is measured by ``tests/benchmarks/hostile_shares.py``. Where less than two thirds agree, nobody
+can tell which side is honest. Then the mean is the starter's, so the crowd takes away what was learnt, but
+teaches nothing of its own.
 
-Control: with the caps off, the same accounts turn the emoji and move the loss by more.
+Controls: with the agreement off, a server of hostile accounts and accounts in many servers move the loss by
+more than three points; with the caps off as well, one person does and the emoji turns.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
 import tests.rig.crowds
 from personalization import sharing
+from personalization.heads.heads import Prior
 from personalization.labels import emoji_meanings
 from personalization.labels.labels import EmojiValence, Valence
 from personalization.population import server_shifts
+from personalization.population.agreement import Agreement
+from personalization.population.fit_prior import fit_prior
 from personalization.rounds import teaching
 from personalization.sharing import Owner, shares
-from tests.rig.crowds import Crowds, emoji_of, loss_of
+from tests.rig.crowds import MOODS, Crowds, emoji_of, loss_of, order_of
+from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P14")
 
+N_HONEST = 48
+ONE_SERVER = [N_HONEST, *sized(ci=[], full=[5, 12, 21, 32, 72])]
+MANY_SERVERS = [21, *sized(ci=[], full=[5, 12])]
+"""Numbers of hostile accounts beside the honest ones: 10 to 60 %, and up to 30 %."""
+
 
 @pytest.fixture(scope="module")
-def crowds() -> Crowds:
-    return Crowds(n_honest=40)
+def crowds() -> Iterator[Crowds]:
+    with pytest.MonkeyPatch.context() as patched:
+        # The calibration does not change the mean, and takes most of the time.
+        patched.setattr(teaching, "fit_prior", partial(fit_prior, calibrated=False))
+        yield Crowds(n_honest=N_HONEST)
+
+
+@pytest.fixture(scope="module")
+def honest(crowds) -> Prior:
+    """The prior without hostile accounts."""
+    return crowds.taught(0, "one server")
+
+
+@pytest.fixture(scope="module")
+def honest_loss(crowds, honest) -> float:
+    """Its loss on held-out members; .69 is a coin's."""
+    found = loss_of(honest, crowds.strangers)
+    assert found < 0.6  # something was learnt that could be spoilt
+    return found
 
 
 def uncapped(weights, _owners, *, most, min_members):
@@ -38,39 +70,63 @@ def uncapped(weights, _owners, *, most, min_members):
 
 
 @pytest.fixture
-def no_caps(monkeypatch):
+def no_agreement(monkeypatch):
+    monkeypatch.setattr(teaching, "agreement_of", lambda *args, **kwargs: Agreement({}, quorum=True))
+
+
+@pytest.fixture
+def no_caps(monkeypatch, no_agreement):
     for module in (emoji_meanings, server_shifts, teaching):
         monkeypatch.setattr(module, "shares", uncapped)
 
 
-def moved(crowds: Crowds, n_hostile: int, how: str) -> float:
-    """Return by how much hostile accounts raise the loss of held-out honest members."""
-    without, with_them = crowds.taught(0, how), crowds.taught(n_hostile, how)
-    assert loss_of(without, crowds.strangers) < 0.6  # something was learnt that could be spoilt
-    return loss_of(with_them, crowds.strangers) - loss_of(without, crowds.strangers)
+@pytest.mark.parametrize(
+    ("how", "n_hostile"),
+    [
+        ("one person", 27),
+        ("among others", 12),
+        *(("one server", n) for n in ONE_SERVER),
+        *(("many servers", n) for n in MANY_SERVERS),
+    ],
+)
+def test_hostile_accounts_move_the_prior_by_less_than_a_point(crowds, honest_loss, how, n_hostile):
+    prior = crowds.taught(n_hostile, how)
+
+    assert loss_of(prior, crowds.strangers) < honest_loss + 0.01
+    assert emoji_of(prior, crowds.emoji).value > 0.8
 
 
-def test_one_person_with_many_accounts_moves_the_prior_by_less_than_a_point(crowds):
-    assert moved(crowds, 27, "one person") < 0.01
+@pytest.mark.parametrize("mood", MOODS[1:])
+def test_other_hostile_answers_of_one_server_spoil_the_order_by_at_most_a_point(crowds, honest, mood):
+    with_them = crowds.taught(N_HONEST, "one server", mood)
+
+    assert order_of(with_them, crowds.strangers) > order_of(honest, crowds.strangers) - 0.01
+    assert emoji_of(with_them, crowds.emoji).value > 0.5
 
 
-def test_a_server_of_hostile_accounts_does_not_turn_the_prior(crowds):
-    assert (
-        moved(crowds, 50, "one server") < 0.1
-    )  # the ceiling: its capped part is as large as honest servers'
+def test_a_majority_in_many_servers_teaches_nothing(crowds):
+    prior = crowds.taught(72, "many servers")
+
+    assert not prior.mean.any()  # the starter's
+    assert emoji_of(prior, crowds.emoji) == EmojiValence().meaning_of(crowds.emoji)
 
 
-@pytest.mark.parametrize("how", ["one server", "one person", "many servers"])
-def test_a_crowd_never_turns_an_emoji_of_the_tables(crowds, how):
-    meaning = emoji_of(crowds.taught(100, how), crowds.emoji)
+def test_a_crowd_that_shares_the_honest_taste_never_turns_an_emoji_of_the_tables(crowds, no_agreement):
+    meaning = emoji_of(crowds.taught(100, "many servers"), crowds.emoji)
 
     assert EmojiValence().meaning_of(crowds.emoji).value > 0.5
     assert meaning.value >= 0
 
 
-def test_control_without_the_rule_the_same_accounts_spoil_the_prior(crowds, no_caps):
-    assert moved(crowds, 27, "one person") > 0.1
-    assert moved(crowds, 50, "one server") > 0.1
+@pytest.mark.parametrize(("how", "n_hostile"), [("one server", N_HONEST), ("many servers", 21)])
+def test_control_without_the_agreement_the_same_accounts_move_the_prior(
+    crowds, honest_loss, no_agreement, how, n_hostile
+):
+    assert loss_of(crowds.taught(n_hostile, how), crowds.strangers) > honest_loss + 0.03
+
+
+def test_control_without_the_caps_one_person_moves_the_prior(crowds, honest_loss, no_caps):
+    assert loss_of(crowds.taught(27, "one person"), crowds.strangers) > honest_loss + 0.05
 
 
 def test_control_without_the_floor_at_zero_the_emoji_turns(crowds, no_caps, monkeypatch):
@@ -96,3 +152,16 @@ def test_no_server_has_more_than_its_part_and_none_is_silenced(sizes):
         assert weight <= max(part, 10) + 1e-6 or len(sizes) == 1 or set(sizes) == {1}
         assert weight >= min(n, 10) - 1e-6
     assert len(sizes) > 1 or (kept == 1).all()
+
+
+@pytest.mark.parametrize("parts", [(0.0, 1.0), (0.1, 0.9), (0.5, 0.5)])
+@pytest.mark.parametrize("n_against", [0, 5, 20, 30])
+def test_the_agreement_leaves_enough_persons_or_has_no_effect(n_against, parts):
+    agrees = [parts[0]] * n_against + [parts[1]] * (40 - n_against)
+    owners = [Owner(server=b"%d" % (i % 4), agrees=part) for i, part in enumerate(agrees)]
+
+    kept = shares([1.0] * 40, owners, most=20.0, min_members=20)
+
+    assert kept is not None
+    assert sharing.effective(kept) >= 20 - 1e-6
+    assert kept[-1] > 0

@@ -35,7 +35,8 @@ async def burst(world, message_id: int, n_reactions: int) -> tuple[int, int]:
     parsers = world.bot._connection.parsers
     for number in range(n_reactions):
         kind = "remove" if number % 4 == 3 else "add"
-        act = Act(kind, message_id, world.alice.id, chr(0x1F600 + number // 4 % 64))
+        user = (world.alice, world.ben)[number % 2].id
+        act = Act(kind, message_id, user, chr(0x1F600 + number // 4 % 64))
         parsers[act.event()](act.payload(world.guild.id, world.channel.id))
         n_waiting = max(n_waiting, len(world.bot.inbox))
         if number % 500 == 0:
@@ -45,6 +46,7 @@ async def burst(world, message_id: int, n_reactions: int) -> tuple[int, int]:
 
 async def test_a_burst_takes_few_tasks_and_a_bounded_queue_and_what_overflows_is_marked(world):
     await world.agree(world.alice)
+    await world.agree(world.ben)
     message = (await world.ask(world.alice)).id
     world.bot.inbox._limit = LIMIT
 
@@ -62,7 +64,7 @@ async def test_what_overflows_is_read_back(settings):
         await here.people[0].send(here.channels[0], f"<@{here.bot.me}> hello")
         message = here.channels[0].last_message.id
         truth = here.api.truth
-        truth.replied(message, here.people[0].id)
+        truth.standing[message] = set()
         here.bot.inbox._limit = LIMIT
 
         users = [member.id for member in here.people]

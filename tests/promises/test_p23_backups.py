@@ -25,7 +25,9 @@ from storage.database import change_numbers
 from storage.errors import AlreadyOpen, DatabaseDamaged, LedgerBehind, StorageError
 from storage.failpoints import FailpointReached, switch_on
 from storage.maintenance import backup
-from storage.maintenance.backup import back_up, back_up_keys, restore, restore_keys
+from storage.maintenance.backup import back_up, back_up_keys
+from storage.maintenance.restoring import accept_ledger_loss, restore
+from storage.maintenance.restoring_keys import restore_keys
 from storage.records import Consent, Impression, Place, Who
 from storage.store import Store
 from tests.rig.canary import Canaries
@@ -200,7 +202,7 @@ async def test_a_ledger_older_than_the_data_is_refused_until_its_loss_is_accepte
     with pytest.raises(LedgerBehind, match="restore its newest copy"):
         await Store.open(settings)
 
-    await backup.accept_ledger_loss(settings)
+    await accept_ledger_loss(settings)
     await (await Store.open(settings)).close()
 
 

@@ -23,7 +23,7 @@ import pytest
 
 from storage.errors import AlreadyOpen, KeyMissing, KeyUnreadable
 from storage.failpoints import VARIABLE
-from storage.keys.rotation import rotate
+from storage.maintenance.rotation import rotate
 from storage.store import Store
 from tests.rig.agreeing import member
 from tests.rig.canary import Canaries
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.promise("P29")
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = ("rotate.after-next-key", "rotate.before-commit", "rotate.after-commit")
-ROTATE = "import asyncio, sys, pathlib; from storage.keys.rotation import rotate; "
+ROTATE = "import asyncio, sys, pathlib; from storage.maintenance.rotation import rotate; "
 ROTATE += "from tests.unit.storage.given import settings_in; "
 ROTATE += "asyncio.run(rotate(settings_in(pathlib.Path(sys.argv[1]))))"
 

@@ -19,10 +19,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -30,11 +28,14 @@ import pytest
 from storage.errors import AlreadyOpen, LedgerBehind, StorageError
 from storage.failpoints import VARIABLE, FailpointReached, switch_on
 from storage.maintenance import restoring
-from storage.maintenance.backup import back_up, back_up_keys, restore, restore_keys
+from storage.maintenance.backup import back_up_keys
+from storage.maintenance.restoring import restore
+from storage.maintenance.restoring_keys import restore_keys
 from storage.settings import StorageSettings
 from storage.store import Store
 from tests.rig.size import FULL
-from tests.unit.storage.given import ALICE, BOB, FIRST, SECOND, posted, settings_in
+from tests.rig.two_bots import contents, lived, replies_in, sql
+from tests.unit.storage.given import ALICE, FIRST, posted, settings_in
 
 pytestmark = pytest.mark.promise("P39")
 
@@ -55,27 +56,6 @@ def no_failpoint():
     switch_on("")
 
 
-async def lived(folder: Path) -> None:
-    """Fill a folder: a bot, copies of its data and keys, and a reply and an erasure since; another bot."""
-    settings, other = settings_in(folder / "bot"), settings_in(folder / "other")
-    async with await Store.open(settings) as store:
-        await posted(store, ALICE, FIRST)
-        await store.consent.record(BOB)
-    shutil.copy2(settings.key_dir / "ledger.db", folder / "old-ledger")
-    back_up(settings, folder / "data")
-    back_up_keys(settings, folder / "keys")
-    async with await Store.open(settings) as store:
-        await posted(store, ALICE, SECOND)
-        await store.privacy.forget(BOB.user_id)
-    back_up(settings, folder / "new-data")
-    other.key_dir.mkdir(parents=True, mode=0o700)
-    shutil.copy2(settings.key_dir / "master.key", other.key_dir)  # as from one environment
-    async with await Store.open(other) as store:
-        await posted(store, ALICE, FIRST)
-    back_up(other, folder / "other-data")
-    back_up_keys(other, folder / "other-keys")
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("template")
@@ -87,27 +67,6 @@ def template(tmp_path_factory) -> Path:
 def bot(tmp_path, template) -> StorageSettings:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return settings_in(tmp_path / "bot")
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Return file -> hash, without empty locks."""
-    return {
-        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".lock")
-    }
-
-
-async def replies_in(settings: StorageSettings) -> int:
-    async with await Store.open(settings) as store:
-        return (await store.privacy.summary(ALICE)).n_replies
-
-
-def sql(path: Path, statement: str) -> Path:
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute(statement)
-        raw.commit()
-    return path
 
 
 def cut(path: Path) -> Path:
@@ -228,7 +187,8 @@ async def test_a_failure_at_any_step_puts_the_old_files_back(tmp_path, bot, kind
 
 RESTORE = """
 import asyncio, datetime, pathlib, sys
-from storage.maintenance.backup import restore, restore_keys
+from storage.maintenance.restoring import restore
+from storage.maintenance.restoring_keys import restore_keys
 from tests.unit.storage.given import settings_in
 folder, kind, copy = sys.argv[1:]
 settings, source = settings_in(pathlib.Path(folder)), pathlib.Path(copy)
@@ -286,7 +246,7 @@ async def test_with_postgresql_a_running_bot_and_other_keys_are_refused_too(tmp_
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
         back_up_keys(settings, tmp_path / "its-keys")
-        with pytest.raises(AlreadyOpen, match="running bot"):
+        with pytest.raises(AlreadyOpen, match="stop the bot"):
             await restore_keys(settings, tmp_path / "its-keys", WEEK)
 
     (settings.key_dir / "ledger.db").unlink()  # only the data can say now whose keys these are

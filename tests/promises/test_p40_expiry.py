@@ -13,10 +13,12 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import create_engine
 
 import storage.clock
 from storage.database import deletion_clock
 from storage.database.deletion_clock import DeletionClock, Reading
+from storage.database.schema import metadata
 from storage.records import Who
 from storage.store import Store
 from tests.fakes import FixedClock
@@ -169,6 +171,38 @@ async def test_short_stops_hardly_delay_a_deletion(tmp_path):
         clock.advance(hours=1)
 
         assert await store.departures.erase_due() is not None
+
+
+def days_until_texts_are_old(*, on_hours: int, off_hours: int) -> float:
+    """Return when a text of today is old for a host that is off for a part of its time; at most 200 days."""
+    clock = HostClock()
+    engine = create_engine("sqlite://")
+    began = clock()
+    with engine.connect() as connection:
+        metadata.create_all(connection)
+        while (age := clock() - began) < timedelta(days=200):
+            dates = DeletionClock(clock)
+            for _ in range(on_hours):
+                if dates.look(connection).time >= began + timedelta(days=DAYS):
+                    return (clock() - began) / timedelta(days=1)
+                clock.advance(hours=1)
+            clock.jump += timedelta(hours=off_hours)
+    engine.dispose()
+    return age / timedelta(days=1)
+
+
+@pytest.mark.parametrize(("on_hours", "off_hours"), [(16, 8), (8, 16), (2, 22), (4, 163)])
+def test_a_host_that_is_off_every_night_deletes_after_a_day_of_running(on_hours, off_hours):
+    late = days_until_texts_are_old(on_hours=on_hours, off_hours=off_hours) - DAYS
+
+    n_sessions = 24 / (on_hours - 1) + 1  # the last hour of each may not be noted any more
+    assert 0 <= late <= n_sessions * (on_hours + off_hours) / 24
+
+
+def test_control_if_each_night_starts_the_wait_again_texts_stay_for_weeks(monkeypatch):
+    monkeypatch.setattr(deletion_clock, "SHORT_STOP", timedelta(hours=1))
+
+    assert days_until_texts_are_old(on_hours=8, off_hours=16) > DAYS + 14
 
 
 async def test_a_clock_that_goes_to_and_fro_is_never_trusted(tmp_path):

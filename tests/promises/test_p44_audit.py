@@ -2,17 +2,22 @@
 
 The commands and the running bot write the acts. Then the record is damaged in every way: each line changed,
 dropped, doubled, swapped with another, the end cut off, the tip removed. ``simpatico audit --verify`` must
-refuse each of them. A kill between the line and the tip leaves a sound record.
+refuse each of them, also after more acts were recorded. A kill between the line and the tip leaves a sound
+record, and a check beside a running bot raises no false alarm.
 
 Control: a record without a chain (the hashes made again for a changed line, line by line, as a plain checksum
 per line would allow) is refused too; with the link to the line before it left out of the check, it passes.
+Without a look at the tip before each act, the next act covers a dropped end.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,6 +125,87 @@ def test_the_tip_is_needed(settings, trail):
         trail.verify()
 
 
+def dropped_end(settings: StorageSettings) -> None:
+    damage(settings, damages()["cut to 4"])
+
+
+def emptied(settings: StorageSettings) -> None:
+    damage(settings, damages()["all dropped"])
+
+
+def without_tip(settings: StorageSettings) -> None:
+    (settings.key_dir / audit_trail.TIP).unlink()
+
+
+def nonsense_as_tip(settings: StorageSettings) -> None:
+    (settings.key_dir / audit_trail.TIP).write_bytes(b"\xff\x00")
+
+
+def bytes_in_a_line(settings: StorageSettings) -> None:
+    path = settings.data_dir / audit_trail.FILE
+    path.write_bytes(path.read_bytes().replace(b'"count": 2', b'"count": \xff'))
+
+
+ENDS = [dropped_end, emptied, without_tip, nonsense_as_tip, bytes_in_a_line]
+
+
+def still_shows(settings: StorageSettings, trail: AuditTrail, how: Callable[[StorageSettings], None]) -> None:
+    how(settings)
+    for _ in range(3):
+        trail.record(Act.START)
+        with pytest.raises(AuditBroken):
+            trail.verify()
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_what_was_done_to_the_end_shows_for_good_after_more_acts(settings, trail, how):
+    still_shows(settings, trail, how)
+
+
+def test_control_without_the_tip_at_each_act_the_next_act_covers_a_dropped_end(settings, trail, monkeypatch):
+    monkeypatch.setattr(AuditTrail, "_link", lambda self, lines: audit_trail._digest_of(lines[-1]))
+
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        still_shows(settings, trail, dropped_end)
+
+
+def verified_while_an_act_is_recorded(settings: StorageSettings) -> int:
+    """Record an act at the moment when the check has read the lines, but not the tip; return the acts."""
+
+    class Slow(AuditTrail):
+        def _read_tip(self) -> tuple[int, str]:
+            other.start()
+            other.join(0.3)
+            return super()._read_tip()
+
+    other = threading.Thread(target=AuditTrail(settings).record, args=[Act.PAUSE])
+    try:
+        return len(Slow(settings).verify())
+    finally:
+        other.join()
+
+
+def test_a_check_beside_a_running_bot_raises_no_false_alarm(settings, trail):
+    assert verified_while_an_act_is_recorded(settings) == N
+    assert len(trail.verify()) == N + 1
+
+
+def test_control_without_the_lock_of_the_reader_the_check_alarms(settings, trail, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    trail.record(Act.RESUME)
+
+    with pytest.raises(AuditBroken):
+        verified_while_an_act_is_recorded(settings)
+
+
+def test_with_postgresql_the_trail_makes_its_folder(tmp_path, settings):
+    settings.data_dir.rmdir()
+
+    AuditTrail(settings).record(Act.START)
+
+    assert len(AuditTrail(settings).verify()) == 1
+
+
 def made_again(lines: list[str]) -> list[str]:
     """Change line 2 and compute its own hash again, as someone who knows the format can."""
     fields = json.loads(lines[1])
@@ -204,9 +290,12 @@ def test_commands_write_what_they_did(tmp_path, monkeypatch, empty_store, settin
 
     for command in (["backup", "copy.db"], ["forget", "123"], ["rotate-key"], ["restore", "copy.db"]):
         assert run(command) == 0
+    assert run(["restore", "copy.db", "--accept-ledger-loss"]) == 0
+    assert run(["move", "--to", "sqlite"]) == EXIT_STORAGE  # the data are there already
     assert run(["restore", "missing.db"]) == EXIT_STORAGE
     assert run(["ledger"]) == 0
 
     acts = AuditTrail(settings).verify()
-    assert [entry.act for entry in acts] == ["backup", "forget", "rotate-key", "restore"]
+    assert [entry.act for entry in acts] == ["backup", "forget", "rotate-key", "restore", "restore"]
+    assert acts[-1].details == {"accept_ledger_loss": 1}
     assert "123" not in " ".join(str(entry.details) for entry in acts)

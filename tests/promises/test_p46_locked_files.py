@@ -5,15 +5,23 @@ The call of one member fails, and its error names that file. Once the lock is go
 member works, the first member's call works when it is repeated, and the bot itself keeps no lock. The same
 holds for a failed disk and for a caller that is cancelled.
 
-Control: without the roll back of an unfinished transaction, the next member's call fails.
+Another program that opens and closes ``data.db`` beside the running bot takes no acknowledged commit away,
+also after a forget has searched the files.
+
+Controls: without the roll back of an unfinished transaction, the next member's call fails; a search that
+closes its files drops SQLite's locks, and the other program deletes the log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import sqlite
 from storage.errors import DatabaseFailed
-from storage.keys.rotation import rotate
+from storage.maintenance.rotation import rotate
+from storage.privacy import erasing
 from storage.records import Consent, Who
 from storage.store import Store
 from tests.unit.storage.given import ALICE, BOB, CAROL, FIRST, GUILD, posted, settings_in
@@ -160,3 +169,37 @@ async def test_a_cancelled_caller_leaves_no_lock(tmp_path, name):
 
         await call(store, name, CAROL)
         assert is_free(path)
+
+
+async def looked_at_after_a_forget(folder: Path) -> int:
+    """Let another program open the data after a forget; return the replies that a killed bot still has."""
+    settings = settings_in(folder)
+    async with await Store.open(settings) as store:
+        await posted(store, BOB, FIRST)
+        await store.privacy.forget(BOB.user_id)  # searches the files
+        await posted(store, ALICE, FIRST + 1)
+        look = "import sqlite3, sys; raw = sqlite3.connect(sys.argv[1]); "
+        look += "raw.execute('SELECT count(*) FROM replies').fetchone(); raw.close()"
+        await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", look, settings.data_dir / "data.db"], check=True
+        )
+        await posted(store, ALICE, FIRST + 2)
+        shutil.copytree(settings.data_dir, folder / "killed")
+    async with await Store.open(replace(settings, data_dir=folder / "killed")) as store:
+        return (await store.privacy.summary(ALICE)).n_replies
+
+
+async def test_another_program_that_looks_at_the_data_takes_no_commit_away(tmp_path):
+    assert await looked_at_after_a_forget(tmp_path) == 2
+
+
+async def test_control_a_search_that_closes_its_files_drops_the_locks(tmp_path, monkeypatch):
+    def searched(files, needles, held) -> int:
+        for path in files:
+            if path.exists():
+                path.read_bytes()
+        return 0
+
+    monkeypatch.setattr(erasing, "traces_in_files", searched)
+
+    assert await looked_at_after_a_forget(tmp_path) < 2

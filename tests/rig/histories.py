@@ -100,10 +100,10 @@ class Learnt(Event):
 
 
 def random_history(rng: random.Random, people: Sequence[Who], n_asked: int) -> list[Event]:
-    """Draw a history: members agree, ask, react to their own and others' replies, and remove reactions.
+    """Draw a history: members agree, ask, react to their own and others' replies, remove reactions, and rate.
 
-    They rate only replies to themselves. Every second member likes short replies, the others long ones, so
-    that heads differ. Replies never depend on the prompts.
+    Every second member likes short replies, the others long ones, so that heads differ. Replies never depend
+    on the prompts.
     """
     history: list[Event] = [Agreed(at=number, who=who) for number, who in enumerate(people)]
     for number in range(n_asked):
@@ -121,7 +121,7 @@ def random_history(rng: random.Random, people: Sequence[Who], n_asked: int) -> l
                 history.append(
                     Reacted(at=at + 10 + later, who=who, message_id=message_id, emoji=mark, added=False)
                 )
-            if rng.random() < 0.2 and who == asker:
+            if rng.random() < 0.2:
                 history.append(
                     Rated(at=at + 20 + later, who=who, message_id=message_id, rating=4 if likes else 2)
                 )

@@ -61,19 +61,9 @@ def emoji_payload(emoji: str) -> dict[str, Any]:
 
 @dataclass
 class Truth:
-    """State of Discord.
-
-    Attributes:
-        standing: Message -> its (user, emoji, burst) reactions.
-        askers: Message -> the member whom it answers.
-    """
+    """State of Discord: message -> its (user, emoji, burst) reactions."""
 
     standing: dict[int, set[tuple[int, str, bool]]] = field(default_factory=dict)
-    askers: dict[int, int] = field(default_factory=dict)
-
-    def replied(self, message_id: int, asker: int) -> None:
-        """Add a reply of the bot, without reactions."""
-        self.standing[message_id], self.askers[message_id] = set(), asker
 
     def play(self, act: Act) -> None:
         """Apply ``act``."""

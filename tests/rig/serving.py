@@ -1,6 +1,7 @@
 """The child process that P20 stops: the real ``simpatico run``, but in the simulated Discord, under load.
 
-Arguments: folder, and ``orderly`` or ``hasty``; the hasty process exits without draining its queues. It
+Arguments: folder, and ``orderly``, ``hasty`` or the name of a part that never closes (:data:`HANGING`). The
+hasty process exits without draining its queues. It
 prints ``busy`` once events arrive and a member has asked. At its end it prints, as JSON, the number of events
 taken and written, the number of answers, and the threads still running.
 """
@@ -12,16 +13,21 @@ import json
 import os
 import sys
 import threading
+import time
 from functools import partial
 from typing import Any
 
+import discord
 import simcord
 
 from bot.app.composition import open_house
+from bot.app.stop_deadline import STOP_WITHIN_S, StopDeadline
 from bot.client import SimpaticoBot
 from bot.commands import join_discord as cli
 from bot.config import parse_settings
+from personalization.rounds.trainer import Trainer
 from storage.records import Who
+from storage.store import Store
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.schedules import Act
 
@@ -77,13 +83,34 @@ async def start(bot: SimpaticoBot, _token: str) -> None:
     await env.shutdown()
 
 
-def main(folder: str, kind: str) -> None:
+async def hang_in_thread(*_: object) -> None:
+    await asyncio.to_thread(time.sleep, 1000)
+
+
+async def hang_on_loop(*_: object) -> None:
+    time.sleep(1000)
+
+
+HANGING = {
+    "model": (Slow, "close", hang_in_thread),
+    "loop": (Slow, "close", hang_on_loop),
+    "store": (Store, "close", hang_in_thread),
+    "trainer": (Trainer, "close", hang_in_thread),
+    "discord": (discord.Client, "close", hang_in_thread),
+}
+"""The parts that can be made to hang when they are closed: class, method, replacement."""
+
+
+def main(folder: str, kind: str, within_s: str = str(STOP_WITHIN_S)) -> None:
     storage = {"data_dir": f"{folder}/data", "key_dir": f"{folder}/keys"}
     cli.open_house = partial(open_house, encoder=HashEncoder(), generator=Slow())
     SimpaticoBot.start = start
+    if kind in HANGING:
+        setattr(*HANGING[kind])
     if kind == "hasty":
         SimpaticoBot.close = lambda self: super(SimpaticoBot, self).close()
-    asyncio.run(cli.serve(parse_settings({"storage": storage}), "token", lambda: None))
+    with StopDeadline(float(within_s)) as deadline:
+        asyncio.run(cli.serve(parse_settings({"storage": storage}), "token", lambda: None, deadline))
     seen["threads"] = [
         thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
     ]

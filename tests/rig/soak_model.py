@@ -84,9 +84,8 @@ class Model:
         return set(self.since)
 
     def must_be_stored(self) -> set[Given]:
-        """Reactions by members who agreed, on the replies to them."""
-        own = {one for one in self.given if self.replies.get(one.message_id) == one.user_id}
-        return {one for one in own if one.user_id in self.agreed}
+        """Reactions by members who agreed, on replies to members who agreed."""
+        return {one for one in self.given if one.user_id in self.agreed and one.message_id in self.replies}
 
     def touched(self, one: Given, under_way: Iterable[Step]) -> bool:
         """Return whether an unfinished step may have changed this reaction."""

@@ -23,11 +23,10 @@ def stored_key(emoji: str) -> str:
 
 
 def reactions_of(truth: Truth, user_id: int) -> Standing:
-    """Return the reactions of a member that should be stored: those on the replies to this member."""
+    """Return the reactions of a member that should be stored."""
     return {
         message: {(stored_key(emoji), burst) for emoji, burst in given}
         for message, given in truth.by(user_id).items()
-        if truth.askers[message] == user_id
     }
 
 

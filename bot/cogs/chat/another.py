@@ -7,26 +7,26 @@ context are read back from Discord.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Protocol
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.chat.answering import Answering, AnsweringHost, note_of
+from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
 from bot.cogs.chat.delivery import AskedAgain, Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
-from bot.identity import who_clicked
+from bot.identity import asker_of, who_clicked
 from bot.languages import mark, speak, tr
 from bot.messages.context_reader import Host, MessageReader
-from bot.messages.conversation import BUSY, FAILED, UNAVAILABLE, is_note, text_of
+from bot.messages.conversation import BUSY, FAILED, is_note, text_of
 from bot.messages.posting import typing_in
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.daily_limits import UsedUp
-from storage.records import Who
 
 log = logging.getLogger(__name__)
 
@@ -112,10 +112,9 @@ class Another(commands.Cog):
         """Decide and post; runs in the conversation's turn."""
         speak(interaction.locale)
         outcome, said = Outcome.FAILED, tr(FAILED)
-        who = who_clicked(interaction)
         try:
             async with typing_in(prompt.channel):
-                decision = await self._decide(who, shown, prompt)
+                decision = await self._decide(interaction, shown, prompt)
             posted = await self._delivery.deliver(
                 prompt, decision, again=AskedAgain(shown.id, interaction.id)
             )
@@ -127,15 +126,19 @@ class Another(commands.Cog):
         except NothingToSay:
             outcome, said = Outcome.WITHHELD, tr(NOTHING_ELSE)
         except GeneratorError as exc:
-            outcome, said = Outcome.UNAVAILABLE, tr(UNAVAILABLE)
+            outcome, said = Outcome.UNAVAILABLE, note_without_answer(exc)
             log.warning("no candidates: %s", exc)
         finally:
             self._bot.metrics.message(outcome)
             await interaction.followup.send(said, ephemeral=True)
 
-    async def _decide(self, who: Who, shown: discord.Message, prompt: discord.Message) -> Decision:
+    async def _decide(
+        self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
+    ) -> Decision:
+        who = who_clicked(interaction)
         reader = MessageReader(self._bot, prompt)
         asked = self._answering.prompt(who, prompt.author, prompt.channel.id, reader)
+        asked = replace(asked, asker=asker_of(interaction))
         decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
         return await self._bot.responder.completed(decision)
 

@@ -10,13 +10,15 @@ from typing import Protocol
 import discord
 
 from bot.cogs.ports import HasLimits, HasMetrics, HasQueues
-from bot.generation import ContextReader
+from bot.generation import ContextReader, GeneratorError, Stopping
 from bot.languages import tr
 from bot.messages.conversation import (
     MESSAGES_USED_UP,
     SERVER_MESSAGES_USED_UP,
     SERVER_TOKENS_USED_UP,
+    STOPPING,
     TOKENS_USED_UP,
+    UNAVAILABLE,
 )
 from bot.messages.queues import Job
 from bot.metrics import Outcome
@@ -83,3 +85,8 @@ def note_of(used_up: UsedUp) -> str:
         return tr(messages, limit=standing.limit.messages, when=when)
     tokens = SERVER_TOKENS_USED_UP if used_up.of_server else TOKENS_USED_UP
     return tr(tokens, limit=standing.limit.tokens, when=when)
+
+
+def note_without_answer(failed: GeneratorError) -> str:
+    """Return the note that no answer could be written."""
+    return tr(STOPPING if isinstance(failed, Stopping) else UNAVAILABLE)

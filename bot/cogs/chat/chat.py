@@ -13,7 +13,7 @@ from typing import Protocol
 import discord
 from discord.ext import commands
 
-from bot.cogs.chat.answering import Answering, AnsweringHost, note_of
+from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
 from bot.cogs.chat.delivery import Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
@@ -28,7 +28,6 @@ from bot.messages.conversation import (
     EMPTY,
     FAILED,
     SPEECHLESS,
-    UNAVAILABLE,
     UNREADABLE,
     is_addressed,
     text_of,
@@ -145,7 +144,7 @@ class Chat(commands.Cog):
         except GeneratorError as exc:
             outcome = Outcome.UNAVAILABLE
             log.warning("no candidates: %s", exc)
-            await say(burst.last, tr(UNAVAILABLE))
+            await say(burst.last, note_without_answer(exc))
         except Exception:  # Boundary: whatever failed, the member gets an answer; the queue logs the failure.
             await say(burst.last, tr(FAILED))
             raise

@@ -7,18 +7,19 @@ A pick is stored as two feature vectors and a click, sealed, and is learnt from 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.chat.answering import AnsweringHost, note_of
+from bot.cogs.chat.answering import AnsweringHost, note_of, note_without_answer
 from bot.cogs.ports import HasServers, Registry
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.messages.conversation import BUSY, SPEECHLESS, UNAVAILABLE
+from bot.messages.conversation import BUSY, SPEECHLESS
 from bot.messages.posting import SILENT
 from bot.messages.splitting import split_message
 from bot.replies.comparisons import Comparison, Comparisons
@@ -101,8 +102,9 @@ class PickButton(
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
             return
         try:
+            bound = replace(who, under=comparison.under)  # the pair is of the consent it was made under
             pick = comparison.pick(self._picked)
-            preference_id = await bot.store.preferences.record_pick(who, pick, under=comparison.under)
+            preference_id = await bot.store.preferences.record_pick(bound, pick)
         except NoConsent:  # forgotten or agreed anew since the pair was shown
             await interaction.edit_original_response(content=tr(GONE), embeds=[], view=None)
             return
@@ -150,8 +152,8 @@ class Compare(commands.Cog):
             await interaction.edit_original_response(content=tr(BUSY))
         except NothingToSay:
             await interaction.edit_original_response(content=tr(SPEECHLESS))
-        except GeneratorError:
-            await interaction.edit_original_response(content=tr(UNAVAILABLE))
+        except GeneratorError as exc:
+            await interaction.edit_original_response(content=note_without_answer(exc))
         else:
             await _show(interaction, comparison, said=tr(ASK if comparison else NOTHING))
 

@@ -13,7 +13,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import discord
@@ -28,6 +28,7 @@ from bot.metrics import Metrics
 from bot.servers.published import BUCKETS, DAY, WEEK, Frozen, about
 from bot.ui.charts import stats_picture
 from personalization.insight.uplift_report import Report
+from storage.clock import utcnow
 from storage.store import Store
 
 FEWEST_MEMBERS = BUCKETS[0]
@@ -80,7 +81,7 @@ class Stats(commands.Cog):
         store: Store,
         metrics: Metrics,
         reporter: Reporter,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
         self._store, self._metrics, self._reporter = store, metrics, reporter
         self._weekly, self._daily = Frozen(WEEK, now), Frozen(DAY, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
 from typing import Protocol
 
 import discord
@@ -15,6 +14,7 @@ from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.data_export import DataExport
 from personalization.insight.taste import TasteReader
+from storage.clock import utcnow
 from storage.store import Store
 
 TOO_LONG = mark("Your file is not ready after ten minutes, because I am very busy. Please try again later.")
@@ -38,7 +38,7 @@ class MyData(commands.Cog):
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = who_clicked(interaction)
         try:
-            parts, summary = await self._export.parts_for(who, datetime.now(UTC))
+            parts, summary = await self._export.parts_for(who, utcnow())
         except TimeoutError:
             await interaction.edit_original_response(content=tr(TOO_LONG))
             return

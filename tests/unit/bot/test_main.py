@@ -21,6 +21,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def whole_bot():
+    """All packages of a start: without them it is refused in words of its own (`make test-pythons`)."""
+    for name in ("torch", "simcord"):
+        pytest.importorskip(name)
+
+
 def config(folder, text: str) -> str:
     path = folder / "config.toml"
     path.write_text(text)
@@ -60,6 +67,7 @@ def test_a_server_address_that_is_none_is_told(folder, capsys):
     assert "[generator] base_url: expected http:// or https:// and a host" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("whole_bot")
 def test_a_data_folder_that_is_a_file_is_told(folder, capsys, monkeypatch):
     (folder / "data").write_text("not a folder")
     monkeypatch.setitem(os.environ, "DISCORD_TOKEN", "not.a.token")
@@ -75,6 +83,7 @@ def test_the_light_entry_module_loads_nothing_heavy():
     assert {"torch", "discord", "transformers", "sqlalchemy"} & set(shown.stdout.split()) == set()
 
 
+@pytest.mark.usefixtures("whole_bot")
 def test_a_missing_model_is_told(folder, capsys):
     code = main(["--config", config(folder, f'[generator]\nmodel = "{folder}/nothing-here"\n'), "playground"])
 
@@ -82,6 +91,7 @@ def test_a_missing_model_is_told(folder, capsys):
     assert "nothing-here" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("whole_bot")
 def test_a_missing_encoder_is_told(folder, capsys):
     code = main(
         ["--config", config(folder, f'[personalization]\nencoder = "{folder}/no-encoder"\n'), "playground"]
@@ -91,6 +101,7 @@ def test_a_missing_encoder_is_told(folder, capsys):
     assert "no-encoder" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("whole_bot")
 @pytest.mark.parametrize("port", [99999, -1])
 def test_a_port_that_does_not_exist_is_told(folder, capsys, port):
     code = main(["--port", str(port), "playground"])
@@ -99,6 +110,7 @@ def test_a_port_that_does_not_exist_is_told(folder, capsys, port):
     assert f"--port {port}: cannot be opened" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("whole_bot")
 def test_a_port_in_use_is_told(folder, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -109,6 +121,7 @@ def test_a_port_in_use_is_told(folder, capsys):
     assert f"--port {port}: cannot be opened" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("whole_bot")
 def test_a_damaged_database_is_told(folder, capsys, monkeypatch):
     (folder / "data").mkdir()
     (folder / "data" / "data.db").write_bytes(b"this is no database" * 1000)
@@ -120,6 +133,7 @@ def test_a_damaged_database_is_told(folder, capsys, monkeypatch):
     assert "data" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("whole_bot")
 def test_an_unreadable_key_file_is_told(folder, capsys, monkeypatch):
     (folder / "data" / "keys").mkdir(parents=True)
     (folder / "data" / "keys" / "master.key").write_text("too short")

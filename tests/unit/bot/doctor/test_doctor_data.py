@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.doctor import Verdict
+from bot.config import Settings
+from bot.doctor import Verdict, command
 from bot.doctor.stored_data import examine_data, examine_owner
 from storage.store import Store
 from tests.unit.bot.doctor.findings import listed, verdicts
@@ -210,3 +211,17 @@ async def test_files_that_others_may_read_are_named(kept):
 
     assert finding.verdict is Verdict.WARNING
     assert str(kept.key_dir / "keys.db") in finding.said
+
+
+async def test_a_folder_that_the_system_refuses_is_a_finding_and_the_other_checks_run(tmp_path, monkeypatch):
+    """A name that is too long stands for every refusal of the system, such as a missing right."""
+    real = command._checks
+    wanted = ("database", "port")
+    monkeypatch.setattr(command, "_checks", lambda *args: [c for c in real(*args) if c[0] in wanted])
+    settings = Settings(storage=settings_in(tmp_path, key_dir=tmp_path / ("k" * 300)))
+
+    findings = await listed(command.examine(settings))
+
+    (refused,) = [finding for finding in findings if finding.what == "database"]
+    assert refused.verdict is Verdict.FAILED
+    assert "k" * 300 in refused.said

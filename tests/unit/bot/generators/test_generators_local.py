@@ -113,6 +113,43 @@ async def test_a_cancelled_generation_stops_early_and_the_next_one_works():
     await gen.close()
 
 
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_the_reading_of_a_prompt_is_interrupted_between_two_layers(how):
+    gen = generator(max_new_tokens=8)
+    began, go = threading.Event(), threading.Event()
+    layers = []
+
+    def hold(*_):
+        began.set()
+        go.wait()
+
+    gen._model.get_input_embeddings().register_forward_hook(hold)
+    gen._model.lm_head.register_forward_hook(lambda *_: layers.append("last"))
+    task = asyncio.create_task(gen.generate(Context("hello"), STYLES))
+    await asyncio.to_thread(began.wait)
+    if how == "cancelled":
+        task.cancel()
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(gen.close())
+    await asyncio.sleep(0.01)
+    go.set()
+    await closing
+
+    with pytest.raises((GeneratorUnavailable, asyncio.CancelledError)):
+        await task
+    assert layers == []
+
+
+async def test_nothing_stays_on_the_layers_after_a_generation():
+    gen = generator(max_new_tokens=8)
+    await gen.generate(Context("hello"), STYLES)
+
+    assert [
+        module for module in gen._model.modules() if module._forward_pre_hooks or module._forward_hooks
+    ] == []
+    await gen.close()
+
+
 async def test_a_generation_cancelled_while_waiting_never_starts():
     gen = generator(max_new_tokens=200)
     first = asyncio.create_task(gen.generate(Context("one"), STYLES))

@@ -34,9 +34,12 @@ class WatchedLlama(LlamaForCausalLM):
         self.started.set()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        rows = super().generate(*args, **kwargs)
-        self.running -= 1
-        self.calls.append((threading.current_thread().name, kwargs["input_ids"], rows))
+        rows = kwargs["input_ids"]  # if the reading of the prompt is interrupted
+        try:
+            rows = super().generate(*args, **kwargs)
+        finally:
+            self.running -= 1
+            self.calls.append((threading.current_thread().name, kwargs["input_ids"], rows))
         return rows
 
 

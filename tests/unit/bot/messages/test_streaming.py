@@ -155,6 +155,18 @@ async def test_a_reply_that_comes_to_its_end_is_shown_whole():
     assert (reply.text, shown(channel)) == ("One. Two. Three.", [("One. Two. Three.", None)])
 
 
+async def test_a_draft_posted_after_the_bot_began_to_stop_does_not_grow():
+    channel, streams = Channel(), Streams()
+    reply = await draft(channel, "One.")
+    streams.stop_all()
+
+    with streams.running(7) as stopped:
+        await grow(reply, texts("One. Two."), stopped=stopped, stop_view=STOP, unwanted=never)
+    await finish(reply, None)
+
+    assert (reply.text, shown(channel)) == ("One.", [("One.", None)])
+
+
 def test_only_a_reply_that_grows_can_be_stopped():
     streams = Streams()
     with streams.running(7) as stopped:

@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from storage.database import postgres as postgres_module
-from storage.database import postgres_address
+from storage.database import postgres_address, postgres_peers
 from storage.database.postgres import PostgresBackend
 from storage.database.schema import notes
 from storage.database.writer import Writer
 from storage.errors import DatabaseFailed, StorageError
 from storage.maintenance.checkup import check_database
 from storage.store import Store
+from tests.rig.relay import Line, relayed
 from tests.unit.storage.given import ALICE, FIRST, posted, settings_in, standing
 
 
@@ -149,7 +150,7 @@ async def test_database_that_does_not_exist_is_a_clear_error(tmp_path, postgres)
         await Store.open(settings_in(tmp_path, url=postgres.url("nowhere")))
 
 
-async def relayed(reader, writer, *, as_pooler):
+async def pass_on(reader, writer, *, as_pooler):
     """Relay one direction; a pooler gives each client a process number of its own at log-in."""
     try:
         while block := await reader.read(65536):
@@ -170,7 +171,7 @@ async def test_pooler_between_is_found_by_the_process_number(tmp_path, postgres,
     async def serve(reader, writer):
         from_server, to_server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
         await asyncio.gather(
-            relayed(reader, to_server, as_pooler=False), relayed(from_server, writer, as_pooler=as_pooler)
+            pass_on(reader, to_server, as_pooler=False), pass_on(from_server, writer, as_pooler=as_pooler)
         )
 
     server = await asyncio.start_unix_server(serve, tmp_path / ".s.PGSQL.5432")
@@ -186,6 +187,19 @@ async def test_pooler_between_is_found_by_the_process_number(tmp_path, postgres,
                 pass
 
 
+async def test_notifications_that_do_not_arrive_are_refused_by_start_and_doctor(
+    tmp_path, postgres, database, monkeypatch
+):
+    monkeypatch.setattr(postgres_peers, "BEAT_S", 0.3)
+    async with relayed(postgres.url(database), tmp_path) as (relay, url):
+        settings = settings_in(tmp_path / "bot", url=url)
+        assert "opens, schema" in await check_database(settings, None)
+        relay.line = Line.SWALLOWS
+        for opened in (check_database(settings, None), Store.open(settings)):
+            with pytest.raises(DatabaseFailed, match="do not arrive, as behind a connection pooler"):
+                await opened
+
+
 async def test_user_without_rights_is_refused_in_words_by_start_and_doctor(tmp_path, postgres, admin):
     await admin.execute("CREATE ROLE poor LOGIN")
     try:
@@ -197,7 +211,7 @@ async def test_user_without_rights_is_refused_in_words_by_start_and_doctor(tmp_p
         await admin.execute("DROP SCHEMA public CASCADE")
         await admin.execute("CREATE SCHEMA public")
         await admin.execute("GRANT USAGE ON SCHEMA public TO poor")
-        with pytest.raises(DatabaseFailed, match="grant it CREATE and USAGE on the schema"):
+        with pytest.raises(DatabaseFailed, match="CREATE and USAGE on the schema"):
             await Store.open(settings)
         await admin.execute("REVOKE ALL ON SCHEMA public FROM poor")
     finally:

@@ -2,6 +2,7 @@
 
 import base64
 import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import delete
@@ -66,7 +67,7 @@ async def test_destroyed_key_is_gone_from_memory_and_disk(settings, keys, inside
     for member_id in (ALICE, BOB):
         await inside(lambda member_id=member_id: keys.make(member_id, PERSON))
     await inside(lambda: keys.keys_of([ALICE, BOB]))
-    with sqlite3.connect(settings.key_dir / "keys.db") as raw:
+    with closing(sqlite3.connect(settings.key_dir / "keys.db")) as raw, raw:
         ((wrapped,),) = raw.execute("SELECT wrapped FROM member_keys WHERE member_id = ?", (ALICE,))
     raw.close()
 
@@ -119,7 +120,7 @@ async def test_key_made_again_does_not_open_what_was_sealed_before(keys, inside)
 async def test_wrapped_keys_swapped_between_members_are_refused(settings, keys, inside):
     for member_id in (ALICE, BOB):
         await inside(lambda member_id=member_id: keys.make(member_id, PERSON))
-    with sqlite3.connect(settings.key_dir / "keys.db") as raw:
+    with closing(sqlite3.connect(settings.key_dir / "keys.db")) as raw, raw:
         rows = dict(raw.execute("SELECT member_id, wrapped FROM member_keys").fetchall())
         raw.execute("UPDATE member_keys SET wrapped = ? WHERE member_id = ?", (rows[BOB], ALICE))
     raw.close()
@@ -138,7 +139,7 @@ async def test_lost_key_store_over_data_is_an_error(settings, keys):
 
 async def test_emptied_key_store_over_data_is_an_error(settings, keys):
     await keys.close()
-    with sqlite3.connect(settings.key_dir / "keys.db") as raw:
+    with closing(sqlite3.connect(settings.key_dir / "keys.db")) as raw, raw:
         raw.execute("DELETE FROM system_keys")
     raw.close()
 
@@ -173,7 +174,7 @@ async def test_damaged_key_store_is_an_error(settings, keys):
 
 async def test_newer_key_store_is_an_error(settings, keys):
     await keys.close()
-    with sqlite3.connect(settings.key_dir / "keys.db") as raw:
+    with closing(sqlite3.connect(settings.key_dir / "keys.db")) as raw, raw:
         raw.execute("PRAGMA user_version = 9")
     raw.close()
 

@@ -82,6 +82,7 @@ async def test_starting_over_and_leaving_leave_no_choice_and_no_word(store) -> N
         reply_id = await posted(store, who, message)
         await store.preferences.record_pick(who, PICK)
         await store.remarks.record(who, reply_id, Remark(("wrong",), "the words"))
+    await store.remarks.record(ALICE, reply_id, Remark(("too long",), None))  # about Bob's reply
 
     assert await store.learning.start_over(ALICE) == 1
     started_over = await kept(store, ALICE, BOB)
@@ -89,7 +90,7 @@ async def test_starting_over_and_leaving_leave_no_choice_and_no_word(store) -> N
     receipt = await store.privacy.forget(ALICE.user_id)
 
     assert [len(rows) for rows in started_over] == [0, 1]
-    assert (receipt.n_preferences, receipt.n_remarks, receipt.n_traces) == (1, 1, 0)
+    assert (receipt.n_preferences, receipt.n_remarks, receipt.n_traces) == (1, 2, 0)
     await store.consent.record(ALICE)
     assert await kept(store, ALICE) == [[]]
     assert await store.remarks.of(ALICE, reply_id) is None
