@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import shutil
+import sys
+import threading
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Exempt the objects of imported libraries from garbage collection: each full one took a second."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def logging_of_python():
+    """Put back what ``set_up_logging`` replaces for the whole process."""
+    factory, shown = logging.getLogRecordFactory(), warnings.showwarning
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    yield
+    logging.setLogRecordFactory(factory)
+    warnings.showwarning = shown
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
 
 
 @pytest.fixture(scope="session")

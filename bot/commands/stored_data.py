@@ -30,6 +30,8 @@ KEYS_DAYS = 7
 
 MOST_DAYS = 36500
 
+THERE_ALREADY = "The data are there already; nothing was moved."
+
 Work = Callable[[argparse.Namespace, StorageSettings], str]
 """Does the work of one command and returns the line to print."""
 
@@ -78,8 +80,8 @@ def run(work: Work, arguments: argparse.Namespace, settings: Settings) -> None:
     Raises:
         StorageError: The command failed.
     """
-    print(work(arguments, settings.storage))
-    if work is not _ledger or arguments.accept_loss:
+    print(said := work(arguments, settings.storage))
+    if said != THERE_ALREADY and (work is not _ledger or arguments.accept_loss):
         options = {name: 1 for name in ("accept_ledger_loss",) if getattr(arguments, name, False)}
         AuditTrail(settings.storage).note(Act(arguments.command), **options)
 
@@ -129,6 +131,8 @@ def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     url = "" if arguments.to == "sqlite" else arguments.to
+    if url == settings.url:
+        return THERE_ALREADY
     with tqdm(unit=" rows", disable=None) as bar:
 
         def progress(table: str, n_rows: int) -> None:

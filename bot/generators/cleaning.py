@@ -88,7 +88,7 @@ def clean(text: str, *, cut_off: bool = False, markers: re.Pattern[str] | None =
     text = _HALF_CHARACTER.sub("\ufffd", text)
     for noise in (_HARMONY, _HARMONY_WORDS, _REASONING, _LEADING):
         text = noise.sub("", text)
-    text = _ROLE_PREFIX.sub("", _up_to_a_marker(text, markers))
+    text = _without_role_prefix(_up_to_a_marker(text, markers))
     text = _without_next_speaker(text).strip().rstrip("\ufffd").rstrip()
     return without_unfinished_end(text) if cut_off else text
 
@@ -109,6 +109,11 @@ def _up_to_a_marker(text: str, markers: re.Pattern[str] | None) -> str:
         plain = " " * prefix.end() + plain[prefix.end() :]  # removed later
     found = [match.start() for pattern in patterns if (match := pattern.search(plain))]
     return text[: min(found, default=len(text))]
+
+
+def _without_role_prefix(text: str) -> str:
+    prefix = _ROLE_PREFIX.match(folded(text))
+    return text[prefix.end() :] if prefix else text
 
 
 def _without_next_speaker(text: str) -> str:

@@ -90,7 +90,13 @@ class OpenAIGenerator:
             GeneratorUnavailable: No request succeeded.
             GeneratorError: All candidates were blank.
         """
-        answers = await asyncio.gather(*(self._ask(context, style) for style in styles))
+        requests = await asyncio.to_thread(lambda: [self._request(context, style) for style in styles])
+        async with asyncio.TaskGroup() as group:
+            asked: list[asyncio.Task[Written | GeneratorError]] = []
+            for style, request in zip(styles, requests, strict=True):
+                asked.append(group.create_task(self._ask(context, style, request)))
+                await asyncio.sleep(0)  # a body with pictures takes 50 ms to write, and other tasks wait
+        answers = [task.result() for task in asked]
         written = [answer for answer in answers if isinstance(answer, Written)]
         failures = [answer for answer in answers if isinstance(answer, GeneratorError)]
         if failures and not written:
@@ -111,7 +117,7 @@ class OpenAIGenerator:
             GeneratorUnavailable: The server aborted the stream, or cannot continue a message.
             ModelMissing: The server no longer has the model.
         """
-        request = self._request(context, style)
+        request = await asyncio.to_thread(self._request, context, style)
         request["messages"].append({"role": "assistant", "content": defuse(begun)})
         request |= {"stream": True, "max_tokens": self._settings.further_tokens}
         request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
@@ -152,11 +158,11 @@ class OpenAIGenerator:
         """Close the connections. Idempotent."""
         await self._client.close()
 
-    async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
+    async def _ask(self, context: Context, style: Style, request: dict[str, Any]) -> Written | GeneratorError:
         """Request one candidate; return a failure, so that the other candidates can still be used."""
         model = self._model(context)
         try:
-            answer = await self._complete(model, self._request(context, style))
+            answer = await self._complete(model, request)
         except openai.APIError as exc:
             return self._explained(exc, model)
         except ValueError:  # the body was not JSON
@@ -168,7 +174,7 @@ class OpenAIGenerator:
         return context.model or self._settings.model
 
     def _request(self, context: Context, style: Style) -> dict[str, Any]:
-        """Return the body of a request for one style."""
+        """Return the body of a request for one style. Blocks for up to 50 ms; call from a thread."""
         system = system_text(context.persona_or(self._settings.persona), style)
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
         messages = with_pictures(messages_of(system, fitted), context.pictures)

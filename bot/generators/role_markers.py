@@ -9,6 +9,7 @@ linear in the text: nothing in a pattern repeats without a bound.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +21,7 @@ _NAMES = (
     r"s|bos|eos|sop|eop|eoa|eoh|eod|think|thinking|tool_call|tool_calls|tool_response|function_calls?"
     r"|(?:start|end)_of_(?:turn|role|image|audio)|(?:begin|end)_of_(?:text|sentence)|seed:[a-z_]{1,20}"
     r"|minimax:[a-z_]{1,20}|reserved_\d{1,4}|special_\d{1,4}|extra_(?:id_)?\d{1,3}"
+    r"|_(?:user|bot|system|start|end)|\u7528\u6237"
 )
 _WORDS = (
     r"inst|think|system_prompt|available_tools|tool_calls|tool_results|tool_content|model_settings|[gs]mask"
@@ -29,13 +31,15 @@ _MARKED = (
     r"|<[a-z_]{1,40}\|>"  # Gemma
     r"|\[\|[^\s|\[\]]{1,40}\|\]"  # EXAONE
     r"|\]~!?b[\[\]]|\[e~\["  # MiniMax
+    r"|\[unused\d{1,3}\]"  # Pangu
     rf"|\[/?(?:{_WORDS})\]"  # Mistral, ChatGLM
     rf"|<</?sys>>|</?(?:{_NAMES})>"  # Llama 2, Gemma, Qwen, Seed
     r"|\u25c1/?[a-z]{1,20}\u25b7"  # Kimi-VL
 )
 # These occur in honest prose, too. So they are broken up in prompts, but they do not drop a reply.
 _ALSO_PROSE = (
-    r"(?-i:\[/?(?:ARGS|CALL_ID|SYS|PREFIX|SUFFIX|MIDDLE)\])|</?(?:pad|unk|sep|turn|human|bot|thought)>"
+    r"(?-i:\[/?(?:ARGS|CALL_ID|SYS|PREFIX|SUFFIX|MIDDLE|USER|BOT|SEP|CLS|IMG)\])"
+    r"|</?(?:pad|unk|sep|turn|human|bot|thought|role|ai|user|assistant|system)>"
 )
 _LOUD = r"(?:USER|ASSISTANT|HUMAN|SYSTEM)[ \t]{0,3}:"
 _LEFT = r"(?<![^\s>*_#\"'(\[])"  # after a space, or a sign that begins a word
@@ -49,8 +53,18 @@ SPEAKER = re.compile(rf"(?i:#{{2,4}}[ \t]{{0,3}}(?:{_SPEAKERS})[ \t]{{0,3}}:)|{_
 _BEGINS = re.compile(rf"<(?=\|)|(?={_MARKED}|{_ALSO_PROSE}).", re.IGNORECASE)
 _SPEAKS = re.compile(rf"(?i:#(?=#{{1,3}}[ \t]{{0,3}}{_ROLES}[ \t]{{0,3}}:))|{_LEFT}(?={_LOUD}).")
 
-_FOLDED = {0xFF01 + i: 0x21 + i for i in range(94)}
-"""Full-width forms, which some tokenizers read as ASCII: each is one character for one."""
+
+class _Folded(dict[int, str]):
+    """Translates each character that some tokenizers normalise (NFKC) to one ASCII character to that one."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        plain = unicodedata.normalize("NFKC", char)
+        found = self[code] = plain if len(plain) == 1 and plain.isascii() else char
+        return found
+
+
+_FOLDED = _Folded()
 _LITERAL = re.compile(r"'((?:[^'\\\n]|\\.){1,80})'|\"((?:[^\"\\\n]|\\.){1,80})\"")
 _JINJA = re.compile(r"\{[%{#][^{}]{0,4000}[%}#]\}")
 _NAMED = re.compile(rf"[^\n:]{{0,20}}\b{_ROLES}\b[^\n:]{{0,8}}:", re.IGNORECASE)
@@ -59,7 +73,7 @@ _LEAST = 3
 
 
 def folded(text: str) -> str:
-    """Return a text of the same length with ASCII for its full-width forms."""
+    """Return a text of the same length with ASCII for its compatibility forms, such as full-width ones."""
     return text if text.isascii() else text.translate(_FOLDED)
 
 

@@ -7,6 +7,7 @@ that the bot saw it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ log = logging.getLogger(__name__)
 TEXT_BYTES = 64 * 2**10
 """Largest text file, and largest sum of all text files in one context, bytes."""
 PICTURE_BYTES = 4 * 2**20
-"""Largest picture, bytes."""
+"""Largest picture, and largest sum of all pictures in one context, bytes."""
 MOST_PICTURES = 4
+READ_S = 15.0
+"""Longest time to read one attachment, seconds: other members wait for their turn."""
 
 NO_PICTURES = mark("I cannot see pictures. Please describe in words what matters, and I will answer.")
 NO_FILES = mark(
@@ -101,7 +104,8 @@ async def read_attached(attachments: Sequence[discord.Attachment], *, vision: bo
     pictures: list[Picture] = []
     wanted = [one for one in attachments if vision and _fits(one)]
     for one in wanted[:MOST_PICTURES]:
-        raw = await _read(one)
+        fits = one.size + sum(len(picture.raw) for picture in pictures) <= PICTURE_BYTES
+        raw = await _read(one) if fits else None
         kind = None if raw is None else picture_type(raw)
         if raw is not None and kind is not None:
             pictures.append(Picture(kind, raw))
@@ -155,7 +159,11 @@ def joined(*parts: str) -> str:
 
 async def _read(attachment: discord.Attachment) -> bytes | None:
     try:
-        raw = await attachment.read()
+        async with asyncio.timeout(READ_S):
+            raw = await attachment.read()
+    except TimeoutError:
+        log.warning("an attachment could not be read: no answer within %.0f s", READ_S)
+        return None
     except discord.HTTPException as exc:  # deleted meanwhile, or Discord is unavailable
         log.warning("an attachment could not be read: Discord answered %s (code %s)", exc.status, exc.code)
         return None

@@ -6,6 +6,7 @@ again within minutes does not become a second message.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,7 +46,7 @@ async def post_reply(
         discord.HTTPException: The first chunk could not be posted.
         AnsweredBefore: The prompt has a reply with another text already.
     """
-    chunks = split_message(text)
+    chunks = await asyncio.to_thread(split_message, text)  # a hostile long text takes 100 ms
     prompt_id = asked_by or prompt.id
     posted: list[discord.Message] = []
     for index, chunk in enumerate(chunks):

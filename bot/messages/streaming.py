@@ -126,7 +126,7 @@ class GrowingReply:
         Raises:
             discord.HTTPException: Discord refused a step; :attr:`text` is still the earlier one.
         """
-        chunks = split_message(text)
+        chunks = await asyncio.to_thread(split_message, text)
         for index, chunk in enumerate(chunks):
             wanted = (chunk, view if index == len(chunks) - 1 else None)
             if index >= len(self.messages):

@@ -17,12 +17,15 @@ import ada_url
 from bot.moderation.visible_text import visible
 
 _HOST = re.compile(
-    r"(?P<invites>discord\s*+\.\s*+gg|(?:dsc|invite)\.gg(?=[./:\\?#])|discord\.(?:me|io|li)(?=[./:\\?#]))"
+    r"(?P<invites>discord\s*+\.\s*+gg|(?:(?:dsc|invite|dcd)\.gg|discord\.(?:me|io|li|link))(?=[./:\\?#]))"
     r"|discord(?:app)?\s*+\.\s*+com|watchanimeattheoffice\.com|discord:(?=[/\\])"
+    r"|disboard\.org|top\.gg|discords\.com|disforge\.com|discadia\.com"  # lists of servers
 )
 _FULL_STOPS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61\u2024", "."))
-_MARKS = re.compile(r"[\\*`]|\|\||~~|__")
+_MARKS = re.compile(r"[\\*`_]|\|\||~~")
 _SPACE = re.compile(r"[\s<>\"]")
+_SERVERS = ("server", "servers")
+"""Parts of a path under which a site offers servers to join."""
 _LONGEST = 2000
 """Longest address that a message of Discord holds, characters."""
 
@@ -65,4 +68,6 @@ def _is_invitation(found: tuple[bool, str]) -> bool:
     except ValueError:
         return re.search(r"[/\\]invite", address) is not None
     path = [part for part in unquote(url.pathname).split("/") if part not in ("", ".")]
-    return any(part.startswith("invite") for part in path[:2]) or "/invite" in unquote(url.search)
+    return any(part.startswith("invite") or part in _SERVERS for part in path[:2]) or "/invite" in unquote(
+        url.search
+    )

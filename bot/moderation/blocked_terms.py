@@ -5,20 +5,23 @@ repeated or spaced-out letters, and markup inside a word. Each is undone only wh
 people switch off a filter that finds "ass" in "class" or in the phone "A55".
 
 Server managers choose the terms and the language model writes the text, so both can be hostile. The search is
-linear by construction: RE2 matches all terms in one pass and cannot backtrack. Pure functions, used by
+linear by construction: RE2 matches many terms in one pass and cannot backtrack. A long list is compiled in
+pieces, because RE2 holds the GIL while it compiles. The compiled lists share one bounded cache, so that the
+lists of many servers, or many lists of one server, cannot fill the memory. Pure functions, used by
 :mod:`bot.moderation.output_filter`.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
 import re2
+from cachetools import LRUCache, cached
 
-_LOOKALIKES = str.maketrans("аеорсухіјѕԁӏһкмтвнгԛԝ" + "αεορυνικτχ", "aeopcyxijsdlhkmtbhrqw" + "aeopuviktx")
+LOOKALIKES = str.maketrans("аеорсухіјѕԁӏһкмтвнгԛԝ" + "αεορυνικτχ", "aeopcyxijsdlhkmtbhrqw" + "aeopuviktx")
 """Lower-case Cyrillic and Greek letters that look like Latin ones; applied after case folding."""
 
 _STAND_INS = {
@@ -48,8 +51,12 @@ _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]{1,2}[^\W_](?![^\W_]))+|[^\W_]+"
 """A word, or single characters in a row, which may be a spaced-out word."""
 _ONLY_DIGIT = dict(enumerate(map(chr, range(0xE000, 0xE00A)), ord("0")))
 """Digit -> the private character that replaces it where it means no letter."""
-_MOST_BYTES = 64 << 20
-"""Memory that RE2 may use for one list of terms; the largest list that is accepted needs half of it."""
+_PIECE = 30_000
+"""Length from which a pattern is compiled, bytes; about 20 ms of work with the GIL held."""
+_PIECE_MEMORY = 16 << 20
+"""Memory that RE2 may use for one pattern; the longest needs a quarter of it."""
+_MOST_INSTRUCTIONS = 1_000_000
+"""Total size of the compiled lists in the cache; five of the longest lists, or thousands of short ones."""
 _LEAST_SPACED = 3
 """Minimum length of a term that is also searched spaced out; with two letters "i. e." would match."""
 
@@ -80,10 +87,13 @@ class _Alphabet(dict[int, str]):
 
 
 class _Matcher:
-    """All terms of one list as one RE2 pattern. RE2 knows no look-around, so the gap is part of a match.
+    """All terms of one list as RE2 patterns. RE2 knows no look-around, so the gap is part of a match.
 
     Args:
         terms: The terms as read, without duplicates.
+
+    Attributes:
+        size: Size of the compiled patterns, instructions of RE2.
     """
 
     def __init__(self, terms: Sequence[str]) -> None:
@@ -91,22 +101,34 @@ class _Matcher:
             sorted({char for term in terms for char in term if not char.isalnum()} | {*_SIGNS, " "})
         )
         self._alphabet = _Alphabet(signs)
-        gap = f"[{re2.escape(signs)}]"
-        within = [term for term in terms if _NO_SPACES.search(term)]
-        ways = [f"{gap}*".join(map(_drawn_out, term.split())) for term in within]
-        whole = [way for term in terms if term not in within for way in _ways(term, gap)]
-        if whole:
-            ways.append(f"(?:^|{gap})(?:{'|'.join(whole)})(?:$|{gap})")
         options = re2.Options()
-        options.max_mem = _MOST_BYTES
+        options.max_mem = _PIECE_MEMORY
         options.never_capture = True
         options.log_errors = False  # it would log the terms
-        self._pattern = re2.compile(_bytes("|".join(ways)), options)
+        gap = f"[{re2.escape(signs)}]"
+        self._patterns = [re2.compile(piece, options) for piece in _pieces(terms, gap)]
+        self.size = sum(pattern.programsize for pattern in self._patterns)
 
     def finds(self, read: str) -> bool:
         """Return whether a text, as read, contains a term."""
-        meant = _SPACED.sub(_with_meant_digits, read).translate(self._alphabet)
-        return self._pattern.search(_bytes(meant)) is not None
+        meant = _bytes(_SPACED.sub(_with_meant_digits, read).translate(self._alphabet))
+        return any(pattern.search(meant) is not None for pattern in self._patterns)
+
+
+def _pieces(terms: Sequence[str], gap: str) -> Iterator[bytes]:
+    """Yield patterns that together match all terms, each of about the length of a piece."""
+    ways: list[bytes] = []
+    for term in terms:
+        if _NO_SPACES.search(term):
+            way = f"{gap}*".join(map(_drawn_out, term.split()))
+        else:
+            way = f"(?:^|{gap})(?:{'|'.join(_ways(term, gap))})(?:$|{gap})"
+        ways.append(_bytes(way))
+        if sum(map(len, ways)) >= _PIECE:
+            yield b"|".join(ways)
+            ways.clear()
+    if ways:
+        yield b"|".join(ways)
 
 
 def _bytes(text: str) -> bytes:
@@ -127,13 +149,13 @@ def _as_latin(read: str) -> str:
     script are all look-alikes. "сор" in a Russian sentence is kept.
     """
     foreign = _OTHER_SCRIPT.findall(read)
-    disguise = bool(foreign) and all(char.translate(_LOOKALIKES) != char for char in foreign)
+    disguise = bool(foreign) and all(char.translate(LOOKALIKES) != char for char in foreign)
     return _WORD.sub(lambda word: _in_latin(word[0], disguise), read)
 
 
 def _in_latin(word: str, disguise: bool) -> str:
     if disguise or (_OTHER_SCRIPT.search(word) and re.search("[a-z]", word)):
-        return word.translate(_LOOKALIKES)
+        return word.translate(LOOKALIKES)
     return word
 
 
@@ -144,7 +166,11 @@ def _with_meant_digits(word: re.Match[str]) -> str:
     return found.translate(_ONLY_DIGIT) if digits > sum(char.isalpha() for char in found) else found
 
 
-@lru_cache(maxsize=64)
+def _size_of(matcher: _Matcher | None) -> int:
+    return 1 if matcher is None else matcher.size
+
+
+@cached(LRUCache(_MOST_INSTRUCTIONS, getsizeof=_size_of), lock=threading.Lock())
 def _matcher(terms: tuple[str, ...]) -> _Matcher | None:
     """Compile a list of terms; None if there are none."""
     read = [" ".join(_as_read(term).split()) for term in terms]

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 from bot.generation import Candidate
@@ -30,12 +31,18 @@ from bot.moderation.prompt_leak import Secrets, secrets_of
 from bot.moderation.sanitizing import tidied
 from bot.moderation.visible_text import is_readable, shown, visible
 from bot.settings import SafetySettings
+from bot.tasks import Threads
 from storage.servers.safety_rules import ServerRules
 
 log = logging.getLogger(__name__)
 
 MAX_LENGTH = 20_000
 """Longest candidate that may be posted, characters: ten messages."""
+
+CHECK_S = 5.0
+"""Longest time for the checks of one candidate, seconds."""
+JUDGE_S = 60.0
+"""Longest time for the judge's answer about one reply's candidates, seconds."""
 
 _PASSES = 4
 """Times a text is tidied at most; what is left after them is judged like any other text."""
@@ -63,6 +70,8 @@ class Drop(StrEnum):
     """A word that the host or the managers of the server blocked."""
     TOXIC = "toxic"
     """The judge rates it as too toxic for the level."""
+    TOO_SLOW = "too slow"
+    """Checking it took too long, so it is not known to be allowed."""
 
 
 class Level(StrEnum):
@@ -157,7 +166,7 @@ class CandidateFilter(Protocol):
         """Return the rules of a server; None: its rules cannot be read."""
         ...
 
-    def apply(self, candidates: Sequence[Candidate], rules: Rules) -> Filtered:
+    async def checked(self, candidates: Sequence[Candidate], rules: Rules) -> Filtered:
         """Apply the checks that need no judge."""
         ...
 
@@ -173,6 +182,8 @@ class OutputFilter:
         secrets: Persona and style instructions; a candidate that repeats a sentence of one leaks the prompt.
         settings: The host's level and blocked terms, which apply in every server.
         judge: Rates the toxicity of texts; None: toxicity is not checked.
+        check_s: Longest time for the checks of one candidate, seconds.
+        judge_s: Longest time for the judge's answer, seconds.
     """
 
     def __init__(
@@ -181,9 +192,12 @@ class OutputFilter:
         *,
         settings: SafetySettings | None = None,
         judge: Judge | None = None,
+        check_s: float = CHECK_S,
+        judge_s: float = JUDGE_S,
     ) -> None:
         self.n_dropped: Counter[Drop] = Counter()
-        self._judge = judge
+        self._judge, self._judge_s = judge, judge_s
+        self._threads = Threads(check_s)
         self.use_secrets(secrets)
         self.use_settings(settings or SafetySettings())
 
@@ -208,10 +222,7 @@ class OutputFilter:
 
     async def keep(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> list[Candidate]:
         """Return the sanitised candidates that may be posted, in order; log drops as counts."""
-        checked = await asyncio.to_thread(
-            self.apply, candidates, rules
-        )  # long texts would hold the event loop
-        result = await self._judged(checked, rules)
+        result = await self._judged(await self.checked(candidates, rules), rules)
         self.n_dropped.update(result.dropped)
         if result.dropped:
             counts = ", ".join(f"{reason.value}: {n}" for reason, n in result.dropped.items())
@@ -219,8 +230,25 @@ class OutputFilter:
             log.info("Dropped %d of %d candidates (%s), %s", n_dropped, len(candidates), counts, rules.level)
         return list(result.kept)
 
+    async def checked(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> Filtered:
+        """Apply the checks that need no judge, in threads: long texts would hold the event loop.
+
+        A candidate whose checks are overdue is dropped, and the others are still checked.
+        """
+        kept: list[Candidate] = []
+        dropped: Counter[Drop] = Counter()
+        for candidate in candidates:
+            try:
+                one = await self._threads.run(partial(self.apply, [candidate], rules))
+            except TimeoutError:
+                log.warning("The checks of a candidate are overdue; it is dropped")
+                one = Filtered((), {Drop.TOO_SLOW: 1})
+            kept += one.kept
+            dropped.update(one.dropped)
+        return Filtered(tuple(kept), dict(dropped))
+
     def apply(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> Filtered:
-        """Sanitise candidates and sort them into kept and dropped, without the judge."""
+        """Sanitise candidates and sort them into kept and dropped, without the judge. Blocks."""
         tidy = [replace(candidate, text=self.tidied(candidate.text, rules)) for candidate in candidates]
         verdicts = [(candidate, self.reason(candidate.text, rules)) for candidate in tidy]
         return Filtered(
@@ -259,11 +287,18 @@ class OutputFilter:
         return Drop.BLOCKED_TERM if is_blocked(text, rules.terms) else None
 
     async def _judged(self, result: Filtered, rules: Rules) -> Filtered:
-        """Drop candidates that the judge rates as toxic. If it fails, only the strictest level drops all."""
+        """Drop candidates that the judge rates as toxic.
+
+        If it fails, only the strictest level drops all. If it does not answer in time, every level does.
+        """
         if self._judge is None or not result.kept:
             return result
         try:
-            verdicts = await self._judge.toxicity([candidate.text for candidate in result.kept])
+            async with asyncio.timeout(self._judge_s):
+                verdicts = await self._judge.toxicity([candidate.text for candidate in result.kept])
+        except TimeoutError:
+            log.warning("The toxicity model is overdue; %d candidates are dropped", len(result.kept))
+            return Filtered((), Counter(result.dropped) + Counter({Drop.TOO_SLOW: len(result.kept)}))
         except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
             log.warning("The toxicity model failed (%s)", type(exc).__name__)
             verdicts = [1.0 if rules.level is Level.STRICT else 0.0] * len(result.kept)

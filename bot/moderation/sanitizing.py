@@ -1,7 +1,8 @@
 """Removes mentions and unwanted links from a candidate, so that it may be posted.
 
-Words are never changed, and neither is code, in which Discord renders no link and no mention. Pure functions;
-:mod:`bot.moderation.output_filter` decides by the safety level what to remove.
+Words are never changed, and neither is code, in which Discord renders no link and no mention. Mentions
+are also removed from what Discord may read as text: doubtful code, and a code span that is cut into messages.
+Pure functions; :mod:`bot.moderation.output_filter` decides by the safety level what to remove.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from bot.messages.markdown import Kind, Part, parts_of
 
 LINK_REMOVED = "(link removed)"
 
+_LONGEST_SPAN = 2000
+"""A code span of this length does not fit into one message, characters."""
 _MENTION = re.compile(r"[ \t]?<@[!&]?\d{1,20}>")
 _EVERYBODY = re.compile(r"(?<!@)@++(?=(?:everyone|here)\b)")
 
@@ -38,9 +41,17 @@ def tidied(
             raw = f"{part.label} ({part.target})"
         elif part.kind is Kind.ADDRESS and remove_links:
             raw = f"<{LINK_REMOVED}>" if raw.startswith("<") else LINK_REMOVED
+        elif remove_mentions and _may_be_text(part, raw):
+            raw = _without_mentions(raw)
         pieces.append(raw)
     rest = "".join(pieces)
     return text if rest == text else rest.strip()
+
+
+def _may_be_text(part: Part, raw: str) -> bool:
+    """Return whether Discord may read a piece of code as text."""
+    is_cut = len(raw) >= _LONGEST_SPAN and not raw.startswith("```")
+    return part.kind is Kind.DOUBTFUL or (part.kind is Kind.CODE and is_cut)
 
 
 def _without_mentions(text: str) -> str:

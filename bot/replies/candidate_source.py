@@ -123,7 +123,7 @@ class CandidateSource:
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""
-        return self._filter.apply([Candidate(text, FAQ_STYLE)], await self._rules_of(who))
+        return await self._filter.checked([Candidate(text, FAQ_STYLE)], await self._rules_of(who))
 
     def rules_for(self, server: ServerRules) -> Rules:
         """Return the rules of a server from what its managers set."""

@@ -6,6 +6,7 @@ A failed ranking never costs the reply: the first candidate is posted, and its i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ from storage.records import Impression, MemberId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+RANK_S = 30.0
+"""Longest time for a ranking, seconds; then the first candidate is posted."""
 
 
 class CandidateChoice:
@@ -63,7 +67,8 @@ class CandidateChoice:
         who = asker.who
         guild, fits = self._store.guild_id(who), [candidate.fits for candidate in candidates]
         try:
-            ranking = await self._ranker.rank(member_id, message, texts, guild=guild, fits=fits)
+            async with asyncio.timeout(RANK_S):
+                ranking = await self._ranker.rank(member_id, message, texts, guild=guild, fits=fits)
         except Exception as exc:  # Boundary: whatever failed, the member gets an answer; it is counted.
             self.n_fallbacks += 1
             log.warning(
@@ -90,10 +95,13 @@ class CandidateChoice:
         feature_id, features = impression.feature_id, b""
         try:
             if feature_id:
-                described = await self._ranker.describe(text)
+                async with asyncio.timeout(RANK_S):
+                    described = await self._ranker.describe(text)
                 features = np.ascontiguousarray(described, dtype="<f4").tobytes()
-        except RankingFailed as exc:
-            log.warning("a finished reply got no features, so nothing is learnt from it: %s", exc)
+        except (RankingFailed, TimeoutError) as exc:
+            log.warning(
+                "a finished reply got no features (%s), so nothing is learnt from it", type(exc).__name__
+            )
             feature_id = ""
         impression = replace(
             impression, candidates=tuple(candidates), feature_id=feature_id, features=features

@@ -26,6 +26,8 @@ from storage.servers.faq import EntryId, FaqEntries
 
 log = logging.getLogger(__name__)
 
+WITHIN_S = 30.0
+"""Longest time for the answers to a message, seconds."""
 MOST_SERVERS = 100
 """Servers whose embedded questions are cached at once; the least recently used one is evicted."""
 
@@ -46,9 +48,13 @@ class Knowledge:
         entries: Questions and answers in the store.
         encoder: The frozen encoder.
         settings: Least similarity, and the most answers for a message.
+        within_s: Longest time for the answers to a message, seconds.
     """
 
-    def __init__(self, entries: FaqEntries, encoder: Encoder, settings: FaqSettings) -> None:
+    def __init__(
+        self, entries: FaqEntries, encoder: Encoder, settings: FaqSettings, within_s: float = WITHIN_S
+    ) -> None:
+        self._within_s = within_s
         self._entries = entries
         self._encoder = encoder
         self._settings = settings
@@ -62,7 +68,7 @@ class Knowledge:
     async def answers(self, guild: bytes, message: str) -> list[Candidate]:
         """Return the answers whose questions are similar enough to a message, the most similar first.
 
-        Returns none when the store or the encoder fails; the language model then answers alone.
+        Returns none when the store or the encoder fails or is overdue; the language model then answers alone.
 
         Args:
             guild: Pseudonym of the server.
@@ -71,12 +77,14 @@ class Knowledge:
         if not self._settings.most:
             return []
         try:
-            return await self._answers(guild, message)
+            async with asyncio.timeout(self._within_s):
+                return await self._answers(guild, message)
         except (
             StorageError,
+            TimeoutError,
             RuntimeError,
             MemoryError,
-        ) as exc:  # torch raises the latter when a device fails
+        ) as exc:  # torch raises the latter two when a device fails
             log.warning("answers from /faq are skipped (%s)", type(exc).__name__)
             return []
 

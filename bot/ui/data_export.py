@@ -1,28 +1,35 @@
 """Makes the file of ``/my-data``, with everything kept about a member, and its summary.
 
 No discord import. Nothing of the file is kept or logged. The file grows with the member's history, so it is
-made in a thread, one file at a time, within a deadline.
+written page by page in a thread, and leaves in parts that Discord takes: memory holds one page and one part,
+however long the history is. One file is made at a time, within a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from bot.languages import mark, tr
 from personalization.insight.taste import TasteReader
 from personalization.labels.labels import Label
 from storage.privacy.export import WORDS, Exported
-from storage.records import ReplyId, Who
+from storage.records import MemberId, Who
+from storage.replies.feedback import FeedbackState
 from storage.store import Store
 
 WITHIN_S = 600.0
-"""Longest time for a file, with the wait for others, seconds; Discord takes an answer for 15 minutes."""
+"""Longest time for a file, with its sending and the wait for others, seconds; Discord takes an answer for 15
+minutes."""
 PART_BYTES = 8 * 2**20
-"""Discord takes files of 10 MiB."""
+"""Largest part, unless Discord takes less: it takes files of 10 MiB."""
 BESIDE = mark(
     "Also in the file: choices between two answers ({n_preferences}) and private notes about replies"
     " ({n_remarks})."
@@ -36,9 +43,27 @@ HOW_TO_READ = (
     " Your key itself is not in here."
 )
 
+_GZIP = 31
+"""``wbits`` of zlib for the format of gzip."""
+
+LabelOf = Callable[[Sequence[str], int | None], Label | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the file: its number from 1, its file name and its content."""
+
+    number: int
+    name: str
+    content: bytes
+
+
+class AlreadyMaking(Exception):
+    """A file for this person is being made."""
+
 
 class DataExport:
-    """Makes the files, one at a time, so that memory holds one file however many members ask at once.
+    """Makes the files, one at a time, so that memory holds one part however many members ask at once.
 
     Args:
         store: Everything that is kept about a member.
@@ -48,78 +73,163 @@ class DataExport:
     def __init__(self, store: Store, taste: TasteReader) -> None:
         self._store, self._taste = store, taste
         self._at_once = asyncio.Semaphore(1)
+        self._making: set[int] = set()
 
-    async def parts_for(self, who: Who, at: datetime) -> tuple[list[tuple[str, bytes]], str]:
-        """Return (name, content) of each part of everything kept about a member, and a summary in words.
+    async def send(
+        self, who: Who, at: datetime, send: Callable[[Part], Awaitable[None]], part_bytes: int = PART_BYTES
+    ) -> tuple[Part, str]:
+        """Write everything kept about a member; return the last part, and a summary in words.
+
+        Args:
+            who: The member.
+            at: When they asked.
+            send: Sends a part; called for all parts but the last.
+            part_bytes: Largest part, bytes.
 
         Raises:
-            TimeoutError: The file was not made within :data:`WITHIN_S`.
+            AlreadyMaking: A file for this person is being made; one member's files must not fill the queue.
+            TimeoutError: The file was not made and sent within :data:`WITHIN_S`.
+            Exception: The error of ``send``.
         """
-        async with asyncio.timeout(WITHIN_S), self._at_once:
-            found = await self._store.privacy.export(who)
-            labels = [await self._taste.labels(member_id) for member_id, _ in found]
-            servers = [exported for _, exported in found]
-            return await asyncio.to_thread(_parts_and_summary, servers, labels, at)
+        if who.user_id in self._making:
+            raise AlreadyMaking
+        self._making.add(who.user_id)
+        try:
+            async with asyncio.timeout(WITHIN_S), self._at_once:
+                file, label_of = _File(at, part_bytes), None
+                async with aclosing(self._store.privacy.export_pages(who)) as pages:
+                    async for member_id, page in pages:
+                        if page.get("members"):  # the first page of a server
+                            label_of = await self._taste.labelling(_guild_of(page))
+                        for part in await asyncio.to_thread(file.add, member_id, page, label_of):
+                            await send(part)
+                *parts, last = await asyncio.to_thread(file.end)
+                for part in parts:
+                    await send(part)
+                return last, file.summary()
+        finally:
+            self._making.discard(who.user_id)
 
 
-def _parts_and_summary(
-    servers: Sequence[Exported], labels: Sequence[Mapping[ReplyId, Label]], at: datetime
-) -> tuple[list[tuple[str, bytes]], str]:
-    """Write the file and its summary. Blocks, for as long as the history is; call from a thread."""
-    for exported, of_member in zip(servers, labels, strict=True):
-        _make_readable(exported, of_member)
-    content = {
-        "made_at": at.isoformat(),
-        "how_to_read": HOW_TO_READ,
-        "columns": {f"{table}.{column}": what for (table, column), what in WORDS.items()},
-        "servers": servers,
-    }
-    text = json.dumps(content, ensure_ascii=False, indent=1)
-    return list(parts_of(text.encode())), summary_of(servers)
+class _File:
+    """The file while it is written: JSON with one row a line, cut into parts."""
+
+    def __init__(self, at: datetime, part_bytes: int) -> None:
+        self._parts, self._counts = _Parts(part_bytes), Counter[str]()
+        self._table: tuple[MemberId, str] | None = None
+        self._comma = ""
+        begin = {
+            "made_at": at.isoformat(),
+            "how_to_read": HOW_TO_READ,
+            "columns": {f"{table}.{column}": what for (table, column), what in WORDS.items()},
+        }
+        self._begun = json.dumps(begin, ensure_ascii=False, indent=1).removesuffix("\n}") + ',\n "servers": ['
+
+    def add(self, member_id: MemberId, page: Exported, label_of: LabelOf | None) -> list[Part]:
+        """Write a page and return the parts that are full. Blocks; call from a thread."""
+        lines, self._begun = [self._begun], ""
+        for table, rows in page.items():
+            lines.append(self._opening(member_id, table))
+            for row in rows:
+                if table == "feedback":
+                    _add_label(row, label_of)
+                lines.append(f"{self._comma}\n{json.dumps(row, ensure_ascii=False)}")
+                self._comma = ","
+            self._count(table, rows)
+        return list(self._parts.add("".join(lines).encode()))
+
+    def end(self) -> list[Part]:
+        """Return the last parts, at least one. Blocks; call from a thread."""
+        closing = self._begun + ("]}]}" if self._table else "]}")
+        return [*self._parts.add(closing.encode()), *self._parts.end()]
+
+    def summary(self) -> str:
+        """Describe the content of the file."""
+        count = self._counts
+        if not count["members"]:
+            return tr("I keep nothing about you, in any server.")
+        said = tr(
+            "This is everything I keep about you, from servers and direct messages: {places}, of which you"
+            " agreed in {agreed}.\n"
+            "My replies to you: {replies} ({texts} with their text). Your feedback, with the labels I make"
+            " of it: {feedback}. Models of your taste, without their shared weights: {heads}.",
+            places=count["members"],
+            agreed=count["agreed"],
+            replies=count["replies"],
+            texts=count["texts"],
+            feedback=count["feedback"],
+            heads=count["heads"],
+        )
+        if not count["preferences"] and not count["remarks"]:
+            return said
+        beside = tr(BESIDE, n_preferences=count["preferences"], n_remarks=count["remarks"])
+        return f"{said} {beside}"
+
+    def _opening(self, member_id: MemberId, table: str) -> str:
+        """Return what closes the table before and opens this one; nothing within a table."""
+        before, self._table = self._table, (member_id, table)
+        if before == self._table:
+            return ""
+        self._comma = ""
+        if before is None:
+            return f'\n{{"{table}": ['
+        return f'],\n"{table}": [' if before[0] == member_id else f']}},\n{{"{table}": ['
+
+    def _count(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        self._counts[table] += len(rows)
+        if table == "members":
+            self._counts["agreed"] += sum(row["standing"] == "agreed" for row in rows)
+        if table == "replies":
+            self._counts["texts"] += sum(row["texts"] is not None for row in rows)
 
 
-def _make_readable(exported: Exported, labels: Mapping[ReplyId, Label]) -> None:
-    """Add the label of each feedback to the exported rows."""
-    for row in exported["feedback"]:
-        label = labels.get(ReplyId(row["reply_id"]))
-        row["label"], row["weight"] = (label.value, label.weight) if label else (None, None)
+class _Parts:
+    """Cuts content into parts: plain if it fits one, else compressed.
+
+    Args:
+        most: Largest part, bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._n = most, 0
+        self._kept = bytearray()
+        self._gzip: Any = None
+
+    def add(self, content: bytes) -> Iterator[Part]:
+        """Take more content; yield the parts that are full and not the last."""
+        if self._gzip is None and len(self._kept) + len(content) > self._most:
+            self._gzip = zlib.compressobj(wbits=_GZIP)
+            self._kept = bytearray(self._gzip.compress(bytes(self._kept)))
+        self._kept += content if self._gzip is None else self._gzip.compress(content)
+        while self._gzip is not None and len(self._kept) > self._most:
+            yield self._part(f"my-data.json.gz.{self._n + 1:03}")
+
+    def end(self) -> Iterator[Part]:
+        """Yield the remaining parts, at least one."""
+        if self._gzip is None:
+            yield self._part("my-data.json")
+            return
+        self._kept += self._gzip.flush()
+        while self._kept:
+            whole = not self._n and len(self._kept) <= self._most
+            yield self._part("my-data.json.gz" + ("" if whole else f".{self._n + 1:03}"))
+
+    def _part(self, name: str) -> Part:
+        content = bytes(self._kept[: self._most])
+        del self._kept[: self._most]
+        self._n += 1
+        return Part(self._n, name, content)
 
 
-def summary_of(servers: Sequence[Exported]) -> str:
-    """Describe the content of the file."""
-    if not servers:
-        return tr("I keep nothing about you, in any server.")
-
-    def count(table: str) -> int:
-        return sum(len(server[table]) for server in servers)
-
-    texts = sum(row["texts"] is not None for server in servers for row in server["replies"])
-    agreed = sum(row["standing"] == "agreed" for server in servers for row in server["members"])
-    n_replies, n_feedback, n_heads = map(count, ("replies", "feedback", "heads"))
-    said = tr(
-        "This is everything I keep about you, from servers and direct messages: {places}, of which you"
-        " agreed in {agreed}.\n"
-        "My replies to you: {replies} ({texts} with their text). Your feedback, with the labels I make"
-        " of it: {feedback}. Models of your taste, without their shared weights: {heads}.",
-        places=len(servers),
-        agreed=agreed,
-        replies=n_replies,
-        texts=texts,
-        feedback=n_feedback,
-        heads=n_heads,
-    )
-    n_preferences, n_remarks = count("preferences"), count("remarks")
-    if not n_preferences and not n_remarks:
-        return said
-    return f"{said} {tr(BESIDE, n_preferences=n_preferences, n_remarks=n_remarks)}"
+def _guild_of(page: Exported) -> bytes:
+    """Return the pseudonym of the server from the page with the member."""
+    return bytes.fromhex(page["members"][0]["guild"])
 
 
-def parts_of(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """Split the file for Discord's size limit: plain, or compressed, or compressed in several parts."""
-    if len(content) <= PART_BYTES:
-        yield "my-data.json", content
-        return
-    packed = gzip.compress(content, mtime=0)
-    pieces = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
-    for number, piece in enumerate(pieces, start=1):
-        yield "my-data.json.gz" + (f".{number:03}" if len(pieces) > 1 else ""), piece
+def _add_label(row: dict[str, Any], label_of: LabelOf | None) -> None:
+    """Add its label to a row of feedback; without the member's key, its state is unknown."""
+    label = None
+    if label_of is not None and row["state"] is not None:
+        state = FeedbackState.from_content(row["state"])
+        label = label_of(state.emoji, state.rating)
+    row["label"], row["weight"] = (label.value, label.weight) if label else (None, None)

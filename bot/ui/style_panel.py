@@ -13,6 +13,7 @@ import discord
 
 from bot.identity import asker_of, who_clicked
 from bot.languages import mark, tr
+from bot.messages.markdown import escaped
 from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
 from bot.ui.components import PersistentButton, PersistentSelect
 from bot.ui.errors import answer_error
@@ -184,7 +185,7 @@ def page_of(wish: Wish, consent: Consent) -> str:
     if wish.presets:
         lines.append(tr(PRESETS_CHOSEN, presets=", ".join(labels_of(wish))))
     if wish.words:
-        lines.append(tr(IN_YOUR_WORDS, words=discord.utils.escape_markdown(wish.words)))
+        lines.append(tr(IN_YOUR_WORDS, words=escaped(wish.words)))
     lines.append(tr(FOLLOWED if wish else NOTHING))
     lines.append(tr(KEPT if consent is Consent.AGREED else REMEMBERED))
     return "\n".join(lines)

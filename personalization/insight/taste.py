@@ -9,8 +9,9 @@ of ``bot``. Of storage it imports only record types.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -22,15 +23,13 @@ from personalization.ranking.explain import Evidence, evidence_of
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, decode_feedback, labelled
 from personalization.rounds.store_protocol import LearningStore
-from personalization.settings import LabelWeights, LearningSettings
+from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
-from storage.records import FeedbackRow, MemberId, ReplyId, ReplySummary
+from storage.records import MemberId, ReplySummary
 
 NEWEST = 200
 """Latest replies that are read: enough for a summary, few enough to answer at once."""
-EVERY = 1_000_000
-"""Replies whose labels are exported: all of them."""
 REPLAYED = 60
 """Latest labels that are predicted from earlier ones."""
 LEAST_REPLAYED = 6
@@ -130,11 +129,14 @@ class TasteReader:
         label = label_of(shown.reactions, shown.rating, valence, weights)
         return label is not None and label.value < LIKED_ABOVE
 
-    async def labels(self, member_id: MemberId) -> dict[ReplyId, Label]:
-        """Derive the labels of all the member's feedback, by reply; feedback without a meaning is omitted."""
-        rows = (await self._store.feedback_of([member_id], EVERY))[member_id]
-        valence = (await self._valence_now()).in_guild(rows[0].guild if rows else b"")
-        return await asyncio.to_thread(_labels_of, rows, valence, self._settings.label_weights)
+    async def labelling(self, guild: bytes) -> Callable[[Sequence[str], int | None], Label | None]:
+        """Return the function that derives a label from the reactions and the rating on a reply.
+
+        Args:
+            guild: Pseudonym of the server whose emoji meanings apply.
+        """
+        valence = (await self._valence_now()).in_guild(guild)
+        return partial(label_of, valence=valence, weights=self._settings.label_weights)
 
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)
@@ -144,14 +146,6 @@ class TasteReader:
     async def _valence_now(self) -> EmojiValence:
         of_guilds = await self._store.emoji_of_guilds()
         return self._valence.with_guilds(of_guilds).learnt(self._ranker.prior.meanings)
-
-
-def _labels_of(
-    rows: Sequence[FeedbackRow], valence: EmojiValence, weights: LabelWeights
-) -> dict[ReplyId, Label]:
-    """Derive the labels of feedback. Blocks, for as long as the history is; call from a thread."""
-    found = {row.reply_id: label_of(row.reactions, row.rating, valence, weights) for row in rows}
-    return {reply_id: label for reply_id, label in found.items() if label is not None}
 
 
 def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ...]:

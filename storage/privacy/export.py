@@ -3,19 +3,20 @@
 It is generated from the tables: it contains every column of every table with rows of the member. So a new
 column appears by itself, and a sealed column without an opener here fails. The wrapped data key is left out,
 because a copy of it would outlive an erasure. Other members' feedback on the member's replies is theirs and
-is left out. Reached as ``Store.privacy.export``.
+is left out. It is read page by page, so that memory does not grow with the history. Reached as
+``Store.privacy.export`` and ``Store.privacy.export_pages``.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, select
 
 from storage.database.schema import (
     feedback,
@@ -45,49 +46,64 @@ from storage.replies.reported_replies import slot as report_slot
 SEALED = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.form is Form.SEALED}
 WORDS = {(kept.table, kept.column): kept.what for kept in PERSONAL_DATA if kept.exported}
 
-Rows = Mapping[str, Sequence[RowMapping]]
 Exported = dict[str, list[dict[str, Any]]]
 
-_OWN: dict[str, Callable[[MemberId], Select[Any]]] = {
-    "members": lambda m: select(members).where(members.c.member_id == m),
-    "replies": lambda m: select(replies).where(replies.c.member_id == m).order_by(replies.c.reply_id),
-    "messages": lambda m: (
-        select(messages)
-        .join(replies)
-        .where(replies.c.member_id == m)
-        .order_by(messages.c.reply_id, messages.c.position)
-    ),
-    "reports": lambda m: (
-        select(reports).join(replies).where(replies.c.member_id == m).order_by(reports.c.reply_id)
-    ),
-    "feedback": lambda m: select(feedback).where(feedback.c.member_id == m).order_by(feedback.c.reply_id),
-    "preferences": lambda m: (
-        select(preferences).where(preferences.c.member_id == m).order_by(preferences.c.preference_id)
-    ),
-    "remarks": lambda m: select(remarks).where(remarks.c.member_id == m).order_by(remarks.c.reply_id),
-    "heads": lambda m: select(heads).where(heads.c.member_id == m),
-    "wishes": lambda m: select(wishes).where(wishes.c.member_id == m),
+PAGE = 200
+"""Rows of one table that are read and opened at once; texts of a reply take up to some 100 KB."""
+
+
+class Own(NamedTuple):
+    """How the rows of one member are found in a table.
+
+    Attributes:
+        rows: All rows of the table, joined to its owner, in the order of the export.
+        owner: The column of the member.
+        key: The column by which pages are read; several rows may share a value.
+    """
+
+    rows: Select[Any]
+    owner: ColumnElement[Any]
+    key: ColumnElement[Any]
+
+
+def _own(table: Table, key: str, *, of_reply: bool = False) -> Own:
+    rows = select(table).join(replies) if of_reply else select(table)
+    owner = replies.c.member_id if of_reply else table.c.member_id
+    order = [table.c[name] for name in (key, "position") if name in table.c]
+    return Own(rows.order_by(*order), owner, table.c[key])
+
+
+_OWN: dict[str, Own] = {
+    "members": _own(members, "member_id"),
+    "replies": _own(replies, "reply_id"),
+    "messages": _own(messages, "reply_id", of_reply=True),
+    "reports": _own(reports, "reply_id", of_reply=True),
+    "feedback": _own(feedback, "reply_id"),
+    "preferences": _own(preferences, "preference_id"),
+    "remarks": _own(remarks, "reply_id"),
+    "heads": _own(heads, "member_id"),
+    "wishes": _own(wishes, "member_id"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class SealedData:
-    """Stored rows of one member, by table."""
+class SealedPage:
+    """Some rows that a table holds of one member."""
 
     member_id: MemberId
-    rows: Rows
+    table: str
+    rows: Sequence[RowMapping]
 
     def open(self, key: SealingKey | None) -> Exported:
         """Decrypt every value; without the key, sealed values are None. Blocks; call from a thread."""
-        opened = {
-            table: [
-                {column: _readable(table, column, row, self.member_id, key) for column in row} for row in rows
-            ]
-            for table, rows in self.rows.items()
-        }
-        for row in opened["replies"]:
-            row["texts"] = _posted_only(row["texts"], row["decision"])
-        return opened
+        opened = [
+            {column: _readable(self.table, column, row, self.member_id, key) for column in row}
+            for row in self.rows
+        ]
+        if self.table == "replies":
+            for row in opened:
+                row["texts"] = _posted_only(row["texts"], row["decision"])
+        return {self.table: opened}
 
 
 def members_of(connection: Connection, person: bytes) -> list[MemberId]:
@@ -96,10 +112,21 @@ def members_of(connection: Connection, person: bytes) -> list[MemberId]:
     return [MemberId(m) for m in connection.execute(own).scalars()]
 
 
-def sealed_data(connection: Connection, member_id: MemberId) -> SealedData:
-    """Return all rows of one member in one server."""
-    rows = {name: connection.execute(own(member_id)).mappings().all() for name, own in _OWN.items()}
-    return SealedData(member_id, rows)
+def page_keys(connection: Connection, member_id: MemberId) -> list[tuple[str, Sequence[Any]]]:
+    """Return (table, keys) of each page of one member's rows in one server; at least one page a table."""
+    found: list[tuple[str, Sequence[Any]]] = []
+    for table, own in _OWN.items():
+        wanted = own.rows.with_only_columns(own.key).where(own.owner == member_id).distinct()
+        keys = connection.execute(wanted.order_by(None).order_by(own.key)).scalars().all()
+        found += [(table, keys[start : start + PAGE]) for start in range(0, max(1, len(keys)), PAGE)]
+    return found
+
+
+def sealed_page(connection: Connection, member_id: MemberId, table: str, keys: Sequence[Any]) -> SealedPage:
+    """Return the rows of one member with these keys; rows that were deleted meanwhile are left out."""
+    own = _OWN[table]
+    wanted = own.rows.where(own.owner == member_id, own.key.in_(keys))
+    return SealedPage(member_id, table, connection.execute(wanted).mappings().all())
 
 
 def key_and_ledger_rows(keys: KeyStore, member_ids: Sequence[MemberId]) -> Exported:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
+from functools import partial
 
 from storage.database.backend import BulkReader, Reader
 from storage.keys.key_store import KeyStore
 from storage.privacy import erasure_scopes
 from storage.privacy.erasure_jobs import ErasureJobs, Evict
-from storage.privacy.export import Exported, key_and_ledger_rows, members_of, sealed_data
+from storage.privacy.export import Exported, key_and_ledger_rows, members_of, page_keys, sealed_page
 from storage.records import DataSummary, ForgetReceipt, MemberId, Who
 from storage.replies import summaries
 
@@ -62,16 +63,35 @@ class MemberRights:
         return await self._reader.run(lambda c: summaries.data_summary(c, self._keys, who))
 
     async def export(self, who: Who) -> list[tuple[MemberId, Exported]]:
-        """Return all stored data of this person, decrypted, one entry per server, this server's first."""
+        """Return all stored data of this person, decrypted, one entry per server, this server's first.
+
+        Memory grows with the history; :meth:`export_pages` does without.
+        """
+        found: dict[MemberId, Exported] = {}
+        async for member_id, page in self.export_pages(who):
+            exported = found.setdefault(member_id, {})
+            for table, rows in page.items():
+                exported.setdefault(table, []).extend(rows)
+        return list(found.items())
+
+    async def export_pages(self, who: Who) -> AsyncGenerator[tuple[MemberId, Exported]]:
+        """Yield all stored data of this person, decrypted, in pages of at most some hundred rows.
+
+        The pages of a server follow each other, this server's first, and those of a table do. Each table has
+        at least one page, which may be empty. Rows that are stored while this runs are left out.
+        """
         here = self._keys.pseudonyms.member(who)
         person = self._keys.pseudonyms.person(who.user_id)
         member_ids = await self._reader.run(lambda c: members_of(c, person))
         keys = await self._reader.run(lambda _: self._keys.usable_keys_of(member_ids))
-        found: list[tuple[MemberId, Exported]] = []
         for member_id in sorted(member_ids, key=lambda m: m != here):
-            sealed = await self._bulk.run(lambda c, m=member_id: sealed_data(c, m))
             key = keys.get(member_id)
-            opened = await self._bulk.run_in_thread(lambda s=sealed, k=key: s.open(k))
-            beside = await self._reader.run(lambda _, m=member_id: key_and_ledger_rows(self._keys, [m]))
-            found.append((member_id, opened | beside))
-        return found
+            for table, ids in await self._bulk.run(partial(page_keys, member_id=member_id)):
+                sealed = await self._bulk.run(
+                    partial(sealed_page, member_id=member_id, table=table, keys=ids)
+                )
+                yield member_id, await self._bulk.run_in_thread(partial(sealed.open, key))
+            yield (
+                member_id,
+                await self._reader.run(lambda _, m=member_id: key_and_ledger_rows(self._keys, [m])),
+            )

@@ -16,7 +16,7 @@ import pytest
 import bot
 from bot.generation import Context, GeneratorUnavailable
 from bot.generators.prompt import estimate_tokens
-from bot.messages.conversation import BUSY
+from bot.messages.conversation import BUSY, EMPTY
 from bot.replies.budget import Budget
 from bot.replies.decision import Prompt
 from bot.replies.fair_turns import MOST_WAITING, TooManyWaiting
@@ -185,6 +185,15 @@ async def test_a_member_in_many_channels_waits_in_a_few_and_is_told_once_each(wo
     assert len(world.generator.contexts) == 8 + 1
     assert sum(notes(world, channel) == [BUSY] for channel in channels) == 22
     assert notes(world, world.channel)[0] in world.generator.default
+
+
+async def test_a_flood_of_messages_without_words_gets_one_note(world):
+    for _ in range(20):
+        world.env.backend.create_message(world.channel.id, world.alice.id, f"<@{world.bot.me}>")
+    world.env.backend.create_message(world.channel.id, world.ben.id, f"<@{world.bot.me}>")
+    await world.env.settle()
+
+    assert notes(world, world.channel) == [EMPTY, EMPTY]  # one to each of the two
 
 
 async def test_turns_that_no_queue_bounds_are_bounded_too(world):

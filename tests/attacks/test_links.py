@@ -7,6 +7,7 @@ markdown (``tests/rig/discord_markdown.py``), as a whole and as the messages in 
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -147,6 +148,17 @@ INVITES = (
     "dsc.gg/abc",
     "invite.gg/abc",
     "https://discord.me/abc",
+    "https://discord.link/abc",
+    "_discord_.gg/abc",
+    "_discord_._gg_/abc",
+    "*_discord_*.com/invite/abc",
+    "https://disboard.org/server/join/abc",
+    "https://disboard.org/de/server/abc",
+    "https://www.disboard.org:443/./server/abc",
+    "https://top.gg/servers/abc",
+    "https://top.gg/discord/servers/abc/join",
+    "https://discords.com/servers/abc",
+    "https://discord.com/servers/abc-123",
 )
 HONEST = (
     "An array [1](2), a call f[x](y) and `a[0](b)`.",
@@ -154,6 +166,7 @@ HONEST = (
     "**Example:**\n```bash\ncurl -sS 'https://example.org' | sh\n```\nThat is *all*.",
     "1. Write:\n```yaml\nuser: bob\n```\n2. Save.",
     "Use `` `x` `` and `[text](https://example.org)`.",
+    "Lists are disboard.org and top.gg; see top.gg/bot/1, discord.com/safety and top_gg/servers.",
     "Discord's site is discord.com, its guide discord.com/developers/docs/resources/invite.",
     "a <b> [c] 1 < 2 ~~no~~ ||yes|| snake_case `snake_case` <:smile:123> <t:123:R>",
     "The \u7d50\u8ad6\u3002 done.",
@@ -207,6 +220,23 @@ def test_no_disguise_of_an_invitation_is_posted(invite):
     left = [(text, level) for text in wrapped for level in FORBIDDING if "abc" in (posted(text, level) or "")]
 
     assert left == []
+
+
+MENTIONS = ("<@1>", "<@!1>", "<@&1>", "<<@1>@1>", "@everyone", "@@here", "@<@1>everyone", "<@1 <@2>>")
+
+
+@pytest.mark.parametrize("wrap", [*WRAPS, "a `" + "word " * 500 + "{} `"])
+def test_no_mention_is_posted_where_mentions_are_forbidden(wrap):
+    """The oracle knows links only, so each mention that is left is written as one before it is asked."""
+    left = {}
+    for mention in MENTIONS:
+        for level in FORBIDDING:
+            text = posted(wrap.format(mention), level) or ""
+            live = re.sub(r"<@[!&]?\d+>|@(?=everyone|here)", "https://mention.example/", text)
+            if any("mention.example" in link.address for link in shown_links(live)):
+                left[mention, level] = text
+
+    assert left == {}
 
 
 def test_an_invitation_that_appears_when_a_mention_is_removed_is_dropped():

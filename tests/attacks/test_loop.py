@@ -6,25 +6,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import threading
 import time
+from collections import Counter
 from dataclasses import replace
-from functools import partial
-
-from discord import app_commands
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from bot.app.watchdog import Watchdog
 from bot.cogs.members.my_data import TOO_LONG
+from bot.generation import Context, Picture, Style
+from bot.messages.attachments import PICTURE_BYTES
 from bot.metrics import Metrics
 from bot.ui import data_export
 from storage.records import Place, Who
+from storage.servers.faq import LONGEST_ANSWER, MOST_ENTRIES, FaqEntry
 from tests.rig.lag import at_length, measured
 from tests.rig.size import sized
+from tests.rig.using import Use, hostile, use_everything
 from tests.rig.waiting import until
+from tests.unit.bot.generators.scripted_server import generator
 from tests.unit.storage.given import IMPRESSION
 
 LONGEST_MS = 100.0
-N_REPLIES = sized(ci=800, full=10_000)
+N_REPLIES = sized(ci=400, full=10_000)
 """Replies of the history; each has rows of its own in three tables."""
 CANDIDATES = tuple(f"{number} " + "so it goes on, " * 20 for number in range(4))
 LONG = replace(
@@ -50,17 +57,6 @@ async def remembered(world, member, n_replies: int) -> None:
         await asyncio.gather(*(store.feedback.record_rating(who, one, 1 + one % 5) for one in ids))
 
 
-def commands_for(world, member) -> list[str]:
-    """Names of the commands that the member may use without options; those of the host are left out."""
-    seen = set(member.available_commands(world.channel))
-    found = [
-        one.qualified_name
-        for one in world.bot.tree.walk_commands()
-        if isinstance(one, app_commands.Command) and not any(option.required for option in one.parameters)
-    ]
-    return sorted(name for name in found if name in seen and not name.startswith("admin"))
-
-
 async def longest_hold(world, member, name: str) -> float:
     """Use a command; return the longest time that the loop was held, ms of CPU time."""
     with measured() as lag:
@@ -70,16 +66,38 @@ async def longest_hold(world, member, name: str) -> float:
 
 async def test_no_command_of_a_member_with_a_long_history_holds_the_loop(world, boss):
     await remembered(world, boss, N_REPLIES)
-    names = commands_for(world, boss)
-    held = {name: await longest_hold(world, boss, name) for name in names}
+    guild = world.house.store.guild_id(Who(world.guild.id, boss.id))
+    entries = (
+        FaqEntry(hostile(190) + str(number), hostile(LONGEST_ANSWER)) for number in range(MOST_ENTRIES)
+    )
+    await asyncio.gather(*(world.house.store.faq.add(guild, entry) for entry in entries))
+    reply = await world.ask(boss, hostile(1900))
+    held: dict[str, float] = {}
 
-    assert {"my-data", "feedback", "stats", "review", "why", "status", "compare"} <= set(held)
+    async def use(one: Use):
+        with measured() as lag:
+            result = await one.act()
+        held[one.name] = max(lag.held_ms, default=0.0)
+        return result
+
+    await use_everything(world, boss, reply, use)
+
+    kinds = Counter(name.split(" ")[0] for name in held)
+    assert min(kinds["form"], kinds["button"], kinds["select"], kinds["/config"]) >= 2, kinds
+    assert {
+        "/my-data",
+        "/stats",
+        "/review",
+        "Rate this reply",
+        "Why this reply?",
+        "Report this reply",
+    } <= set(held)
     assert {name: ms for name, ms in held.items() if ms > LONGEST_MS} == {}
 
 
 async def test_control_a_file_that_is_made_on_the_loop_holds_it(world, monkeypatch):
-    slow = partial(at_length, 0.2, data_export._parts_and_summary)
-    monkeypatch.setattr(data_export, "_parts_and_summary", slow)
+    honest = data_export._File.end
+    monkeypatch.setattr(data_export._File, "end", lambda file: at_length(0.2, honest, file))
     in_a_thread = await longest_hold(world, world.alice, "my-data")
 
     async def inline(work, *args):
@@ -97,6 +115,39 @@ async def test_an_export_that_takes_too_long_is_given_up_with_a_word(world, monk
     shown = await world.alice.slash(world.channel, "my-data")
 
     assert shown.response.content == TOO_LONG
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A model server in a thread of its own."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": f"Hello {id(self)}."}
+        body = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+async def test_pictures_for_a_model_server_do_not_hold_the_loop():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    picture = Picture("image/png", os.urandom(PICTURE_BYTES))
+    styles = [Style(str(number), f"Be {number}.") for number in range(4)]
+    async with generator(f"http://127.0.0.1:{server.server_port}/v1") as model:
+        await model.generate(Context("Hi"), styles)  # connects
+        with measured() as lag:
+            candidates = await model.generate(Context("What is this?", pictures=(picture,)), styles)
+    await asyncio.to_thread(server.shutdown)
+    server.server_close()
+
+    assert len(candidates) == 4
+    assert max(lag.held_ms) < LONGEST_MS
 
 
 def hold_the_loop(secret: str, seconds: float) -> None:

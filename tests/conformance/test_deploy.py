@@ -156,3 +156,8 @@ def test_the_unit_may_write_where_its_configuration_says():
 
 def test_compose_runs_the_bot_under_an_init():
     assert COMPOSE["compose.yaml"]["services"]["bot"]["init"] is True
+
+
+def test_no_core_dump_with_texts_and_keys_is_written():
+    assert COMPOSE["compose.yaml"]["services"]["bot"]["ulimits"] == {"core": 0}
+    assert "LimitCORE=0\n" in (DEPLOY / "simpatico.service").read_text()

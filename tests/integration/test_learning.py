@@ -13,6 +13,7 @@ from personalization.encoding.loading import load_encoder
 from storage.records import Who
 from tests.integration.conftest import World, opened
 from tests.rig.encoded_once import EncodedOnce
+from tests.rig.size import sized
 
 TOPICS = (
     """
@@ -61,6 +62,10 @@ def is_short(text: str) -> bool:
     return len(text) < 60
 
 
+N_NEW = sized(ci=12, full=30)
+"""Prompts over which a share is measured."""
+
+
 async def teach(world: World, member, *, likes_short: bool) -> None:
     """Ask twenty times and react to each reply by its length only."""
     for number in range(20):
@@ -70,13 +75,13 @@ async def teach(world: World, member, *, likes_short: bool) -> None:
 
 
 async def share_of_short(world: World, member) -> float:
-    """Measure the share of short replies over thirty new prompts."""
+    """Measure the share of short replies over new prompts."""
     n_short = 0
-    for number in range(20, 50):
+    for number in range(20, 20 + N_NEW):
         world.generator.enqueue(*candidates(number))
         reply = await world.ask(member, f"tell me about {TOPICS[number]}")
         n_short += is_short(reply.content)
-    return n_short / 30
+    return n_short / N_NEW
 
 
 @pytest.fixture

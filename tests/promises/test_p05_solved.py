@@ -33,7 +33,11 @@ from tests.rig.solving_back import solved_head, told
 from tests.unit.personalization.bench import SETTINGS, Bench
 from tests.unit.storage.given import settings_in
 
-pytestmark = [pytest.mark.promise("P5"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.promise("P5"),
+    pytest.mark.slow,
+    pytest.mark.timeout(sized(ci=300, full=3600)),
+]
 
 MEMBERS = 8
 CROWD = [Who(3, 1000 + person) for person in range(MEMBERS + 2)]

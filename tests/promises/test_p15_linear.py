@@ -31,7 +31,7 @@ from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P15")
 ROOT = Path(__file__).parents[2]
-TRIED = PIECES[:: sized(ci=3, full=1)]
+TRIED = PIECES[:: sized(ci=4, full=1)]
 LIBRARIES = {"re": re, "regex": regex}
 NOT_TEXT = {
     "bot/commands": "arguments of the host",
@@ -128,7 +128,7 @@ def test_no_text_makes_an_expression_slow(place):
 
 @pytest.mark.parametrize("pattern", [r"\s+$", r"(?:i|!)[\W_]+hate", r"\[.*\]\("])
 def test_control_an_expression_that_backtracks_is_slow(pattern):
-    assert slow_text(lambda text: re.search(pattern, text)) is not None
+    assert slow_text(lambda text: re.search(pattern, text), [" ", "!", "["]) is not None
 
 
 TEXT_MODULES = (
@@ -150,6 +150,7 @@ FUNCTIONS = {
     "cleaning.without_unfinished_end": cleaning.without_unfinished_end,
     "continuing.grown": lambda text: continuing.grown(text, text, cut_off=True),
     "features.style_features": features.style_features,
+    "markdown.escaped": markdown.escaped,
     "markdown.parts_of": markdown.parts_of,
     "markdown.without_code": markdown.without_code,
     "markdown.has_masked_link": markdown.has_masked_link,
@@ -189,6 +190,14 @@ def public_text_functions() -> set[str]:
 
 def test_every_function_that_reads_text_is_tried():
     assert public_text_functions() == FUNCTIONS.keys() | NO_TEXT.keys()
+
+
+@pytest.mark.parametrize("name", ["escape_markdown", "remove_markdown", "clean_content"])
+def test_no_function_of_a_library_that_is_slow_is_used(name):
+    """``discord.utils.escape_markdown`` takes cubic time: 0.6 s for 2,400 signs, 5 s for 4,800."""
+    users = [path for path in (ROOT / "bot").rglob("*.py") if re.search(rf"\b{name}\(", path.read_text())]
+
+    assert users == []
 
 
 @pytest.mark.slow

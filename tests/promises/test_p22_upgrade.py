@@ -2,7 +2,7 @@
 
 Databases written by each released version (``tests/data/released``), with data and an erasure in progress,
 are opened by this version. The process is killed at a statement of the upgrade: at the first, the second, and
-so on to the last (in CI at every ninth), on SQLite and on PostgreSQL. Each time the next start ends with
+so on to the last (in CI at every 14th), on SQLite and on PostgreSQL. Each time the next start ends with
 complete, sound data and the erasure finished. The same holds without an existing database. A database of a
 newer version is rejected with a clear message and left unchanged.
 
@@ -72,8 +72,8 @@ def upgraded() -> Iterator[Upgrade]:
 
 
 def moments(revision: str) -> range:
-    """Return every statement; in CI every ninth one."""
-    stride = sized(ci=9, full=1)
+    """Return every statement; in CI every 14th one."""
+    stride = sized(ci=14, full=1)
     return range(1 + sum(revision.encode()) % min(stride, 2), MOST_STATEMENTS, stride)
 
 

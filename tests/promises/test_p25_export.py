@@ -11,12 +11,13 @@ Control: an export without one column fails the same check; a sealed column with
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 
 import numpy as np
 import pytest
 
-from bot.ui.data_export import PART_BYTES, parts_of
+from bot.ui.data_export import Part, _Parts
 from storage.members.wishes import Wish
 from storage.privacy import export
 from storage.privacy.personal_data import PERSONAL_DATA
@@ -29,6 +30,12 @@ pytestmark = pytest.mark.promise("P25")
 
 BOB = Who(GUILD, 915_736_482_915_736_482)
 PERSONAL = {(kept.table, kept.column) for kept in PERSONAL_DATA if kept.exported}
+
+
+def parts_of(contents, most: int) -> list[Part]:
+    """Cut contents into parts."""
+    parts = _Parts(most)
+    return [*(part for content in contents for part in parts.add(content)), *parts.end()]
 
 
 def fields(exported) -> set[tuple[str, str]]:
@@ -144,10 +151,13 @@ async def test_who_never_agreed_is_told_that_nothing_is_kept(world):
 
 
 def test_a_file_that_is_too_large_is_packed_and_cut():
-    noise = np.random.default_rng(0).bytes(2 * PART_BYTES)
+    noise = np.random.default_rng(0).bytes(100_000)
 
-    parts = list(parts_of(noise))
+    parts = parts_of([noise[:30_000], noise[30_000:]], most=20_000)
 
-    assert [name for name, _ in parts] == [f"my-data.json.gz.{n:03}" for n in range(1, len(parts) + 1)]
-    assert all(len(part) <= PART_BYTES for _, part in parts)
-    assert list(parts_of(b"{}")) == [("my-data.json", b"{}")]
+    assert [part.name for part in parts] == [f"my-data.json.gz.{n:03}" for n in range(1, len(parts) + 1)]
+    assert all(len(part.content) <= 20_000 for part in parts)
+    assert gzip.decompress(b"".join(part.content for part in parts)) == noise
+    assert [(part.name, part.content) for part in parts_of([b"{}"], most=2)] == [("my-data.json", b"{}")]
+    (packed,) = parts_of([b"a" * 20_001], most=20_000)
+    assert packed.name == "my-data.json.gz" and gzip.decompress(packed.content) == b"a" * 20_001

@@ -19,10 +19,6 @@ import struct
 import sys
 from pathlib import Path
 
-from bot.app.playground import open_playground
-from bot.commands.main import run
-from bot.config import parse_settings
-
 HOME = "192.0.2.1"
 """Address reserved for documentation."""
 
@@ -59,6 +55,9 @@ def phone_home() -> None:
 
 async def play(folder: Path) -> None:
     """Chat, agree, react, and wait for a round."""
+    from bot.app.playground import open_playground
+    from bot.config import parse_settings
+
     settings = parse_settings(
         {"generator": {"model_dir": str(folder), "device": "cpu", "max_new_tokens": 24}}
     )
@@ -80,6 +79,8 @@ def main() -> None:
     loopback_up()
     sys.addaudithook(listen)
     if what == "discord":
+        from bot.commands.main import run
+
         os.chdir(folder)
         os.environ["DISCORD_TOKEN"] = "MTIz.Xabcde.made-up-token-that-nobody-has"
         run([])

@@ -86,7 +86,7 @@ class Chat(commands.Cog):
             return
         speak(self._bot.tongues.of(message))
         if note := self._nothing_to_answer(message):
-            await say(message, note)
+            await self._decline(message, note)
             return
         before = self._bot.queues.latest_of(message.channel.id, who.user_id)
         if isinstance(before, Burst) and before.join(message):

@@ -17,6 +17,7 @@ from discord.ext import commands
 from bot.cogs.ports import HasResponder, HasStore, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
+from bot.messages.markdown import escaped
 from bot.messages.posting import SILENT
 from bot.moderation.output_filter import Drop
 from bot.replies.candidate_source import CandidateSource
@@ -58,6 +59,7 @@ REASONS = {
     Drop.LOOP: mark("it repeats itself"),
     Drop.BLOCKED_TERM: mark("a blocked word"),
     Drop.TOXIC: mark("it reads as toxic"),
+    Drop.TOO_SLOW: mark("checking it takes too long"),
 }
 
 
@@ -171,7 +173,7 @@ class Faq(
         if not entries:
             await _answer(interaction, tr(NONE_YET))
             return
-        lines = "\n".join(ENTRY.format(question=discord.utils.escape_markdown(e.question)) for e in entries)
+        lines = "\n".join(ENTRY.format(question=escaped(e.question)) for e in entries)
         if len(lines) <= SHOWN:
             await _answer(interaction, tr(LISTED, count=len(entries), most=MOST_ENTRIES, entries=lines))
             return
@@ -200,7 +202,7 @@ class Faq(
 
     async def _confirm(self, interaction: discord.Interaction[Any], words: str, entry: FaqEntry) -> None:
         """Confirm that the entry is stored, and show what the output filter does to the answer."""
-        lines = [tr(words, question=discord.utils.escape_markdown(entry.question))]
+        lines = [tr(words, question=escaped(entry.question))]
         verdict = await self._source.verdict_on(who_clicked(interaction), entry.answer.strip())
         for reason in verdict.dropped:
             lines.append(tr(WITHHELD, reason=tr(REASONS[reason])))

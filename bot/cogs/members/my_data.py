@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import Protocol
 
 import discord
@@ -12,12 +13,24 @@ from discord.ext import commands
 from bot.cogs.ports import HasStore, HasTaste, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.ui.data_export import DataExport
+from bot.ui.data_export import PART_BYTES, AlreadyMaking, DataExport, Part
 from personalization.insight.taste import TasteReader
 from storage.clock import utcnow
 from storage.store import Store
 
+log = logging.getLogger(__name__)
+
 TOO_LONG = mark("Your file is not ready after ten minutes, because I am very busy. Please try again later.")
+INCOMPLETE = mark(
+    "Your file is NOT complete: I could send only {n_parts} of its parts. Please try again later. Parts of"
+    " two files do not fit together."
+)
+ALREADY = mark("I am already making your file. Please wait until it is here.")
+IN_PARTS = mark(
+    "The file has {n_parts} parts, and this is the last one. Put them together in the order of their names."
+)
+BESIDE_BYTES = 2**14
+"""Room for the other fields of a request with a file, bytes."""
 
 
 class MyDataHost(Registry, HasStore, HasTaste, Protocol):
@@ -34,21 +47,39 @@ class MyData(commands.Cog):
         name="my-data", description=mark("Everything I keep about you, as a file for you alone.")
     )
     async def my_data(self, interaction: discord.Interaction) -> None:
-        """Answer with a summary and the file; further parts follow in further messages."""
+        """Answer with the file, part by part, and with a summary beside the last part."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        who = who_clicked(interaction)
+        n_sent = 0
+
+        async def say(text: str, *files: discord.File) -> None:
+            if n_sent:
+                await interaction.followup.send(text, files=files, ephemeral=True)
+            else:  # Discord would take the first followup as this answer, too
+                await interaction.edit_original_response(content=text, attachments=files)
+
+        async def send(part: Part) -> None:
+            nonlocal n_sent
+            text = tr("Part {number}; put the parts together in order.", number=part.number)
+            await say(text, _file_of(part))
+            n_sent = part.number
+
+        room = max(1, min(PART_BYTES, interaction.filesize_limit - BESIDE_BYTES))
         try:
-            parts, summary = await self._export.parts_for(who, utcnow())
-        except TimeoutError:
-            await interaction.edit_original_response(content=tr(TOO_LONG))
-            return
-        for number, (name, part) in enumerate(parts):
-            file = discord.File(io.BytesIO(part), filename=name)
-            if number == 0:
-                await interaction.edit_original_response(content=summary, attachments=[file])
-            else:
-                text = tr("Part {number}; put the parts together in order.", number=number + 1)
-                await interaction.followup.send(text, file=file, ephemeral=True)
+            last, text = await self._export.send(who_clicked(interaction), utcnow(), send, room)
+            if n_sent:
+                text = f"{text}\n{tr(IN_PARTS, n_parts=last.number)}"
+            await say(text, _file_of(last))
+        except AlreadyMaking:
+            await say(tr(ALREADY))
+        except (TimeoutError, discord.HTTPException) as exc:
+            if not n_sent and not isinstance(exc, TimeoutError):
+                raise
+            log.warning("the file of a member is not complete (%s)", type(exc).__name__)
+            await say(tr(INCOMPLETE, n_parts=n_sent) if n_sent else tr(TOO_LONG))
+
+
+def _file_of(part: Part) -> discord.File:
+    return discord.File(io.BytesIO(part.content), filename=part.name)
 
 
 async def setup(bot: MyDataHost) -> None:

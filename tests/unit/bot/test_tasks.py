@@ -1,13 +1,14 @@
-"""Background tasks: each is kept, a failure is logged at once, a close cancels what runs."""
+"""Background tasks and blocking work: failures are logged, a close cancels what runs, deadlines hold."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
-from bot.tasks import Tasks
+from bot.tasks import Tasks, Threads
 from tests.rig.waiting import until
 
 
@@ -49,3 +50,34 @@ async def test_the_result_of_a_task_can_be_awaited():
         assert await tasks.spawn(asyncio.sleep(0, "result")) == "result"
         with pytest.raises(RuntimeError):
             await tasks.spawn(fail())
+
+
+async def test_overdue_work_is_left_alone_and_other_work_goes_on():
+    threads, ended = Threads(within_s=0.05), threading.Event()
+
+    with pytest.raises(TimeoutError):
+        await threads.run(lambda: ended.wait(30))
+
+    assert await threads.run(lambda: "done") == "done"
+    ended.set()
+
+
+async def test_with_too_many_overdue_threads_work_is_refused_until_one_ends():
+    threads, ended = Threads(within_s=0.05, most=2), threading.Event()
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await threads.run(lambda: ended.wait(30))
+
+    with pytest.raises(TimeoutError, match="all busy"):
+        await threads.run(lambda: "done")
+    ended.set()
+    await until(lambda: threads._free._value == 2)
+    assert await threads.run(lambda: "done") == "done"
+
+
+async def test_the_error_of_work_in_a_thread_is_raised():
+    def refuse() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await Threads(within_s=5.0).run(refuse)

@@ -104,3 +104,11 @@ def test_only_utf_8_text_is_text():
 )
 def test_a_picture_is_known_by_its_first_bytes(raw, kind):
     assert picture_type(raw) == kind
+
+
+async def test_all_pictures_together_have_a_limit():
+    large = picture(PNG + b"\0" * (PICTURE_BYTES - 100))
+
+    read = await read_attached([large, large, picture()], vision=True)
+
+    assert ([len(one.raw) for one in read.pictures], read.note) == ([large.size, len(PNG)], NO_FILES)
