@@ -18,7 +18,6 @@ from storage.records.discord_events import (
 from storage.records.feedback import (
     FeedbackRow,
     FeedbackSummary,
-    HeadSummary,
     Pick,
     Picked,
     PreferenceRow,
@@ -57,7 +56,6 @@ __all__ = [
     "FeedbackSummary",
     "ForgetReceipt",
     "HeadRecord",
-    "HeadSummary",
     "Impression",
     "MemberId",
     "NewHead",
