@@ -6,7 +6,7 @@ discord import here.
 
 from __future__ import annotations
 
-from bot.languages import mark, tr, trn
+from bot.languages import mark, tr
 from bot.ui.taste_text import taste_lines
 from personalization.insight.taste import Taste
 from storage.records import FeedbackSummary, Remark, ReplySummary
@@ -20,6 +20,7 @@ REMARKED = mark("You told me what was wrong: {reasons}")
 REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)")
 CHOSE = mark("**Choices you made between two answers:** {n}")
 NOTHING_RECORDED = mark("**Your feedback on my replies to you:** nothing yet that shows me what you like.")
+RECORDED = mark("**Your feedback on my replies to you:** {n} (liked: {liked}).")
 IN_USE = mark("**Your own ranking:** in use.")
 SWITCHED_OFF = mark(
     "**Your own ranking:** switched off, because it did not predict your reactions better than what most"
@@ -74,12 +75,7 @@ def _remarked(remark: Remark) -> str:
 def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
     if not taste.n_labels:
         return tr(NOTHING_RECORDED)
-    recorded = trn(
-        "**Your feedback on my replies to you:** {n} reply (liked: {liked}).",
-        "**Your feedback on my replies to you:** {n} replies (liked: {liked}).",
-        taste.n_labels,
-        liked=taste.n_liked,
-    )
+    recorded = tr(RECORDED, n=taste.n_labels, liked=taste.n_liked)
     if latest := " · ".join(signs(one) for one in summary.latest[:5]):
         lately = tr("Lately: {latest}", latest=latest)
         return f"{recorded} {lately}"

@@ -20,7 +20,7 @@ async def test_the_panel_shows_what_was_recorded_and_whether_it_is_in_use(world)
 
     after = (await panel_of(world, world.alice)).content
 
-    assert "**Your feedback on my replies to you:** 1 reply (liked: 1). Lately: 👍" in before
+    assert "**Your feedback on my replies to you:** 1 (liked: 1). Lately: 👍" in before
     assert "**Your own ranking:** not yet" in before
     assert "**Your own ranking:** in use." in after
 
