@@ -23,6 +23,8 @@ DOORS = {
     "bot/app/playground.py": "the welcome, an embed without text",
 }
 """The files that may post in a channel. All others answer an interaction, visible to its member only."""
+NO_CHANNELS = {"self._bot.metrics", "self._export"}
+"""Objects whose method of the same name posts nothing in a channel; an export goes to its member only."""
 PERIODIC = re.compile(r"(expire\w*|settle|erase_due|look_thoroughly|rebuild_prior|run_round)")
 
 
@@ -42,7 +44,7 @@ def posts_in(path: Path) -> list[str]:
             for one in call.keywords
         )
         if name in ("reply", "send_message") or (name == "send" and "socket" not in of):
-            if not private and of != "self._bot.metrics":
+            if not private and of not in NO_CHANNELS:
                 found.append(f"{of}.{name}")
     return found
 
