@@ -211,7 +211,7 @@ def _turns_of(earlier: Sequence[discord.Message], files: Mapping[int, str], me: 
     for message in earlier:
         text = joined(text_of(message, me=me), files.get(message.id, ""))
         role = "assistant" if message.author.id == me else "user"
-        if not text or (role == "assistant" and is_note(text)):
+        if not text or (role == "assistant" and is_note(message)):
             continue
         if turns and turns[-1].role == role == "assistant":
             turns[-1] = Turn(role, f"{turns[-1].text}\n{text}")

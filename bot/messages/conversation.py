@@ -13,6 +13,7 @@ import discord
 from bot.identity import is_direct
 from bot.languages import everywhere, mark
 from bot.messages.attachments import NO_FILES, NO_PICTURES
+from bot.messages.earlier_notes import EARLIER_NOTES
 
 EMPTY = mark("You called? Write something after my name and I will answer.")
 UNREADABLE = mark(
@@ -59,16 +60,27 @@ NOTES = (
 )
 """The bot's own notes. They are no turns of a conversation and never reach the language model."""
 
-_ANY_NOTE = re.compile(
-    "|".join(re.sub(r"\\{\w+\\}", ".{1,40}", re.escape(note)) for note in sorted(everywhere(NOTES)))
+_OLD_NOTE = re.compile(
+    "|".join(
+        re.sub(r"\\{\w+\\}", ".{1,40}", re.escape(note)) for note in sorted(everywhere(NOTES) | EARLIER_NOTES)
+    )
 )
 
 _ANSWERABLE = (discord.MessageType.default, discord.MessageType.reply)
 
 
-def is_note(text: str) -> bool:
-    """Return whether a message is one of :data:`NOTES`, in any language and with any values filled in."""
-    return _ANY_NOTE.fullmatch(text) is not None
+def is_note(message: discord.Message) -> bool:
+    """Return whether a message of the bot is a note, not a reply.
+
+    :func:`bot.messages.posting.say` marks each note with Discord's flag for silent messages. Earlier notes
+    are recognised by their words.
+    """
+    return message.flags.silent or reads_as_note(message.content)
+
+
+def reads_as_note(text: str) -> bool:
+    """Return whether a text is a note of any version up to 2026-11, in any language, with any values."""
+    return _OLD_NOTE.fullmatch(text) is not None
 
 
 def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection[int]) -> bool:

@@ -81,10 +81,13 @@ def nonce_of(prompt_id: int, index: int) -> str:
 async def say(prompt: discord.Message, text: str) -> None:
     """Answer a message with one of the bot's notes, which nothing is learnt from.
 
+    A note is sent as a silent message, a reply never is. By this flag, which Discord keeps and nobody can
+    change, :func:`bot.messages.conversation.is_note` recognises it in any wording and language.
+
     Does nothing in a channel where the bot may not write.
     """
     try:
-        await _reply_or_send(prompt, text, {"allowed_mentions": SILENT})
+        await _reply_or_send(prompt, text, {"allowed_mentions": SILENT, "silent": True})
     except discord.HTTPException as exc:
         log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
 

@@ -6,11 +6,14 @@ readers. Nothing is written to disk.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import io
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import discord
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bot.languages import mark, tr
 from personalization.arrays import BoolArray
+from personalization.insight.taste import Replay
 
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
 """Okabe and Ito's blue for the member's own head, grey for the average."""
@@ -120,3 +124,24 @@ def evaluation_picture(result: dict[str, Any]) -> bytes:
 
 def _nan_for_none(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+async def attachments_of(
+    replay: Replay | None, shown: discord.Message | None
+) -> list[discord.File] | list[discord.Attachment]:
+    """Return the chart of the ``/feedback`` panel; an attachment is kept while its content is the same."""
+    if replay is None:
+        return []
+    described = tr(
+        "Of your latest {n} reactions, my picture of your taste would have predicted {own} correctly."
+        " What most people like would have predicted {average}.",
+        n=len(replay.own),
+        own=replay.own.sum(),
+        average=replay.average.sum(),
+    )
+    drawn = hashlib.sha256(replay.own.tobytes() + replay.average.tobytes() + described.encode())
+    name = f"predictions-{drawn.hexdigest()[:12]}.png"
+    if there := [one for one in (shown.attachments if shown else ()) if one.filename == name]:
+        return there
+    png = await asyncio.to_thread(replay_picture, replay.own, replay.average)
+    return [discord.File(io.BytesIO(png), name, description=described)]

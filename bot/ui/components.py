@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import discord
 
 from bot.ui.errors import answer_error
-from bot.ui.ports import Host
+from bot.ui.ports import FeedbackHost, Host
+from storage.errors import LearningPaused, UnknownReply
+from storage.records import NOWHERE, ReplyId
+
+ABOUT = r"(?P<about>m\d{1,19}|\d{1,18})"
+"""Part of a custom id that names a reply: the id of a stored reply to the member, or ``m`` and a message id.
+
+Only the second form is shown for replies to others. Whether such a reply is stored tells whether its asker
+agreed, so neither the id nor the answer depends on it.
+"""
 
 
 class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"simpatico:abstract"):
@@ -46,3 +58,24 @@ class PersistentSelect(discord.ui.DynamicItem[discord.ui.Select[Any]], template=
     async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
         """Carry out the choice of ``value``; overridden by each menu."""
         raise NotImplementedError
+
+
+def about(match: re.Match[str]) -> ReplyId | str:
+    """Return the reply that a custom id with :data:`ABOUT` names."""
+    found = match["about"]
+    return found if found.startswith("m") else ReplyId(int(found))
+
+
+async def record_quietly(
+    bot: FeedbackHost, message: str, record: Callable[[ReplyId], Awaitable[object]]
+) -> None:
+    """Record an act on a reply by its message, if the reply is stored; call it after the answer.
+
+    Args:
+        bot: The bot.
+        message: ``m`` and the id of a message of the reply.
+        record: Stores the act; nothing is said if it raises ``UnknownReply`` or ``LearningPaused``.
+    """
+    reply_id = await bot.store.replies.of_message(int(message[1:]))
+    with suppress(UnknownReply, LearningPaused):
+        await record(NOWHERE if reply_id is None else reply_id)

@@ -1,14 +1,11 @@
 """The ``/feedback`` panel: recorded feedback, what was learnt from it, and the buttons to change both.
 
-It shows only data of the member who asks. Buttons and the menu have their state in their ids, so they work
-after a restart; each acts on the data of the member who clicks.
+It shows only feedback on replies to the member who asks. Buttons and the menu have their state in their ids,
+so they work after a restart; each acts on the data of the member who clicks.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import io
 import re
 from typing import Any, Self
 
@@ -17,14 +14,13 @@ import discord
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
-from bot.ui.charts import replay_picture
-from bot.ui.components import PersistentButton, PersistentSelect
+from bot.ui.charts import attachments_of
+from bot.ui.components import ABOUT, PersistentButton, PersistentSelect, about, record_quietly
 from bot.ui.feedback_text import PAUSED, excerpt, panel_lines, signs
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import RemarkButton
-from personalization.insight.taste import Taste
 from storage.errors import LearningPaused, UnknownReply
-from storage.records import FeedbackSummary, ReplyId, ReplySummary, Who
+from storage.records import NOWHERE, FeedbackSummary, ReplyId, ReplySummary, Who
 
 NOT_AGREED = mark(
     "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
@@ -33,6 +29,12 @@ NO_REPLY = mark(
     "I have no reply here that you could rate. I only remember replies to members who agreed to it,"
     " from the moment they agreed. Chat with me, then try again."
 )
+ANY_REPLY = mark("How do you like this reply?")
+THANKS = mark(
+    "Thank you. I keep your rating if I may. `/feedback` shows only replies to you; `/my-data` shows all that"
+    " I keep."
+)
+UNRATED = mark("Undone. I keep no rating of yours for this reply.")
 SURE = mark(
     "I will set aside everything I learnt from your reactions, ratings and choices here, and start"
     " learning your taste from scratch. Your reactions in the channels stay where they are. Continue?"
@@ -44,20 +46,20 @@ SHORT_EXCERPT = 60
 SHOWN = 10
 
 
-class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18}):(?P<rating>[0-5])"):
+class RateButton(PersistentButton, template=rf"simpatico:rate:{ABOUT}:(?P<rating>[0-5])"):
     """A button that rates one reply; rating 0 takes the rating back."""
 
-    def __init__(self, reply_id: ReplyId, rating: int, *, chosen: bool = False) -> None:
+    def __init__(self, about: ReplyId | str, rating: int, *, chosen: bool = False) -> None:
         style = discord.ButtonStyle.primary if chosen else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
                 label="★" * rating if rating else tr("Undo"),
                 style=style if rating else discord.ButtonStyle.danger,
-                custom_id=f"simpatico:rate:{reply_id}:{rating}",
+                custom_id=f"simpatico:rate:{about}:{rating}",
                 row=0 if rating else 1,
             )
         )
-        self._reply_id = reply_id
+        self._about = about
         self._rating = rating
 
     @classmethod
@@ -65,22 +67,24 @@ class RateButton(PersistentButton, template=r"simpatico:rate:(?P<reply>\d{1,18})
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        return cls(ReplyId(int(match["reply"])), int(match["rating"]))
+        return cls(about(match), int(match["rating"]))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Record the member's rating, and show it."""
+        """Record the member's rating, and show it if the reply answers this member."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         bot, who = clicked
-        try:
-            await rate(bot, who, self._reply_id, self._rating or None)
-        except UnknownReply:
-            await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
-            return
-        except LearningPaused:
+        rating = self._rating or None
+        if rating is not None and await bot.store.pauses.is_paused(who):
             await interaction.followup.send(tr(PAUSED), ephemeral=True)
-            return
-        await show_panel(bot, interaction, who, self._reply_id)
+        elif isinstance(self._about, str):
+            said = tr(UNRATED if rating is None else THANKS)
+            await interaction.edit_original_response(content=said, view=_view_of_any(self._about))
+            await record_quietly(bot, self._about, lambda reply_id: rate(bot, who, reply_id, rating))
+        elif await bot.store.replies.summary(who, self._about) is None:
+            await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
+        else:
+            await rate_own(bot, interaction, who, self._about, rating)
 
 
 class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})"):
@@ -259,6 +263,46 @@ async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | Non
     bot.labels_changed(1)
 
 
+async def rate_own(
+    bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who, reply_id: ReplyId, rating: int | None
+) -> None:
+    """Rate a reply to this member, and show the panel; say so if learning is paused."""
+    try:
+        await rate(bot, who, reply_id, rating)
+    except LearningPaused:
+        await interaction.followup.send(tr(PAUSED), ephemeral=True)
+    except UnknownReply:
+        await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
+    else:
+        await show_panel(bot, interaction, who, reply_id)
+
+
+async def show_any_reply(
+    bot: FeedbackHost, interaction: discord.Interaction, who: Who, message_id: int
+) -> None:
+    """Answer a deferred interaction about any reply of the bot.
+
+    For a reply to somebody else and one that is not stored, the answer is the same, after the same look-ups.
+    Otherwise it would tell whether the asker of that reply agreed.
+    """
+    reply_id = await bot.store.replies.of_message(message_id)
+    own = await bot.store.replies.summary(who, NOWHERE if reply_id is None else reply_id)
+    if own is None:
+        view = _view_of_any(f"m{message_id}")
+        await interaction.edit_original_response(content=tr(ANY_REPLY), view=view)
+        return
+    await show_panel(bot, interaction, who, own.reply_id)
+
+
+def _view_of_any(about: str) -> discord.ui.View:
+    view = discord.ui.View(timeout=None)
+    for stars in range(1, 6):
+        view.add_item(RateButton(about, stars))
+    view.add_item(RateButton(about, 0))
+    view.add_item(RemarkButton(about))
+    return view
+
+
 async def show_panel(
     bot: FeedbackHost, interaction: discord.Interaction, who: Who, reply_id: ReplyId
 ) -> None:
@@ -273,7 +317,7 @@ async def show_panel(
     await interaction.edit_original_response(
         content="\n".join(panel_lines(shown, summary, taste, remark)),
         view=_view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None),
-        attachments=await _pictures(taste, interaction.message),
+        attachments=await attachments_of(taste.replay, interaction.message),
         allowed_mentions=SILENT,
     )
 
@@ -286,8 +330,7 @@ def _view(
         view.add_item(RateButton(shown.reply_id, stars, chosen=stars == shown.rating))
     if shown.rating is not None:
         view.add_item(RateButton(shown.reply_id, 0))
-    if summary.n_replies or summary.n_preferences:
-        view.add_item(StartOverButton())
+    view.add_item(StartOverButton())
     if summary.latest_preference is not None:
         view.add_item(UnpickButton(summary.latest_preference))
     view.add_item(PauseButton(shown.reply_id, "resume" if summary.paused else "pause"))
@@ -296,24 +339,3 @@ def _view(
     if summary.latest:
         view.add_item(UndoMenu(shown.reply_id, summary.latest))
     return view
-
-
-async def _pictures(
-    taste: Taste, shown: discord.Message | None
-) -> list[discord.File] | list[discord.Attachment]:
-    """Return the chart under the panel; the existing attachment is kept while its content is the same."""
-    if taste.replay is None:
-        return []
-    described = tr(
-        "Of your latest {n} reactions, my picture of your taste would have predicted {own} correctly."
-        " What most people like would have predicted {average}.",
-        n=len(taste.replay.own),
-        own=taste.replay.own.sum(),
-        average=taste.replay.average.sum(),
-    )
-    drawn = hashlib.sha256(taste.replay.own.tobytes() + taste.replay.average.tobytes() + described.encode())
-    name = f"predictions-{drawn.hexdigest()[:12]}.png"
-    if there := [one for one in (shown.attachments if shown else ()) if one.filename == name]:
-        return there
-    png = await asyncio.to_thread(replay_picture, taste.replay.own, taste.replay.average)
-    return [discord.File(io.BytesIO(png), name, description=described)]

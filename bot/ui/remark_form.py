@@ -13,7 +13,7 @@ import discord
 
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.ui.components import PersistentButton
+from bot.ui.components import ABOUT, PersistentButton, about, record_quietly
 from bot.ui.errors import answer_error
 from bot.ui.feedback_text import PAUSED, REASONS
 from bot.ui.ports import FeedbackHost, Host
@@ -29,6 +29,10 @@ THANKS = mark(
     " `/feedback` and `/my-data`. Your own words are deleted after a while, the reasons when you undo"
     " them or leave."
 )
+THANKS_FOR_ANY = mark(
+    "Thank you for telling me. If I may keep it, only you can see it, in `/my-data`. Your own words are"
+    " deleted after a while, the reasons when you undo them or leave."
+)
 TAKEN_BACK = mark("Undone. I deleted what you told me about this reply.")
 GONE = mark(
     "I could not save that. Either the reply is gone, or you no longer allow me to keep"
@@ -38,65 +42,64 @@ MOST_WORDS = 500
 """Characters of a member's own words."""
 
 
-class RemarkButton(PersistentButton, template=r"simpatico:remark:(?P<reply>\d{1,18})"):
+class RemarkButton(PersistentButton, template=rf"simpatico:remark:{ABOUT}"):
     """Opens the form about one reply."""
 
-    def __init__(self, reply_id: ReplyId) -> None:
+    def __init__(self, about: ReplyId | str) -> None:
         super().__init__(
             discord.ui.Button(
                 label=tr("Tell me what was wrong"),
                 style=discord.ButtonStyle.secondary,
-                custom_id=f"simpatico:remark:{reply_id}",
+                custom_id=f"simpatico:remark:{about}",
                 row=1,
             )
         )
-        self._reply_id = reply_id
+        self._about = about
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        return cls(ReplyId(int(match["reply"])))
+        return cls(about(match))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Open the form; nothing is looked up before, because Discord requires a form at once."""
-        await interaction.response.send_modal(RemarkForm(self._reply_id))
+        await interaction.response.send_modal(RemarkForm(self._about))
 
 
-class ForgetRemarkButton(PersistentButton, template=r"simpatico:unremark:(?P<reply>\d{1,18})"):
+class ForgetRemarkButton(PersistentButton, template=rf"simpatico:unremark:{ABOUT}"):
     """Deletes the member's remark about one reply."""
 
-    def __init__(self, reply_id: ReplyId) -> None:
+    def __init__(self, about: ReplyId | str) -> None:
         super().__init__(
             discord.ui.Button(
                 label=tr("Undo"),
                 style=discord.ButtonStyle.danger,
-                custom_id=f"simpatico:unremark:{reply_id}",
+                custom_id=f"simpatico:unremark:{about}",
             )
         )
-        self._reply_id = reply_id
+        self._about = about
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        return cls(ReplyId(int(match["reply"])))
+        return cls(about(match))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Delete the remark."""
         await interaction.response.defer(ephemeral=True)
-        said = TAKEN_BACK if await _record(interaction, self._reply_id, None) else GONE
-        await interaction.edit_original_response(content=tr(said), view=None)
+        await _record(interaction, self._about, None, tr(TAKEN_BACK), None)
 
 
 class RemarkForm(discord.ui.Modal):
     """Reasons and own words about one reply."""
 
-    def __init__(self, reply_id: ReplyId) -> None:
+    def __init__(self, about: ReplyId | str) -> None:
         super().__init__(title=tr(TITLE), timeout=900)
-        self._reply_id = reply_id
+        self._about = about
         options = [discord.SelectOption(label=tr(said), value=kept) for kept, said in REASONS.items()]
         self._reasons: discord.ui.Select[Any] = discord.ui.Select(
             options=options, min_values=1, max_values=len(options)
@@ -116,27 +119,39 @@ class RemarkForm(discord.ui.Modal):
         await interaction.response.defer(ephemeral=True, thinking=True)
         remark = Remark(tuple(self._reasons.values), self._words.value.strip() or None)
         view = discord.ui.View(timeout=None)
-        try:
-            kept = await _record(interaction, self._reply_id, remark)
-        except LearningPaused:
-            await interaction.edit_original_response(content=tr(PAUSED), view=view)
-            return
-        if kept:
-            view.add_item(ForgetRemarkButton(self._reply_id))
-        await interaction.edit_original_response(content=tr(THANKS if kept else GONE), view=view)
+        view.add_item(ForgetRemarkButton(self._about))
+        said = tr(THANKS_FOR_ANY if isinstance(self._about, str) else THANKS)
+        await _record(interaction, self._about, remark, said, view)
 
     async def on_error(self, interaction: discord.Interaction[Any], error: Exception) -> None:
         """Answer an error like that of a command."""
         await answer_error(interaction, error)
 
 
-async def _record(interaction: discord.Interaction[Any], reply_id: ReplyId, remark: Remark | None) -> bool:
+async def _record(
+    interaction: discord.Interaction[Any],
+    about: ReplyId | str,
+    remark: Remark | None,
+    said: str,
+    view: discord.ui.View | None,
+) -> None:
+    """Answer with ``said`` and store or delete a remark, or say why not; for ``about`` see :data:`ABOUT`."""
     host: FeedbackHost = interaction.client
-    try:
-        who = await host.store.consent.bound(who_clicked(interaction))
-        if who is None:
-            return False
-        await host.store.remarks.record(who, reply_id, remark)
-    except (NoConsent, UnknownReply):
-        return False
-    return True
+    who = await host.store.consent.bound(who_clicked(interaction))
+    if who is None:
+        await interaction.edit_original_response(content=tr(GONE), view=None)
+    elif remark is not None and await host.store.pauses.is_paused(who):
+        await interaction.edit_original_response(content=tr(PAUSED), view=None)
+    elif isinstance(about, str):
+        await interaction.edit_original_response(content=said, view=view)
+        await record_quietly(host, about, lambda reply_id: host.store.remarks.record(who, reply_id, remark))
+    elif await host.store.replies.summary(who, about) is None:
+        await interaction.edit_original_response(content=tr(GONE), view=None)
+    else:
+        try:
+            await host.store.remarks.record(who, about, remark)
+        except LearningPaused:
+            said, view = tr(PAUSED), None
+        except (NoConsent, UnknownReply):
+            said, view = tr(GONE), None
+        await interaction.edit_original_response(content=said, view=view)

@@ -18,13 +18,12 @@ from storage.records.discord_events import (
 from storage.records.feedback import (
     FeedbackRow,
     FeedbackSummary,
-    HeadSummary,
     Pick,
     Picked,
     PreferenceRow,
     Remark,
 )
-from storage.records.identifiers import DIRECT_MESSAGES, MemberId, ReplyId, Who
+from storage.records.identifiers import DIRECT_MESSAGES, NOWHERE, MemberId, ReplyId, Who
 from storage.records.learning import ChangedMember, HeadRecord, NewHead, PriorRecord, RoundRecord
 from storage.records.members import Consent, DataSummary, ForgetReceipt
 from storage.records.replies import (
@@ -44,6 +43,7 @@ __all__ = [
     "DIRECT_MESSAGES",
     "FALLBACK",
     "FAQ_STYLE",
+    "NOWHERE",
     "Applied",
     "Arrival",
     "ChangedMember",
@@ -56,7 +56,6 @@ __all__ = [
     "FeedbackSummary",
     "ForgetReceipt",
     "HeadRecord",
-    "HeadSummary",
     "Impression",
     "MemberId",
     "NewHead",

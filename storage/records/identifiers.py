@@ -18,6 +18,9 @@ MemberId = NewType("MemberId", bytes)
 ReplyId = NewType("ReplyId", int)
 """Number of one reply of the bot, shared by all its chunks."""
 
+NOWHERE = ReplyId(0)
+"""Number of no reply. It is looked up like any other, so that both answers take the same time."""
+
 DIRECT_MESSAGES = 0
 """Guild id for direct messages, which count as a server."""
 

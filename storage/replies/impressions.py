@@ -130,6 +130,29 @@ def require_visible(connection: Connection, keys: KeyStore, who: Who, reply_id: 
     return row
 
 
+def require_own(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> Row[Any]:
+    """Return the row of a reply to this member.
+
+    Everything that is shown uses this. A reply to somebody else is treated like one that is not stored, so
+    that nobody learns whether its asker agreed.
+
+    Raises:
+        UnknownReply: The reply is not stored, or answers another member.
+    """
+    row = connection.execute(
+        select(replies)
+        .join(members)
+        .where(
+            replies.c.reply_id == reply_id,
+            replies.c.member_id == keys.pseudonyms.member(who),
+            members.c.standing == MemberStatus.AGREED,
+        )
+    ).first()
+    if row is None:
+        raise UnknownReply
+    return row
+
+
 def reason_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplyReason | None:
     """Return why a reply to this member was chosen; None for other members and unstored replies."""
     asker = keys.pseudonyms.member(who)

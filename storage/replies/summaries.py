@@ -8,9 +8,9 @@ from storage.database.schema import MemberStatus, feedback, heads, members, pref
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.members.learning_pause import is_paused
-from storage.records import DataSummary, FeedbackSummary, HeadSummary, MemberId, ReplyId, ReplySummary, Who
+from storage.records import DataSummary, FeedbackSummary, MemberId, ReplyId, ReplySummary, Who
 from storage.replies.feedback import state_of
-from storage.replies.impressions import posted_text, require_visible
+from storage.replies.impressions import posted_text, require_own
 
 
 def latest_reply(
@@ -25,9 +25,9 @@ def latest_reply(
 
 
 def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> ReplySummary | None:
-    """Return what this member may see of a reply: its text while it is kept, and their own feedback."""
+    """Return a reply to this member, with its text while it is kept and their feedback; None for others."""
     try:
-        row = require_visible(connection, keys, who, reply_id)
+        row = require_own(connection, keys, who, reply_id)
     except UnknownReply:
         return None
     state = state_of(connection, keys, keys.pseudonyms.member(who), reply_id)
@@ -37,19 +37,20 @@ def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: Re
 
 
 def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: int) -> FeedbackSummary:
-    """Return the member's own feedback in this server: counts, the latest, and the head learnt from it."""
+    """Return the member's feedback on replies to them in this server, and whether they have a head."""
     member_id = keys.pseudonyms.member(who)
-    own = feedback.c.member_id == member_id
-    rows = connection.execute(
-        select(feedback.c.reply_id).where(own).order_by(feedback.c.changed_seq.desc()).limit(newest)
+    own = (
+        select(feedback.c.reply_id)
+        .join(replies)
+        .where(feedback.c.member_id == member_id, replies.c.member_id == member_id)
     )
+    rows = connection.execute(own.order_by(feedback.c.changed_seq.desc()).limit(newest))
     found = [reply_summary(connection, keys, who, ReplyId(reply_id)) for reply_id in rows.scalars().all()]
-    known = select(heads.c.n_labels, heads.c.trained_at, heads.c.rolled_back)
-    head = connection.execute(known.where(heads.c.member_id == member_id)).first()
+    rolled_back = select(heads.c.rolled_back).where(heads.c.member_id == member_id)
+    switched_off = connection.execute(rolled_back).scalar()
     return FeedbackSummary(
-        n_replies=connection.execute(select(func.count()).select_from(feedback).where(own)).scalar_one(),
         latest=tuple(s for s in found if s is not None and (s.reactions or s.rating is not None)),
-        head=None if head is None else HeadSummary(*head),
+        head_in_use=None if switched_off is None else not switched_off,
         n_preferences=_count(connection, preferences, member_id),
         latest_preference=connection.execute(
             select(func.max(preferences.c.preference_id)).where(preferences.c.member_id == member_id)

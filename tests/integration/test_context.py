@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bot.generation import Context, Picture, Turn
 from bot.messages.attachments import NO_PICTURES
+from bot.messages.conversation import reads_as_note
 from tests.integration.conftest import opened
 
 
@@ -95,3 +96,28 @@ async def test_a_picture_alone_is_handed_to_a_model_that_reads_it(settings):
         await world.alice.send(world.channel, f"<@{world.bot.me}>", attachments=[picture])
 
         assert world.generator.contexts == [Context("", (), (Picture("image/png", picture[1]),))]
+
+
+LATER = "Words of a later version."
+
+
+async def test_a_note_in_other_words_than_todays_is_no_turn(world, monkeypatch):
+    monkeypatch.setitem(world.bot.get_cog("Chat")._nothing_to_answer.__globals__, "EMPTY", LATER)
+    await world.alice.send(world.channel, f"<@{world.bot.me}>")
+    assert world.channel.last_message.content == LATER
+
+    await world.ask(world.alice, "hello")
+    reported = await world.alice.context_menu(world.channel, "Report this reply", world.channel.history()[1])
+
+    assert [turn.role for turn in world.generator.contexts[-1].turns if turn.role == "assistant"] == []
+    assert reported.response.content == "You can only report my own replies to the managers of this server."
+
+
+async def test_control_without_its_mark_the_note_is_a_turn(world, monkeypatch):
+    monkeypatch.setitem(world.bot.get_cog("Chat")._nothing_to_answer.__globals__, "EMPTY", LATER)
+    monkeypatch.setattr("bot.messages.context_reader.is_note", lambda message: reads_as_note(message.content))
+    await world.alice.send(world.channel, f"<@{world.bot.me}>")
+
+    await world.ask(world.alice, "hello")
+
+    assert Turn("assistant", LATER) in world.generator.contexts[-1].turns

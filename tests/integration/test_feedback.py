@@ -209,6 +209,20 @@ async def test_the_message_menu_rates_any_reply(world):
     assert await stored(world, world.alice) == []
 
 
+async def test_a_star_on_a_reply_to_somebody_else_is_taken_back(world):
+    await world.agree(world.alice)
+    await world.agree(world.ben)
+    reply = await world.ask(world.alice)
+
+    shown = await world.ben.context_menu(world.channel, "Rate this reply", reply)
+    await world.ben.click(shown.response, label="★★★★★")
+    thanked = shown.response.content
+    await world.ben.click(shown.response, label="Undo")
+
+    assert (thanked, shown.response.content) == (panel.THANKS, panel.UNRATED)
+    assert await stored(world, world.ben) == []
+
+
 async def test_feedback_before_consent_stores_nothing_and_says_why(world):
     await world.ask(world.alice)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.ui import feedback_panel as panel
 from bot.ui import remark_form as remarks
+from storage.records import Remark, Who
 from tests.integration.test_feedback import stored
 
 
@@ -19,9 +20,9 @@ async def test_the_panel_shows_what_was_recorded_and_whether_it_is_in_use(world)
 
     after = (await panel_of(world, world.alice)).content
 
-    assert "feedback on 1 reply (liked: 1). Lately: 👍" in before
+    assert "**Your feedback on my replies to you:** 1 (liked: 1). Lately: 👍" in before
     assert "**Your own ranking:** not yet" in before
-    assert "**Your own ranking:** in use, from 1 labels, last trained <t:" in after
+    assert "**Your own ranking:** in use." in after
 
 
 async def test_the_panel_has_a_picture_once_there_is_something_to_predict(world):
@@ -121,6 +122,25 @@ async def test_a_private_word_is_asked_for_after_a_dislike_kept_and_taken_back(w
     assert told.ephemeral and told.response.content == remarks.TAKEN_BACK
     assert "You told me what was wrong: too long, not my tone (“less of that please”)" in after
     assert "You told me" not in (await panel_of(world, world.alice)).content
+
+
+async def test_a_private_word_about_a_reply_to_somebody_else_is_kept_and_taken_back(world):
+    await world.agree(world.alice)
+    await world.agree(world.ben)
+    reply = await world.ask(world.alice)
+    ben = Who(world.guild.id, world.ben.id)
+    reply_id = await world.house.store.replies.of_message(reply.id)
+
+    shown = await world.ben.context_menu(world.channel, "Rate this reply", reply)
+    form = await world.ben.click(shown.response, label="Tell me what was wrong")
+    told = await world.ben.submit_modal(
+        form, {select_id(form.modal): ["tone"], input_id(form.modal): "less of that"}
+    )
+    kept = await world.house.store.remarks.of(ben, reply_id)
+    await world.ben.click(told.response, label="Undo")
+
+    assert kept == Remark(("tone",), "less of that")
+    assert await world.house.store.remarks.of(ben, reply_id) is None
 
 
 def labels_of(message) -> list[str]:

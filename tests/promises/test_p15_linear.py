@@ -145,7 +145,7 @@ FUNCTIONS = {
     "loops.is_loop": loops.is_loop,
     "splitting.split_message": splitting.split_message,
     "splitting.beginning": lambda text: splitting.beginning(text, 2000),
-    "conversation.is_note": conversation.is_note,
+    "conversation.reads_as_note": conversation.reads_as_note,
     "cleaning.clean": lambda text: cleaning.clean(text, cut_off=True),
     "cleaning.without_unfinished_end": cleaning.without_unfinished_end,
     "continuing.grown": lambda text: continuing.grown(text, text, cut_off=True),

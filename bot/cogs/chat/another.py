@@ -83,7 +83,7 @@ class Another(commands.Cog):
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
-        if reply.author.id != self._bot.me or is_note(reply.content):
+        if reply.author.id != self._bot.me or is_note(reply):
             return None
         try:
             first = await self._first_chunk(reply)

@@ -18,7 +18,7 @@ from discord.ext import commands
 from bot.cogs.ports import HasInbox, HasUser, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.messages.conversation import NOTES
+from bot.messages.conversation import is_note
 from bot.messages.posting import SILENT
 from bot.moderation.report_queue import Reason, Report, ReportQueue
 from bot.servers.published import next_hour
@@ -194,7 +194,7 @@ class Reports(commands.Cog):
 
     def _is_reply(self, message: discord.Message) -> bool:
         """Return whether a message is a reply of the bot, not a note and not a response to a command."""
-        mine = message.author.id == self._bot.me and message.content not in NOTES
+        mine = message.author.id == self._bot.me and not is_note(message)
         return mine and message.interaction_metadata is None and not message.flags.ephemeral
 
     @app_commands.command(name="review", description=mark("See my replies that members reported."))

@@ -11,9 +11,10 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.ports import Registry
+from bot.cogs.ports import HasUser, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
+from bot.messages.conversation import is_note
 from bot.ui.feedback_panel import (
     NO_REPLY,
     PauseButton,
@@ -22,16 +23,15 @@ from bot.ui.feedback_panel import (
     UndoMenu,
     UnpickButton,
     agreed,
-    rate,
+    rate_own,
+    show_any_reply,
     show_panel,
 )
-from bot.ui.feedback_text import PAUSED
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import ForgetRemarkButton, RemarkButton
-from storage.errors import LearningPaused
 
 
-class FeedbackCommandsHost(Registry, FeedbackHost, Protocol):
+class FeedbackCommandsHost(Registry, HasUser, FeedbackHost, Protocol):
     """What these commands need of the client."""
 
 
@@ -75,13 +75,10 @@ class Feedback(commands.Cog):
         if latest is None:
             await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return
-        if rating is not None:
-            try:
-                await rate(self._bot, who, latest.reply_id, rating)
-            except LearningPaused:
-                await interaction.followup.send(tr(PAUSED), ephemeral=True)
-                return
-        await show_panel(self._bot, interaction, who, latest.reply_id)
+        if rating is None:
+            await show_panel(self._bot, interaction, who, latest.reply_id)
+        else:
+            await rate_own(self._bot, interaction, who, latest.reply_id, rating)
 
     async def rate_this(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Rate the reply that the message menu was opened on."""
@@ -89,11 +86,10 @@ class Feedback(commands.Cog):
         who = await agreed(self._bot, interaction, who_clicked(interaction))
         if who is None:
             return
-        reply_id = await self._bot.store.replies.of_message(message.id)
-        if reply_id is None:
+        if message.author.id != self._bot.me or is_note(message):
             await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
             return
-        await show_panel(self._bot, interaction, who, reply_id)
+        await show_any_reply(self._bot, interaction, who, message.id)
 
 
 async def setup(bot: FeedbackCommandsHost) -> None:

@@ -16,15 +16,12 @@ from bot.cogs.ports import HasGeneratorName, HasOwner, HasStore, HasTaste, Regis
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.taste_text import points_of, reason_lines
-from storage.records import ReplyId
+from storage.records import NOWHERE, ReplyId
 
 NO_REPLY = mark(
     "I have no reply to you here that I could explain. I only remember replies to members who agreed"
     " to it (`/privacy`), from the moment they agreed."
 )
-
-NOWHERE = ReplyId(0)
-"""Number of no reply. It is looked up like any other, so that both answers take the same time."""
 
 
 class InsightHost(Registry, HasOwner, HasStore, HasTaste, HasGeneratorName, Protocol):
