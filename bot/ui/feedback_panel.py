@@ -1,6 +1,6 @@
 """The ``/feedback`` panel: recorded feedback, what was learnt from it, and the buttons to change both.
 
-It shows only feedback on replies to the member who asks. Buttons and the menu have their state in their ids,
+It lists only feedback on replies to the member who asks. Buttons and the menu have their state in their ids,
 so they work after a restart; each acts on the data of the member who clicks.
 """
 
@@ -31,7 +31,7 @@ NO_REPLY = mark(
 )
 ANY_REPLY = mark("How do you like this reply?")
 THANKS = mark(
-    "Thank you. I keep your rating if I may. `/feedback` shows only replies to you; `/my-data` shows all that"
+    "Thank you. I keep your rating if I may. `/feedback` lists only replies to you; `/my-data` shows all that"
     " I keep."
 )
 UNRATED = mark("Undone. I keep no rating of yours for this reply.")

@@ -6,10 +6,10 @@ discord import here.
 
 from __future__ import annotations
 
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.ui.taste_text import taste_lines
 from personalization.insight.taste import Taste
-from storage.records import FeedbackSummary, Remark, ReplySummary
+from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
 
 EXCERPT = 200
 PAUSED = mark(
@@ -19,13 +19,6 @@ PAUSED = mark(
 REMARKED = mark("You told me what was wrong: {reasons}")
 REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)")
 CHOSE = mark("**Choices you made between two answers:** {n}")
-NOTHING_RECORDED = mark("**Your feedback on my replies to you:** nothing yet that shows me what you like.")
-RECORDED = mark("**Your feedback on my replies to you:** {n} (liked: {liked}).")
-IN_USE = mark("**Your own ranking:** in use.")
-SWITCHED_OFF = mark(
-    "**Your own ranking:** switched off, because it did not predict your reactions better than what most"
-    " people like. Until it does, I go by what most people like."
-)
 REASONS = {
     "too long": mark("too long"),
     "too short": mark("too short"),
@@ -57,8 +50,7 @@ def panel_lines(
     lines.append(f"\n{_recorded(summary, taste)}")
     if summary.n_preferences:
         lines.append(tr(CHOSE, n=summary.n_preferences))
-    if taste.n_labels:  # without any on replies to the member, a head would tell that others agreed
-        lines.append(_in_use(summary.head_in_use))
+    lines.append(_in_use(summary.head))
     lines.append(tr("**What you seem to like:**"))
     lines += taste_lines(taste)
     return lines
@@ -74,19 +66,34 @@ def _remarked(remark: Remark) -> str:
 
 def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
     if not taste.n_labels:
-        return tr(NOTHING_RECORDED)
-    recorded = tr(RECORDED, n=taste.n_labels, liked=taste.n_liked)
+        return tr("**What I recorded about you here:** nothing yet that shows me what you like.")
+    recorded = trn(
+        "**What I recorded about you here:** feedback on {n} reply (liked: {liked}).",
+        "**What I recorded about you here:** feedback on {n} replies (liked: {liked}).",
+        taste.n_labels,
+        liked=taste.n_liked,
+    )
     if latest := " · ".join(signs(one) for one in summary.latest[:5]):
         lately = tr("Lately: {latest}", latest=latest)
         return f"{recorded} {lately}"
     return recorded
 
 
-def _in_use(in_use: bool | None) -> str:
-    """Tell whether the member's head is used. Its age and its labels may come from replies to others."""
-    if in_use is None:
+def _in_use(head: HeadSummary | None) -> str:
+    if head is None:
         return tr("**Your own ranking:** not yet. The next training round will make it from your feedback.")
-    return tr(IN_USE if in_use else SWITCHED_OFF)
+    when = int(head.trained_at.timestamp())
+    if head.rolled_back:
+        return tr(
+            "**Your own ranking:** switched off <t:{when}:R>, because it did not predict your"
+            " reactions better than what most people like. Until it does, I go by what most people like.",
+            when=when,
+        )
+    return tr(
+        "**Your own ranking:** in use, from {labels} labels, last trained <t:{when}:R>.",
+        labels=head.n_labels,
+        when=when,
+    )
 
 
 def signs(one: ReplySummary) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, cast
 import discord
 
 from bot.identity import asker_of, who_clicked
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.replies.decision import Asker
 from bot.ui.components import PersistentButton
 from bot.ui.ports import PrivacyHost
@@ -41,11 +41,14 @@ REFUSED = mark(
     " use `/privacy`."
 )
 
-HELD = mark(
-    "**You, here:** you agreed on {day:%Y-%m-%d}. I keep my replies to you ({replies}), your reactions,"
-    " ratings, choices and private notes, and the model of your taste. `/my-data` shows all of it."
+BESIDE = mark(
+    "I also keep choices between two answers ({n_preferences}) and private notes about replies ({n_remarks})."
 )
-"""Only replies are counted: a member's feedback on replies to others depends on the decision of these."""
+
+BESIDE_DELETED = mark(
+    "Also deleted: choices between two answers ({n_preferences}) and private notes about replies"
+    " ({n_remarks})."
+)
 
 NOT_YOURS = mark("This invitation is for someone else. `/privacy` shows yours.")
 
@@ -170,7 +173,20 @@ def kept_in_words(summary: DataSummary) -> str:
     """Describe what is kept about a member, in the current language."""
     if summary.agreed_at is None:
         return tr("**You, here:** you have not agreed, so I keep nothing about you.")
-    return tr(HELD, day=summary.agreed_at, replies=summary.n_replies)
+    if summary.head_version:
+        head = trn("a model from {n} label", "a model from {n} labels", summary.head_labels)
+    else:
+        head = tr("no model yet")
+    kept = tr(
+        "**You, here:** you agreed on {day:%Y-%m-%d}. I keep my replies to you ({replies}, with"
+        " feedback on {feedback} of them) and {head}.",
+        day=summary.agreed_at,
+        replies=summary.n_replies,
+        feedback=summary.n_feedback,
+        head=head,
+    )
+    more = tr(BESIDE, n_preferences=summary.n_preferences, n_remarks=summary.n_remarks)
+    return f"{kept} {more}" if summary.n_preferences or summary.n_remarks else kept
 
 
 def _receipt_in_words(receipt: ForgetReceipt) -> str:
@@ -185,8 +201,13 @@ def _receipt_in_words(receipt: ForgetReceipt) -> str:
         found = tr("I searched the database for you and found nothing.")
     done = tr(
         "Done at {time:%Y-%m-%d %H:%M} UTC. I deleted your key, my replies to you ({replies}), your"
-        " reactions, ratings, choices and private notes, and the models of your taste.",
+        " feedback ({feedback}) and the models of your taste ({heads}).",
         time=receipt.finished_at,
         replies=receipt.n_replies,
+        feedback=receipt.n_feedback,
+        heads=receipt.n_heads,
     )
-    return f"{done} {found}\n{tr(WHAT_STAYS)}"
+    lines = [f"{done} {found}", tr(WHAT_STAYS)]
+    if receipt.n_preferences or receipt.n_remarks:
+        lines.insert(1, tr(BESIDE_DELETED, n_preferences=receipt.n_preferences, n_remarks=receipt.n_remarks))
+    return "\n".join(lines)

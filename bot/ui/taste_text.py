@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
@@ -94,7 +94,7 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
         lines += [tr("**What spoke against it:**"), *(f"• {point}" for point in bad[:most])]
     if told.reason.parts and not good and not bad:  # without parts they are not stored (any more)
         lines.append(tr("They were about equally good, as far as I can tell."))
-    lines.append(_footing(told.reason.uncertainty))
+    lines.append(_footing(told.reason.n_labels, told.reason.uncertainty))
     if told.n_candidates > 1 and told.propensity < EXPERIMENT:
         lines.append(
             tr(
@@ -155,11 +155,15 @@ def _points(
     return list(good.values()), list(bad.values())
 
 
-def _footing(uncertainty: float) -> str:
-    """Tell what the choice rests on, without the number of labels: some may be about replies to others."""
-    rests = tr(
-        "I go by your reactions, ratings and choices. The fewer there are, the more I go by what most people"
-        " like."
+def _footing(n_labels: int, uncertainty: float) -> str:
+    if not n_labels:
+        return tr(
+            "I do not know your taste yet, so I went by what most people like. Your reactions teach me."
+        )
+    rests = trn(
+        "My picture of your taste is based on {n} reaction, rating or choice of yours.",
+        "My picture of your taste is based on {n} of your reactions, ratings and choices.",
+        n_labels,
     )
     if uncertainty < SURE:
         sure = tr("I was very sure about this reply.")

@@ -2,8 +2,7 @@
 
 It holds the style features that their head prefers or avoids, their likes with and without each feature, and
 how well a head solved from earlier labels would have predicted each later label. It is computed from the
-store on request and not cached. Only the member's own labels on replies to them are read, because those on
-replies to others would tell whether these agreed; and no text is read. Used by the member cogs
+store on request and not cached. Only the member's own labels are read, and no text. Used by the member cogs
 of ``bot``. Of storage it imports only record types.
 """
 
@@ -140,7 +139,7 @@ class TasteReader:
         return partial(label_of, valence=valence, weights=self._settings.label_weights)
 
     async def _labelled(self, member_id: MemberId) -> Labelled:
-        rows = {member_id: await self._store.feedback_on_own(member_id, NEWEST)}
+        rows = await self._store.feedback_of([member_id], NEWEST)
         (feedback,) = decode_feedback([member_id], rows, self._features)
         return labelled(feedback, await self._valence_now(), self._settings)
 

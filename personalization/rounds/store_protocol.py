@@ -55,10 +55,6 @@ class LearningStore(Protocol):
         """Read each member's feedback on their newest replies, sorted by reply; damaged rows are skipped."""
         ...
 
-    async def feedback_on_own(self, member_id: MemberId, newest: int) -> list[FeedbackRow]:
-        """Read a member's feedback on the newest replies to them, sorted by reply."""
-        ...
-
     async def emoji_of_guilds(self) -> dict[bytes, dict[str, float]]:
         """Read the emoji valences that servers have set, by server pseudonym."""
         ...

@@ -93,21 +93,8 @@ class LearningRecords:
         Read and opened in a thread. Rows that cannot be opened, because a key was lost or a row is damaged,
         are left out and counted in the log: one member must not block the learning of all.
         """
-        return await self._opened(lambda c: queries.sealed_feedback(c, member_ids, newest))
-
-    async def feedback_on_own(self, member_id: MemberId, newest: int) -> list[FeedbackRow]:
-        """Return a member's feedback on the ``newest`` replies to them, oldest reply first.
-
-        Like :meth:`feedback_of`, without the replies to others.
-        """
-        read = await self._opened(lambda c: queries.sealed_feedback_on_own(c, member_id, newest))
-        return read[member_id]
-
-    async def _opened(
-        self, read: Callable[[Connection], queries.SealedFeedback]
-    ) -> dict[MemberId, list[FeedbackRow]]:
         before = self._coordination.erasures
-        sealed = await self._bulk.run(read)
+        sealed = await self._bulk.run(lambda c: queries.sealed_feedback(c, member_ids, newest))
         keys = await self._reader.run(lambda _: self._keys.usable_keys_of(sealed.owners()))
         opened, n_unreadable = await self._bulk.run_in_thread(lambda: sealed.open(keys))
         if n_unreadable and await self._reader.run(erasures_of) != before:

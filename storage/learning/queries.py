@@ -61,7 +61,6 @@ _newest_feedback = (
     .order_by(feedback.c.reply_id.desc())
     .limit(bindparam("newest"))
 )
-_newest_on_own = _newest_feedback.where(replies.c.member_id == bindparam("member"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +176,6 @@ def sealed_feedback(connection: Connection, member_ids: Sequence[MemberId], newe
     for member_id in (member_id for member_id, n in counts.items() if n > newest):
         rows += connection.execute(_newest_feedback, {"member": member_id, "newest": newest}).all()[::-1]
     return SealedFeedback(member_ids, rows)
-
-
-def sealed_feedback_on_own(connection: Connection, member_id: MemberId, newest: int) -> SealedFeedback:
-    """Return the feedback of this member on the ``newest`` replies to them, still sealed."""
-    rows = connection.execute(_newest_on_own, {"member": member_id, "newest": newest}).all()[::-1]
-    return SealedFeedback([member_id], rows)
 
 
 def members_with_feedback(

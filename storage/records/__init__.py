@@ -18,6 +18,7 @@ from storage.records.discord_events import (
 from storage.records.feedback import (
     FeedbackRow,
     FeedbackSummary,
+    HeadSummary,
     Pick,
     Picked,
     PreferenceRow,
@@ -56,6 +57,7 @@ __all__ = [
     "FeedbackSummary",
     "ForgetReceipt",
     "HeadRecord",
+    "HeadSummary",
     "Impression",
     "MemberId",
     "NewHead",

@@ -14,20 +14,36 @@ from storage.records.replies import ReplySummary
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackSummary:
-    """Summary of a member's feedback on replies to them in one server, shown to that member.
+class HeadSummary:
+    """Summary of a member's head, shown to that member.
 
     Attributes:
-        latest: The latest replies with feedback, newest first; undone feedback is left out.
-        head_in_use: None until a round made a head; False: it is switched off, because it did not predict
-            better than the prior.
+        n_labels: Labels behind it.
+        trained_at: When it was made, aware UTC.
+        rolled_back: Whether the prior answers, because the member's own head did not predict better.
+    """
+
+    n_labels: int
+    trained_at: datetime
+    rolled_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSummary:
+    """Summary of a member's own feedback in one server, shown to that member.
+
+    Attributes:
+        n_replies: Replies with the member's feedback.
+        latest: The latest of those that answer the member, newest first; undone feedback is left out.
+        head: None until a round made one.
         n_preferences: The member's choices between two replies, and requests for another answer.
         latest_preference: Number of the latest of these choices.
         paused: Whether the member paused learning, so that nothing new is recorded.
     """
 
+    n_replies: int
     latest: tuple[ReplySummary, ...]
-    head_in_use: bool | None
+    head: HeadSummary | None
     n_preferences: int = 0
     latest_preference: int | None = None
     paused: bool = False

@@ -8,7 +8,7 @@ from storage.database.schema import MemberStatus, feedback, heads, members, pref
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.members.learning_pause import is_paused
-from storage.records import DataSummary, FeedbackSummary, MemberId, ReplyId, ReplySummary, Who
+from storage.records import DataSummary, FeedbackSummary, HeadSummary, MemberId, ReplyId, ReplySummary, Who
 from storage.replies.feedback import state_of
 from storage.replies.impressions import posted_text, require_own
 
@@ -37,20 +37,21 @@ def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: Re
 
 
 def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: int) -> FeedbackSummary:
-    """Return the member's feedback on replies to them in this server, and whether they have a head."""
+    """Return the member's own feedback in this server: counts, the latest, and the head learnt from it.
+
+    Of the replies only those to the member are listed, so that no list tells whether somebody else agreed.
+    """
     member_id = keys.pseudonyms.member(who)
-    own = (
-        select(feedback.c.reply_id)
-        .join(replies)
-        .where(feedback.c.member_id == member_id, replies.c.member_id == member_id)
-    )
-    rows = connection.execute(own.order_by(feedback.c.changed_seq.desc()).limit(newest))
+    given = feedback.c.member_id == member_id
+    to_them = select(feedback.c.reply_id).join(replies).where(given, replies.c.member_id == member_id)
+    rows = connection.execute(to_them.order_by(feedback.c.changed_seq.desc()).limit(newest))
     found = [reply_summary(connection, keys, who, ReplyId(reply_id)) for reply_id in rows.scalars().all()]
-    rolled_back = select(heads.c.rolled_back).where(heads.c.member_id == member_id)
-    switched_off = connection.execute(rolled_back).scalar()
+    known = select(heads.c.n_labels, heads.c.trained_at, heads.c.rolled_back)
+    head = connection.execute(known.where(heads.c.member_id == member_id)).first()
     return FeedbackSummary(
+        n_replies=connection.execute(select(func.count()).select_from(feedback).where(given)).scalar_one(),
         latest=tuple(s for s in found if s is not None and (s.reactions or s.rating is not None)),
-        head_in_use=None if switched_off is None else not switched_off,
+        head=None if head is None else HeadSummary(*head),
         n_preferences=_count(connection, preferences, member_id),
         latest_preference=connection.execute(
             select(func.max(preferences.c.preference_id)).where(preferences.c.member_id == member_id)

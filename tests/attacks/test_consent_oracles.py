@@ -50,10 +50,11 @@ FORGED = (
 NOT_USED = {"forget-me", "my-data"}
 """Commands that are left out: one would end the manager's own consent, the other is a stated limit."""
 
-# The stated limit of P47: a member's own data, and what is learnt from it, include acts on replies to others.
+# The stated limit of P47: counts of a member's own data, and what is learnt from it, include acts on replies
+# to others.
 DRIFT = re.compile(
-    r"(?s)(They were about|\*\*What spoke).*?(?=I go by)|(?<=people like\. )I was .*|(?<=seem to like:).*"
-    r"|\*\w+\* style"
+    r"(?s)(They were about|\*\*What spoke|I do not know your taste|My picture of your taste).*|\*\w+\* style"
+    r"|(?<=What I recorded about you here:).*|(?<=I keep my replies to you).*"
 )
 
 

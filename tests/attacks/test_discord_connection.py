@@ -24,6 +24,7 @@ from discord.gateway import DiscordWebSocket
 
 from bot.app.composition import open_house
 from bot.app.logs import discreet_handler
+from bot.app.stop_deadline import StopDeadline
 from bot.commands import DiscordRefused, join_discord
 from bot.config import Settings, discord_proxy
 from bot.doctor import Verdict
@@ -63,7 +64,7 @@ def start(settings: Settings, monkeypatch):
         monkeypatch.setattr(join_discord, "open_house", fakes)
         changed = Settings(bot=BotSettings(**bot), storage=settings.storage)
         with pytest.raises(DiscordRefused) as refused:
-            await join_discord.serve(changed, TOKEN, lambda: None)
+            await join_discord.serve(changed, TOKEN, lambda: None, StopDeadline())
         return str(refused.value)
 
     return run

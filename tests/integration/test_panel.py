@@ -20,9 +20,9 @@ async def test_the_panel_shows_what_was_recorded_and_whether_it_is_in_use(world)
 
     after = (await panel_of(world, world.alice)).content
 
-    assert "**Your feedback on my replies to you:** 1 (liked: 1). Lately: 👍" in before
+    assert "feedback on 1 reply (liked: 1). Lately: 👍" in before
     assert "**Your own ranking:** not yet" in before
-    assert "**Your own ranking:** in use." in after
+    assert "**Your own ranking:** in use, from 1 labels, last trained <t:" in after
 
 
 async def test_the_panel_has_a_picture_once_there_is_something_to_predict(world):

@@ -162,7 +162,9 @@ async def test_privacy_counts_what_is_kept(world):
     shown = await world.alice.slash(world.channel, "privacy")
 
     assert shown.ephemeral
-    assert "I keep my replies to you (1), your reactions, ratings" in shown.response.content
+    assert (
+        "I keep my replies to you (1, with feedback on 1 of them) and no model yet" in shown.response.content
+    )
 
 
 async def test_withdrawing_deletes_what_was_kept_here(world):
@@ -209,8 +211,8 @@ async def test_forget_me_removes_the_member_and_leaves_the_other(world):
     await world.alice.click(shown.response, label="Forget everything about me")
 
     assert (
-        "I deleted your key, my replies to you (1), your reactions, ratings, choices and private notes, and"
-        " the models of your taste." in shown.response.content
+        "I deleted your key, my replies to you (1), your feedback (1) and the models of your taste (1)."
+        in shown.response.content
     )
     assert await world.house.store.privacy.summary(who(world, world.alice)) == DataSummary(
         None, 0, 0, None, 0

@@ -31,7 +31,8 @@ async def test_the_asker_is_told_why_and_on_what_it_rests(settings):
         after = await why(world, world.alice)
 
     assert before.startswith("I wrote 4 different answers and picked this one, in the *")
-    assert all("I go by your reactions, ratings and choices." in one for one in (before, after))
+    assert "I do not know your taste yet" in before
+    assert "My picture of your taste is based on 3 of your reactions, ratings and choices" in after
 
 
 async def test_the_message_menu_tells_the_asker_and_nobody_else(world):
