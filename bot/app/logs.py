@@ -44,10 +44,11 @@ def redact(record: logging.LogRecord) -> None:
     """Redact a record in place: its message, its arguments and its exception."""
     said = _own_message(record) if _is_ours(record.name) else _library_message(record)
     exc = record.exc_info[1] if record.exc_info else None
+    record.exc_text = None  # another handler may have cached the text
     if exc is not None and said.startswith(_RECONNECT):
         said += f" ({_named(exc)})"  # a lost connection is no fault of the code, so one line is enough
     elif exc is not None:
-        record.exc_text = _written_out(exc)  # instead of the text that another handler may have cached
+        record.exc_text = _written_out(exc)
     record.msg, record.args, record.exc_info = _SECRETS.sub("…", said), None, None
 
 
