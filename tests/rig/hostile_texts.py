@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
+from tests.timing import old_objects_aside
+
 PIECES = [
     " ", "\t", "\r", "\n", "\r\n", "\u3000", "\u200b", "\u0301", "!", ".", "...", "…", "?", ",", ":",
     "-", "*", "**", "_", "__", "~", "~~", "|", "||", "`", "``", "```", "'", '"', "’", "(", ")", "[",
@@ -44,6 +46,11 @@ def slow_text(
         pieces: What the texts are made of.
         each_s: Most time for one character that still counts as fast, seconds.
     """
+    with old_objects_aside():
+        return _slow_text(work, pieces, each_s)
+
+
+def _slow_text(work: Callable[[str], object], pieces: Iterable[str], each_s: float) -> str | None:
     for what, text in texts(pieces):
         most = max(ENOUGH_S, SHORT * each_s)
         short = _best_s(work, text(SHORT), most)

@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from tests.timing import old_objects_aside
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -53,7 +55,8 @@ def measured() -> Iterator[Lag]:
 
     task = asyncio.get_running_loop().create_task(tick())
     try:
-        yield lag
+        with old_objects_aside():
+            yield lag
     finally:
         task.cancel()
 
