@@ -115,7 +115,7 @@ MESSAGES = (
 _HISTORIES = (
     (
         "do you know a good soup for winter?",
-        "A thick lentil soup with carrots and cumin keeps you warm. Fry an onion, add two carrots, a cup of red"
+        "A thick lentil soup with cumin keeps you warm. Fry an onion, add two carrots, a cup of red"
         " lentils and a litre of stock, and let it simmer for twenty minutes. A squeeze of lemon helps.",
     ),
     (
