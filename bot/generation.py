@@ -99,8 +99,8 @@ class Shape:
 
     Attributes:
         most_sentences: Most sentences.
-        most_characters: A further sentence must not make the reply longer than so many characters; code does
-            not count.
+        most_characters: Longest text outside of code, characters. A longer sentence is cut after a clause of
+            it; where no clause fits, one whole sentence stays.
         most_tokens: Longest output of the model, tokens; the generator's own limit holds, too.
         question: Whether the reply ends with its last question, where it holds one.
         lists: Whether the reply may hold lists; else their items become running text.

@@ -11,7 +11,7 @@ from annotated_types import Interval, MaxLen, MinLen, Predicate
 from bot.generation import Shape, Style
 from personalization.settings import Device
 
-SHORT = Shape(most_sentences=2, most_characters=90, most_tokens=64, lists=False)
+SHORT = Shape(most_sentences=2, most_characters=120, most_tokens=64, lists=False)
 """Shape of the style "concise" and of the wish "Short"."""
 
 DEFAULT_STYLES = (

@@ -16,6 +16,9 @@ from bot.messages.markdown import Kind, parts_of
 from bot.messages.sentences import sentence_ends
 
 _ITEM = re.compile(r"^[ \t]{0,8}(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+(?=\S)", re.MULTILINE)
+_CLAUSE = re.compile(r"[,;:\u2013\u2014\uff0c\u3001\uff1b](?=\s|[\u3040-\u9fff])")
+_LEAST_CLAUSE = 40
+"""A shorter beginning of a sentence says too little, characters."""
 _QUESTION = re.compile(r"[?\uff1f\u061f\u037e\u055e\u1367][^\w]*\Z")
 
 
@@ -45,7 +48,17 @@ def in_shape(text: str, shape: Shape) -> str:
         start = [0, *kept]
         asks = [n for n in range(len(kept)) if _QUESTION.search(text[start[n] : kept[n]])]
         kept = kept[: asks[-1] + 1] if asks else kept
+    if len(kept) == 1 and 0 < shape.most_characters < _prose_length(text[: kept[0]]):
+        return _first_clauses(text[: kept[0]].rstrip(), shape.most_characters)
     return text if kept[-1] == ends[-1] and not text[ends[-1] :].strip() else text[: kept[-1]].rstrip()
+
+
+def _first_clauses(sentence: str, most: int) -> str:
+    """Return the clauses of a long sentence that fit; the whole if none does, or if it holds code."""
+    if parts_of(sentence):
+        return sentence
+    ends = [match.start() for match in _CLAUSE.finditer(sentence, _LEAST_CLAUSE, most)]
+    return f"{sentence[: ends[-1]].rstrip()}." if ends else sentence
 
 
 def _prose_length(text: str) -> int:
