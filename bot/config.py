@@ -235,7 +235,10 @@ def _character(char: str) -> str:
 
 def mistakes_in(exc: ValidationError) -> list[str]:
     """Return one line for each validation error."""
-    return [_explain(error) for error in exc.errors()]
+    errors = exc.errors()
+    # A list whose items are wrong is also reported as empty.
+    around = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return [_explain(error) for error in errors if error["type"] != "too_short" or error["loc"] not in around]
 
 
 def _explain(error: Any) -> str:

@@ -90,6 +90,47 @@ class ContextReader(Protocol):
         ...
 
 
+Bound = Annotated[int, Interval(ge=0, le=100_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The shape of a reply, which holds whatever the model writes. 0: no bound.
+
+    Attributes:
+        most_sentences: Most sentences.
+        most_characters: Longest text outside of code, characters. A longer sentence is cut after a clause of
+            it; where no clause fits, one whole sentence stays.
+        most_tokens: Longest output of the model, tokens; the generator's own limit holds, too.
+        question: Whether the reply ends with its last question, where it holds one.
+        lists: Whether the reply may hold lists; else their items become running text.
+    """
+
+    most_sentences: Bound = 0
+    most_characters: Bound = 0
+    most_tokens: Bound = 0
+    question: bool = False
+    lists: bool = True
+
+    def and_also(self, other: Shape) -> Shape:
+        """Return the shape that satisfies both."""
+        return Shape(
+            most_sentences=_tighter(self.most_sentences, other.most_sentences),
+            most_characters=_tighter(self.most_characters, other.most_characters),
+            most_tokens=_tighter(self.most_tokens, other.most_tokens),
+            question=self.question or other.question,
+            lists=self.lists and other.lists,
+        )
+
+
+ANY_SHAPE = Shape()
+"""The shape without bounds."""
+
+
+def _tighter(one: int, other: int) -> int:
+    return min(one or other, other or one)
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """A style prompt: the manner in which one candidate is written.
@@ -98,11 +139,17 @@ class Style:
         name: Short name, stored with the impression.
         instruction: Sentence added to the persona.
         temperature: Sampling temperature, 0 to 2.
+        shape: Bounds on the text of the candidate.
     """
 
     name: str
     instruction: str
     temperature: Annotated[float, Interval(ge=0, le=2)] = 0.8
+    shape: Shape = ANY_SHAPE
+
+    def tokens(self, limit: int) -> int:
+        """Return the longest output in this style under a limit, tokens."""
+        return _tighter(limit, self.shape.most_tokens)
 
 
 @dataclass(frozen=True, slots=True)

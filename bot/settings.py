@@ -8,14 +8,22 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval, MaxLen, MinLen, Predicate
 
-from bot.generation import Style
+from bot.generation import Shape, Style
 from personalization.settings import Device
 
+SHORT = Shape(most_sentences=2, most_characters=120, most_tokens=64, lists=False)
+"""Shape of the style "concise" and of the wish "Short"."""
+
 DEFAULT_STYLES = (
-    Style("concise", "Answer in one short sentence.", 0.7),
+    Style("concise", "Answer in one short sentence.", 0.7, SHORT),
     Style("detailed", "Answer in several sentences, with reasons and an example.", 0.8),
-    Style("playful", "Answer with humour and an emoji.", 1.0),
-    Style("warm", "Answer kindly and personally, and end with a question.", 0.8),
+    Style("playful", "Answer with humour and an emoji.", 1.0, Shape(most_sentences=3, lists=False)),
+    Style(
+        "warm",
+        "Answer kindly and personally, and end with a question.",
+        0.8,
+        Shape(most_sentences=4, question=True, lists=False),
+    ),
 )
 
 REPORT_DAYS = 90

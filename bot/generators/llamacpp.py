@@ -185,7 +185,7 @@ class LlamaCppGenerator:
             GeneratorUnavailable: llama.cpp refused the prompt.
         """
         system = system_text(context.persona_or(self._settings.persona), style)
-        limit = self._settings.further_tokens if begun else self._settings.candidate_tokens
+        limit = style.tokens(self._settings.further_tokens if begun else self._settings.candidate_tokens)
         budget, folded = self._settings.context_tokens, False
         while True:
             fitted = fit(context, system, budget, estimate, estimated_cut)

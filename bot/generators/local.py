@@ -36,6 +36,7 @@ from bot.generators.prompt import Message, dialogue, fit, messages_of, system_te
 from bot.generators.role_markers import defuse, markers_of
 from bot.generators.sampling import (
     ReadingInterrupted,
+    RowLimits,
     RowTemperatures,
     StopWhenSet,
     TokenStreamer,
@@ -184,8 +185,12 @@ class LocalGenerator:
             return []
         inputs = self._encode(self._prompts(context, styles))  # input_ids, attention_mask: (k, n) int64
         n_prompt = inputs["input_ids"].shape[1]
-        rows = self._generate(inputs, styles, self._settings.candidate_tokens, cancelled)
-        written = (self._read(row[n_prompt:], style) for row, style in zip(rows, styles, strict=True))
+        limits = [style.tokens(self._settings.candidate_tokens) for style in styles]
+        rows = self._generate(inputs, styles, limits, cancelled)
+        written = [
+            self._read(row[n_prompt:][:limit], style)
+            for row, style, limit in zip(rows, styles, limits, strict=True)
+        ]
         return candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends)
 
     def _go_on(
@@ -203,9 +208,9 @@ class LocalGenerator:
             # Decoded together with the token before, because some tokenizers drop a space at the start.
             return self._tokenizer.decode(torch.cat([last, row]), skip_special_tokens=True)[skipped:]
 
-        n_prompt, limit = inputs["input_ids"].shape[1], self._settings.further_tokens
+        n_prompt, limit = inputs["input_ids"].shape[1], style.tokens(self._settings.further_tokens)
         streamer = TokenStreamer(lambda row: emit(decoded(row.to(self._device))))
-        (row,) = self._generate(inputs, (style,), limit, stop, streamer)
+        (row,) = self._generate(inputs, (style,), [limit], stop, streamer)
         emit(decoded(row[n_prompt:]))
         return self._read(row[n_prompt:], style).cut_off
 
@@ -213,11 +218,11 @@ class LocalGenerator:
         self,
         inputs: dict[str, torch.Tensor],
         styles: tuple[Style, ...],
-        limit: int,
+        limits: Sequence[int],
         stop: threading.Event,
         streamer: TokenStreamer | None = None,
     ) -> torch.Tensor:
-        """Generate at most ``limit`` tokens after each prompt.
+        """Generate at most ``limits`` (k) tokens after each prompt.
 
         Returns:
             Prompts and new tokens, (k, n + m) int64.
@@ -237,7 +242,7 @@ class LocalGenerator:
                     top_k=0,
                     temperature=1.0,  # RowTemperatures sets one for each row
                     min_new_tokens=1,
-                    max_new_tokens=limit,
+                    max_new_tokens=max(limits),
                     pad_token_id=self._tokenizer.pad_token_id,
                     logits_processor=LogitsProcessorList(
                         [
@@ -245,7 +250,9 @@ class LocalGenerator:
                             RowTemperatures([style.temperature for style in styles], self._device),
                         ]
                     ),
-                    stopping_criteria=StoppingCriteriaList([StopWhenSet(stop, self._closing)]),
+                    stopping_criteria=StoppingCriteriaList(
+                        [StopWhenSet(stop, self._closing), RowLimits(n_prompt, limits, self._device)]
+                    ),
                 )
         except ReadingInterrupted:
             return inputs["input_ids"]

@@ -119,7 +119,7 @@ class OpenAIGenerator:
         """
         request = await asyncio.to_thread(self._request, context, style)
         request["messages"].append({"role": "assistant", "content": defuse(begun)})
-        request |= {"stream": True, "max_tokens": self._settings.further_tokens}
+        request |= {"stream": True, "max_tokens": style.tokens(self._settings.further_tokens)}
         request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
         model, more, finish = self._model(context), "", None
         try:
@@ -178,11 +178,12 @@ class OpenAIGenerator:
         system = system_text(context.persona_or(self._settings.persona), style)
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
         messages = with_pictures(messages_of(system, fitted), context.pictures)
-        return {"messages": messages, "temperature": style.temperature}
+        limit = style.tokens(self._settings.candidate_tokens)
+        return {"messages": messages, "temperature": style.temperature, "max_tokens": limit}
 
     async def _complete(self, model: str, request: dict[str, Any]) -> Any:
         """Send one request; parameters that the model refuses are renamed or left out from then on."""
-        dialect = self._dialects.setdefault(model, _Dialect(self._settings.candidate_tokens))
+        dialect = self._dialects.setdefault(model, _Dialect())
         while True:
             sent = dialect.written(request)
             try:
@@ -244,14 +245,10 @@ def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> l
 
 
 class _Dialect:
-    """Sampling parameters that one model accepts, and their names.
+    """Sampling parameters that one model accepts, and their names."""
 
-    Args:
-        max_tokens: Maximum length of a candidate, tokens.
-    """
-
-    def __init__(self, max_tokens: int) -> None:
-        self._sampling: dict[str, Any] = {"max_tokens": max_tokens, "top_p": _TOP_P}
+    def __init__(self) -> None:
+        self._sampling: dict[str, Any] = {"top_p": _TOP_P}
         self._refused: set[str] = set()
 
     def written(self, request: dict[str, Any]) -> dict[str, Any]:

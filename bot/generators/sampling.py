@@ -81,6 +81,25 @@ class StopWhenSet(StoppingCriteria):
         return cast(torch.BoolTensor, rows)
 
 
+class RowLimits(StoppingCriteria):
+    """Stops each row at its own number of new tokens.
+
+    Args:
+        n_prompt: Length of the prompts, tokens.
+        limits: Most new tokens of each row (k).
+    """
+
+    def __init__(self, n_prompt: int, limits: Sequence[int], device: torch.device) -> None:
+        self._n_prompt = n_prompt
+        self._limits = torch.tensor(limits, device=device)  # (k,) int64
+
+    def __call__(
+        self, input_ids: torch.LongTensor, scores: tuple[torch.Tensor] | None, **_: object
+    ) -> torch.BoolTensor:
+        """Return for each row (k,) bool whether it is done."""
+        return cast(torch.BoolTensor, self._limits <= input_ids.shape[1] - self._n_prompt)
+
+
 @contextmanager
 def interruptible_reading(model: torch.nn.Module, *events: threading.Event) -> Iterator[None]:
     """End the model's first forward pass, which reads the whole prompt, before a layer if an event is set.

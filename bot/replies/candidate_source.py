@@ -17,6 +17,7 @@ from bot.generation import Candidate, CandidateGenerator, Context, GeneratorErro
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
 from bot.replies.budget import Budget
 from bot.replies.faq_answers import Knowledge
+from bot.replies.shapes import shaped
 from bot.settings import FaqSettings, SafetySettings
 from storage.errors import StorageError
 from storage.records import DIRECT_MESSAGES, FAQ_STYLE, Who
@@ -87,7 +88,7 @@ class CandidateSource:
         if who.guild_id != DIRECT_MESSAGES:
             known = await self._knowledge.answers(self._store.guild_id(who), context.message)
         try:
-            written = await self._generator.generate(context, styles)
+            written = shaped(await self._generator.generate(context, styles), styles)
         except GeneratorError as exc:
             self._budget.give_back(who)
             if not known:
@@ -109,7 +110,7 @@ class CandidateSource:
         try:
             async with aclosing(self._generator.continued(context, style, begun)) as texts:
                 async for text in texts:
-                    kept = await self.keep([Candidate(text, style.name)], who, context)
+                    kept = await self.keep(shaped([Candidate(text, style.name)], (style,)), who, context)
                     if not kept:
                         return
                     yield kept[0].text

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
-from bot.generation import Style
+from bot.generation import ANY_SHAPE, Shape, Style
 from bot.generators.role_markers import defuse
 from bot.languages import mark, tr
 from bot.memory import Leaving
 from bot.messages.splitting import beginning
 from bot.replies.decision import Asker, Askers
+from bot.settings import SHORT
 from storage.errors import NoConsent
 from storage.members.consent import Consents
 from storage.members.wishes import NO_WISH, Wish, Wishes
@@ -41,6 +42,7 @@ class Preset:
         instruction: Sentence added to every candidate's instructions.
         styles: Names of styles that fit it, where they are configured.
         against: Presets that ask for the opposite.
+        shape: Shape of every candidate under this wish.
     """
 
     name: str
@@ -48,10 +50,11 @@ class Preset:
     instruction: str
     styles: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    shape: Shape = ANY_SHAPE
 
 
 PRESETS = (
-    Preset("short", mark("Short"), "Keep the answer very short.", ("concise",), ("detailed",)),
+    Preset("short", mark("Short"), "Keep the answer very short.", ("concise",), ("detailed",), SHORT),
     Preset("detailed", mark("Detailed"), "Go into detail in the answer.", ("detailed",), ("short",)),
     Preset("playful", mark("Playful"), "Be playful and joke a little.", ("playful",), ("formal",)),
     Preset("warm", mark("Warm"), "Be warm and personal.", ("warm",)),
@@ -110,11 +113,16 @@ def wished_styles(wish: Wish) -> tuple[str, ...]:
 
 def in_style(style: Style, wish: Wish) -> Style:
     """Return the style with the wish after its own instruction, so that the wish has precedence."""
-    asked = [_BY_NAME[name].instruction for name in wish.presets if name in _BY_NAME]
+    presets = [_BY_NAME[name] for name in wish.presets if name in _BY_NAME]
+    asked, shape = [preset.instruction for preset in presets], style.shape
+    for preset in presets:
+        shape = shape.and_also(preset.shape)
     if wish.words:
         quoted = defuse(wish.words).replace('"', "'").replace("\u201c", "'").replace("\u201d", "'")
         asked.append(OWN_WORDS.format(words=quoted))
-    return replace(style, instruction=" ".join([style.instruction, *asked]).strip()) if asked else style
+    if not asked:
+        return style
+    return replace(style, instruction=" ".join([style.instruction, *asked]).strip(), shape=shape)
 
 
 class WishBook:

@@ -197,3 +197,12 @@ def test_a_secret_comes_from_the_environment_only(monkeypatch):
 
     assert read_secret("SOME_TOKEN") == "abc"
     assert read_secret("SOME_OTHER_TOKEN") is None
+
+
+def test_a_wrong_style_is_one_line_that_names_the_key():
+    wrong = [{"name": "a", "instruction": "b", "shape": {"most_sentences": -2}}]
+    with pytest.raises(ConfigError) as said:
+        parse_settings({"generator": {"styles": wrong}})
+    (line,) = str(said.value).splitlines()
+    assert "[generator] styles.0.shape.most_sentences" in line
+    assert line.endswith("found -2")

@@ -1,0 +1,83 @@
+"""Gives a candidate the shape of its style: sentences, length, lists or none, a question at the end.
+
+A small model does not follow an instruction such as "one short sentence". The shape holds whatever the model
+writes. A text is cut at the end of a sentence, never inside of code, and at least its first sentence stays.
+Pure functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from bot.generation import ANY_SHAPE, Candidate, Shape, Style
+from bot.messages.markdown import Kind, parts_of
+from bot.messages.sentences import sentence_ends
+
+_ITEM = re.compile(r"^[ \t]{0,8}(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+(?=\S)", re.MULTILINE)
+_CLAUSE = re.compile(r"[,;:\u2013\u2014\uff0c\u3001\uff1b](?=\s|[\u3040-\u9fff])")
+_LEAST_CLAUSE = 40
+"""A shorter beginning of a sentence says too little, characters."""
+_QUESTION = re.compile(r"[?\uff1f\u061f\u037e\u055e\u1367][^\w]*\Z")
+
+
+def shaped(candidates: Iterable[Candidate], styles: Iterable[Style]) -> list[Candidate]:
+    """Return the candidates in the shape of their styles, without those that became equal."""
+    shapes: Mapping[str, Shape] = {style.name: style.shape for style in styles}
+    found: dict[str, Candidate] = {}
+    for one in candidates:
+        text = in_shape(one.text, shapes.get(one.style, ANY_SHAPE))
+        # A draft that was cut is a whole reply: what would follow would be cut, too.
+        whole = one if text == one.text else replace(one, text=text, unfinished=False)
+        found.setdefault(" ".join(text.casefold().split()), whole)
+    return list(found.values())
+
+
+def in_shape(text: str, shape: Shape) -> str:
+    """Return the text, cut to its shape; unchanged where it already has it."""
+    if not shape.lists:
+        text = _without_items(text)
+    ends = sentence_ends(text)
+    if not ends:
+        return text
+    kept = ends[: shape.most_sentences or len(ends)]
+    while len(kept) > 1 and shape.most_characters and _prose_length(text[: kept[-1]]) > shape.most_characters:
+        kept.pop()
+    if shape.question:
+        start = [0, *kept]
+        asks = [n for n in range(len(kept)) if _QUESTION.search(text[start[n] : kept[n]])]
+        kept = kept[: asks[-1] + 1] if asks else kept
+    if len(kept) == 1 and 0 < shape.most_characters < _prose_length(text[: kept[0]]):
+        return _first_clauses(text[: kept[0]].rstrip(), shape.most_characters)
+    return text if kept[-1] == ends[-1] and not text[ends[-1] :].strip() else text[: kept[-1]].rstrip()
+
+
+def _first_clauses(sentence: str, most: int) -> str:
+    """Return the clauses of a long sentence that fit; the whole if none does, or if it holds code."""
+    if parts_of(sentence):
+        return sentence
+    ends = [match.start() for match in _CLAUSE.finditer(sentence, _LEAST_CLAUSE, most)]
+    return f"{sentence[: ends[-1]].rstrip()}." if ends else sentence
+
+
+def _prose_length(text: str) -> int:
+    """Return the number of characters outside of code."""
+    return len(text.strip()) - sum(part.end - part.start for part in parts_of(text) if part.kind is Kind.CODE)
+
+
+def _without_items(text: str) -> str:
+    """Join the items of lists into running text; code stays as it is."""
+    pieces, last = [], 0
+    for part in [part for part in parts_of(text) if part.kind in (Kind.CODE, Kind.DOUBTFUL)]:
+        pieces += [_joined(text[last : part.start]), text[part.start : part.end]]
+        last = part.end
+    return "".join([*pieces, _joined(text[last:])])
+
+
+def _joined(prose: str) -> str:
+    if not _ITEM.search(prose):
+        return prose
+    lines = [line.strip() for line in _ITEM.sub("", prose).split("\n")]
+    ended = [line if not line or line[-1] in ".!?:;,\u2026\u3002" else f"{line}." for line in lines[:-1]]
+    return " ".join(line for line in [*ended, lines[-1]] if line)
