@@ -26,7 +26,7 @@ CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
 .PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
-	bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
+	bench-styles bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
@@ -109,6 +109,9 @@ bench: models ## the measurements of docs/benchmarks.md: rankings, storing, roun
 
 bench-trust: install ## reactions a second, forgetting, reading back: the speed of the promises
 	$(BIN)/python -m tests.benchmarks.bench_trust
+
+bench-styles: models ## how long each style comes out with the embedded model
+	$(BIN)/python -m tests.benchmarks.bench_styles
 
 bench-chat: models ## from message to reply, and the generator beside its peers
 	$(BIN)/python -m tests.benchmarks.bench_chat

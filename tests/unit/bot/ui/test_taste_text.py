@@ -38,8 +38,8 @@ def test_a_reason_names_what_spoke_for_and_against_with_the_members_own_counts()
         "• a close fit to your message",
         "**What spoke against it:**",
         "• emoji",
-        "I go by your reactions, ratings and choices. The fewer there are, the more I go by what most people"
-        " like. I was very sure about this reply.",
+        "My picture of your taste is based on 19 of your reactions, ratings and choices."
+        " I was very sure about this reply.",
     ]
 
 
