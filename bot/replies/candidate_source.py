@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from bot.generation import Candidate, CandidateGenerator, Context, GeneratorError, Style
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
+from bot.moderation.poor_replies import without_poor
 from bot.replies.budget import Budget
 from bot.replies.faq_answers import Knowledge
 from bot.replies.shapes import shaped
@@ -118,9 +119,10 @@ class CandidateSource:
             self._budget.spend_continuation(who, context, begun, text)
 
     async def keep(self, candidates: Sequence[Candidate], who: Who, context: Context) -> list[Candidate]:
-        """Return the candidates that may be posted in this server, without unwanted parts."""
+        """Return the candidates that may be posted in this server, without unwanted parts and poor ones."""
         rules = await self._rules_of(who)
-        return await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
+        kept = await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
+        return await asyncio.to_thread(without_poor, kept, context)
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""

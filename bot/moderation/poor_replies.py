@@ -1,0 +1,125 @@
+"""Finds replies that nobody would like: loops, echoes, refusals of trivial questions, another language.
+
+Small models write them often. They are dropped before ranking while a better candidate is left, so an honest
+reply that looks like one is never the reason for silence. Pure functions, linear in the texts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import regex
+
+from bot.generation import Candidate, Context
+from bot.messages.markdown import without_code
+from bot.moderation.visible_text import comparable
+
+RUN = 5
+"""Words of a run; two texts that share one share a phrase."""
+FEWEST_WORDS = 20
+"""In a shorter text, repeated runs are no sign of a loop."""
+REPEATED = 0.3
+"""Share of repeated runs from which a text is a loop. Prose has below a tenth."""
+ECHOED = 0.5
+"""Share of runs from an earlier reply from which a text is an echo."""
+
+_WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
+_REFUSAL = regex.compile(
+    r"\b(?:as|i'?m|i am)(?: just| only)? an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"|\bals (?:eine )?(?:ki|künstliche intelligenz|sprachmodell)\b"
+    r"|\ben tant qu'?(?:ia|e mod[eè]le|intelligence artificielle)"
+    r"|\bcomo (?:una? )?(?:ia|intelig[eê]ncia artificial|modelo de (?:lenguaje|linguagem))\b"
+)
+_BEGINNING = 200
+"""Characters in which a refusal is looked for."""
+
+_SCRIPTS = {
+    name: regex.compile(rf"\p{{{name}}}")
+    for name in ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Thai", "Hangul", "Han")
+}
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+
+# Words that stand in almost every sentence of one language and in few of the others.
+_FUNCTION_WORDS = {
+    "en": "the and is are you that of to it for with this what how have your not was but they would my",
+    "de": "der die das und ist nicht ich du ein eine zu mit auf für wie den dem auch es sich wir sind",
+    "fr": "le les et est une des pas je vous que dans pour qui sur avec ce il nous du au votre sont",
+    "es": "el los las y es una del por con para que no está se lo muy pero como tu son qué más",
+    "pt": "os as e é uma do da por com para que não em se muito mas como você são o ao mais",
+    "it": "il gli e è una del della per con che non di sono mi si come ma anche più le questo",
+    "nl": "de het een en is niet ik je van dat met voor zijn op aan ook maar wat er naar hebben",
+    "pl": "i w nie na się jest to że z do jak ale co od po są czy dla jego tak oraz",
+}
+_LANGUAGES_OF: dict[str, list[str]] = {}
+for _language, _words in _FUNCTION_WORDS.items():
+    for _word in _words.split():
+        _LANGUAGES_OF.setdefault(_word, []).append(_language)
+_SURE = 3
+"""Function words by which a language must lead before it counts as known."""
+
+
+def without_poor(candidates: Sequence[Candidate], context: Context) -> list[Candidate]:
+    """Return the candidates that are not poor; all of them if every one is."""
+    good = [one for one in candidates if not is_poor(one.text, context)]
+    return good or list(candidates)
+
+
+def is_poor(text: str, context: Context) -> bool:
+    """Return whether a reply is a loop, an echo, a refusal as an AI, or in another language."""
+    prose = comparable(without_code(text))
+    words = _WORD.findall(prose)
+    return (
+        _repeats_itself(words)
+        or _echoes(words, context)
+        or _REFUSAL.search(prose[:_BEGINNING]) is not None
+        or _in_another_language(prose, words, context.message)
+    )
+
+
+def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
+    return list(zip(*(islice(words, start, None) for start in range(RUN)), strict=False))
+
+
+def _repeats_itself(words: Sequence[str]) -> bool:
+    runs = _runs(words) if len(words) >= FEWEST_WORDS else []
+    return bool(runs) and 1 - len(set(runs)) / len(runs) > REPEATED
+
+
+def _echoes(words: Sequence[str], context: Context) -> bool:
+    """Return whether most of the text stands in an earlier reply or is the message itself."""
+    runs = _runs(words)
+    if not runs:
+        return False
+    earlier: set[tuple[str, ...]] = set()
+    for text in (*(turn.text for turn in context.turns if turn.role == "assistant"), context.message):
+        earlier.update(_runs(_WORD.findall(comparable(text))))
+    return sum(run in earlier for run in runs) / len(runs) > ECHOED
+
+
+def _in_another_language(prose: str, words: Sequence[str], message: str) -> bool:
+    """Return whether both languages are known and differ; a message may ask for another one by its name."""
+    asked = comparable(message)
+    there, here = _script_of(asked), _script_of(prose)
+    if there and here and there != here:
+        return (there, here) != ("Han", "Japanese")  # a few Chinese signs may be a Japanese message
+    wanted, found = _language_of(_WORD.findall(asked)), _language_of(words)
+    return wanted is not None and found is not None and wanted != found
+
+
+def _script_of(text: str) -> str | None:
+    """Return the script of at least four fifths of the letters of a text that has at least six."""
+    counts = Counter({name: len(script.findall(text)) for name, script in _SCRIPTS.items()})
+    counts["Japanese"] = len(_KANA.findall(text))
+    if counts["Japanese"]:
+        counts["Japanese"] += counts.pop("Han")
+    (script, most), total = counts.most_common(1)[0], sum(counts.values())
+    return script if total >= 6 and most >= 0.8 * total else None
+
+
+def _language_of(words: Iterable[str]) -> str | None:
+    """Return the language whose function words lead; None if none leads clearly."""
+    counts = Counter(language for word in words for language in _LANGUAGES_OF.get(word, ()))
+    (first, most), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
+    return first if most - second >= _SURE else None
