@@ -15,7 +15,7 @@ _LONGEST = 2000
 """Longest formula, characters."""
 _PLAIN = re.compile(r"\A(?=\S)[^$`]*(?<=\S)\Z")
 _MATHS = re.compile(r"\\[A-Za-z]|\^|_[{A-Za-z0-9]|[=<>+*/]|\A[A-Za-z]\Z")
-_NAMED: list[str] = """
+_NAMES = """
     alpha α  beta β  gamma γ  delta δ  epsilon ε  varepsilon ε  zeta ζ  eta η  theta θ  iota ι  kappa κ
     lambda λ  mu μ  nu ν  xi ξ  pi π  rho ρ  sigma σ  tau τ  phi φ  varphi φ  chi χ  psi ψ  omega ω
     Gamma Γ  Delta Δ  Theta Θ  Lambda Λ  Xi Ξ  Pi Π  Sigma Σ  Phi Φ  Psi Ψ  Omega Ω  times ×  cdot ·
@@ -25,8 +25,8 @@ _NAMED: list[str] = """
     Leftrightarrow ⇔  iff ⇔  mapsto ↦  land ∧  lor ∨  neg ¬  angle ∠  perp ⊥  parallel ∥  circ °
     degree °  ldots …  dots …  cdots ⋯  therefore ∴  because ∵  mid |  lVert ‖  rVert ‖  langle ⟨
     rangle ⟩  lfloor ⌊  rfloor ⌋  lceil ⌈  rceil ⌉  ell ℓ  hbar ℏ  star ⋆  bullet •
-""".split()
-_SIGNS: dict[str, str] = dict(zip(_NAMED[::2], _NAMED[1::2], strict=True))
+"""
+_SIGNS = dict(re.findall(r"(\S+) (\S+)", _NAMES))
 _NOTHING = frozenset(
     "left right big Big bigg Bigg displaystyle limits nolimits text mathrm mathbf mathit mathbb mathcal"
     " mathsf boxed operatorname textbf textit quad qquad vec hat bar overline underline tag label".split()
