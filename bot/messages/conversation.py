@@ -29,6 +29,7 @@ STOPPING = mark(
     "I am being switched off, so I cannot finish this answer. Please ask me again when I am back."
 )
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
+BLOCKED = mark("The AutoMod of this server blocked my answer. Please ask in other words.")
 FAILED = mark(
     "Something went wrong on my side, so I have no answer. Please try again. The host of"
     " this bot can find the details in the log."
@@ -56,6 +57,7 @@ NOTES = (
     UNAVAILABLE,
     STOPPING,
     SPEECHLESS,
+    BLOCKED,
     FAILED,
     MESSAGES_USED_UP,
     TOKENS_USED_UP,

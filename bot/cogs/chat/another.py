@@ -27,6 +27,7 @@ from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.daily_limits import UsedUp
+from bot.ui.errors import tell
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Another(commands.Cog):
             return
         else:
             said = tr(BUSY)
-        await interaction.followup.send(said, ephemeral=True)
+        await tell(interaction, said)
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
@@ -131,7 +132,7 @@ class Another(commands.Cog):
             log.warning("no candidates: %s", exc)
         finally:
             self._bot.metrics.message(outcome)
-            await interaction.followup.send(said, ephemeral=True)
+            await tell(interaction, said)
 
     async def _decide(
         self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message

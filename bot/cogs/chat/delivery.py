@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import discord
 
 from bot.cogs.ports import HasInbox, HasMetrics, HasResponder, HasServers, HasStore
+from bot.generation import GeneratorError
 from bot.identity import who_wrote
-from bot.messages.posting import AnsweredBefore, place_of, post_reply, seed_reactions
+from bot.languages import tr
+from bot.messages.conversation import BLOCKED
+from bot.messages.posting import AUTOMOD, AnsweredBefore, place_of, post_reply, say, seed_reactions
 from bot.messages.queues import Claims
-from bot.replies.decision import Decision
+from bot.replies.decision import Decision, NothingToSay, as_another
 from bot.replies.responder import Responder
 from bot.ui.ports import StreamHost
 from bot.ui.privacy_panel import invitation_view
@@ -26,6 +29,10 @@ from storage.failpoints import failpoint
 from storage.records import Consent, MemberId, Place, Who
 
 log = logging.getLogger(__name__)
+
+
+class AutoModRefused(Exception):
+    """A rule of the server forbids the text; post another one."""
 
 
 class DeliveryHost(HasInbox, HasMetrics, HasResponder, HasServers, HasStore, StreamHost, Protocol):
@@ -90,7 +97,7 @@ class Delivery:
         invitee = self._claim_invitation(who, decision) if again is None else None
         view = None if invitee is None else invitation_view(who.user_id)
         with self._bot.inbox.held(prompt.channel.id):
-            posted = await self._post(prompt, decision, view=view, invitee=invitee, again=again)
+            posted, decision = await self._post_one(prompt, decision, view=view, invitee=invitee, again=again)
             if not posted:
                 return False
             seconds = {**decision.seconds, "post": time.perf_counter() - started}
@@ -106,6 +113,54 @@ class Delivery:
         await seed_reactions(posted[-1], (await self._bot.servers.of(who.guild_id)).seeded_reactions)
         return True
 
+    async def _post_one(
+        self,
+        prompt: discord.Message,
+        decision: Decision,
+        *,
+        view: discord.ui.View | None,
+        invitee: MemberId | None,
+        again: AskedAgain | None,
+    ) -> tuple[list[discord.Message], Decision]:
+        """Post the reply, or the next candidate while AutoMod refuses the one before; see :meth:`_post`.
+
+        Returns:
+            The messages, and the decision that was posted, without its reference to the context.
+        """
+        try:
+            while True:
+                try:
+                    posted = await self._post(prompt, decision, view=view, invitee=invitee, again=again)
+                    return posted, replace(decision, instead=None)
+                except AutoModRefused:
+                    log.info("AutoMod refused a reply; the next candidate is posted")
+                    decision = await self._next(decision, again)
+        except (NothingToSay, GeneratorError):
+            self._take_back(invitee)
+            if again is None:
+                await say(prompt, tr(BLOCKED))
+            return [], decision
+
+    async def _next(self, decision: Decision, again: AskedAgain | None) -> Decision:
+        """Return the decision for another candidate of the same reply.
+
+        Raises:
+            NothingToSay: No candidate is left.
+            GeneratorError: Its draft could not be finished.
+        """
+        if decision.instead is None:
+            raise NothingToSay
+        following = replace(await decision.instead(), seconds=decision.seconds)
+        if again is None:
+            return following
+        whole = await self._bot.responder.completed(following)
+        return replace(whole, impression=as_another(whole.impression))
+
+    def _take_back(self, invitee: MemberId | None) -> None:
+        """Allow the invitation again that was not posted."""
+        if invitee is not None:
+            self._bot.invited.release(invitee)
+
     async def _post(
         self,
         prompt: discord.Message,
@@ -115,15 +170,20 @@ class Delivery:
         invitee: MemberId | None,
         again: AskedAgain | None,
     ) -> list[discord.Message]:
-        """Post the reply; returns no message where Discord refused it or the prompt has one already."""
+        """Post the reply; returns no message where Discord refused it or the prompt has one already.
+
+        Raises:
+            AutoModRefused: A rule of the server forbids this text.
+        """
         first_view = stop_view(prompt) if decision.more else view
         asked_by = None if again is None else again.interaction_id
         try:
             return await post_reply(prompt, decision.text, view=first_view, asked_by=asked_by)
         except discord.HTTPException as exc:
+            if exc.code in AUTOMOD:
+                raise AutoModRefused from exc
             log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
-            if invitee is not None:
-                self._bot.invited.release(invitee)
+            self._take_back(invitee)
         except AnsweredBefore:
             log.warning("a prompt had a reply already; this one was not posted")
         return []
