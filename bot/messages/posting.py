@@ -41,12 +41,29 @@ _CUSTOM_EMOJI = re.compile(r"<a?(:\w{2,32}:)\d{1,20}>")
 _NOT_SHOWN = re.compile(rf"[\s\x00-\x1f\x7f{IGNORABLE}]")
 
 
+class AutoModRefused(Exception):
+    """A rule of the server forbids the text; post another one. Nothing of this one is left.
+
+    Attributes:
+        n_deleted: Chunks that had been posted before.
+    """
+
+    def __init__(self, n_deleted: int) -> None:
+        super().__init__(f"AutoMod refused a text after {n_deleted} chunks")
+        self.n_deleted = n_deleted
+
+
 class AnsweredBefore(Exception):
     """Discord returned an earlier message for the nonce: another process of the bot has answered."""
 
 
 async def post_reply(
-    prompt: discord.Message, text: str, *, view: discord.ui.View | None = None, asked_by: int | None = None
+    prompt: discord.Message,
+    text: str,
+    *,
+    view: discord.ui.View | None = None,
+    asked_by: int | None = None,
+    n_deleted: int = 0,
 ) -> list[discord.Message]:
     """Post a text as the reply to a prompt, in as many chunks as it needs.
 
@@ -58,25 +75,30 @@ async def post_reply(
         text: Any length, not blank.
         view: Buttons under the last chunk.
         asked_by: Id of the interaction that asks for this reply; None: the prompt itself asks.
+        n_deleted: Chunks of earlier texts that were posted and deleted; they used up their nonces.
 
     Returns:
         The messages, one for each chunk that could be posted.
 
     Raises:
         discord.HTTPException: The first chunk could not be posted.
+        AutoModRefused: A rule of the server forbids the text.
         AnsweredBefore: The prompt has a reply with another text already.
     """
     chunks = await asyncio.to_thread(split_message, text)  # a hostile long text takes 100 ms
     prompt_id = asked_by or prompt.id
     posted: list[discord.Message] = []
     for index, chunk in enumerate(chunks):
-        options = {"allowed_mentions": SILENT, "nonce": nonce_of(prompt_id, index)}
+        options = {"allowed_mentions": SILENT, "nonce": nonce_of(prompt_id, n_deleted + index)}
         if view is not None and index == len(chunks) - 1:
             options["view"] = view
         send = _reply_or_send if index == 0 else _send
         try:
             posted.append(await _patiently(partial(send, prompt, chunk, options)))
         except discord.HTTPException as exc:
+            if exc.code in AUTOMOD:
+                await _delete(posted)
+                raise AutoModRefused(len(posted)) from exc
             if not posted:
                 raise
             log.warning("%d of %d chunks posted: Discord answered %s", index, len(chunks), exc.status)
@@ -139,6 +161,14 @@ async def _reply_or_send(prompt: discord.Message, text: str, options: dict) -> d
 
 async def _send(prompt: discord.Message, text: str, options: dict) -> discord.Message:
     return await prompt.channel.send(text, **options)
+
+
+async def _delete(messages: Sequence[discord.Message]) -> None:
+    for message in messages:
+        try:
+            await message.delete()
+        except discord.HTTPException as exc:
+            log.warning("a chunk could not be deleted: Discord answered %s (code %s)", exc.status, exc.code)
 
 
 async def _patiently(send: Callable[[], Awaitable[discord.Message]]) -> discord.Message:

@@ -6,9 +6,11 @@ import re
 from contextlib import contextmanager
 
 import pytest
+from simcord.backend.errors import BackendError
 
 from bot.messages import posting
 from bot.messages.conversation import BLOCKED
+from personalization.errors import RankingFailed
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened
 
@@ -109,6 +111,29 @@ async def test_what_automod_refuses_gives_way_to_the_next_candidate(settings, co
         assert reply.content in CANDIDATES and reply.content != usual.content
         assert await world.house.store.replies.of_message(reply.id) is not None
         assert len(world.generator.contexts) == 2  # nothing is written anew
+
+
+async def test_a_later_chunk_that_automod_refuses_takes_the_others_with_it(world, monkeypatch):
+    await world.agree(world.alice)
+    long = " ".join(f"word{n}" for n in range(300))
+    world.generator.enqueue(f"{long} badword", "Short and clean.")
+    prepare = world.env.backend.prepare_message
+
+    def refusing(channel_id, author_id, content="", **parts):
+        if "badword" in content:
+            raise BackendError(400, 200000, "Message was blocked by automatic moderation")
+        return prepare(channel_id, author_id, content, **parts)
+
+    monkeypatch.setattr(world.env.backend, "prepare_message", refusing)
+    monkeypatch.setattr(world.bot.responder._choice._ranker, "rank", _no_ranking)  # the first is posted first
+    await world.ask(world.alice)
+
+    assert replies(world) == ["Short and clean."]
+    assert await world.house.store.replies.of_message(world.channel.last_message.id) is not None
+
+
+async def _no_ranking(*_, **__):
+    raise RankingFailed("switched off")
 
 
 async def test_where_automod_refuses_all_a_word_says_so(settings):

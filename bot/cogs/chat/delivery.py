@@ -18,7 +18,7 @@ from bot.generation import GeneratorError
 from bot.identity import who_wrote
 from bot.languages import tr
 from bot.messages.conversation import BLOCKED
-from bot.messages.posting import AUTOMOD, AnsweredBefore, place_of, post_reply, say, seed_reactions
+from bot.messages.posting import AnsweredBefore, AutoModRefused, place_of, post_reply, say, seed_reactions
 from bot.messages.queues import Claims
 from bot.replies.decision import Decision, NothingToSay, as_another
 from bot.replies.responder import Responder
@@ -29,10 +29,6 @@ from storage.failpoints import failpoint
 from storage.records import Consent, MemberId, Place, Who
 
 log = logging.getLogger(__name__)
-
-
-class AutoModRefused(Exception):
-    """A rule of the server forbids the text; post another one."""
 
 
 class DeliveryHost(HasInbox, HasMetrics, HasResponder, HasServers, HasStore, StreamHost, Protocol):
@@ -127,12 +123,16 @@ class Delivery:
         Returns:
             The messages, and the decision that was posted, without its reference to the context.
         """
+        n_deleted = 0
         try:
             while True:
                 try:
-                    posted = await self._post(prompt, decision, view=view, invitee=invitee, again=again)
+                    posted = await self._post(
+                        prompt, decision, view=view, invitee=invitee, again=again, n_deleted=n_deleted
+                    )
                     return posted, replace(decision, instead=None)
-                except AutoModRefused:
+                except AutoModRefused as exc:
+                    n_deleted += exc.n_deleted
                     log.info("AutoMod refused a reply; the next candidate is posted")
                     decision = await self._next(decision, again)
         except (NothingToSay, GeneratorError):
@@ -169,6 +169,7 @@ class Delivery:
         view: discord.ui.View | None,
         invitee: MemberId | None,
         again: AskedAgain | None,
+        n_deleted: int,
     ) -> list[discord.Message]:
         """Post the reply; returns no message where Discord refused it or the prompt has one already.
 
@@ -178,10 +179,10 @@ class Delivery:
         first_view = stop_view(prompt) if decision.more else view
         asked_by = None if again is None else again.interaction_id
         try:
-            return await post_reply(prompt, decision.text, view=first_view, asked_by=asked_by)
+            return await post_reply(
+                prompt, decision.text, view=first_view, asked_by=asked_by, n_deleted=n_deleted
+            )
         except discord.HTTPException as exc:
-            if exc.code in AUTOMOD:
-                raise AutoModRefused from exc
             log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
             self._take_back(invitee)
         except AnsweredBefore:
