@@ -36,6 +36,8 @@ _MARKER = re.compile(r"(?<!`)`{3,10}(?!`)")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]{0,20}(?=\n|\Z)")
 _PARAGRAPH = regex.compile(r"\n[ \t]*\n")
 _LINE = regex.compile(r"\n")
+_TOP_LINE = regex.compile(r"\n(?![ \t])")
+"""Discord drops the indentation of a nested item at the start of a message."""
 # \X: between two characters that are no space, the match must end with a grapheme cluster.
 _SENTENCE = regex.compile(
     r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|(?:(?=[。！？])\X)++(?:(?=[」』”’）])\X)*+"
@@ -198,6 +200,7 @@ class _Splitter:
             return len(self._text)
         for pattern, least, outside in (
             (_PARAGRAPH, room // 2, True),
+            (_TOP_LINE, room // 2, True),
             (_LINE, room // 2, True),
             (_LINE, room // 2, False),
             (_SENTENCE, room // 2, True),

@@ -129,27 +129,27 @@ async def test_a_voice_message_gets_one_note_an_hour(world):
     assert asked(world) == [] and notes(world) == [NO_VOICE]
 
 
-@pytest.mark.parametrize(
-    ("markup", "words"),
-    [
-        ("<:blob:123456> hi", ":blob: hi"),
-        ("<a:dance:123456>", ":dance:"),
-        ("at <t:1700000000>", "at 2023-11-14 22:13 UTC"),
-        ("at <t:1700000000:R>", "at 2023-11-14 22:13 UTC"),
-        ("on <t:1700000000:D>", "on 2023-11-14"),
-        ("at <t:1700000000:t>", "at 22:13 UTC"),
-        ("at <t:99999999999999>", "at <t:99999999999999>"),
-        ("use </help me:123>", "use /help me"),
-        ("see <id:guide>", "see guide"),
-        ("in <#1>", "in #unknown"),
-        ("ask <@&1>", "ask @unknown-role"),
-        ("a <b> c < d", "a <b> c < d"),
-    ],
-)
-async def test_markup_is_read_as_discord_shows_it(world, markup, words):
-    await world.ask(world.alice, markup)
+MARKUP = {
+    "<:blob:123456> hi": ":blob: hi",
+    "<a:dance:123456>": ":dance:",
+    "at <t:1700000000>": "at 2023-11-14 22:13 UTC",
+    "at <t:1700000000:R>": "at 2023-11-14 22:13 UTC",
+    "on <t:1700000000:D>": "on 2023-11-14",
+    "at <t:1700000000:t>": "at 22:13 UTC",
+    "at <t:99999999999999>": "at <t:99999999999999>",
+    "use </help me:123>": "use /help me",
+    "see <id:guide>": "see guide",
+    "in <#1>": "in #unknown",
+    "ask <@&1>": "ask @unknown-role",
+    "a <b> c < d": "a <b> c < d",
+}
 
-    assert asked(world) == [words]
+
+async def test_markup_is_read_as_discord_shows_it(world):
+    for markup in MARKUP:
+        await world.ask(world.alice, markup)
+
+    assert asked(world) == list(MARKUP.values())
 
 
 async def test_channels_and_roles_are_read_by_name(world):

@@ -88,7 +88,7 @@ class Chat(commands.Cog):
             return
         speak(self._bot.tongues.of(message))
         if note := self._nothing_to_answer(message):
-            await self._decline(message, note, within_s=3600 if message.attachments else 60)
+            await self._decline(message, note, within_s=3600 if files_of(message) else 60)
             return
         before = self._bot.queues.latest_of(message.channel.id, who.user_id)
         if isinstance(before, Burst) and before.join(message):

@@ -71,7 +71,7 @@ def well_formed_line(rng: random.Random, wrap: str, depth: int) -> str:
     return f"{words(rng, 15)} {inner.format(held)} {words(rng, 15)}"
 
 
-@pytest.mark.parametrize("seed", range(sized(ci=60, full=2000)))
+@pytest.mark.parametrize("seed", range(sized(ci=40, full=2000)))
 def test_chunks_show_what_the_whole_shows(seed):
     rng = random.Random(seed)
     text, limit = well_formed(rng), rng.choice((100, 150, 333, 2000))
@@ -118,7 +118,7 @@ PIECES = (
 )
 
 
-@pytest.mark.parametrize("seed", range(sized(ci=150, full=20_000)))
+@pytest.mark.parametrize("seed", range(sized(ci=80, full=20_000)))
 def test_nothing_hidden_is_shown_whatever_is_written(seed):
     """Each hidden character is a letter of its own."""
     rng = random.Random(seed)
@@ -143,6 +143,12 @@ def test_a_format_that_fits_the_next_message_is_not_cut():
     text = "word " * 15 + "**bold words that stay together** end"
 
     assert split_message(text, 100) == ["word " * 14 + "word", "**bold words that stay together** end"]
+
+
+def test_a_nested_list_is_cut_before_an_item_of_the_first_level():
+    text = "- one\n" * 10 + "- parent\n" + "  - child\n" * 2 + "- last"
+
+    assert split_message(text, 85) == [("- one\n" * 10).strip(), "- parent\n  - child\n  - child\n- last"]
 
 
 def test_marks_that_have_no_partner_stay_as_they_are():
