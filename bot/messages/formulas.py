@@ -26,7 +26,7 @@ _NAMES = """
     degree °  ldots …  dots …  cdots ⋯  therefore ∴  because ∵  mid |  lVert ‖  rVert ‖  langle ⟨
     rangle ⟩  lfloor ⌊  rfloor ⌋  lceil ⌈  rceil ⌉  ell ℓ  hbar ℏ  star ⋆  bullet •
 """
-_SIGNS = dict(re.findall(r"(\S+) (\S+)", _NAMES))
+_SIGNS = {one.split(" ")[0]: one.split(" ")[1] for one in re.split(r"\n[ ]{4}|[ ]{2}", _NAMES.strip())}
 _NOTHING = frozenset(
     "left right big Big bigg Bigg displaystyle limits nolimits text mathrm mathbf mathit mathbb mathcal"
     " mathsf boxed operatorname textbf textit quad qquad vec hat bar overline underline tag label".split()
