@@ -32,6 +32,7 @@ NO_FILES = mark(
     "I could not read all of your attachments: I can only read text files up to 64 KB. Please paste"
     " the important part into a message, and I will answer."
 )
+NO_VOICE = mark("I cannot listen to recordings. Please write down what matters, and I will answer.")
 FILE = "{name}:\n{content}"
 """Template of a text file in the message."""
 
@@ -72,6 +73,11 @@ def is_picture(attachment: discord.Attachment) -> bool:
     return _declared(attachment).startswith("image/")
 
 
+def is_recording(attachment: discord.Attachment) -> bool:
+    """Return whether an attachment is declared as a recording, such as a voice message."""
+    return _declared(attachment).startswith("audio/")
+
+
 def may_read(attachments: Sequence[discord.Attachment], *, vision: bool) -> bool:
     """Return whether any attachment will be read, going by the declared types."""
     return any(is_text(one) or (vision and _fits(one)) for one in attachments)
@@ -89,6 +95,8 @@ def note_on(attachments: Sequence[discord.Attachment], *, vision: bool) -> str:
     unread = [one for one in attachments if not may_read([one], vision=vision)]
     if not unread:
         return ""
+    if all(map(is_recording, unread)):
+        return NO_VOICE
     return NO_PICTURES if not vision and all(map(is_picture, unread)) else NO_FILES
 
 

@@ -21,9 +21,17 @@ from bot.identity import who_wrote
 from bot.languages import tr
 from bot.messages.attachments import TEXT_BYTES, Attached, joined, read_attached, read_texts
 from bot.messages.bursts import Burst
-from bot.messages.conversation import EMPTY, is_addressed, is_note, parent_id_of, text_of
+from bot.messages.conversation import (
+    EMPTY,
+    UNREADABLE_PARENT,
+    is_addressed,
+    is_note,
+    parent_id_of,
+    replies_to,
+)
 from bot.messages.posting import say
 from bot.messages.queues import NotesGiven
+from bot.messages.words import files_of, words_of
 from bot.servers.access import may_talk, speaker_of
 from bot.servers.server_settings import Guilds, GuildView
 from bot.settings import BotSettings
@@ -84,7 +92,7 @@ class BurstReader(ContextReader):
         messages = self._burst.begin()
         context, attached = await context_of(self._host, messages)
         if not context.message and not context.pictures:
-            raise NothingToRead(tr(attached.note or EMPTY))
+            raise NothingToRead(tr(attached.note or _note_on_nothing(messages[0], self._host.me)))
         first = messages[0]
         this_hour = (first.channel.id, int(time.monotonic() // 3600))
         if attached.note and self._told.claim(who_wrote(first), this_hour):
@@ -104,8 +112,14 @@ class MessageReader(ContextReader):
         self._host, self._message = host, message
 
     async def read(self) -> Context:
-        """Read the context. The first answer already had a note on unread attachments."""
-        context, _ = await context_of(self._host, [self._message])
+        """Read the context. The first answer already had a note on unread attachments.
+
+        Raises:
+            NothingToRead: The message has no words, and the one that it replies to is gone.
+        """
+        context, attached = await context_of(self._host, [self._message])
+        if not context.message and not context.pictures:
+            raise NothingToRead(tr(attached.note or _note_on_nothing(self._message, self._host.me)))
         return context
 
 
@@ -120,6 +134,7 @@ async def context_of(host: Host, messages: Sequence[discord.Message]) -> tuple[C
 
     Missing permissions and deleted messages shorten the context; they never fail it. Text files of earlier
     messages are read too, the latest first, as far as :data:`~bot.messages.attachments.TEXT_BYTES` allow.
+    If the messages only call the bot, the message that they reply to is the question.
 
     Args:
         host: The bot.
@@ -130,14 +145,27 @@ async def context_of(host: Host, messages: Sequence[discord.Message]) -> tuple[C
     """
     first, me = messages[0], host.me
     view = await host.servers.of(who_wrote(first).guild_id)
-    files = [one for message in messages for one in message.attachments]
-    attached = await read_attached(files, vision=host.reads_pictures)
     earlier = await _earlier_than(host, first, view)
+    if earlier and _only_calls(messages, me) and earlier[-1].author.id != me:
+        messages, earlier = [earlier[-1]], earlier[:-1]
+    files = [one for message in messages for one in files_of(message)]
+    attached = await read_attached(files, vision=host.reads_pictures)
     earlier_files = await _files_of(earlier, me, TEXT_BYTES - len(attached.text.encode()))
-    texts = [text_of(message, me=me) for message in messages]
+    texts = [words_of(message, me=me) for message in messages]
     words = joined("\n".join(text for text in texts if text), attached.text)
     turns = _turns_of(earlier, earlier_files, me)
     return Context(words, turns, attached.pictures, persona=view.persona, model=view.model), attached
+
+
+def _note_on_nothing(message: discord.Message, me: int) -> str:
+    """Return the note on a message without words, in English."""
+    return EMPTY if parent_id_of(message) is None or replies_to(message, me) else UNREADABLE_PARENT
+
+
+def _only_calls(messages: Sequence[discord.Message], me: int) -> bool:
+    """Return whether messages are a reply that holds nothing but the call of the bot."""
+    asks = any(words_of(message, me=me) or files_of(message) for message in messages)
+    return parent_id_of(messages[0]) is not None and not asks
 
 
 async def _earlier_than(host: Host, message: discord.Message, view: GuildView) -> list[discord.Message]:
@@ -147,7 +175,8 @@ async def _earlier_than(host: Host, message: discord.Message, view: GuildView) -
     """
     try:
         if parent_id_of(message) is not None:
-            return await _reply_chain(message, host.settings.history_messages)
+            bare = not words_of(message, me=host.me)
+            return await _reply_chain(message, max(host.settings.history_messages, int(bare)))
         recent = await _recent(host, message, view)
     except discord.HTTPException as exc:
         log.warning("context shortened: Discord answered %s (code %s)", exc.status, exc.code)
@@ -199,8 +228,9 @@ async def _files_of(earlier: Sequence[discord.Message], me: int, room: int) -> d
     """
     found: dict[int, str] = {}
     for message in reversed(earlier):
-        if message.attachments and message.author.id != me:
-            found[message.id], _ = await read_texts(message.attachments, room)
+        files = files_of(message)
+        if files and message.author.id != me:
+            found[message.id], _ = await read_texts(files, room)
             room -= len(found[message.id].encode())
     return found
 
@@ -209,7 +239,7 @@ def _turns_of(earlier: Sequence[discord.Message], files: Mapping[int, str], me: 
     """Turn earlier messages into turns, without the bot's notes; chunks of one reply become one turn."""
     turns: list[Turn] = []
     for message in earlier:
-        text = joined(text_of(message, me=me), files.get(message.id, ""))
+        text = joined(words_of(message, me=me), files.get(message.id, ""))
         role = "assistant" if message.author.id == me else "user"
         if not text or (role == "assistant" and is_note(message)):
             continue

@@ -1,4 +1,4 @@
-"""Which message is meant for the bot, what a person reads in it, and the bot's own short notes.
+"""Which message is meant for the bot, and the bot's own short notes.
 
 Pure functions of Discord's messages. :mod:`bot.messages.context_reader` reads a whole conversation with them.
 """
@@ -12,12 +12,17 @@ import discord
 
 from bot.identity import is_direct
 from bot.languages import everywhere, mark
-from bot.messages.attachments import NO_FILES, NO_PICTURES
+from bot.messages.attachments import NO_FILES, NO_PICTURES, NO_VOICE
 from bot.messages.earlier_notes import EARLIER_NOTES
+from bot.messages.words import mentions_own_role
 
 EMPTY = mark("You called? Write something after my name and I will answer.")
 UNREADABLE = mark(
     "I can only read replies that mention me here. Please leave the @ switched on when you reply to me."
+)
+UNREADABLE_ROLE = mark("I can only read messages that mention me here. Please mention me, not my role.")
+UNREADABLE_PARENT = mark(
+    "I cannot read the message that you replied to. Please write your question after my name."
 )
 BUSY = mark("One moment, please: I am still answering earlier messages. Please try again in a minute.")
 UNAVAILABLE = mark("My language model is not responding right now. Please try again in a few minutes.")
@@ -25,6 +30,7 @@ STOPPING = mark(
     "I am being switched off, so I cannot finish this answer. Please ask me again when I am back."
 )
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
+BLOCKED = mark("The AutoMod of this server blocked my answer. Please ask in other words.")
 FAILED = mark(
     "Something went wrong on my side, so I have no answer. Please try again. The host of"
     " this bot can find the details in the log."
@@ -46,10 +52,13 @@ SERVER_TOKENS_USED_UP = mark(
 NOTES = (
     EMPTY,
     UNREADABLE,
+    UNREADABLE_ROLE,
+    UNREADABLE_PARENT,
     BUSY,
     UNAVAILABLE,
     STOPPING,
     SPEECHLESS,
+    BLOCKED,
     FAILED,
     MESSAGES_USED_UP,
     TOKENS_USED_UP,
@@ -57,6 +66,7 @@ NOTES = (
     SERVER_TOKENS_USED_UP,
     NO_PICTURES,
     NO_FILES,
+    NO_VOICE,
 )
 """The bot's own notes. They are no turns of a conversation and never reach the language model."""
 
@@ -86,6 +96,8 @@ def reads_as_note(text: str) -> bool:
 def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection[int]) -> bool:
     """Return whether a message is for the bot: a DM, a mention, a reply to the bot, or in a chat channel.
 
+    A mention of the role that Discord manages for the bot counts as a mention of the bot.
+
     Args:
         message: Any message from the gateway.
         me: The bot's own user id.
@@ -97,23 +109,16 @@ def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection
         return True
     if message.guild is None:  # a server whose data has not arrived yet
         return False
-    if any(user.id == me for user in message.mentions):
+    if any(user.id == me for user in message.mentions) or mentions_own_role(message):
         return True
-    if _replies_to(message, me):
+    if replies_to(message, me):
         return True
     parent_id = getattr(message.channel, "parent_id", None)
     return message.channel.id in chat_channels or parent_id in chat_channels
 
 
-def text_of(message: discord.Message, *, me: int) -> str:
-    """Return the text as people read it: mentions become names, the mention of the bot is removed."""
-    names = {user.id: f"@{user.display_name}" for user in message.mentions} | {me: ""}
-    # A function replaces, because a template would interpret a backslash in a name.
-    readable = re.sub(r"<@!?(\d+)>", lambda call: names.get(int(call[1]), call[0]), message.content)
-    return re.sub(r"[ \t]{2,}", " ", readable).strip()
-
-
-def _replies_to(message: discord.Message, user_id: int) -> bool:
+def replies_to(message: discord.Message, user_id: int) -> bool:
+    """Return whether a message is a reply to a message of this user."""
     reference = message.reference
     if reference is None or reference.type is not discord.MessageReferenceType.reply:
         return False  # a forward is no reply

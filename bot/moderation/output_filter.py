@@ -24,6 +24,7 @@ from bot.generation import Candidate
 from bot.generators.role_markers import MARKER, SPEAKER, folded
 from bot.messages.markdown import Kind, has_masked_link, parts_of, without_code
 from bot.messages.splitting import split_message
+from bot.messages.unsupported import readable
 from bot.moderation.addresses import has_invitation
 from bot.moderation.blocked_terms import is_blocked
 from bot.moderation.loops import is_loop
@@ -249,7 +250,7 @@ class OutputFilter:
 
     def apply(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> Filtered:
         """Sanitise candidates and sort them into kept and dropped, without the judge. Blocks."""
-        tidy = [replace(candidate, text=self.tidied(candidate.text, rules)) for candidate in candidates]
+        tidy = [replace(one, text=self.tidied(_readable(one), rules)) for one in candidates]
         verdicts = [(candidate, self.reason(candidate.text, rules)) for candidate in tidy]
         return Filtered(
             kept=tuple(candidate for candidate, reason in verdicts if reason is None),
@@ -306,6 +307,12 @@ class OutputFilter:
         kept = tuple(c for c, verdict in zip(result.kept, verdicts, strict=True) if verdict < bound)
         n_toxic = len(result.kept) - len(kept)
         return Filtered(kept, {**result.dropped, Drop.TOXIC: n_toxic}) if n_toxic else result
+
+
+def _readable(candidate: Candidate) -> str:
+    """Return the text of a candidate without markup that Discord does not render."""
+    text = candidate.text
+    return text if len(text) > MAX_LENGTH else readable(text, unfinished=candidate.unfinished)
 
 
 def _has_role_marker(text: str) -> bool:

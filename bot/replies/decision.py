@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -108,6 +108,8 @@ class Decision:
         seconds: Time spent per part: ``turn``, ``context``, ``consent``, ``generate``, ``filter``, ``rank``.
         more: Continues a draft; yields longer and longer texts, each of which may be posted. None for a whole
             reply. It references the context, so it is dropped when the reply is finished.
+        instead: Chooses among the other candidates if this one may not be posted. It references the context
+            too, so it is dropped when the reply is posted.
     """
 
     text: str
@@ -117,11 +119,12 @@ class Decision:
     written: tuple[Candidate, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     more: Callable[[], AsyncGenerator[str]] | None = None
+    instead: Callable[[], Awaitable[Decision]] | None = None
 
 
 def as_another(impression: Impression) -> Impression:
     """Mark the policy of an impression as another answer; an unranked one stays marked as a fallback."""
-    if impression.policy == FALLBACK:
+    if impression.policy == FALLBACK or impression.policy.startswith(ANOTHER):
         return impression
     return replace(impression, policy=ANOTHER + impression.policy)
 

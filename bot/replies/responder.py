@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from bot.generation import Style
+from bot.generation import Candidate, Context, Style
 from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
@@ -36,7 +36,7 @@ from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
 from storage.members.wishes import NO_WISH
-from storage.records import Consent, Who
+from storage.records import Consent, MemberId, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -132,17 +132,40 @@ class Responder:
         clock.lap("generate")
         kept = [one for one in await self.source.keep(candidates, who, context) if one.text not in but]
         clock.lap("filter")
-        if not kept:
-            raise NothingToSay
-        impression = await self._choice.choose(asker, member_id, context.message, kept)
+        decision = await self._chosen_from(kept, asker, member_id, consent, context, styles)
         clock.lap("rank")
-        chosen = kept[impression.chosen]
-        more = None
+        return replace(decision, seconds=clock.laps)
+
+    async def _chosen_from(
+        self,
+        candidates: Sequence[Candidate],
+        asker: Asker,
+        member_id: MemberId | None,
+        consent: Consent,
+        context: Context,
+        styles: Sequence[Style],
+        *,
+        observed: bool = False,
+    ) -> Decision:
+        """Choose one of the candidates.
+
+        Raises:
+            NothingToSay: There is none.
+        """
+        if not candidates:
+            raise NothingToSay
+        impression = await self._choice.choose(
+            asker, member_id, context.message, candidates, observed=observed
+        )
+        chosen, more = candidates[impression.chosen], None
         if chosen.unfinished:
             style = next(style for style in styles if style.name == chosen.style)
-            more = partial(self.source.go_on, who, context, style=style, begun=chosen.text)
-        decision = Decision(chosen.text, consent, impression, asker, tuple(kept), clock.laps)
-        return replace(decision, more=more)
+            more = partial(self.source.go_on, asker.who, context, style=style, begun=chosen.text)
+        rest = [one for one in candidates if one.text != chosen.text]
+        instead = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
+        return Decision(
+            chosen.text, consent, impression, asker, tuple(candidates), more=more, instead=instead
+        )
 
     async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
         """Choose another answer to a prompt, from the remaining candidates or else from new ones.
@@ -171,10 +194,9 @@ class Responder:
             return replace(decision, impression=as_another(decision.impression))
         clock = Stopwatch()
         consent, member_id = await agreed_under(self._store, asker)
-        impression = await self._choice.choose(asker, member_id, context.message, left, observed=True)
+        decision = await self._chosen_from(left, asker, member_id, consent, context, (), observed=True)
         clock.lap("rank")
-        text = left[impression.chosen].text
-        return Decision(text, consent, as_another(impression), asker, tuple(left), clock.laps)
+        return replace(decision, impression=as_another(decision.impression), seconds=clock.laps)
 
     def _asker_of(self, prompt: Prompt) -> Asker:
         return prompt.asker or self._askers.begin(prompt.who)

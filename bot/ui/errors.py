@@ -22,6 +22,9 @@ UNEXPECTED = mark(
 )
 
 
+EXPIRED = (10015, 10062, 50027)
+"""Error codes of Discord for an interaction that is over, 15 minutes after it came."""
+
 OWNER_ONLY = mark("Only the host of this bot can do that.")
 
 
@@ -60,16 +63,30 @@ async def answer_error(interaction: discord.Interaction, error: BaseException) -
     """Show the error to the member; log class and traceback, never message text."""
     words = in_words(error)
     cause = getattr(error, "original", error)
+    if is_expired(cause):
+        log.info("an answer came too late to be shown")
+        return
     if isinstance(cause, app_commands.CheckFailure):  # a refusal, not a failure
         log.info("a command was refused: %s", type(cause).__name__)
     elif words == tr(UNEXPECTED):
         log.error("a command failed: %s", type(cause).__name__, exc_info=cause)
     else:
         log.warning("a command was answered with an error: %s", type(cause).__name__)
+    await tell(interaction, words)
+
+
+async def tell(interaction: discord.Interaction, words: str) -> None:
+    """Show words to the member who used a command or a button; an expired interaction is no error."""
     try:
         if interaction.response.is_done():
             await interaction.followup.send(words, ephemeral=True)
         else:
             await interaction.response.send_message(words, ephemeral=True)
     except discord.HTTPException as exc:
-        log.warning("an error could not be shown: Discord answered %s (code %s)", exc.status, exc.code)
+        level = logging.INFO if is_expired(exc) else logging.WARNING
+        log.log(level, "a text could not be shown: Discord answered %s (code %s)", exc.status, exc.code)
+
+
+def is_expired(error: BaseException) -> bool:
+    """Return whether Discord refused because the interaction is over."""
+    return isinstance(error, discord.HTTPException) and error.code in EXPIRED

@@ -21,7 +21,7 @@ import regex
 
 from bot.generation import Context
 from bot.generators import cleaning, continuing, prompt, role_markers
-from bot.messages import attachments, conversation, markdown, splitting
+from bot.messages import attachments, conversation, formulas, markdown, splitting, unsupported
 from bot.moderation import addresses, blocked_terms, loops, output_filter, sanitizing, visible_text
 from bot.moderation.blocked_terms import is_blocked
 from personalization.encoding import features
@@ -133,7 +133,7 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 
 TEXT_MODULES = (
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
-    attachments, continuing, features, markdown, addresses, role_markers,
+    attachments, continuing, features, markdown, addresses, role_markers, unsupported, formulas,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
@@ -150,6 +150,9 @@ FUNCTIONS = {
     "cleaning.without_unfinished_end": cleaning.without_unfinished_end,
     "continuing.grown": lambda text: continuing.grown(text, text, cut_off=True),
     "features.style_features": features.style_features,
+    "unsupported.readable": unsupported.readable,
+    "formulas.without_formulas": formulas.without_formulas,
+    "formulas.plain_formula": formulas.plain_formula,
     "markdown.escaped": markdown.escaped,
     "markdown.parts_of": markdown.parts_of,
     "markdown.without_code": markdown.without_code,

@@ -1,4 +1,4 @@
-"""Oracle: the links that Discord renders in a message, found by its own rules.
+"""Oracle: the links and formats that Discord renders in a message, found by its own rules.
 
 Written apart from :mod:`bot.messages.markdown` and in another way: a list of rules in order of precedence,
 each a pattern for the start of the rest, applied again to what a rule holds (as the ``simple-markdown``
@@ -66,6 +66,51 @@ def links_of(text: str) -> list[Rendered]:
     return found
 
 
+def shown_in(text: str, around: frozenset[str] = frozenset()) -> list[tuple[str, frozenset[str]]]:
+    """Return each character that a reader sees, with its formats; white space and list marks are left out."""
+    found: list[tuple[str, frozenset[str]]] = []
+    position = 0
+    while position < len(text):
+        for name, pattern in RULES:
+            if name in LINE_RULES and position and text[position - 1] != "\n":
+                continue
+            match = pattern.match(text, position)
+            if match and match.end() > position:
+                found += _shown_of(name, match, around)
+                position = match.end()
+                break
+        else:
+            found += _plain(text[position], around)
+            position += 1
+    return found
+
+
+def hidden_in(text: str) -> str:
+    """Return the characters that a spoiler hides."""
+    return "".join(char for char, formats in shown_in(text) if "spoiler" in formats)
+
+
+def _shown_of(name: str, match: re.Match[str], around: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
+    """Return the characters in what a rule took."""
+    if name == "escape":
+        return _plain(match[1], around)
+    if name in ("angle", "address"):
+        return _plain(match[0], around)
+    if name in ("code block", "inline code"):
+        return _plain(match[2], around | {name})
+    if name == "quote":
+        return shown_in(_quoted_text(match), around | {name})
+    return shown_in(match[1], around if name == "item" else around | {name})
+
+
+def _plain(text: str, around: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
+    return [(char, around) for char in text if not char.isspace() and char != "\u2060"]
+
+
+def _quoted_text(match: re.Match[str]) -> str:
+    return match[1] if match[1] is not None else re.sub(r"^ *> ?", "", match[2], flags=re.MULTILINE)
+
+
 def _links_in(name: str, match: re.Match[str]) -> list[Rendered] | None:
     """Return the links in what a rule took, or None if it does not take it."""
     if name in LEAVES:
@@ -76,8 +121,7 @@ def _links_in(name: str, match: re.Match[str]) -> list[Rendered] | None:
         target = re.sub(r"\\(.)", r"\1", match[2])
         return [Rendered(target, match[1])] if _goes_somewhere(target) else None
     if name == "quote":
-        inner = match[1] if match[1] is not None else re.sub(r"^ *> ?", "", match[2], flags=re.MULTILINE)
-        return links_of(inner)
+        return links_of(_quoted_text(match))
     return links_of(match[1])
 
 

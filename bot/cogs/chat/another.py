@@ -20,13 +20,14 @@ from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
 from bot.identity import asker_of, who_clicked
 from bot.languages import mark, speak, tr
-from bot.messages.context_reader import Host, MessageReader
-from bot.messages.conversation import BUSY, FAILED, is_note, text_of
+from bot.messages.context_reader import Host, MessageReader, NothingToRead
+from bot.messages.conversation import BUSY, FAILED, is_note
 from bot.messages.posting import typing_in
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.daily_limits import UsedUp
+from bot.ui.errors import tell
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Another(commands.Cog):
             return
         else:
             said = tr(BUSY)
-        await interaction.followup.send(said, ephemeral=True)
+        await tell(interaction, said)
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
@@ -90,10 +91,9 @@ class Another(commands.Cog):
             reference = None if first is None else first.reference
             if reference is None or reference.message_id is None:
                 return None
-            prompt = await reply.channel.fetch_message(reference.message_id)
+            return await reply.channel.fetch_message(reference.message_id)
         except discord.HTTPException:
             return None
-        return prompt if text_of(prompt, me=self._bot.me) else None
 
     async def _first_chunk(self, reply: discord.Message) -> discord.Message | None:
         """Return the first message of a long reply, the only chunk with a reference to the prompt."""
@@ -119,6 +119,8 @@ class Another(commands.Cog):
                 prompt, decision, again=AskedAgain(shown.id, interaction.id)
             )
             outcome, said = (Outcome.ANSWERED, tr(POSTED)) if posted else (Outcome.FAILED, tr(NOT_POSTED))
+        except NothingToRead as exc:
+            outcome, said = Outcome.UNREAD, str(exc)
         except UsedUp as exc:
             outcome, said = Outcome.LIMITED, note_of(exc)
         except TooManyWaiting:
@@ -130,7 +132,7 @@ class Another(commands.Cog):
             log.warning("no candidates: %s", exc)
         finally:
             self._bot.metrics.message(outcome)
-            await interaction.followup.send(said, ephemeral=True)
+            await tell(interaction, said)
 
     async def _decide(
         self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message

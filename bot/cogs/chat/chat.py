@@ -29,11 +29,13 @@ from bot.messages.conversation import (
     FAILED,
     SPEECHLESS,
     UNREADABLE,
+    UNREADABLE_ROLE,
     is_addressed,
-    text_of,
+    parent_id_of,
 )
 from bot.messages.posting import say, typing_in
 from bot.messages.queues import Claims, NotesGiven
+from bot.messages.words import files_of, mentions_own_role, words_of
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
@@ -86,7 +88,7 @@ class Chat(commands.Cog):
             return
         speak(self._bot.tongues.of(message))
         if note := self._nothing_to_answer(message):
-            await self._decline(message, note)
+            await self._decline(message, note, within_s=3600 if files_of(message) else 60)
             return
         before = self._bot.queues.latest_of(message.channel.id, who.user_id)
         if isinstance(before, Burst) and before.join(message):
@@ -99,10 +101,16 @@ class Chat(commands.Cog):
 
     def _nothing_to_answer(self, message: discord.Message) -> str:
         """Return the note on a message without anything to answer; empty where there is something."""
-        files, vision = message.attachments, self._bot.reads_pictures
-        if text_of(message, me=self._bot.me) or may_read(files, vision=vision):
+        files, vision = files_of(message), self._bot.reads_pictures
+        if words_of(message, me=self._bot.me) or may_read(files, vision=vision):
             return ""
-        return tr(note_on(files, vision=vision) or (EMPTY if self._can_read(message) else UNREADABLE))
+        if not files and self._can_read(message) and parent_id_of(message) is not None:
+            return ""  # the message that it replies to is the question
+        if note := note_on(files, vision=vision):
+            return tr(note)
+        if self._can_read(message):
+            return tr(EMPTY)
+        return tr(UNREADABLE_ROLE if mentions_own_role(message) else UNREADABLE)
 
     async def _queue(self, message: discord.Message) -> None:
         """Queue the answer to a message in its conversation."""
@@ -111,9 +119,10 @@ class Chat(commands.Cog):
         if not self._answering.queue(who, channel_id, lambda: self._answer(burst, asked), burst):
             await self._decline(message, tr(BUSY))
 
-    async def _decline(self, message: discord.Message, note: str) -> None:
-        """Post why a message is not answered; for one member in one channel at most once a minute."""
-        if self._declined.claim(who_wrote(message), (message.channel.id, int(time.monotonic() // 60))):
+    async def _decline(self, message: discord.Message, note: str, *, within_s: int = 60) -> None:
+        """Post why a message is not answered; for one member in one channel at most once in ``within_s``."""
+        span = (message.channel.id, within_s, int(time.monotonic() // within_s))
+        if self._declined.claim(who_wrote(message), span):
             await say(message, note)
 
     def _can_read(self, message: discord.Message) -> bool:
@@ -131,7 +140,7 @@ class Chat(commands.Cog):
                 decision = await self._decide(who, burst)
         except NothingToRead as exc:
             outcome = Outcome.UNREAD
-            await say(burst.last, str(exc))
+            await self._decline(burst.last, str(exc), within_s=3600)
         except UsedUp as exc:  # other answers used up the day while this one waited
             outcome = Outcome.LIMITED
             await self._decline(burst.last, note_of(exc))

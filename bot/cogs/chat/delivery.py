@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import discord
 
 from bot.cogs.ports import HasInbox, HasMetrics, HasResponder, HasServers, HasStore
+from bot.generation import GeneratorError
 from bot.identity import who_wrote
-from bot.messages.posting import AnsweredBefore, place_of, post_reply, seed_reactions
+from bot.languages import tr
+from bot.messages.conversation import BLOCKED
+from bot.messages.posting import AnsweredBefore, AutoModRefused, place_of, post_reply, say, seed_reactions
 from bot.messages.queues import Claims
-from bot.replies.decision import Decision
+from bot.replies.decision import Decision, NothingToSay, as_another
 from bot.replies.responder import Responder
 from bot.ui.ports import StreamHost
 from bot.ui.privacy_panel import invitation_view
@@ -90,7 +93,7 @@ class Delivery:
         invitee = self._claim_invitation(who, decision) if again is None else None
         view = None if invitee is None else invitation_view(who.user_id)
         with self._bot.inbox.held(prompt.channel.id):
-            posted = await self._post(prompt, decision, view=view, invitee=invitee, again=again)
+            posted, decision = await self._post_one(prompt, decision, view=view, invitee=invitee, again=again)
             if not posted:
                 return False
             seconds = {**decision.seconds, "post": time.perf_counter() - started}
@@ -106,6 +109,58 @@ class Delivery:
         await seed_reactions(posted[-1], (await self._bot.servers.of(who.guild_id)).seeded_reactions)
         return True
 
+    async def _post_one(
+        self,
+        prompt: discord.Message,
+        decision: Decision,
+        *,
+        view: discord.ui.View | None,
+        invitee: MemberId | None,
+        again: AskedAgain | None,
+    ) -> tuple[list[discord.Message], Decision]:
+        """Post the reply, or the next candidate while AutoMod refuses the one before; see :meth:`_post`.
+
+        Returns:
+            The messages, and the decision that was posted, without its reference to the context.
+        """
+        n_deleted = 0
+        try:
+            while True:
+                try:
+                    posted = await self._post(
+                        prompt, decision, view=view, invitee=invitee, again=again, n_deleted=n_deleted
+                    )
+                    return posted, replace(decision, instead=None)
+                except AutoModRefused as exc:
+                    n_deleted += exc.n_deleted
+                    log.info("AutoMod refused a reply; the next candidate is posted")
+                    decision = await self._next(decision, again)
+        except (NothingToSay, GeneratorError):
+            self._take_back(invitee)
+            if again is None:
+                await say(prompt, tr(BLOCKED))
+            return [], decision
+
+    async def _next(self, decision: Decision, again: AskedAgain | None) -> Decision:
+        """Return the decision for another candidate of the same reply.
+
+        Raises:
+            NothingToSay: No candidate is left.
+            GeneratorError: Its draft could not be finished.
+        """
+        if decision.instead is None:
+            raise NothingToSay
+        following = replace(await decision.instead(), seconds=decision.seconds)
+        if again is None:
+            return following
+        whole = await self._bot.responder.completed(following)
+        return replace(whole, impression=as_another(whole.impression))
+
+    def _take_back(self, invitee: MemberId | None) -> None:
+        """Allow the invitation again that was not posted."""
+        if invitee is not None:
+            self._bot.invited.release(invitee)
+
     async def _post(
         self,
         prompt: discord.Message,
@@ -114,16 +169,22 @@ class Delivery:
         view: discord.ui.View | None,
         invitee: MemberId | None,
         again: AskedAgain | None,
+        n_deleted: int,
     ) -> list[discord.Message]:
-        """Post the reply; returns no message where Discord refused it or the prompt has one already."""
+        """Post the reply; returns no message where Discord refused it or the prompt has one already.
+
+        Raises:
+            AutoModRefused: A rule of the server forbids this text.
+        """
         first_view = stop_view(prompt) if decision.more else view
         asked_by = None if again is None else again.interaction_id
         try:
-            return await post_reply(prompt, decision.text, view=first_view, asked_by=asked_by)
+            return await post_reply(
+                prompt, decision.text, view=first_view, asked_by=asked_by, n_deleted=n_deleted
+            )
         except discord.HTTPException as exc:
             log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
-            if invitee is not None:
-                self._bot.invited.release(invitee)
+            self._take_back(invitee)
         except AnsweredBefore:
             log.warning("a prompt had a reply already; this one was not posted")
         return []

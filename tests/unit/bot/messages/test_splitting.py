@@ -180,7 +180,8 @@ def test_random_texts_keep_every_promise():
 
         assert all(chunk.strip() and len(chunk) <= limit for chunk in chunks), (text, limit)
         assert bool(chunks) == bool(text.strip()), (text, limit)
-        assert words("\n".join(chunks)) == words(text), (text, limit)
+        joined = words("\n".join(chunks))  # a code span that is cut is closed and opened again
+        assert joined.replace("`", "").replace("\u2060", "") == words(text).replace("`", ""), (text, limit)
         if words(text):
             assert all(len(FENCE.findall(chunk)) % 2 == 0 for chunk in chunks), (text, limit)
 
