@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from io import TextIOWrapper
 
 from bot.app.logs import set_up_logging
 from bot.commands import later
 from bot.commands.declared import add_for_hosts
 from bot.commands.declared_experiments import add_experiments
-from bot.commands.parsing import Parser, common_options
+from bot.commands.parsing import CommandParser, Parser, common_options
 
 _CREATE_A_STORE = frozenset({None, "run", "playground"})
 _NEED_NO_STORE = frozenset(
@@ -101,9 +100,8 @@ def command_parser() -> Parser:
         parents=[common_options(defaults=True)],
     )
     parser.set_defaults(run=later("join_discord", signals=True))  # when no command is given
-    parents = [common_options(defaults=False)]
     commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands", parser_class=partial(Parser, parents=parents)
+        dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser
     )
     add_for_hosts(commands, parser)
     add_experiments(commands)

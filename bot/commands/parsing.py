@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from storage.wording import did_you_mean
 class Parser(argparse.ArgumentParser):
     """A parser that names the closest known word when a command, a choice or an option is unknown."""
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """Parse the command line; the parser of the chosen command refuses options that it does not know."""
         words = sys.argv[1:] if args is None else list(args)
         self._check_options_before_the_command(words)
@@ -52,6 +52,13 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as exc:
             close = did_you_mean(str(value), map(str, action.choices or ()))
             raise argparse.ArgumentError(action, f"{exc.message}{close}") from None
+
+
+class CommandParser(Parser):
+    """The parser of one command, which also takes the options of every command."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(parents=[common_options(defaults=False)], **how)
 
 
 class _Version(argparse.Action):
