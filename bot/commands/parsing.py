@@ -18,7 +18,10 @@ from storage.wording import did_you_mean
 class Parser(argparse.ArgumentParser):
     """A parser that names the closest known word when a command, a choice or an option is unknown."""
 
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+    # The overloads of the base class give the namespace its type, which is Any here.
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> Any:
         """Parse the command line; the parser of the chosen command refuses options that it does not know."""
         words = sys.argv[1:] if args is None else list(args)
         self._check_options_before_the_command(words)

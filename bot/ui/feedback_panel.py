@@ -15,7 +15,7 @@ from typing import Any, Self
 import discord
 
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.messages.posting import SILENT
 from bot.ui.charts import replay_picture
 from bot.ui.components import PersistentButton, PersistentSelect
@@ -304,10 +304,12 @@ async def _pictures(
     """Return the chart under the panel; the existing attachment is kept while its content is the same."""
     if taste.replay is None:
         return []
-    described = tr(
+    described = trn(
+        "Of your latest {n} reaction, my picture of your taste would have predicted {own} correctly."
+        " What most people like would have predicted {average}.",
         "Of your latest {n} reactions, my picture of your taste would have predicted {own} correctly."
         " What most people like would have predicted {average}.",
-        n=len(taste.replay.own),
+        len(taste.replay.own),
         own=taste.replay.own.sum(),
         average=taste.replay.average.sum(),
     )
