@@ -34,6 +34,7 @@ from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
 from storage.records import Deleted, Reacted
+from storage.wording import counted
 
 status = logging.getLogger("bot.status")  # shown at the default level, see bot/app/logs.py
 
@@ -208,7 +209,9 @@ class SimpaticoBot(commands.Bot):
 
     async def on_ready(self) -> None:
         """Read back what was missed: a new session began, at the start or after a failed resume."""
-        status.info("online in %d servers, answering with %s", len(self.guilds), self.generator_name)
+        status.info(
+            "online in %s, answering with %s", counted(len(self.guilds), "server"), self.generator_name
+        )
         self.reconciler.outage()
         await self.store.departures.record_present([guild.id for guild in self.guilds])
 

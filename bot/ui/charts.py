@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bot.languages import mark, tr
 from personalization.arrays import BoolArray
+from storage.wording import counted
 
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
 """Okabe and Ito's blue for the member's own head, grey for the average."""
@@ -112,7 +113,7 @@ def evaluation_picture(result: dict[str, Any]) -> bytes:
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("labels of the member (k)")
     axes.set_ylabel(f"gain in {result['metric']} over the global head")
-    axes.set_title(f"{result['dataset']}, {result['members']} members, mean and standard error")
+    axes.set_title(f"{result['dataset']}, {counted(result['members'], 'member')}, mean and standard error")
     if rows:
         axes.legend()
     return png_of(figure, dpi=130)
