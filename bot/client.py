@@ -30,6 +30,7 @@ from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
+from bot.replies.consent import Unanswered
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -109,7 +110,7 @@ class SimpaticoBot(commands.Bot):
             parts.store, parts.memory, agreed=parts.responder.agreed, retrain=parts.member_left
         )
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
-        self.invited = Claims()
+        self.invited, self.unanswered = Claims(), Unanswered()
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
@@ -125,6 +126,7 @@ class SimpaticoBot(commands.Bot):
         self.memory.register("languages", self.tongues)
         self.memory.register("waiting reactions", self.inbox)
         self.memory.register("comparisons", self.comparisons)
+        self.memory.register("unanswered invitations", self.unanswered)
         self.memory.retain(
             "invitations", self.invited, why="a member who was forgotten must not be invited again and again"
         )
@@ -204,6 +206,12 @@ class SimpaticoBot(commands.Bot):
             for one in events_of(event, args[0], me=self.user.id):
                 timed = replace(one, who=replace(one.who, came=came)) if isinstance(one, Reacted) else one
                 self.inbox.put(timed)
+                if (
+                    isinstance(one, Reacted)
+                    and one.added
+                    and self.unanswered.explains(one.who, one.message_id)
+                ):
+                    super().dispatch("early_reaction", one)
                 if isinstance(one, Deleted):
                     self.reports.drop(one.message_id)
 

@@ -259,7 +259,7 @@ def test_the_commands_say_what_they_did(tmp_path, capsys):
         "0 Deleted: 1 key, 1 reply, 0 pieces of feedback and 0 models."
         " Looked for the rest: nothing was found in tables and files."
     )
-    assert run("ledger") == "0 1 destroyed keys, 0 members who refused."
+    assert run("ledger") == "0 1 destroyed key, 0 members who refused."
     assert run("restore", str(tmp_path / "a")).endswith(
         "members forgotten since the copy was made, erased again: 1."
     )

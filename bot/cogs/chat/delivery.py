@@ -17,6 +17,7 @@ from bot.cogs.ports import HasInbox, HasMetrics, HasResponder, HasServers, HasSt
 from bot.identity import who_wrote
 from bot.messages.posting import AnsweredBefore, place_of, post_reply, seed_reactions
 from bot.messages.queues import Claims
+from bot.replies.consent import Unanswered
 from bot.replies.decision import Decision
 from bot.replies.responder import Responder
 from bot.ui.ports import StreamHost
@@ -39,6 +40,11 @@ class DeliveryHost(HasInbox, HasMetrics, HasResponder, HasServers, HasStore, Str
     @property
     def invited(self) -> Claims:
         """Members who were invited to learning."""
+        ...
+
+    @property
+    def unanswered(self) -> Unanswered:
+        """Invited members who have not decided."""
         ...
 
 
@@ -90,12 +96,15 @@ class Delivery:
         invitee = self._claim_invitation(who, decision) if again is None else None
         view = None if invitee is None else invitation_view(who.user_id)
         with self._bot.inbox.held(prompt.channel.id):
-            posted = await self._post(prompt, decision, view=view, invitee=invitee, again=again)
+            posted = await self._post(prompt, decision, view=view, again=again)
             if not posted:
+                if invitee is not None and self._bot.unanswered.not_posted(who):
+                    self._bot.invited.release(invitee)
                 return False
             seconds = {**decision.seconds, "post": time.perf_counter() - started}
             if waited_s is not None:
                 seconds["wait"] = waited_s + decision.seconds.get("turn", 0.0)
+            self._bot.unanswered.posted(who, place_of(posted).message_ids)
             failpoint("chat.after-post")
             if decision.more is not None:
                 decision, posted = await grow_to_the_end(
@@ -112,7 +121,6 @@ class Delivery:
         decision: Decision,
         *,
         view: discord.ui.View | None,
-        invitee: MemberId | None,
         again: AskedAgain | None,
     ) -> list[discord.Message]:
         """Post the reply; returns no message where Discord refused it or the prompt has one already."""
@@ -122,8 +130,6 @@ class Delivery:
             return await post_reply(prompt, decision.text, view=first_view, asked_by=asked_by)
         except discord.HTTPException as exc:
             log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
-            if invitee is not None:
-                self._bot.invited.release(invitee)
         except AnsweredBefore:
             log.warning("a prompt had a reply already; this one was not posted")
         return []
@@ -136,8 +142,11 @@ class Delivery:
             await recorder.record_another(who, place, decision, again.message_id)
 
     def _claim_invitation(self, who: Who, decision: Decision) -> MemberId | None:
-        """Return the member to invite under this reply; None for all who decided or were invited."""
+        """Return the member to invite under this reply; None if they decided, or were just invited."""
         if decision.consent is not Consent.UNKNOWN:
             return None
         invitee = self._bot.store.member_id(who)  # a pseudonym, because it stays in memory after a forget
-        return invitee if self._bot.invited.claim(invitee) else None
+        if self._bot.invited.claim(invitee):
+            self._bot.unanswered.begin(who)
+            return invitee
+        return invitee if self._bot.unanswered.invites_again(who) else None
