@@ -59,7 +59,8 @@ def alternatives(words: list[str]) -> list[str]:
 def refused(words: list[str]) -> str | None:
     """Return why a command cannot run as it is written; None: its parser takes it."""
     if words[0] == "make":
-        unknown = [word for word in words[1:] if "=" not in word and not word.startswith("-")]
+        given = words[3:] if words[1:2] == ["-C"] else words[1:]
+        unknown = [word for word in given if "=" not in word and not word.startswith("-")]
         return next((f"no target {word}" for word in unknown if word not in TARGETS), None)
     try:
         command_parser().parse_args(alternatives(words[1:]))
