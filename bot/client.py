@@ -30,10 +30,12 @@ from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
+from bot.replies.consent import Unanswered
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
 from storage.records import Deleted, Reacted
+from storage.wording import counted
 
 status = logging.getLogger("bot.status")  # shown at the default level, see bot/app/logs.py
 
@@ -108,7 +110,7 @@ class SimpaticoBot(commands.Bot):
             parts.store, parts.memory, agreed=parts.responder.agreed, retrain=parts.member_left
         )
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
-        self.invited = Claims()
+        self.invited, self.unanswered = Claims(), Unanswered()
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
@@ -124,6 +126,7 @@ class SimpaticoBot(commands.Bot):
         self.memory.register("languages", self.tongues)
         self.memory.register("waiting reactions", self.inbox)
         self.memory.register("comparisons", self.comparisons)
+        self.memory.register("unanswered invitations", self.unanswered)
         self.memory.retain(
             "invitations", self.invited, why="a member who was forgotten must not be invited again and again"
         )
@@ -203,12 +206,20 @@ class SimpaticoBot(commands.Bot):
             for one in events_of(event, args[0], me=self.user.id):
                 timed = replace(one, who=replace(one.who, came=came)) if isinstance(one, Reacted) else one
                 self.inbox.put(timed)
+                if (
+                    isinstance(one, Reacted)
+                    and one.added
+                    and self.unanswered.explains(one.who, one.message_id)
+                ):
+                    super().dispatch("early_reaction", one)
                 if isinstance(one, Deleted):
                     self.reports.drop(one.message_id)
 
     async def on_ready(self) -> None:
         """Read back what was missed: a new session began, at the start or after a failed resume."""
-        status.info("online in %d servers, answering with %s", len(self.guilds), self.generator_name)
+        status.info(
+            "online in %s, answering with %s", counted(len(self.guilds), "server"), self.generator_name
+        )
         self.reconciler.outage()
         await self.store.departures.record_present([guild.id for guild in self.guilds])
 

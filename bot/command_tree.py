@@ -18,6 +18,7 @@ from bot.languages import Tongues, mark, tr
 from bot.servers.access import ALWAYS, may_talk, speaker_of_click
 from bot.servers.server_settings import Guilds
 from storage.database.notes import Notes
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -95,4 +96,4 @@ async def sync_commands(
         return
     synced = await tree.sync()
     await notes.put(_TREE_HASH, digest)
-    log.info("%d commands synced", len(synced))
+    log.info("%s synced", counted(len(synced), "command"))

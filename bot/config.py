@@ -15,10 +15,10 @@ import json
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
@@ -36,6 +36,7 @@ from bot.settings import (
 from personalization.settings import LearningSettings
 from storage.records import FAQ_STYLE
 from storage.settings import StorageSettings, with_old_key_dir
+from storage.wording import did_you_mean
 
 
 class ConfigError(Exception):
@@ -247,10 +248,37 @@ def _explain(error: Any) -> str:
     key = ".".join(keys)
     where = f"[{section}] {key}" if key else f"[{section}]"
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{where}: unknown key; config.example.toml lists the known ones"
+        return f"{where}: unknown key{_advice(error['loc'])}; config.example.toml lists the known ones"
     found = repr(error["input"])
     found = found if len(found) <= 60 else found[:57] + "..."
     return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, found {found}"
+
+
+def _advice(loc: Sequence[int | str]) -> str:
+    """Return which known key an unknown one is close to, or in which section it belongs; else empty."""
+    *path, key = map(str, loc)
+    if close := did_you_mean(key, _keys_at(path)):
+        return close
+    sections = [name for name in _keys_at([]) if key in _keys_at([name])]
+    return f"; did you mean [{sections[0]}] {key}?" if len(sections) == 1 else ""
+
+
+def _keys_at(path: Sequence[str]) -> list[str]:
+    """Return the known keys of a section, or of a table inside one."""
+    kind: Any = Settings
+    for key in path:
+        hints = get_type_hints(kind)
+        kind = _table_in(hints[key]) if key in hints else kind  # a place in a list has no name
+        if kind is None:
+            return []
+    return [one.name for one in fields(kind)]
+
+
+def _table_in(annotation: Any) -> Any:
+    """Return the dataclass that an annotation names, as in ``tuple[Style, ...]``; None: none."""
+    if is_dataclass(annotation):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _table_in(inner))), None)
 
 
 def _relative_to(folder: Path, settings: Settings) -> Settings:

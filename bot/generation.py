@@ -14,11 +14,25 @@ Errors::
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
 from annotated_types import Interval
+
+PACKAGED = "SmolLM2-135M-Instruct"
+"""Name of the model that ``[generator] model = "packaged"`` means."""
+
+
+def name_of_model(model: str) -> str:
+    """Return the name of a model alone, as members see it: no owner, folder, file ending or server.
+
+    Args:
+        model: ``packaged``, a Hugging Face id, a folder, a GGUF file, or the model server's name for it.
+    """
+    last = re.split(r"[\\/]", model.rstrip("\\/"))[-1]
+    return PACKAGED if model == "packaged" else re.sub(r"\.gguf$", "", last, flags=re.IGNORECASE)
 
 
 class GeneratorError(Exception):
@@ -171,7 +185,7 @@ class CandidateGenerator(Protocol):
 
     @property
     def name(self) -> str:
-        """Model and device for people, shown by ``/status``."""
+        """Model with device or server, for log and doctor; members see :func:`name_of_model`."""
         ...
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:

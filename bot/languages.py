@@ -95,8 +95,11 @@ class Tongues:
 
     def of(self, message: discord.Message) -> discord.Locale | None:
         """Return the language to answer a message in."""
-        known = self._known.get(message.author.id)
-        return known or (message.guild.preferred_locale if message.guild else None)
+        return self.of_member(message.author.id, message.guild)
+
+    def of_member(self, user_id: int, guild: discord.Guild | None) -> discord.Locale | None:
+        """Return the language to write to a member in, in a server or in direct messages."""
+        return self._known.get(user_id) or (guild.preferred_locale if guild else None)
 
     def forget(self, leaving: Leaving) -> None:
         """Drop the language of a person who leaves every server."""

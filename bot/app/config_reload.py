@@ -22,6 +22,7 @@ from bot.config import ConfigError, Settings, load_settings
 from bot.settings import BotSettings
 from bot.tasks import Tasks
 from storage.maintenance.audit_trail import Act, AuditTrail
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,8 @@ class Reloader:
         except ConfigError as exc:
             mistakes = len(str(exc).splitlines())
             log.warning(
-                "the changed configuration has %d mistakes and is not used; see simpatico doctor", mistakes
+                "the changed configuration has %s and is not used; see simpatico doctor",
+                counted(mistakes, "mistake"),
             )
             return None
         changed = _changed(self.settings, wanted)

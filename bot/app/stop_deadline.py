@@ -46,7 +46,7 @@ class StopDeadline:
 
     def _watch(self) -> None:
         if not self._ended.wait(self._within_s):
-            said = f"simpatico: a part did not close within {self._within_s:g} seconds; stopped without it"
+            said = f"simpatico: a part did not close within {self._within_s:g} s; stopped without it"
             sys.stderr.write(said + "\n")
             sys.stderr.flush()
             os._exit(0)  # not an exception: the event loop would wait for the thread that hangs

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from bot.languages import tr
+from bot.languages import tr, trn
 from bot.settings import REPORT_DAYS
 from personalization.insight.off_policy import Estimate
 from personalization.insight.uplift_report import ChoiceStore, Report, read_choices, report_of
@@ -66,14 +66,18 @@ def verdict(report: Report) -> str:
     """Return one sentence with the uplift of heads over the prior and its certainty."""
     gain = report.liked.gain.dr
     told = tr(
-        "Personal ranking brings {gain} liked replies in 100 over what most people like ({replies}"
-        " replies to {members} members)",
+        "Personal ranking brings {gain} liked replies in 100 over what most people like ({replies} to"
+        " {members})",
         gain=signed(gain),
-        replies=report.n_replies,
-        members=report.n_members,
+        replies=trn("{n} reply", "{n} replies", report.n_replies),
+        members=trn("{n} member", "{n} members", report.n_members),
     )
     if not gain.n_effective >= FEWEST or math.isnan(gain.low):
-        few = tr("based on {n:.0f} replies, which is too few to conclude anything.", n=gain.n_effective)
+        few = trn(
+            "based on {n} reply, which is too few to conclude anything.",
+            "based on {n} replies, which is too few to conclude anything.",
+            round(gain.n_effective),
+        )
         return f"{told}: {few}"
     if gain.low > 0:
         said = tr("a gain.")

@@ -25,7 +25,6 @@ from storage.store import Store
 
 __all__ = [
     "ConfigHost",
-    "HasGeneratorName",
     "HasInbox",
     "HasLimits",
     "HasMetrics",
@@ -146,16 +145,7 @@ class HasTaste(Protocol):
         ...
 
 
-class HasGeneratorName(Protocol):
-    """Names the language model."""
-
-    @property
-    def generator_name(self) -> str:
-        """Name of the language model."""
-        ...
-
-
-class ConfigHost(Registry, HasServers, HasGeneratorName, Protocol):
+class ConfigHost(Registry, HasServers, Protocol):
     """What ``/config`` needs."""
 
     @property

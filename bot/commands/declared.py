@@ -1,188 +1,116 @@
-"""Declares the commands that need numpy, torch or discord, and imports these only when such a command runs.
+"""Declares the commands for the host of a bot, in the order of ``simpatico --help``.
 
-So the other commands work where one of these packages is broken, and start at once. They declare themselves
-in their own files.
+A declaration imports nothing heavy: the module of a command is imported when the command runs. So
+``--version`` and ``--help`` answer at once, and a command works where a package that it does not need is
+broken.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bot.commands.early_signals import handle_early_signals
-from bot.config import Settings
+from bot.commands import later
 from bot.settings import REPORT_DAYS
-from personalization.encoding.adapter_shape import AdapterShape
-from personalization.lab.options import DEFAULT_K, ROWS, AdaptSettings, StepSettings
+
+SHELLS = ("bash", "zsh", "fish")
+KEYS_DAYS = 7
+"""Greatest age of a copy of the keys that ``restore-keys`` accepts by default, days."""
+
+_MOST_DAYS = 36500
 
 
-def add_parsers(commands: Any) -> None:
-    """Declare the commands and their arguments."""
-    _add_evaluate(commands)
-    _add_adapt_encoder(commands)
-    _add_tune(commands)
-    _add_fit_starter(commands)
-    _add_report(commands)
+class _Declare(Protocol):
+    """Declares one command: its name, its help text, and the module that does the work."""
+
+    def __call__(
+        self, name: str, text: str, module: str, *, signals: bool = False
+    ) -> argparse.ArgumentParser: ...
 
 
-def add_run(commands: Any) -> None:
-    """Declare ``simpatico run``."""
-    parser = commands.add_parser("run", help="join Discord, or open the playground without a token")
-    parser.set_defaults(run=run_bot)
+def add_for_hosts(commands: Any, whole: argparse.ArgumentParser) -> None:
+    """Declare the commands and their arguments.
 
+    Args:
+        commands: The sub-parsers of ``simpatico``.
+        whole: The parser of ``simpatico``, whose commands and options ``completion`` completes.
+    """
 
-def run_bot(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Run :func:`bot.commands.join_discord.run`."""
-    handle_early_signals()
-    from bot.commands import join_discord
+    def command(name: str, text: str, module: str, *, signals: bool = False) -> argparse.ArgumentParser:
+        parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        parser.set_defaults(run=later(module, signals=signals))
+        return parser
 
-    join_discord.run(arguments, settings)
-
-
-def _add_evaluate(commands: Any) -> None:
-    """Declare ``simpatico evaluate``."""
-    parser = commands.add_parser("evaluate", help="measure how well heads rank, on a folder of judgements")
-    parser.add_argument(
-        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+    command("run", "join Discord, or open the playground without a token", "join_discord", signals=True)
+    command(
+        "playground",
+        "open the playground: the bot in a simulated Discord, in the browser",
+        "playground",
+        signals=True,
     )
-    tested = parser.add_mutually_exclusive_group(required=True)
-    tested.add_argument("--members", type=Path, help="folder whose members are tested, on the same items")
-    tested.add_argument(
-        "--dev", action="store_true", help="test a fixed fifth of the population's own members"
+    # It reads the configuration itself, because a mistake there is a finding.
+    command(
+        "doctor", "look at everything a start needs, change nothing, and say what to do", "doctor"
+    ).set_defaults(run_unconfigured=later("doctor"))
+    command("models", "prepare the language model and leave", "models")
+    _add_stored_data(command)
+    audit = command(
+        "audit", "print the record of administrative acts on this host, while the bot may run", "audit"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="number of splits of the groups (default 3)")
-    parser.add_argument(
-        "--k", default=",".join(map(str, DEFAULT_K)), help="labels given to a head, 0,1,3,..."
-    )
-    parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {','.join(ROWS)} to measure")
-    parser.add_argument(
-        "--bandit", action="store_true", help="also replay the policies for 40 rounds (dense sets)"
-    )
-    parser.add_argument(
-        "--starter",
-        action="store_true",
-        help="also measure the shipped prior, as on a server without any labels",
-    )
-    _add_cache_argument(parser)
-    parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
-    parser.add_argument("--plot", type=Path, help="draw the curves over k there, as PNG")
-    parser.set_defaults(run=_evaluate)
+    audit.add_argument("--verify", action="store_true", help="print only whether the record is unchanged")
+    _add_report(command)
+    completion = command("completion", "print the completion script for a shell", "completion")
+    completion.add_argument("shell", choices=SHELLS, help="the shell to complete in")
+    completion.set_defaults(run_unconfigured=later("completion"), whole=whole)
 
 
-def _add_adapt_encoder(commands: Any) -> None:
-    """Declare ``simpatico adapt-encoder``."""
-    parser = commands.add_parser("adapt-encoder", help="adapt the shared encoder on a folder of judgements")
-    parser.add_argument(
-        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+def _add_stored_data(command: _Declare) -> None:
+    """Declare the commands that maintain stored data."""
+
+    def with_file(name: str, text: str, file: str) -> argparse.ArgumentParser:
+        parser = command(name, text, "stored_data")
+        parser.add_argument("file", type=Path, help=file)
+        return parser
+
+    new, copy = "where to write the copy; nothing may be there yet", "the copy"
+    with_file("backup", "copy the data into a new file, while the bot may run", new)
+    data = with_file("restore", "put a copy of the data back; the bot must be stopped", copy)
+    data.add_argument(
+        "--accept-ledger-loss", action="store_true", help="take a copy that has seen a newer erasure ledger"
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the adapter, its checkpoint and its curves"
-    )
-    parser.add_argument(
-        "--dev",
-        type=int,
-        metavar="SPLIT",
-        help="leave out the members that evaluate --dev tests, and the groups asked about in this split",
-    )
-    _add_settings(parser)
-    parser.set_defaults(run=_adapt_encoder)
+    with_file("backup-keys", "copy keys and erasure ledger into a new file, while the bot may run", new)
+    keys = with_file("restore-keys", "put a copy of the keys back; the bot must be stopped", copy)
+    keys.add_argument("--days", type=_days, default=KEYS_DAYS, help="oldest copy that is taken")
+    command("rotate-key", "change the master key, while the bot may run", "stored_data")
+    ledger = command("ledger", "count what the erasure ledger holds", "stored_data")
+    ledger.add_argument("--accept-loss", action="store_true", help="go on with an older ledger")
+    mover = command("move", "move the data to another database; the bot must be stopped", "stored_data")
+    mover.add_argument("--to", required=True, help="[storage] url of the new place, or: sqlite")
+    forget = command("forget", "forget a person in every server; the bot must be stopped", "stored_data")
+    forget.add_argument("id", type=_discord_id, help="the person's Discord id")
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the training."""
-    shape, steps, own = AdapterShape(), StepSettings(), AdaptSettings()
-    for flag, default, text in (
-        ("--rank", shape.rank, "rank of the adapter"),
-        ("--dropout", shape.dropout, "dropout on the inputs of the adapter, a share"),
-        ("--learning-rate", steps.learning_rate, "highest step size"),
-        ("--replies", steps.replies, "different replies in a step"),
-        ("--accumulate", steps.accumulate, "parts that a step is split into, to save memory"),
-        ("--rounds", own.rounds, "most rounds"),
-        ("--patience", own.patience, "rounds without improvement after which training ends"),
-        ("--seed", own.seed, "random seed"),
-    ):
-        parser.add_argument(flag, type=type(default), default=default, help=f"{text} (default {default})")
-    parser.add_argument(
-        "--layers", type=int, default=shape.layers, help="how many of the last blocks to adapt"
-    )
-    parser.add_argument(
-        "--all-linear", action="store_true", help="adapt every linear layer, not only queries and values"
-    )
-
-
-def _add_tune(commands: Any) -> None:
-    """Declare ``simpatico tune``."""
-    parser = commands.add_parser("tune", help="search the settings of the prior on a folder of judgements")
-    parser.add_argument(
-        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
-    )
-    parser.add_argument(
-        "--dev",
-        action="store_true",
-        help="leave out the members that evaluate --dev tests, and the groups asked about under --seed",
-    )
-    parser.add_argument("--trials", type=int, default=30, help="settings to try (default 30)")
-    parser.add_argument("--folds", type=int, default=2, help="number of splits (default 2)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
-    parser.add_argument("--out", type=Path, help="write the lines for config.toml there, if they are better")
-    parser.set_defaults(run=_tune)
-
-
-def _add_fit_starter(commands: Any) -> None:
-    """Declare ``simpatico fit-starter``."""
-    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on judgements of chatbots")
-    parser.add_argument("folder", type=Path, help="judgements of at least three chatbots' replies (dbdc3)")
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    _add_cache_argument(parser)
-    parser.set_defaults(run=_fit_starter)
-
-
-def _add_report(commands: Any) -> None:
+def _add_report(command: _Declare) -> None:
     """Declare ``simpatico report``."""
-    parser = commands.add_parser(
+    parser = command(
         "report",
-        help="estimate from the bot's own log what personalization brings (SQLite: stop the bot first)",
+        "estimate from the bot's own log what personalization brings (SQLite: stop the bot first)",
+        "report",
     )
     parser.add_argument(
         "--days", type=int, default=REPORT_DAYS, help=f"how far back to look (default {REPORT_DAYS})"
     )
     parser.add_argument("--json", type=Path, dest="json_path", help="write the figures there")
-    parser.set_defaults(run=_report)
 
 
-def _add_cache_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--cache``."""
-    parser.add_argument(
-        "--cache", type=Path, help="folder that caches encodings, so that no text is encoded twice"
-    )
+def _days(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"expected a number of days, 0 to {_MOST_DAYS}")
+    return int(text)
 
 
-def _evaluate(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bot.commands.lab import evaluate
-
-    evaluate.run(arguments, settings)
-
-
-def _adapt_encoder(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bot.commands.lab import adapt_encoder
-
-    adapt_encoder.run(arguments, settings)
-
-
-def _tune(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bot.commands.lab import tune
-
-    tune.run(arguments, settings)
-
-
-def _fit_starter(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bot.commands.lab import fit_starter
-
-    fit_starter.run(arguments, settings)
-
-
-def _report(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bot.commands import report
-
-    report.run(arguments, settings)
+def _discord_id(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**63:
+        raise argparse.ArgumentTypeError("expected a Discord id, a number of 17 to 20 digits")
+    return int(text)

@@ -3,8 +3,9 @@
 A failure to start is one readable line on standard error and an exit code: 2 for the configuration, 3 for
 data or keys, 4 for a model or a package that cannot be imported, 5 for Discord.
 
-Nothing heavy is imported here: torch, transformers, numpy, matplotlib and discord are imported by the
-commands that need them, when they run. So the other commands work without them, and start at once.
+Nothing heavy is imported here, no model library, no database and no configuration: the chosen command imports
+what it needs. So ``--version`` and ``--help`` answer at once, and other commands work where a package is
+broken.
 """
 
 from __future__ import annotations
@@ -12,29 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from io import TextIOWrapper
-from pathlib import Path
 
 from bot.app.logs import set_up_logging
-from bot.commands import (
-    DiscordRefused,
-    audit,
-    completion,
-    declared,
-    doctor,
-    failpoints,
-    models,
-    playground,
-    stored_data,
-)
-from bot.config import ConfigError, config_path, load_settings
-from bot.generation import GeneratorError
-from bot.moderation import ToxicityError
-from personalization.errors import DatasetBroken, EncoderError
-from personalization.loading_errors import broken_package
-from storage.errors import StorageError
-from storage.opening import require_store
+from bot.commands import later
+from bot.commands.declared import add_for_hosts
+from bot.commands.declared_experiments import add_experiments
+from bot.commands.parsing import CommandParser, Parser, common_options
 
 _CREATE_A_STORE = frozenset({None, "run", "playground"})
 _NEED_NO_STORE = frozenset(
@@ -47,18 +32,6 @@ MAY_LACK_A_STORE = _CREATE_A_STORE | _NEED_NO_STORE | _BRING_A_STORE
 
 EXIT_CONFIG, EXIT_STORAGE, EXIT_MODEL, EXIT_DISCORD = 2, 3, 4, 5
 
-_FAILURES: tuple[tuple[type[Exception], int], ...] = (
-    (ConfigError, EXIT_CONFIG),
-    (DatasetBroken, EXIT_CONFIG),
-    (StorageError, EXIT_STORAGE),
-    (EncoderError, EXIT_MODEL),
-    (GeneratorError, EXIT_MODEL),
-    (ToxicityError, EXIT_MODEL),
-    (DiscordRefused, EXIT_DISCORD),
-    (OSError, EXIT_STORAGE),  # a folder that cannot be created or written; the message names it
-)
-"""Exit code of each kind of failure; the first match counts."""
-
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
@@ -68,48 +41,68 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = command_parser().parse_args(argv)
     set_up_logging(verbose=arguments.verbose)
     try:
-        if "run_unconfigured" in arguments:
-            return arguments.run_unconfigured(arguments)
-        settings = load_settings(config_path(arguments.config))
-        if arguments.command not in MAY_LACK_A_STORE:
-            require_store(settings.storage)
-        arguments.run(arguments, settings)
+        return _run(arguments)
     except Exception as exc:  # boundary: a package that cannot be imported raises anything
+        from personalization.loading_errors import broken_package
+
         if (broken := broken_package(exc)) is not None:
             print(f"simpatico: {broken}", file=sys.stderr)
             return EXIT_MODEL
-        for kind, code in _FAILURES:
+        for kind, code in _failures():
             if isinstance(exc, kind):
                 print(f"simpatico: {exc}", file=sys.stderr)
                 return code
         raise
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the chosen command with what it needs, and return its exit code."""
+    if "run_unconfigured" in arguments:
+        return arguments.run_unconfigured(arguments)
+    from bot.config import config_path, load_settings
+
+    settings = load_settings(config_path(arguments.config))
+    if arguments.command not in MAY_LACK_A_STORE:
+        from storage.opening import require_store
+
+        require_store(settings.storage)
+    arguments.run(arguments, settings)
     return 0
 
 
-def command_parser() -> argparse.ArgumentParser:
+def _failures() -> tuple[tuple[type[Exception], int], ...]:
+    """Return the exit code of each kind of failure; the first match counts."""
+    from bot.commands import DiscordRefused
+    from bot.config import ConfigError
+    from bot.generation import GeneratorError
+    from bot.moderation import ToxicityError
+    from personalization.errors import DatasetBroken, EncoderError
+    from storage.errors import StorageError
+
+    return (
+        (ConfigError, EXIT_CONFIG),
+        (DatasetBroken, EXIT_CONFIG),
+        (StorageError, EXIT_STORAGE),
+        (EncoderError, EXIT_MODEL),
+        (GeneratorError, EXIT_MODEL),
+        (ToxicityError, EXIT_MODEL),
+        (DiscordRefused, EXIT_DISCORD),
+        (OSError, EXIT_STORAGE),  # a folder that cannot be created or written; the message names it
+    )
+
+
+def command_parser() -> Parser:
     """Build the parser of all commands and options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="simpatico",
         description="A Discord bot that learns what each member likes. Without a command it joins Discord"
         " when a token is at hand, and opens the playground otherwise.",
+        parents=[common_options(defaults=True)],
     )
-    parser.add_argument("--version", action="version", version=f"simpatico {version('simpatico')}")
-    parser.add_argument(
-        "--config", type=Path, help="a config.toml; by default the one in this folder, if any"
+    parser.set_defaults(run=later("join_discord", signals=True))  # when no command is given
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log more (never texts, names or ids)")
-    parser.add_argument(
-        "--port", type=int, default=0, help="port of the playground on 127.0.0.1; 0 takes a free one"
-    )
-    parser.set_defaults(run=declared.run_bot)  # when no command is given
-    commands = parser.add_subparsers(dest="command")
-    declared.add_run(commands)
-    playground.add_parser(commands)
-    models.add_parser(commands)
-    doctor.add_parser(commands)
-    completion.add_parser(commands, parser)
-    failpoints.add_parser(commands)
-    declared.add_parsers(commands)
-    stored_data.add_parsers(commands)
-    audit.add_parser(commands)
+    add_for_hosts(commands, parser)
+    add_experiments(commands)
     return parser

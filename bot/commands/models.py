@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from bot.config import Settings
 from bot.generators.factory import prepare_local_model
 from personalization.loading_watch import watching
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command."""
-    commands.add_parser("models", help="prepare the language model and leave").set_defaults(run=run)
 
 
 def run(_: argparse.Namespace, settings: Settings) -> None:

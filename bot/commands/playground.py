@@ -6,18 +6,8 @@ import argparse
 import asyncio
 import logging
 from importlib.util import find_spec
-from typing import Any
 
-from bot.commands.early_signals import handle_early_signals
 from bot.config import ConfigError, Settings
-
-
-def add_parser(commands: Any) -> None:
-    """Declare the command; its port is an option of ``simpatico`` itself."""
-    parser = commands.add_parser(
-        "playground", help="open the playground: the bot in a simulated Discord, in the browser"
-    )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -28,7 +18,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         GeneratorError: The language model cannot be loaded.
         EncoderError: The encoder cannot be loaded.
     """
-    handle_early_signals()
     logging.getLogger("discord.state").setLevel(logging.ERROR)  # simcord starts a client without intents
     try:
         from bot.app.playground import play  # simcord is an extra

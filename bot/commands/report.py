@@ -21,6 +21,7 @@ from bot.config import ConfigError, Settings
 from personalization.insight.off_policy import Estimate, Estimates
 from personalization.insight.uplift_report import Outcome, Report
 from storage.store import Store
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def as_text(report: Report, days: int) -> str:
         "were asked for in place of another": report.n_another,
     }
     lines = [
-        f"{report.n_replies} replies to {report.n_members} members in the last {days} days,"
+        f"{counted(report.n_replies, 'reply', 'replies')} to {counted(report.n_members, 'member')}"
+        f" in the last {counted(days, 'day')},"
         f" {report.n_answered} of them answered; head and prior disagree on {report.n_personal}.",
         *(f"Left out: {n} that {why}." for why, n in left_out.items() if n),
     ]

@@ -15,6 +15,7 @@ import discord
 from bot.doctor import Finding, failed, ok, warning
 from bot.proxies import Proxy, client_options, expecting_discord, proxy_refusal
 from bot.settings import BotSettings
+from storage.wording import counted
 
 PERMISSIONS = discord.Permissions(
     view_channel=True,
@@ -65,7 +66,8 @@ async def examine_account(
         yield failed(
             "token",
             f"{settings.token_env} is not a bot token: expected three parts separated by dots, without"
-            f" quotes or 'Bot' in front, found {len(token)} characters in {len(token.split('.'))} parts;"
+            f" quotes or 'Bot' in front, found {counted(len(token), 'character')} in"
+            f" {counted(len(token.split('.')), 'part')};"
             f" copy it again from {_PORTAL}, Bot, Reset Token",
         )
         return

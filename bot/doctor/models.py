@@ -21,6 +21,7 @@ from personalization.errors import PersonalizationError
 from personalization.loading_errors import explained, loading
 from personalization.model_folder import FileBroken, check_folder
 from personalization.settings import Device, LearningSettings
+from storage.wording import counted
 
 REPLY_S = 120.0
 """Seconds within which the language model must write one reply."""
@@ -162,7 +163,7 @@ def examine_encoder(settings: LearningSettings) -> Finding:
         (vector,) = encoder.encode(["hello"])
     except PersonalizationError as exc:
         return failed("encoder", str(exc))
-    return ok("encoder", f"{encoder.encoder_id}, {len(vector)} dimensions")
+    return ok("encoder", f"{encoder.encoder_id}, {counted(len(vector), 'dimension')}")
 
 
 def examine_toxicity(settings: SafetySettings) -> Finding:

@@ -23,7 +23,15 @@ from typing import Any, Final
 
 import xllamacpp
 
-from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
+from bot.generation import (
+    Candidate,
+    Context,
+    GeneratorError,
+    GeneratorUnavailable,
+    ModelMissing,
+    Style,
+    name_of_model,
+)
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.gguf_tokens import control_tokens
@@ -96,7 +104,7 @@ class LlamaCppGenerator:
             server = _LIBRARY.Server(params)
             markers = markers_in(*control_tokens(model))
         _await_loop(server)
-        label = model.stem if settings.model != "packaged" else "SmolLM2-135M-Instruct"
+        label = name_of_model(settings.model)
         return cls(server, settings, label, markers)
 
     @property

@@ -28,7 +28,15 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, ModelMissing, Style
+from bot.generation import (
+    Candidate,
+    Context,
+    GeneratorError,
+    GeneratorUnavailable,
+    ModelMissing,
+    Style,
+    name_of_model,
+)
 from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
@@ -117,7 +125,7 @@ class LocalGenerator:
                 weights.to(device)
             except torch.OutOfMemoryError as exc:
                 raise GeneratorUnavailable(f"{model} does not fit into the memory of {device}") from exc
-        label = Path(settings.model).name if settings.model != "packaged" else "SmolLM2-135M-Instruct"
+        label = name_of_model(settings.model)
         return cls(weights, tokenizer, settings, label)
 
     @property

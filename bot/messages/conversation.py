@@ -49,6 +49,10 @@ SERVER_MESSAGES_USED_UP = mark(
 SERVER_TOKENS_USED_UP = mark(
     "This server has reached its limit for today (tokens: {limit}). I will answer here again {when}."
 )
+NOT_COUNTED = mark(
+    "I do not learn from your reactions yet, because you have not agreed to it, so I recorded nothing. If you"
+    " press *Learn what I like*, your next reactions count. I explain this only once."
+)
 NOTES = (
     EMPTY,
     UNREADABLE,
@@ -64,6 +68,7 @@ NOTES = (
     TOKENS_USED_UP,
     SERVER_MESSAGES_USED_UP,
     SERVER_TOKENS_USED_UP,
+    NOT_COUNTED,
     NO_PICTURES,
     NO_FILES,
     NO_VOICE,

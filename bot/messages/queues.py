@@ -119,7 +119,7 @@ class ConversationQueues:
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            log.warning("%d conversations were still busy after %s s", len(self._waiting), timeout_s)
+            log.warning("conversations still busy after %s s: %d", timeout_s, len(self._waiting))
 
     async def wait_idle(self) -> None:
         """Return when no job waits or runs."""

@@ -298,7 +298,7 @@ class OutputFilter:
             async with asyncio.timeout(self._judge_s):
                 verdicts = await self._judge.toxicity([candidate.text for candidate in result.kept])
         except TimeoutError:
-            log.warning("The toxicity model is overdue; %d candidates are dropped", len(result.kept))
+            log.warning("The toxicity model is overdue; candidates dropped: %d", len(result.kept))
             return Filtered((), Counter(result.dropped) + Counter({Drop.TOO_SLOW: len(result.kept)}))
         except (RuntimeError, MemoryError) as exc:  # what torch raises when a device fails
             log.warning("The toxicity model failed (%s)", type(exc).__name__)

@@ -21,6 +21,7 @@ from bot.messages.queues import Spawn
 from bot.tasks import Tasks
 from storage.errors import StorageError
 from storage.records import Applied, Deleted, DiscordEvent, Observed, Reacted
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,9 @@ class Inbox:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
             log.warning(
-                "%d events were not written within %s s; the next start reads them back", len(self), timeout_s
+                "%s not written within %s s; the next start reads back",
+                counted(len(self), "event was", "events were"),
+                timeout_s,
             )
 
     def _start(self) -> None:
@@ -202,7 +205,9 @@ class Inbox:
             applied = await self._record(batch)
         except StorageError as exc:
             log.warning(
-                "%d events were not written (%s); they are read back later", len(batch), type(exc).__name__
+                "%s not written (%s); read back later",
+                counted(len(batch), "event was", "events were"),
+                type(exc).__name__,
             )
             self._mark(batch)
         except Exception:  # boundary: a bug in one event must not stop all later ones

@@ -1,12 +1,15 @@
 """Replies of members who have not decided about learning yet.
 
 Their latest reply waits in memory. If the member agrees under that very reply, it is stored, and their first
-click counts.
+click counts. The invitation to learning comes back a few times, until the member decides.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
@@ -18,6 +21,10 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
+AGAIN_AFTER = (5, 50)
+"""Unanswered replies after which the invitation to learning comes back."""
+MOST_REPLIES = 50
+"""Messages of replies to one undecided member that are remembered."""
 MOST_MEMBERS = 1000
 """Members whose latest reply waits for their decision at once."""
 
@@ -41,6 +48,65 @@ class Undecided:
         """Drop the replies of the members that leave."""
         for who in [who for who in self._latest if leaving.includes(who)]:
             del self._latest[who]
+
+
+@dataclass(slots=True)
+class _Invited:
+    """A member who has not answered the invitation: replies since, and whether a reaction was explained."""
+
+    n_replies: int = 0
+    message_ids: deque[int] = field(default_factory=lambda: deque(maxlen=MOST_REPLIES))
+    explained: bool = False
+
+
+class Unanswered:
+    """Members who were invited to learning and have not decided, in memory only.
+
+    A member is invited again after :data:`AGAIN_AFTER` further replies, and not after that. A member who was
+    forgotten is not here any more, so nothing is asked again.
+    """
+
+    def __init__(self) -> None:
+        self._invited: LRUCache[Who, _Invited] = LRUCache(MOST_MEMBERS)
+
+    def begin(self, who: Who) -> None:
+        """Note that a member is invited for the first time."""
+        self._invited[who] = _Invited()
+
+    def invites_again(self, who: Who) -> bool:
+        """Count one more reply to a member, and return whether the invitation comes back under it."""
+        if (invited := self._invited.get(who)) is None:
+            return False
+        invited.n_replies += 1
+        return invited.n_replies in AGAIN_AFTER
+
+    def not_posted(self, who: Who) -> bool:
+        """Take back the latest reply to a member, and return whether the first invitation was under it."""
+        if (invited := self._invited.get(who)) is None:
+            return False
+        if not invited.n_replies:
+            del self._invited[who]
+            return True
+        invited.n_replies -= 1
+        return False
+
+    def posted(self, who: Who, message_ids: Sequence[int]) -> None:
+        """Remember the messages of a reply to a member who has not decided."""
+        if (invited := self._invited.get(who)) is not None:
+            invited.message_ids.extend(message_ids)
+
+    def explains(self, who: Who, message_id: int) -> bool:
+        """Return whether to explain a member's reaction: the first one to a reply to them, once."""
+        invited = self._invited.get(who)
+        if invited is None or invited.explained or message_id not in invited.message_ids:
+            return False
+        invited.explained = True
+        return True
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the members that leave."""
+        for who in [who for who in self._invited if leaving.includes(who)]:
+            del self._invited[who]
 
 
 async def agreed_under(store: Store, asker: Asker) -> tuple[Consent, MemberId | None]:

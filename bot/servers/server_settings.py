@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len, MaxLen, Predicate
 from cachetools import LRUCache
@@ -21,7 +21,7 @@ from bot.config import Settings
 from bot.languages import mark, tr
 from bot.memory import Leaving
 from bot.servers.access import AnyList, GuildAccessList
-from bot.settings import BotSettings, LimitSettings
+from bot.settings import BotSettings, DailyLimit, LimitSettings
 from storage.database.peers import News
 from storage.errors import StorageError
 from storage.records import DIRECT_MESSAGES, Who
@@ -307,3 +307,27 @@ def changed_list(one: GuildAccessList, entries: Mapping[str, object], *, listed:
         for name, entry in entries.items()
     }
     return replace(one, **changed)
+
+
+def limit_change(
+    per: Literal["member", "server", "role"], limit: DailyLimit, role_id: int | None
+) -> GuildChange:
+    """Return the change that sets a daily limit.
+
+    Args:
+        per: Whether it is the limit of each member, of the server, or of each member of a role.
+        limit: The limit.
+        role_id: The role; None for the others.
+    """
+
+    def change(own: GuildSettings) -> GuildSettings:
+        limits = own.limits
+        if per == "role":
+            limits = replace(limits, roles=limits.roles | {str(role_id): limit})
+        elif per == "member":
+            limits = replace(limits, member_messages=limit.messages, member_tokens=limit.tokens)
+        else:
+            limits = replace(limits, server_messages=limit.messages, server_tokens=limit.tokens)
+        return replace(own, limits=limits)
+
+    return change

@@ -19,9 +19,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from personalization.arrays import BoolArray
 from personalization.insight.taste import Replay
+from storage.wording import counted
 
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
 """Okabe and Ito's blue for the member's own head, grey for the average."""
@@ -116,7 +117,7 @@ def evaluation_picture(result: dict[str, Any]) -> bytes:
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("labels of the member (k)")
     axes.set_ylabel(f"gain in {result['metric']} over the global head")
-    axes.set_title(f"{result['dataset']}, {result['members']} members, mean and standard error")
+    axes.set_title(f"{result['dataset']}, {counted(result['members'], 'member')}, mean and standard error")
     if rows:
         axes.legend()
     return png_of(figure, dpi=130)
@@ -132,10 +133,12 @@ async def attachments_of(
     """Return the chart of the ``/feedback`` panel; an attachment is kept while its content is the same."""
     if replay is None:
         return []
-    described = tr(
+    described = trn(
+        "Of your latest {n} reaction, my picture of your taste would have predicted {own} correctly."
+        " What most people like would have predicted {average}.",
         "Of your latest {n} reactions, my picture of your taste would have predicted {own} correctly."
         " What most people like would have predicted {average}.",
-        n=len(replay.own),
+        len(replay.own),
         own=replay.own.sum(),
         average=replay.average.sum(),
     )

@@ -89,9 +89,10 @@ def _in_use(head: HeadSummary | None) -> str:
             " reactions better than what most people like. Until it does, I go by what most people like.",
             when=when,
         )
-    return tr(
-        "**Your own ranking:** in use, from {labels} labels, last trained <t:{when}:R>.",
-        labels=head.n_labels,
+    return trn(
+        "**Your own ranking:** in use, from {n} label, last trained <t:{when}:R>.",
+        "**Your own ranking:** in use, from {n} labels, last trained <t:{when}:R>.",
+        head.n_labels,
         when=when,
     )
 

@@ -1,25 +1,30 @@
 """Texts of ``/config show``: the settings of a server in words, for its managers.
 
-Pure text over :class:`~bot.servers.server_settings.GuildSettings`.
+Pure text over the settings of the server and of the host: what is in effect, and which of it the server set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from bot.config import Settings
+from bot.generation import name_of_model
 from bot.languages import mark, tr, trn
 from bot.servers.access import GuildAccessList
-from bot.servers.server_settings import GuildSettings
-from bot.settings import DailyLimit, LimitSettings
+from bot.servers.daily_limits import limit_of_member, limit_of_server
+from bot.servers.server_settings import MOST_CHARACTERS, GuildSettings, view_of
+from bot.settings import AccessList, BotSettings, DailyLimit, LimitSettings
 
 SHOWN = 10
 """Entries of a list that are written out."""
 
-TITLE = mark("**Settings of this server** (everything else follows the host's defaults):")
-NOTHING_SET = mark(
-    "Nothing has been changed in this server: all settings follow the host's defaults. Use `/config"
-    " set` to change them."
-)
+TITLE = mark("**Settings in effect in this server.** ✎ marks what was set with `/config set`.")
+NOTHING_SET = mark("Nothing was set here, so all values are the host's defaults.")
+OWN = "✎ "
+HOST_ACCESS = mark("*The host of this bot also restricts whom I answer, and where.*")
+NO_EMOJI = mark("**Meaning of this server's own emoji:** learnt from reactions")
+EVERYBODY = mark("**I answer:** everybody, everywhere")
 PERSONA = mark("**Persona:** {persona}")
 MODEL = mark("**Model:** {model}")
 CHAT_CHANNELS = mark("**I answer every message in:** {channels}")
@@ -44,34 +49,75 @@ ANY_TOKENS = mark("any number of tokens")
 MORE = mark("and {count} more")
 
 
-def lines_of(settings: GuildSettings, *, readable: bool) -> list[str]:
-    """Describe the settings of a server, line by line.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDefaults:
+    """What applies where a server has set nothing.
+
+    Attributes:
+        settings: The configuration.
+        chat_channels: Its chat channels that are in this server.
+        roles: The roles of this server.
+    """
+
+    settings: Settings
+    chat_channels: tuple[int, ...]
+    roles: tuple[int, ...] = ()
+
+
+def lines_of(own: GuildSettings, host: HostDefaults) -> list[str]:
+    """Describe the settings in effect in a server, line by line; what its managers set is marked.
 
     Args:
-        settings: Settings of the server.
-        readable: Whether the bot can read messages that do not mention it.
+        own: Settings of the server.
+        host: What applies where it has none.
     """
-    lines = []
-    if settings.persona is not None:
-        lines.append(tr(PERSONA, persona=settings.persona))
-    if settings.model is not None:
-        lines.append(tr(MODEL, model=settings.model))
-    if settings.chat_channels is not None:
-        shown = listed([f"<#{one}>" for one in settings.chat_channels])
-        lines.append(tr(CHAT_CHANNELS, channels=shown) if shown else tr(NO_CHAT_CHANNELS))
-        lines += [] if readable or not shown else [tr(UNREADABLE)]
-    if settings.seeded_reactions is not None:
-        shown = listed(settings.seeded_reactions)
-        lines.append(tr(REACTIONS, emoji=shown) if shown else tr(NO_REACTIONS))
+    view, generator = view_of(host.settings, own), host.settings.generator
+    lines = [
+        _line(own.persona is not None, tr(PERSONA, persona=_cut(view.persona or generator.persona))),
+        _line(view.model is not None, tr(MODEL, model=name_of_model(view.model or generator.model))),
+        *_channel_lines(own, host),
+    ]
+    shown = listed(view.seeded_reactions)
+    reactions = tr(REACTIONS, emoji=shown) if shown else tr(NO_REACTIONS)
+    lines.append(_line(own.seeded_reactions is not None, reactions))
     for words, means in ((LIKES, 1.0), (DISLIKES, -1.0), (SAYS_NOTHING, 0.0)):
         # Discord shows a custom emoji by its id and ignores the name before it.
-        if shown := listed([f"<:emoji{key}>" for key, value in settings.emoji.items() if value == means]):
-            lines.append(tr(words, emoji=shown))
-    for words, entries in ((ALLOWED, settings.allow), (DENIED, settings.deny)):
-        if shown := listed(_entries(entries)):
-            lines.append(tr(words, entries=shown))
-    lines += _limit_lines(settings.limits)
-    return [tr(TITLE), *lines] if lines else [tr(NOTHING_SET)]
+        if shown := listed([f"<:emoji{key}>" for key, value in own.emoji.items() if value == means]):
+            lines.append(_line(True, tr(words, emoji=shown)))
+    lines += [] if own.emoji else [tr(NO_EMOJI)]
+    lines += _access_lines(own, host.settings.bot)
+    lines += _limit_lines(own.limits, host)
+    return [tr(TITLE), *([] if own != GuildSettings() else [tr(NOTHING_SET)]), *lines]
+
+
+def _line(is_own: bool, text: str) -> str:
+    return OWN + text if is_own else text
+
+
+def _channel_lines(own: GuildSettings, host: HostDefaults) -> list[str]:
+    """Return the chat channels, and whether the bot can read what is written there."""
+    readable = host.settings.bot.message_content
+    channels = host.chat_channels if own.chat_channels is None else own.chat_channels
+    shown = listed([f"<#{one}>" for one in channels])
+    line = tr(CHAT_CHANNELS, channels=shown) if shown else tr(NO_CHAT_CHANNELS)
+    return [_line(own.chat_channels is not None, line), *([] if readable or not shown else [tr(UNREADABLE)])]
+
+
+def _access_lines(own: GuildSettings, host: BotSettings) -> list[str]:
+    """Return whom the bot answers; of the host's own lists only that there are some."""
+    lines = [
+        _line(True, tr(words, entries=shown))
+        for words, entries in ((ALLOWED, own.allow), (DENIED, own.deny))
+        if (shown := listed(_entries(entries)))
+    ]
+    restricted = (host.allow, host.deny) != (AccessList(), AccessList())
+    return [*(lines or ([] if restricted else [tr(EVERYBODY)])), *([tr(HOST_ACCESS)] if restricted else [])]
+
+
+def _cut(text: str) -> str:
+    """Return a text in one line; the persona of the host may be of any length."""
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
 
 
 def listed(entries: Sequence[str]) -> str:
@@ -96,11 +142,17 @@ def _entries(one: GuildAccessList) -> list[str]:
     return [*members, *(f"<@&{role}>" for role in one.roles), *places]
 
 
-def _limit_lines(limits: LimitSettings) -> list[str]:
-    each = DailyLimit(limits.member_messages, limits.member_tokens)
-    everybody = DailyLimit(limits.server_messages, limits.server_tokens)
-    lines = [tr(MEMBER_LIMIT, limit=limit_in_words(each))] if each != DailyLimit() else []
-    lines += [tr(SERVER_LIMIT, limit=limit_in_words(everybody))] if everybody != DailyLimit() else []
-    return lines + [
-        tr(ROLE_LIMIT, role=role, limit=limit_in_words(limit)) for role, limit in limits.roles.items()
+def _limit_lines(own: LimitSettings, host: HostDefaults) -> list[str]:
+    """Return the daily limits: the tighter of the server's own and the host's."""
+    both = (host.settings.limits, own)
+    mine = limit_of_member([own], ()), limit_of_server([own])
+    in_effect = limit_of_member(both, ()), limit_of_server(both)
+    lines = [
+        _line(set_here != DailyLimit(), tr(words, limit=limit_in_words(limit)))
+        for words, set_here, limit in zip((MEMBER_LIMIT, SERVER_LIMIT), mine, in_effect, strict=True)
     ]
+    of_host = [str(role) for role in host.roles if str(role) in host.settings.limits.roles]
+    for role in dict.fromkeys((*own.roles, *of_host)):
+        limit = limit_in_words(limit_of_member(both, {int(role)}))
+        lines.append(_line(role in own.roles, tr(ROLE_LIMIT, role=role, limit=limit)))
+    return lines

@@ -47,11 +47,6 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 }
 """Style feature -> names for more of it and for less of it."""
 
-FROM_FAQ = mark(
-    "I had {count} answers and picked this one. The managers of this server wrote it for a question"
-    " similar to yours. Because the words are not mine, I do not learn your taste from reactions to it."
-)
-
 LEAST = 0.05
 """Smallest part of a score that is mentioned, logits."""
 EXPERIMENT = 0.25
@@ -66,14 +61,50 @@ def phrase(name: str, direction: float) -> str:
     return tr(more if direction > 0 else less)
 
 
-def counted(evidence: Evidence, direction: float) -> str:
-    """Return ``you liked 8 of 10 such replies``; empty if there are fewer than two."""
-    liked, n = (
-        (evidence.liked_with, evidence.n_with)
-        if direction > 0
-        else (evidence.liked_without, evidence.n_without)
+def proof(evidence: Evidence, direction: float, *, liked: bool) -> str:
+    """Return the counts that support a claim, such as ``you liked 8 of 10 such replies``.
+
+    A claim that the member likes such replies is supported by a majority of likes among them, or by a
+    minority among the others. A claim that the member dislikes them is supported the other way round.
+    Counts on fewer than two replies, and counts that do not support the claim, are left out.
+
+    Args:
+        evidence: Counts of the member's labels for one style feature.
+        direction: Positive if the claim is about replies with more of the feature, negative with less.
+        liked: Whether the claim is that the member likes such replies.
+    """
+    such = (evidence.liked_with, evidence.n_with)
+    others = (evidence.liked_without, evidence.n_without)
+    if direction < 0:
+        such, others = others, such
+    share, share_of_others = (n_liked / n if n else None for n_liked, n in (such, others))
+    if share is not None and share_of_others is not None and (share > share_of_others) is not liked:
+        return ""
+    if such[1] >= 2 and share is not None and _is_most(share, liked=liked):
+        return _of_such(*such)
+    if others[1] >= 2 and share_of_others is not None and _is_most(share_of_others, liked=not liked):
+        return _of_others(*others)
+    return ""
+
+
+def _is_most(share: float, *, liked: bool) -> bool:
+    return share > 0.5 if liked else share < 0.5
+
+
+def _of_such(n_liked: int, n: int) -> str:
+    if not n_liked:
+        return trn("you liked none of {n} such reply", "you liked none of {n} such replies", n)
+    return trn(
+        "you liked {liked} of {n} such reply", "you liked {liked} of {n} such replies", n, liked=n_liked
     )
-    return tr("you liked {liked} of {n} such replies", liked=liked, n=n) if n >= 2 else ""
+
+
+def _of_others(n_liked: int, n: int) -> str:
+    if not n_liked:
+        return trn("you liked none of {n} other reply", "you liked none of {n} other replies", n)
+    return trn(
+        "you liked {liked} of {n} other reply", "you liked {liked} of {n} other replies", n, liked=n_liked
+    )
 
 
 def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: int = 3) -> list[str]:
@@ -117,8 +148,8 @@ def taste_lines(taste: Taste) -> list[str]:
         return [tr("Nothing certain yet: my picture of your taste is still close to what most people like.")]
     lines = []
     for leaning in _once(taste.leanings):
-        proof = counted(leaning.evidence, leaning.amount)
-        lines.append(f"• {phrase(leaning.name, leaning.amount)}" + (f" ({proof})" if proof else ""))
+        shown = proof(leaning.evidence, leaning.amount, liked=True)
+        lines.append(f"• {phrase(leaning.name, leaning.amount)}" + (f" ({shown})" if shown else ""))
     return lines
 
 
@@ -130,12 +161,18 @@ def _once(leanings: Sequence[Leaning]) -> list[Leaning]:
 
 def _opening(told: ReplyReason) -> str:
     if told.style == FAQ_STYLE:
-        return tr(FROM_FAQ, count=told.n_candidates)
-    if told.n_candidates == 1:
-        return tr("I had only one answer, in the *{style}* style.", style=told.style)
-    return tr(
+        return trn(
+            "I had only this answer. The managers of this server wrote it for a question similar to yours."
+            " Because the words are not mine, I do not learn your taste from reactions to it.",
+            "I had {n} answers and picked this one. The managers of this server wrote it for a question"
+            " similar to yours. Because the words are not mine, I do not learn your taste from reactions to"
+            " it.",
+            told.n_candidates,
+        )
+    return trn(
+        "I had only one answer, in the *{style}* style.",
         "I wrote {n} different answers and picked this one, in the *{style}* style.",
-        n=told.n_candidates,
+        told.n_candidates,
         style=told.style,
     )
 
@@ -150,8 +187,8 @@ def _points(
             continue
         direction = amount if name == RELEVANCE else difference
         called = phrase(name, direction)
-        proof = counted(evidence[name], direction) if name in evidence else ""
-        (good if amount > 0 else bad).setdefault(called, f"{called}, {proof}" if proof else called)
+        shown = proof(evidence[name], direction, liked=amount > 0) if name in evidence else ""
+        (good if amount > 0 else bad).setdefault(called, f"{called}, {shown}" if shown else called)
     return list(good.values()), list(bad.values())
 
 

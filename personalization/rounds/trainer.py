@@ -38,6 +38,7 @@ from personalization.solving.training import Examples
 from storage.clock import utcnow
 from storage.failpoints import failpoint
 from storage.records import ChangedMember, NewHead, PriorRecord, RoundRecord
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +161,13 @@ class Trainer:
                     )
             report = replace(report, seconds=self._steady_s() - started_s)
         if report.n_members:
-            counts = (report.version, report.n_members, report.n_labels, report.n_rolled_back)
-            log.info("round %d: %d members, %d labels, %d heads rolled back", *counts)
+            counts = [
+                (report.n_members, "member"),
+                (report.n_labels, "label"),
+                (report.n_rolled_back, "head"),
+            ]
+            words = ", ".join(counted(n, noun) for n, noun in counts)
+            log.info("round %d: %s rolled back", report.version, words)
         return report
 
     async def rebuild_prior(self) -> PriorReport:

@@ -114,7 +114,7 @@ class DeletionClock:
             if abs(ahead) >= TOLD_FROM:
                 log.warning(
                     "the clock is %+.1f hours from the last trusted time; deletions by age wait until it has"
-                    " run evenly for %.0f hours; check the clock of the host",
+                    " run evenly for %.0f h; check the clock of the host",
                     ahead.total_seconds() / 3600,
                     SETTLE.total_seconds() / 3600,
                 )

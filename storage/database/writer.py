@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database.backend import LIBRARY_ERRORS, Backend, roll_back, translated
 from storage.errors import DatabaseFailed, StoreClosed, WriterFull
 from storage.failpoints import failpoint
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ class Writer:
             raise StoreClosed
         if len(self._waiting) >= self._limit:
             raise WriterFull(
-                f"{self._limit} writes are waiting, so this one was rejected; try again in a moment."
+                f"{counted(self._limit, 'write is', 'writes are')} waiting, so this one was rejected;"
+                " try again in a moment."
             )
         job = _Job(work, alone, asyncio.get_running_loop().create_future())
         self._waiting.append(job)

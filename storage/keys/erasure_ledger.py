@@ -46,6 +46,7 @@ from storage.errors import DatabaseFailed, DatabaseNewer, KeyUnreadable, LedgerB
 from storage.keys.master_key import require_private
 from storage.keys.pseudonyms import Pseudonyms
 from storage.records import MemberId
+from storage.wording import counted
 
 FILE = "ledger.db"
 # As for keys.db. The folder is fsynced too, so that an entry survives a power failure.
@@ -163,9 +164,9 @@ class Ledger:
         """
         if (found := self.changes()) < seen:
             raise LedgerBehind(
-                f"Expected at least {seen} changes of the erasure ledger in {FILE} beside the keys, found "
-                f"{found}: restore its newest copy. Only if that is lost for good, run `simpatico ledger "
-                "--accept-loss`, or restore the copy with --accept-ledger-loss."
+                f"Expected at least {counted(seen, 'change')} of the erasure ledger in {FILE} beside the"
+                f" keys, found {found}: restore its newest copy. Only if that is lost for good, run"
+                " `simpatico ledger --accept-loss`, or restore the copy with --accept-ledger-loss."
             )
 
     async def close(self) -> None:

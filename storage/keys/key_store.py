@@ -42,6 +42,7 @@ from storage.keys.wrapping import (
 )
 from storage.records import MemberId
 from storage.settings import StorageSettings
+from storage.wording import counted
 
 # A rollback journal, truncated at each commit, instead of a write-ahead log. It needs no checkpoint to
 # remove old pages, and SQLite before 3.51.3 cannot lose a commit in it when several processes write.
@@ -152,9 +153,8 @@ class KeyStore:
         wanted = list(dict.fromkeys(member_ids))
         found = self._look_up(wanted, skip_broken=False)
         if len(found) < len(wanted):
-            raise KeyMissing(
-                f"{len(wanted) - len(found)} members have data but no key in {FILE}; restore its backup."
-            )
+            lacking = counted(len(wanted) - len(found), "member has", "members have")
+            raise KeyMissing(f"{lacking} data but no key in {FILE}; restore its backup.")
         return found
 
     def usable_keys_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:

@@ -32,6 +32,7 @@ from storage.records import (
 from storage.replies import feedback
 from storage.replies.preferences import Preferences, delete_choices
 from storage.servers.stored_settings import emoji_of_guilds
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +99,11 @@ class LearningRecords:
         keys = await self._reader.run(lambda _: self._keys.usable_keys_of(sealed.owners()))
         opened, n_unreadable = await self._bulk.run_in_thread(lambda: sealed.open(keys))
         if n_unreadable and await self._reader.run(erasures_of) != before:
-            log.info("%d rows of feedback were left out: a member was erased during the read", n_unreadable)
+            log.info(
+                "%s of feedback left out: a member was erased during the read", counted(n_unreadable, "row")
+            )
         elif n_unreadable:
-            log.warning("%d rows of feedback were left out: %s", n_unreadable, UNOPENED_HINT)
+            log.warning("%s of feedback left out: %s", counted(n_unreadable, "row"), UNOPENED_HINT)
         return opened
 
     async def feedback_counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:

@@ -28,6 +28,7 @@ from storage.database.replacing import rename_on_disk
 from storage.errors import StorageError
 from storage.failpoints import failpoint
 from storage.settings import StorageSettings
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,9 @@ class AuditTrail:
         entries = list(self._checked(lines))
         # A crash between a line and its tip leaves the trail one line ahead.
         if not number <= len(entries) <= number + 1:
-            raise AuditBroken(f"{self._path}: {self._tip} counts {number} lines, found {len(entries)}")
+            raise AuditBroken(
+                f"{self._path}: {self._tip} counts {counted(number, 'line')}, found {len(entries)}"
+            )
         if number and entries[number - 1].digest != digest:
             raise AuditBroken(f"{self._path}: line {number} is not the one that {self._tip} names")
         return entries

@@ -40,6 +40,7 @@ from storage.maintenance import audit_trail
 from storage.opening import backend_of
 from storage.privacy.erasure_scopes import LEDGER_NOTE
 from storage.settings import StorageSettings
+from storage.wording import counted
 
 
 class Keys(NamedTuple):
@@ -189,8 +190,8 @@ def _check_pair(connection: Connection, bound_to: bytes, found: Keys | None, wha
     seen = int(note_of(connection, LEDGER_NOTE) or 0)
     if found.erasures < seen:
         raise LedgerBehind(
-            f"Expected at least {seen} changes of the erasure ledger in {ledger.FILE} beside the keys, found "
-            f"{found.erasures}: restore its newest copy."
+            f"Expected at least {counted(seen, 'change')} of the erasure ledger in {ledger.FILE} beside the"
+            f" keys, found {found.erasures}: restore its newest copy."
         )
 
 

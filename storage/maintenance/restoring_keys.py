@@ -38,6 +38,7 @@ from storage.maintenance.drafts import (
 )
 from storage.maintenance.exclusive import exclude_bots, rotation_lock
 from storage.settings import StorageSettings
+from storage.wording import counted
 
 
 async def restore_keys(settings: StorageSettings, source: Path, longest: timedelta) -> int:
@@ -167,9 +168,9 @@ def _require_young(source: Path, copied_at: datetime, longest: timedelta) -> Non
     age = utcnow() - copied_at
     if age > longest:
         raise StorageError(
-            f"{source} is {age.days} days old, more than {longest.days}: it may hold keys of people who "
-            "were forgotten since. Put the newest ledger.db in place, which destroys those keys again; "
-            "then use --days."
+            f"{source} is {counted(age.days, 'day')} old, more than {longest.days}: it may hold keys of"
+            " people who were forgotten since. Put the newest ledger.db in place, which destroys those keys"
+            " again; then use --days."
         )
 
 

@@ -53,6 +53,7 @@ from storage.privacy.restored_backups import (
 from storage.privacy.traces import HeldFiles, can_search, needles_of, traces_in_files, traces_in_tables
 from storage.records import ForgetReceipt, MemberId
 from storage.replies.coarse import ROWS_AT_ONCE, blank_stored
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -201,9 +202,9 @@ class Eraser:
                 )
         if erased.member_ids:
             log.warning(
-                "%d members were erased again: an erasure was interrupted, or older data were restored; "
-                "%d of them agreed again since, and their consent stays",
-                len(erased.member_ids),
+                "%s erased again: an erasure was interrupted, or older data were restored; agreed again"
+                " since, so that the consent stays: %d",
+                counted(len(erased.member_ids), "member was", "members were"),
                 len(erased.returned),
             )
         return erased
@@ -222,7 +223,9 @@ class Eraser:
                 look = thread.submit(traces_in_files, self._files, needles, self._held)
                 n_traces += await asyncio.wrap_future(look)
         if n_traces:
-            log.warning("%d traces remain after an erasure; does another program read the files?", n_traces)
+            log.warning(
+                "traces that remain after an erasure: %d; does another program read the files?", n_traces
+            )
         return replace(receipt, n_traces=n_traces, files_searched=searched)
 
 

@@ -32,6 +32,7 @@ from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.learning.queries import cursor, learnt_prior
 from storage.records import MemberId
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,9 @@ def log_spare_keys(count: int) -> None:
     """Log how many keys belong to no member of these data."""
     if count:
         log.info(
-            "%d keys belong to members who agreed after these data were copied; each is used again when the "
+            "%s to members who agreed after these data were copied; each is used again when the "
             "member agrees, or destroyed when the member is forgotten",
-            count,
+            counted(count, "key belongs", "keys belong"),
         )
 
 

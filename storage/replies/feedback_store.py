@@ -27,6 +27,7 @@ from storage.records import (
     Who,
 )
 from storage.replies import apply_events, feedback, summaries
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ class FeedbackStore:
         )
         self._deleted = self._deleted or any(isinstance(event, Deleted) for event in happened)
         if applied.n_unreadable:
-            log.warning("%d rows of feedback were left unchanged: %s", applied.n_unreadable, UNOPENED_HINT)
+            log.warning(
+                "%s of feedback left unchanged: %s", counted(applied.n_unreadable, "row"), UNOPENED_HINT
+            )
         return applied
 
     async def record_reaction(

@@ -114,7 +114,7 @@ class Preferences:
         )
         opened, n_unreadable = await self._bulk.run_in_thread(lambda: _open(sealed, keys))
         if n_unreadable:
-            log.warning("%d choices between replies were left out: they cannot be opened", n_unreadable)
+            log.warning("choices between replies left out, because they cannot be opened: %d", n_unreadable)
         return {member_id: opened.get(member_id, []) for member_id in member_ids}
 
 

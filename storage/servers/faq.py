@@ -120,7 +120,7 @@ def _entries(
             continue
         found[EntryId(row.entry_id)] = FaqEntry(*json.loads(body))
     if n_unreadable:
-        log.warning("%d entries of /faq were left out: they cannot be opened", n_unreadable)
+        log.warning("entries of /faq left out, because they cannot be opened: %d", n_unreadable)
     return found
 
 

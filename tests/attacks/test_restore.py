@@ -196,18 +196,18 @@ async def test_an_older_copy_after_forget_and_agreeing_again_raises_no_false_ala
 
     receipt = await restore(settings, tmp_path / "copy")
 
-    assert (receipt.n_traces, "traces remain" in caplog.text) == (0, False)
+    assert (receipt.n_traces, "traces that remain" in caplog.text) == (0, False)
     async with await Store.open(settings) as store:
         summary = await store.privacy.summary(ALICE)
         assert (summary.n_replies, summary.n_feedback) == (0, 0)
         agreed = await store.consent.of(ALICE)
     if moment == "before the forget":
         assert (receipt.member_ids, receipt.returned, agreed) == ((alice,), (alice,), Consent.AGREED)
-        assert "1 members were erased again" in caplog.text
-        assert "1 of them agreed again since" in caplog.text
+        assert "1 member was erased again" in caplog.text
+        assert "agreed again since, so that the consent stays: 1" in caplog.text
     else:
         assert (receipt.member_ids, agreed) == ((), Consent.UNKNOWN)
-        assert "1 keys belong to members who agreed after these data were copied" in caplog.text
+        assert "1 key belongs to members who agreed after these data were copied" in caplog.text
 
     await restore(settings, tmp_path / "newer")
     async with await Store.open(settings) as store:

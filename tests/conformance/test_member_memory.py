@@ -49,6 +49,7 @@ async def uses_everything(world, member) -> None:
     await bot.responder.recorder.record(there, Place(5, (reply.id + 1,)), decision)
     await bot.responder.wishes.put(there, with_words(NO_WISH, "briefly"), Consent.UNKNOWN)
     bot.invited.claim(store.member_id(there))
+    bot.unanswered.begin(there)
     for name in ("notes on declined messages", "notes on unread attachments"):
         caches[name].claim(here, "once")
     bot.queues.submit("a talk", member.id, asyncio.Event().wait)
@@ -153,7 +154,13 @@ async def test_an_object_that_is_not_registered_is_found(used):
 async def test_a_no_in_one_server_leaves_what_is_held_of_other_servers(used):
     await used.bot.privacy.refuse(Who(used.guild.id, used.alice.id))
 
-    assert holding(used, used.alice) == {"replies", "wishes", "languages", *IN_PROGRESS}
+    assert holding(used, used.alice) == {
+        "replies",
+        "wishes",
+        "languages",
+        "unanswered invitations",
+        *IN_PROGRESS,
+    }
 
 
 async def test_servers_that_were_left_go_by_the_pseudonyms_of_their_members(used):
@@ -161,7 +168,13 @@ async def test_servers_that_were_left_go_by_the_pseudonyms_of_their_members(used
 
     used.bot.memory.forget_servers([member_id])
 
-    assert holding(used, used.alice) == {"replies", "wishes", "languages", *IN_PROGRESS}
+    assert holding(used, used.alice) == {
+        "replies",
+        "wishes",
+        "languages",
+        "unanswered invitations",
+        *IN_PROGRESS,
+    }
     assert holding(used, used.ben) == {name for name, _ in used.bot.memory} - OF_NOBODY - {"drafts"}
 
 

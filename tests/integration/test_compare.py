@@ -32,10 +32,12 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
         await world.ask(world.alice)
         shown = await world.alice.slash(world.channel, "compare")
         pairs = [shown_texts(shown.response)]
+        named = shown.response.content.splitlines()[0]
         for label, said in (("A", Picked.FIRST), ("Equal", Picked.EQUAL)):
             await world.alice.click(shown.response, label=label)
             assert compare.RECORDED[said] in shown.response.content
             assert compare.COUNTS in shown.response.content
+            assert shown.response.content.splitlines()[0] == named
             pairs.append(shown_texts(shown.response))
         await world.alice.click(shown.response, label="B")
         last = shown.response.content
@@ -47,6 +49,8 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
         again = await world.alice.click(panel, label="Undo last choice")
 
         assert shown.ephemeral
+        assert named.startswith("**Answers to your message that I answered <t:")
+        assert named.partition(":** ")[2] in CANDIDATES
         assert {frozenset(pair) for pair in pairs} == {
             frozenset((a, b)) for a in CANDIDATES for b in CANDIDATES if a != b
         }
@@ -63,10 +67,14 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
 async def test_a_message_that_is_given_is_answered_for_comparison_and_not_kept(world):
     await world.agree(world.alice)
 
-    shown = await world.alice.slash(world.channel, "compare", message="what about tea?")
+    shown = await world.alice.slash(world.channel, "compare", message="what about\n*tea*?")
+    asked = shown.response.content
     await world.alice.click(shown.response, label="B")
 
-    assert world.generator.contexts[-1].message == "what about tea?"
+    named = compare.TO_THIS.format(message=r"what about \*tea\*?")
+    assert world.generator.contexts[-1].message == "what about\n*tea*?"
+    assert asked == f"{named}\n{compare.ASK}"
+    assert shown.response.content.splitlines()[0] == named
     assert len(shown.response.embeds) == 2
     assert await kept(world, world.alice) == [Picked.SECOND]
     (_, exported), *_ = await world.house.store.privacy.export(Who(world.guild.id, world.alice.id))

@@ -8,13 +8,24 @@ import discord
 
 from bot.cogs.managers import config
 from bot.command_tree import NOT_HERE
-from bot.ui.server_settings_text import NOTHING_SET
+from bot.ui.server_settings_text import NOTHING_SET, OWN
 from storage.database.peers import News
 from storage.records import Who
 from storage.servers.stored_settings import GuildRecord
 from tests.integration.conftest import World, opened
 
 KEEPER = "You are a very old lighthouse keeper."
+DEFAULTS = [
+    NOTHING_SET,
+    "**Persona:** You are Simpatico, a helpful and friendly assistant.",
+    "**Model:** SmolLM2-135M-Instruct",
+    "**I answer every message in:** no channel",
+    "**Reactions under my replies:** 👍, 👎",
+    "**Meaning of this server's own emoji:** learnt from reactions",
+    "**I answer:** everybody, everywhere",
+    "**Each member, a day:** any number of messages, any number of tokens",
+    "**All members together, a day:** any number of messages, any number of tokens",
+]
 
 
 async def boss_of(world: World):
@@ -62,18 +73,24 @@ async def test_show_and_reset_tell_and_take_back_what_was_set(world):
     await boss.slash(world.channel, "config reset", what="everything")
     empty = await boss.slash(world.channel, "config show")
 
-    lines = [
-        f"**Persona:** {KEEPER}",
-        f"**Reactions under my replies:** 🎉, <:party:{party.id}>",
-        f"**Means nothing:** <:emoji:{party.id}>",
-        f"**I do not answer:** members: 1 (I keep no list of names), <@&{role.id}>, <#{category.id}>",
-        "**Each member, a day:** 20 messages, any number of tokens",
-        f"**Members with** <@&{role.id}>**, a day:** 50 messages, 9 tokens",
+    denied = (
+        f"{OWN}**I do not answer:** members: 1 (I keep no list of names), <@&{role.id}>, <#{category.id}>"
+    )
+    assert shown.response.content.splitlines()[1:] == [
+        f"{OWN}**Persona:** {KEEPER}",
+        "**Model:** SmolLM2-135M-Instruct",
+        "**I answer every message in:** no channel",
+        f"{OWN}**Reactions under my replies:** 🎉, <:party:{party.id}>",
+        f"{OWN}**Means nothing:** <:emoji:{party.id}>",
+        denied,
+        f"{OWN}**Each member, a day:** 20 messages, any number of tokens",
+        "**All members together, a day:** any number of messages, any number of tokens",
+        f"{OWN}**Members with** <@&{role.id}>**, a day:** 50 messages, any number of tokens",
     ]
-    assert shown.response.content.splitlines()[1:] == lines
     assert str(world.ben.id) not in str(kept)
-    assert without_access.response.content.splitlines()[1:] == lines[:3] + lines[4:]
-    assert empty.response.content == NOTHING_SET
+    assert denied not in without_access.response.content
+    assert without_access.response.content.count(OWN) == shown.response.content.count(OWN) - 1
+    assert empty.response.content.splitlines()[1:] == DEFAULTS
     assert await world.house.store.guild_settings.of(world.guild.id) == GuildRecord()
 
 
@@ -81,7 +98,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(world):
     boss = await boss_of(world)
     role = world.guild.create_role("noisy")
     refused = [
-        ("set model", {"name": "gpt-7"}, config.ONE_MODEL.format(model="scripted")),
+        ("set model", {"name": "gpt-7"}, config.ONE_MODEL.format(model="SmolLM2-135M-Instruct")),
         ("set reactions", {"emoji": "no emoji here"}, config.NOT_AN_EMOJI.format(most=5)),
         ("set reactions", {"emoji": "1️⃣2️⃣3️⃣4️⃣5️⃣6️⃣"}, config.NOT_AN_EMOJI.format(most=5)),
         ("set reactions", {"emoji": "<:foreign:123>"}, config.NOT_AN_EMOJI.format(most=5)),

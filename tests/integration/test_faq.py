@@ -46,7 +46,7 @@ async def test_a_manager_adds_changes_lists_and_removes_entries(world, boss):
     assert (choice["name"], nothing) == (QUESTION, [])
     assert changed.response.content == faq.CHANGED.format(question=QUESTION)
     assert list(kept.values()) == [FaqEntry(QUESTION, "Never.")]
-    assert listed.response.content == f"**1 of 200 entries**\n• {QUESTION}"
+    assert listed.response.content == f"**1 entry** of at most 200\n• {QUESTION}"
     assert (removed.response.content, gone.response.content) == (faq.REMOVED, faq.GONE)
     assert all(shown.response.ephemeral for shown in (empty, added, changed, listed, removed))
 

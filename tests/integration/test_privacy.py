@@ -252,7 +252,7 @@ async def test_status_says_what_runs(world):
     shown = await world.alice.slash(world.channel, "status")
 
     assert shown.ephemeral
-    for part in ("Simpatico", "scripted", "hash-32"):
+    for part in ("Simpatico", "**Writes with** SmolLM2-135M-Instruct\n", "hash-32"):
         assert part in shown.response.content
     assert "round" not in shown.response.content
 

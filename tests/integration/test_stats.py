@@ -15,7 +15,8 @@ from tests.rig.figures import boss_of, looks, taught
 NOTHING = [
     f"**Members whose taste I have learnt here** fewer than {FEWEST_MEMBERS}",
     f"**Members who rated replies here in 30 days** fewer than {FEWEST_MEMBERS}",
-    f"*{cog.COARSE.format(n=FEWEST_MEMBERS)}*",
+    "*So that these figures say nothing about one person, they are rounded, slightly random, and the same for"
+    f" a week. Figures based on fewer than about {FEWEST_MEMBERS} members are hidden.*",
 ]
 
 
@@ -82,7 +83,7 @@ def report_of(n_effective_members: float, n_replies: float = 1000.0) -> Report:
 
 def test_the_uplift_is_told_in_whole_replies():
     assert cog.gain_of(report_of(30.0)) == cog.Gain(3, 1, 6)
-    assert "+3 liked replies in 100 (+1 to +6)" in "".join(
+    assert "**Liked replies in 100 that personal ranking adds, all servers** +3 (+1 to +6)" in "".join(
         cog.lines_of(cog.Counts(None, None), {}, cog.Gain(3, 1, 6))
     )
 

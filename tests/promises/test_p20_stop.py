@@ -95,7 +95,7 @@ async def test_a_part_that_never_closes_does_not_hold_the_stop(tmp_path, part):
 
     assert child.returncode == 0
     last = errors.decode().strip().splitlines()[-1]
-    assert last == "simpatico: a part did not close within 1.5 seconds; stopped without it"
+    assert last == "simpatico: a part did not close within 1.5 s; stopped without it"
     assert b"Traceback" not in errors
     async with await Store.open(settings_in(tmp_path)) as store:
         assert await store.learning.cursor() >= 0

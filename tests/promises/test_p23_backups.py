@@ -254,12 +254,12 @@ def test_the_commands_say_what_they_did(tmp_path, capsys):
 
     assert run("backup", str(tmp_path / "a")).startswith("0 Copied the data to")
     assert run("backup-keys", str(tmp_path / "b")).startswith("0 Copied keys and erasure ledger to")
-    assert run("rotate-key").startswith("0 A new master key wraps the keys of 1 members")
+    assert run("rotate-key").startswith("0 A new master key wraps the keys of 1 member;")
     assert run("forget", str(ALICE.user_id)) == (
-        "0 Deleted: 1 keys, 1 replies, 0 pieces of feedback and 0 models."
+        "0 Deleted: 1 key, 1 reply, 0 pieces of feedback and 0 models."
         " Looked for the rest: nothing was found in tables and files."
     )
-    assert run("ledger") == "0 1 destroyed keys, 0 members who refused."
+    assert run("ledger") == "0 1 destroyed key, 0 members who refused."
     assert run("restore", str(tmp_path / "a")).endswith(
         "members forgotten since the copy was made, erased again: 1."
     )

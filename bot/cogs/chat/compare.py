@@ -20,6 +20,7 @@ from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import BUSY, SPEECHLESS
+from bot.messages.markdown import escaped
 from bot.messages.posting import SILENT
 from bot.messages.splitting import split_message
 from bot.replies.comparisons import Comparison, Comparisons
@@ -29,10 +30,17 @@ from bot.servers.access import roles_of
 from bot.servers.daily_limits import UsedUp
 from bot.ui.components import PersistentButton
 from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
+from bot.ui.feedback_text import cut, excerpt
 from bot.ui.ports import FeedbackHost
 from storage.errors import LearningPaused, NoConsent
 from storage.records import Picked, Who
 
+TO_THIS = mark("**Answers to your message:** {message}")
+TO_LATEST = mark("**Answers to your message that I answered <t:{when}:R> with:** {reply}")
+_NAMED = "**"
+"""Start of the line that names the message; it stays while further pairs are shown."""
+EXCERPT = 200
+"""Longest part of a message or reply that is quoted, characters."""
 ASK = mark("Which of the two do you like better? Only you see this.")
 NOTHING = mark(
     "I do not have two different answers to show you yet. Chat with me first and then use `/compare`,"
@@ -113,7 +121,9 @@ class PickButton(
             return
         bot.labels_changed(1)
         more = bot.comparisons.turn(who, comparison)
-        said = "\n".join([tr(RECORDED[self._picked]), tr(COUNTS), tr(NEXT if more else LAST)])
+        asked = interaction.message.content.splitlines()[:1] if interaction.message else []
+        named = [line for line in asked if line.startswith(_NAMED)]
+        said = "\n".join([*named, tr(RECORDED[self._picked]), tr(COUNTS), tr(NEXT if more else LAST)])
         await _show(interaction, comparison if more else None, said=said, undo=preference_id)
 
 
@@ -145,7 +155,7 @@ class Compare(commands.Cog):
             await interaction.edit_original_response(content=tr(PAUSED))
             return
         try:
-            comparison = await self._begin(interaction, who, message)
+            comparison, named = await self._begin(interaction, who, message)
         except UsedUp as exc:
             await interaction.edit_original_response(content=note_of(exc))
         except TooManyWaiting:
@@ -155,18 +165,25 @@ class Compare(commands.Cog):
         except GeneratorError as exc:
             await interaction.edit_original_response(content=note_without_answer(exc))
         else:
-            await _show(interaction, comparison, said=tr(ASK if comparison else NOTHING))
+            said = f"{named}\n{tr(ASK)}" if comparison else tr(NOTHING)
+            await _show(interaction, comparison, said=said)
 
     async def _begin(
         self, interaction: discord.Interaction, who: Who, message: str | None
-    ) -> Comparison | None:
+    ) -> tuple[Comparison | None, str]:
+        """Return the comparison, and the line that names the message that its candidates answer."""
         if message is not None:
             view = await self._bot.servers.of(who.guild_id)
             context = Context(message, persona=view.persona, model=view.model)
             prompt = Prompt(who, context, roles=roles_of(interaction.user))
-            return await self._bot.comparisons.of_message(prompt)
+            named = tr(TO_THIS, message=escaped(cut(" ".join(message.split()), EXCERPT)))
+            return await self._bot.comparisons.of_message(prompt), named
         latest = await self._bot.store.replies.latest(who, interaction.channel_id)
-        return None if latest is None else await self._bot.comparisons.of_reply(who, latest.reply_id)
+        if latest is None:
+            return None, ""
+        when, reply = int(latest.created_at.timestamp()), escaped(excerpt(latest, EXCERPT))
+        comparison = await self._bot.comparisons.of_reply(who, latest.reply_id)
+        return comparison, tr(TO_LATEST, when=when, reply=reply)
 
 
 async def _show(

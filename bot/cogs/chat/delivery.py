@@ -20,6 +20,7 @@ from bot.languages import tr
 from bot.messages.conversation import BLOCKED
 from bot.messages.posting import AnsweredBefore, AutoModRefused, place_of, post_reply, say, seed_reactions
 from bot.messages.queues import Claims
+from bot.replies.consent import Unanswered
 from bot.replies.decision import Decision, NothingToSay, as_another
 from bot.replies.responder import Responder
 from bot.ui.ports import StreamHost
@@ -42,6 +43,11 @@ class DeliveryHost(HasInbox, HasMetrics, HasResponder, HasServers, HasStore, Str
     @property
     def invited(self) -> Claims:
         """Members who were invited to learning."""
+        ...
+
+    @property
+    def unanswered(self) -> Unanswered:
+        """Invited members who have not decided."""
         ...
 
 
@@ -93,12 +99,15 @@ class Delivery:
         invitee = self._claim_invitation(who, decision) if again is None else None
         view = None if invitee is None else invitation_view(who.user_id)
         with self._bot.inbox.held(prompt.channel.id):
-            posted, decision = await self._post_one(prompt, decision, view=view, invitee=invitee, again=again)
+            posted, decision = await self._post_one(prompt, decision, view=view, again=again)
             if not posted:
+                if invitee is not None and self._bot.unanswered.not_posted(who):
+                    self._bot.invited.release(invitee)
                 return False
             seconds = {**decision.seconds, "post": time.perf_counter() - started}
             if waited_s is not None:
                 seconds["wait"] = waited_s + decision.seconds.get("turn", 0.0)
+            self._bot.unanswered.posted(who, place_of(posted).message_ids)
             failpoint("chat.after-post")
             if decision.more is not None:
                 decision, posted = await grow_to_the_end(
@@ -115,7 +124,6 @@ class Delivery:
         decision: Decision,
         *,
         view: discord.ui.View | None,
-        invitee: MemberId | None,
         again: AskedAgain | None,
     ) -> tuple[list[discord.Message], Decision]:
         """Post the reply, or the next candidate while AutoMod refuses the one before; see :meth:`_post`.
@@ -127,16 +135,13 @@ class Delivery:
         try:
             while True:
                 try:
-                    posted = await self._post(
-                        prompt, decision, view=view, invitee=invitee, again=again, n_deleted=n_deleted
-                    )
+                    posted = await self._post(prompt, decision, view=view, again=again, n_deleted=n_deleted)
                     return posted, replace(decision, instead=None)
                 except AutoModRefused as exc:
                     n_deleted += exc.n_deleted
                     log.info("AutoMod refused a reply; the next candidate is posted")
                     decision = await self._next(decision, again)
         except (NothingToSay, GeneratorError):
-            self._take_back(invitee)
             if again is None:
                 await say(prompt, tr(BLOCKED))
             return [], decision
@@ -156,18 +161,12 @@ class Delivery:
         whole = await self._bot.responder.completed(following)
         return replace(whole, impression=as_another(whole.impression))
 
-    def _take_back(self, invitee: MemberId | None) -> None:
-        """Allow the invitation again that was not posted."""
-        if invitee is not None:
-            self._bot.invited.release(invitee)
-
     async def _post(
         self,
         prompt: discord.Message,
         decision: Decision,
         *,
         view: discord.ui.View | None,
-        invitee: MemberId | None,
         again: AskedAgain | None,
         n_deleted: int,
     ) -> list[discord.Message]:
@@ -184,7 +183,6 @@ class Delivery:
             )
         except discord.HTTPException as exc:
             log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
-            self._take_back(invitee)
         except AnsweredBefore:
             log.warning("a prompt had a reply already; this one was not posted")
         return []
@@ -197,8 +195,11 @@ class Delivery:
             await recorder.record_another(who, place, decision, again.message_id)
 
     def _claim_invitation(self, who: Who, decision: Decision) -> MemberId | None:
-        """Return the member to invite under this reply; None for all who decided or were invited."""
+        """Return the member to invite under this reply; None if they decided, or were just invited."""
         if decision.consent is not Consent.UNKNOWN:
             return None
         invitee = self._bot.store.member_id(who)  # a pseudonym, because it stays in memory after a forget
-        return invitee if self._bot.invited.claim(invitee) else None
+        if self._bot.invited.claim(invitee):
+            self._bot.unanswered.begin(who)
+            return invitee
+        return invitee if self._bot.unanswered.invites_again(who) else None

@@ -8,9 +8,8 @@ and channels as ids; no names are stored.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import discord
 import emoji as emoji_library
@@ -18,6 +17,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cogs.ports import ConfigHost
+from bot.generation import name_of_model
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
 from bot.servers.server_settings import (
@@ -27,11 +27,12 @@ from bot.servers.server_settings import (
     GuildSettings,
     SettingsRefused,
     changed_list,
+    limit_change,
     models_offered,
 )
-from bot.settings import DailyLimit, LimitSettings
+from bot.settings import DailyLimit
 from bot.ui.managers_only import ManagersOnly
-from bot.ui.server_settings_text import lines_of
+from bot.ui.server_settings_text import HostDefaults, lines_of
 from storage.records import Who
 
 Place = (
@@ -102,7 +103,12 @@ class Config(
         """Show the settings of this server."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         own = await self._bot.servers.read(_guild(interaction).id)
-        lines = lines_of(own, readable=self._bot.settings.message_content)
+        host = HostDefaults(
+            settings=self._bot.servers.settings,
+            chat_channels=self._configured_channels(_guild(interaction)),
+            roles=tuple(role.id for role in _guild(interaction).roles),
+        )
+        lines = lines_of(own, host)
         await _tell(interaction, "\n".join(lines)[:2000])
 
     # --- who the bot is ------------------------------------------------------------------------------------
@@ -121,7 +127,7 @@ class Config(
         """Choose one of the models that the operator offers."""
         offered = models_offered(self._bot.servers.settings)
         if len(offered) == 1:
-            await _tell(interaction, tr(ONE_MODEL, model=self._bot.generator_name))
+            await _tell(interaction, tr(ONE_MODEL, model=name_of_model(offered[0])))
         elif name not in offered:
             await _tell(interaction, tr(NO_SUCH_MODEL, models=", ".join(offered)))
         else:
@@ -148,8 +154,7 @@ class Config(
         if answer_all and not self._bot.settings.message_content:
             await _tell(interaction, tr(CANNOT_READ))
             return
-        here = {one.id for one in (*_guild(interaction).channels, *_guild(interaction).threads)}
-        configured = tuple(sorted(self._bot.chat_channels & here))
+        configured = self._configured_channels(_guild(interaction))
 
         def change(own: GuildSettings) -> GuildSettings:
             before = configured if own.chat_channels is None else own.chat_channels
@@ -249,7 +254,9 @@ class Config(
         if (per == "role") != (role is not None):
             await _tell(interaction, tr(NO_ROLE if role is None else BY_ITSELF))
             return
-        await self._change(interaction, limit_change(per, DailyLimit(messages, tokens), role))
+        await self._change(
+            interaction, limit_change(per, DailyLimit(messages, tokens), None if role is None else role.id)
+        )
 
     # --- back to the configuration -------------------------------------------------------------------------
 
@@ -292,26 +299,13 @@ class Config(
         else:
             await _tell(interaction, tr(done))
 
+    def _configured_channels(self, guild: discord.Guild) -> tuple[int, ...]:
+        """Return the host's chat channels that are in this server."""
+        return tuple(sorted(self._bot.chat_channels & {one.id for one in (*guild.channels, *guild.threads)}))
+
     def _count_due(self, n_due: int) -> None:
         if n_due:
             self._bot.labels_changed(n_due)
-
-
-def limit_change(per: str, limit: DailyLimit, role: discord.Role | None) -> Callable[[Any], GuildSettings]:
-    """Return the change that sets a limit."""
-
-    def change(own: GuildSettings) -> GuildSettings:
-        limits: LimitSettings = own.limits
-        if role is not None:
-            others = {id_: given for id_, given in limits.roles.items() if id_ != str(role.id)}
-            limits = replace(limits, roles=others | {str(role.id): limit})
-        elif per == "member":
-            limits = replace(limits, member_messages=limit.messages, member_tokens=limit.tokens)
-        else:
-            limits = replace(limits, server_messages=limit.messages, server_tokens=limit.tokens)
-        return replace(own, limits=limits)
-
-    return change
 
 
 def emoji_in(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from discord.ext import commands
 
 from bot.cogs.ports import HasResponder, HasStore, Registry
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.messages.markdown import escaped
 from bot.messages.posting import SILENT
 from bot.moderation.output_filter import Drop
@@ -43,9 +43,7 @@ WITHHELD = mark("I would not post that answer here. The reason: {reason}. `/safe
 TIDIED = mark(
     "I would remove some of its links or mentions before I post it. `/safety` shows what is allowed."
 )
-LISTED = mark("**{count} of {most} entries**\n{entries}")
 ENTRY = "• {question}"
-IN_FILE = mark("**{count} of {most} entries**, in the file.")
 SHOWN = 1800
 """Longest list that is shown in the message, characters; a longer one becomes a file."""
 
@@ -173,14 +171,19 @@ class Faq(
         if not entries:
             await _answer(interaction, tr(NONE_YET))
             return
+        title = trn(
+            "**{n} entry** of at most {most}",
+            "**{n} entries** of at most {most}",
+            len(entries),
+            most=MOST_ENTRIES,
+        )
         lines = "\n".join(ENTRY.format(question=escaped(e.question)) for e in entries)
         if len(lines) <= SHOWN:
-            await _answer(interaction, tr(LISTED, count=len(entries), most=MOST_ENTRIES, entries=lines))
+            await _answer(interaction, f"{title}\n{lines}")
             return
         whole = "\n\n".join(f"{entry.question}\n{entry.answer}" for entry in entries)
         file = discord.File(io.BytesIO(whole.encode()), "faq.txt")
-        text = tr(IN_FILE, count=len(entries), most=MOST_ENTRIES)
-        await interaction.followup.send(text, file=file, ephemeral=True, allowed_mentions=SILENT)
+        await interaction.followup.send(title, file=file, ephemeral=True, allowed_mentions=SILENT)
 
     @edit.autocomplete("entry")
     @remove.autocomplete("entry")

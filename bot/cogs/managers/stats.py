@@ -23,7 +23,7 @@ from discord.ext import commands
 from bot.background.uplift_reporter import FEWEST, Reporter
 from bot.cogs.ports import HasMetrics, HasStore, Registry
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.metrics import Metrics
 from bot.servers.published import BUCKETS, DAY, WEEK, Frozen, about
 from bot.ui.charts import stats_picture
@@ -35,11 +35,6 @@ FEWEST_MEMBERS = BUCKETS[0]
 FEWEST_REPLIES = 100
 """Fewest timed replies for which a mean is shown."""
 DAYS = timedelta(days=30)
-
-COARSE = mark(
-    "So that these figures say nothing about one person, they are rounded, slightly random, and the same for"
-    " a week. Figures based on fewer than about {n} members are hidden."
-)
 
 
 class StatsHost(Registry, HasStore, HasMetrics, Protocol):
@@ -148,13 +143,20 @@ def lines_of(counts: Counts, seconds: dict[str, float], gain: Gain | None) -> li
     if gain is not None:
         lines.append(
             tr(
-                "**What personal ranking brings, all servers** {gain} liked replies in 100 ({low} to {high})",
+                "**Liked replies in 100 that personal ranking adds, all servers** {gain} ({low} to {high})",
                 gain=f"{gain.value:+d}",
                 low=f"{gain.low:+d}",
                 high=f"{gain.high:+d}",
             )
         )
-    return [*lines, f"*{tr(COARSE, n=FEWEST_MEMBERS)}*"]
+    coarse = trn(
+        "So that these figures say nothing about one person, they are rounded, slightly random, and the same"
+        " for a week. Figures based on fewer than about {n} member are hidden.",
+        "So that these figures say nothing about one person, they are rounded, slightly random, and the same"
+        " for a week. Figures based on fewer than about {n} members are hidden.",
+        FEWEST_MEMBERS,
+    )
+    return [*lines, f"*{coarse}*"]
 
 
 def _words(count: int | None) -> str:

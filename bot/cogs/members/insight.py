@@ -12,9 +12,10 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.ports import HasGeneratorName, HasOwner, HasStore, HasTaste, Registry
+from bot.cogs.ports import HasOwner, HasServers, HasStore, HasTaste, Registry
+from bot.generation import name_of_model
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.ui.taste_text import points_of, reason_lines
 from storage.records import NOWHERE, ReplyId
 
@@ -24,7 +25,7 @@ NO_REPLY = mark(
 )
 
 
-class InsightHost(Registry, HasOwner, HasStore, HasTaste, HasGeneratorName, Protocol):
+class InsightHost(Registry, HasOwner, HasServers, HasStore, HasTaste, Protocol):
     """What explanations and status need of the client."""
 
     @property
@@ -79,10 +80,14 @@ class Insight(commands.Cog):
     async def status(self, interaction: discord.Interaction) -> None:
         """Show version and models; to the host also the last round, which is about all members."""
         await interaction.response.defer(ephemeral=True, thinking=True)
+        servers = self._bot.servers
+        writer = (
+            await servers.of(who_clicked(interaction).guild_id)
+        ).model or servers.settings.generator.model
         lines = [
             f"**Simpatico** {version('simpatico')}, discord.py {discord.__version__}",
-            tr("**Writes with** {model}", model=self._bot.generator_name),
-            tr("**Ranks with** {model}", model=self._bot.encoder_name),
+            tr("**Writes with** {model}", model=name_of_model(writer)),
+            tr("**Ranks with** {model}", model=name_of_model(self._bot.encoder_name.partition("@")[0])),
         ]
         if await self._bot.is_owner(interaction.user):
             lines.append(tr("**Last training round** {learnt}", learnt=await self._last_round()))
@@ -94,10 +99,10 @@ class Insight(commands.Cog):
             return tr("no training round yet")
         took = (last.finished_at - last.started_at).total_seconds()
         return tr(
-            "<t:{when}:R>, {members} members, {labels} labels, {seconds:.1f} s on {device}",
+            "<t:{when}:R>, {members}, {labels}, {seconds:.1f} s on {device}",
             when=int(last.finished_at.timestamp()),
-            members=last.n_members,
-            labels=last.n_labels,
+            members=trn("{n} member", "{n} members", last.n_members),
+            labels=trn("{n} label", "{n} labels", last.n_labels),
             seconds=took,
             device=last.device,
         )

@@ -12,7 +12,7 @@ from discord.ext import commands
 
 from bot.cogs.ports import HasStore, HasTaste, Registry
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import mark, tr, trn
 from bot.ui.data_export import PART_BYTES, AlreadyMaking, DataExport, Part
 from personalization.insight.taste import TasteReader
 from storage.clock import utcnow
@@ -26,9 +26,6 @@ INCOMPLETE = mark(
     " two files do not fit together."
 )
 ALREADY = mark("I am already making your file. Please wait until it is here.")
-IN_PARTS = mark(
-    "The file has {n_parts} parts, and this is the last one. Put them together in the order of their names."
-)
 BESIDE_BYTES = 2**14
 """Room for the other fields of a request with a file, bytes."""
 
@@ -67,7 +64,13 @@ class MyData(commands.Cog):
         try:
             last, text = await self._export.send(who_clicked(interaction), utcnow(), send, room)
             if n_sent:
-                text = f"{text}\n{tr(IN_PARTS, n_parts=last.number)}"
+                parts = trn(
+                    "The file has {n} part, and this is the last one.",
+                    "The file has {n} parts, and this is the last one. Put them together in the order of"
+                    " their names.",
+                    last.number,
+                )
+                text = f"{text}\n{parts}"
             await say(text, _file_of(last))
         except AlreadyMaking:
             await say(tr(ALREADY))

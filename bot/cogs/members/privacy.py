@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import discord
@@ -10,13 +11,44 @@ from discord.ext import commands
 
 from bot.cogs.ports import Registry
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import Tongues, mark, speaking, tr
+from bot.messages.conversation import NOT_COUNTED
+from bot.messages.posting import SILENT
+from bot.pausing import Pausing
 from bot.ui.ports import PrivacyHost
-from bot.ui.privacy_panel import SURE_OF_ALL, ChoiceButton, choices, kept_in_words, show_privacy
+from bot.ui.privacy_panel import (
+    SURE_OF_ALL,
+    ChoiceButton,
+    choices,
+    invitation_view,
+    kept_in_words,
+    show_privacy,
+)
+from storage.records import Consent, Reacted
+
+log = logging.getLogger(__name__)
 
 
 class PrivacyCommandsHost(Registry, PrivacyHost, Protocol):
     """What these commands need of the client."""
+
+    @property
+    def pausing(self) -> Pausing:
+        """The emergency stop."""
+        ...
+
+    @property
+    def tongues(self) -> Tongues:
+        """Languages of members."""
+        ...
+
+    def get_guild(self, id: int, /) -> discord.Guild | None:
+        """Return a server that the bot is in."""
+        ...
+
+    def get_partial_messageable(self, id: int, /) -> discord.PartialMessageable:
+        """Return a channel to write to."""
+        ...
 
 
 class Privacy(commands.Cog):
@@ -47,6 +79,25 @@ class Privacy(commands.Cog):
             content=f"{kept_in_words(summary)}\n{tr(SURE_OF_ALL)}",
             view=choices(interaction.user.id, "forget", "keep"),
         )
+
+    @commands.Cog.listener()
+    async def on_early_reaction(self, reacted: Reacted) -> None:
+        """Explain once to an undecided member why their reaction does not count, and invite them.
+
+        The client dispatches it, with the rules of :class:`bot.replies.consent.Unanswered`.
+        """
+        who, bot = reacted.who, self._bot
+        undecided = await bot.privacy.consent_of(who) is Consent.UNKNOWN
+        if not undecided or await bot.pausing.is_paused():
+            return
+        with speaking(bot.tongues.of_member(who.user_id, bot.get_guild(who.guild_id))):
+            channel = bot.get_partial_messageable(reacted.channel_id)
+            try:
+                await channel.get_partial_message(reacted.message_id).reply(
+                    tr(NOT_COUNTED), view=invitation_view(who.user_id), allowed_mentions=SILENT
+                )
+            except discord.HTTPException as exc:
+                log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
 
 
 async def setup(bot: PrivacyCommandsHost) -> None:

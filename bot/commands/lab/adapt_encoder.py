@@ -26,6 +26,7 @@ from personalization.heads.heads import starter_prior
 from personalization.lab.adapting.adaptation import Adaptation, Adapted, as_json
 from personalization.lab.datasets import Dataset, dev_members, is_support, read_dataset
 from personalization.lab.options import AdaptSettings, StepSettings
+from storage.wording import counted
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -152,8 +153,8 @@ def as_text(result: Adapted) -> str:
         best = " (best)" if n == result.best_round else ""
         lines.append(f"| {n}{best} | {entry.loss:.4f} | {entry.metric:.4f} | {entry.training_loss:.4f} |")
     lines.append(
-        f"{result.n_judges} members who took no part judge: {result.gain:+.4f} ± {result.gain_se:.4f} against"
-        " the frozen encoder"
+        f"{counted(result.n_judges, 'member')} who took no part judged: {result.gain:+.4f} ±"
+        f" {result.gain_se:.4f} against the frozen encoder"
     )
     return "\n".join(lines)
 

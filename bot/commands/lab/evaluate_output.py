@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from storage.wording import counted
+
 
 def as_table(result: dict[str, Any]) -> str:
     """Format the result as Markdown.
@@ -18,7 +20,8 @@ def as_table(result: dict[str, Any]) -> str:
     Args:
         result: The content of ``--json``.
     """
-    lines = [f"{result['dataset']}: {result['metric']}, {result['members']} tested, {result['seeds']} seeds"]
+    seeds = counted(result["seeds"], "seed")
+    lines = [f"{result['dataset']}: {result['metric']}, {result['members']} tested, {seeds}"]
     if "note" in result:
         lines.append(result["note"])
     ks = sorted({int(k) for row in result["rows"].values() for k in row})
@@ -45,7 +48,7 @@ def _cell(cell: dict[str, float | None] | None) -> str:
 def _first_replies(found: dict[str, Any]) -> list[str]:
     """Format how the shipped prior ranks first replies."""
     lines = [
-        f"First replies on a new server: {found['metric']} over {found['members']} members"
+        f"First replies on a new server: {found['metric']} over {counted(found['members'], 'member')}"
         " (at random 0.500)" + (f"; {found['note']}" if "note" in found else ""),
         "",
         "| row | mean | ± people | ± texts |",

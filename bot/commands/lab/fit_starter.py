@@ -16,6 +16,7 @@ from personalization.heads.heads import starter_prior
 from personalization.lab.datasets import read_dataset
 from personalization.lab.fit_starter import fit_starter
 from personalization.settings import LearningSettings
+from storage.wording import counted
 
 
 def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:
@@ -56,4 +57,4 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
     print("heads on held-out chatbots and people, by share of the plain spread:")
     for spread, found in fitted.by_spread.items():
         print(f"  {spread:6g}  {found:.4f}" + ("  chosen" if spread == fitted.spread else ""))
-    print(f"{arguments.out}: {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}")
+    print(f"{arguments.out}: {counted(len(body), 'byte')}, SHA-256 {hashlib.sha256(body).hexdigest()}")

@@ -20,6 +20,7 @@ from personalization.encoding.loading import load_encoder
 from personalization.heads.heads import starter_prior
 from personalization.lab.datasets import dev_members, is_support, read_dataset
 from personalization.lab.prior_search import Choice, Search, Trial, Tuned, as_toml
+from storage.wording import counted
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -74,9 +75,11 @@ def as_text(result: Tuned) -> str:
     head = "| loss | rank | style_scale | whitening | start_variance | bias_sd |"
     whole = [trial for trial in result.trials if trial.loss is not None]
     lines = [head, "|---" * 6 + "|", *(map(_row, sorted(whole, key=lambda trial: trial.loss or 0.0)))]
-    lines.append(f"{len(result.trials) - len(whole)} of {len(result.trials)} trials were stopped early;")
     lines.append(
-        f"{result.n_judges} members who took no part judge the best:"
+        f"{len(result.trials) - len(whole)} of {counted(len(result.trials), 'trial')} stopped early;"
+    )
+    lines.append(
+        f"{counted(result.n_judges, 'member')} who took no part judged the best:"
         f" {result.gain:+.4f} ± {result.gain_se:.4f} against the settings in use"
     )
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ def test_no_file_gives_the_defaults():
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"bot": {"tokn": 1}}, "config: [bot] tokn: unknown key; config.example.toml lists the known ones"),
+        (
+            {"bot": {"tokn": 1}},
+            "config: [bot] tokn: unknown key; did you mean token_env?;"
+            " config.example.toml lists the known ones",
+        ),
         ({"nope": {}}, "config: [nope]: unknown key; config.example.toml lists the known ones"),
         (
             {"generator": {"candidates": 99}},
@@ -206,3 +211,53 @@ def test_a_wrong_style_is_one_line_that_names_the_key():
     (line,) = str(said.value).splitlines()
     assert "[generator] styles.0.shape.most_sentences" in line
     assert line.endswith("found -2")
+
+
+def every_key() -> list[tuple[str, str]]:
+    return [
+        (section.name, key.name) for section in fields(Settings) for key in fields(section.default_factory)
+    ]
+
+
+def mistyped(key: str) -> str:
+    """Return the key with two letters swapped, which is no other key."""
+    middle = len(key) // 2
+    return f"{key[: middle - 1]}{key[middle]}{key[middle - 1]}{key[middle + 1 :]}"
+
+
+@pytest.mark.parametrize(("section", "key"), every_key())
+def test_a_mistyped_key_gets_the_right_one(section, key):
+    for typed in {mistyped(key), key + "s", key.upper(), key.replace("_", "-"), key.replace("_", "")} - {key}:
+        with pytest.raises(ConfigError) as refused:
+            parse_settings({section: {typed: 1}})
+
+        if (section, typed) not in every_key():
+            assert f"[{section}] {typed}: unknown key; did you mean {key}?" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "advice"),
+    [
+        ({"generater": {}}, "[generater]: unknown key; did you mean generator?"),
+        (
+            {"bot": {"base_url": "http://x"}},
+            "[bot] base_url: unknown key; did you mean [generator] base_url?",
+        ),
+        ({"message_content": True}, "[message_content]: unknown key; did you mean [bot] message_content?"),
+        (
+            {"generator": {"styles": [{"name": "a", "instruktion": "b"}]}},
+            "styles.0.instruktion: unknown key; did you mean instruction?",
+        ),
+        (
+            {"personalization": {"label_weights": {"ratign": 1.0}}},
+            "label_weights.ratign: unknown key; did you mean rating?",
+        ),
+        ({"bot": {"allow": {"member": []}}}, "[bot] allow.member: unknown key; did you mean members?"),
+        ({"bot": {"xylophone": 1}}, "[bot] xylophone: unknown key; config.example.toml"),
+    ],
+)
+def test_an_unknown_key_gets_the_closest_one_of_its_table_or_its_section(raw, advice):
+    with pytest.raises(ConfigError) as refused:
+        parse_settings(raw)
+
+    assert advice in str(refused.value)

@@ -39,7 +39,7 @@ def test_an_unknown_key_is_one_line(folder, capsys):
 
     assert code == EXIT_CONFIG
     assert capsys.readouterr().err == (
-        f"simpatico: {folder}/config.toml: [bot] tokn: unknown key;"
+        f"simpatico: {folder}/config.toml: [bot] tokn: unknown key; did you mean token_env?;"
         " config.example.toml lists the known ones\n"
     )
 

@@ -34,7 +34,7 @@ def test_an_adapter_that_helps_is_written_and_can_be_configured(place, capsys):
     said = capsys.readouterr().out
     assert code == 0
     assert 'encoder = "adapted"' in said
-    assert "members who took no part judge: +0." in said
+    assert " who took no part judged: +0." in said
     adapted, base = (load_encoder(name, "cpu") for name in ("adapted", "encoder"))
     assert adapted.encoder_id != base.encoder_id
     assert np.abs(adapted.encode(["hot tea"]) - base.encode(["hot tea"])).max() > 1e-3

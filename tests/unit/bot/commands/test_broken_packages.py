@@ -15,33 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.bot.commands.test_command_line import commands
+from tests.unit.bot.commands.test_command_line import ARGUMENTS, commands
 
 ROOT = Path(__file__).parents[4]
-
-ARGUMENTS = {
-    "run": (),
-    "playground": (),
-    "models": (),
-    "doctor": (),
-    "completion": ("bash",),
-    "failpoints": (),
-    "evaluate": (str(ROOT / "tests/data/ukpconvarg1"), "--dev"),
-    "adapt-encoder": (str(ROOT / "tests/data/ukpconvarg1"), "--out", "adapter"),
-    "tune": (str(ROOT / "tests/data/ukpconvarg1"),),
-    "fit-starter": (str(ROOT / "tests/data/dbdc3"), "--out", "starter"),
-    "report": (),
-    "backup": ("copy",),
-    "restore": ("copy",),
-    "backup-keys": ("keys-copy",),
-    "restore-keys": ("keys-copy",),
-    "rotate-key": (),
-    "ledger": (),
-    "move": ("--to", "sqlite"),
-    "audit": ("--verify",),
-    "forget": ("1" * 18,),
-}
-"""Command -> arguments with which it works, in the order in which they run; a new command needs a line."""
 
 NEED_TORCH = {"run", "playground", "evaluate", "adapt-encoder", "tune", "fit-starter"}
 NEED_NUMPY = NEED_TORCH | {"report"}
@@ -161,6 +137,7 @@ def test_control_the_child_cannot_import_what_is_broken(tmp_path):
 
 def test_nothing_heavy_is_imported_for_the_version():
     heavy = {"torch", "transformers", "numpy", "matplotlib", "discord", "openai", "huggingface_hub"}
+    heavy |= {"sqlalchemy", "alembic", "pydantic", "shtab"}
     code = "import sys, bot.commands.main as m; m.command_parser(); print(*sorted(sys.modules))"
 
     done = child(code, path=ROOT, cwd=ROOT)

@@ -1,15 +1,46 @@
-"""Help and completion: everything a command takes is explained, and every shell completes it."""
+"""Help, completion and options: explained, completed, taken before and after a command, typos answered."""
 
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from bot.__main__ import main
-from bot.commands.completion import SHELLS, completion_of
+from bot.commands.completion import completion_of
+from bot.commands.declared import SHELLS
 from bot.commands.main import command_parser
+from bot.commands.parsing import Parser, common_options
+
+ROOT = Path(__file__).parents[4]
+
+ARGUMENTS = {
+    "run": (),
+    "playground": (),
+    "models": (),
+    "doctor": (),
+    "completion": ("bash",),
+    "failpoints": (),
+    "evaluate": (str(ROOT / "tests/data/ukpconvarg1"), "--dev"),
+    "adapt-encoder": (str(ROOT / "tests/data/ukpconvarg1"), "--out", "adapter"),
+    "tune": (str(ROOT / "tests/data/ukpconvarg1"),),
+    "fit-starter": (str(ROOT / "tests/data/dbdc3"), "--out", "starter"),
+    "report": (),
+    "backup": ("copy",),
+    "restore": ("copy",),
+    "backup-keys": ("keys-copy",),
+    "restore-keys": ("keys-copy",),
+    "rotate-key": (),
+    "ledger": (),
+    "move": ("--to", "sqlite"),
+    "audit": ("--verify",),
+    "forget": ("1" * 18,),
+}
+"""Command -> arguments with which it works, in the order in which they run; a new command needs a line."""
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -79,3 +110,109 @@ def test_bash_completes_with_the_script(typed, completed, tmp_path):
     shown = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
 
     assert shown.stdout.split() == completed
+
+
+GIVEN = {
+    "--config": (["--config", "other.toml"], "config", Path("other.toml")),
+    "--verbose": (["-v"], "verbose", True),
+    "--port": (["--port", "8123"], "port", 8123),
+}
+"""Option of every command -> how it is given, its name and its value."""
+
+
+@pytest.mark.parametrize("option", GIVEN)
+def test_an_option_of_every_command_works_before_and_after_it_and_is_in_its_help(option):
+    given, name, value = GIVEN[option]
+    for command, needed in ARGUMENTS.items():
+        before = command_parser().parse_args([*given, command, *needed])
+        after = command_parser().parse_args([command, *given, *needed])
+        last = command_parser().parse_args([command, *needed, *given])
+
+        found = [getattr(one, name) for one in (before, after, last)]
+        assert (command, found) == (command, [value] * 3)
+        assert option in commands()[command].format_help()
+
+
+def test_of_two_values_the_later_one_counts_and_without_any_the_default():
+    both = command_parser().parse_args(["--port", "1", "run", "--port", "2"])
+    neither = command_parser().parse_args(["run"])
+
+    assert both.port == 2
+    assert (neither.port, neither.config, neither.verbose) == (0, None, False)
+
+
+def test_control_options_with_defaults_of_their_own_reset_what_stands_before():
+    parser = Parser(parents=[common_options(defaults=True)])
+    parser.add_subparsers(dest="command").add_parser("run", parents=[common_options(defaults=True)])
+
+    assert parser.parse_args(["--port", "1", "run"]).port == 0
+
+
+def test_commands_for_hosts_come_first_in_the_help():
+    listed = list(commands())
+
+    assert listed[:3] == ["run", "playground", "doctor"]
+    assert listed[-5:] == ["evaluate", "adapt-encoder", "tune", "fit-starter", "failpoints"]
+    shown = command_parser().format_help()
+    assert [shown.index(f"    {name}") for name in listed] == sorted(
+        shown.index(f"    {name}") for name in listed
+    )
+
+
+def typos_of(word: str) -> list[str]:
+    """Return mistypings: a letter lost, doubled or swapped, another case, an underscore."""
+    middle = len(word) // 2
+    swapped = word[: middle - 1] + word[middle] + word[middle - 1] + word[middle + 1 :]
+    return [word[:-1], word + word[-1], swapped, word.upper(), word.replace("-", "_") + "s"]
+
+
+@pytest.mark.parametrize("command", [name for name in commands() if name != "run"])
+def test_a_mistyped_command_gets_the_right_one(command, capsys):
+    for typed in set(typos_of(command)) - set(commands()):
+        with pytest.raises(SystemExit) as left:
+            main([typed])
+
+        said = capsys.readouterr().err
+        assert (left.value.code, f"did you mean {command}?" in said) == (2, True), (typed, said)
+
+
+def test_a_mistyped_option_or_choice_gets_the_right_one(capsys):
+    for words, right in (
+        (["--confg", "x", "run"], "--config"),
+        (["report", "--jsn", "x"], "--json"),
+        (["report", "--dayz=3"], "--days"),
+        (["restore", "copy", "--accept-ledger-los s"], "--accept-ledger-loss"),
+        (["completion", "bsh"], "bash"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+
+        assert f"did you mean {right}?" in capsys.readouterr().err, words
+
+
+def test_a_word_like_no_command_gets_no_suggestion(capsys):
+    with pytest.raises(SystemExit):
+        main(["xylophone"])
+
+    said = capsys.readouterr().err
+    assert "xylophone" in said and "did you mean" not in said
+
+
+def test_an_option_of_a_command_that_stands_before_it_is_told_its_place(capsys):
+    with pytest.raises(SystemExit):
+        main(["--verify", "audit"])
+
+    assert "write it after the command" in capsys.readouterr().err
+
+
+def seconds_of(*words: str) -> float:
+    """Return the user time of a run of ``simpatico``, which other work on the machine hardly changes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "bot", *words], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["backup", "--help"], ["doctor", "--version"]])
+def test_version_and_help_answer_at_once(words):
+    assert min(seconds_of(*words) for _ in range(3)) < 0.3

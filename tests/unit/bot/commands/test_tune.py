@@ -24,7 +24,7 @@ def test_where_nothing_helps_the_settings_stay_and_nothing_is_written(place, cap
     said = capsys.readouterr().out
     assert code == 0
     assert "| 32 | 0.125 | 0.25 | 0.2 | 2 |" in said  # the settings in use are the first trial
-    assert "0 of 2 trials were stopped early" in said
+    assert "0 of 2 trials stopped early" in said
     assert "The settings in use stay" in said
     assert not (place / "found.toml").exists()
 

@@ -84,7 +84,7 @@ async def test_what_the_store_refuses_is_marked_and_the_rest_goes_on(caplog):
 
     assert records.events == [reacted(2)]
     assert inbox.marks.take() == (False, [(1, 1)])
-    assert "1 events were not written (DatabaseFailed)" in caplog.text
+    assert "1 event was not written (DatabaseFailed)" in caplog.text
 
 
 async def test_an_event_that_breaks_its_batch_is_left_out_alone(caplog):
@@ -174,7 +174,7 @@ async def test_draining_gives_up_after_its_time(caplog):
 
     await inbox.drain(0.01)
 
-    assert "1 events were not written within 0.01 s" in caplog.text
+    assert "1 event was not written within 0.01 s" in caplog.text
     records.gate.set()
     await inbox.wait_idle()
 

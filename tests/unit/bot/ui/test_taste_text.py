@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 
-from bot.ui.taste_text import PHRASES, counted, phrase, points_of, reason_lines, taste_lines
+from bot.ui.taste_text import PHRASES, phrase, points_of, proof, reason_lines, taste_lines
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
@@ -67,14 +69,50 @@ def test_only_what_is_worth_a_word_is_looked_up():
 
 
 @pytest.mark.parametrize(
-    ("direction", "words"), [(1.0, "you liked 1 of 9 such replies"), (-1.0, "you liked 8 of 10 such replies")]
+    ("evidence", "direction", "liked", "words"),
+    [
+        (SHORT, -1.0, True, "you liked 8 of 10 such replies"),
+        (SHORT, 1.0, False, "you liked 1 of 9 such replies"),
+        (SHORT, 1.0, True, ""),  # the counts speak against the claim
+        (SHORT, -1.0, False, ""),
+        (Evidence("length_chars", 0, 6, 2, 5), -1.0, True, "you liked none of 6 other replies"),
+        (Evidence("length_chars", 1, 6, 2, 5), -1.0, True, "you liked 1 of 6 other replies"),
+        (Evidence("length_chars", 0, 6, 2, 5), 1.0, False, "you liked none of 6 such replies"),
+        (Evidence("length_chars", 4, 6, 5, 5), 1.0, False, "you liked 5 of 5 other replies"),
+        (Evidence("emoji", 1, 2, 1, 2), 1.0, True, ""),  # as many as of the others
+        (Evidence("emoji", 1, 1, 0, 0), 1.0, True, ""),  # one reply is no evidence
+        (Evidence("emoji", 1, 1, 0, 1), 1.0, True, ""),
+        (Evidence("emoji", 1, 1, 0, 2), 1.0, True, "you liked none of 2 other replies"),
+        (Evidence("emoji", 0, 0, 0, 0), 1.0, True, ""),
+    ],
 )
-def test_counts_follow_the_direction(direction, words):
-    assert counted(SHORT, direction) == words
+def test_a_proof_supports_its_claim_or_is_left_out(evidence, direction, liked, words):
+    assert proof(evidence, direction, liked=liked) == words
 
 
-def test_one_reply_is_no_evidence():
-    assert counted(Evidence("emoji", 1, 1, 0, 0), 1.0) == ""
+def claims() -> Iterator[tuple[Evidence, float, bool]]:
+    for counts in product(range(5), repeat=4):
+        if counts[0] <= counts[1] and counts[2] <= counts[3]:
+            yield from (
+                (Evidence("emoji", *counts), direction, liked)
+                for direction in (1.0, -1.0)
+                for liked in (True, False)
+            )
+
+
+def test_no_proof_says_the_opposite_of_its_claim():
+    shown = 0
+    for evidence, direction, liked in claims():
+        said = proof(evidence, direction, liked=liked)
+        if not said:
+            continue
+        shown += 1
+        n_liked, n = (0 if "none" in said else int(said.split()[2])), int(said.split()[-3])
+        about_such = said.endswith("such replies")
+        assert n >= 2
+        assert (n_liked / n > 0.5) == (liked == about_such), (evidence, direction, liked, said)
+        assert proof(evidence, direction, liked=not liked) == "", (evidence, direction, said)
+    assert shown > 100
 
 
 def test_a_taste_is_told_in_its_directions_and_each_thing_once():
@@ -84,12 +122,17 @@ def test_a_taste_is_told_in_its_directions_and_each_thing_once():
         (
             Leaning("length_chars", -0.4, SHORT),
             Leaning("length_words", -0.3, SHORT),
-            Leaning("humour", 0.2, Evidence("humour", 1, 1, 0, 18)),
+            Leaning("humour", 0.2, Evidence("humour", 1, 1, 0, 1)),
+            Leaning("emoji", -0.2, Evidence("emoji", 0, 6, 2, 5)),
         ),
         None,
     )
 
-    assert taste_lines(taste) == ["• a short answer (you liked 8 of 10 such replies)", "• humour"]
+    assert taste_lines(taste) == [
+        "• a short answer (you liked 8 of 10 such replies)",
+        "• humour",
+        "• few or no emoji (you liked none of 6 other replies)",
+    ]
     assert phrase("emoji", -1) == "few or no emoji"
 
 

@@ -73,7 +73,7 @@ async def test_destroyed_key_is_gone_from_memory_and_disk(settings, keys, inside
 
     await inside(lambda: keys.destroy(list(keys.key_ids_of([ALICE]).values())))
 
-    with pytest.raises(KeyMissing, match="1 members have data but no key"):
+    with pytest.raises(KeyMissing, match="1 member has data but no key"):
         await inside(lambda: keys.keys_of([ALICE, BOB]))
     await inside(lambda: keys.key_of(BOB))
     left = b"".join(path.read_bytes() for path in settings.key_dir.glob("keys.db*"))

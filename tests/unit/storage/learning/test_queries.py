@@ -199,7 +199,7 @@ async def test_one_member_without_a_key_costs_the_others_nothing(store, liked, s
             record.message.split(":")[0]
             for record in caplog.records
             if record.levelname == "WARNING" and record.name.startswith("storage.learning")
-        ] == ["2 rows of feedback were left out"]
+        ] == ["2 rows of feedback left out"]
         assert bob.hex() not in caplog.text
         assert version == 1
         assert (await again.learning.head_of(alice)).body == b"head"

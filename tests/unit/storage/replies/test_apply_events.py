@@ -190,4 +190,4 @@ async def test_a_member_whose_key_is_lost_does_not_stop_the_others(store, replie
 
     assert first not in await standing(store, CAROL)
     assert applied.n_unreadable == 1
-    assert "1 rows of feedback were left unchanged: a key is missing" in caplog.text
+    assert "1 row of feedback left unchanged: a key is missing" in caplog.text
