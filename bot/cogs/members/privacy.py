@@ -94,7 +94,7 @@ class Privacy(commands.Cog):
             channel = bot.get_partial_messageable(reacted.channel_id)
             try:
                 await channel.get_partial_message(reacted.message_id).reply(
-                    tr(NOT_COUNTED), view=invitation_view(who.user_id), allowed_mentions=SILENT
+                    tr(NOT_COUNTED), view=invitation_view(who.user_id), allowed_mentions=SILENT, silent=True
                 )
             except discord.HTTPException as exc:
                 log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
