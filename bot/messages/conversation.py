@@ -23,6 +23,9 @@ UNAVAILABLE = mark("My language model is not responding right now. Please try ag
 STOPPING = mark(
     "I am being switched off, so I cannot finish this answer. Please ask me again when I am back."
 )
+ONLY_THOUGHTS = mark(
+    "I thought about this for too long and had no room left for an answer. Please ask again in simpler words."
+)
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
 FAILED = mark(
     "Something went wrong on my side, so I have no answer. Please try again. The host of"
@@ -48,6 +51,7 @@ NOTES = (
     BUSY,
     UNAVAILABLE,
     STOPPING,
+    ONLY_THOUGHTS,
     SPEECHLESS,
     FAILED,
     MESSAGES_USED_UP,
