@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import regex
 
 from bot.generation import Candidate, Context, GeneratorError, OnlyThoughts
-from bot.generators.marks import ROLE, marks_in, masked_in
+from bot.generators.marks import ROLE, is_before_label, marks_in, masked_in
 from bot.generators.role_markers import folded
 from bot.generators.thinking import behind_thoughts
 
@@ -30,8 +30,7 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 _OWN = re.compile(r"(?:assistant|response)\W*+\Z", re.IGNORECASE)
-_ROLE_NAMES = ("assistant", "ai", "bot", "reply", "response", "answer")
-_LABELS = re.compile(r"[^\n]{0,400}\n{1,2}[^\w\n]{0,6}\w[^\n:]{0,40}:")
+_ROLE_NAMES = "assistant|ai|bot|reply|response|answer"
 _LONGEST_NAME = 64
 _NAMED = re.compile(
     r"(?:\b(?i:Your name is|named|called|Du hei\u00dft|Tu t'appelles|Te llamas|Se chama|Ti chiami)"
@@ -141,23 +140,19 @@ def _tidied(said: str, cut_off: bool, names: tuple[str, ...]) -> str:
 
 def _without_names(text: str, names: tuple[str, ...]) -> str:
     """Remove the bot's name or role with a colon from the start, unless it is one of a list of labels."""
-    words = "|".join(re.escape(name) for name in sorted(_own_names(names), key=len, reverse=True))
+    own = "|".join(re.escape(folded(name)) for name in names if name.strip() and len(name) <= _LONGEST_NAME)
     prefix = re.compile(
         rf"(?:[\s\"'*_\[@<(]{{0,8}}(?:\#{{2,4}}[ \t]{{0,3}})?"
-        rf"(?:{words})[*_\])>]{{0,6}}[ \t]{{0,3}}:[*_]{{0,4}}\s*+"
-        rf"|\s*+<(?:{words})>\s*+)",
+        rf"(?:{_ROLE_NAMES}{'|' if own else ''}{own})[*_\])>\"']{{0,6}}[ \t]{{0,3}}:[*_]{{0,4}}\s*+"
+        + (rf"|\s*+<(?:{own})>\s*+)" if own else ")"),
         re.IGNORECASE,
     )
     position, plain = 0, folded(text)
     while found := prefix.match(plain, position):
-        if "\n" not in found.group().strip() and _LABELS.match(plain, found.end()):
+        if "\n" not in found.group().strip() and is_before_label(plain, found.end()):
             break
         position = found.end()
     return text[position:]
-
-
-def _own_names(names: tuple[str, ...]) -> set[str]:
-    return {*_ROLE_NAMES, *(folded(name) for name in names if name.strip() and len(name) <= _LONGEST_NAME)}
 
 
 def reply_in(

@@ -33,7 +33,7 @@ THOUGHTS = (
     (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
     (r"<\|channel>[ \t]{0,2}(?:thought|analysis)", r"<channel\|>"),  # Gemma 4
     (r"<unused94>(?:thought)?", r"<unused95>"),  # MedGemma
-    (r"\AHere(?:'s| is) my thought process:", r"\nHere(?:'s| is) my response:"),  # Granite
+    (r"Here(?:'s| is) my thought process:", r"\nHere(?:'s| is) my response:"),  # Granite
 )
 """How a thought begins and ends, one row for each way of writing it."""
 
@@ -182,6 +182,8 @@ def _acts(plain: str, match: re.Match[str], kind: str) -> bool:
     at_end = end + 8 >= len(plain) and not after.strip()
     if kind == "sign":
         return not (at_end and before[-1:] in OPENING and before[-1:] in "\"'`")
+    if match.group().lstrip("\n").startswith("Here"):
+        return False  # a sentence, which only begins a thought at the start of a text
     last = before.rstrip(" \t")
     first = not last or last[-1] == "\n"
     if kind == "line" or (kind == "speaker" and first and plain[start] != "#"):
@@ -201,13 +203,9 @@ def _is_label(plain: str, start: int, end: int) -> bool:
     """Return whether a line that begins with a speaker is one of a list of labels, as "Human: 46" is."""
     if _ITEM.match(plain, start) or _FIGURE.match(plain, end):
         return True
-    line_end = plain.find("\n", end)
-    line_end = len(plain) if line_end < 0 else line_end
-    following = line_end
-    while following < min(len(plain), line_end + 2) and plain[following] == "\n":
-        following += 1
-    if following > line_end and _LABEL.match(plain, following):
+    if is_before_label(plain, end):
         return True
+    line_end = _line_end(plain, end)
     if plain[max(end, line_end - 3) : line_end].rstrip("*_ ").endswith((".", "!", "?", "\u2026")):
         return False
     earlier = plain.rfind("\n", 0, start) if start else -1
@@ -218,6 +216,19 @@ def _is_label(plain: str, start: int, end: int) -> bool:
     before = plain.rfind("\n", max(0, earlier - 200), earlier) + 1
     line = plain[before:earlier]
     return line.rstrip("*_ ").endswith(":") or _LABEL.match(line) is not None
+
+
+def is_before_label(plain: str, position: int) -> bool:
+    """Return whether the line after the one at a position begins with a label, which names no speaker."""
+    following = line_end = _line_end(plain, position)
+    while following < min(len(plain), line_end + 2) and plain[following] == "\n":
+        following += 1
+    return following > line_end and _LABEL.match(plain, following) is not None
+
+
+def _line_end(plain: str, position: int) -> int:
+    found = plain.find("\n", position, position + 2000)
+    return min(len(plain), position + 2000) if found < 0 else found
 
 
 def masked_in(plain: str, fences_only: bool = False) -> bytearray:

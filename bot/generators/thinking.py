@@ -18,12 +18,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from bot.generators.marks import MARK, MENTIONED, OPENING, THOUGHTS, behind_turns, kind_of, marks_in
 
 _HEADER = re.compile(
-    r"\s*+(?:<\|start\|>\s{0,3}assistant[^<\n]{0,60})?(?:<\|channel\|>)?(analysis|commentary|final)[^<\n]{0,60}"
+    r"\s{0,9}(?:<\|start\|>\s{0,3}assistant[^<\n]{0,60})?(?:<\|channel\|>)?(analysis|commentary|final)[^<\n]{0,60}"
     r"(?:<\|constrain\|>[a-z]{1,20})?<\|message\|>"
 )
 _HEADER_END = re.compile(r"(?<![`\"'])<\|(?:end|return|call|start|channel)\|>")
-_BARE_HEADER = re.compile(r"\s*+(?:analysis|commentary)(?=[A-Z])")
+_BARE_HEADER = re.compile(r"\s{0,9}(?:analysis|commentary)(?=[A-Z])")
 _BARE_FINAL = "assistantfinal"
+_BLOCK_QUOTE = re.compile(r"[ \t]{0,4}>[> \t]{0,4}")
 _CHANNELS = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 _BEGINS = re.compile("start|begin|START|BEGIN")
 _END_WORDS = {"start": "end", "begin": "end", "START": "END", "BEGIN": "END"}
@@ -180,7 +181,7 @@ def _behind_lone_end(plain: str) -> int:
                 begun.add(mark.row)
             elif mark.row in begun:
                 begun.discard(mark.row)
-            else:
+            elif not _BLOCK_QUOTE.fullmatch(plain[max(0, mark.start - 8) : mark.start].rpartition("\n")[2]):
                 position = mark.end
     return position
 
