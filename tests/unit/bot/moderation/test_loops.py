@@ -29,7 +29,7 @@ BOARDS = {
     "identity": "\n".join(" ".join("1" if i == j else "0" for j in range(12)) for i in range(12)),
     "life": "\n".join(["....#....#....#"] * 15) + "a",
     "truth table": "\n".join(f"{a} {b} {a & b}" for a, b in [*itertools.product((0, 1), repeat=2)] * 4),
-    "bits": "0" * 256,
+    "bits": "0" * 192,
     "rows": "\n".join(["<tr><td>0</td><td>0</td><td>0</td></tr>"] * 20),
     "python": "\n".join(["board.append([0, 0, 0, 0, 0, 0, 0, 0])"] * 8),
 }
