@@ -150,7 +150,7 @@ class ForcedEnds(LogitsProcessor):
     def __init__(self, forced: list[list[int]]) -> None:
         self._forced = forced
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
         """Change the scores (k, vocabulary) float32."""
         for row, tokens in enumerate(self._forced):
             if tokens:

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from bot.generators.cleaning import clean
+from bot.generation import Context
+from bot.generators.cleaning import clean, names_of
 from bot.generators.continuing import grown
 from bot.moderation.output_filter import OutputFilter
 from tests.rig.thoughts import BARE, CHANNELS, FAMILIES, PAIRS
@@ -184,6 +185,27 @@ def test_a_reply_about_marks_grows_without_losing_them(honest):
 )
 def test_the_bots_own_name_before_a_reply_is_removed(name, prefix):
     assert clean(prefix.replace("{}", name) + ANSWER, names=(name,)) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("persona", "name"),
+    [
+        ("You are Ada, a pirate.", "Ada"),
+        ("You are **Ada Lovelace**. Be warm.", "Ada Lovelace"),
+        ("Your name is ada.", "ada"),
+        ("A pirate named Ada.", "Ada"),
+        ("Du bist Ada, eine Piratin.", "Ada"),
+        ("Tu es Éloïse, une pirate.", "Éloïse"),
+        ("你是小明，一个机器人。", "小明"),
+    ],
+)
+def test_the_names_are_those_of_the_persona_and_of_the_server(persona, name):
+    in_server = Context("hi", persona=persona, name="Botty McBotface")
+
+    for own in (name, name.split()[0], "Botty McBotface", "Botty"):
+        assert clean(f"{own}: {ANSWER}", names=names_of(in_server, "You are Simpatico.")) == ANSWER
+    assert clean(f"Simpatico: {ANSWER}", names=names_of(in_server, "You are Simpatico.")) != ANSWER
+    assert names_of(Context("hi"), "You are a helpful bot.") == ("",)
 
 
 @pytest.mark.parametrize("text", ["Simpatico: hi", "Adam: hi", "Ada is here: hi", "Ada: 36\nBob: 37"])
