@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import regex
 
 from bot.generation import Candidate, Context, GeneratorError, OnlyThoughts
-from bot.generators.marks import ROLE, is_before_label, marks_in, masked_in
+from bot.generators.marks import behind_role, is_before_label, marks_in, masked_in
 from bot.generators.role_markers import folded
 from bot.generators.thinking import behind_thoughts
 
@@ -144,7 +144,7 @@ def _without_names(text: str, names: tuple[str, ...]) -> str:
     prefix = re.compile(
         rf"(?:[\s\"'*_\[@<(]{{0,8}}(?:\#{{2,4}}[ \t]{{0,3}})?"
         rf"(?:{_ROLE_NAMES}{'|' if own else ''}{own})[*_\])>\"']{{0,6}}[ \t]{{0,3}}:[*_]{{0,4}}\s*+"
-        + (rf"|\s*+<(?:{own})>\s*+)" if own else ")"),
+        r"|\s{0,9}assistant[ \t]{0,3}\n\s*+" + (rf"|\s*+<(?:{own})>\s*+)" if own else ")"),
         re.IGNORECASE,
     )
     position, plain = 0, folded(text)
@@ -197,8 +197,7 @@ def _without_marks(text: str, plain: str, thought: bool, markers: re.Pattern[str
             mine = mark.kind in ("sign", "tag") or _OWN.search(plain, mark.start, mark.end)
             if not silent or not mine:
                 return "".join([*pieces, text[last : mark.start]]), again
-            role = ROLE.match(plain, mark.end) if mark.kind == "sign" else None
-            last = role.end() if role and role.group(1) else mark.end
+            last = behind_role(plain, mark.end)
     return "".join([*pieces, text[last:own]]), again
 
 

@@ -28,11 +28,12 @@ THOUGHTS = (
     (rf"\u25c1(?:{_THINKING})\u25b7", rf"\u25c1/(?:{_THINKING})\u25b7"),  # Kimi
     (
         rf"<\|(?:(?:start|begin)_(?:of_)?)?(?:{_THINKING})(?:_(?:start|begin))?\|>",
-        rf"<\|(?:(?:/|end_(?:of_)?)(?:{_THINKING})|(?:{_THINKING})_end)\|>",
+        rf"<\|(?:(?:/|end_(?:of_)?)(?:{_THINKING})|(?:{_THINKING})_end)\|>"
+        r"|<\|end\|><\|begin\|>assistant(?=<\|content\|>)",
     ),  # Command A, Sky, OpenThinker, Solar
     (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
     (r"<\|channel>[ \t]{0,2}(?:thought|analysis)", r"<channel\|>"),  # Gemma 4
-    (r"<unused94>(?:thought)?", r"<unused95>"),  # MedGemma
+    (r"<(?:unused|ctrl)94>(?:thought)?", r"<(?:unused|ctrl)95>"),  # MedGemma
     (r"Here(?:'s| is) my thought process:", r"\nHere(?:'s| is) my response:"),  # Granite
 )
 """How a thought begins and ends, one row for each way of writing it."""
@@ -75,6 +76,12 @@ MENTIONED = re.compile(
     r"[ \t]{1,3}(?:tags?|tokens?|elements?|marks?|markers?|blocks?|is|are|was|means?|stands|ist|sind|bedeutet"
     r"|est|sont|es|son|\u00e9|s\u00e3o|significa)\b"
 )
+_MENTIONING = re.compile(
+    r"\b(?:tokens?|tags?|marks?|markers?|symbols?|called|is|are|and|or|with|by|uses?|types?|writes?|ist|und|mit"
+    r"|balises?|est|et|avec|etiquetas?|es|y|con|e|com)[ \t]{1,3}\Z",
+    re.IGNORECASE,
+)
+_ITEM_BEGINS = re.compile(r"[ \t]{0,4}(?:\d{1,3}[.)]|[-*+\u2022])[ \t]{1,3}")
 _QUOTED = re.compile(
     r"(?<!\w)\"(?=\S)[^\n\"]{1,300}(?<=\S)\"(?!\w)|(?<!\w)'(?=\S)[^\n']{1,300}(?<=\S)'(?!\w)"
     r"|\u201c[^\n\u201d]{1,300}\u201d|\u201e[^\n\u201c\u201d]{1,300}[\u201c\u201d]"
@@ -89,7 +96,7 @@ _GOES_ON = frozenset(",;:-\u2013\u2014\u3001\uff0c")
 _LABEL = re.compile(r"[^\w\n]{0,6}(?!(?:user|human|assistant|system)\b)\w[^\n:]{0,40}:", re.IGNORECASE)
 _FIGURE = re.compile(r"[^\w\n]{0,6}\d")
 _ITEM = re.compile(r"[ \t]{0,8}(?:[-+\u2022\u2013\u00b7|]|\*[ \t])")
-ROLE = re.compile(r"(assistant|model|bot)\b|(?:user|human|system)\b", re.IGNORECASE)
+_ROLE = re.compile(r"[ \t]{0,3}(?:assistant\b|(?:model|bot)(?=[ \t]{0,3}\n))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +134,7 @@ def behind_turns(plain: str, position: int) -> int:
         mark = MARK.match(plain, position)
         if mark is None or kind_of(mark)[0] not in ("sign", "tag"):
             return position
-        position = mark.end()
-        if (role := ROLE.match(plain, position)) and role.group(1):
-            position = role.end()
+        position = behind_role(plain, mark.end())
 
 
 def kind_of(match: re.Match[str]) -> tuple[str, int]:
@@ -137,6 +142,12 @@ def kind_of(match: re.Match[str]) -> tuple[str, int]:
     group = match.lastgroup or ""
     kind = group.rstrip("0123456789")
     return kind, int(group[len(kind) :] or -1)
+
+
+def behind_role(plain: str, position: int) -> int:
+    """Return where the text goes on behind the role that follows the mark of a turn, if it is the model's."""
+    role = _ROLE.match(plain, position)
+    return role.end() if role else position
 
 
 def marks_in(plain: str, *, fences_only: bool = False) -> list[Mark]:
@@ -166,11 +177,13 @@ def marks_in(plain: str, *, fences_only: bool = False) -> list[Mark]:
             struck = len(found)
         elif word == "</s>" and struck >= 0:
             begin = found[struck]
-            whole = not plain[: begin.start].strip() and not plain[match.end() :].strip()
+            whole = begin.start < 4 and len(plain) - match.end() < 4
             if not whole and "\n" not in plain[begin.end : match.start()]:
                 found[struck] = Mark(begin.start, begin.end, begin.kind, begin.row, False)
                 acts = False
             struck = -1
+        elif word == "[/inst]":
+            acts |= any(one.acts and plain.startswith("[", one.start) for one in found[:4])
         found.append(Mark(match.start(), match.end(), kind, row, acts))
     return found
 
@@ -180,10 +193,15 @@ def _acts(plain: str, match: re.Match[str], kind: str) -> bool:
     start, end = match.span()
     before, after = plain[max(0, start - 8) : start], plain[end : end + 8]
     at_end = end + 8 >= len(plain) and not after.strip()
+    goes_on = kind != "close" or not (after[:1] == "\n" or after[:1].isalnum())
+    if kind != "line" and goes_on and _MENTIONING.search(plain[max(0, start - 16) : start]):
+        return False
     if kind == "sign":
         return not (at_end and before[-1:] in OPENING and before[-1:] in "\"'`")
     if match.group().lstrip("\n").startswith("Here"):
         return False  # a sentence, which only begins a thought at the start of a text
+    if kind not in ("line", "speaker", "sign") and _ITEM_BEGINS.fullmatch(before.rpartition("\n")[2]):
+        return False
     last = before.rstrip(" \t")
     first = not last or last[-1] == "\n"
     if kind == "line" or (kind == "speaker" and first and plain[start] != "#"):
@@ -192,8 +210,12 @@ def _acts(plain: str, match: re.Match[str], kind: str) -> bool:
         return False
     if MENTIONED.match(plain, end) and kind != "speaker":
         return False
-    if first or (at_end and kind != "open"):
+    if before[-1:] in ("*", "_") and after[:1] == before[-1:] and kind != "speaker":
+        return False
+    if first or (at_end and kind != "open") or (kind == "close" and after[:1] == "\n"):
         return True
+    if match.group() == "<s>" and before[-1:].isalnum():
+        return False  # a<s>b
     if last == before:  # directly behind a word; scripts without spaces mention a mark so, too
         return last[-1] < "\u3040" or after[:1] < "\u3040"
     return not last[-1].isalnum() and last[-1] not in _GOES_ON

@@ -31,6 +31,7 @@ _END_WORDS = {"start": "end", "begin": "end", "START": "END", "BEGIN": "END"}
 _ENDS = {
     "<unused94>": "<unused95>",
     "<unused94>thought": "<unused95>",
+    "<ctrl94>": "<ctrl95>",
     "<|inner_prefix|>": "<|inner_suffix|>",
     "<|channel>thought": "<channel|>",
     "Here is my thought process:": "\nHere is my response:",

@@ -21,8 +21,7 @@ async def test_a_name_with_a_backslash_does_no_harm(world):
 async def test_the_context_names_the_bot_as_the_server_does(world):
     await world.ask(world.alice, "hello")
     before = world.generator.contexts[-1].name
-    await world.guild.me.edit(nick="Ada Lovelace")
-    await world.env.settle()
+    world.guild.me.nick = "Ada Lovelace"  # as the gateway tells it
 
     await world.ask(world.alice, "hello again")
 

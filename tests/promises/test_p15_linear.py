@@ -154,6 +154,7 @@ FUNCTIONS = {
     "marks.is_before_label": lambda text: marks.is_before_label(text, 0),
     "marks.marks_in": marks.marks_in,
     "marks.masked_in": marks.masked_in,
+    "marks.behind_role": lambda text: marks.behind_role(text, 0),
     "marks.behind_turns": lambda text: marks.behind_turns(text, 0),
     "thinking.behind_thoughts": lambda text: thinking.behind_thoughts(text, opened=True),
     "thinking.opened_thought": thinking.opened_thought,

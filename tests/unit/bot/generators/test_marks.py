@@ -53,6 +53,17 @@ HONEST = (
     "Our system: it works.",
     "<answer> is a tag, too.",
     "I think (<think>) so.",
+    "The end token is </s>",
+    "The token <|endoftext|> ends a text.",
+    "1. <think> begins it\n2. </think> ends it",
+    "- <think>: begins\n- </think>: ends",
+    "* <s>: strikes",
+    "**<think>** is the tag.",
+    "| tag | meaning |\n|---|---|\n| <s> | strikes |",
+    "std::vector<s> v;",
+    "Strike: <s>1</s> <s>2</s> <s>3</s>",
+    "[thinking] Hmm, tea?",
+    "Here are the roles:\n- System: sets rules\n- User: asks\n1. Assistant: answers",
 )
 
 
@@ -100,6 +111,28 @@ def test_thoughts_at_the_start_are_removed(begin, end, before, answer):
 
         assert clean(f"{before}{thought}{answer}") == answer
         assert clean(f"{before}{thought}{begin}more{end}{answer}") == answer
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "Okay so they say hi. </think> {}",
+        "okay they say hi </think>\n\n{}",
+        "the greeting is </think>{}",
+        "<think>hm</thinking>{}",
+        "<think>a<think>b</think>{}",
+        "<think>a</think>b</think>{}",
+        "<think time=3>hm</think>{}",
+        "<|think|>hm<|end|><|begin|>assistant<|content|>{}<|end|>",
+        "<start_of_turn>model\n{}<end_of_turn>",
+        "assistant\n\n{}",
+        "{}<|eot_id|>assistant\n\nmore",
+        "{}</s></s></s>",
+        "<|channel|>final<|message|>{}",
+    ],
+)
+def test_odd_outputs_are_read(raw):
+    assert clean(raw.format(ANSWER)) == ANSWER
 
 
 @pytest.mark.parametrize(("begin", "end"), PAIRS)
