@@ -193,8 +193,8 @@ def _acts(plain: str, match: re.Match[str], kind: str) -> bool:
     start, end = match.span()
     before, after = plain[max(0, start - 8) : start], plain[end : end + 8]
     at_end = end + 8 >= len(plain) and not after.strip()
-    goes_on = kind != "close" or not (after[:1] == "\n" or after[:1].isalnum())
-    if kind != "line" and goes_on and _MENTIONING.search(plain[max(0, start - 16) : start]):
+    answers = kind == "close" and (after[:1] == "\n" or after[:1].isalnum())
+    if kind != "line" and not answers and _MENTIONING.search(plain[max(0, start - 16) : start]):
         return False
     if kind == "sign":
         return not (at_end and before[-1:] in OPENING and before[-1:] in "\"'`")
@@ -212,7 +212,7 @@ def _acts(plain: str, match: re.Match[str], kind: str) -> bool:
         return False
     if before[-1:] in ("*", "_") and after[:1] == before[-1:] and kind != "speaker":
         return False
-    if first or (at_end and kind != "open") or (kind == "close" and after[:1] == "\n"):
+    if first or (at_end and kind != "open") or answers:
         return True
     if match.group() == "<s>" and before[-1:].isalnum():
         return False  # a<s>b
