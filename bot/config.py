@@ -57,6 +57,7 @@ class Settings:
     operator: OperatorSettings = field(default_factory=OperatorSettings)
 
 
+_SET_BY_BOT = {"model", "messages", "stream", "n"}
 _ADAPTER = TypeAdapter(Settings)
 
 
@@ -152,6 +153,11 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         raise ConfigError(
             f'{source}: [generator] models needs kind = "openai"; with kind = "local" only the model in'
             " [generator] model runs"
+        )
+    if taken := sorted(_SET_BY_BOT & settings.generator.extra_body.keys()):
+        raise ConfigError(
+            f"{source}: [generator] extra_body: expected parameters that the bot does not set itself, found"
+            f" {', '.join(taken)}; leave them out"
         )
     if any(style.name == FAQ_STYLE for style in settings.generator.styles):
         raise ConfigError(

@@ -8,6 +8,7 @@ Errors::
 
     GeneratorError
      +-- ModelMissing            the configured model or its files were not found
+     +-- OnlyThoughts            a thinking model reached its token limit before it answered
      +-- GeneratorUnavailable    the server or device did not answer; a later try may succeed
      +-- Stopping                the bot stops; the member should ask again once it is back
 """
@@ -47,6 +48,16 @@ class GeneratorUnavailable(GeneratorError):
     """The model server did not answer; it may be starting, stopped or overloaded."""
 
 
+class OnlyThoughts(GeneratorError):
+    """A thinking model wrote thoughts and no answer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the language model only thought and gave no answer; raise [generator] thinking_tokens, or switch"
+            " its thinking off at the server, for example with [generator] extra_body"
+        )
+
+
 class Stopping(GeneratorError):
     """The bot stops before the answer is written."""
 
@@ -80,6 +91,7 @@ class Context:
         pictures: Pictures attached to ``message``; empty if the model cannot read pictures.
         persona: Persona of the server; None: the configured one.
         model: One of the offered models; None: the configured one. A local generator has only one.
+        name: Name of the bot in this server, as members see it; empty: not known.
     """
 
     message: str
@@ -87,6 +99,7 @@ class Context:
     pictures: tuple[Picture, ...] = ()
     persona: str | None = None
     model: str | None = None
+    name: str = field(default="", compare=False)
 
     def persona_or(self, configured: str) -> str:
         """Return the persona of this context, or else the configured one."""

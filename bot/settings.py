@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MaxLen, MinLen, Predicate
 
@@ -49,6 +49,9 @@ class GeneratorSettings:
         vision: Whether the model reads pictures; if so, pictures that members attach are sent to the server.
         candidates: Candidates per reply (k).
         max_new_tokens: Longest reply, tokens.
+        thinking_tokens: Longest thought of a thinking model before its reply, tokens; 0: it is asked not to
+            think.
+        extra_body: Further parameters of each request to the model server, as its manual names them.
         draft_tokens: Length of the drafts that are ranked; only the chosen one is completed. 0: all
             candidates are completed before ranking.
         models: Names of further models on the model server; managers of a Discord server may choose one.
@@ -72,6 +75,8 @@ class GeneratorSettings:
     vision: bool = False
     candidates: Annotated[int, Interval(ge=1, le=16)] = 4
     max_new_tokens: Annotated[int, Interval(ge=8, le=4096)] = 96
+    thinking_tokens: Annotated[int, Interval(ge=0, le=65_536)] = 0
+    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
     draft_tokens: Annotated[int, Interval(ge=0, le=4096)] = 0
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
     persona: str = "You are Simpatico, a helpful and friendly assistant."

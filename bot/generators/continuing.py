@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import Executor
 
 from bot.generators.cleaning import clean
@@ -21,7 +21,14 @@ Work = Callable[[Emit, threading.Event], bool]
 """Generates until it is done or the event is set (checked between tokens); returns whether it was cut off."""
 
 
-def grown(begun: str, more: str, *, cut_off: bool, markers: re.Pattern[str] | None = None) -> str:
+def grown(
+    begun: str,
+    more: str,
+    *,
+    cut_off: bool,
+    markers: re.Pattern[str] | None = None,
+    names: Iterable[str] = (),
+) -> str:
     """Join a draft and its continuation into one cleaned reply.
 
     Args:
@@ -29,14 +36,20 @@ def grown(begun: str, more: str, *, cut_off: bool, markers: re.Pattern[str] | No
         more: Its continuation.
         cut_off: Whether more will follow, or the token limit cut it off.
         markers: Role markers of the model that the table does not hold.
+        names: Names of the bot, which a model may write before its reply.
     """
     runs_together = begun[-1:] in ".!?…:;" and more[:1].isalnum()
     joined = f"{begun} {more}" if runs_together else begun + more
-    return clean(joined, cut_off=cut_off, markers=markers)
+    return clean(joined, cut_off=cut_off, markers=markers, names=names)
 
 
 async def texts_from_thread(
-    threads: Executor, work: Work, begun: str, markers: re.Pattern[str] | None = None
+    threads: Executor,
+    work: Work,
+    begun: str,
+    *,
+    markers: re.Pattern[str] | None = None,
+    names: Iterable[str] = (),
 ) -> AsyncGenerator[str]:
     """Run ``work`` on a thread and yield the growing reply. Closing the iterator stops the work.
 
@@ -45,6 +58,7 @@ async def texts_from_thread(
         work: Generates the continuation.
         begun: The candidate to continue.
         markers: Role markers of the model that the table does not hold.
+        names: Names of the bot, which a model may write before its reply.
     """
     loop, stop = asyncio.get_running_loop(), threading.Event()
     written: asyncio.Queue[str | None] = asyncio.Queue()
@@ -63,8 +77,8 @@ async def texts_from_thread(
     try:
         while (latest := await written.get()) is not None:
             more = latest
-            yield grown(begun, more, cut_off=True, markers=markers)
-        yield grown(begun, more, cut_off=await job, markers=markers)
+            yield grown(begun, more, cut_off=True, markers=markers, names=names)
+        yield grown(begun, more, cut_off=await job, markers=markers, names=names)
     finally:
         stop.set()
         await asyncio.wait([job])

@@ -23,20 +23,13 @@ from typing import Any, Final
 
 import xllamacpp
 
-from bot.generation import (
-    Candidate,
-    Context,
-    GeneratorError,
-    GeneratorUnavailable,
-    ModelMissing,
-    Style,
-    name_of_model,
-)
-from bot.generators.cleaning import Written, candidates_of
+from bot.generation import Candidate, Context, GeneratorUnavailable, ModelMissing, Style, name_of_model
+from bot.generators.cleaning import Written, candidates_of, names_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.gguf_tokens import control_tokens
 from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text, without_system
 from bot.generators.role_markers import ModelMarkers, defuse, markers_in
+from bot.generators.thinking import NO_THOUGHT, opens_thought, template_options
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import loading
 
@@ -61,14 +54,22 @@ class LlamaCppGenerator:
         settings: Persona, token budgets.
         label: Name of the model for people.
         markers: Role markers of the model that the table does not hold.
+        template: Chat template of the model; empty: not known.
     """
 
     def __init__(
-        self, server: Any, settings: GeneratorSettings, label: str, markers: ModelMarkers = _NO_MARKERS
+        self,
+        server: Any,
+        settings: GeneratorSettings,
+        label: str,
+        *,
+        markers: ModelMarkers = _NO_MARKERS,
+        template: str = "",
     ) -> None:
         self._server: Any = server
         self._settings = settings
         self._markers = markers
+        self._template = template
         self._name = f"{label} on CPU, llama.cpp"
         self._turn = asyncio.Lock()
         self._closing = threading.Event()
@@ -89,7 +90,9 @@ class LlamaCppGenerator:
         params = _LIBRARY.CommonParams()
         params.model.path = str(model)
         params.n_parallel = settings.candidates
-        per_candidate = settings.context_tokens + settings.max_new_tokens + _TEMPLATE_TOKENS
+        per_candidate = (
+            settings.context_tokens + settings.max_new_tokens + settings.thinking_tokens + _TEMPLATE_TOKENS
+        )
         params.n_ctx = settings.candidates * per_candidate
         params.n_batch = max(_READ_AT_ONCE, settings.candidates)
         params.kv_unified = False  # one slot per candidate
@@ -102,10 +105,10 @@ class LlamaCppGenerator:
         otherwise = "choose a GGUF file whose architecture and quantisation llama.cpp knows"
         with loading("the language model", str(model), ModelMissing, otherwise):
             server = _LIBRARY.Server(params)
-            markers = markers_in(*control_tokens(model))
+            tokens, template = control_tokens(model)
         _await_loop(server)
         label = name_of_model(settings.model)
-        return cls(server, settings, label, markers)
+        return cls(server, settings, label, markers=markers_in(tokens, template), template=template)
 
     @property
     def name(self) -> str:
@@ -117,6 +120,7 @@ class LlamaCppGenerator:
 
         Raises:
             GeneratorUnavailable: The generator was closed, or llama.cpp refused the prompt.
+            OnlyThoughts: The model thought and gave no answer.
             GeneratorError: All candidates were blank.
         """
         loop, cancelled = asyncio.get_running_loop(), threading.Event()
@@ -135,11 +139,8 @@ class LlamaCppGenerator:
                 raise
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed during generation")
-        if not (
-            candidates := candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends)
-        ):
-            raise GeneratorError("the language model wrote only blank text; ask again in other words")
-        return candidates
+        names = names_of(context, self._settings.persona)
+        return candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends, names=names)
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
         """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
@@ -154,7 +155,9 @@ class LlamaCppGenerator:
         async with self._turn:
             if self._closing.is_set():
                 raise GeneratorUnavailable("the language model was closed; restart the bot")
-            async with aclosing(texts_from_thread(self._threads, work, begun, self._markers.ends)) as texts:
+            names = names_of(context, self._settings.persona)
+            growing = texts_from_thread(self._threads, work, begun, markers=self._markers.ends, names=names)
+            async with aclosing(growing) as texts:
                 async for text in texts:
                     yield text
 
@@ -194,31 +197,35 @@ class LlamaCppGenerator:
         """
         system = system_text(context.persona_or(self._settings.persona), style)
         limit = style.tokens(self._settings.further_tokens if begun else self._settings.candidate_tokens)
+        thoughts = 0 if begun else self._settings.thinking_tokens
+        options = template_options(self._template, thoughts)
+        opens = opens_thought(self._template, options)
+        start = defuse(begun, self._markers.broken) or (NO_THOUGHT if opens and not thoughts else "")
+        request = {
+            "temperature": style.temperature,
+            "max_tokens": limit + thoughts,
+            "chat_template_kwargs": options,
+            "thinking_budget_tokens": thoughts,
+            "stream": True,
+            "return_progress": True,  # calls back while the prompt is read, too
+        }
         budget, folded = self._settings.context_tokens, False
         while True:
             fitted = fit(context, system, budget, estimate, estimated_cut)
             messages = messages_of(system, fitted, self._markers.broken)
             if folded:
                 messages = without_system(messages)
-            if begun:  # llama.cpp continues an assistant message at the end
-                messages.append({"role": "assistant", "content": defuse(begun, self._markers.broken)})
+            if start:  # llama.cpp continues an assistant message at the end
+                messages.append({"role": "assistant", "content": start})
             answer = _Answer(lambda: cancelled.is_set() or self._closing.is_set(), emit)
-            self._server.handle_chat_completions(
-                _SAMPLING
-                | {
-                    "messages": messages,
-                    "temperature": style.temperature,
-                    "max_tokens": limit,
-                    "stream": True,
-                    "return_progress": True,  # calls back while the prompt is read, too
-                },
-                answer.take,
-            )
+            self._server.handle_chat_completions(_SAMPLING | request | {"messages": messages}, answer.take)
             if answer.error is None:
                 return Written(
                     "".join(answer.pieces),
                     style.name,
                     cut_off=answer.finish == "length" or cancelled.is_set(),
+                    thought=answer.thought,
+                    opened=opens and thoughts > 0 and not answer.thought,
                 )
             shorter = _shorter(answer.error, budget)
             if shorter is not None and shorter < budget:
@@ -251,6 +258,7 @@ class _Answer:
     def __init__(self, cancelled: Callable[[], bool], emit: Emit) -> None:
         self.pieces: list[str] = []
         self.finish: str | None = None
+        self.thought = False
         self.error: dict[str, Any] | None = None
         self._cancelled = cancelled
         self._emit = emit
@@ -261,7 +269,9 @@ class _Answer:
             self.error = chunk["error"]
             return True
         for choice in chunk.get("choices", ()):
-            self.pieces.append(choice.get("delta", {}).get("content") or "")
+            delta = choice.get("delta", {})
+            self.pieces.append(delta.get("content") or "")
+            self.thought |= bool(delta.get("reasoning_content"))
             self.finish = choice.get("finish_reason") or self.finish
         self._emit("".join(self.pieces))
         return self._cancelled()

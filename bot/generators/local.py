@@ -28,16 +28,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bot.generation import (
-    Candidate,
-    Context,
-    GeneratorError,
-    GeneratorUnavailable,
-    ModelMissing,
-    Style,
-    name_of_model,
-)
-from bot.generators.cleaning import Written, candidates_of
+from bot.generation import Candidate, Context, GeneratorUnavailable, ModelMissing, Style, name_of_model
+from bot.generators.cleaning import Written, candidates_of, names_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
 from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
@@ -47,9 +39,12 @@ from bot.generators.sampling import (
     RowLimits,
     RowTemperatures,
     StopWhenSet,
+    ThoughtBudget,
     TokenStreamer,
     interruptible_reading,
+    readable,
 )
+from bot.generators.thinking import opened_thought, template_options
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import check_complete, loading
 
@@ -138,6 +133,7 @@ class LocalGenerator:
 
         Raises:
             GeneratorUnavailable: The device ran out of memory, or the generator was closed.
+            OnlyThoughts: The model thought and gave no answer.
             GeneratorError: All candidates were blank.
         """
         if self._closing.is_set():
@@ -151,8 +147,6 @@ class LocalGenerator:
             raise
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed during generation")
-        if not candidates:
-            raise GeneratorError("the language model wrote only blank text; ask again in other words")
         return candidates
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
@@ -165,7 +159,9 @@ class LocalGenerator:
         def work(emit: Emit, stop: threading.Event) -> bool:
             return self._go_on(context, style, begun, emit=emit, stop=stop)
 
-        async with aclosing(texts_from_thread(self._thread, work, begun, self._markers.ends)) as texts:
+        names = names_of(context, self._settings.persona)
+        growing = texts_from_thread(self._thread, work, begun, markers=self._markers.ends, names=names)
+        async with aclosing(growing) as texts:
             async for text in texts:
                 yield text
 
@@ -191,15 +187,22 @@ class LocalGenerator:
         """Run one generation and clean its output. Runs on the generation thread only."""
         if cancelled.is_set() or self._closing.is_set() or not styles:
             return []
-        inputs = self._encode(self._prompts(context, styles))  # input_ids, attention_mask: (k, n) int64
+        thoughts = self._settings.thinking_tokens
+        prompts = self._prompts(context, styles, thoughts)
+        ends = [opened_thought(prompt) for prompt in prompts]
+        inputs = self._encode(prompts)  # input_ids, attention_mask: (k, n) int64
         n_prompt = inputs["input_ids"].shape[1]
         limits = [style.tokens(self._settings.candidate_tokens) for style in styles]
-        rows = self._generate(inputs, styles, limits, cancelled)
+        budget = ThoughtBudget(n_prompt, ends, limits, thoughts, self._tokenizer) if thoughts else None
+        rows = self._generate(inputs, styles, limits, cancelled, budget=budget)
+        if cancelled.is_set() or self._closing.is_set():
+            return []
         written = [
-            self._read(row[n_prompt:][:limit], style)
-            for row, style, limit in zip(rows, styles, limits, strict=True)
+            self._read(row[n_prompt:] if thoughts else row[n_prompt:][:limit], style, opened=end is not None)
+            for row, style, end, limit in zip(rows, styles, ends, limits, strict=True)
         ]
-        return candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends)
+        names = names_of(context, self._settings.persona)
+        return candidates_of(written, drafts=self._settings.drafts, markers=self._markers.ends, names=names)
 
     def _go_on(
         self, context: Context, style: Style, begun: str, *, emit: Emit, stop: threading.Event
@@ -218,7 +221,7 @@ class LocalGenerator:
 
         n_prompt, limit = inputs["input_ids"].shape[1], style.tokens(self._settings.further_tokens)
         streamer = TokenStreamer(lambda row: emit(decoded(row.to(self._device))))
-        (row,) = self._generate(inputs, (style,), [limit], stop, streamer)
+        (row,) = self._generate(inputs, (style,), [limit], stop, streamer=streamer)
         emit(decoded(row[n_prompt:]))
         return self._read(row[n_prompt:], style).cut_off
 
@@ -228,9 +231,11 @@ class LocalGenerator:
         styles: tuple[Style, ...],
         limits: Sequence[int],
         stop: threading.Event,
+        *,
         streamer: TokenStreamer | None = None,
+        budget: ThoughtBudget | None = None,
     ) -> torch.Tensor:
-        """Generate at most ``limits`` (k) tokens after each prompt.
+        """Generate at most ``limits`` (k) tokens after each prompt, and thoughts before within ``budget``.
 
         Returns:
             Prompts and new tokens, (k, n + m) int64.
@@ -250,16 +255,20 @@ class LocalGenerator:
                     top_k=0,
                     temperature=1.0,  # RowTemperatures sets one for each row
                     min_new_tokens=1,
-                    max_new_tokens=max(limits),
+                    max_new_tokens=max(limits) + (budget.most if budget else 0),
                     pad_token_id=self._tokenizer.pad_token_id,
                     logits_processor=LogitsProcessorList(
                         [
                             RepetitionPenaltyLogitsProcessor(_REPETITION_PENALTY, n_prompt),
                             RowTemperatures([style.temperature for style in styles], self._device),
+                            *([budget.processor] if budget else []),
                         ]
                     ),
                     stopping_criteria=StoppingCriteriaList(
-                        [StopWhenSet(stop, self._closing), RowLimits(n_prompt, limits, self._device)]
+                        [
+                            StopWhenSet(stop, self._closing),
+                            budget or RowLimits(n_prompt, limits, self._device),
+                        ]
                     ),
                 )
         except ReadingInterrupted:
@@ -269,13 +278,25 @@ class LocalGenerator:
                 f"{self._device} ran out of memory; lower [generator] context_tokens or candidates"
             ) from exc
 
-    def _prompts(self, context: Context, styles: tuple[Style, ...]) -> list[str]:
-        """Render one prompt per style, all with the same turns."""
+    def _prompts(self, context: Context, styles: tuple[Style, ...], thoughts: int = 0) -> list[str]:
+        """Render one prompt per style, all with the same turns.
+
+        Args:
+            context: Turns and message.
+            styles: One for each prompt.
+            thoughts: Budget for thoughts, tokens; 0: a thought that the template opens is ended.
+        """
         persona = context.persona_or(self._settings.persona)
         systems = [system_text(persona, style) for style in styles]
         longest = max(systems, key=self._count)
-        fitted = fit(context, longest, self._budget, lambda m: self._count(self._render(m)), self._cut)
-        return [self._render(messages_of(system, fitted, self._markers.broken)) for system in systems]
+
+        def rendered(messages: Sequence[Message]) -> str:
+            prompt = self._render(messages, thoughts)
+            end = None if thoughts else opened_thought(prompt)
+            return prompt if end is None else f"{prompt}\n{end}\n\n"
+
+        fitted = fit(context, longest, self._budget, lambda m: self._count(rendered(m)), self._cut)
+        return [rendered(messages_of(system, fitted, self._markers.broken)) for system in systems]
 
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
         encoded = self._tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
@@ -291,27 +312,28 @@ class LocalGenerator:
             return text
         return self._tokenizer.decode(ids[:n_tokens], skip_special_tokens=True).rstrip("\ufffd")
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render(self, messages: Sequence[Message], thoughts: int) -> str:
         """Render messages with the model's chat template, or as plain dialogue when it has none."""
         if not self._tokenizer.chat_template:
             return dialogue(messages)
         try:
-            text = self._apply_template(messages)
+            text = self._apply_template(messages, thoughts)
         except TemplateError:  # Gemma and others: "System role not supported", or roles must alternate
-            return self._apply_template(without_system(messages))
+            return self._apply_template(without_system(messages), thoughts)
         system = messages[0]["content"] if messages[0]["role"] == "system" else ""
-        return text if system in text else self._apply_template(without_system(messages))
+        return text if system in text else self._apply_template(without_system(messages), thoughts)
 
-    def _apply_template(self, messages: Sequence[Message]) -> str:
+    def _apply_template(self, messages: Sequence[Message], thoughts: int) -> str:
+        options = template_options(str(self._tokenizer.chat_template), thoughts)
         return self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+            list(messages), tokenize=False, add_generation_prompt=True, **options
         )
 
-    def _read(self, row: torch.Tensor, style: Style) -> Written:
+    def _read(self, row: torch.Tensor, style: Style, *, opened: bool = False) -> Written:
         """Decode the new tokens (n,) int64 of one row. Without an end token it counts as cut off."""
         ended = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
         cut_off = len(row) > 0 and int(row[-1]) not in ended | self._end_tokens()
-        return Written(self._tokenizer.decode(row, skip_special_tokens=True), style.name, cut_off)
+        return Written(readable(self._tokenizer, row), style.name, cut_off, opened=opened)
 
     def _end_tokens(self) -> set[int]:
         ends = self._model.generation_config.eos_token_id
@@ -323,4 +345,6 @@ def _context_budget(model: Any, settings: GeneratorSettings) -> int:
     built_for = getattr(model.config, "max_position_embeddings", None)
     if built_for is None:
         return settings.context_tokens
-    return max(1, min(settings.context_tokens, built_for - settings.max_new_tokens))
+    return max(
+        1, min(settings.context_tokens, built_for - settings.max_new_tokens - settings.thinking_tokens)
+    )

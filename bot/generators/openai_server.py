@@ -30,10 +30,11 @@ from bot.generation import (
     Picture,
     Style,
 )
-from bot.generators.cleaning import Written, candidates_of
+from bot.generators.cleaning import Written, candidates_of, clean, names_of, thinks
 from bot.generators.continuing import grown
 from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of, system_text
 from bot.generators.role_markers import defuse
+from bot.generators.thinking import Quietness
 from bot.proxies import is_loopback
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import broken_package
@@ -88,6 +89,7 @@ class OpenAIGenerator:
         Raises:
             ModelMissing: The server does not know the model.
             GeneratorUnavailable: No request succeeded.
+            OnlyThoughts: The model thought and gave no answer.
             GeneratorError: All candidates were blank.
         """
         requests = await asyncio.to_thread(lambda: [self._request(context, style) for style in styles])
@@ -103,9 +105,8 @@ class OpenAIGenerator:
             raise next((f for f in failures if isinstance(f, ModelMissing)), failures[0])
         if failures:
             log.warning("%d of %d requests to the model server failed", len(failures), len(answers))
-        if not (candidates := candidates_of(written, drafts=self._settings.drafts)):
-            raise GeneratorError("the language model wrote only blank text; ask again in other words")
-        return candidates
+        names = names_of(context, self._settings.persona)
+        return candidates_of(written, drafts=self._settings.drafts, names=names)
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
         """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
@@ -122,18 +123,19 @@ class OpenAIGenerator:
         request |= {"stream": True, "max_tokens": style.tokens(self._settings.further_tokens)}
         request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
         model, more, finish = self._model(context), "", None
+        names = names_of(context, self._settings.persona)
         try:
             async with await self._complete(model, request) as stream:
                 async for chunk in stream:
                     for choice in chunk.choices[:1]:
                         more += choice.delta.content or ""
                         finish = choice.finish_reason or finish
-                    yield grown(begun, more, cut_off=True)
+                    yield grown(begun, more, cut_off=True, names=names)
         except openai.APIError as exc:
             raise self._explained(exc, model) from None
         except (ValueError, TypeError, AttributeError):  # the body was not a stream of chat completions
             raise self._not_understood() from None
-        yield grown(begun, more, cut_off=finish in ("length", None))
+        yield grown(begun, more, cut_off=finish in ("length", None), names=names)
 
     async def offered(self) -> list[str]:
         """Return the models that the server lists; empty if it has no list. Generates nothing.
@@ -159,15 +161,25 @@ class OpenAIGenerator:
         await self._client.close()
 
     async def _ask(self, context: Context, style: Style, request: dict[str, Any]) -> Written | GeneratorError:
-        """Request one candidate; return a failure, so that the other candidates can still be used."""
+        """Request one candidate; return a failure, so that the other candidates can still be used.
+
+        A model that is seen to think though it has no budget for it is asked not to. If it gave no answer, it
+        is asked again at once.
+        """
         model = self._model(context)
+        quiet = self._dialect(model).quiet
         try:
-            answer = await self._complete(model, request)
+            asked = quiet.asked
+            written = _written(await self._complete(model, request), style)
+            if written and not self._settings.thinking_tokens and thinks(written):
+                quiet.asked = True
+                if not asked and not clean(written.text):
+                    written = _written(await self._complete(model, request), style)
         except openai.APIError as exc:
             return self._explained(exc, model)
         except ValueError:  # the body was not JSON
             return self._not_understood()
-        return _written(answer, style) or self._not_understood()
+        return written or self._not_understood()
 
     def _model(self, context: Context) -> str:
         """Return the name of the model to ask."""
@@ -178,20 +190,25 @@ class OpenAIGenerator:
         system = system_text(context.persona_or(self._settings.persona), style)
         fitted = fit(context, system, self._settings.context_tokens, estimate, estimated_cut)
         messages = with_pictures(messages_of(system, fitted), context.pictures)
-        limit = style.tokens(self._settings.candidate_tokens)
+        limit = style.tokens(self._settings.candidate_tokens) + self._settings.thinking_tokens
         return {"messages": messages, "temperature": style.temperature, "max_tokens": limit}
 
     async def _complete(self, model: str, request: dict[str, Any]) -> Any:
         """Send one request; parameters that the model refuses are renamed or left out from then on."""
-        dialect = self._dialects.setdefault(model, _Dialect())
+        dialect = self._dialect(model)
         while True:
-            sent = dialect.written(request)
+            quiet = dialect.quiet.options()
+            sent = dialect.written(request, quiet | self._settings.extra_body)
             try:
                 return await self._client.chat.completions.create(model=model, **sent)
-            except openai.BadRequestError as exc:
-                if exc.param not in ("max_tokens", "temperature", "top_p") or exc.param not in sent:
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as exc:
+                if exc.param in ("max_tokens", "temperature", "top_p") and exc.param in sent:
+                    dialect.refuse(exc.param)
+                elif not dialect.quiet.refused(quiet, exc.param):
                     raise
-                dialect.refuse(exc.param)
+
+    def _dialect(self, model: str) -> _Dialect:
+        return self._dialects.setdefault(model, _Dialect())
 
     def _explained(self, exc: openai.APIError, model: str) -> GeneratorError:
         """Convert a client error into one that says what to check.
@@ -245,15 +262,22 @@ def with_pictures(messages: Sequence[Message], pictures: Sequence[Picture]) -> l
 
 
 class _Dialect:
-    """Sampling parameters that one model accepts, and their names."""
+    """Sampling parameters that one model accepts, and their names.
+
+    Attributes:
+        quiet: How the model is asked not to think.
+    """
 
     def __init__(self) -> None:
+        self.quiet = Quietness()
         self._sampling: dict[str, Any] = {"top_p": _TOP_P}
         self._refused: set[str] = set()
 
-    def written(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the request with all parameters that the model accepts."""
+    def written(self, request: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
+        """Return the request with all parameters that the model accepts, and further ones."""
         sent = self._sampling | request
+        if body := request.get("extra_body", {}) | further:
+            sent["extra_body"] = body
         if "max_tokens" in self._refused:  # newer hosted models only know it by another name
             sent["max_completion_tokens"] = sent["max_tokens"]
         return {key: value for key, value in sent.items() if key not in self._refused}
@@ -268,10 +292,26 @@ def _written(answer: Any, style: Style) -> Written | None:
     choices = getattr(answer, "choices", None)
     if not isinstance(choices, list) or not choices:
         return None
-    text = getattr(getattr(choices[0], "message", None), "content", None)
-    if not isinstance(text, str):
+    message = getattr(choices[0], "message", None)
+    text = getattr(message, "content", None)
+    cut_off = getattr(choices[0], "finish_reason", None) == "length"
+    thought = _is_thought(message) or _hidden_thoughts(answer) > 0
+    if not isinstance(text, str) and not (text is None and thought):
         return None
-    return Written(text, style.name, cut_off=getattr(choices[0], "finish_reason", None) == "length")
+    return Written(text or "", style.name, cut_off, thought)
+
+
+def _is_thought(message: Any) -> bool:
+    """Return whether a message holds thoughts beside its answer, by the names that servers give them."""
+    names = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+    return any(getattr(message, name, None) for name in names)
+
+
+def _hidden_thoughts(answer: Any) -> int:
+    """Return the number of tokens of thoughts that a hosted server does not show."""
+    details = getattr(getattr(answer, "usage", None), "completion_tokens_details", None)
+    number = getattr(details, "reasoning_tokens", None)
+    return number if isinstance(number, int) else 0
 
 
 def _http_client(base_url: str) -> openai.DefaultAsyncHttpxClient:

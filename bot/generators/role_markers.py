@@ -15,43 +15,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-_SPEAKERS = r"system|user|assistant|human|instruction|response"
-_ROLES = rf"(?:{_SPEAKERS}|bot|model|input|output|instruct)"
-_NAMES = (
-    r"s|bos|eos|sop|eop|eoa|eoh|eod|think|thinking|tool_call|tool_calls|tool_response|function_calls?"
-    r"|(?:start|end)_of_(?:turn|role|image|audio)|(?:begin|end)_of_(?:text|sentence)|seed:[a-z_]{1,20}"
-    r"|minimax:[a-z_]{1,20}|reserved_\d{1,4}|special_\d{1,4}|extra_(?:id_)?\d{1,3}"
-    r"|_(?:user|bot|system|start|end)|\u7528\u6237"
-)
-_WORDS = (
-    r"inst|think|system_prompt|available_tools|tool_calls|tool_results|tool_content|model_settings|[gs]mask"
-)
-_MARKED = (
-    r"<\|[^\s|<>]{1,40}(?:\|>|>)"  # ChatML, Llama 3, GLM, Phi, Command R, Kimi, harmony, Granite, DeepSeek
-    r"|<[a-z_]{1,40}\|>"  # Gemma
-    r"|\[\|[^\s|\[\]]{1,40}\|\]"  # EXAONE
-    r"|\]~!?b[\[\]]|\[e~\["  # MiniMax
-    r"|\[unused\d{1,3}\]"  # Pangu
-    rf"|\[/?(?:{_WORDS})\]"  # Mistral, ChatGLM
-    rf"|<</?sys>>|</?(?:{_NAMES})>"  # Llama 2, Gemma, Qwen, Seed
-    r"|\u25c1/?[a-z]{1,20}\u25b7"  # Kimi-VL
-)
+from bot.generators.marks import LEFT, LOUD, SPEAKERS, THOUGHTS, TURNS
+
+_ROLES = rf"(?:{SPEAKERS}|bot|model|input|output|instruct)"
 # These occur in honest prose, too. So they are broken up in prompts, but they do not drop a reply.
 _ALSO_PROSE = (
     r"(?-i:\[/?(?:ARGS|CALL_ID|SYS|PREFIX|SUFFIX|MIDDLE|USER|BOT|SEP|CLS|IMG)\])"
     r"|</?(?:pad|unk|sep|turn|human|bot|thought|role|ai|user|assistant|system)>"
 )
-_LOUD = r"(?:USER|ASSISTANT|HUMAN|SYSTEM)[ \t]{0,3}:"
-_LEFT = r"(?<![^\s>*_#\"'(\[])"  # after a space, or a sign that begins a word
+_THOUGHTS = "|".join(mark for row in THOUGHTS for mark in row if mark.startswith(("<", r"\[", r"\u")))
 
-MARKER = re.compile(_MARKED, re.IGNORECASE)
-"""A marker that has no meaning in prose."""
-SPEAKER = re.compile(rf"(?i:#{{2,4}}[ \t]{{0,3}}(?:{_SPEAKERS})[ \t]{{0,3}}:)|{_LEFT}{_LOUD}")
-"""A name with a colon as the Alpaca and Vicuna families write it."""
+MARKER = re.compile(rf"{TURNS}|{_THOUGHTS}", re.IGNORECASE)
+"""A mark of thoughts or turns."""
 
 # Only the first character is consumed, because markers can overlap. "<|" alone is broken up, too.
-_BEGINS = re.compile(rf"<(?=\|)|(?={_MARKED}|{_ALSO_PROSE}).", re.IGNORECASE)
-_SPEAKS = re.compile(rf"(?i:#(?=#{{1,3}}[ \t]{{0,3}}{_ROLES}[ \t]{{0,3}}:))|{_LEFT}(?={_LOUD}).")
+_BEGINS = re.compile(rf"<(?=\|)|(?={MARKER.pattern}|{_ALSO_PROSE}).", re.IGNORECASE)
+_SPEAKS = re.compile(rf"(?i:#(?=#{{1,3}}[ \t]{{0,3}}{_ROLES}[ \t]{{0,3}}:))|{LEFT}(?={LOUD}).")
 
 
 class _Folded(dict[int, str]):

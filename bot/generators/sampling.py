@@ -8,19 +8,24 @@ reads a long prompt. Used only by ``bot/generators/local.py``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
+
+from bot.generators.role_markers import folded
+from bot.generators.thinking import end_of_thought, has_thought, is_thought_mark, unfinished_thought
 
 
 class ReadingInterrupted(Exception):
     """The request was cancelled before the model had read the prompt."""
 
 
+_LOOK_EVERY = 8
+"""Tokens between two looks at a thought."""
 _COLDEST = 0.01
 """Lowest temperature to divide by; a lower one would overflow."""
 
@@ -98,6 +103,87 @@ class RowLimits(StoppingCriteria):
     ) -> torch.BoolTensor:
         """Return for each row (k,) bool whether it is done."""
         return cast(torch.BoolTensor, self._limits <= input_ids.shape[1] - self._n_prompt)
+
+
+def readable(tokenizer: Any, row: torch.Tensor) -> str:
+    """Decode tokens (n,) int64 without special ones, except the marks that tell thoughts from the answer."""
+    added: Mapping[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {token for token, text in added.items() if text.special} | set(tokenizer.all_special_ids)
+    kept = {token for token, text in added.items() if is_thought_mark(str(text))}
+    return tokenizer.decode([token for token in row.tolist() if token not in special - kept])
+
+
+class ThoughtBudget(StoppingCriteria):
+    """Bounds the thoughts of each row, and then its answer.
+
+    A thought that reaches its budget is ended by force, so that the model answers. The rows are looked at
+    once in :data:`_LOOK_EVERY` tokens, so an answer may be longer by that much.
+
+    Args:
+        n_prompt: Length of the prompts, tokens.
+        ends: For each row (k) the mark that ends the thought which its prompt opened; None: it opened none.
+        limits: Longest answer of each row (k), tokens.
+        thinking_tokens: Longest thought, tokens.
+        tokenizer: Tokenizer of the model.
+    """
+
+    def __init__(
+        self,
+        n_prompt: int,
+        ends: Sequence[str | None],
+        limits: Sequence[int],
+        thinking_tokens: int,
+        tokenizer: Any,
+    ) -> None:
+        self._n_prompt, self._limits, self._budget = n_prompt, tuple(limits), thinking_tokens
+        self._ends, self._tokenizer = tuple(ends), tokenizer
+        self._answers_from: list[int | None] = [None] * len(ends)
+        self._forced: list[list[int]] = [[] for _ in ends]
+        self.most = thinking_tokens + 3 * _LOOK_EVERY
+        self.processor = ForcedEnds(self._forced)
+
+    def __call__(
+        self, input_ids: torch.LongTensor, scores: tuple[torch.Tensor] | None, **_: object
+    ) -> torch.BoolTensor:
+        """Return for each row (k,) bool whether its answer is as long as it may be."""
+        n_new = input_ids.shape[1] - self._n_prompt
+        if n_new % _LOOK_EVERY == 0 or n_new == self._budget:
+            for row, begun in enumerate(self._answers_from):
+                if begun is None:
+                    self._look_at(row, input_ids[row, self._n_prompt :], n_new)
+        done = [
+            begun is not None and n_new - begun >= limit
+            for begun, limit in zip(self._answers_from, self._limits, strict=True)
+        ]
+        return cast(torch.BoolTensor, torch.tensor(done, device=input_ids.device))
+
+    def _look_at(self, row: int, tokens: torch.Tensor, n_new: int) -> None:
+        text, end = folded(readable(self._tokenizer, tokens)), self._ends[row]
+        if not unfinished_thought(text, opened=end is not None):
+            self._answers_from[row] = n_new if has_thought(text, opened=end is not None) else 0
+        elif n_new >= self._budget:
+            end = f"\n{end or end_of_thought(text) or ''}\n\n"
+            self._forced[row] += self._tokenizer.encode(end, add_special_tokens=False)
+            self._answers_from[row] = n_new + len(self._forced[row])
+
+
+class ForcedEnds(LogitsProcessor):
+    """Leaves only the next forced token of a row in its scores.
+
+    Args:
+        forced: Tokens still to be forced, for each row (k).
+    """
+
+    def __init__(self, forced: list[list[int]]) -> None:
+        self._forced = forced
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
+        """Change the scores (k, vocabulary) float32."""
+        for row, tokens in enumerate(self._forced):
+            if tokens:
+                scores[row] = -torch.inf
+                scores[row, tokens.pop(0)] = 0.0
+        return scores
 
 
 @contextmanager

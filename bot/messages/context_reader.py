@@ -154,7 +154,14 @@ async def context_of(host: Host, messages: Sequence[discord.Message]) -> tuple[C
     texts = [words_of(message, me=me) for message in messages]
     words = joined("\n".join(text for text in texts if text), attached.text)
     turns = _turns_of(earlier, earlier_files, me)
-    return Context(words, turns, attached.pictures, persona=view.persona, model=view.model), attached
+    own = {"persona": view.persona, "model": view.model, "name": name_in(first.guild, first.channel)}
+    return Context(words, turns, attached.pictures, **own), attached
+
+
+def name_in(guild: discord.Guild | None, channel: object) -> str:
+    """Return the bot's name as the members of a server see it, or its user name elsewhere; "": not known."""
+    me = guild.me if guild is not None else getattr(channel, "me", None)
+    return getattr(me, "display_name", "")
 
 
 def _note_on_nothing(message: discord.Message, me: int) -> str:

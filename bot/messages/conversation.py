@@ -29,6 +29,9 @@ UNAVAILABLE = mark("My language model is not responding right now. Please try ag
 STOPPING = mark(
     "I am being switched off, so I cannot finish this answer. Please ask me again when I am back."
 )
+ONLY_THOUGHTS = mark(
+    "I thought about this for too long and had no room left for an answer. Please ask again in simpler words."
+)
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
 BLOCKED = mark("The AutoMod of this server blocked my answer. Please ask in other words.")
 FAILED = mark(
@@ -61,6 +64,7 @@ NOTES = (
     BUSY,
     UNAVAILABLE,
     STOPPING,
+    ONLY_THOUGHTS,
     SPEECHLESS,
     BLOCKED,
     FAILED,

@@ -21,7 +21,8 @@ from functools import partial
 from typing import Protocol
 
 from bot.generation import Candidate
-from bot.generators.role_markers import MARKER, SPEAKER, folded
+from bot.generators.marks import has_mark
+from bot.generators.role_markers import folded
 from bot.messages.markdown import Kind, has_masked_link, parts_of, without_code
 from bot.messages.splitting import split_message
 from bot.messages.unsupported import readable
@@ -48,7 +49,6 @@ JUDGE_S = 60.0
 _PASSES = 4
 """Times a text is tidied at most; what is left after them is judged like any other text."""
 
-_ROLE_LINE = re.compile(r"^\W{0,6}(?:system|assistant|user|human)\W{0,4}:", re.IGNORECASE | re.MULTILINE)
 _LINK = re.compile(r"(?:https?|ftps?|steam|discord)://[.,!?;:'\")\]]*+[^\s<>]", re.IGNORECASE)
 
 
@@ -316,12 +316,8 @@ def _readable(candidate: Candidate) -> str:
 
 
 def _has_role_marker(text: str) -> bool:
-    """Return whether a text holds a role marker outside of code, which may be about chat templates."""
-    for reading in {text, shown(text)}:
-        prose = folded(without_code(reading))  # "user:" is a normal line of a YAML file
-        if MARKER.search(prose) or SPEAKER.search(prose) or _ROLE_LINE.search(visible(prose)):
-            return True
-    return False
+    """Return whether a role marker has an effect in a text: code, quotes and sentences may be about one."""
+    return any(has_mark(folded(reading)) for reading in {text, shown(text), visible(text)})
 
 
 def _unwanted_link(text: str, level: _Treatment) -> Drop | None:

@@ -8,7 +8,7 @@ import json
 import pytest
 from simcord.backend.models import AllowedMentions
 
-from bot.generation import GeneratorUnavailable
+from bot.generation import GeneratorUnavailable, OnlyThoughts
 from bot.messages import conversation
 from storage.records import Who
 from tests.integration.conftest import opened
@@ -203,6 +203,13 @@ async def test_a_model_that_is_down_is_told_kindly_and_the_bot_stays_up(world):
     reply = await world.ask(world.alice)
 
     assert (told, reply.content) == (conversation.UNAVAILABLE, "back again")
+
+
+async def test_a_model_that_only_thinks_is_told_apart(world):
+    world.generator.enqueue_error(OnlyThoughts())
+    await world.ask(world.alice)
+
+    assert world.channel.last_message.content == conversation.ONLY_THOUGHTS
 
 
 async def test_nothing_fit_to_post_is_told_kindly(world):

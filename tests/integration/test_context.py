@@ -19,6 +19,17 @@ async def test_a_name_with_a_backslash_does_no_harm(world):
     assert world.generator.contexts[-1].message == r"what does @hooray \o/ \g<9> think?"
 
 
+async def test_the_context_names_the_bot_as_the_server_does(world):
+    await world.ask(world.alice, "hello")
+    before = world.generator.contexts[-1].name
+    world.guild.me.nick = "Ada Lovelace"  # as the gateway tells it
+
+    await world.ask(world.alice, "hello again")
+
+    assert before == world.guild.me.name
+    assert world.generator.contexts[-1].name == "Ada Lovelace"
+
+
 async def test_notes_of_the_bot_are_no_turns(world):
     await world.alice.send(world.channel, f"<@{world.bot.me}>")
 

@@ -20,7 +20,7 @@ import pytest
 import regex
 
 from bot.generation import Context
-from bot.generators import cleaning, continuing, prompt, role_markers
+from bot.generators import cleaning, continuing, marks, prompt, role_markers, thinking
 from bot.messages import attachments, conversation, formulas, markdown, splitting, unsupported
 from bot.moderation import addresses, blocked_terms, loops, output_filter, sanitizing, visible_text
 from bot.moderation.blocked_terms import is_blocked
@@ -133,7 +133,8 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 
 TEXT_MODULES = (
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
-    attachments, continuing, features, markdown, addresses, role_markers, unsupported, formulas,
+    attachments, continuing, features, markdown, addresses, role_markers, marks,
+    thinking, unsupported, formulas,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
@@ -147,7 +148,19 @@ FUNCTIONS = {
     "splitting.beginning": lambda text: splitting.beginning(text, 2000),
     "conversation.reads_as_note": conversation.reads_as_note,
     "cleaning.clean": lambda text: cleaning.clean(text, cut_off=True),
+    "cleaning.reply_in": lambda text: cleaning.reply_in(text, text),
     "cleaning.without_unfinished_end": cleaning.without_unfinished_end,
+    "marks.has_mark": marks.has_mark,
+    "marks.is_before_label": lambda text: marks.is_before_label(text, 0),
+    "marks.marks_in": marks.marks_in,
+    "marks.masked_in": marks.masked_in,
+    "marks.behind_role": lambda text: marks.behind_role(text, 0),
+    "marks.behind_turns": lambda text: marks.behind_turns(text, 0),
+    "thinking.behind_thoughts": lambda text: thinking.behind_thoughts(text, opened=True),
+    "thinking.opened_thought": thinking.opened_thought,
+    "thinking.unfinished_thought": lambda text: thinking.unfinished_thought(text, opened=False),
+    "thinking.has_thought": lambda text: thinking.has_thought(text, opened=False),
+    "thinking.end_of_thought": thinking.end_of_thought,
     "continuing.grown": lambda text: continuing.grown(text, text, cut_off=True),
     "features.style_features": features.style_features,
     "unsupported.readable": unsupported.readable,
@@ -167,6 +180,9 @@ FUNCTIONS = {
 NO_TEXT = {
     "prompt.system_text": "the host's own words",
     "prompt.messages_of": "its text is in the context: tried as `dialogue`",
+    "thinking.template_options": "a model's chat template",
+    "thinking.opens_thought": "a model's chat template",
+    "thinking.is_thought_mark": "a token of a model",
     "attachments.joined": "joins texts with a separator",
     "visible_text.is_readable": "one character",
 }

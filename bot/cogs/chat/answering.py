@@ -10,10 +10,11 @@ from typing import Protocol
 import discord
 
 from bot.cogs.ports import HasLimits, HasMetrics, HasQueues
-from bot.generation import ContextReader, GeneratorError, Stopping
+from bot.generation import ContextReader, GeneratorError, OnlyThoughts, Stopping
 from bot.languages import tr
 from bot.messages.conversation import (
     MESSAGES_USED_UP,
+    ONLY_THOUGHTS,
     SERVER_MESSAGES_USED_UP,
     SERVER_TOKENS_USED_UP,
     STOPPING,
@@ -89,4 +90,10 @@ def note_of(used_up: UsedUp) -> str:
 
 def note_without_answer(failed: GeneratorError) -> str:
     """Return the note that no answer could be written."""
-    return tr(STOPPING if isinstance(failed, Stopping) else UNAVAILABLE)
+    match failed:
+        case Stopping():
+            return tr(STOPPING)
+        case OnlyThoughts():
+            return tr(ONLY_THOUGHTS)
+        case _:
+            return tr(UNAVAILABLE)

@@ -19,6 +19,7 @@ from bot.cogs.ports import HasServers, Registry
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
 from bot.languages import mark, tr
+from bot.messages.context_reader import name_in
 from bot.messages.conversation import BUSY, SPEECHLESS
 from bot.messages.markdown import escaped
 from bot.messages.posting import SILENT
@@ -174,7 +175,8 @@ class Compare(commands.Cog):
         """Return the comparison, and the line that names the message that its candidates answer."""
         if message is not None:
             view = await self._bot.servers.of(who.guild_id)
-            context = Context(message, persona=view.persona, model=view.model)
+            name = name_in(interaction.guild, interaction.channel)
+            context = Context(message, persona=view.persona, model=view.model, name=name)
             prompt = Prompt(who, context, roles=roles_of(interaction.user))
             named = tr(TO_THIS, message=escaped(cut(" ".join(message.split()), EXCERPT)))
             return await self._bot.comparisons.of_message(prompt), named
