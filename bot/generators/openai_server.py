@@ -32,7 +32,7 @@ from bot.generators.cleaning import Written, candidates_of
 from bot.generators.continuing import grown
 from bot.generators.model_server.answers import Silence, read_answer, text_of
 from bot.generators.model_server.connection import http_client, keep_texts_out_of_logs, without_password
-from bot.generators.model_server.dialects import Dialect
+from bot.generators.model_server.dialects import Dialect, Longest
 from bot.generators.model_server.explaining import Explaining
 from bot.generators.model_server.fitting import Fitting
 from bot.generators.model_server.pictures import with_pictures
@@ -48,8 +48,10 @@ _NO_KEY = "none"
 """Placeholder when no key is configured: local servers need none, but the client requires one."""
 
 _TOP_P = 0.9
-_SHORTENINGS = 8
-"""How often a prompt that is too long for the server is shortened."""
+_ATTEMPTS = 8
+"""How often a prompt that is too long for the server is sent, each time shorter."""
+_SHORTEST_REPLY = 16
+"""Shortest reply that is asked for when the server has no room for a longer one, tokens."""
 
 
 class OpenAIGenerator:
@@ -196,8 +198,7 @@ class OpenAIGenerator:
         model = self._model(context)
         persona = context.persona_or(self._settings.persona)
         system = max((system_text(persona, style) for style in styles), key=len)
-        budget = self._dialect(model).prompt_tokens or self._settings.context_tokens
-        budget = min(budget, self._settings.context_tokens)
+        budget = self._dialect(model).longest.prompt_of(self._settings.context_tokens)
         fitted = await self._fitting(model).fitted(context, system, budget)
         return replace(context, message=fitted.message, turns=fitted.turns)
 
@@ -237,28 +238,28 @@ class OpenAIGenerator:
             GeneratorError: The server refused all forms, or answered without a reply.
             openai.APIError: The server could not be asked.
         """
-        dialect = self._dialect(model)
-        shortened, answer = None, None
-        for _ in range(_SHORTENINGS):
+        longest = Longest()
+        refusal = Refusal(413)
+        for _ in range(_ATTEMPTS):
             request = await asyncio.to_thread(self._request, context, style, begun)
+            request["max_tokens"] = longest.reply_of(request["max_tokens"])
             answer = await self._in_some_form(model, request)
             if not isinstance(answer, Refusal):
-                if shortened is not None:
-                    log.warning("the context of %s is shorter than context_tokens: %d now", model, shortened)
-                    dialect.prompt_tokens = min(shortened, dialect.prompt_tokens or shortened)
+                self._dialect(model).keep_longest(longest, model)
                 return answer
-            if answer.reply_limit is not None and answer.reply_limit != dialect.reply_tokens:
-                dialect.reply_tokens = answer.reply_limit
-            elif answer.is_too_long:
+            refusal = answer
+            if refusal.reply_limit is not None and refusal.reply_limit < request["max_tokens"]:
+                longest.reply = refusal.reply_limit
+            elif refusal.is_too_long:
                 before = context
-                context, shortened = await self._shortened(context, style, answer)
+                context, longest.prompt = await self._shortened(context, style, refusal)
                 if context == before:  # only the message is left, so the reply must be shorter
-                    dialect.reply_tokens = max(16, (dialect.reply_tokens or request["max_tokens"]) // 2)
-            elif answer.is_about_the_form and context.turns:
+                    longest.reply = max(_SHORTEST_REPLY, request["max_tokens"] // 2)
+            elif refusal.is_about_the_form and context.turns:
                 context = replace(context, turns=())  # servers have many words for "too long"
             else:
                 break
-        raise self._says.of_refusal(answer, model)
+        raise self._says.of_refusal(refusal, model)
 
     async def _in_some_form(self, model: str, request: dict[str, Any]) -> Any:
         """Send a request in the form that the model takes; learn the form if the server refuses it.

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.generators.model_server.refusals import Refusal
@@ -35,19 +36,33 @@ _PAUSE_S = 60.0
 """Seconds in which no further forms are tried after all of them were refused."""
 
 
+@dataclass
+class Longest:
+    """The longest prompt and the longest reply, tokens; None: as configured."""
+
+    prompt: int | None = None
+    reply: int | None = None
+
+    def prompt_of(self, n_tokens: int) -> int:
+        """Return the tokens of a prompt that may have ``n_tokens``."""
+        return n_tokens if self.prompt is None else min(n_tokens, self.prompt)
+
+    def reply_of(self, n_tokens: int) -> int:
+        """Return the tokens of a reply that may have ``n_tokens``."""
+        return n_tokens if self.reply is None else min(n_tokens, self.reply)
+
+
 class Dialect:
     """What one model takes.
 
     Attributes:
         without: What the model does not take.
-        prompt_tokens: Longest prompt, if the server refused longer ones.
-        reply_tokens: Longest reply, if the server refused longer ones.
+        longest: The longest prompt and reply that the server took after it had refused longer ones.
     """
 
     def __init__(self) -> None:
         self.without: frozenset[str] = frozenset()
-        self.prompt_tokens: int | None = None
-        self.reply_tokens: int | None = None
+        self.longest = Longest()
         self._learning = asyncio.Lock()
         self._helpless_until = 0.0
 
@@ -60,8 +75,8 @@ class Dialect:
         """
         without = self.without if without is None else without
         sent = {key: value for key, value in request.items() if key not in without or key == "max_tokens"}
-        if "max_tokens" in sent and self.reply_tokens is not None:
-            sent["max_tokens"] = min(sent["max_tokens"], self.reply_tokens)
+        if "max_tokens" in sent:
+            sent["max_tokens"] = self.longest.reply_of(sent["max_tokens"])
         if "max_tokens" in without:  # newer hosted models only know it by another name
             sent[_NEW_NAME] = sent.pop("max_tokens")
             if _NEW_NAME in without:
@@ -108,6 +123,21 @@ class Dialect:
                 "the model %s does not take: %s; requests leave it out from now on", model, ", ".join(new)
             )
         self.without |= without
+
+    def keep_longest(self, longest: Longest, model: str) -> None:
+        """Remember lengths that the server took."""
+        before = replace(self.longest)
+        if longest.prompt is not None:
+            self.longest.prompt = self.longest.prompt_of(longest.prompt)
+        if longest.reply is not None:
+            self.longest.reply = self.longest.reply_of(longest.reply)
+        if self.longest != before:
+            log.warning(
+                "the context of the model %s is shorter than configured: prompts of %s, replies of %s tokens",
+                model,
+                self.longest.prompt or "as many",
+                self.longest.reply or "as many",
+            )
 
     @asynccontextmanager
     async def learning(self) -> AsyncIterator[bool]:

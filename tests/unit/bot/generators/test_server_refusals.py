@@ -203,8 +203,13 @@ async def test_a_persona_that_is_too_long_ends_and_says_so(server):
     async with generator(server.url, persona="You are kind. " * 60) as gen:
         with pytest.raises(GeneratorUnavailable, match="finds even the message alone too long; shorten"):
             await gen.generate(CONTEXT, STYLES[:1])
+        n_refused = len(server.bodies)
+        gen.use_persona("")
+        server.answer_all("Fine.")
+        await gen.generate(Context("hi"), STYLES[:1])
 
-    assert len(server.bodies) <= 8
+    assert n_refused <= 8
+    assert server.bodies[-1]["max_tokens"] == 96, "what did not help is not remembered"
 
 
 @pytest.mark.parametrize("words", OTHER_REFUSALS)
