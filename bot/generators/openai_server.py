@@ -78,7 +78,7 @@ class OpenAIGenerator:
         self._dialects: dict[str, Dialect] = {}
         self._fittings: dict[str, Fitting] = {}
         self._says = Explaining(self._address, settings)
-        self._patience = Patience(settings.timeout_s)
+        self._patience = Patience(settings.timeout_s, settings.retries)
         keep_texts_out_of_logs()
         self._client = AsyncOpenAI(
             base_url=settings.base_url,
@@ -109,7 +109,8 @@ class OpenAIGenerator:
         answers = await self._patience.gather(tasks, self._is_candidate)
         written = [answer for answer in answers if isinstance(answer, Written)]
         failures = [answer for answer in answers if isinstance(answer, GeneratorError)]
-        if failures and not written:
+        if not written:
+            failures = failures or [self._says.of_timeout()]
             raise next((f for f in failures if isinstance(f, ModelMissing)), failures[0])
         if len(written) < len(answers):
             why = Counter(

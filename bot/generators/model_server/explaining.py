@@ -32,14 +32,18 @@ class Explaining:
             case openai.APIStatusError():
                 return self.of_refusal(Refusal.from_status(exc), model)
             case openai.APITimeoutError():
-                return self._unavailable(
-                    f"did not answer within {self._timeout_s:g} s; it may be overloaded, or "
-                    "[generator] timeout_s too low"
-                )
+                return self.of_timeout()
             case openai.APIConnectionError():
                 return self._unavailable("cannot be reached; check that it is running and base_url is right")
             case _:
                 return self.of_silence(Silence.NOT_A_COMPLETION)
+
+    def of_timeout(self) -> GeneratorUnavailable:
+        """Say that no answer came in time."""
+        return self._unavailable(
+            f"did not answer within {self._timeout_s:g} s; it may be overloaded, or "
+            "[generator] timeout_s too low"
+        )
 
     def of_refusal(self, refusal: Refusal, model: str) -> GeneratorError:
         """Say what to check. The message never quotes the server, which may quote the request."""

@@ -17,18 +17,22 @@ T = TypeVar("T")
 GRACE_S = (2.0, 20.0)
 """Shortest and longest grace, seconds."""
 _FACTOR = 3.0
+_RETRY_PAUSE_S = 8.0
+"""Longest pause of the client library before a retry, seconds."""
 
 
 class Patience:
     """Grace for stragglers, by the pauses between the answers of the latest replies.
 
     Args:
-        first_try_s: Seconds after which a request times out. No request is repeated because of a timeout
-            once there is a candidate.
+        timeout_s: Seconds after which a request times out. No request is repeated because of a timeout once
+            there is a candidate.
+        retries: How often a request is repeated while there is no candidate.
     """
 
-    def __init__(self, first_try_s: float) -> None:
-        self._first_try_s = first_try_s
+    def __init__(self, timeout_s: float, retries: int = 0) -> None:
+        self._first_try_s = timeout_s
+        self._longest_s = (timeout_s + _RETRY_PAUSE_S) * (retries + 1)
         self._pauses: deque[float] = deque(maxlen=8)
 
     async def gather(
@@ -42,7 +46,8 @@ class Patience:
         """
         loop = asyncio.get_running_loop()
         started = latest = loop.time()
-        pending, ends_at, longest = set(tasks), None, 0.0
+        # The client's timeout begins anew with each byte, so a server that trickles needs an end of its own.
+        pending, ends_at, longest = set(tasks), started + self._longest_s, 0.0
         try:
             while pending:
                 left = None if ends_at is None else max(0.0, ends_at - loop.time())
