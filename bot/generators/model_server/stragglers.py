@@ -18,7 +18,7 @@ GRACE_S = (2.0, 20.0)
 """Shortest and longest grace, seconds."""
 _FACTOR = 3.0
 _RETRY_PAUSE_S = 8.0
-"""Longest pause of the client library before a retry, seconds."""
+"""Longest pause of the client library before a retry, unless the server names one, seconds."""
 
 
 class Patience:

@@ -220,6 +220,7 @@ TOO_LONG: dict[str, TooLong] = {
         400,
         _error(f"Range of input length should be [1, {n}]", code="invalid_parameter"),
     ),
+    "in Chinese": lambda n, p, m: (400, _error(f"输入长度超过模型限制（{p} > {n}）")),
     "Zhipu": lambda n, p, m: (400, _error("Prompt exceeds max length", code="1261")),
     "TabbyAPI": lambda n, p, m: (422, {"detail": f"Prompt length {p} is greater than max_seq_len {n}"}),
     "Bedrock": lambda n, p, m: (400, {"message": "Input is too long for requested model."}),
