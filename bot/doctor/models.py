@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bot.doctor import Finding, failed, ok, warning
+from bot.doctor import Finding, Verdict, failed, ok, warning
 from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing, OnlyThoughts
 from bot.moderation import ToxicityError
 from bot.settings import GeneratorSettings, SafetySettings
@@ -22,6 +24,9 @@ from personalization.loading_errors import explained, loading
 from personalization.model_folder import FileBroken, check_folder
 from personalization.settings import Device, LearningSettings
 from storage.wording import counted
+
+if TYPE_CHECKING:
+    from bot.generators.openai_server import OpenAIGenerator
 
 REPLY_S = 120.0
 """Seconds within which the language model must write one reply."""
@@ -56,16 +61,28 @@ async def _on_server(settings: GeneratorSettings, tell: Tell) -> Finding:
 
     generator = OpenAIGenerator(settings)
     try:
-        offered = await generator.offered()
-        if offered and settings.model not in {*offered, *(name.partition(":")[0] for name in offered)}:
-            return warning(
-                "model",
-                f"{generator.name} answers, but the model is not among the {len(offered)} it lists; check"
-                " [generator] model",
-            )
-        return await _one_reply(generator, settings, tell)
+        listed = await _listed(generator)
+        finding = await _one_reply(generator, settings, tell)
     finally:
         await generator.close()
+    names = {*listed, *(name.partition(":")[0] for name in listed)}
+    unlisted = [name for name in (settings.model, *settings.models) if names and name not in names]
+    if not unlisted:
+        return finding
+    said = f"{finding.said}; the server lists {len(listed)} models, but not {', '.join(unlisted)}"
+    return replace(
+        finding,
+        verdict=Verdict.WARNING if finding.verdict is Verdict.OK else finding.verdict,
+        said=f"{said}: check [generator] model and models",
+    )
+
+
+async def _listed(generator: OpenAIGenerator) -> list[str]:
+    """Return the models that the server lists; empty if it lists none. Only its reply decides."""
+    try:
+        return await generator.offered()
+    except GeneratorError:
+        return []
 
 
 def _not_here(settings: GeneratorSettings) -> Finding | None:

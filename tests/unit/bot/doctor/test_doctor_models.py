@@ -20,6 +20,7 @@ from personalization.settings import LearningSettings
 from tests.rig.damaged import write_language_model
 from tests.unit.bot.doctor.findings import serving
 from tests.unit.bot.generators.scripted_server import said
+from tests.unit.bot.generators.server_shapes import saying
 
 
 async def test_a_model_folder_that_is_not_there_fails(tmp_path):
@@ -136,12 +137,13 @@ async def test_a_model_server_that_is_not_there_fails():
     [
         ({"object": "list", "data": [{"id": "tiny:latest", "object": "model"}]}, 200, "ok"),
         ({"object": "list", "data": [{"id": "other", "object": "model"}]}, 200, "warning"),
-        ({"error": {"message": "no key"}}, 401, "failed"),
+        ({"error": {"message": "this key may not list models"}}, 403, "ok"),
         ({"error": {"message": "no such page"}}, 404, "ok"),
-        ("<html>hello</html>", 200, "failed"),
+        ({"error": {"message": "not implemented"}}, 501, "ok"),
+        ("<html>hello</html>", 200, "ok"),
     ],
 )
-async def test_a_model_server_is_asked_for_its_models(answer, status, verdict):
+async def test_the_reply_decides_and_the_list_of_models_is_a_hint(answer, status, verdict):
     async def handle(request: web.Request) -> web.Response:
         if request.path.endswith("/chat/completions"):
             return said("Hello.")
@@ -152,6 +154,40 @@ async def test_a_model_server_is_asked_for_its_models(answer, status, verdict):
         finding = await examine_model(settings)
 
     assert finding.verdict.value == verdict
+
+
+@pytest.mark.parametrize("listed", ["tiny", "other"])
+async def test_a_model_server_whose_answer_holds_no_reply_fails_with_the_reason(listed):
+    """Whatever the list says: a proxy that lists nothing may write, and one that lists the model may not."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/chat/completions"):
+            return web.json_response(saying(None, reasoning_content="I think."))
+        return web.json_response({"object": "list", "data": [{"id": listed, "object": "model"}]})
+
+    async with serving(handle) as url:
+        settings = GeneratorSettings(kind="openai", model="tiny", base_url=f"{url}/v1", retries=0)
+        finding = await examine_model(settings)
+
+    assert finding.verdict is Verdict.FAILED
+    assert "sent only its reasoning; switch thinking off" in finding.said
+    assert ("lists 1 models, but not tiny" in finding.said) == (listed == "other")
+
+
+async def test_a_further_model_that_the_server_does_not_list_is_named():
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/chat/completions"):
+            return said("Hello.")
+        return web.json_response({"object": "list", "data": [{"id": "tiny"}, {"id": "large"}]})
+
+    async with serving(handle) as url:
+        settings = GeneratorSettings(
+            kind="openai", model="tiny", models=("large", "vast"), base_url=f"{url}/v1", retries=0
+        )
+        finding = await examine_model(settings)
+
+    assert finding.verdict is Verdict.WARNING
+    assert finding.said.endswith("lists 2 models, but not vast: check [generator] model and models")
 
 
 async def test_a_model_server_that_lists_its_models_but_writes_nothing_fails():
