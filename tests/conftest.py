@@ -20,14 +20,18 @@ from storage.store import Store
 from tests.fakes import FixedClock
 from tests.rig.postgres import running
 
-QUICK_FOLDERS = tuple(Path(__file__).parent / folder for folder in ("unit", "conformance"))
+QUICK = tuple(
+    Path(__file__).parent / path
+    for path in ("unit", "conformance", "attacks/test_host_files.py", "attacks/test_restore.py")
+)
+"""Folders and files of the quick tests; the two files are the tests of ``storage/maintenance``."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark unit and conformance tests as ``quick`` unless they are slow, gpu or alone."""
+    """Mark the tests in :data:`QUICK` as ``quick`` unless they are slow, gpu or alone."""
     for item in items:
-        in_folder = any(item.path.is_relative_to(folder) for folder in QUICK_FOLDERS)
+        in_folder = any(item.path.is_relative_to(folder) for folder in QUICK)
         if in_folder and not any(item.get_closest_marker(name) for name in ("slow", "gpu", "alone")):
             item.add_marker("quick")
 
