@@ -89,7 +89,7 @@ class CandidateSource:
         if who.guild_id != DIRECT_MESSAGES:
             known = await self._knowledge.answers(self._store.guild_id(who), context.message)
         try:
-            written = shaped(await self._generator.generate(context, styles), styles)
+            written = await self._generator.generate(context, styles)
         except GeneratorError as exc:
             self._budget.give_back(who)
             if not known:
@@ -100,7 +100,7 @@ class CandidateSource:
             self._budget.give_back(who)
             raise
         self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
-        return [*written, *known]
+        return [*shaped(written, styles), *known]
 
     async def go_on(self, who: Who, context: Context, *, style: Style, begun: str) -> AsyncGenerator[str]:
         """Yield longer and longer texts of a draft; end where the output filter would drop the whole text.

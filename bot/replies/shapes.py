@@ -7,6 +7,7 @@ Pure functions.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ _ITEM = re.compile(r"^[ \t]{0,8}(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+(?=\S)", re.MUL
 _CLAUSE = re.compile(r"[,;:\u2013\u2014\uff0c\u3001\uff1b](?=\s|[\u3040-\u9fff])")
 _LEAST_CLAUSE = 40
 """A shorter beginning of a sentence says too little, characters."""
-_QUESTION = re.compile(r"[?\uff1f\u061f\u037e\u055e\u1367][^\w]*\Z")
+_QUESTION_MARKS = "?\uff1f\u061f\u037e\u055e\u1367"
 
 
 def shaped(candidates: Iterable[Candidate], styles: Iterable[Style]) -> list[Candidate]:
@@ -46,7 +47,7 @@ def in_shape(text: str, shape: Shape) -> str:
         kept.pop()
     if shape.question:
         start = [0, *kept]
-        asks = [n for n in range(len(kept)) if _QUESTION.search(text[start[n] : kept[n]])]
+        asks = [n for n in range(len(kept)) if _asks(text[start[n] : kept[n]])]
         kept = kept[: asks[-1] + 1] if asks else kept
     if len(kept) == 1 and 0 < shape.most_characters < _prose_length(text[: kept[0]]):
         return _first_clauses(text[: kept[0]].rstrip(), shape.most_characters)
@@ -59,6 +60,12 @@ def _first_clauses(sentence: str, most: int) -> str:
         return sentence
     ends = [match.start() for match in _CLAUSE.finditer(sentence, _LEAST_CLAUSE, most)]
     return f"{sentence[: ends[-1]].rstrip()}." if ends else sentence
+
+
+def _asks(sentence: str) -> bool:
+    """Return whether a question mark stands behind the last letter or digit of a sentence."""
+    behind = itertools.takewhile(lambda char: not char.isalnum(), reversed(sentence))
+    return any(char in _QUESTION_MARKS for char in behind)
 
 
 def _prose_length(text: str) -> int:

@@ -6,9 +6,11 @@ Encoder, store and training are real. The candidates are scripted, so that both 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
+from bot.generation import ANY_SHAPE
 from personalization.encoding.loading import load_encoder
 from storage.records import Who
 from tests.integration.conftest import World, opened
@@ -88,7 +90,9 @@ async def share_of_short(world: World, member) -> float:
 async def world(settings):
     """A server with the real encoder, and enough exploration to show both kinds while learning."""
     encoder = EncodedOnce(load_encoder("packaged", "cpu"))
-    async with opened(settings, encoder=encoder) as world:
+    styles = tuple(replace(style, shape=ANY_SHAPE) for style in settings.generator.styles)  # long ones stay
+    unbounded = replace(settings, generator=replace(settings.generator, styles=styles))
+    async with opened(unbounded, encoder=encoder) as world:
         yield world
 
 

@@ -20,7 +20,7 @@ import pytest
 from bot import client
 from bot.app.playground import _Detached
 from bot.generation import Candidate, Context, Style
-from bot.messages.conversation import STOPPING, is_note
+from bot.messages.conversation import STOPPING, reads_as_note
 from bot.replies.stopping import Stop
 from storage.records import Who
 from tests.fakes import ScriptedGenerator
@@ -150,7 +150,7 @@ async def test_the_word_costs_nothing_of_the_day_and_is_no_turn_of_the_conversat
         await stopped(world)
 
         assert world.bot.limits.of_member(who, limits, []).messages == before
-        assert is_note(STOPPING)
+        assert reads_as_note(STOPPING)
 
 
 async def test_control_a_bot_that_waits_for_the_model_leaves_in_silence(settings, monkeypatch):

@@ -33,8 +33,8 @@ class Lag:
     late_ms: list[float] = field(default_factory=list)
 
     def held(self, percentile: float) -> float:
-        """Percentile (0 to 100) of :attr:`held_ms`."""
-        return float(np.percentile(self.held_ms, percentile))
+        """Percentile (0 to 100) of :attr:`held_ms`; 0 if the block was over before the first tick ended."""
+        return float(np.percentile(self.held_ms or [0.0], percentile))
 
     def late(self, percentile: float) -> float:
         """Percentile (0 to 100) of :attr:`late_ms`."""
