@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 import regex
 
-from bot.generation import Context
+from bot.generation import Context, Shape
 from bot.generators import cleaning, continuing, prompt, role_markers
-from bot.messages import attachments, conversation, markdown, splitting
+from bot.messages import attachments, conversation, markdown, sentences, splitting
 from bot.moderation import addresses, blocked_terms, loops, output_filter, sanitizing, visible_text
 from bot.moderation.blocked_terms import is_blocked
+from bot.replies import shapes
 from personalization.encoding import features
 from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
 from tests.rig.hostile_texts import PIECES, literals, slow_text
@@ -133,7 +134,7 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 
 TEXT_MODULES = (
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
-    attachments, continuing, features, markdown, addresses, role_markers,
+    attachments, continuing, features, markdown, addresses, role_markers, sentences, shapes,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
@@ -150,6 +151,8 @@ FUNCTIONS = {
     "cleaning.without_unfinished_end": cleaning.without_unfinished_end,
     "continuing.grown": lambda text: continuing.grown(text, text, cut_off=True),
     "features.style_features": features.style_features,
+    "sentences.sentence_ends": sentences.sentence_ends,
+    "shapes.in_shape": lambda text: shapes.in_shape(text, Shape(most_characters=10_000, lists=False)),
     "markdown.escaped": markdown.escaped,
     "markdown.parts_of": markdown.parts_of,
     "markdown.without_code": markdown.without_code,
