@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bot.generation import ANY_SHAPE, Candidate, Shape, Style
@@ -43,13 +43,14 @@ def in_shape(text: str, shape: Shape) -> str:
     if not ends:
         return text
     kept = ends[: shape.most_sentences or len(ends)]
-    while len(kept) > 1 and shape.most_characters and _prose_length(text[: kept[-1]]) > shape.most_characters:
-        kept.pop()
+    if shape.most_characters:
+        lengths = _prose_lengths(text, kept)
+        kept = kept[: max(1, sum(length <= shape.most_characters for length in lengths))]
     if shape.question:
         start = [0, *kept]
         asks = [n for n in range(len(kept)) if _asks(text[start[n] : kept[n]])]
         kept = kept[: asks[-1] + 1] if asks else kept
-    if len(kept) == 1 and 0 < shape.most_characters < _prose_length(text[: kept[0]]):
+    if len(kept) == 1 and 0 < shape.most_characters < _prose_lengths(text, kept)[0]:
         return _first_clauses(text[: kept[0]].rstrip(), shape.most_characters)
     return text if kept[-1] == ends[-1] and not text[ends[-1] :].strip() else text[: kept[-1]].rstrip()
 
@@ -68,9 +69,21 @@ def _asks(sentence: str) -> bool:
     return any(char in _QUESTION_MARKS for char in behind)
 
 
-def _prose_length(text: str) -> int:
-    """Return the number of characters outside of code."""
-    return len(text.strip()) - sum(part.end - part.start for part in parts_of(text) if part.kind is Kind.CODE)
+def _prose_lengths(text: str, ends: Sequence[int]) -> list[int]:
+    """Return the number of characters outside of code up to each of these ends, which are in order."""
+    code = [part for part in parts_of(text) if part.kind is Kind.CODE]
+    n_code = at = 0
+    begin = len(text) - len(text.lstrip())
+    lengths: list[int] = []
+    for end in ends:
+        while at < len(code) and code[at].end <= end:
+            n_code += code[at].end - code[at].start
+            at += 1
+        last = end
+        while last > begin and text[last - 1].isspace():
+            last -= 1
+        lengths.append(last - begin - n_code)
+    return lengths
 
 
 def _without_items(text: str) -> str:

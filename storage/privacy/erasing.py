@@ -126,7 +126,7 @@ class Eraser:
         *,
         evict: Callable[[Sequence[MemberId]], None] = lambda _: None,
     ) -> Begun:
-        """Mark the members and destroy their keys: nobody can read anything of theirs any more.
+        """Mark the members and destroy their keys, so that nothing sealed can be read any more.
 
         Runs alone in the writer, as do the other two parts. Between the parts other units may run. An
         erasure that ends after this part is finished when the store opens, or by the next of this process.

@@ -68,7 +68,7 @@ class Scene:
         return newest(self.world.channel)
 
     async def kept(self) -> dict[str, object]:
-        """Return what the store and the memory hold of Alice, besides a bare consent."""
+        """Return what the store and the memory hold of Alice; her consent alone does not count."""
         store, bot = self.world.house.store, self.world.bot
         found = await store.privacy.summary(self.alice)
         feedback = await store.feedback.summary(self.alice)

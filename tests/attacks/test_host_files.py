@@ -27,24 +27,13 @@ from storage.maintenance.rotation import rotate
 from storage.settings import StorageSettings
 from storage.store import Store
 from tests.rig.size import FULL
-from tests.rig.two_bots import contents, lived, replies_in, sql
+from tests.rig.two_bots import bot as bot  # a fixture
+from tests.rig.two_bots import contents, replies_in, sql
+from tests.rig.two_bots import template as template  # a fixture
 from tests.unit.storage.given import ALICE, BOB, CAROL, FIRST, posted, settings_in
 
 WEEK = timedelta(days=7)
 OTHER_MASTER = base64.b64encode(b"x" * 32).decode()
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("template")
-    asyncio.run(lived(folder))
-    return folder
-
-
-@pytest.fixture
-def bot(tmp_path, template) -> StorageSettings:
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    return settings_in(tmp_path / "bot")
 
 
 async def crash(bot: StorageSettings, folder: Path) -> None:

@@ -69,7 +69,7 @@ def _rise(crowds: Crowds, part: float, how: str, before: float) -> tuple[float, 
 
 
 def all_alike(*_args: object, **_kwargs: object) -> Agreement:
-    """Count all members alike, as if nobody could be compared."""
+    """Count all members alike, as where there are too few to compare."""
     return Agreement({}, quorum=True)
 
 

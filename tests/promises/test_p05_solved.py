@@ -1,4 +1,4 @@
-"""P5: nobody solves for the prior, and so for a member, from their own data.
+"""P5: a member cannot solve for the prior, and so for another member, from their own data.
 
 A victim joins a crowd and teaches the prior. One more account asks, exports its own data and solves for the
 prior from the choices stored there, while the victim is there and after they forgot. The attacker's estimate

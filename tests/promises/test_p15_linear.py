@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 import regex
 
-from bot.generation import Context
+from bot.generation import Context, Shape
 from bot.generators import cleaning, continuing, marks, prompt, role_markers, thinking
-from bot.messages import attachments, conversation, formulas, markdown, splitting, unsupported
+from bot.messages import attachments, conversation, formulas, markdown, sentences, splitting, unsupported
 from bot.moderation import addresses, blocked_terms, loops, output_filter, sanitizing, visible_text
 from bot.moderation.blocked_terms import is_blocked
+from bot.replies import shapes
 from personalization.encoding import features
 from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
 from tests.rig.hostile_texts import PIECES, literals, slow_text
@@ -133,8 +134,8 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 
 TEXT_MODULES = (
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
-    attachments, continuing, features, markdown, addresses, role_markers, marks,
-    thinking, unsupported, formulas,
+    attachments, continuing, features, markdown, addresses, role_markers, marks, thinking, unsupported,
+    formulas, sentences, shapes,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
@@ -166,6 +167,8 @@ FUNCTIONS = {
     "unsupported.readable": unsupported.readable,
     "formulas.without_formulas": formulas.without_formulas,
     "formulas.plain_formula": formulas.plain_formula,
+    "sentences.sentence_ends": sentences.sentence_ends,
+    "shapes.in_shape": lambda text: shapes.in_shape(text, Shape(most_characters=10_000, lists=False)),
     "markdown.escaped": markdown.escaped,
     "markdown.parts_of": markdown.parts_of,
     "markdown.without_code": markdown.without_code,

@@ -34,7 +34,9 @@ from storage.maintenance.restoring_keys import restore_keys
 from storage.settings import StorageSettings
 from storage.store import Store
 from tests.rig.size import FULL
-from tests.rig.two_bots import contents, lived, replies_in, sql
+from tests.rig.two_bots import bot as bot  # a fixture
+from tests.rig.two_bots import contents, replies_in, sql
+from tests.rig.two_bots import template as template  # a fixture
 from tests.unit.storage.given import ALICE, FIRST, posted, settings_in
 
 pytestmark = pytest.mark.promise("P39")
@@ -54,19 +56,6 @@ STEPS = (
 def no_failpoint():
     yield
     switch_on("")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("template")
-    asyncio.run(lived(folder))
-    return folder
-
-
-@pytest.fixture
-def bot(tmp_path, template) -> StorageSettings:
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    return settings_in(tmp_path / "bot")
 
 
 def cut(path: Path) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+
+import pytest
 
 from storage.maintenance.backup import back_up, back_up_keys
 from storage.settings import StorageSettings
@@ -33,6 +36,21 @@ async def lived(folder: Path) -> None:
         await posted(store, ALICE, FIRST)
     back_up(other, folder / "other-data")
     back_up_keys(other, folder / "other-keys")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder as :func:`lived` fills it; copied by ``bot``."""
+    folder = tmp_path_factory.mktemp("template")
+    asyncio.run(lived(folder))
+    return folder
+
+
+@pytest.fixture
+def bot(tmp_path: Path, template: Path) -> StorageSettings:
+    """Return the settings of the first bot, in a copy of the template."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return settings_in(tmp_path / "bot")
 
 
 def contents(folder: Path) -> dict[str, str]:

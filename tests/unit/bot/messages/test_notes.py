@@ -1,4 +1,4 @@
-"""Notes of the bot are told from replies: by their mark, and older ones by their words."""
+"""The bot recognises its notes by their mark, and older notes by their words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement: who contradicts the others, and when nobody can tell."""
+"""Agreement finds the members who contradict the others, if enough members agree."""
 
 from __future__ import annotations
 
