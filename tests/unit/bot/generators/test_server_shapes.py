@@ -30,7 +30,10 @@ async def server():
 
 @pytest.mark.parametrize("shape", ANSWERS)
 def test_a_reply_is_read_in_every_shape(shape):
-    assert read_answer(body_of(ANSWERS[shape])) == Said("Fine.", cut_off=False)
+    said = read_answer(body_of(ANSWERS[shape]))
+
+    assert isinstance(said, Said)
+    assert (said.text, said.cut_off) == ("Fine.", False)
 
 
 async def test_replies_of_all_shapes_become_candidates(server):
