@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.doctor import Finding, Verdict, failed, ok, warning
-from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing, OnlyThoughts
+from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing
 from bot.moderation import ToxicityError
 from bot.settings import GeneratorSettings, SafetySettings
 from personalization.errors import PersonalizationError
@@ -127,7 +127,7 @@ async def _one_reply(generator: CandidateGenerator, settings: GeneratorSettings,
             f"{generator.name} wrote no reply within {REPLY_S:g} s; use a smaller model or a faster device",
         )
     except GeneratorError as exc:
-        blank = type(exc) in (GeneratorError, OnlyThoughts)
+        blank = type(exc) is GeneratorError  # once; a model that only thinks never answers
         return (warning if blank else failed)("model", f"{generator.name} was asked for a reply: {exc}")
     except Exception as exc:  # boundary: a model with wrong weights fails while it writes, with any error
         return failed("model", explained(exc, settings.model))

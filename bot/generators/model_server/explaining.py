@@ -72,10 +72,6 @@ class Explaining:
                 return self._unavailable(
                     f"{sent}did not answer with a chat completion; check base_url, which often ends in /v1"
                 )
-            case Silence.REASONING:
-                return self._unavailable(
-                    f"sent {silence}; switch thinking off, or raise [generator] max_new_tokens"
-                )
             case _:
                 return self._unavailable(f"sent {silence}; see the server's log")
 

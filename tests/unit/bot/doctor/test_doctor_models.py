@@ -170,7 +170,10 @@ async def test_a_model_server_whose_answer_holds_no_reply_fails_with_the_reason(
         finding = await examine_model(settings)
 
     assert finding.verdict is Verdict.FAILED
-    assert "sent only its reasoning; switch thinking off" in finding.said
+    assert (
+        "only thought and gave no answer; raise [generator] thinking_tokens, or switch its thinking off"
+        in finding.said
+    )
     assert ("lists 1 models, but not tiny" in finding.said) == (listed == "other")
 
 

@@ -96,11 +96,15 @@ ANSWERS: dict[str, Any] = {
     "events that were not asked for": EVENTS,
 }
 
+ONLY_THOUGHTS: dict[str, Any] = {
+    "vLLM": saying(None, reasoning_content="hm"),
+    "OpenRouter": saying("", reasoning="hm"),
+    "Ollama": saying("", thinking="hm"),
+    "Magistral": saying([{"type": "thinking", "thinking": []}]),
+}
+"""Answers that hold thoughts and no reply."""
+
 SILENCES: dict[str, tuple[Any, str]] = {
-    "vLLM: only thoughts": (saying(None, reasoning_content="hm"), "only its reasoning"),
-    "OpenRouter: only thoughts": (saying("", reasoning="hm"), "only its reasoning"),
-    "Ollama: only thoughts": (saying("", thinking="hm"), "only its reasoning"),
-    "Magistral: only thoughts": (saying([{"type": "thinking", "thinking": []}]), "only its reasoning"),
     "OpenAI: a tool call": (
         saying(None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "f"}}]),
         "a tool call",

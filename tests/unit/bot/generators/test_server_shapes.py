@@ -7,10 +7,10 @@ import json
 import pytest
 from aiohttp import web
 
-from bot.generation import Candidate, Context, GeneratorUnavailable
+from bot.generation import Candidate, Context, GeneratorUnavailable, OnlyThoughts
 from bot.generators.model_server.answers import Said, Silence, read_answer, text_of
 from tests.unit.bot.generators.scripted_server import STYLES, ScriptedServer, generator, serving
-from tests.unit.bot.generators.server_shapes import ANSWERS, ERRORS, SILENCES, saying
+from tests.unit.bot.generators.server_shapes import ANSWERS, ERRORS, ONLY_THOUGHTS, SILENCES, saying
 
 
 def body_of(answer: object) -> str:
@@ -65,6 +65,15 @@ async def test_an_answer_without_a_reply_is_told_apart_by_name(server, caplog, s
         f"1 of 2 requests to the model server failed: 1 x the model server at {server.url} sent {what}"
         in (caplog.text)
     )
+
+
+@pytest.mark.parametrize("shape", ONLY_THOUGHTS)
+async def test_an_answer_of_thoughts_alone_is_told_apart_from_silence(server, shape):
+    server.answers = {"short": "Hi.", "long": sent(ONLY_THOUGHTS[shape])}
+    async with generator(server.url) as gen:
+        assert await gen.generate(Context("hi"), STYLES) == [Candidate("Hi.", "short")]
+        with pytest.raises(OnlyThoughts):
+            await gen.generate(Context("hi"), STYLES[1:])
 
 
 @pytest.mark.parametrize("shape", ERRORS)
