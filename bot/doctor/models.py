@@ -69,7 +69,7 @@ async def _on_server(settings: GeneratorSettings, tell: Tell) -> Finding:
     unlisted = [name for name in (settings.model, *settings.models) if names and name not in names]
     if not unlisted:
         return finding
-    said = f"{finding.said}; the server lists {len(listed)} models, but not {', '.join(unlisted)}"
+    said = f"{finding.said}; the server lists {counted(len(listed), 'model')}, but not {', '.join(unlisted)}"
     return replace(
         finding,
         verdict=Verdict.WARNING if finding.verdict is Verdict.OK else finding.verdict,

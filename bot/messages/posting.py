@@ -13,14 +13,18 @@ import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import discord
 
 from bot.messages.markdown import IGNORABLE
 from bot.messages.splitting import split_message
 from storage.records import Place
+from storage.wording import counted
 
 log = logging.getLogger(__name__)
+
+Message = discord.Message | discord.PartialMessage
 
 SILENT = discord.AllowedMentions.none()
 """No send and no edit of this bot ever pings anyone."""
@@ -49,7 +53,7 @@ class AutoModRefused(Exception):
     """
 
     def __init__(self, n_deleted: int) -> None:
-        super().__init__(f"AutoMod refused a text after {n_deleted} chunks")
+        super().__init__(f"AutoMod refused a text after {counted(n_deleted, 'chunk')}")
         self.n_deleted = n_deleted
 
 
@@ -118,16 +122,21 @@ def nonce_of(prompt_id: int, index: int) -> str:
     return f"{prompt_id:x}-{index}"
 
 
-async def say(prompt: discord.Message, text: str) -> None:
+async def say(prompt: Message, text: str, **more: Any) -> None:
     """Answer a message with one of the bot's notes, which nothing is learnt from.
 
     A note is sent as a silent message, a reply never is. By this flag, which Discord keeps and nobody can
     change, :func:`bot.messages.conversation.is_note` recognises it in any wording and language.
 
     Does nothing in a channel where the bot may not write.
+
+    Args:
+        prompt: The message, or its place.
+        text: The note, in the member's language.
+        more: Further arguments of discord.py, such as a view.
     """
     try:
-        await _reply_or_send(prompt, text, {"allowed_mentions": SILENT, "silent": True})
+        await _reply_or_send(prompt, text, {"allowed_mentions": SILENT, "silent": True, **more})
     except discord.HTTPException as exc:
         log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
 
@@ -153,7 +162,7 @@ async def seed_reactions(message: discord.Message, emoji: Sequence[str]) -> None
             return
 
 
-async def _reply_or_send(prompt: discord.Message, text: str, options: dict) -> discord.Message:
+async def _reply_or_send(prompt: Message, text: str, options: dict) -> discord.Message:
     try:
         return await prompt.reply(text, mention_author=False, **options)
     except discord.HTTPException as exc:
@@ -162,7 +171,7 @@ async def _reply_or_send(prompt: discord.Message, text: str, options: dict) -> d
         return await _send(prompt, text, options)
 
 
-async def _send(prompt: discord.Message, text: str, options: dict) -> discord.Message:
+async def _send(prompt: Message, text: str, options: dict) -> discord.Message:
     return await prompt.channel.send(text, **options)
 
 

@@ -98,7 +98,7 @@ async def test_a_reaction_before_the_yes_is_explained_once_with_the_invitation(w
     heard = await world.ask(world.alice)
 
     assert sent(world) == n_before + 3  # the note, a question and its answer
-    assert note.content == NOT_COUNTED and is_note(note.content)
+    assert note.content == NOT_COUNTED and is_note(note)
     assert labels(note) == INVITED
     assert note.reference.message_id == first.id
     assert all(NOT_COUNTED not in turn.text for turn in world.generator.contexts[-1].turns)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from simcord.backend.errors import BackendError
 
+from bot.generation import ANY_SHAPE
 from bot.messages import posting
 from bot.messages.conversation import BLOCKED
 from bot.ui.errors import EXPIRED
@@ -18,6 +20,13 @@ from tests.integration.conftest import opened
 CANDIDATES = ("First words.", "Second words, a bit longer!", "Third?")
 EMOJI = "nice <:blob:123456789012345678> day <a:dance:223456789012345678>!"
 MESSAGES = "/channels/*/messages"
+
+
+@pytest.fixture
+def settings(settings):
+    """Styles without a shape, so that long texts stay long."""
+    styles = tuple(replace(style, shape=ANY_SHAPE) for style in settings.generator.styles)
+    return replace(settings, generator=replace(settings.generator, styles=styles))
 
 
 def replies(world) -> list[str]:

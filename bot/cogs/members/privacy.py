@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 import discord
@@ -13,7 +12,7 @@ from bot.cogs.ports import Registry
 from bot.identity import who_clicked
 from bot.languages import Tongues, mark, speaking, tr
 from bot.messages.conversation import NOT_COUNTED
-from bot.messages.posting import SILENT
+from bot.messages.posting import say
 from bot.pausing import Pausing
 from bot.ui.ports import PrivacyHost
 from bot.ui.privacy_panel import (
@@ -25,8 +24,6 @@ from bot.ui.privacy_panel import (
     show_privacy,
 )
 from storage.records import Consent, Reacted
-
-log = logging.getLogger(__name__)
 
 
 class PrivacyCommandsHost(Registry, PrivacyHost, Protocol):
@@ -91,13 +88,8 @@ class Privacy(commands.Cog):
         if not undecided or await bot.pausing.is_paused():
             return
         with speaking(bot.tongues.of_member(who.user_id, bot.get_guild(who.guild_id))):
-            channel = bot.get_partial_messageable(reacted.channel_id)
-            try:
-                await channel.get_partial_message(reacted.message_id).reply(
-                    tr(NOT_COUNTED), view=invitation_view(who.user_id), allowed_mentions=SILENT, silent=True
-                )
-            except discord.HTTPException as exc:
-                log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
+            place = bot.get_partial_messageable(reacted.channel_id).get_partial_message(reacted.message_id)
+            await say(place, tr(NOT_COUNTED), view=invitation_view(who.user_id))
 
 
 async def setup(bot: PrivacyCommandsHost) -> None:

@@ -174,7 +174,7 @@ async def test_a_model_server_whose_answer_holds_no_reply_fails_with_the_reason(
         "only thought and gave no answer; raise [generator] thinking_tokens, or switch its thinking off"
         in finding.said
     )
-    assert ("lists 1 models, but not tiny" in finding.said) == (listed == "other")
+    assert ("lists 1 model, but not tiny" in finding.said) == (listed == "other")
 
 
 async def test_a_further_model_that_the_server_does_not_list_is_named():

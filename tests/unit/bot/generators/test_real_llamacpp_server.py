@@ -69,4 +69,4 @@ async def test_the_doctor_gets_a_reply(url):
 
     assert finding.verdict is Verdict.WARNING, finding.said
     assert "wrote a reply in" in finding.said
-    assert "lists 1 models, but not any" in finding.said, "llama.cpp answers to every name"
+    assert "lists 1 model, but not any" in finding.said, "llama.cpp answers to every name"
