@@ -96,7 +96,7 @@ N ?= 100000
 fuzz: install ## strange events and presses that must not harm the bot (N=100000)
 	FUZZ_EVENTS=$(N) $(BIN)/python -m pytest tests/promises/test_p15_fuzz.py --timeout 0 -o faulthandler_timeout=0 -q
 
-hostile: models ## a hundred odd inputs for the playground with the real models
+hostile: models ## about 130 odd inputs for the playground with the real models
 	$(BIN)/python -m tests.rig.odd_inputs
 
 soak: install ## the bot under load with a fault every few seconds, searched for losses and leaks (MINUTES=10)

@@ -1,4 +1,4 @@
-"""A hundred odd inputs with scripted answers; ``make hostile`` sends the same to the real models."""
+"""Odd inputs and outputs with scripted answers; ``make hostile`` sends the same to the real models."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ async def test_each_odd_input_gets_one_answer_and_pings_nobody(world, caplog):
         pinged = any(m.mention_everyone or m.role_mentions for m in answers)
         outcome = judged(tuple(m.content for m in answers), pinged, 0.0)
         if outcome.complaint or len(answers) != 1:
+            bad[text[:60]] = outcome
+
+    assert bad == {}
+    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+
+
+async def test_each_odd_output_of_a_model_becomes_a_sensible_message_or_a_note(world, caplog):
+    """The model may write anything that a member may write."""
+    bad = {}
+    for number, text in enumerate(ODD):
+        before = newest(world.channel).id if number else 0
+        world.generator.enqueue(text)
+        await (world.alice, world.ben)[number % 2].send(world.channel, f"<@{world.bot.me}> hi")
+        answers = said_since(world.channel, before, world.bot.me)
+        pinged = any(m.mentions or m.mention_everyone or m.role_mentions for m in answers)
+        outcome = judged(tuple(m.content for m in answers), pinged, 0.0)
+        if outcome.complaint or any("ada is bad" in answer for answer in outcome.answers):
             bad[text[:60]] = outcome
 
     assert bad == {}
