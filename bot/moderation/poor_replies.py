@@ -14,7 +14,9 @@ import regex
 
 from bot.generation import Candidate, Context
 from bot.messages.markdown import without_code
+from bot.moderation.asked_language import speaks_of_a_language
 from bot.moderation.visible_text import comparable
+from storage.records import FAQ_STYLE
 
 RUN = 5
 """Words of a run; two texts that share one share a phrase."""
@@ -24,6 +26,8 @@ REPEATED = 0.3
 """Share of repeated runs from which a text is a loop. Prose has below a tenth."""
 ECHOED = 0.5
 """Share of runs from an earlier reply from which a text is an echo."""
+PARROTED = 0.8
+"""Share of the message's words, in runs that the message holds, from which a text is the message itself."""
 
 _WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
 _REFUSAL = regex.compile(
@@ -32,6 +36,14 @@ _REFUSAL = regex.compile(
     r"|\ben tant qu'?(?:ia|e mod[eè]le|intelligence artificielle)"
     r"|\bcomo (?:una? )?(?:ia|intelig[eê]ncia artificial|modelo de (?:lenguaje|linguagem))\b"
 )
+_ABOUT_ITSELF = regex.compile(
+    r"\b(?:ai|ais|bots?|chatbots?|robots?|humans?|humanos?|persons?|people|machines?|programs?|alive|real|conscious\w*|sentient|feel\w*"
+    r"|ki|mensch\w*|roboter|maschine\w*|programm\w*|echt\w*|gefühl\w*|ia|humain\w*|personne|vraie?|vivante?|machine"
+    r"|humana|persona|pessoa|máquina|robô|sentim\w*|sientes|umano|umana|macchina|intelligen\w*|inteligen\w*|sztuczn\w*|człowiek\w*"
+    r"|are you|who are|what are you|wer bist|was bist|qui es|quién eres|quem é|chi sei|kim jesteś)\b"
+    r"|人工|机器人|真人|人类|人間|ロボット|인공|로봇|사람"
+)
+"""A message that may ask what the bot is: then it is honest to say that it is a program."""
 _BEGINNING = 200
 """Characters in which a refusal is looked for."""
 
@@ -60,21 +72,44 @@ _SURE = 3
 """Function words by which a language must lead before it counts as known."""
 
 
-def without_poor(candidates: Sequence[Candidate], context: Context) -> list[Candidate]:
-    """Return the candidates that are not poor; all of them if every one is."""
-    good = [one for one in candidates if not is_poor(one.text, context)]
+def without_poor(
+    candidates: Sequence[Candidate], context: Context, told: Iterable[str] = ()
+) -> list[Candidate]:
+    """Return the candidates that are not poor; all of them if every one is.
+
+    Args:
+        candidates: The candidates; answers of ``/faq``, which a person wrote, are never poor.
+        context: The message and the turns before it.
+        told: Further texts that may ask for a language: persona, wishes.
+    """
+    said = [context.message, *(turn.text for turn in context.turns if turn.role == "user")]
+    any_language = any(map(speaks_of_a_language, [*said, context.persona or "", *told]))
+    good = [
+        one
+        for one in candidates
+        if one.style == FAQ_STYLE or not is_poor(one.text, context, any_language=any_language)
+    ]
     return good or list(candidates)
 
 
-def is_poor(text: str, context: Context) -> bool:
-    """Return whether a reply is a loop, an echo, a refusal as an AI, or in another language."""
+def is_poor(text: str, context: Context, *, any_language: bool = False) -> bool:
+    """Return whether a reply is a loop, an echo, a refusal as an AI, or in another language.
+
+    Args:
+        text: The reply.
+        context: The message and the turns before it.
+        any_language: Whether the reply may be in another language than the message.
+    """
     prose = comparable(without_code(text))
     words = _WORD.findall(prose)
     return (
         _repeats_itself(words)
         or _echoes(words, context)
-        or _REFUSAL.search(prose[:_BEGINNING]) is not None
-        or _in_another_language(prose, words, context.message)
+        or (
+            _REFUSAL.search(prose[:_BEGINNING]) is not None
+            and not _ABOUT_ITSELF.search(comparable(context.message))
+        )
+        or (not any_language and _in_another_language(prose, words, context.message))
     )
 
 
@@ -88,18 +123,27 @@ def _repeats_itself(words: Sequence[str]) -> bool:
 
 
 def _echoes(words: Sequence[str], context: Context) -> bool:
-    """Return whether most of the text stands in an earlier reply or is the message itself."""
+    """Return whether most of the text stands in an earlier reply, or the text is the message itself.
+
+    A part of the message is no echo: a member may ask for it ("say that again: ...").
+    """
     runs = _runs(words)
     if not runs:
         return False
     earlier: set[tuple[str, ...]] = set()
-    for text in (*(turn.text for turn in context.turns if turn.role == "assistant"), context.message):
-        earlier.update(_runs(_WORD.findall(comparable(text))))
-    return sum(run in earlier for run in runs) / len(runs) > ECHOED
+    for turn in context.turns:
+        if turn.role == "assistant":
+            earlier.update(_runs(_WORD.findall(comparable(turn.text))))
+    if sum(run in earlier for run in runs) / len(runs) > ECHOED:
+        return True
+    asked = _WORD.findall(comparable(context.message))
+    own = set(_runs(asked))
+    shared = sum(run in own for run in runs)
+    return shared / len(runs) > PARROTED and len(words) > PARROTED * len(asked)
 
 
 def _in_another_language(prose: str, words: Sequence[str], message: str) -> bool:
-    """Return whether both languages are known and differ; a message may ask for another one by its name."""
+    """Return whether both languages are known and differ."""
     asked = comparable(message)
     there, here = _script_of(asked), _script_of(prose)
     if there and here and there != here:

@@ -118,11 +118,21 @@ class CandidateSource:
         finally:
             self._budget.spend_continuation(who, context, begun, text)
 
-    async def keep(self, candidates: Sequence[Candidate], who: Who, context: Context) -> list[Candidate]:
-        """Return the candidates that may be posted in this server, without unwanted parts and poor ones."""
+    async def keep(
+        self, candidates: Sequence[Candidate], who: Who, context: Context, styles: Sequence[Style] = ()
+    ) -> list[Candidate]:
+        """Return the candidates that may be posted in this server, without unwanted parts and poor ones.
+
+        Args:
+            candidates: What was written.
+            who: The member who asks.
+            context: Their message and the turns before it.
+            styles: The styles with the member's wish, which may ask for a language.
+        """
         rules = await self._rules_of(who)
         kept = await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
-        return await asyncio.to_thread(without_poor, kept, context)
+        told = [style.instruction for style in styles]
+        return await asyncio.to_thread(without_poor, kept, context, told)
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""

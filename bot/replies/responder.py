@@ -130,7 +130,8 @@ class Responder:
             clock.lap("consent")
             candidates = await self.source.write(who, context, styles, prompt.roles)
         clock.lap("generate")
-        kept = [one for one in await self.source.keep(candidates, who, context) if one.text not in but]
+        kept = await self.source.keep(candidates, who, context, styles)
+        kept = [one for one in kept if one.text not in but]
         clock.lap("filter")
         decision = await self._chosen_from(kept, asker, member_id, consent, context, styles)
         clock.lap("rank")

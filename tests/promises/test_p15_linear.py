@@ -19,10 +19,19 @@ from pathlib import Path
 import pytest
 import regex
 
-from bot.generation import Context, Shape
+from bot.generation import Context, Shape, Turn
 from bot.generators import cleaning, continuing, marks, prompt, role_markers, thinking
 from bot.messages import attachments, conversation, formulas, markdown, sentences, splitting, unsupported
-from bot.moderation import addresses, blocked_terms, loops, output_filter, sanitizing, visible_text
+from bot.moderation import (
+    addresses,
+    asked_language,
+    blocked_terms,
+    loops,
+    output_filter,
+    poor_replies,
+    sanitizing,
+    visible_text,
+)
 from bot.moderation.blocked_terms import is_blocked
 from bot.replies import shapes
 from personalization.encoding import features
@@ -135,7 +144,7 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 TEXT_MODULES = (
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
     attachments, continuing, features, markdown, addresses, role_markers, marks, thinking, unsupported,
-    formulas, sentences, shapes,
+    formulas, sentences, shapes, poor_replies, asked_language,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
@@ -167,6 +176,10 @@ FUNCTIONS = {
     "unsupported.readable": unsupported.readable,
     "formulas.without_formulas": formulas.without_formulas,
     "formulas.plain_formula": formulas.plain_formula,
+    "asked_language.speaks_of_a_language": asked_language.speaks_of_a_language,
+    "poor_replies.is_poor": lambda text: poor_replies.is_poor(
+        text, Context(text, (Turn("assistant", text),))
+    ),
     "sentences.sentence_ends": sentences.sentence_ends,
     "shapes.in_shape": lambda text: shapes.in_shape(text, Shape(most_characters=10_000, lists=False)),
     "markdown.escaped": markdown.escaped,

@@ -6,6 +6,7 @@ import pytest
 
 from bot.generation import Candidate, Context, Turn
 from bot.moderation.poor_replies import is_poor, without_poor
+from storage.records import FAQ_STYLE
 
 HELLO = Context("how do I boil an egg?")
 SOUP = "Fry an onion, add two carrots and a cup of red lentils, and let it simmer for twenty minutes."
@@ -55,6 +56,88 @@ def test_a_poor_reply_is_found(context, text):
 @pytest.mark.parametrize(("context", "text"), GOOD.values(), ids=GOOD)
 def test_an_honest_reply_is_kept(context, text):
     assert not is_poor(text, context)
+
+
+FRENCH = "Le soleil est sur la mer et les vagues dansent pour nous dans la nuit, je vous le dis avec joie."
+ENGLISH = "The sun is on the sea, and the waves dance for us in the night; that is what I would say to you."
+ASKED = (
+    "Write me a poem in French about the sun and the sea and the night",
+    "how do you say it in french, please? it is for the card that I have to write",
+    "Translate this, please: the sun is on the sea and it is not cold",
+    "Schreib mir das bitte auf Französisch, und nicht auf Deutsch, ich will es mit dir lernen",
+    "Für die französische Karte: was kann ich da schreiben, wenn ich nicht viel sagen will?",
+    "¿Cómo se dice en francés? No lo sé, pero es para los que están en la casa",
+    "como se diz em frances? não sei o que é para uma carta",
+    "come si dice in francese? non so che cosa è per la carta e non mi piace",
+    "Napisz po francusku, że nie ma tego w domu i że to jest do niczego",
+    "用法语写一首诗",
+    "フランス語で詩を書いて",
+    "프랑스어로 시를 써 줄래?",
+    "Напиши стихи на французском",
+)
+
+
+def left_of(context: Context, *texts: str, told: tuple[str, ...] = ()) -> list[str]:
+    return [one.text for one in without_poor([Candidate(text, "s") for text in texts], context, told)]
+
+
+@pytest.mark.parametrize("message", ASKED)
+def test_a_reply_in_the_language_that_was_asked_for_is_kept(message):
+    assert left_of(Context(message), FRENCH, ENGLISH)[0] == FRENCH
+
+
+QUESTION = "what is it that you would say about the sun and the sea, and is that the best?"
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        (Context(QUESTION, (Turn("user", "speak french with me from now on"),)), ()),
+        (Context(QUESTION, persona="You teach French. Answer in French only."), ()),
+        (Context(QUESTION), ("Be brief. The member asks: answer in French",)),
+    ],
+    ids=["an earlier turn", "the persona", "a wish"],
+)
+def test_a_language_may_be_asked_for_elsewhere(context, told):
+    assert left_of(context, FRENCH, ENGLISH, told=told) == [FRENCH, ENGLISH]
+    assert left_of(Context(QUESTION), FRENCH, ENGLISH) == [ENGLISH]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "are you a human?",
+        "are you real",
+        "is this a bot or a person",
+        "who are you?",
+        "do you have feelings?",
+        "Bist du ein Mensch?",
+        "wer bist du",
+        "es-tu une IA ?",
+        "¿eres una persona?",
+        "você é um robô?",
+        "sei una macchina?",
+        "jesteś człowiekiem?",
+        "你是机器人吗？",
+    ],
+)
+def test_it_may_say_that_it_is_a_program_where_it_is_asked(message):
+    assert left_of(Context(message), "I'm an AI, so no.", "I am a woman of thirty.")[0] == "I'm an AI, so no."
+
+
+def test_words_that_a_member_wants_back_are_no_echo():
+    message = (
+        "say after me: the quick brown fox jumps over the lazy dog, and then tell me whether that was fun"
+    )
+    answer = "The quick brown fox jumps over the lazy dog."
+
+    assert left_of(Context(message), answer, "No, I do not want to do that now.")[0] == answer
+
+
+def test_an_answer_that_a_person_wrote_is_never_poor():
+    candidates = [Candidate(FRENCH, FAQ_STYLE), Candidate(ENGLISH, "s")]
+
+    assert without_poor(candidates, Context(QUESTION)) == candidates
 
 
 def test_poor_ones_are_dropped_only_while_a_better_one_is_left():
