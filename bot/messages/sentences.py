@@ -20,13 +20,14 @@ _ABBREVIATION = regex.compile(
     r"|[ei]\.g|i\.e|z\.\s?b|d\.\s?h|u\.\s?a|p\.\s?ex|p\.\s?ej|a\.m|p\.m))\.\Z",
     regex.IGNORECASE,
 )
+_HEADING = regex.compile(r"(?:#{1,6}|-#)[ \t]")
 _NUMBERED = regex.compile(r"(?<![\p{L}\p{M}])(?:no|nr|fig|pp?|vol|art)\.\Z", regex.IGNORECASE)
 
 
 def sentence_ends(text: str) -> list[int]:
     """Return the position after each sentence of a text, in order; a line or emoji at its end ends one, too.
 
-    A line that ends with a colon goes on. Code belongs to the sentence around it.
+    A line that ends with a colon, and a heading, go on. Code belongs to the sentence around it.
     """
     code = [(part.start, part.end) for part in parts_of(text) if part.kind in (Kind.CODE, Kind.DOUBTFUL)]
     ends: list[int] = []
@@ -38,6 +39,8 @@ def sentence_ends(text: str) -> list[int]:
         if at < len(code) and code[at][0] <= match.start():
             continue
         if sign == "." and end < len(text) and _goes_on(text, match.start(), end):
+            continue
+        if text.startswith("\n", end) and _HEADING.match(text, text.rfind("\n", 0, end) + 1, end):
             continue
         if end > (ends[-1] if ends else 0) and text[ends[-1] if ends else 0 : end].strip():
             ends.append(end)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bot.generation import ANY_SHAPE, Candidate, Shape, Style
+from bot.messages.formats import Formats
 from bot.messages.markdown import Kind, parts_of
 from bot.messages.sentences import sentence_ends
 
@@ -51,16 +52,24 @@ def in_shape(text: str, shape: Shape) -> str:
         asks = [n for n in range(len(kept)) if _asks(text[start[n] : kept[n]])]
         kept = kept[: asks[-1] + 1] if asks else kept
     if len(kept) == 1 and 0 < shape.most_characters < _prose_lengths(text, kept)[0]:
-        return _first_clauses(text[: kept[0]].rstrip(), shape.most_characters)
-    return text if kept[-1] == ends[-1] and not text[ends[-1] :].strip() else text[: kept[-1]].rstrip()
+        return _first_clauses(text, kept[0], shape.most_characters)
+    return text if kept[-1] == ends[-1] and not text[ends[-1] :].strip() else _cut(text, kept[-1])
 
 
-def _first_clauses(sentence: str, most: int) -> str:
-    """Return the clauses of a long sentence that fit; the whole if none does, or if it holds code."""
-    if parts_of(sentence):
-        return sentence
-    ends = [match.start() for match in _CLAUSE.finditer(sentence, _LEAST_CLAUSE, most)]
-    return f"{sentence[: ends[-1]].rstrip()}." if ends else sentence
+def _cut(text: str, end: int) -> str:
+    """Return the text up to a position; closes what is open there, so that a spoiler stays hidden."""
+    code = [(part.start, part.end) for part in parts_of(text) if part.kind is Kind.CODE]
+    cut = [one for one in Formats(text, code).open_at(end - 1) if one.end > end]
+    return text[:end].rstrip() + "".join(one.closing for one in reversed(cut))
+
+
+def _first_clauses(text: str, end: int, most: int) -> str:
+    """Return the clauses of a long first sentence that fit; the whole if none does, or if it holds code."""
+    sentence = text[:end].rstrip()
+    clauses = [match.start() for match in _CLAUSE.finditer(sentence, _LEAST_CLAUSE, most)]
+    if parts_of(sentence) or not clauses:
+        return _cut(text, end)
+    return f"{_cut(text, clauses[-1])}."
 
 
 def _asks(sentence: str) -> bool:

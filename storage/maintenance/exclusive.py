@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
@@ -13,6 +14,8 @@ from storage.opening import backend_of
 from storage.settings import StorageSettings
 
 ROTATION_LOCK = "rotation.lock"
+_WAITS_S = (0.0, 0.2, 0.8, 2.0)
+"""Waits before the lead is asked for: PostgreSQL frees the lead of a closed connection a moment later."""
 
 
 async def exclude_bots(settings: StorageSettings, stack: AsyncExitStack) -> None:
@@ -47,8 +50,11 @@ async def require_lead(settings: StorageSettings, stack: AsyncExitStack) -> None
     peers = backend.peers()
     stack.push_async_callback(peers.close)
     await peers.open(lambda _: None)
-    if not await peers.take_lead():
-        raise AlreadyOpen(f"Another process uses {backend.what}; stop the bot first.")
+    for wait_s in _WAITS_S:
+        await asyncio.sleep(wait_s)
+        if await peers.take_lead():
+            return
+    raise AlreadyOpen(f"Another process uses {backend.what}; stop the bot first.")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from bot.messages import splitting
 from bot.messages.formats import Formats
+from tests.integration.conftest import shapeless
 from tests.rig.discord_markdown import hidden_in, shown_in
 from tests.rig.size import sized
 
@@ -28,6 +29,12 @@ FORMS = (
     "||" + SECRET.replace(" ", "\n\n") + "||",
     f"| a | b |\n|---|---|\n| ||{SECRET}|| | {FILLER} |",
 )
+
+
+@pytest.fixture
+def settings(settings):
+    """Styles without a shape, so that long texts stay long."""
+    return shapeless(settings)
 
 
 async def posted(world, text: str) -> list[str]:

@@ -14,6 +14,7 @@ import simcord
 from bot.app.composition import House, open_house
 from bot.client import SimpaticoBot, create_bot
 from bot.config import Settings, parse_settings
+from bot.generation import ANY_SHAPE
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.newest import newest
 
@@ -55,6 +56,12 @@ def settings(tmp_path) -> Settings:
             "personalization": {"policy": "greedy"},
         }
     )
+
+
+def shapeless(settings: Settings) -> Settings:
+    """Return the settings with styles that have no shape, so that scripted texts stay as they are."""
+    styles = tuple(replace(style, shape=ANY_SHAPE) for style in settings.generator.styles)
+    return replace(settings, generator=replace(settings.generator, styles=styles))
 
 
 @asynccontextmanager

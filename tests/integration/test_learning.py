@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from bot.generation import ANY_SHAPE
 from personalization.encoding.loading import load_encoder
 from storage.records import Who
-from tests.integration.conftest import World, opened
+from tests.integration.conftest import World, opened, shapeless
 from tests.rig.encoded_once import EncodedOnce
 from tests.rig.size import sized
 
@@ -90,9 +89,8 @@ async def share_of_short(world: World, member) -> float:
 async def world(settings):
     """A server with the real encoder, and enough exploration to show both kinds while learning."""
     encoder = EncodedOnce(load_encoder("packaged", "cpu"))
-    styles = tuple(replace(style, shape=ANY_SHAPE) for style in settings.generator.styles)  # long ones stay
-    unbounded = replace(settings, generator=replace(settings.generator, styles=styles))
-    async with opened(unbounded, encoder=encoder) as world:
+    alone = replace(settings, bot=replace(settings.bot, history_messages=0))  # else its long texts are echoes
+    async with opened(shapeless(alone), encoder=encoder) as world:
         yield world
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from simcord.backend.errors import BackendError
 
-from bot.generation import ANY_SHAPE
 from bot.messages import posting
 from bot.messages.conversation import BLOCKED
 from bot.ui.errors import EXPIRED
 from personalization.errors import RankingFailed
 from tests.fakes import ScriptedGenerator
-from tests.integration.conftest import opened
+from tests.integration.conftest import opened, shapeless
 
 CANDIDATES = ("First words.", "Second words, a bit longer!", "Third?")
 EMOJI = "nice <:blob:123456789012345678> day <a:dance:223456789012345678>!"
@@ -25,8 +23,7 @@ MESSAGES = "/channels/*/messages"
 @pytest.fixture
 def settings(settings):
     """Styles without a shape, so that long texts stay long."""
-    styles = tuple(replace(style, shape=ANY_SHAPE) for style in settings.generator.styles)
-    return replace(settings, generator=replace(settings.generator, styles=styles))
+    return shapeless(settings)
 
 
 def replies(world) -> list[str]:

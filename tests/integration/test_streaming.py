@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import simcord
 
 from bot.app.playground import _Detached
-from bot.generation import ANY_SHAPE, GeneratorUnavailable
+from bot.generation import GeneratorUnavailable
 from bot.ui.stop_button import NOT_YOURS_TO_STOP
 from storage.records import Who
-from tests.integration.conftest import World, opened
+from tests.integration.conftest import World, opened, shapeless
 
 LONG = " ".join(f"This is sentence number {number}, and it goes on." for number in range(60))
 
@@ -27,9 +26,7 @@ LONG = " ".join(f"This is sentence number {number}, and it goes on." for number 
 @pytest.fixture
 async def here(settings):
     """A world without pauses between edits and without bounds on replies, in which Alice agreed."""
-    styles = tuple(replace(style, shape=ANY_SHAPE) for style in settings.generator.styles)
-    unbounded = replace(settings, generator=replace(settings.generator, styles=styles))
-    async with _Detached() as home, opened(unbounded, spawn=home.spawn) as world:
+    async with _Detached() as home, opened(shapeless(settings), spawn=home.spawn) as world:
         world.bot.streams.every_s = 0.01
         await world.agree(world.alice)
         yield world

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from bot.generation import Candidate, Shape, Style
 from bot.messages.markdown import Kind, parts_of
 from bot.messages.sentences import sentence_ends
+from bot.replies import shapes
 from bot.replies.shapes import in_shape, shaped
 from bot.settings import DEFAULT_STYLES, SHORT
+from tests.rig.discord_markdown import shown_in
 
 LONG = "First, a word. " * 12
 
@@ -75,6 +77,11 @@ PIECES = st.sampled_from(
         "今日は。",
         "😊 ",
         "(e.g. so) ",
+        "||",
+        "**",
+        "~~",
+        "# Title\n",
+        "> quoted\n",
     ]
 )
 
@@ -93,6 +100,40 @@ def test_a_shape_only_cuts_and_holds(text, shape):
         assert len(sentence_ends(kept)) <= shape.most_sentences
     code, left = code_in(text), code_in(kept)
     assert left == code[: len(left)]
+
+
+WORDS = " ".join(f"secret{n}, so" for n in range(60))
+
+
+FORMS = (
+    *("||{}||", "||**{}**||", "**||{}||**", "# Title\n||{}||", "- ||{}||\n- b", "See: ||{}|| end"),
+    *("__||{}||__", ">>> ||{}||", "1. a\n2. ||{}||"),
+)
+
+
+def in_clear(text: str) -> str:
+    return "".join(char if "spoiler" not in formats else " " for char, formats in shown_in(text))
+
+
+@pytest.mark.parametrize("shape", [SHORT, Shape(most_sentences=1), Shape(most_characters=60, lists=False)])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("between", [" ", ". ", "!\n", "\n\n"])
+def test_what_is_hidden_stays_hidden_in_every_shape(form, shape, between):
+    text = form.format(WORDS.replace(", so ", between))
+    if "secret" in in_clear(text):
+        pytest.skip("Discord shows it: an item ends with its line")
+
+    assert "secret" not in in_clear(in_shape(text, shape))
+
+
+def test_control_without_closing_a_cut_spoiler_is_shown(monkeypatch):
+    monkeypatch.setattr(shapes, "_cut", lambda text, end: text[:end])
+
+    assert "Secret" in in_clear(in_shape("||Secret. More. End.||", Shape(most_sentences=1)))
+
+
+def test_a_heading_belongs_to_the_sentence_below_it():
+    assert in_shape("## Tea\nIt is hot. It is good.", Shape(most_sentences=1)) == "## Tea\nIt is hot."
 
 
 def test_two_shapes_together_are_the_tighter_one():
