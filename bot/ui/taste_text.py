@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.languages import list_of, mark, sentences_of, tr, trn
+from bot.languages import mark, sentences_of, tr, trn
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
@@ -56,6 +56,7 @@ STYLES: Mapping[str, str] = {
 """Name of a default style -> its text; a style that the host added keeps the host's name."""
 
 WITH_PROOF = mark("{called} ({shown})")
+BECAUSE = mark("{called}, {shown}")
 
 LEAST = 0.05
 """Smallest part of a score that is mentioned, logits."""
@@ -184,7 +185,7 @@ def _opening(told: ReplyReason) -> str:
         "I had only one answer, in the *{style}* style.",
         "I wrote {n} different answers and picked this one, in the *{style}* style.",
         told.n_candidates,
-        style=tr(STYLES.get(told.style, told.style)),
+        style=tr(STYLES[told.style]) if told.style in STYLES else told.style,
     )
 
 
@@ -199,7 +200,9 @@ def _points(
         direction = amount if name == RELEVANCE else difference
         called = phrase(name, direction)
         shown = proof(evidence[name], direction, liked=amount > 0) if name in evidence else ""
-        (good if amount > 0 else bad).setdefault(called, list_of([called, shown]))
+        (good if amount > 0 else bad).setdefault(
+            called, tr(BECAUSE, called=called, shown=shown) if shown else called
+        )
     return list(good.values()), list(bad.values())
 
 

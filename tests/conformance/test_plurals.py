@@ -3,8 +3,8 @@
 The catalogues themselves decide what is wrong. The word after ``{n}`` belongs to the plural category of the
 counts that it stands with, such as "one", "few" or "many" in Polish. No text, with plural forms or without,
 may say a number before a word of other categories only. Which form a count takes must be what the Unicode
-tables (CLDR, in Babel) say of the language. Chinese, Japanese and Korean have one category, so each text there must
-fit every count.
+tables (CLDR, in Babel) say of the language. Chinese, Japanese and Korean have one category, so each
+text there must fit every count.
 """
 
 from __future__ import annotations
