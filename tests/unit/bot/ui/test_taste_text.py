@@ -148,8 +148,10 @@ def test_no_taste_yet_is_said_plainly():
 def test_a_default_style_is_named_in_the_language_and_a_style_of_the_host_as_the_host_does():
     assert STYLES.keys() == {style.name for style in DEFAULT_STYLES}
     with speaking(discord.Locale.german):
-        assert "*knapp*" in reason_lines(told(None))[0]
-        assert "*code*" in reason_lines(told(None, style="code"))[0]  # "code" is also a word of the catalogue
+        assert "*knapp*" in reason_lines(told(None), {})[0]
+        assert (
+            "*code*" in reason_lines(told(None, style="code"), {})[0]
+        )  # "code" is also a word of the catalogue
 
 
 @pytest.mark.parametrize("locale", [discord.Locale.chinese, discord.Locale.japanese])
