@@ -99,6 +99,7 @@ def test_a_sentence_stays_a_sentence(language):
     for text, said in forms_in(language):
         ends = [one.rstrip("*\n ")[-1] in _ENDS for one in (text, said)]
         assert ends[0] == ends[1], said
+        assert said.startswith("**") == text.startswith("**"), said  # /compare finds its heading by it
         if language in ("zh_CN", "ja"):
             assert not _FULL_WIDTH.search(re.sub(r"per: \w+", "", plain(said))), said
 
