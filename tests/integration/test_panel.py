@@ -22,7 +22,7 @@ async def test_the_panel_shows_what_was_recorded_and_whether_it_is_in_use(world)
 
     assert "feedback on 1 reply (liked: 1). Lately: 👍" in before
     assert "**Your own ranking:** not yet" in before
-    assert "**Your own ranking:** in use, from 1 labels, last trained <t:" in after
+    assert "**Your own ranking:** in use, from 1 label, last trained <t:" in after
 
 
 async def test_the_panel_has_a_picture_once_there_is_something_to_predict(world):
