@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import gettext
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
 import discord
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import get_decimal_symbol
 from cachetools import LRUCache
 from discord import app_commands
 
@@ -37,8 +38,17 @@ LANGUAGES: dict[discord.Locale, str] = {
     discord.Locale.latin_american_spanish: "es",
     discord.Locale.french: "fr",
     discord.Locale.brazil_portuguese: "pt_BR",
+    discord.Locale.italian: "it",
+    discord.Locale.polish: "pl",
+    discord.Locale.chinese: "zh_CN",
+    discord.Locale.japanese: "ja",
+    discord.Locale.korean: "ko",
 }
-"""Discord's languages that have a catalogue; all others read English."""
+"""Discord's languages that have a catalogue; all others read English.
+
+Traditional Chinese (``zh-TW``) reads English: its characters and many of its words differ from those of the
+catalogue in Simplified Chinese, so it needs a catalogue of its own.
+"""
 
 _MOST_REMEMBERED = 10_000
 
@@ -50,20 +60,40 @@ def mark(text: str) -> str:
     return text
 
 
+NEXT_IN_LIST = mark("{before}, {next}")
+NEXT_SENTENCE = mark("{before} {next}")
+"""Patterns for two neighbours in a list, and for two sentences."""
+
+
 def tr(text: str, **values: Any) -> str:
     """Translate ``text`` into the current language and fill in its ``{names}``."""
     said = _catalogue(_language.get()).gettext(text) if text else text
-    return said.format(**values) if values else said
+    return said.format(**_localised(values)) if values else said
 
 
 def trn(one: str, many: str, n: int, **values: Any) -> str:
     """Translate the plural form for ``n`` by the rules of the language; both texts may contain ``{n}``."""
-    return _catalogue(_language.get()).ngettext(one, many, n).format(n=n, **values)
+    return _catalogue(_language.get()).ngettext(one, many, n).format(n=n, **_localised(values))
 
 
-def everywhere(texts: Sequence[str]) -> frozenset[str]:
-    """Return ``texts`` in every language, English included."""
-    catalogues = [_catalogue(language) for language in (ENGLISH, *LANGUAGES.values())]
+def list_of(parts: Iterable[str]) -> str:
+    """Join the parts of a list in one line, as the current language does."""
+    return _chain(NEXT_IN_LIST, parts)
+
+
+def sentences_of(*parts: str) -> str:
+    """Join whole sentences in one line; Chinese and Japanese put no space between them."""
+    return _chain(NEXT_SENTENCE, parts)
+
+
+def current_language() -> str:
+    """Return the language of the current task, as its catalogue is named."""
+    return _language.get()
+
+
+def everywhere(texts: Sequence[str], languages: Iterable[str] = LANGUAGES.values()) -> frozenset[str]:
+    """Return ``texts`` in English and in each of these languages."""
+    catalogues = [_catalogue(language) for language in (ENGLISH, *languages)]
     return frozenset(catalogue.gettext(text) for catalogue in catalogues for text in texts)
 
 
@@ -126,6 +156,22 @@ class CommandTranslator(app_commands.Translator):
             return None
         said = _catalogue(LANGUAGES[locale]).gettext(string.message)
         return None if said == string.message else said
+
+
+class _Figure(float):
+    """Number whose decimal sign is that of the current language, in any format."""
+
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec).replace(".", get_decimal_symbol(_language.get()))
+
+
+def _localised(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _Figure(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _chain(pattern: str, parts: Iterable[str]) -> str:
+    said = [part for part in parts if part]
+    return reduce(lambda before, following: tr(pattern, before=before, next=following), said) if said else ""
 
 
 def _language_of(locale: discord.Locale | None) -> str:

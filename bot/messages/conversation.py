@@ -13,7 +13,7 @@ import discord
 from bot.identity import is_direct
 from bot.languages import everywhere, mark
 from bot.messages.attachments import NO_FILES, NO_PICTURES, NO_VOICE
-from bot.messages.earlier_notes import EARLIER_NOTES
+from bot.messages.earlier_notes import EARLIER_LANGUAGES, EARLIER_NOTES
 from bot.messages.words import mentions_own_role
 
 EMPTY = mark("You called? Write something after my name and I will answer.")
@@ -81,7 +81,8 @@ NOTES = (
 
 _OLD_NOTE = re.compile(
     "|".join(
-        re.sub(r"\\{\w+\\}", ".{1,40}", re.escape(note)) for note in sorted(everywhere(NOTES) | EARLIER_NOTES)
+        re.sub(r"\\{\w+\\}", ".{1,40}", re.escape(note))
+        for note in sorted(everywhere(NOTES, EARLIER_LANGUAGES) | EARLIER_NOTES)
     )
 )
 

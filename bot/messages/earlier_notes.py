@@ -6,6 +6,9 @@ closed: a note that is reworded now needs no entry, because its mark does not de
 
 from __future__ import annotations
 
+EARLIER_LANGUAGES = ("de", "es", "fr", "pt_BR")
+"""Languages of the notes from before the mark, besides English."""
+
 EARLIER_NOTES = frozenset(
     {
         "Algo deu errado do meu lado: não tenho resposta. Quem administra o bot acha os detalhes "

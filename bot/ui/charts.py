@@ -10,16 +10,20 @@ import asyncio
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import discord
 import numpy as np
+from matplotlib import font_manager, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from bot.languages import mark, tr, trn
+from bot.languages import current_language, mark, speaking, tr, trn
 from personalization.arrays import BoolArray
 from personalization.insight.taste import Replay
 from storage.wording import counted
@@ -37,6 +41,20 @@ _PARTS = {
 }
 """Part of the time of a reply, as measured -> its name."""
 
+_FONTS = {
+    "zh_CN": (
+        "Noto Sans CJK SC",
+        "Noto Sans SC",
+        "Source Han Sans SC",
+        "Microsoft YaHei",
+        "PingFang SC",
+        "SimHei",
+    ),
+    "ja": ("Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "Yu Gothic", "Hiragino Sans", "Meiryo"),
+    "ko": ("Noto Sans CJK KR", "Noto Sans KR", "Source Han Sans KR", "Malgun Gothic", "Apple SD Gothic Neo"),
+}
+"""Language whose signs Matplotlib's own font lacks -> fonts that have them, best first."""
+
 
 def png_of(figure: Figure, dpi: int = 120) -> bytes:
     """Render a figure as PNG. Blocks."""
@@ -53,6 +71,12 @@ def stats_picture(seconds: Mapping[str, float], gain: tuple[float, float, float]
         seconds: Part of a reply -> mean time in seconds, in order.
         gain: Uplift of heads in liked replies per 100, and the ends of its interval; None: not known.
     """
+    with _drawable() as font:
+        figure = _stats_figure(seconds, gain)
+    return png_of(_in_font(figure, font))
+
+
+def _stats_figure(seconds: Mapping[str, float], gain: tuple[float, float, float] | None) -> Figure:
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     times, brings = figure.subplots(1, 2, width_ratios=(2, 1.4))
     times.barh([tr(_PARTS.get(part, part)) for part in seconds], list(seconds.values()), color=OWN)
@@ -69,7 +93,7 @@ def stats_picture(seconds: Mapping[str, float], gain: tuple[float, float, float]
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
         axes.tick_params(labelsize=8)
-    return png_of(figure)
+    return figure
 
 
 def replay_picture(own: BoolArray, average: BoolArray) -> bytes:
@@ -79,6 +103,12 @@ def replay_picture(own: BoolArray, average: BoolArray) -> bytes:
         own: Whether the member's head, trained on the earlier labels only, predicted each label (n).
         average: Whether the average taste predicted each label (n).
     """
+    with _drawable() as font:
+        figure = _replay_figure(own, average)
+    return png_of(_in_font(figure, font))
+
+
+def _replay_figure(own: BoolArray, average: BoolArray) -> Figure:
     figure = Figure(figsize=(5, 2.6), layout="constrained")
     axes = figure.subplots()
     n = np.arange(1, len(own) + 1)
@@ -95,7 +125,7 @@ def replay_picture(own: BoolArray, average: BoolArray) -> bytes:
     axes.grid(color=GRID)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
-    return png_of(figure)
+    return figure
 
 
 def evaluation_picture(result: dict[str, Any]) -> bytes:
@@ -121,6 +151,32 @@ def evaluation_picture(result: dict[str, Any]) -> bytes:
     if rows:
         axes.legend()
     return png_of(figure, dpi=130)
+
+
+@contextmanager
+def _drawable() -> Iterator[str | None]:
+    """Speak English while the body runs if no font for the current language is installed.
+
+    Yields:
+        The font beside Matplotlib's own; None: none is needed, or none is installed.
+    """
+    wanted = _FONTS.get(current_language(), ())
+    font = next((name for name in wanted if name in _installed()), None)
+    with speaking(None) if wanted and font is None else nullcontext():
+        yield font
+
+
+@cache
+def _installed() -> frozenset[str]:
+    return frozenset(font_manager.get_font_names())
+
+
+def _in_font(figure: Figure, font: str | None) -> Figure:
+    """Set every text of a figure in Matplotlib's own font, and in ``font`` where that has no sign."""
+    if font is not None:
+        for text in figure.findobj(Text):
+            text.set_fontfamily([*rcParams["font.sans-serif"][:1], font])
+    return figure
 
 
 def _nan_for_none(value: float | None) -> float:

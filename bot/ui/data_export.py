@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.languages import mark, tr
+from bot.languages import mark, sentences_of, tr
 from personalization.insight.taste import TasteReader
 from personalization.labels.labels import Label
 from storage.privacy.export import WORDS, Exported
@@ -162,8 +162,7 @@ class _File:
         )
         if not count["preferences"] and not count["remarks"]:
             return said
-        beside = tr(BESIDE, n_preferences=count["preferences"], n_remarks=count["remarks"])
-        return f"{said} {beside}"
+        return sentences_of(said, tr(BESIDE, n_preferences=count["preferences"], n_remarks=count["remarks"]))
 
     def _opening(self, member_id: MemberId, table: str) -> str:
         """Return what closes the table before and opens this one; nothing within a table."""

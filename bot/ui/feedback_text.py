@@ -6,7 +6,7 @@ discord import here.
 
 from __future__ import annotations
 
-from bot.languages import mark, tr, trn
+from bot.languages import list_of, mark, sentences_of, tr, trn
 from bot.ui.taste_text import taste_lines
 from personalization.insight.taste import Taste
 from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
@@ -57,7 +57,7 @@ def panel_lines(
 
 
 def _remarked(remark: Remark) -> str:
-    reasons = ", ".join(tr(REASONS.get(reason, reason)) for reason in remark.reasons) or tr(REASONS["else"])
+    reasons = list_of(tr(REASONS.get(reason, reason)) for reason in remark.reasons) or tr(REASONS["else"])
     words = " ".join((remark.words or "").split())
     if not words:
         return tr(REMARKED, reasons=reasons)
@@ -74,8 +74,7 @@ def _recorded(summary: FeedbackSummary, taste: Taste) -> str:
         liked=taste.n_liked,
     )
     if latest := " · ".join(signs(one) for one in summary.latest[:5]):
-        lately = tr("Lately: {latest}", latest=latest)
-        return f"{recorded} {lately}"
+        return sentences_of(recorded, tr("Lately: {latest}", latest=latest))
     return recorded
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.languages import mark, tr
+from bot.languages import list_of, mark, tr
 
 INTRO = mark(
     "I write several replies to each message and post the one I think *you* will like best. Mention"
@@ -85,7 +85,7 @@ def page_of(commands: Iterable[Listed], ids: Mapping[str, int]) -> str:
             description = tr(command.description)
             lines.append(tr(COMMAND_LINE, command=_called(command, ids), description=description))
     if menus:
-        lines.append(tr(MENU_LINE, menus=", ".join(menus)))
+        lines.append(tr(MENU_LINE, menus=list_of(menus)))
     return "\n".join([tr(INTRO), "", *lines])
 
 

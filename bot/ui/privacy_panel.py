@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, cast
 import discord
 
 from bot.identity import asker_of, who_clicked
-from bot.languages import mark, tr, trn
+from bot.languages import mark, sentences_of, tr, trn
 from bot.replies.decision import Asker
 from bot.ui.components import PersistentButton
 from bot.ui.ports import PrivacyHost
@@ -186,7 +186,7 @@ def kept_in_words(summary: DataSummary) -> str:
         head=head,
     )
     more = tr(BESIDE, n_preferences=summary.n_preferences, n_remarks=summary.n_remarks)
-    return f"{kept} {more}" if summary.n_preferences or summary.n_remarks else kept
+    return sentences_of(kept, more) if summary.n_preferences or summary.n_remarks else kept
 
 
 def _receipt_in_words(receipt: ForgetReceipt) -> str:
@@ -207,7 +207,7 @@ def _receipt_in_words(receipt: ForgetReceipt) -> str:
         feedback=receipt.n_feedback,
         heads=receipt.n_heads,
     )
-    lines = [f"{done} {found}", tr(WHAT_STAYS)]
+    lines = [sentences_of(done, found), tr(WHAT_STAYS)]
     if receipt.n_preferences or receipt.n_remarks:
         lines.insert(1, tr(BESIDE_DELETED, n_preferences=receipt.n_preferences, n_remarks=receipt.n_remarks))
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bot.config import Settings
 from bot.generation import name_of_model
-from bot.languages import mark, tr, trn
+from bot.languages import list_of, mark, tr, trn
 from bot.servers.access import GuildAccessList
 from bot.servers.daily_limits import limit_of_member, limit_of_server
 from bot.servers.server_settings import MOST_CHARACTERS, GuildSettings, view_of
@@ -123,7 +123,7 @@ def _cut(text: str) -> str:
 def listed(entries: Sequence[str]) -> str:
     """Join the first entries in one line, and count the others."""
     more = len(entries) - SHOWN
-    return ", ".join([*entries[:SHOWN], *([tr(MORE, count=more)] if more > 0 else [])])
+    return list_of([*entries[:SHOWN], *([tr(MORE, count=more)] if more > 0 else [])])
 
 
 def limit_in_words(limit: DailyLimit) -> str:
@@ -133,7 +133,7 @@ def limit_in_words(limit: DailyLimit) -> str:
         messages = trn("{n} message", "{n} messages", limit.messages)
     if limit.tokens:
         tokens = trn("{n} token", "{n} tokens", limit.tokens)
-    return f"{messages}, {tokens}"
+    return list_of([messages, tokens])
 
 
 def _entries(one: GuildAccessList) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, cast
 import discord
 
 from bot.identity import asker_of, who_clicked
-from bot.languages import mark, tr
+from bot.languages import list_of, mark, tr
 from bot.messages.markdown import escaped
 from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
 from bot.ui.components import PersistentButton, PersistentSelect
@@ -183,7 +183,7 @@ def page_of(wish: Wish, consent: Consent) -> str:
     """Describe the wish and where it is kept."""
     lines = [tr(TITLE)]
     if wish.presets:
-        lines.append(tr(PRESETS_CHOSEN, presets=", ".join(labels_of(wish))))
+        lines.append(tr(PRESETS_CHOSEN, presets=list_of(labels_of(wish))))
     if wish.words:
         lines.append(tr(IN_YOUR_WORDS, words=escaped(wish.words)))
     lines.append(tr(FOLLOWED if wish else NOTHING))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.languages import mark, tr, trn
+from bot.languages import mark, sentences_of, tr, trn
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
@@ -46,6 +46,17 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     WORDING: (mark("what it says"), mark("what it says")),
 }
 """Style feature -> names for more of it and for less of it."""
+
+STYLES: Mapping[str, str] = {
+    "concise": mark("concise"),
+    "detailed": mark("detailed"),
+    "playful": mark("playful"),
+    "warm": mark("warm"),
+}
+"""Name of a default style -> its text; a style that the host added keeps the host's name."""
+
+WITH_PROOF = mark("{called} ({shown})")
+BECAUSE = mark("{called}, {shown}")
 
 LEAST = 0.05
 """Smallest part of a score that is mentioned, logits."""
@@ -149,7 +160,8 @@ def taste_lines(taste: Taste) -> list[str]:
     lines = []
     for leaning in _once(taste.leanings):
         shown = proof(leaning.evidence, leaning.amount, liked=True)
-        lines.append(f"• {phrase(leaning.name, leaning.amount)}" + (f" ({shown})" if shown else ""))
+        called = phrase(leaning.name, leaning.amount)
+        lines.append(f"• {tr(WITH_PROOF, called=called, shown=shown) if shown else called}")
     return lines
 
 
@@ -173,7 +185,7 @@ def _opening(told: ReplyReason) -> str:
         "I had only one answer, in the *{style}* style.",
         "I wrote {n} different answers and picked this one, in the *{style}* style.",
         told.n_candidates,
-        style=told.style,
+        style=tr(STYLES[told.style]) if told.style in STYLES else told.style,
     )
 
 
@@ -188,7 +200,9 @@ def _points(
         direction = amount if name == RELEVANCE else difference
         called = phrase(name, direction)
         shown = proof(evidence[name], direction, liked=amount > 0) if name in evidence else ""
-        (good if amount > 0 else bad).setdefault(called, f"{called}, {shown}" if shown else called)
+        (good if amount > 0 else bad).setdefault(
+            called, tr(BECAUSE, called=called, shown=shown) if shown else called
+        )
     return list(good.values()), list(bad.values())
 
 
@@ -208,4 +222,4 @@ def _footing(n_labels: int, uncertainty: float) -> str:
         sure = tr("I was fairly sure about this reply.")
     else:
         sure = tr("I was still unsure about this reply.")
-    return f"{rests} {sure}"
+    return sentences_of(rests, sure)

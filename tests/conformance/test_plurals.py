@@ -1,9 +1,10 @@
-"""Every text for members, in every language, with counts of 0, 1, 2 and 5: the number and its noun agree.
+"""Every text for members, in every language, with counts from 0 to 22: the number and its noun agree.
 
-What is wrong is decided by the catalogues themselves: the word after ``{n}`` in a form for one is a singular,
-in the other forms a plural. No text, with plural forms or without, may say ``1`` before a plural or ``5``
-before a singular. Which form a count takes must be what the Unicode tables (CLDR, in Babel) say of the
-language.
+The catalogues themselves decide what is wrong. The word after ``{n}`` belongs to the plural category of the
+counts that it stands with, such as "one", "few" or "many" in Polish. No text, with plural forms or without,
+may say a number before a word of other categories only. Which form a count takes must be what the Unicode
+tables (CLDR, in Babel) say of the language. Chinese, Japanese and Korean have one category, so each
+text there must fit every count.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from bot.languages import ENGLISH, LANGUAGES, _catalogue
 from tests.conformance.test_counts import NOUNS
 from tests.rig.catalogues import template
 
-COUNTS = (0, 1, 2, 5)
+COUNTS = (0, 1, 2, 5, 12, 22)
 ALL_LANGUAGES = (ENGLISH, *sorted(set(LANGUAGES.values())))
 TEXTS = [message.id for message in template() if message.id]
 PLURALS = [text for text in TEXTS if isinstance(text, tuple)]
@@ -35,7 +37,7 @@ CONSTANTS = {
 }
 """Placeholders of limits that the code fixes, shares before a percent sign, a value with an interval."""
 
-SAME_FOR_ALL = {"fr": {"avis"}, "pt_BR": set(), "es": set(), "de": set()}
+SAME_FOR_ALL = {"fr": {"avis"}, "it": {"token"}}
 """Nouns whose plural is their singular."""
 
 _AFTER_NUMBER = re.compile(
@@ -55,29 +57,31 @@ def forms_of(text: tuple[str, str], language: str) -> dict[int, str]:
     return {n: _catalogue(language).ngettext(*text, n) for n in COUNTS}
 
 
-def is_one(n: int, language: str) -> bool:
-    """Return whether a count takes the form for one in a language."""
-    return Locale.parse(language).plural_form(n) == Locale.parse(language).plural_form(1)
+@cache
+def category(n: int, language: str) -> str:
+    """Return the plural category of a count in a language, such as ``few``."""
+    return Locale.parse(language).plural_form(n)
 
 
-def nouns_of(plurals: Iterable[Mapping[int, str]], language: str) -> tuple[set[str], set[str]]:
-    """Return the singulars and the plurals that stand after the number in plural texts."""
-    found: dict[bool, set[str]] = defaultdict(set)
+def nouns_of(plurals: Iterable[Mapping[int, str]], language: str) -> dict[str, set[str]]:
+    """Return each word after the number in plural texts, with the categories it stands in."""
+    found: dict[str, set[str]] = defaultdict(set)
     for forms in plurals:
         for n, form in forms.items():
-            found[is_one(n, language)] |= set(_AFTER_NUMBER.findall(form))
-    return found[True] - found[False], found[False] - found[True]
+            for noun in _AFTER_NUMBER.findall(form):
+                found[noun].add(category(n, language))
+    return dict(found)
 
 
-def wrong_in(said: str, n: int, language: str, singulars: set[str], plurals: set[str]) -> list[str]:
+def wrong_in(said: str, n: int, language: str, nouns: Mapping[str, set[str]]) -> list[str]:
     """Return each number with the wrong form of its noun in a text."""
-    wrong = plurals if is_one(n, language) else singulars
-    return re.findall(rf"\b{n} (?:{'|'.join(map(re.escape, sorted(wrong)))})\b", said) if wrong else []
+    wrong = sorted(noun for noun, known in nouns.items() if category(n, language) not in known)
+    return re.findall(rf"\b{n} (?:{'|'.join(map(re.escape, wrong))})\b", said) if wrong else []
 
 
-def lexicon(language: str) -> tuple[set[str], set[str]]:
-    singulars, plurals = nouns_of((forms_of(text, language) for text in PLURALS), language)
-    return (singulars, plurals | set(NOUNS)) if language == ENGLISH else (singulars, plurals)
+def lexicon(language: str) -> dict[str, set[str]]:
+    nouns = nouns_of((forms_of(text, language) for text in PLURALS), language)
+    return {noun: {"other"} for noun in NOUNS} | nouns if language == ENGLISH else nouns
 
 
 def rendered(language: str) -> Iterator[tuple[int, str, str]]:
@@ -94,20 +98,22 @@ def rendered(language: str) -> Iterator[tuple[int, str, str]]:
 
 @pytest.mark.parametrize("language", ALL_LANGUAGES)
 def test_no_text_says_a_number_with_the_wrong_form_of_its_noun(language):
-    singulars, plurals = lexicon(language)
+    nouns = lexicon(language)
 
-    wrong = [(text, wrong_in(said, n, language, singulars, plurals)) for n, text, said in rendered(language)]
+    wrong = [(text, wrong_in(said, n, language, nouns)) for n, text, said in rendered(language)]
 
-    assert len(singulars) >= 5 and len(plurals) >= 5
+    categories = {category(n, language) for n in COUNTS}
+    for one in categories if len(categories) > 1 else ():
+        assert sum(known == {one} for known in nouns.values()) >= 4, one
     assert [(text, found) for text, found in wrong if found] == []
 
 
 @pytest.mark.parametrize("language", ALL_LANGUAGES)
 def test_a_plural_text_has_a_form_of_its_own_for_one(language):
-    same = SAME_FOR_ALL.get(language, set())
+    same, inflects = SAME_FOR_ALL.get(language, set()), category(1, language) != category(5, language)
     for text in PLURALS:
         forms = forms_of(text, language)
-        if not same & set(_AFTER_NUMBER.findall(forms[5])):
+        if inflects and not same & set(_AFTER_NUMBER.findall(forms[5])):
             assert forms[1] != forms[5], text
         assert all("{n}" in forms[n] for n in (2, 5)), text
 
@@ -129,7 +135,14 @@ def test_a_count_takes_the_form_that_its_language_gives_it(language):
     [(1, "on 1 members"), (5, "5 member wait"), (2, "I had 2 reply"), (0, "0 member"), (1, "1 replies")],
 )
 def test_control_a_wrong_form_is_found(n, said):
-    assert wrong_in(said, n, ENGLISH, *lexicon(ENGLISH))
+    assert wrong_in(said, n, ENGLISH, lexicon(ENGLISH))
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(1, "1 osoby"), (2, "2 osób"), (5, "5 osoby"), (12, "12 tokeny"), (22, "22 tokenów")]
+)
+def test_control_a_wrong_form_is_found_among_three(n, said):
+    assert wrong_in(said, n, "pl", lexicon("pl"))
 
 
 @pytest.mark.parametrize(
@@ -140,8 +153,8 @@ def test_control_a_wrong_form_is_found(n, said):
     ],
 )
 def test_control_a_text_without_forms_is_found_by_the_nouns_of_the_others(language, forms, n):
-    singulars, plurals = nouns_of([forms], language)
+    nouns = nouns_of([forms], language)
 
-    assert (singulars, plurals) == ({forms[1][4:]}, {forms[5][4:]})
-    assert wrong_in(forms[5].format(n=n), n, language, singulars, plurals)
-    assert not wrong_in(forms[n].format(n=n), n, language, singulars, plurals)
+    assert nouns == {forms[1][4:]: {"one"}, forms[5][4:]: {"other"}}
+    assert wrong_in(forms[5].format(n=n), n, language, nouns)
+    assert not wrong_in(forms[n].format(n=n), n, language, nouns)

@@ -34,7 +34,7 @@ async def test_enough_members_become_figures_and_a_picture(world, monkeypatch):
     monkeypatch.setattr(published, "noise", lambda *_what: 0)
     await taught(world, 6)
     for _ in range(cog.FEWEST_REPLIES):
-        world.bot.metrics.reply({"generate": 2.2, "rank": 0.1, "post": 0.2})
+        world.bot.metrics.reply({"generate": 1.7, "rank": 0.1, "post": 0.2})
 
     shown = await looks(world, boss_of(world), weeks=1)
 

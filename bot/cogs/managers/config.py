@@ -18,7 +18,7 @@ from discord.ext import commands
 
 from bot.cogs.ports import ConfigHost
 from bot.generation import name_of_model
-from bot.languages import mark, tr
+from bot.languages import list_of, mark, tr
 from bot.messages.posting import SILENT
 from bot.servers.server_settings import (
     MOST_CHARACTERS,
@@ -129,7 +129,7 @@ class Config(
         if len(offered) == 1:
             await _tell(interaction, tr(ONE_MODEL, model=name_of_model(offered[0])))
         elif name not in offered:
-            await _tell(interaction, tr(NO_SUCH_MODEL, models=", ".join(offered)))
+            await _tell(interaction, tr(NO_SUCH_MODEL, models=list_of(offered)))
         else:
             await self._change(interaction, lambda own: replace(own, model=name))
 

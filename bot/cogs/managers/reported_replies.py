@@ -17,7 +17,7 @@ from discord.ext import commands
 
 from bot.cogs.ports import HasInbox, HasUser, Registry
 from bot.identity import who_clicked
-from bot.languages import mark, tr
+from bot.languages import list_of, mark, tr
 from bot.messages.conversation import is_note
 from bot.messages.posting import SILENT
 from bot.moderation.report_queue import Reason, Report, ReportQueue
@@ -250,7 +250,7 @@ def _lines(reports: Sequence[Report], count: int, guild_id: int) -> list[str]:
     for number, report in enumerate(reports, start=1):
         link = f"https://discord.com/channels/{guild_id}/{report.channel_id}/{report.message_ids[0]}"
         counted = sorted(report.reasons.items(), key=lambda item: (-item[1], item[0]))
-        reasons = ", ".join(TIMES.format(reason=_words(reason), count=n) for reason, n in counted)
+        reasons = list_of(TIMES.format(reason=_words(reason), count=n) for reason, n in counted)
         since = next_hour(report.reported_at)  # the exact moment would tell who was there
         lines.append(tr(LINE, number=number, link=link, reasons=reasons, since=since))
     return lines

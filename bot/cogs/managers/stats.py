@@ -137,9 +137,7 @@ def lines_of(counts: Counts, seconds: dict[str, float], gain: Gain | None) -> li
         tr("**Members who rated replies here in 30 days** {members}", members=_words(counts.rating)),
     ]
     if seconds:
-        lines.append(
-            tr("**A reply takes** about {seconds} s", seconds=f"{_one_digit(sum(seconds.values())):g}")
-        )
+        lines.append(tr("**A reply takes** about {seconds:g} s", seconds=_one_digit(sum(seconds.values()))))
     if gain is not None:
         lines.append(
             tr(

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
 
+import discord
 import pytest
 
-from bot.ui.taste_text import PHRASES, phrase, points_of, proof, reason_lines, taste_lines
+from bot.languages import speaking
+from bot.settings import DEFAULT_STYLES
+from bot.ui.taste_text import PHRASES, STYLES, phrase, points_of, proof, reason_lines, taste_lines
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
@@ -140,3 +143,31 @@ def test_no_taste_yet_is_said_plainly():
     assert taste_lines(Taste(0, 0, (), None)) == [
         "Nothing certain yet: my picture of your taste is still close to what most people like."
     ]
+
+
+def test_a_default_style_is_named_in_the_language_and_a_style_of_the_host_as_the_host_does():
+    assert STYLES.keys() == {style.name for style in DEFAULT_STYLES}
+    with speaking(discord.Locale.german):
+        assert "*knapp*" in reason_lines(told(None), {})[0]
+        assert (
+            "*code*" in reason_lines(told(None, style="code"), {})[0]
+        )  # "code" is also a word of the catalogue
+
+
+@pytest.mark.parametrize("locale", [discord.Locale.chinese, discord.Locale.japanese])
+def test_chinese_and_japanese_lines_have_no_space_or_comma_of_other_languages(locale):
+    parts = (("length_chars", 0.8, -1.2), ("emoji", -0.3, 0.5), (RELEVANCE, 0.2, 0.2))
+    leaning = Leaning("length_chars", -1.0, SHORT)
+
+    with speaking(locale):
+        lines = reason_lines(told(Reason(parts, 0.3, 19)), {"length_chars": SHORT})
+        lines += taste_lines(Taste(19, 9, (leaning,), None))
+
+    said = "\n".join(lines)
+    assert not any(sign in said for sign in (", ", ". ", "。 ", " (", "、 "))
+
+
+def test_control_english_lines_have_them():
+    assert ", " in "\n".join(
+        reason_lines(told(Reason((("length_chars", 0.8, -1.2),), 0.3, 19)), {"length_chars": SHORT})
+    )
