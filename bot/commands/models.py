@@ -105,7 +105,7 @@ def _use(found: LanguageModel | Encoder, settings: GeneratorSettings) -> str:
         lines.insert(1, 'kind = "local"')
     return "\n".join(
         [
-            f"To use it once: simpatico run --model {found.name}",
+            f"To use it once: simpatico run --model {found.name} (or make run MODEL={found.name})",
             "To keep it, write into config.toml:",
             "",
             *lines,

@@ -53,7 +53,7 @@ class Machine:
 
 
 def this_machine(settings: GeneratorSettings) -> Machine:
-    """Look at this machine, and measure its speed for about a tenth of a second. Blocks.
+    """Look at this machine, and measure its speed. Blocks for less than a second.
 
     Raises:
         GeneratorUnavailable: The configured device does not exist.
@@ -96,7 +96,7 @@ def suggested(machine: Machine, candidates: int, chosen: LanguageModel | None = 
         return f"{chosen.name} is in use; the largest that fits this machine is {model.name} ({found})"
     return (
         f"{model.name} is the largest of the catalogue that fits this machine ({found}):"
-        f" simpatico models get {model.name}"
+        f" make run MODEL={model.name}, or simpatico models get {model.name}"
     )
 
 

@@ -14,7 +14,7 @@ from personalization.errors import DeviceMissing
 from personalization.settings import Device
 
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_SIDE, _TRIES = 4096, 5
+_SIDE, _TRIES = 4096, 20
 
 
 def device_for(wanted: Device) -> torch.device:
@@ -75,7 +75,8 @@ def memory_gb(device: torch.device) -> float:
 def weights_per_s() -> float:
     """Measure how many weights the CPU multiplies in a second, with the threads of a local model.
 
-    Blocks for about a tenth of a second, and needs 64 MB. A token needs a pass over all weights, so this
+    Blocks for less than a second, and needs 64 MB. The best of some tries counts, because other work on the
+    machine only slows one down. A token needs a pass over all weights, so this
     number divided by the parameters estimates the tokens in a second. With the packaged model the estimate
     was 24 to 30 tokens, and llama.cpp wrote 24 to 28 (one candidate, one thread, same machine and load).
     """

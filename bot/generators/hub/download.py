@@ -110,8 +110,8 @@ def _offers(source: Source, pins: Pins) -> list[_Offer]:
 
     pin = pins.of(source.repo)
     instead = (
-        f"; nothing was downloaded. If you trust the new files, delete the entry {source.repo} in {pins.path},"
-        " and download them again"
+        f"; nothing was downloaded. If you trust the new files, delete the entry {source.repo} in"
+        f" {pins.path}, and download them again"
     )
     try:
         first = _offer(source.repo, source.file or CONFIG, pin.commit if pin else "main")
