@@ -206,6 +206,20 @@ async def test_a_hub_that_names_no_commit_is_refused(commit, hub: LittleHub, tmp
     assert "could not be verified; set HF_ENDPOINT" in await refusal(GGUF, tmp_path)
 
 
+async def test_two_starts_at_once_download_a_file_once_and_keep_all_pins(hub: LittleHub, tmp_path):
+    paths = await asyncio.gather(*(got(source, tmp_path) for source in (GGUF, FOLDER, GGUF, FOLDER)))
+
+    assert (
+        (paths[0], paths[1])
+        == (paths[2], paths[3])
+        == (
+            on_disk(GGUF, tmp_path / "models"),
+            on_disk(FOLDER, tmp_path / "models"),
+        )
+    )
+    assert sorted(name for name, _ in hub.gets()) == sorted({name for name, _ in hub.gets()})
+
+
 async def test_a_damaged_file_in_the_cache_is_downloaded_again(hub: LittleHub, tmp_path):
     path = await got(GGUF, tmp_path)
     path.resolve().write_bytes(OTHER)
@@ -282,10 +296,9 @@ async def test_a_damaged_file_of_pins_is_refused(content, hub: LittleHub, tmp_pa
     assert hub.asked == []
 
 
-async def started(folder: Path, hub: LittleHub, *words: str) -> asyncio.subprocess.Process:
-    """Start the real command with the hub, its cache and its token in the environment."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_TOKEN": "hf_secret"}
+async def started(folder: Path, environ: dict[str, str], *words: str) -> asyncio.subprocess.Process:
+    """Start the real command; of the hub it knows what the environment and the file ``.env`` say."""
+    environ |= {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", *words),
         cwd=folder,
@@ -295,10 +308,13 @@ async def started(folder: Path, hub: LittleHub, *words: str) -> asyncio.subproce
     )
 
 
-async def test_the_command_honours_the_environment_and_goes_on_after_a_stop(hub: LittleHub, tmp_path):
+async def test_the_command_honours_the_environment_and_its_file_and_goes_on_after_a_stop(
+    hub: LittleHub, tmp_path
+):
     hub.gated, hub.cut_after, hub.open_end = "hf_secret", 5000, asyncio.Event()
     (tmp_path / "config.toml").write_text('[generator]\nruntime = "llamacpp"\n')
-    program = await started(tmp_path, hub, "models", "get", "small")
+    environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_secret"}
+    program = await started(tmp_path, dict(environ), "models", "get", "small")
     part = tmp_path / "home/hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
     async with asyncio.timeout(60.0):
         while not any(path.stat().st_size >= 5000 for path in part.glob("*.part")):
@@ -307,7 +323,8 @@ async def test_the_command_honours_the_environment_and_goes_on_after_a_stop(hub:
         _, stopped = await program.communicate()
         hub.cut_after = None
         hub.open_end.set()
-        again = await started(tmp_path, hub, "models", "get", "small")
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in environ.items()))
+        again = await started(tmp_path, {}, "models", "get", "small")
         shown, _ = await again.communicate()
 
     assert (

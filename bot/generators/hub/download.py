@@ -212,7 +212,9 @@ def _fetch_blob(repo: str, offer: _Offer, progress: bool) -> None:
     from huggingface_hub.utils import WeakFileLock
 
     blob = _blob_of(repo, offer.pin)
-    with WeakFileLock(blob.with_name(f"{blob.name}.lock")):
+    lock = blob.parents[2] / ".locks" / blob.parents[1].name / f"{blob.name}.lock"  # the library's own
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(lock):
         if blob.exists():
             if _hash_of(blob, offer, progress) == offer.pin.hash:
                 return

@@ -6,12 +6,9 @@ refuses other bytes, whatever the hub or a mirror offers. One JSON file: reposit
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -64,15 +61,17 @@ class Pins:
             ModelMissing: The file is damaged.
             OSError: The file cannot be written.
         """
-        pins = self._read()
-        known = pins.get(repo)
-        files = {**known.files, **pin.files} if known and known.commit == pin.commit else pin.files
-        pins[repo] = Pin(pin.commit, files)
+        from huggingface_hub.utils import WeakFileLock
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(f"{FILE}.{os.getpid()}")
-        content: dict[str, Any] = {name: asdict(one) for name, one in sorted(pins.items())}
-        new.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-        new.replace(self.path)
+        with WeakFileLock(self.path.with_name(f"{FILE}.lock")):
+            pins = self._read()
+            known = pins.get(repo)
+            files = {**known.files, **pin.files} if known and known.commit == pin.commit else pin.files
+            content = {**pins, repo: Pin(pin.commit, files)}
+            new = self.path.with_name(f"{FILE}.new")
+            new.write_bytes(_ADAPTER.dump_json(content, indent=2) + b"\n")
+            new.replace(self.path)
 
     def _read(self) -> dict[str, Pin]:
         try:
