@@ -35,7 +35,8 @@ def name_of_model(model: str) -> str:
         model: ``packaged``, a name of the catalogue, a Hugging Face id, a folder, a GGUF file, or the model
             server's name for it.
     """
-    if (listed := language_model(model)) is not None:
+    # A size is a name of the catalogue only in our own configuration: a model server may have a "large", too.
+    if (listed := language_model(model)) is not None and model == listed.name:
         return listed.title
     last = re.split(r"[\\/]", model.rstrip("\\/"))[-1]
     return PACKAGED if model == "packaged" else re.sub(r"\.gguf$", "", last, flags=re.IGNORECASE)

@@ -239,7 +239,7 @@ async def test_a_gated_model_names_the_variable_and_the_page_and_the_token_opens
     path = await got(GGUF, tmp_path)
 
     assert "HF_TOKEN" in said and f"{hub.url}/{REPO}" in said
-    assert "hf_wrong" not in wrong
+    assert "is gated" in wrong and "hf_wrong" not in wrong
     assert path.read_bytes() == CONTENT
     assert hub.tokens["cdn"] == {""}  # the content server never sees it
 
@@ -260,6 +260,15 @@ async def test_a_model_that_the_hub_lacks_and_a_hub_that_is_away_are_told(
     assert "nobody/none is not on the hub, or private" in missing
     assert "the hub could not be reached (ConnectError): check the name, the network" in unreachable
     assert "HF_HUB_OFFLINE forbids to fetch it" in offline
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
+async def test_a_hub_that_refuses_is_told_with_its_status(status, hub: LittleHub, tmp_path):
+    hub.status = status
+    said = await refusal(GGUF, tmp_path)
+
+    assert str(status) in said or "is not on the hub" in said or "lacks a file" in said
+    assert REPO in said and in_cache(tmp_path) == set()
 
 
 async def test_what_is_here_needs_no_hub(hub: LittleHub, tmp_path, monkeypatch):

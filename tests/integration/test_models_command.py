@@ -115,7 +115,11 @@ async def test_the_doctor_announces_a_download_and_does_not_begin_it(hub: Little
 
 async def test_the_folder_of_a_listed_model_loads_and_writes(hub: LittleHub, tmp_path):
     settings = GeneratorSettings(
-        model="small", runtime="transformers", device="cpu", max_new_tokens=8, model_dir=tmp_path / "models"
+        model="qwen2.5-1.5b",
+        runtime="transformers",
+        device="cpu",
+        max_new_tokens=8,
+        model_dir=tmp_path / "models",
     )
     generator = await asyncio.to_thread(create_generator, settings)
     try:

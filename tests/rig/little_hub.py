@@ -29,6 +29,7 @@ class LittleHub:
         url: Its address.
         cdn: Address of its content server.
         gated: Token that opens every repository; None: they are open.
+        status: Status with which it refuses everything; None: it answers.
         hashes: File name -> the hash that the hub names instead of the true one.
         sizes: File name -> the size that it names instead of the true one.
         sent: File name -> what is sent instead of the true content.
@@ -45,6 +46,7 @@ class LittleHub:
     url: str = ""
     cdn: str = ""
     gated: str | None = None
+    status: int | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     sent: dict[str, bytes] = field(default_factory=dict)
@@ -93,8 +95,11 @@ class LittleHub:
         def refusal(status: int, code: str) -> web.Response:
             return web.Response(status=status, headers={"X-Error-Code": code, "X-Error-Message": code})
 
-        if self.gated is not None and request.headers.get("Authorization") != f"Bearer {self.gated}":
-            return refusal(401, "GatedRepo")
+        shown = request.headers.get("Authorization")
+        if self.status is not None:
+            return refusal(self.status, "")
+        if self.gated is not None and shown != f"Bearer {self.gated}":
+            return refusal(403 if shown else 401, "GatedRepo")
         if repo not in self.files:
             return refusal(404, "RepoNotFound")
         if request.match_info["revision"] not in ("main", self.commit):

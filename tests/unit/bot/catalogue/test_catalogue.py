@@ -19,7 +19,7 @@ from bot.catalogue import (
 )
 from bot.config import load_settings
 from bot.doctor.suggestion import LONGEST_S, Machine, examine_choice, suggested
-from bot.generation import ModelMissing
+from bot.generation import ModelMissing, name_of_model
 from bot.generators.factory import prepare_local_model
 from bot.settings import GeneratorSettings
 
@@ -75,15 +75,44 @@ def test_an_id_of_the_hub_is_no_mistyped_name(model):
 
 
 @pytest.mark.parametrize("config", ["", '[generator]\nkind = "openai"\nmodel = "m"\nmodels = ["n"]\n'])
-@pytest.mark.parametrize("chosen", ["small", " qwen3-8b ", "Qwen/Qwen3-8B", "packaged"])
-def test_the_environment_overrides_the_model_of_the_file(config, chosen, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("chosen", "model"),
+    [
+        ("small", "qwen2.5-1.5b"),
+        ("Large", "qwen3-8b"),
+        (" qwen3-8b ", "qwen3-8b"),
+        ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("packaged", "packaged"),
+    ],
+)
+def test_the_environment_overrides_the_model_of_the_file(config, chosen, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.toml").write_text(config)
     monkeypatch.setenv(MODEL_VARIABLE, chosen)
 
     found = load_settings(tmp_path / "config.toml").generator
 
-    assert (found.kind, found.model, found.models) == ("local", chosen.strip(), ())
+    assert (found.kind, found.model, found.models) == ("local", model, ())
+
+
+def test_the_names_of_a_model_server_are_its_own(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[generator]\nkind = "openai"\nmodel = "large"\nmodels = ["small"]\n')
+
+    found = load_settings(path).generator
+
+    assert (found.model, found.models) == ("large", ("small",))
+    assert [name_of_model(name) for name in ("large", "small")] == ["large", "small"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_in_the_file_is_a_model_of_the_catalogue(size, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(f'[generator]\nmodel = "{size}"\n')
+
+    model = load_settings(path).generator.model
+
+    assert (find(model), name_of_model(model)) == (find(size), find(size).title)
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
@@ -147,7 +176,7 @@ def test_the_doctor_suggests_a_model_where_one_of_ours_would_run(settings, is_na
     assert finding is None or "this machine" in finding.said
 
 
-@pytest.mark.parametrize("settings", [GeneratorSettings(), GeneratorSettings(model="small")])
+@pytest.mark.parametrize("settings", [GeneratorSettings(), GeneratorSettings(model="qwen2.5-1.5b")])
 def test_the_playground_names_the_writer_and_the_way_to_a_better_one(settings):
     said = who_writes(settings)
 
