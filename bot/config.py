@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
-from bot.catalogue import MODEL_VARIABLE, language_model
+from bot.catalogue import MODEL_VARIABLE, encoder, language_model
 from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
     BotSettings,
@@ -103,14 +103,16 @@ def load_settings(path: Path | None) -> Settings:
 def _with_chosen_model(settings: Settings, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings with the local model that the environment or ``--model`` chose, if any.
 
-    A size or another spelling becomes the name of the catalogue.
+    A size or another spelling becomes the name of the catalogue, and a listed encoder its Hugging Face id.
     """
-    generator = settings.generator
+    generator, learning = settings.generator, settings.personalization
     if model := environ.get(MODEL_VARIABLE, "").strip():
         generator = replace(generator, kind="local", model=model, models=())
     if generator.kind == "local" and (listed := language_model(generator.model)) is not None:
         generator = replace(generator, model=listed.name)
-    return replace(settings, generator=generator)
+    if (found := encoder(learning.encoder)) is not None:
+        learning = replace(learning, encoder=found.folder.repo)
+    return replace(settings, generator=generator, personalization=learning)
 
 
 def _load_env(path: Path) -> None:

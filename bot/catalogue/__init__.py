@@ -93,7 +93,7 @@ LANGUAGE_MODELS = (
         title="Qwen2.5-0.5B-Instruct",
         billions=0.49,
         licence="Apache-2.0",
-        languages="29 languages",
+        languages="over 29 languages",
         gguf=Source("Qwen/Qwen2.5-0.5B-Instruct-GGUF", 0.5, "qwen2.5-0.5b-instruct-q4_k_m.gguf"),
         folder=Source("Qwen/Qwen2.5-0.5B-Instruct", 1.0),
     ),
@@ -102,7 +102,7 @@ LANGUAGE_MODELS = (
         title="Qwen2.5-1.5B-Instruct",
         billions=1.54,
         licence="Apache-2.0",
-        languages="29 languages",
+        languages="over 29 languages",
         gguf=Source("Qwen/Qwen2.5-1.5B-Instruct-GGUF", 1.1, "qwen2.5-1.5b-instruct-q4_k_m.gguf"),
         folder=Source("Qwen/Qwen2.5-1.5B-Instruct", 3.1),
         size="small",
@@ -132,7 +132,7 @@ LANGUAGE_MODELS = (
         licence="Apache-2.0",
         languages="over 100 languages",
         gguf=Source("unsloth/Qwen3-4B-Instruct-2507-GGUF", 2.5, "Qwen3-4B-Instruct-2507-Q4_K_M.gguf"),
-        folder=Source("Qwen/Qwen3-4B-Instruct-2507", 8.1),
+        folder=Source("Qwen/Qwen3-4B-Instruct-2507", 8.0),
         size="medium",
     ),
     LanguageModel(
@@ -140,7 +140,7 @@ LANGUAGE_MODELS = (
         title="Qwen2.5-7B-Instruct",
         billions=7.62,
         licence="Apache-2.0",
-        languages="29 languages",
+        languages="over 29 languages",
         gguf=Source("bartowski/Qwen2.5-7B-Instruct-GGUF", 4.7, "Qwen2.5-7B-Instruct-Q4_K_M.gguf"),
         folder=Source("Qwen/Qwen2.5-7B-Instruct", 15.2),
     ),
@@ -194,10 +194,15 @@ def language_model(name: str) -> LanguageModel | None:
     return next((one for one in LANGUAGE_MODELS if wanted and wanted in (one.name, one.size)), None)
 
 
+def encoder(name: str) -> Encoder | None:
+    """Return the encoder of a name; None: the catalogue has none."""
+    wanted = name.strip().casefold()
+    return next((one for one in ENCODERS if one.name == wanted), None)
+
+
 def find(name: str) -> LanguageModel | Encoder | None:
     """Return the language model or the encoder of a name; None: the catalogue has none."""
-    wanted = name.strip().casefold()
-    return language_model(name) or next((one for one in ENCODERS if one.name == wanted), None)
+    return language_model(name) or encoder(name)
 
 
 def names() -> Iterator[str]:

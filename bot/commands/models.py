@@ -98,7 +98,7 @@ def _source_of(found: LanguageModel | Encoder, settings: GeneratorSettings) -> S
 def _use(found: LanguageModel | Encoder, settings: GeneratorSettings) -> str:
     """Return the lines that put a model into use."""
     if isinstance(found, Encoder):
-        lines = ["[personalization]", f'encoder = "{found.folder.repo}"']
+        lines = ["[personalization]", f'encoder = "{found.name}"']
         return "\n".join(["To use it, write into config.toml:", "", *lines])
     lines = ["[generator]", f'model = "{found.name}"']
     if settings.kind != "local":

@@ -29,7 +29,7 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from bot.catalogue import LANGUAGE_MODELS
+from bot.catalogue import LANGUAGE_MODELS, encoder
 from bot.generation import ModelMissing
 from bot.settings import GeneratorSettings
 from personalization.model_folder import FileBroken, check_file, check_folder
@@ -146,6 +146,8 @@ def _configured(settings: GeneratorSettings) -> Path | str:
 
 def _meant(model: str) -> str:
     """Return the name of the catalogue that a single word is close to; empty: it is close to none."""
+    if encoder(model) is not None:
+        return "; it is an encoder, so name it in [personalization] encoder"
     listed = [name for one in LANGUAGE_MODELS for name in (one.size, one.name) if name]
     return "" if "/" in model else did_you_mean(model, listed)
 

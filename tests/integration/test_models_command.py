@@ -9,11 +9,13 @@ import pytest
 
 from bot.__main__ import main
 from bot.catalogue import LANGUAGE_MODELS, MODEL_VARIABLE
+from bot.config import load_settings
 from bot.doctor import Verdict
 from bot.doctor.models import examine_model
 from bot.generation import Context
 from bot.generators.factory import create_generator
 from bot.settings import GeneratorSettings
+from personalization.encoding.loading import load_encoder
 from tests.rig.damaged import write_language_model
 from tests.rig.little_hub import LittleHub, little_hub
 from tests.tiny_encoder import write_tiny_encoder
@@ -94,13 +96,11 @@ async def test_an_encoder_is_downloaded_and_loads_by_the_printed_line_without_th
     assert await run("models", "get", "multilingual-minilm") == 0
     lines = capsys.readouterr().out.partition("config.toml:\n\n")[2]
 
-    assert lines == (
-        '[personalization]\nencoder = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"\n'
-    )
-    from personalization.encoding.loading import load_encoder
-
+    Path("config.toml").write_text(lines)
+    name = load_settings(Path("config.toml")).personalization.encoder
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    encoder = await asyncio.to_thread(load_encoder, lines.split('"')[1], "cpu")
+    encoder = await asyncio.to_thread(load_encoder, name, "cpu")
+    assert name == "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
     assert encoder.encode(["hello"]).shape == (1, 16)
 
 

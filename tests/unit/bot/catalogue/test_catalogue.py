@@ -69,6 +69,12 @@ def test_a_mistyped_name_gets_the_right_one(typed, runtime):
         prepare_local_model(GeneratorSettings(model=typed, runtime=runtime))
 
 
+@pytest.mark.parametrize("runtime", ["llamacpp", "transformers"])
+def test_an_encoder_in_the_place_of_a_language_model_is_told_its_place(runtime):
+    with pytest.raises(ModelMissing, match=r"it is an encoder, so name it in \[personalization\] encoder"):
+        prepare_local_model(GeneratorSettings(model=ENCODERS[0].name, runtime=runtime))
+
+
 @pytest.mark.parametrize("model", ["gpt2", "distilgpt2", "owner/small", "Qwen/Qwen3-8B"])
 def test_an_id_of_the_hub_is_no_mistyped_name(model):
     assert prepare_local_model(GeneratorSettings(model=model, runtime="transformers")) == model
