@@ -45,13 +45,17 @@ $(VENV)/installed: pyproject.toml constraints.txt locks/all.txt locks/models.txt
 
 ##@ Run
 
-run: models ## set everything up and start the bot (playground without a DISCORD_TOKEN)
-	$(BIN)/simpatico
+# A name of `simpatico models list`. A variable of the environment with this name does not count.
+MODEL =
+CHOSEN = $(if $(MODEL),--model '$(MODEL)')
+
+run: models ## set everything up and start the bot (playground without a token; MODEL=small: a better model)
+	$(BIN)/simpatico $(CHOSEN)
 
 install: $(VENV)/installed ## the set-up alone, into .venv
 
-models: install ## download the models that the configuration names
-	$(BIN)/simpatico models
+models: install ## download the model that the configuration or MODEL names
+	$(BIN)/simpatico models $(CHOSEN)
 
 ##@ Test and check
 

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
 
+from bot.catalogue import MODEL_VARIABLE, encoder, language_model
 from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
     BotSettings,
@@ -70,6 +71,8 @@ def config_path(given: Path | None) -> Path | None:
 def load_settings(path: Path | None) -> Settings:
     """Load ``.env`` of the working folder into the environment, then read the settings.
 
+    ``SIMPATICO_MODEL`` of the environment overrides ``[generator] model`` with another local model.
+
     Args:
         path: A ``config.toml``; relative folders in it are relative to the file. None: all defaults.
 
@@ -79,7 +82,7 @@ def load_settings(path: Path | None) -> Settings:
     _load_env(Path(".env"))
     spare_this_machine()
     if path is None:
-        return _relative_to(Path(), Settings())
+        return _relative_to(Path(), _with_chosen_model(Settings()))
     try:
         _check_regular(path)
         # Editors on Windows write a byte order mark.
@@ -94,7 +97,22 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from exc
     except (ValueError, RecursionError) as exc:  # no TOML, a number of 5,000 digits, or 1,000 brackets
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
-    return _relative_to(path.parent, parse_settings(raw, source=str(path)))
+    return _relative_to(path.parent, _with_chosen_model(parse_settings(raw, source=str(path))))
+
+
+def _with_chosen_model(settings: Settings, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings with the local model that the environment or ``--model`` chose, if any.
+
+    A size or another spelling becomes the name of the catalogue, and a listed encoder its Hugging Face id.
+    """
+    generator, learning = settings.generator, settings.personalization
+    if model := environ.get(MODEL_VARIABLE, "").strip():
+        generator = replace(generator, kind="local", model=model, models=())
+    if generator.kind == "local" and (listed := language_model(generator.model)) is not None:
+        generator = replace(generator, model=listed.name)
+    if (found := encoder(learning.encoder)) is not None:
+        learning = replace(learning, encoder=found.folder.repo)
+    return replace(settings, generator=generator, personalization=learning)
 
 
 def _load_env(path: Path) -> None:

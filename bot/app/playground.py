@@ -24,6 +24,7 @@ import discord
 import simcord
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
+from bot.app.better_model import who_writes
 from bot.app.composition import House, open_house
 from bot.app.monitor import open_monitor
 from bot.app.watchdog import Watchdog
@@ -129,7 +130,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                 ]
                 bot.chat_channels.add(channel.id)
                 await _set_clock(env)
-                await _introduce(bot, channel.id)
+                await _introduce(bot, channel.id, who_writes(settings.generator))
                 async with env.preview(channel, viewers=viewers, layout="channel", port=port) as preview:
                     parts.scheduler.start()
                     try:
@@ -152,12 +153,12 @@ def _for_play(settings: Settings, folder: Path) -> Settings:
     )
 
 
-async def _introduce(bot: SimpaticoBot, channel_id: int) -> None:
+async def _introduce(bot: SimpaticoBot, channel_id: int, writer: str) -> None:
     channel = bot.get_channel(channel_id)
     assert bot.user is not None and isinstance(channel, discord.TextChannel)
     await bot.user.edit(username="Simpatico")
     # An embed: the bot's own text would be part of every context here, and the model would repeat it.
-    await channel.send(embed=discord.Embed(description=WELCOME))
+    await channel.send(embed=discord.Embed(description=WELCOME).set_footer(text=writer))
 
 
 async def _set_clock(env: simcord.Env) -> None:

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Protocol
 
+from bot.catalogue import names
 from bot.commands import later
 from bot.settings import REPORT_DAYS
 
@@ -53,7 +54,7 @@ def add_for_hosts(commands: Any, whole: argparse.ArgumentParser) -> None:
     command(
         "doctor", "look at everything a start needs, change nothing, and say what to do", "doctor"
     ).set_defaults(run_unconfigured=later("doctor"))
-    command("models", "prepare the language model and leave", "models")
+    _add_models(command)
     _add_stored_data(command)
     audit = command(
         "audit", "print the record of administrative acts on this host, while the bot may run", "audit"
@@ -63,6 +64,20 @@ def add_for_hosts(commands: Any, whole: argparse.ArgumentParser) -> None:
     completion = command("completion", "print the completion script for a shell", "completion")
     completion.add_argument("shell", choices=SHELLS, help="the shell to complete in")
     completion.set_defaults(run_unconfigured=later("completion"), whole=whole)
+
+
+def _add_models(command: _Declare) -> None:
+    """Declare ``simpatico models`` and its own commands, ``list`` and ``get``."""
+    models = command("models", "prepare the language model and leave; or list and get better ones", "models")
+    models.set_defaults(action=None, name="")
+    actions = models.add_subparsers(dest="action", metavar="COMMAND", title="commands")
+    listing = "list better models, with licence, languages, memory and speed"
+    actions.add_parser("list", help=listing, description=f"{listing.capitalize()}.")
+    getting = "download a model of the list, and say how to use it"
+    get = actions.add_parser("get", help=getting, description=f"{getting.capitalize()}.")
+    get.add_argument(
+        "name", choices=tuple(names()), type=str.lower, metavar="NAME", help=f"one of: {', '.join(names())}"
+    )
 
 
 def _add_stored_data(command: _Declare) -> None:

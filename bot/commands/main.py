@@ -11,11 +11,13 @@ broken.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
 from bot.app.logs import set_up_logging
+from bot.catalogue import MODEL_VARIABLE
 from bot.commands import later
 from bot.commands.declared import add_for_hosts
 from bot.commands.declared_experiments import add_experiments
@@ -57,6 +59,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Run the chosen command with what it needs, and return its exit code."""
+    if arguments.model:  # for the whole process: a running bot reads its configuration again
+        os.environ[MODEL_VARIABLE] = arguments.model
     if "run_unconfigured" in arguments:
         return arguments.run_unconfigured(arguments)
     from bot.config import config_path, load_settings

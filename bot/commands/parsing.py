@@ -107,5 +107,12 @@ def common_options(*, defaults: bool) -> argparse.ArgumentParser:
         default=0,
         help="port of the playground on 127.0.0.1; 0 takes a free one",
     )
+    option(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="language model in this process, instead of the one in config.toml: small, medium, large,"
+        " another one of the catalogue, a Hugging Face id, a folder or a GGUF file",
+    )
     options.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     return parent

@@ -20,6 +20,7 @@ from bot.doctor.models import (
     examine_model,
     examine_toxicity,
 )
+from bot.doctor.suggestion import examine_choice
 from personalization.loading_errors import broken_package
 
 Check = Callable[[], AsyncIterator[Finding]]
@@ -89,6 +90,8 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
 
     async def model() -> AsyncIterator[Finding]:
         yield await examine_model(settings.generator, tell)
+        if (better := await asyncio.to_thread(examine_choice, settings.generator)) is not None:
+            yield better
 
     async def data() -> AsyncIterator[Finding]:
         from bot.doctor.stored_data import examine_data, examine_layout, examine_owner

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.catalogue import language_model
 from bot.doctor import Finding, Verdict, failed, ok, warning
 from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing
 from bot.moderation import ToxicityError
@@ -88,9 +89,20 @@ async def _listed(generator: OpenAIGenerator) -> list[str]:
 def _not_here(settings: GeneratorSettings) -> Finding | None:
     """Return a finding if the model is not loaded, because that would fetch or convert it. Blocks."""
     from bot.generators.factory import runs_on_llamacpp
+    from bot.generators.hub.download import on_disk
     from bot.generators.model_files import SMOLLM2, check_packaged, is_converted, prepare_generator_model
 
-    if runs_on_llamacpp(settings):
+    on_llamacpp = runs_on_llamacpp(settings)
+    if (listed := language_model(settings.model)) is not None:
+        source = listed.source(on_llamacpp=on_llamacpp)
+        if on_disk(source, settings.model_dir) is not None:
+            return None
+        return warning(
+            "model",
+            f"{listed.title} ({source.gb:g} GB) is not on this machine; `simpatico models get {listed.name}`"
+            " or the first start fetches it from the hub",
+        )
+    if on_llamacpp:
         return None
     if settings.model == "packaged":
         if is_converted(SMOLLM2, settings.model_dir):

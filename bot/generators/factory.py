@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from bot.catalogue import language_model
 from bot.generation import CandidateGenerator
+from bot.generators.hub.download import fetch, on_disk
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
@@ -41,6 +44,8 @@ def create_generator(settings: GeneratorSettings, *, progress: bool = False) -> 
 def prepare_local_model(settings: GeneratorSettings, *, progress: bool = False) -> Path | str:
     """Prepare the configured local model for the runtime that will load it. Blocks.
 
+    A model of the catalogue that is not on this machine is downloaded.
+
     Returns:
         A GGUF file for llama.cpp, else a folder or Hugging Face id.
 
@@ -48,7 +53,12 @@ def prepare_local_model(settings: GeneratorSettings, *, progress: bool = False) 
         ModelMissing: The configured model or its files were not found.
         GeneratorUnavailable: The device does not exist.
     """
-    return (prepare_gguf if runs_on_llamacpp(settings) else prepare_generator_model)(settings, progress)
+    on_llamacpp = runs_on_llamacpp(settings)
+    if (listed := language_model(settings.model)) is not None:
+        source = listed.source(on_llamacpp=on_llamacpp)
+        found = on_disk(source, settings.model_dir) or fetch(source, settings.model_dir, progress=progress)
+        settings = replace(settings, model=str(found))
+    return (prepare_gguf if on_llamacpp else prepare_generator_model)(settings, progress)
 
 
 def runs_on_llamacpp(settings: GeneratorSettings) -> bool:
@@ -59,7 +69,8 @@ def runs_on_llamacpp(settings: GeneratorSettings) -> bool:
     """
     if settings.runtime != "auto":
         return settings.runtime == "llamacpp"
-    if settings.model != "packaged" and not settings.model.endswith(".gguf"):
+    is_gguf = settings.model.endswith(".gguf") or language_model(settings.model) is not None
+    if settings.model != "packaged" and not is_gguf:
         return False
     from bot.generators.hardware import device_for
 

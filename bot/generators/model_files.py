@@ -29,9 +29,11 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm import tqdm
 
+from bot.catalogue import LANGUAGE_MODELS, encoder
 from bot.generation import ModelMissing
 from bot.settings import GeneratorSettings
 from personalization.model_folder import FileBroken, check_file, check_folder
+from storage.wording import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +115,7 @@ def prepare_gguf(settings: GeneratorSettings, progress: bool) -> Path:
         raise ModelMissing(
             f'[generator] model = "{settings.model}": expected a GGUF file, found none; correct the '
             'path, or set runtime = "transformers" for a folder or a Hugging Face id'
+            f"{_meant(settings.model)}"
         )
     try:
         begins = check_file(path)
@@ -131,12 +134,22 @@ def _configured(settings: GeneratorSettings) -> Path | str:
     folder = Path(settings.model).expanduser()
     if settings.model and folder.is_dir():
         return _checked_folder(folder)
-    if settings.model.endswith(".gguf") or not _HUB_ID.fullmatch(settings.model):
+    meant = _meant(settings.model)
+    if settings.model.endswith(".gguf") or meant or not _HUB_ID.fullmatch(settings.model):
         raise ModelMissing(
             f'[generator] model = "{settings.model}" is neither an existing folder nor a Hugging Face id '
-            '("name" or "owner/name"); correct it or use "packaged". GGUF files run with runtime = "llamacpp"'
+            '("name" or "owner/name") nor a name of `simpatico models list`; correct it or use "packaged".'
+            f' GGUF files run with runtime = "llamacpp"{meant}'
         )
     return settings.model
+
+
+def _meant(model: str) -> str:
+    """Return the name of the catalogue that a single word is close to; empty: it is close to none."""
+    if encoder(model) is not None:
+        return "; it is an encoder, so name it in [personalization] encoder"
+    listed = [name for one in LANGUAGE_MODELS for name in (one.size, one.name) if name]
+    return "" if "/" in model else did_you_mean(model, listed)
 
 
 def _why(exc: Exception) -> str:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
-VALUES = {"ID": "820000000000000001"}
+VALUES = {"ID": "820000000000000001", "NAME": "small"}
 """Placeholder -> a value for it; all others are files and folders."""
 
 _BLOCK = re.compile(r"^ *```(?:sh|bash|console)\n(.*?)^ *```", flags=re.MULTILINE | re.DOTALL)

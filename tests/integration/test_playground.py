@@ -46,6 +46,7 @@ async def test_it_welcomes_and_answers_without_a_mention():
         channel = playground.preview.channel
         ada = playground.preview.viewers[0]
         assert channel.last_message.embeds[0].description == WELCOME
+        assert "make run MODEL=small" in channel.last_message.embeds[0].footer.text
 
         await ada.send(channel, "what do you think?")
         await seen(playground, "Certainly.")

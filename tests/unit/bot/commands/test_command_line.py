@@ -43,9 +43,30 @@ ARGUMENTS = {
 """Command -> arguments with which it works, in the order in which they run; a new command needs a line."""
 
 
+ACTIONS = {"models": {"list": (), "get": ("small",)}}
+"""Command -> its own commands -> arguments with which they work."""
+
+
 def commands() -> dict[str, argparse.ArgumentParser]:
     (choices,) = [a for a in command_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return dict(choices.choices)
+
+
+def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of a command's own commands."""
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: choice for action in found for name, choice in action.choices.items()}
+
+
+def every_parser() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command and of each of its own commands, by their words."""
+    found = commands()
+    own = {
+        f"{name} {action}": one
+        for name, parser in found.items()
+        for action, one in actions_of(parser).items()
+    }
+    return {**found, **own}
 
 
 def unexplained(parser: argparse.ArgumentParser) -> list[str]:
@@ -61,7 +82,7 @@ def unexplained(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def test_every_command_and_option_has_a_help_text():
-    parsers = {"simpatico": command_parser(), **commands()}
+    parsers = {"simpatico": command_parser(), **every_parser()}
 
     assert {name: unexplained(parser) for name, parser in parsers.items()} == {name: [] for name in parsers}
 
@@ -75,9 +96,9 @@ def test_control_an_option_without_a_help_text_is_found():
 
 
 def test_every_command_prints_its_help(capsys):
-    for name in commands():
+    for name in every_parser():
         with pytest.raises(SystemExit) as left:
-            main([name, "--help"])
+            main([*name.split(), "--help"])
 
         assert (left.value.code, name in capsys.readouterr().out) == (0, True)
 
@@ -96,6 +117,8 @@ def test_the_completion_of_every_shell_names_every_command(shell, capsys):
         (("doc",), ["doctor"]),
         (("completion", "z"), ["zsh"]),
         (("evaluate", "--see"), ["--seeds"]),
+        (("models", "g"), ["get"]),
+        (("models", "get", "qwen2.5-0"), ["qwen2.5-0.5b"]),
     ],
 )
 def test_bash_completes_with_the_script(typed, completed, tmp_path):
@@ -116,6 +139,7 @@ GIVEN = {
     "--config": (["--config", "other.toml"], "config", Path("other.toml")),
     "--verbose": (["-v"], "verbose", True),
     "--port": (["--port", "8123"], "port", 8123),
+    "--model": (["--model", "small"], "model", "small"),
 }
 """Option of every command -> how it is given, its name and its value."""
 
@@ -123,14 +147,22 @@ GIVEN = {
 @pytest.mark.parametrize("option", GIVEN)
 def test_an_option_of_every_command_works_before_and_after_it_and_is_in_its_help(option):
     given, name, value = GIVEN[option]
-    for command, needed in ARGUMENTS.items():
-        before = command_parser().parse_args([*given, command, *needed])
-        after = command_parser().parse_args([command, *given, *needed])
-        last = command_parser().parse_args([command, *needed, *given])
+    own = {(name, action): needed for name, they in ACTIONS.items() for action, needed in they.items()}
+    for words, needed in {**{(name,): needed for name, needed in ARGUMENTS.items()}, **own}.items():
+        before = command_parser().parse_args([*given, *words, *needed])
+        between = command_parser().parse_args([words[0], *given, *words[1:], *needed])
+        after = command_parser().parse_args([*words, *given, *needed])
+        last = command_parser().parse_args([*words, *needed, *given])
 
-        found = [getattr(one, name) for one in (before, after, last)]
-        assert (command, found) == (command, [value] * 3)
-        assert option in commands()[command].format_help()
+        found = [getattr(one, name) for one in (before, between, after, last)]
+        assert (words, found) == (words, [value] * 4)
+        assert option in every_parser()[" ".join(words)].format_help()
+
+
+def test_every_command_of_a_command_has_its_line():
+    named = {name: set(actions_of(parser)) for name, parser in commands().items() if actions_of(parser)}
+
+    assert named == {name: set(actions) for name, actions in ACTIONS.items()}
 
 
 def test_of_two_values_the_later_one_counts_and_without_any_the_default():
@@ -183,6 +215,11 @@ def test_a_mistyped_option_or_choice_gets_the_right_one(capsys):
         (["report", "--dayz=3"], "--days"),
         (["restore", "copy", "--accept-ledger-los s"], "--accept-ledger-loss"),
         (["completion", "bsh"], "bash"),
+        (["models", "gt"], "get"),
+        (["models", "Lists"], "list"),
+        (["models", "get", "smal"], "small"),
+        (["models", "get", "qwen3_8b"], "qwen3-8b"),
+        (["models", "get", "--prot=1", "small"], "--port"),
     ):
         with pytest.raises(SystemExit):
             main(words)

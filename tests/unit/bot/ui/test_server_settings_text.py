@@ -119,6 +119,8 @@ def test_of_the_hosts_access_lists_only_their_existence_is_shown():
     ("model", "name"),
     [
         ("packaged", "SmolLM2-135M-Instruct"),
+        ("qwen3-8b", "Qwen3-8B"),
+        ("large", "large"),
         ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen2.5-1.5B-Instruct"),
         ("/home/ann/secret/models/Qwen2.5.Q4_K_M.gguf", "Qwen2.5.Q4_K_M"),
         ("models/tiny.GGUF", "tiny"),
