@@ -25,11 +25,13 @@ import simcord
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from bot.app.composition import House, open_house
+from bot.app.glass_box.serving import open_glass_box
 from bot.app.monitor import open_monitor
 from bot.app.watchdog import Watchdog
 from bot.client import SimpaticoBot, create_bot
 from bot.config import ConfigError, Settings
 from bot.tasks import Tasks
+from storage.records import Who
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,10 @@ Switch the viewer at the top to be somebody else, with another taste. Everything
 
 @dataclass(frozen=True, slots=True)
 class Playground:
-    """A running playground; ``url`` contains its access key."""
+    """A running playground; ``url`` and ``glass_box``, a second page, contain their access keys."""
 
     url: str
+    glass_box: str
     house: House
     bot: SimpaticoBot
     env: simcord.Env
@@ -74,7 +77,8 @@ async def play(settings: Settings, port: int) -> None:
         for stop in (signal.SIGTERM, signal.SIGINT):  # only now: Ctrl+C must also end a long loading
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(stop, stopped.set)
-        print(f"The playground is open: {playground.url}\nStop it with Ctrl+C.", flush=True)
+        print(f"The playground is open: {playground.url}")
+        print(f"Watch it learn beside it: {playground.glass_box}\nStop it with Ctrl+C.", flush=True)
         async with Tasks() as tasks:
             closed = tasks.spawn(playground.preview.wait_closed(), name="preview")
             halt = tasks.spawn(stopped.wait(), name="halt")
@@ -110,6 +114,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
         async with (
             open_house(_for_play(settings, Path(folder)), progress=True, **house) as parts,
             _Detached() as home,
+            open_glass_box(parts) as glass_box,
         ):
             own = replace(settings.bot, seeded_reactions=SEEDED, message_content=True)
             if settings.generator.model == "packaged":
@@ -127,15 +132,16 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                 viewers = [
                     guild.add_member(env.create_user(name, global_name=name.title())) for name in MEMBERS
                 ]
+                glass_box.box.show({Who(guild.id, one.id): one.name.title() for one in viewers})
                 bot.chat_channels.add(channel.id)
                 await _set_clock(env)
-                await _introduce(bot, channel.id)
+                await _introduce(bot, channel.id, glass_box.url)
                 async with env.preview(channel, viewers=viewers, layout="channel", port=port) as preview:
                     parts.scheduler.start()
                     try:
                         async with Tasks() as tasks:
                             tasks.spawn(_republish(env, preview), name="republishing")
-                            yield Playground(preview.url, parts, bot, env, preview)
+                            yield Playground(preview.url, glass_box.url, parts, bot, env, preview)
                     finally:
                         await parts.scheduler.stop()
                         await bot.queues.drain(5.0)
@@ -152,12 +158,13 @@ def _for_play(settings: Settings, folder: Path) -> Settings:
     )
 
 
-async def _introduce(bot: SimpaticoBot, channel_id: int) -> None:
+async def _introduce(bot: SimpaticoBot, channel_id: int, glass_box: str) -> None:
     channel = bot.get_channel(channel_id)
     assert bot.user is not None and isinstance(channel, discord.TextChannel)
     await bot.user.edit(username="Simpatico")
     # An embed: the bot's own text would be part of every context here, and the model would repeat it.
-    await channel.send(embed=discord.Embed(description=WELCOME))
+    beside = f"Watch me learn in a second window, the glass box: {glass_box}"
+    await channel.send(embed=discord.Embed(description=WELCOME).add_field(name="Glass box", value=beside))
 
 
 async def _set_clock(env: simcord.Env) -> None:
