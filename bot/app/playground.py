@@ -132,7 +132,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                 viewers = [
                     guild.add_member(env.create_user(name, global_name=name.title())) for name in MEMBERS
                 ]
-                glass_box.box.show({Who(guild.id, one.id): one.name.title() for one in viewers})
+                glass_box.box.show({Who(one.guild.id, one.id): one.name.title() for one in viewers})
                 bot.chat_channels.add(channel.id)
                 await _set_clock(env)
                 await _introduce(bot, channel.id, glass_box.url)

@@ -243,6 +243,11 @@ class Ranker:
         own = None if member_id is None else (await self._cached_head(member_id)).head
         return own or self._server_head(guild)
 
+    async def published(self, member_id: MemberId) -> tuple[Head | None, int, int]:
+        """Return a member's head, its version and its number of labels; None while the prior answers."""
+        cached = await self._cached_head(member_id)
+        return cached.head, cached.version, cached.n_labels
+
     async def publish(self, changed: Iterable[MemberId]) -> None:
         """Make the stored heads of these members visible at once, by evicting the cached ones."""
         self.drop(changed)

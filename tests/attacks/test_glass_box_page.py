@@ -22,7 +22,7 @@ FORBIDDEN = {403}
 class Nothing:
     """Looks at nobody."""
 
-    async def look(self, viewers, replies) -> Look:
+    async def look(self, viewers, replies, last) -> Look:
         return Look((), {}, {}, {})
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from bot.app.glass_box.serving import connected
+from bot.app.glass_box.serving import FILES, connected
 from storage.records import Who
 from tests.rig.held import Member, held
 
@@ -139,9 +140,9 @@ async def test_a_look_that_a_forget_overtakes_is_read_again(world, box):
     await used_by_both(world, box)
     look, n_looks = box._looker.look, 0
 
-    async def forgotten_meanwhile(viewers, replies):
+    async def forgotten_meanwhile(*what):
         nonlocal n_looks
-        found = await look(viewers, replies)
+        found = await look(*what)
         n_looks += 1
         if n_looks == 1:
             await world.bot.privacy.forget(world.alice.id)
@@ -166,6 +167,14 @@ async def test_a_running_bot_has_no_observer(world):
 
     assert (responder._choice.observer, responder.recorder.observer) == (None, None)
     assert "glass box" not in dict(world.bot.memory)
+
+
+def test_every_file_of_the_page_is_packaged():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    globs = project["tool"]["setuptools"]["package-data"]["bot"]
+    packaged = {path.name for one in globs for path in (ROOT / "bot").glob(one)}
+
+    assert {file for file, _ in FILES.values()} <= packaged
 
 
 def test_only_the_playground_opens_it():

@@ -112,7 +112,7 @@ class GlassBox:
         """
         while True:
             n_forgotten, rounds = self._n_forgotten, list(self._rounds)
-            look = await self._looker.look(tuple(self._viewers), tuple(self._replies))
+            look = await self._looker.look(tuple(self._viewers), tuple(self._replies), self._last)
             if n_forgotten == self._n_forgotten:
                 break
         self._rounds = self._rounds[len(rounds) :]
@@ -140,6 +140,7 @@ class GlassBox:
                     "consent": look.tastes[who].consent.value,
                     "labels": look.tastes[who].n_labels,
                     "learnt": bool(look.tastes[who].version),
+                    "contradicts": look.tastes[who].rolled_back,
                     "bars": bars_of(look.tastes[who], self._before.get(who, TasteNow(Consent.UNKNOWN))),
                 }
                 for who, name in self._viewers.items()

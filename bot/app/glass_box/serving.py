@@ -28,7 +28,7 @@ from storage.errors import StorageError
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 1.0
 """Labels and consent are read this often while the page is open."""
 ALIVE_EVERY_S = 10.0
 """A quiet stream carries a comment this often, which finds out that the page was closed."""
@@ -192,4 +192,4 @@ async def _add_headers(_request: web.Request, response: web.StreamResponse) -> N
 
 
 def _read(file: str) -> str:
-    return (Path(__file__).parent / "page" / file).read_text("utf-8")
+    return (Path(__file__).parent / "static" / file).read_text("utf-8")

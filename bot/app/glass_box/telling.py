@@ -15,7 +15,7 @@ from bot.app.glass_box.looking import Look, Opinion, ShownReply, TasteNow
 from bot.ui.taste_text import PHRASES, phrase
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.rounds.round_results import RoundReport
-from storage.records import Consent, Who
+from storage.records import ANOTHER, Consent, Who
 from storage.wording import counted
 
 MOST_BARS = 6
@@ -25,6 +25,8 @@ FIRST = ("length_chars", "questions", "emoji", "exclamations", "list_items", "hu
 HALF = 0.05
 """Difference of a weight at which a bar is half as long as it can be, logits. One thumb moves a weight by
 about 0.01, a dozen thumbs that agree by about 0.15."""
+LEAST = 0.0005
+"""Smallest change of a weight that is told, logits."""
 MOST_CHARS, MOST_ASKED = 600, 160
 """Characters shown of a candidate and of a message."""
 
@@ -90,7 +92,8 @@ def _label_text(name: str, reply: ShownReply, opinion: Opinion) -> str:
         return f"{name} took the feedback on {about} back."
     value = opinion.label.value
     meaning = "a like" if value > 0.5 else "a dislike" if value < 0.5 else "neither like nor dislike"
-    return f"{name} gave {' '.join(_given(opinion))} to {about}: {meaning} (label {value:.2f})."
+    given = " ".join(_given(opinion))
+    return f"{name} gave {given} to {about}: {meaning} (label {value:.2f}). The next round learns from it."
 
 
 def _given(opinion: Opinion) -> list[str]:
@@ -102,7 +105,10 @@ def _taste_text(name: str, old: TasteNow, new: TasteNow) -> str:
     if not new.differences:
         return f"{name} is ranked like everyone else again."
     before, now = amounts(old), amounts(new)
-    most = max(now, key=lambda key: abs(now[key] - before[key]))
+    on_the_page = [*strongest(now), *strongest(before)]
+    most = max(on_the_page, key=lambda key: abs(now[key] - before[key]))
+    if abs(now[most] - before[most]) < LEAST:
+        return f"{name}'s taste stayed as it was."
     if abs(now[most]) < abs(before[most]):
         return f"{name}'s taste moved away from “{phrase(most, before[most])}”."
     return f"{name}'s taste moved toward “{phrase(most, now[most])}”."
@@ -149,8 +155,6 @@ def bars_of(taste: TasteNow, before: TasteNow) -> list[dict[str, Any]]:
     A position is -1 (much less of it) to 1 (much more of it).
     """
     now, earlier = amounts(taste), amounts(before)
-    usual = [*FIRST, *(key for key in now if key not in FIRST)]
-    strongest = sorted((key for key in usual if key in now), key=lambda key: -round(abs(now[key]), 3))
     return [
         {
             "key": key,
@@ -159,8 +163,14 @@ def bars_of(taste: TasteNow, before: TasteNow) -> list[dict[str, Any]]:
             "at": position(now[key]),
             "before": position(earlier[key]),
         }
-        for key in strongest[:MOST_BARS]
+        for key in strongest(now)
     ]
+
+
+def strongest(found: Mapping[str, float]) -> list[str]:
+    """Return the style features with the largest differences, the largest first."""
+    usual = [*FIRST, *(key for key in found if key not in FIRST)]
+    return sorted(usual, key=lambda key: -round(abs(found[key]), 3))[:MOST_BARS]
 
 
 def position(amount: float) -> float:
@@ -177,7 +187,7 @@ def reply_of(reply: ShownReply, look: Look, viewers: Sequence[Who], name: str) -
         "viewer": viewers.index(reply.who) if reply.who in viewers else None,
         "asked": clipped(reply.message, MOST_ASKED),
         "at": reply.at.isoformat(),
-        "policy": seen.policy,
+        "again": seen.policy.startswith(ANOTHER),
         "feedback": _given(opinion),
         "label": None if opinion.label is None else round(opinion.label.value, 2),
         "candidates": [

@@ -30,6 +30,7 @@ from storage.records import Consent, Place, Who
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA, BEN = Who(1, 10), Who(1, 11)
+LEARNS = "The next round learns from it."
 NAMES = {ADA: "Ada", BEN: "Ben"}
 NOBODY, NOTHING = TasteNow(Consent.UNKNOWN), Opinion()
 
@@ -80,6 +81,7 @@ def told(old: Look, new: Look) -> list[str]:
         (NOBODY, taste(length_chars=-0.1), ["Ada's taste moved toward “a short answer”."]),
         (taste(emoji=0.1), taste(2, emoji=0.2), ["Ada's taste moved toward “emoji”."]),
         (taste(emoji=0.2), taste(2, emoji=0.1), ["Ada's taste moved away from “emoji”."]),
+        (taste(emoji=0.2), taste(2, emoji=0.2), ["Ada's taste stayed as it was."]),
         (taste(emoji=0.2), TasteNow(Consent.AGREED), ["Ada is ranked like everyone else again."]),
         (taste(emoji=0.2), taste(emoji=0.2), []),
     ],
@@ -99,10 +101,13 @@ def test_a_moved_taste_names_the_chance_that_changed_most() -> None:
 @pytest.mark.parametrize(
     ("opinion", "expected"),
     [
-        (Opinion(("👍",), None, Label(1.0, 1.0)), "Ada gave 👍 to the concise reply: a like (label 1.00)."),
+        (
+            Opinion(("👍",), None, Label(1.0, 1.0)),
+            f"Ada gave 👍 to the concise reply: a like (label 1.00). {LEARNS}",
+        ),
         (
             Opinion(("🙄",), 2, Label(0.1, 1.0)),
-            "Ada gave 🙄 2 of 5 to the concise reply: a dislike (label 0.10).",
+            f"Ada gave 🙄 2 of 5 to the concise reply: a dislike (label 0.10). {LEARNS}",
         ),
     ],
 )

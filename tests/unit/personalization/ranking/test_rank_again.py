@@ -57,6 +57,13 @@ async def test_it_gives_the_scores_of_a_ranking_of_the_same_texts(ranker) -> Non
     assert again[0].propensities[1] > 0.9 > again[1].propensities[1]
 
 
+async def test_what_is_published_is_told_with_its_version(ranker) -> None:
+    (head, *numbers), nobody = await ranker.published(ALICE), await ranker.published(BOB)
+
+    assert head is not None and head.weights.any()
+    assert (numbers, nobody) == ([3, 20], (None, 0, 0))
+
+
 async def test_nothing_is_encoded_and_real_choices_keep_their_chance(ranker, encoder) -> None:
     first = await ranker.rank(None, "Hi", CANDIDATES)
     n_texts, state = encoder.n_texts, ranker._rng.bit_generator.state

@@ -78,6 +78,7 @@ function drawViewers() {
 function aboutViewer(viewer) {
   if (viewer.consent !== "agreed") return `${viewer.name} has not agreed to learning: ranked by the average taste.`;
   if (!viewer.learnt) return `Nothing is learnt of ${viewer.name} yet: ranked by the average taste.`;
+  if (viewer.contradicts) return `The labels of ${viewer.name} contradict each other: ranked by the average taste.`;
   const labels = viewer.labels === 1 ? "1 label" : `${viewer.labels} labels`;
   return `Ranked by ${viewer.name}'s own head, learnt from ${labels}.`;
 }
@@ -145,7 +146,7 @@ function drawReplies() {
 }
 
 function givenOf(reply) {
-  const at = clock(reply.at);
+  const at = clock(reply.at) + (reply.again ? " · another answer" : "");
   if (!reply.feedback.length) return `${at} · no reaction yet`;
   const label = reply.label === null ? "teaches nothing" : `label ${reply.label.toFixed(2)}`;
   return `${at} · ${reply.asker} gave ${reply.feedback.join(" ")} · ${label}`;
@@ -189,7 +190,7 @@ function drawCandidate(item, candidate, now) {
   const before = part(item, "before");
   before.style.setProperty("--from", candidate.chance);
   before.hidden = !moved;
-  write(part(item, "facts"), `score ${now.score.toFixed(2)} · ${candidate.length} characters`);
+  write(part(item, "facts"), `score ${now.score.toFixed(2)} · length ${candidate.length}`);
 }
 
 // --- news ---------------------------------------------------------------------------------------------
