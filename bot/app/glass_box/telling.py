@@ -132,8 +132,8 @@ def _chance_text(look: Look, who: Who) -> str:
 
 
 def percent(chance: float) -> str:
-    """Return a chance in whole percent, such as ``31 %``."""
-    return f"{round(100 * chance)} %"
+    """Return a chance in whole percent, with a narrow space that no line breaks at."""
+    return f"{round(100 * chance)}\u202f%"
 
 
 # --- plain data ------------------------------------------------------------------------------------------

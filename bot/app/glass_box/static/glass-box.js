@@ -1,7 +1,7 @@
 // Draws the data of the glass box. All texts are inserted as text, never as HTML.
 
 const byId = (id) => document.getElementById(id);
-const percent = (chance) => `${Math.round(100 * chance)} %`;
+const percent = (chance) => `${Math.round(100 * chance)}\u202f%`;
 const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 let data = null;

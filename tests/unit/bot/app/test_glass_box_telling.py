@@ -95,7 +95,7 @@ def test_a_round_is_told_by_what_moved_most(before, after, expected) -> None:
 def test_a_moved_taste_names_the_chance_that_changed_most() -> None:
     text = told(look(ada=taste()), look(ada=taste(2, emoji=0.1), now=(0.6, 0.4)))[0]
 
-    assert text.endswith("again, the chance of the concise one rose from 25 % to 60 %.")
+    assert text.endswith("again, the chance of the concise one rose from 25\u202f% to 60\u202f%.")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_agreeing_is_told() -> None:
 def test_replies_and_rounds_are_told_in_numbers() -> None:
     assert (
         reply_note(reply(), "Ada").text
-        == "Ada asked. Of 2 candidates, the concise one was posted (chance 25 %)."
+        == "Ada asked. Of 2 candidates, the concise one was posted (chance 25\u202f%)."
     )
     report = RoundReport(version=3, n_members=1, n_labels=2, seconds=0.25)
     assert round_note(report, NOW).text == "Round 3 learnt from 2 labels of 1 member in 0.2 s."
