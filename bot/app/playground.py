@@ -163,7 +163,7 @@ async def _introduce(bot: SimpaticoBot, channel_id: int, glass_box: str) -> None
     assert bot.user is not None and isinstance(channel, discord.TextChannel)
     await bot.user.edit(username="Simpatico")
     # An embed: the bot's own text would be part of every context here, and the model would repeat it.
-    beside = f"[Watch me learn in a second window]({glass_box}): all answers with their chances, and your taste."
+    beside = f"[Watch me learn in a second window]({glass_box}): all answers, their chances, and your taste."
     await channel.send(embed=discord.Embed(description=WELCOME).add_field(name="Glass box", value=beside))
 
 
