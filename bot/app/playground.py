@@ -26,11 +26,13 @@ from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from bot.app.better_model import who_writes
 from bot.app.composition import House, open_house
+from bot.app.glass_box.serving import open_glass_box
 from bot.app.monitor import open_monitor
 from bot.app.watchdog import Watchdog
 from bot.client import SimpaticoBot, create_bot
 from bot.config import ConfigError, Settings
 from bot.tasks import Tasks
+from storage.records import Who
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,10 @@ Switch the viewer at the top to be somebody else, with another taste. Everything
 
 @dataclass(frozen=True, slots=True)
 class Playground:
-    """A running playground; ``url`` contains its access key."""
+    """A running playground; ``url`` and ``glass_box``, a second page, contain their access keys."""
 
     url: str
+    glass_box: str
     house: House
     bot: SimpaticoBot
     env: simcord.Env
@@ -75,7 +78,8 @@ async def play(settings: Settings, port: int) -> None:
         for stop in (signal.SIGTERM, signal.SIGINT):  # only now: Ctrl+C must also end a long loading
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(stop, stopped.set)
-        print(f"The playground is open: {playground.url}\nStop it with Ctrl+C.", flush=True)
+        print(f"The playground is open: {playground.url}")
+        print(f"Watch it learn beside it: {playground.glass_box}\nStop it with Ctrl+C.", flush=True)
         async with Tasks() as tasks:
             closed = tasks.spawn(playground.preview.wait_closed(), name="preview")
             halt = tasks.spawn(stopped.wait(), name="halt")
@@ -111,6 +115,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
         async with (
             open_house(_for_play(settings, Path(folder)), progress=True, **house) as parts,
             _Detached() as home,
+            open_glass_box(parts) as glass_box,
         ):
             own = replace(settings.bot, seeded_reactions=SEEDED, message_content=True)
             if settings.generator.model == "packaged":
@@ -128,15 +133,16 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                 viewers = [
                     guild.add_member(env.create_user(name, global_name=name.title())) for name in MEMBERS
                 ]
+                glass_box.box.show({Who(one.guild.id, one.id): one.name.title() for one in viewers})
                 bot.chat_channels.add(channel.id)
                 await _set_clock(env)
-                await _introduce(bot, channel.id, who_writes(settings.generator))
+                await _introduce(bot, channel.id, glass_box.url, who_writes(settings.generator))
                 async with env.preview(channel, viewers=viewers, layout="channel", port=port) as preview:
                     parts.scheduler.start()
                     try:
                         async with Tasks() as tasks:
                             tasks.spawn(_republish(env, preview), name="republishing")
-                            yield Playground(preview.url, parts, bot, env, preview)
+                            yield Playground(preview.url, glass_box.url, parts, bot, env, preview)
                     finally:
                         await parts.scheduler.stop()
                         await bot.queues.drain(5.0)
@@ -153,12 +159,16 @@ def _for_play(settings: Settings, folder: Path) -> Settings:
     )
 
 
-async def _introduce(bot: SimpaticoBot, channel_id: int, writer: str) -> None:
+async def _introduce(bot: SimpaticoBot, channel_id: int, glass_box: str, writer: str) -> None:
     channel = bot.get_channel(channel_id)
     assert bot.user is not None and isinstance(channel, discord.TextChannel)
     await bot.user.edit(username="Simpatico")
     # An embed: the bot's own text would be part of every context here, and the model would repeat it.
-    await channel.send(embed=discord.Embed(description=WELCOME).set_footer(text=writer))
+    beside = f"[Watch me learn in a second window]({glass_box}): all answers, their chances, and your taste."
+    embed = (
+        discord.Embed(description=WELCOME).add_field(name="Glass box", value=beside).set_footer(text=writer)
+    )
+    await channel.send(embed=embed)
 
 
 async def _set_clock(env: simcord.Env) -> None:

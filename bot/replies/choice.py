@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from bot.generation import Candidate
-from bot.replies.decision import Asker, Decision, impression_of, unranked
+from bot.replies.decision import Asker, Decision, ReplyObserver, impression_of, unranked
 from personalization.errors import RankingFailed
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
@@ -37,11 +37,13 @@ class CandidateChoice:
 
     Attributes:
         n_fallbacks: Rankings that failed so far.
+        observer: Sees each ranking; None outside of the playground.
     """
 
     def __init__(self, ranker: Ranker, portfolio: StylePortfolio, store: Store) -> None:
         self._ranker, self._portfolio, self._store = ranker, portfolio, store
         self.n_fallbacks = 0
+        self.observer: ReplyObserver | None = None
 
     async def choose(
         self,
@@ -78,6 +80,8 @@ class CandidateChoice:
         if member_id is not None and not observed and asker.may_be_remembered:
             for style, features in zip(styles, ranking.features, strict=True):
                 self._portfolio.observe(style, features, who.guild_id)
+        if self.observer is not None:
+            self.observer.ranked(asker, message, ranking)
         return impression_of(texts, styles, ranking)
 
     async def finished(self, decision: Decision, text: str) -> Decision:

@@ -9,14 +9,15 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from bot.generation import Candidate, Context, ContextReader
 from bot.memory import Leaving
 from personalization.ranking.explain import reason_of
-from personalization.ranking.ranker import Ranking
-from storage.records import ANOTHER, FALLBACK, FAQ_STYLE, Consent, Impression, Who
+from personalization.ranking.ranking import Ranking
+from storage.records import ANOTHER, FALLBACK, FAQ_STYLE, Consent, Impression, Place, Who
 
 
 class NothingToSay(Exception):
@@ -120,6 +121,22 @@ class Decision:
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     more: Callable[[], AsyncGenerator[str]] | None = None
     instead: Callable[[], Awaitable[Decision]] | None = None
+
+
+class ReplyObserver(Protocol):
+    """Sees every reply while it is decided. Only the playground registers one (:mod:`bot.app.glass_box`).
+
+    Both methods return at once and never raise. What they are given may hold a member's words, so an observer
+    is registered in :mod:`bot.memory` and keeps nothing on disk.
+    """
+
+    def ranked(self, asker: Asker, message: str, ranking: Ranking) -> None:
+        """Take the ranking of the candidates for a member's message; a later one replaces it."""
+        ...
+
+    def posted(self, place: Place, decision: Decision) -> None:
+        """Take the reply that was posted; it is recorded by now, if the member agrees."""
+        ...
 
 
 def as_another(impression: Impression) -> Impression:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.consent import Undecided, consent_of
-from bot.replies.decision import Decision
+from bot.replies.decision import Decision, ReplyObserver
 from storage.errors import NoConsent
 from storage.records import Consent, Place, ReplyId, Who
 from storage.store import Store
@@ -22,11 +22,15 @@ class ReplyRecorder:
     Args:
         store: Keeps the impressions.
         drafts: Keeps the candidates, in memory.
+
+    Attributes:
+        observer: Sees each posted reply; None outside of the playground.
     """
 
     def __init__(self, store: Store, drafts: Drafts) -> None:
         self._store, self._drafts = store, drafts
         self._undecided = Undecided()
+        self.observer: ReplyObserver | None = None
 
     async def record(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         """Store the impression of a posted reply, if the member agrees by now.
@@ -38,7 +42,9 @@ class ReplyRecorder:
         """
         if decision.asker.may_be_remembered:
             self._drafts.keep(who, place, decision.written, decision.text)
-        return await self._store_impression(who, place, decision)
+        reply_id = await self._store_impression(who, place, decision)
+        self._tell(place, decision)
+        return reply_id
 
     async def record_another(
         self, who: Who, place: Place, decision: Decision, message_id: int
@@ -61,6 +67,7 @@ class ReplyRecorder:
         if first is not None and reply_id is not None:
             bound = replace(decision.asker.who, under=decision.asker.under)
             await self._store.preferences.record_another(bound, first, reply_id)
+        self._tell(place, decision)
         return reply_id
 
     async def agreed(self, who: Who, message_id: int | None) -> None:
@@ -77,6 +84,10 @@ class ReplyRecorder:
     def forget(self, leaving: Leaving) -> None:
         """Drop the waiting replies of the members that leave."""
         self._undecided.forget(leaving)
+
+    def _tell(self, place: Place, decision: Decision) -> None:
+        if self.observer is not None and decision.asker.may_be_remembered:
+            self.observer.posted(place, decision)
 
     async def _store_impression(self, who: Who, place: Place, decision: Decision) -> ReplyId | None:
         consent, _ = await consent_of(self._store, who)

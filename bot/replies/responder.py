@@ -24,6 +24,7 @@ from bot.replies.decision import (
     Decision,
     NothingToSay,
     Prompt,
+    ReplyObserver,
     Stopwatch,
     as_another,
 )
@@ -96,6 +97,10 @@ class Responder:
         self._styles = tuple(styles)
         self._portfolio.use_names([style.name for style in styles])
         self.source.use_secrets(secrets)
+
+    def observe(self, observer: ReplyObserver | None) -> None:
+        """Show every reply from now on to an observer; None ends it."""
+        self._choice.observer = self.recorder.observer = observer
 
     async def decide(
         self, prompt: Prompt, *, but: Collection[str] = (), asker: Asker | None = None

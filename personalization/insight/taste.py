@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from personalization.arrays import BoolArray
+from personalization.arrays import BoolArray, FloatArray
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.heads.heads import FeatureSpace, Head, Prior
 from personalization.labels.labels import EmojiValence, Label, label_of
@@ -158,10 +158,8 @@ def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ..
     """
     if len(known.y) < 2:
         return ()
-    n_style = len(STYLE_FEATURES)
-    typical = known.X[:, -n_style:].std(axis=0)  # (n_style,)
-    own, others = (h.weights[-n_style:].astype(np.float32) for h in (head, average))
-    amounts = (own - others) * typical
+    typical = known.X[:, -len(STYLE_FEATURES) :].std(axis=0)  # (n_style,)
+    amounts = style_differences(head, average) * typical
     found: list[Leaning] = []
     for j in map(int, np.argsort(-np.abs(amounts))):
         if abs(amounts[j]) < LEAST_LEANING:
@@ -170,6 +168,21 @@ def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ..
         if _agrees(evidence, float(amounts[j])):
             found.append(Leaning(STYLE_FEATURES[j], float(amounts[j]), evidence))
     return tuple(found)
+
+
+def style_differences(head: Head, average: Head) -> FloatArray:
+    """Return how much more a head weighs each style feature than the average taste, logits.
+
+    Args:
+        head: The head used for the member.
+        average: The head used for members without labels.
+
+    Returns:
+        In the order of :data:`~personalization.encoding.features.STYLE_FEATURES`, ``n_style`` float32.
+    """
+    n_style = len(STYLE_FEATURES)
+    own, others = (h.weights[-n_style:].astype(np.float32) for h in (head, average))
+    return own - others
 
 
 def _agrees(evidence: Evidence, amount: float) -> bool:

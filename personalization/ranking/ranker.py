@@ -23,9 +23,10 @@ from personalization.encoding.features import FeatureMap
 from personalization.errors import HeadDamaged, HeadOutdated, RankingFailed
 from personalization.heads.heads import Head, Prior
 from personalization.heads.spread import score_covariance
-from personalization.ranking.explain import Part, explain
+from personalization.ranking.explain import explain
 from personalization.ranking.pair_choice import Contrast
 from personalization.ranking.policy import choose, policy_of
+from personalization.ranking.ranking import Ranking
 from personalization.settings import LearningSettings
 from storage.records import HeadRecord, MemberId
 
@@ -35,43 +36,6 @@ log = logging.getLogger(__name__)
 
 PRIOR_VERSION = 0
 """Head version of the prior."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Ranking:
-    """Order of the candidates for a member, with everything that determined it.
-
-    Attributes:
-        order: Indices of the candidates, the one to post first (k).
-        scores: Scores used by the policy, by index (k).
-        prior_scores: Scores for a member without labels, by index (k).
-        propensities: Probability of posting each candidate, by index (k).
-        chosen: ``order[0]``.
-        policy: Name of the policy.
-        head_version: Round in which the head was solved; 0 means the prior.
-        feature_id: Id of the encoder and style features behind ``features``.
-        features: Features of the candidates, ``k x d`` float32.
-        personal: Scores of the head before the bound, logits, ``k`` float32.
-        relevance: Cosine of message and candidate, ``k`` float32.
-        parts: Parts of the chosen candidate's score, the largest first.
-        uncertainty: Standard deviation of that score, logits.
-        n_labels: Number of labels behind the head; 0 means that the prior answered.
-    """
-
-    order: tuple[int, ...]
-    scores: tuple[float, ...]
-    prior_scores: tuple[float, ...]
-    propensities: tuple[float, ...]
-    chosen: int
-    policy: str
-    head_version: int
-    feature_id: str
-    features: FloatArray
-    personal: FloatArray
-    relevance: FloatArray
-    parts: tuple[Part, ...]
-    uncertainty: float
-    n_labels: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -172,17 +136,38 @@ class Ranker:
         relevance = encoded.relevance  # (k,)
         if fits is not None:
             relevance = np.maximum(relevance, np.asarray(fits, dtype=np.float32))
-        return self._ranking(encoded.features, relevance, cached, self._server_head(guild))
+        return self._ranking(encoded.features, relevance, cached, self._server_head(guild), self._rng)
+
+    async def rank_again(
+        self, member_id: MemberId | None, earlier: Ranking, *, guild: bytes = b"", rng: np.random.Generator
+    ) -> Ranking:
+        """Rank the candidates of an earlier ranking for any member, with the head published now.
+
+        Nothing is encoded again.
+
+        Args:
+            member_id: The member; None for a member without labels.
+            earlier: A ranking by this ranker, in the same features.
+            guild: Pseudonym of the server.
+            rng: Random generator; that of real choices is not used.
+        """
+        cached = _NO_HEAD if member_id is None else await self._cached_head(member_id)
+        return self._ranking(earlier.features, earlier.relevance, cached, self._server_head(guild), rng)
 
     def _ranking(
-        self, features: FloatArray, relevance: FloatArray, cached: _CachedHead, server_head: Head
+        self,
+        features: FloatArray,
+        relevance: FloatArray,
+        cached: _CachedHead,
+        server_head: Head,
+        rng: np.random.Generator,
     ) -> Ranking:
         """Score and choose among candidates, ``k x d`` features and ``k`` cosines."""
         head = cached.head or server_head
         personal = head.score(features)  # (k,)
         scores, slope = self._scores(personal, relevance)
         covariance = slope[:, None] * self._covariance(features, head) * slope  # (k, k)
-        choice = choose(self._policy, scores, covariance, self._rng)
+        choice = choose(self._policy, scores, covariance, rng)
         chosen = choice.order[0]
         impersonal, _ = self._scores(server_head.score(features), relevance)
         return Ranking(
@@ -257,6 +242,11 @@ class Ranker:
         """
         own = None if member_id is None else (await self._cached_head(member_id)).head
         return own or self._server_head(guild)
+
+    async def published(self, member_id: MemberId) -> tuple[Head | None, int, int]:
+        """Return a member's head, its version and its number of labels; None while the prior answers."""
+        cached = await self._cached_head(member_id)
+        return cached.head, cached.version, cached.n_labels
 
     async def publish(self, changed: Iterable[MemberId]) -> None:
         """Make the stored heads of these members visible at once, by evicting the cached ones."""

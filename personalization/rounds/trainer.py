@@ -104,6 +104,8 @@ class Trainer:
         self._starter = starter_prior(features, settings) if starter is None else starter
         self._lock = asyncio.Lock()
         self._closing = False
+        self.round_ended: Callable[[RoundReport], None] = lambda report: None
+        """Called after each round that learnt something."""
 
     async def restore(self) -> None:
         """Give the stored prior to the ranker; call once at the start.
@@ -168,6 +170,7 @@ class Trainer:
             ]
             words = ", ".join(counted(n, noun) for n, noun in counts)
             log.info("round %d: %s rolled back", report.version, words)
+            self.round_ended(report)
         return report
 
     async def rebuild_prior(self) -> PriorReport:
