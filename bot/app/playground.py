@@ -1,11 +1,12 @@
 """Playground: the same bot in a simulated Discord in the browser, without account or token.
 
-Three members share one channel, in which every message is answered. One of them manages the server and is the
-host of the bot. Data and keys are in a temporary folder that is deleted at the end (:mod:`bot.app.playing.folders`).
+Three members share one channel, in which every message is answered. One of them manages the server and is
+the host of the bot. Data and keys are in a temporary folder that is deleted at the end
+(:mod:`bot.app.playing.folders`).
 
-simcord waits for the bot after every click. Answers take seconds, so they run outside of what simcord waits for, and
-the page is published again whenever the simulated Discord changes. A server in front of simcord's page adds what a
-newcomer misses there (:mod:`bot.app.playing.front`).
+simcord waits for the bot after every click. Answers take seconds, so they run outside of what simcord waits
+for, and the page is published again whenever the simulated Discord changes. A server in front of simcord's
+page adds what a newcomer misses there (:mod:`bot.app.playing.front`).
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ Hello! This is the playground: the real bot, in a Discord that lives in this win
 **2.** Press *Learn what I like* under my reply, then click the reactions under my replies.
 **3.** Keep going: every few seconds I train, and my choices turn toward your taste. \
 `/feedback` shows what I learnt, `/why` why I picked a reply, `/style` takes wishes; `/help` lists the rest.
-Switch the viewer at the top to be somebody else, with another taste. *Chloe* manages this server and is my host: \
-she also has `/config`, `/stats`, `/review` and more. Everything is gone when you stop me.
+Switch the viewer at the top to be somebody else, with another taste. *Chloe* manages this server and is my \
+host: she also has `/config`, `/stats`, `/review` and more. Everything is gone when you stop me.
 """
 
 

@@ -1,8 +1,8 @@
 """Temporary folder of a playground: locked while the playground runs, removed at its end.
 
 A process that is killed cannot remove its folder, which holds data and keys. The next playground removes it.
-The operating system releases a lock when its process ends, however it ends. A folder whose lock is free therefore
-belongs to no running process. A folder that looks different from what this module creates is left alone.
+The operating system releases a lock when its process ends, however it ends. A folder whose lock is free
+therefore belongs to no running process. A folder that differs from what this module creates is left alone.
 """
 
 from __future__ import annotations

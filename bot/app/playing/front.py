@@ -1,6 +1,7 @@
 """Web server of the playground: simcord's page with what a newcomer misses in it.
 
-simcord serves a page to inspect a bot. This server stands in front of it and passes everything on, with four changes:
+simcord serves a page to inspect a bot. This server stands in front of it and passes everything on, with four
+changes:
 
 * its own script and style sheet join the page (``static/page.js``, ``static/page.css``);
 * an action that simcord refused because the page was a moment old, or because another action was running, is
@@ -8,8 +9,8 @@ simcord serves a page to inspect a bot. This server stands in front of it and pa
 * mentions of commands are shown by name, where Discord shows them so and simcord shows an id;
 * ``/playground/...`` answers what the script asks for (:mod:`bot.app.playing.live`).
 
-It listens on 127.0.0.1 only. It refuses requests from the pages of other sites, and requests without the access key
-of simcord's page.
+It listens on 127.0.0.1 only. It refuses requests from the pages of other sites, and requests without the
+access key of simcord's page.
 """
 
 from __future__ import annotations
@@ -66,7 +67,12 @@ class _Answer:
         return self.headers.get("Content-Type", "").startswith("application/json")
 
     def refused_for_now(self) -> bool:
-        """Return whether simcord refused an action for a reason that passes."""
+        """Return whether simcord refused an action for a reason that passes.
+
+        While simcord publishes its pages it takes no action: it answers 400 before it looks at the action.
+        """
+        if self.status == 400 and self.is_json:
+            return True
         receipt = json.loads(self.body) if self.status == 200 and self.is_json else {}
         codes = {item.get("code") for item in receipt.get("diagnostics", [])}
         return receipt.get("rejected") is True and bool(codes & _REFUSED_FOR_NOW)
@@ -103,7 +109,9 @@ class _Shown:
         return {}
 
 
-def renewed(action: Mapping[str, Any], then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
+def renewed(
+    action: Mapping[str, Any], then: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Return a refused action for the present state, or None if it would do something else there.
 
     Args:
@@ -111,7 +119,10 @@ def renewed(action: Mapping[str, Any], then: Mapping[str, Any], now: Mapping[str
         then: State that the page showed when the action was chosen; empty if unknown.
         now: Present state.
     """
-    bound = {"generation": now.get("context", {}).get("generation"), "bot_generation": now.get("botGeneration")}
+    bound = {
+        "generation": now.get("context", {}).get("generation"),
+        "bot_generation": now.get("botGeneration"),
+    }
     if any(action.get(name) != value for name, value in bound.items()):
         return None  # another viewer, or another part of the history
     kind, target = action.get("kind"), str(action.get("target_id"))

@@ -9,6 +9,8 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const composer = () => $("#channel-composer-input");
 const timeline = $("#channel-timeline");
 
+let passing = false; // what this script itself clicks or sends goes through
+
 /** Whether the page ignores clicks because an earlier one is still running. */
 function blocked() {
   const page = window.simcordPreview;
@@ -16,26 +18,35 @@ function blocked() {
     || (page.awaitingRevision !== null && page.awaitingRevision > page.publishedRevision);
 }
 
-// --- clicks: the page drops a click while another one runs; the last one is kept and made afterwards -----------
+// --- clicks: the page drops a click while another one runs; it is kept and made afterwards ---------------------
 let taken = { key: null, request: null }; // last click that the page took
-let waiting = null; // {key, until}
-const byKey = (key) => $(`[data-control-key="${CSS.escape(key)}"]`);
+const clicks = []; // {key, until}
+
+function keyOf(event) {
+  const control = event.target instanceof Element ? event.target.closest("button[data-control-key]") : null;
+  return control?.closest("#channel-message-list, #modal-root") ? control.dataset.controlKey : null;
+}
 
 document.addEventListener("click", (event) => {
-  const control = event.target instanceof Element ? event.target.closest("button[data-control-key]") : null;
-  if (!control || !control.closest("#channel-message-list, #modal-root")) return;
-  const key = control.dataset.controlKey;
-  if (!blocked()) {
-    waiting = null;
-    queueMicrotask(() => { taken = { key, request: window.simcordPreview.pendingAction?.requestId ?? null }; });
-    return;
-  }
+  const key = keyOf(event);
+  if (key === null || (!blocked() && (passing || !clicks.length))) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   const running = window.simcordPreview?.pendingAction?.requestId;
-  if (running && running === taken.request && key === taken.key) return; // impatient second click: not a second one
-  waiting = { key, until: Date.now() + SENT_AGAIN_MS };
+  const before = clicks.at(-1)?.key ?? (running && running === taken.request ? taken.key : null);
+  if (key !== before) clicks.push({ key, until: Date.now() + SENT_AGAIN_MS }); // else: an impatient second click
 }, true);
+
+window.addEventListener("click", (event) => { // after the page's own listeners
+  const key = keyOf(event);
+  if (key !== null) taken = { key, request: window.simcordPreview.pendingAction?.requestId ?? null };
+});
+
+function clickAgain({ key, until }) {
+  passing = true;
+  if (until > Date.now()) $(`[data-control-key="${CSS.escape(key)}"]`)?.click();
+  passing = false;
+}
 
 // --- messages: each Enter sends what was written by then, also while the page is busy --------------------------
 const outbox = []; // {text, until}
@@ -47,8 +58,6 @@ function write(text) {
 }
 const isPlain = () => composer() instanceof HTMLTextAreaElement && composer().dataset.commandMode !== "true"
   && !composer().dataset.controlKey?.startsWith("edit:");
-let passing = false; // our own submit goes through
-
 document.addEventListener("submit", (event) => {
   if (event.target.id !== "channel-composer" || passing) return;
   following = true;
@@ -95,18 +104,14 @@ function finishSending() {
 }
 
 function step() {
-  if (!waiting && !sending && !outbox.length) return;
+  if (!clicks.length && !sending && !outbox.length) return;
   if (blocked()) return;
-  const now = Date.now();
   if (sending) finishSending();
-  if (outbox.length) {
+  if (clicks.length) clickAgain(clicks.shift());
+  else if (outbox.length) {
     const next = outbox.shift();
-    if (next.until > now) send(next);
+    if (next.until > Date.now()) send(next);
     else if (next.text !== null) giveBack(next.text);
-  } else if (waiting) {
-    const { key, until } = waiting;
-    waiting = null;
-    if (until > now) byKey(key)?.click();
   }
 }
 setInterval(step, 60);
