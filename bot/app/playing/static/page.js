@@ -4,6 +4,7 @@
 const SENT_AGAIN_MS = 15_000; // a click or message that the page cannot take yet is tried again for so long
 const LIVE_MS = 600;
 const NEAR_PX = 40;
+const BY_HAND_MS = 2000; // scrolling that comes so soon after the wheel, a finger or a key is the reader's
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const composer = () => $("#channel-composer-input");
@@ -131,9 +132,15 @@ let following = true;
 let byHand = 0;
 const atEnd = () => timeline.scrollHeight - timeline.scrollTop - timeline.clientHeight <= NEAR_PX;
 for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
-  timeline.addEventListener(kind, () => { byHand = Date.now(); }, { passive: true });
+  timeline.addEventListener(kind, (event) => {
+    byHand = Date.now();
+    if (event.deltaY < 0 && timeline.scrollTop > 0) following = false;
+  }, { passive: true });
 }
-timeline.addEventListener("scroll", () => { if (Date.now() - byHand < 800) following = atEnd(); }, { passive: true });
+timeline.addEventListener("scroll", () => {
+  if (atEnd()) following = true;
+  else if (Date.now() - byHand < BY_HAND_MS) following = false;
+}, { passive: true });
 $("#history-older").addEventListener("click", () => { following = false; });
 for (const id of ["#history-newer", "#new-messages"]) $(id).addEventListener("click", () => { following = true; });
 $("#viewer-picker").addEventListener("change", () => { following = true; });
