@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import simcord
 from aiohttp import web
+from cachetools import LRUCache
 
 from bot.app.playing.live import Live, MenuRefused
 
@@ -88,18 +89,16 @@ class _Shown:
     """The last states that each open page was given; tells what a click was meant for."""
 
     def __init__(self) -> None:
-        self._states: OrderedDict[str, deque[tuple[int, bytes]]] = OrderedDict()
+        self._states: LRUCache[str, deque[tuple[int, bytes]]] = LRUCache(maxsize=_MOST_PAGES)
 
     def keep(self, context: str, body: bytes) -> None:
         """Keep a state that goes to a page."""
         if (found := _REVISION.search(body)) is None:
             return
-        states = self._states.setdefault(context, deque(maxlen=_MOST_STATES))
+        states = self._states.get(context) or deque(maxlen=_MOST_STATES)
         if not states or states[-1][0] != int(found[1]):
             states.append((int(found[1]), body))
-        self._states.move_to_end(context)
-        while len(self._states) > _MOST_PAGES:
-            self._states.popitem(last=False)
+        self._states[context] = states
 
     def at(self, context: str, revision: object) -> dict[str, Any]:
         """Return the state of a page at a revision; empty if it is not kept."""
