@@ -52,7 +52,8 @@ Hello! This is the playground: the real bot, in a Discord that lives in this win
 **1.** Write a message. I write several replies and post one.
 **2.** Press *Learn what I like* under my reply, then click the reactions under my replies.
 **3.** Keep going: every few seconds I train, and my choices turn toward your taste. \
-`/feedback` shows what I learnt, `/why` why I picked a reply, `/style` takes wishes; `/help` lists the rest.
+`/feedback` shows what I learnt, `/why` why I picked a reply, `/style` takes wishes; `/help` lists the rest. \
+*Apps* under a reply is its menu.
 Switch the viewer at the top to be somebody else, with another taste. *Chloe* manages this server and is my \
 host: she also has `/config`, `/stats`, `/review` and more. Everything is gone when you stop me.
 """

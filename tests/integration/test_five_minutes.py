@@ -86,6 +86,7 @@ async def see(page: Any, generator: ScriptedGenerator, text: str) -> None:
 
 async def test_the_script_of_the_readme_works_in_a_real_browser():
     script = rows()
+    last = None
     async with opened(ANSWERS) as (playground, generator), browsing(playground.url) as page:
         generator.gate = asyncio.Event()
         for number, (what, then) in enumerate(script, start=1):
@@ -98,4 +99,5 @@ async def test_the_script_of_the_readme_works_in_a_real_browser():
                         await asyncio.sleep(0.1)
 
     assert len(script) >= 8
+    assert last is not None
     assert last.n_members == 1

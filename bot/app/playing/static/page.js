@@ -6,6 +6,7 @@ const LIVE_MS = 600;
 const NEAR_PX = 40;
 const BY_HAND_MS = 2000; // scrolling that comes so soon after the wheel, a finger or a key is the reader's
 
+const open = new Set(); // ids of messages whose menu is open
 const $ = (selector, root = document) => root.querySelector(selector);
 const composer = () => $("#channel-composer-input");
 const timeline = $("#channel-timeline");
@@ -23,9 +24,17 @@ function blocked() {
 let taken = { key: null, request: null }; // last click that the page took
 const clicks = []; // {key, until}
 
+const CONTROLS = ":is(#channel-message-list, #modal-root) :is(button, [role=option]):not(.playground-apps *)";
+
+/** Name of a control that outlives a redrawing of the page: whose it is, and what it says. */
+function nameOf(control) {
+  const owner = control.closest("[data-control-key], [data-message-id]");
+  return JSON.stringify([owner?.dataset.controlKey ?? owner?.dataset.messageId ?? "", control.getAttribute("role"),
+    control.matches(".reaction-chip") ? "" : control.textContent]); // the number on a reaction changes
+}
 function keyOf(event) {
-  const control = event.target instanceof Element ? event.target.closest("button[data-control-key]") : null;
-  return control?.closest("#channel-message-list, #modal-root") ? control.dataset.controlKey : null;
+  const control = event.target instanceof Element ? event.target.closest(CONTROLS) : null;
+  return control && nameOf(control);
 }
 
 document.addEventListener("click", (event) => {
@@ -45,7 +54,7 @@ window.addEventListener("click", (event) => { // after the page's own listeners
 
 function clickAgain({ key, until }) {
   passing = true;
-  if (until > Date.now()) $(`[data-control-key="${CSS.escape(key)}"]`)?.click();
+  if (until > Date.now()) [...document.querySelectorAll(CONTROLS)].find((control) => nameOf(control) === key)?.click();
   passing = false;
 }
 
@@ -133,6 +142,7 @@ let byHand = 0;
 const atEnd = () => timeline.scrollHeight - timeline.scrollTop - timeline.clientHeight <= NEAR_PX;
 for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
   timeline.addEventListener(kind, (event) => {
+    if (kind === "pointerdown" && event.target !== timeline) return; // a button; the scroll bar is the timeline's
     byHand = Date.now();
     if (event.deltaY < 0 && timeline.scrollTop > 0) following = false;
   }, { passive: true });
@@ -143,7 +153,7 @@ timeline.addEventListener("scroll", () => {
 }, { passive: true });
 $("#history-older").addEventListener("click", () => { following = false; });
 for (const id of ["#history-newer", "#new-messages"]) $(id).addEventListener("click", () => { following = true; });
-$("#viewer-picker").addEventListener("change", () => { following = true; });
+$("#viewer-picker").addEventListener("change", () => { following = true; open.clear(); });
 
 // Links to a message lead to it on this page; simcord's lead to discord.com, which does not know it.
 document.addEventListener("click", (event) => {
@@ -183,10 +193,9 @@ setInterval(follow, 300);
 
 // --- menus of messages, "is writing", who may do what ----------------------------------------------------------
 let live = { writing: false, menus: [], roles: {} };
-const open = new Set(); // ids of messages whose menu is open
 const headers = { "X-Simcord-Capability": location.hash.slice(1), "Content-Type": "application/json" };
 
-async function useMenu(button, message) {
+async function useMenu(button, message, show) {
   const said = $("output", button.closest(".playground-apps"));
   button.disabled = true;
   said.textContent = "…";
@@ -194,7 +203,10 @@ async function useMenu(button, message) {
     const answer = await fetch("/playground/menu", { method: "POST", headers, body: JSON.stringify(
       { menu: button.textContent, message_id: message, viewer_id: window.simcordPreview.viewerId }) });
     said.textContent = answer.ok ? "" : (await answer.json()).refused;
-    following ||= answer.ok;
+    if (answer.ok) {
+      following = true;
+      show(false);
+    }
   } catch { said.textContent = "The playground does not answer."; }
   button.disabled = false;
 }
@@ -208,14 +220,15 @@ function addMenu(article) {
   const box = element("div", "", { className: "playground-apps" });
   const toggle = element("button", "Apps ▾", { type: "button", title: "The menu of this message" });
   const list = element("div", "");
-  const show = (shown) => { list.hidden = !shown; toggle.setAttribute("aria-expanded", String(shown)); };
-  toggle.addEventListener("click", () => {
-    show(list.hidden);
-    if (list.hidden) open.delete(message); else open.add(message);
-  });
+  const show = (shown) => {
+    list.hidden = !shown;
+    toggle.setAttribute("aria-expanded", String(shown));
+    if (shown) open.add(message); else open.delete(message);
+  };
+  toggle.addEventListener("click", () => show(list.hidden));
   for (const menu of live.menus) {
     const button = element("button", menu, { type: "button" });
-    button.addEventListener("click", () => useMenu(button, message));
+    button.addEventListener("click", () => useMenu(button, message, show));
     list.append(button);
   }
   show(open.has(message));
