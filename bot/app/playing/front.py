@@ -49,8 +49,10 @@ _REFUSED_FOR_NOW = frozenset({"busy", "stale-revision"})
 _AGAIN_AFTER_S, _AGAIN_FOR_S = 0.1, 10.0
 _ACTION_S = 180.0
 """Longest time for one request to simcord, seconds; simcord itself waits up to 120 s for the bot."""
+_LAST_ANSWERS_S = 1.0
+"""Longest time that the end of the playground waits for requests, seconds."""
 _MOST_BODY = 27 * 1024 * 1024
-_MOST_PAGES, _MOST_STATES = 32, 4
+_MOST_PAGES, _MOST_STATES = 20, 4
 """Pages whose states are kept, and how many states of each."""
 
 
@@ -166,7 +168,9 @@ class Front:
         app.router.add_post("/api/action", self._act)
         app.router.add_route("*", "/{path:.*}", self._pass_on)
         self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ACTION_S))
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=False, shutdown_timeout=_LAST_ANSWERS_S
+        )
         try:
             await self._runner.setup()
             await web.TCPSite(self._runner, "127.0.0.1", self._wanted_port).start()

@@ -273,6 +273,7 @@ async function look() {
     failures = 0;
   } catch { failures += 1; }
   note.hidden = failures < 4;
+  if (!note.hidden) $(".session-menu").open = false;
   note.textContent = note.hidden ? "" : "The playground has stopped. Start it again and open the new address.";
   writing.toggleAttribute("data-on", live.writing && !failures);
   writing.textContent = live.writing && !failures ? "Simpatico is writing …" : "";
