@@ -1,8 +1,12 @@
 """Playground: the same bot in a simulated Discord in the browser, without account or token.
 
-Three members share one channel, in which every message is answered. Data and keys are in a temporary folder
-that is deleted at the end. simcord waits for the bot after every click. Answers take seconds, so they run
-outside of what simcord waits for, and the page is published again whenever the simulated Discord changes.
+Three members share one channel, in which every message is answered. One of them manages the server and is
+the host of the bot. Data and keys are in a temporary folder that is deleted at the end
+(:mod:`bot.app.playing.folders`).
+
+simcord waits for the bot after every click. Answers take seconds, so they run outside of what simcord waits
+for, and the page is published again whenever the simulated Discord changes. A server in front of simcord's
+page adds what a newcomer misses there (:mod:`bot.app.playing.front`).
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ import contextlib
 import logging
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +31,9 @@ from bot.app.better_model import who_writes
 from bot.app.composition import House, open_house
 from bot.app.glass_box.serving import open_glass_box
 from bot.app.monitor import open_monitor
+from bot.app.playing.folders import own_folder, remove_stale
+from bot.app.playing.front import Front
+from bot.app.playing.live import Live
 from bot.app.watchdog import Watchdog
 from bot.client import SimpaticoBot, create_bot
 from bot.config import ConfigError, Settings
@@ -41,14 +47,18 @@ _QUIET_S = 0.3
 _MOST_WAITS = 7
 
 MEMBERS = ("ada", "ben", "chloe")
+MANAGER = "chloe"
+MANAGER_ROLE = "manager and host"
 SEEDED = ("👍", "👎", "❤️", "😂", "🙄")
 WELCOME = """\
 Hello! This is the playground: the real bot, in a Discord that lives in this window.
 **1.** Write a message. I write several replies and post one.
 **2.** Press *Learn what I like* under my reply, then click the reactions under my replies.
 **3.** Keep going: every few seconds I train, and my choices turn toward your taste. \
-`/feedback` shows what I learnt, `/why` why I picked a reply, `/style` takes wishes; `/help` lists the rest.
-Switch the viewer at the top to be somebody else, with another taste. Everything is gone when you stop me.
+`/feedback` shows what I learnt, `/why` why I picked a reply, `/style` takes wishes; `/help` lists the rest. \
+*Apps* under a reply is its menu.
+Switch the viewer at the top to be somebody else, with another taste. *Chloe* manages this server and is my \
+host: she also has `/config`, `/stats`, `/review` and more. Everything is gone when you stop me.
 """
 
 
@@ -111,9 +121,10 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
         port: Port on 127.0.0.1, 0 for a free one.
         house: Passed on to :func:`bot.app.composition.open_house`.
     """
-    with tempfile.TemporaryDirectory(prefix="simpatico-playground-") as folder:
+    await asyncio.to_thread(remove_stale)
+    with own_folder() as folder:
         async with (
-            open_house(_for_play(settings, Path(folder)), progress=True, **house) as parts,
+            open_house(_for_play(settings, folder), progress=True, **house) as parts,
             _Detached() as home,
             open_glass_box(parts) as glass_box,
         ):
@@ -128,21 +139,21 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                 open_monitor(settings.operator, bot),
                 Watchdog(bot.metrics),
             ):
-                guild = env.create_guild("Simpatico playground")
-                channel = guild.create_text_channel("playground")
-                viewers = [
-                    guild.add_member(env.create_user(name, global_name=name.title())) for name in MEMBERS
-                ]
+                channel, viewers = _populate(env)
                 glass_box.box.show({Who(one.guild.id, one.id): one.name.title() for one in viewers})
                 bot.chat_channels.add(channel.id)
+                bot.owner_id = viewers[MEMBERS.index(MANAGER)].id
                 await _set_clock(env)
                 await _introduce(bot, channel.id, glass_box.url, who_writes(settings.generator))
-                async with env.preview(channel, viewers=viewers, layout="channel", port=port) as preview:
+                async with (
+                    env.preview(channel, viewers=viewers, layout="channel") as preview,
+                    Front(preview, Live(env, preview, bot, {bot.owner_id: MANAGER_ROLE}), port=port) as front,
+                ):
                     parts.scheduler.start()
                     try:
                         async with Tasks() as tasks:
                             tasks.spawn(_republish(env, preview), name="republishing")
-                            yield Playground(preview.url, glass_box.url, parts, bot, env, preview)
+                            yield Playground(front.url, glass_box.url, parts, bot, env, preview)
                     finally:
                         await parts.scheduler.stop()
                         await bot.queues.drain(5.0)
@@ -157,6 +168,19 @@ def _for_play(settings: Settings, folder: Path) -> Settings:
         ),
         personalization=replace(settings.personalization, round_every_s=3.0, round_min_labels=1),
     )
+
+
+def _populate(env: simcord.Env) -> tuple[simcord.ChannelHandle, list[simcord.MemberActor]]:
+    """Create the server with its channel and its members, one of whom is a manager."""
+    guild = env.create_guild("Simpatico playground")
+    channel = guild.create_text_channel("playground")
+    manager = guild.create_role("Manager", permissions=discord.Permissions(manage_guild=True))
+    return channel, [
+        guild.add_member(
+            env.create_user(name, global_name=name.title()), roles=[manager] if name == MANAGER else []
+        )
+        for name in MEMBERS
+    ]
 
 
 async def _introduce(bot: SimpaticoBot, channel_id: int, glass_box: str, writer: str) -> None:

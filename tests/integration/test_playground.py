@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
-import pytest
+import aiohttp
+import discord
 
-from bot.app.playground import WELCOME, Playground, open_playground
+from bot.app.playground import MANAGER, MANAGER_ROLE, MEMBERS, WELCOME, Playground
+from bot.app.playing.folders import LOCK, MARK, PREFIX
 from bot.cogs.chat.another import POSTED
-from bot.config import Settings
-from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.playing import opened, seen
 from tests.rig.waiting import AT_MOST_S
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-).split()
-
-
-@asynccontextmanager
-async def opened() -> AsyncIterator[tuple[Playground, ScriptedGenerator]]:
-    """Open a playground with scripted answers."""
-    generator = ScriptedGenerator(["Certainly."])
-    async with open_playground(Settings(), encoder=HashEncoder(), generator=generator, seed=0) as playground:
-        yield playground, generator
-
-
-async def seen(playground, text: str) -> dict:
-    """Wait until the published page shows ``text`` and return the page."""
-    async with asyncio.timeout(AT_MOST_S):
-        while True:
-            for page in playground.preview._pages.values():
-                if text in str(page.snapshot["messages"]):
-                    return page.snapshot
-            await asyncio.sleep(0.05)
+Asking = Callable[..., Awaitable[dict[str, Any]]]
 
 
 async def test_it_welcomes_and_answers_without_a_mention():
@@ -106,48 +85,74 @@ async def test_reactions_train_a_head_within_seconds():
         assert (last.n_members, last.n_labels) == (1, 1)
 
 
-async def _say(page, text: str) -> None:
-    """Write a message; try again if the page was redrawn meanwhile and lost the text."""
-    for _ in range(5):
-        await page.fill("#channel-composer-input", text, timeout=60_000)
-        await page.press("#channel-composer-input", "Enter")
-        with contextlib.suppress(Exception):
-            await page.get_by_text(text).first.wait_for(timeout=10_000)
-            return
-    raise AssertionError("expected the message on the page, found none after five tries")
+@asynccontextmanager
+async def page_of(playground: Playground) -> AsyncIterator[Asking]:
+    """Ask the playground's server as its page does."""
+    address, key = playground.url.split("/#")
+    async with aiohttp.ClientSession(address, headers={"X-Simcord-Capability": key}) as session:
+
+        async def ask(path: str, body: object = None) -> dict[str, Any]:
+            method = "GET" if body is None else "POST"
+            async with session.request(method, path, json=body) as answer:
+                assert answer.status == 200, await answer.text()
+                return await answer.json()
+
+        yield ask
 
 
-async def _click_until(page, button: str, shown) -> None:
-    """Click a button; try again if the page was redrawn meanwhile and lost the click."""
-    for _ in range(5):
-        await page.get_by_role("button", name=button).first.click(timeout=30_000)
-        with contextlib.suppress(Exception):
-            await shown.wait_for(timeout=5_000)
-            return
-    raise AssertionError(f"expected {button!r} to react, found no change after five clicks")
+async def test_chloe_is_the_manager_and_the_host_and_help_shows_no_ids():
+    async with opened() as (playground, _), page_of(playground) as ask:
+        channel, viewers = playground.preview.channel, playground.preview.viewers
+        pages = {}
+        for viewer in viewers:
+            await viewer.slash(channel, "help")
+            pages[viewer.name] = str((await ask("/api/pages", {"viewer_id": str(viewer.id)}))["messages"])
+        status = await viewers[2].slash(channel, "status")
+        told = await ask("/playground/live")
+
+    for commands, able in (("/feedback", MEMBERS), ("/config show", [MANAGER]), ("/admin pause", [MANAGER])):
+        assert [name for name, page in pages.items() if commands in page] == list(able)
+    assert not any("</" in page for page in pages.values())
+    assert "Last training round" in status.response.content
+    assert told["roles"] == {str(viewers[2].id): MANAGER_ROLE}
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-async def test_a_newcomer_chats_agrees_and_reacts_in_a_real_browser():
-    async with opened() as (playground, _):
-        from playwright.async_api import async_playwright
+async def test_every_message_menu_has_a_stand_in_and_writing_is_shown():
+    async with opened() as (playground, generator), page_of(playground) as ask:
+        channel, ada = playground.preview.channel, playground.preview.viewers[0]
+        generator.gate = asyncio.Event()
+        before = await ask("/playground/live")
+        await ada.send(channel, "hello")
+        async with asyncio.timeout(AT_MOST_S):
+            while not (await ask("/playground/live"))["writing"]:
+                await asyncio.sleep(0.05)
+        generator.gate.set()
+        await seen(playground, "Certainly.")
+        async with asyncio.timeout(AT_MOST_S):
+            while (after := await ask("/playground/live"))["writing"]:
+                await asyncio.sleep(0.05)
+        reply = channel.last_message
+        for menu in after["menus"]:
+            asked = {"menu": menu, "message_id": str(reply.id), "viewer_id": str(ada.id)}
+            assert await ask("/playground/menu", asked) == {}
+        shown = str((await ask("/api/pages", {"viewer_id": str(ada.id)}))["messages"])
 
-        async with async_playwright() as browsers:
-            browser = await browsers.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = await browser.new_page()
-            await page.goto(playground.url)
+    assert before["writing"] is False
+    assert after["menus"] == sorted(
+        menu.name for menu in playground.bot.tree.walk_commands(type=discord.AppCommandType.message)
+    )
+    assert len(after["menus"]) == 4
+    assert all(f"'{menu}'" in shown or menu in shown for menu in after["menus"])
 
-            await page.get_by_text(WELCOME[:20]).first.wait_for(timeout=60_000)
-            await _say(page, "what should I cook?")
-            await page.get_by_role("button", name="🙄").first.wait_for(timeout=60_000)
-            await _click_until(page, "Learn what I like", page.get_by_text("Only you can see this").first)
-            await page.wait_for_timeout(1500)  # the page is redrawn after the answer
-            await page.get_by_role("button", name="👍").first.click(timeout=30_000)
 
-            async with asyncio.timeout(AT_MOST_S):
-                while (last := await playground.house.store.learning.latest_round()) is None:
-                    await asyncio.sleep(0.1)
-            await browser.close()
+async def test_the_folder_of_a_killed_playground_goes_at_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"{PREFIX}abcd_123"
+    left.mkdir(mode=0o700)
+    (left / LOCK).write_bytes(MARK)
+    async with opened():
+        during = [path for path in tmp_path.iterdir() if path.name.startswith(PREFIX)]
+        missing = not left.exists()
+    after = [path for path in tmp_path.iterdir() if path.name.startswith(PREFIX)]
 
-        assert (last.n_members, last.n_labels) == (1, 1)
+    assert (missing, len(during), after) == (True, 1, [])
