@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.integration.test_playground import CHROMIUM, FLAGS, opened
+from tests.rig.playing import CHROMIUM, FLAGS, NO_BROWSER, opened
 from tests.rig.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)]
 
 MOST_MS = 60_000
 SHORT, LONG = (

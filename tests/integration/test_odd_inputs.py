@@ -6,9 +6,9 @@ import logging
 
 from bot.messages.conversation import NOTES
 from tests.integration.conftest import opened
-from tests.integration.test_playground import opened as playing
 from tests.rig.newest import newest
 from tests.rig.odd_inputs import ODD, judged, rush, said_since
+from tests.rig.playing import opened as playing
 
 
 async def test_each_odd_input_gets_one_answer_and_pings_nobody(world, caplog):
