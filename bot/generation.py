@@ -22,6 +22,8 @@ from typing import Annotated, Literal, Protocol
 
 from annotated_types import Interval
 
+from bot.memory import Leaving
+
 PACKAGED = "SmolLM2-135M-Instruct"
 """Name of the model that ``[generator] model = "packaged"`` means."""
 
@@ -164,7 +166,7 @@ class Style:
 
     Attributes:
         name: Short name, stored with the impression.
-        instruction: Sentence added to the persona.
+        instruction: Sentence added behind the message.
         temperature: Sampling temperature, 0 to 2.
         shape: Bounds on the text of the candidate.
     """
@@ -226,6 +228,10 @@ class CandidateGenerator(Protocol):
 
     def use_persona(self, persona: str) -> None:
         """Use another persona from the next prompt on."""
+        ...
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop what is kept of prompts, so that the next one is read as a whole."""
         ...
 
     async def close(self) -> None:
