@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +28,7 @@ from bot.generators.model_server.connection import http_client, keep_texts_out_o
 from bot.generators.model_server.dialects import Longest
 from bot.generators.model_server.explaining import Explaining
 from bot.generators.model_server.fitting import Fitting
-from bot.generators.model_server.known import Known
+from bot.generators.model_server.known import Known, Turns
 from bot.generators.model_server.pictures import with_pictures
 from bot.generators.model_server.refusals import Refusal
 from bot.generators.model_server.stragglers import Patience
@@ -97,7 +96,7 @@ class OpenAIGenerator:
         """
         tasks: list[asyncio.Task[Written | GeneratorError]] = []
         context = await self._fitted(context, styles)
-        turns = self._known(self._model(context)).pace.turns(context)
+        turns = self._known(self._model(context)).pace.turns(context, len(styles))
         for style in styles:
             tasks.append(asyncio.create_task(self._ask(context, style, turns)))
             await asyncio.sleep(0)  # a body with pictures takes 50 ms to write, and other tasks wait
@@ -164,9 +163,7 @@ class OpenAIGenerator:
         """Close the connections. Idempotent."""
         await self._client.close()
 
-    async def _ask(
-        self, context: Context, style: Style, turns: AbstractAsyncContextManager[Any]
-    ) -> Written | GeneratorError:
+    async def _ask(self, context: Context, style: Style, turns: Turns) -> Written | GeneratorError:
         """Request one candidate; return a failure, so that the other candidates can still be used.
 
         A model that is seen to think though it has no budget for it is asked not to. If it gave no answer, it
@@ -174,7 +171,7 @@ class OpenAIGenerator:
         """
         quiet = self._known(self._model(context)).quiet
         try:
-            async with turns:
+            async with turns():
                 asked, written = quiet.asked, await self._written(context, style)
                 if not self._settings.thinking_tokens and thinks(written):
                     quiet.asked = True

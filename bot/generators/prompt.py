@@ -2,7 +2,7 @@
 
 The candidates of a reply share the beginning of their prompts: persona, earlier turns and message. The
 instruction of a style stands behind the message (:func:`with_note`), so a cache of prefixes serves all of
-them. The earlier turns begin at the same turn for several messages (:func:`steady_start`), so it also serves
+them. The earlier turns begin at the same turn for several messages, so it also serves
 the next message of the conversation.
 
 Shared by all generators. The transformers generator counts with the model's tokenizer, the others estimate.
@@ -16,9 +16,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict
-from zlib import crc32
 
-from bot.generation import Context, Turn
+from bot.generation import Context, Turn, steady_start
 from bot.generators.role_markers import defuse
 
 MIN_MESSAGE_TOKENS = 32
@@ -153,23 +152,6 @@ def fit(context: Context, system: str, budget: int, measure: Measure, cut: Cut) 
         kept, over = (middle, over) if size(middle) <= budget else (kept, middle)
     start = steady_start([turn.text for turn in context.turns], kept)
     return replace(context, turns=context.turns[start:])
-
-
-def steady_start(texts: Sequence[str], most: int) -> int:
-    """Return the index at which a history of at most ``most`` turns starts.
-
-    If the history is longer, it starts at the turn with the smallest checksum in the older half of the turns
-    that may stay. The same turn is chosen again while the conversation grows, until it is too old. A start
-    that moves with every message would make every prefix of a prompt new.
-
-    Args:
-        texts: Text of each turn, oldest first.
-        most: Most turns that may stay.
-    """
-    if len(texts) <= most or most <= 0:
-        return max(0, len(texts) - most)
-    older_half = range(len(texts) - most, len(texts) - most // 2)
-    return min(older_half, key=lambda i: crc32(texts[i].encode(errors="surrogatepass")))
 
 
 def _latest(turns: tuple[Turn, ...], n: int) -> tuple[Turn, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from bot.generation import Context
@@ -14,6 +15,10 @@ from bot.generators.thinking import Quietness
 
 _LEAST_READ = 32
 """Fewest tokens from which the speed of reading is judged."""
+_LEAST_S = 2.0
+
+Turns = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes what a request is sent within."""
 
 
 class Pace:
@@ -40,10 +45,30 @@ class Pace:
         if n_read >= _LEAST_READ:
             self._reading_ms = reading_ms / n_read * (n_read + n_known) / n_characters(context)
 
-    def turns(self, context: Context) -> AbstractAsyncContextManager[Any]:
-        """Return what each request of a reply waits for: the end of the one before, or nothing."""
-        one_by_one = self._reading_ms * n_characters(context) > self._writing_ms
-        return asyncio.Lock() if one_by_one else nullcontext()
+    def turns(self, context: Context, n: int) -> Turns:
+        """Return what each of ``n`` requests of a reply waits for: the end of the one before, or nothing.
+
+        A request that hangs holds the others back for three times as long as all should take.
+        """
+        reading_ms = self._reading_ms * n_characters(context)
+        if reading_ms <= self._writing_ms:
+            return nullcontext
+        most_s = 3 * (reading_ms + n * self._writing_ms) / 1e3 + _LEAST_S
+        return partial(_in_turn, asyncio.Lock(), most_s)
+
+
+@asynccontextmanager
+async def _in_turn(lock: asyncio.Lock, most_s: float) -> AsyncIterator[None]:
+    """Wait for a lock, but not longer than ``most_s`` seconds; then go on without it."""
+    try:
+        await asyncio.wait_for(lock.acquire(), most_s)
+    except TimeoutError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def n_characters(context: Context) -> int:

@@ -1,0 +1,136 @@
+"""llama.cpp in this process, with the packaged model: slots go on from one reading, and what they keep."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bot.generation import Context, Style, Turn
+from bot.generators.llamacpp import LlamaCppGenerator
+from bot.generators.model_files import prepare_gguf
+from bot.generators.prefixes.slots import Slots
+from bot.memory import Leaving
+from bot.settings import GeneratorSettings
+
+pytestmark = pytest.mark.slow
+STYLES = tuple(Style(name, f"Answer {name}.", 0.0) for name in ("in one short sentence", "kindly"))
+TURNS = tuple(
+    Turn("assistant" if i % 2 else "user", f"We talked about the harbour, part {i}.") for i in range(6)
+)
+EVERYONE = Leaving(pseudonym_of=lambda who: None, everyone=True)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    settings = GeneratorSettings(persona="You are kind.", max_new_tokens=12, candidates=2, context_tokens=512)
+    return LlamaCppGenerator.load(prepare_gguf(settings, progress=False), settings, n_threads=1)
+
+
+class Watched:
+    """llama.cpp, with the number of prompt tokens that each request had to read."""
+
+    def __init__(self, server) -> None:
+        self.server, self.n_read = server, []
+
+    def handle_chat_completions(self, request, take) -> None:
+        def seen(chunk) -> bool:
+            if "timings" in chunk:
+                self.n_read.append(chunk["timings"]["prompt_n"])
+            return take(chunk)
+
+        self.server.handle_chat_completions(request, seen)
+
+
+@pytest.fixture
+def gen(loaded):
+    """The generator, with nothing kept."""
+    server, slots = loaded._server, loaded._slots
+    slots.prefixes.clear()
+    loaded._server = Watched(server)
+    yield loaded
+    slots.prefixes.stop()
+    loaded._server, loaded._slots = server, slots
+
+
+CONTEXT = Context("What did we see?", TURNS)
+LATER = Context("And then?", (*TURNS, Turn("user", "What did we see?"), Turn("assistant", "Ships.")))
+
+
+async def test_sharing_changes_no_text_and_reads_the_shared_part_once(gen):
+    together = [await gen.generate(context, STYLES) for context in (CONTEXT, LATER)]
+    n_read, gen._slots = gen._server.n_read, Slots("", "", 2)
+    alone = [await gen.generate(context, STYLES) for context in (CONTEXT, LATER)]
+
+    (first, *branched), (second, *again) = n_read[:3], n_read[3:6]
+    assert together == alone
+    assert first > 80 and max(branched) < 0.3 * first
+    assert second < 0.4 * first and max(again) < 0.3 * first, "a later turn reads only what is new"
+
+
+async def test_a_draft_goes_on_from_what_was_read(gen):
+    (draft, _) = await gen.generate(CONTEXT, STYLES)
+    first = gen._server.n_read[0]
+    gen._server.n_read.clear()
+
+    texts = [text async for text in gen.continued(CONTEXT, STYLES[0], draft.text)]
+
+    assert texts[-1].startswith(draft.text[:5])
+    assert sum(gen._server.n_read) < 0.5 * first
+
+
+def state_of(gen) -> tuple[int, int]:
+    """Return the bytes of the files, and of the states that the slots still have."""
+    slots = gen._slots
+    files = [file for _, file in slots.prefixes._kept] + slots._free
+    total = 0
+    for slot in range(slots.n):
+        file = os.memfd_create("look")
+        slots._do(slot, "save", file)
+        total += os.fstat(file).st_size
+        os.close(file)
+    return sum(os.fstat(file).st_size for file in files), total
+
+
+async def test_a_forget_empties_the_files_and_slots_hold_nothing_between_replies(gen):
+    await gen.generate(CONTEXT, STYLES)
+    before = state_of(gen)
+
+    gen.forget(EVERYONE)
+
+    assert before[0] > 100_000 and before[1] < 1_000
+    assert state_of(gen)[0] == 0
+    assert len(gen._slots.prefixes) == 0
+
+
+async def test_control_slots_that_are_not_emptied_hold_the_prompt(gen, monkeypatch):
+    monkeypatch.setattr(Slots, "erase", lambda self: None)
+
+    await gen.generate(CONTEXT, STYLES)
+
+    assert state_of(gen)[1] > 100_000
+    gen._slots._do(0, "erase")
+    gen._slots._do(1, "erase")
+
+
+async def test_a_forget_during_a_reply_leaves_nothing_behind(gen):
+    ask = gen._server.handle_chat_completions
+
+    def forgetting(request, take) -> None:
+        ask(request, take)
+        gen.forget(EVERYONE)
+
+    gen._server.handle_chat_completions = forgetting
+    candidates = await gen.generate(CONTEXT, STYLES)
+
+    assert candidates
+    assert state_of(gen) == (0, 0) or max(state_of(gen)) < 1_000
+
+
+async def test_where_memory_files_cannot_be_had_each_slot_reads_for_itself(gen, monkeypatch):
+    monkeypatch.delattr(os, "memfd_create")
+    slots = gen._slots
+    gen._slots = Slots(f"http://{slots._host}", slots._key, 2)
+
+    assert await gen.generate(CONTEXT, STYLES)
+    assert len(gen._slots.prefixes) == 0
