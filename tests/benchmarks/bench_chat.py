@@ -196,12 +196,15 @@ def conversation(seed: str, n_turns: int = 18) -> Context:
 
 
 async def bench_sharing(name: str, generator: CandidateGenerator, n_rounds: int) -> list[Row]:
-    """Measure what further candidates and the next message of a conversation cost, beside one candidate."""
+    """Measure what further candidates and the next message of a conversation cost, beside one candidate.
+
+    The ratios are of processor time, which other work on the machine changes least.
+    """
 
     async def seconds(context: Context, k: int) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         await generator.generate(context, DEFAULT_STYLES[:k])
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     laps: list[tuple[float, float, float]] = []
     for lap in range(n_rounds + 1):

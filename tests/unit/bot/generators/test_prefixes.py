@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
 from bot.generation import Context, Style, Turn, steadied, steady_start
-from bot.generators.prefixes.attention import rows_of
+from bot.generators.prefixes.attention import Rows, rows_of
 from bot.generators.prefixes.kept import KeptPrefixes, n_common
 from bot.generators.prompt import estimate, estimated_cut, fit, with_note
 from bot.memory import Leaving
@@ -163,11 +162,11 @@ def counted(gen) -> list[int]:
 
 async def replies(shares: bool) -> tuple[list, list[int]]:
     """Three replies of one conversation, written greedily, and the tokens that were read for each."""
-    gen = generator(max_new_tokens=12)
+    gen = generator(max_new_tokens=12, context_tokens=4000)
     gen._shared._works = shares
     passes, read, written = counted(gen), [], []
-    for n in (8, 10, 12):
-        turns = tuple(Turn("assistant" if i % 2 else "user", f"turn {i} of a longer talk") for i in range(n))
+    for n in (20, 22, 24):
+        turns = tuple(Turn("assistant" if i % 2 else "user", f"turn {i} " + "talk " * 9) for i in range(n))
         passes.clear()
         written.append(await gen.generate(Context("and now?", turns), STYLES))
         read.append(sum(one for one in passes if one > len(STYLES)))
@@ -184,17 +183,30 @@ async def test_sharing_changes_no_text_and_reads_the_shared_part_once():
     assert all(once < 0.4 * read_once[0] for once in read_once[1:]), "a later turn reads only what is new"
 
 
-async def test_control_a_padding_that_counts_changes_the_texts():
-    gen, right = generator(max_new_tokens=12), generator(max_new_tokens=12)
-    encode = gen._encode
-    gen._encode = lambda texts: replace(
-        encode(texts), attention_mask=torch.ones_like(encode(texts).attention_mask)
-    )
-    context = Context("and now?", TURNS)
+def logits_of(gen, rows: Rows, **arguments) -> torch.Tensor:
+    """Return the logits of the first three tokens behind each prompt; (k, 3, vocabulary)."""
+    with torch.inference_mode():
+        given = rows.inputs() | gen._shared.read(gen._model, rows) | arguments
+        chosen = {"do_sample": False, "max_new_tokens": 3, "min_new_tokens": 3}
+        out = gen._model.generate(**given, **chosen, output_logits=True, return_dict_in_generate=True)
+    return torch.stack(out.logits, dim=1)
 
-    assert await gen.generate(context, STYLES) != await right.generate(context, STYLES)
-    await gen.close()
-    await right.close()
+
+def test_the_model_computes_the_same_for_shared_rows_as_for_each_prompt_alone():
+    gen, alone = generator(), generator()
+    for one in (gen, alone):
+        for weight in one._model.parameters():
+            weight.data *= 8  # else a random model says the same to every prompt
+    texts = prompts(gen, Context("and now?", TURNS), STYLES)
+    rows = gen._encode(texts)
+
+    shared = logits_of(gen, rows)
+    each = torch.cat([logits_of(alone, alone._encode([text])) for text in texts])
+    wrong = logits_of(gen, rows, attention_mask=torch.ones_like(rows.attention_mask))
+
+    assert rows.n_shared > 100 and rows.attention_mask.min() == 0
+    torch.testing.assert_close(shared, each, atol=1e-3, rtol=1e-3)
+    assert (wrong - each).abs().max() > 0.1, "control: padding that counts changes what the model computes"
 
 
 async def test_a_forget_drops_what_was_read_and_the_next_reply_reads_all_again():

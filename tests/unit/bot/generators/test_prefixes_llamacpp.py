@@ -14,10 +14,14 @@ from bot.memory import Leaving
 from bot.settings import GeneratorSettings
 
 pytestmark = pytest.mark.slow
-STYLES = tuple(Style(name, f"Answer {name}.", 0.0) for name in ("in one short sentence", "kindly"))
-TURNS = tuple(
-    Turn("assistant" if i % 2 else "user", f"We talked about the harbour, part {i}.") for i in range(6)
+STYLES = (Style("short", "Answer in one short sentence.", 0.0), Style("why", "Give a reason.", 0.0))
+TALK = (
+    "Do you know a good soup for a cold winter evening?",
+    "A thick lentil soup with cumin keeps you warm. Fry an onion, add two carrots and a cup of red lentils.",
+    "What can I use in place of the lentils?",
+    "White beans or chickpeas work well. Soak them overnight, and let them simmer for an hour.",
 )
+TURNS = tuple(Turn("assistant" if i % 2 else "user", text) for i, text in enumerate(TALK))
 EVERYONE = Leaving(pseudonym_of=lambda who: None, everyone=True)
 
 
@@ -47,20 +51,21 @@ def gen(loaded):
     """The generator, with nothing kept."""
     server, slots = loaded._server, loaded._slots
     slots.prefixes.clear()
+    slots.erase()
     loaded._server = Watched(server)
     yield loaded
     slots.prefixes.stop()
     loaded._server, loaded._slots = server, slots
 
 
-CONTEXT = Context("What did we see?", TURNS)
-LATER = Context("And then?", (*TURNS, Turn("user", "What did we see?"), Turn("assistant", "Ships.")))
+CONTEXT = Context("What is the capital of France?", TURNS)
+LATER = Context("And of Italy?", (*TURNS, Turn("user", CONTEXT.message), Turn("assistant", "It is Paris.")))
 
 
 async def test_sharing_changes_no_text_and_reads_the_shared_part_once(gen):
-    together = [await gen.generate(context, STYLES) for context in (CONTEXT, LATER)]
+    together = [text for context in (CONTEXT, LATER) for text in await gen.generate(context, STYLES)]
     n_read, gen._slots = gen._server.n_read, Slots("", "", 2)
-    alone = [await gen.generate(context, STYLES) for context in (CONTEXT, LATER)]
+    alone = [text for context in (CONTEXT, LATER) for text in await gen.generate(context, STYLES)]
 
     (first, *branched), (second, *again) = n_read[:3], n_read[3:6]
     assert together == alone
@@ -69,7 +74,7 @@ async def test_sharing_changes_no_text_and_reads_the_shared_part_once(gen):
 
 
 async def test_a_draft_goes_on_from_what_was_read(gen):
-    (draft, _) = await gen.generate(CONTEXT, STYLES)
+    draft = (await gen.generate(CONTEXT, STYLES))[0]
     first = gen._server.n_read[0]
     gen._server.n_read.clear()
 
