@@ -36,14 +36,23 @@ class Watched:
 
     def __init__(self, server) -> None:
         self.server, self.n_read = server, []
+        self.first: dict[str, dict[str, float]] = {}
+        """Message -> the likeliest first tokens of its answer, with their log probabilities."""
 
     def handle_chat_completions(self, request, take) -> None:
+        said = request["messages"][-1]["content"]
+
         def seen(chunk) -> bool:
             if "timings" in chunk:
                 self.n_read.append(chunk["timings"]["prompt_n"])
+            for choice in chunk.get("choices", ()):
+                for token in (choice.get("logprobs") or {}).get("content", ()):
+                    likely = {one["token"]: one["logprob"] for one in token["top_logprobs"]}
+                    self.first.setdefault(said, likely)
             return take(chunk)
 
-        self.server.handle_chat_completions(request, seen)
+        asked = {"logprobs": True, "top_logprobs": 5} if request["max_tokens"] > 1 else {}
+        self.server.handle_chat_completions(request | asked, seen)
 
 
 @pytest.fixture
@@ -62,15 +71,22 @@ CONTEXT = Context("What is the capital of France?", TURNS)
 LATER = Context("And of Italy?", (*TURNS, Turn("user", CONTEXT.message), Turn("assistant", "It is Paris.")))
 
 
-async def test_sharing_changes_no_text_and_reads_the_shared_part_once(gen):
-    together = [text for context in (CONTEXT, LATER) for text in await gen.generate(context, STYLES)]
-    n_read, gen._slots = gen._server.n_read, Slots("", "", 2)
-    alone = [text for context in (CONTEXT, LATER) for text in await gen.generate(context, STYLES)]
+async def test_sharing_reads_the_shared_part_once_and_changes_the_answer_by_rounding_only(gen):
+    for context in (CONTEXT, LATER):
+        await gen.generate(context, STYLES)
+    n_read, together, gen._server.first = gen._server.n_read, gen._server.first, {}
+    gen._slots = Slots("", "", 2)
+    for context in (CONTEXT, LATER):
+        await gen.generate(context, STYLES)
+    alone = gen._server.first
 
     (first, *branched), (second, *again) = n_read[:3], n_read[3:6]
-    assert together == alone
     assert first > 80 and max(branched) < 0.3 * first
     assert second < 0.4 * first and max(again) < 0.3 * first, "a later turn reads only what is new"
+    assert together.keys() == alone.keys() and len(alone) == 4
+    for said, likely in alone.items():
+        best = max(likely, key=likely.__getitem__)
+        assert together[said][best] == pytest.approx(likely[best], abs=0.15)
 
 
 async def test_a_draft_goes_on_from_what_was_read(gen):
