@@ -27,7 +27,7 @@ from tests.unit.bot.generators.tiny_llama import (
 # ---- generation ----
 
 
-async def test_all_styles_are_rows_of_one_generation_padded_behind_what_they_share():
+async def test_all_styles_are_rows_of_one_generation_padded_on_the_left():
     gen = generator()
 
     await gen.generate(Context("hello"), STYLES)
