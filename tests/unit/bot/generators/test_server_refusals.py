@@ -105,9 +105,10 @@ async def test_a_picture_stays_when_the_system_prompt_moves_into_its_message(ser
 
     (message,) = server.bodies[-1]["messages"]
     assert [part.get("text") for part in message["content"]] == [
-        "You are kind. Be short.",
+        "You are kind.",
         "what is it?",
         None,
+        "(Be short.)",
     ]
 
 
