@@ -18,11 +18,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
+from zlib import crc32
 
 from annotated_types import Interval
 
 from bot.catalogue import language_model
+from bot.memory import Leaving
 
 PACKAGED = "SmolLM2-135M-Instruct"
 """Name of the model that ``[generator] model = "packaged"`` means."""
@@ -160,6 +162,17 @@ ANY_SHAPE = Shape()
 """The shape without bounds."""
 
 
+class HasId(Protocol):
+    """A message of Discord."""
+
+    id: int
+
+
+T = TypeVar("T", bound=HasId)
+_SHORTEST = 4
+"""A history of fewer messages is not cut in steps."""
+
+
 def _tighter(one: int, other: int) -> int:
     return min(one or other, other or one)
 
@@ -170,7 +183,7 @@ class Style:
 
     Attributes:
         name: Short name, stored with the impression.
-        instruction: Sentence added to the persona.
+        instruction: Sentence added behind the message.
         temperature: Sampling temperature, 0 to 2.
         shape: Bounds on the text of the candidate.
     """
@@ -234,6 +247,37 @@ class CandidateGenerator(Protocol):
         """Use another persona from the next prompt on."""
         ...
 
+    def forget(self, leaving: Leaving) -> None:
+        """Drop what is kept of prompts, so that the next one is read as a whole."""
+        ...
+
     async def close(self) -> None:
         """Release the model or connection."""
         ...
+
+
+def steady_start(texts: Sequence[str], most: int) -> int:
+    """Return the index at which a history of at most ``most`` turns starts.
+
+    If the history is longer, it starts at the turn with the smallest checksum in the older half of the turns
+    that may stay. The same turn is chosen again while the conversation grows, until it is too old. A start
+    that moves with every message would make every prefix of a prompt new.
+
+    Args:
+        texts: Text of each turn, oldest first.
+        most: Most turns that may stay.
+    """
+    if len(texts) <= most or most <= 0:
+        return max(0, len(texts) - most)
+    older_half = range(len(texts) - most, len(texts) - most // 2)
+    return min(older_half, key=lambda i: crc32(texts[i].encode(errors="surrogatepass")))
+
+
+def steadied(messages: list[T], most: int) -> list[T]:
+    """Return the latest messages of a history, from a message at which it will start again.
+
+    A history with fewer than ``most`` messages is whole, and stays so.
+    """
+    if len(messages) < max(most, _SHORTEST):
+        return messages
+    return messages[steady_start([str(one.id) for one in messages], most - 1) :]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from bot.generation import Candidate, Context, GeneratorError, Style
+from bot.memory import Leaving
 from personalization.arrays import FloatArray
 
 
@@ -49,6 +50,7 @@ class ScriptedGenerator:
         self.default = tuple(default)
         self.queue: deque[tuple[str, ...] | Exception] = deque()
         self.contexts: list[Context] = []
+        self.n_forgotten = 0
         self.styles: list[tuple[Style, ...]] = []
         self.unfinished: deque[tuple[str | Callable[[], Awaitable[object]], ...]] = deque()
         """Continuations of the next replies, whose candidates are then drafts. Callables are awaited."""
@@ -91,6 +93,9 @@ class ScriptedGenerator:
 
     def use_persona(self, persona: str) -> None:
         self.persona = persona
+
+    def forget(self, leaving: Leaving) -> None:
+        self.n_forgotten += 1
 
     async def close(self) -> None:
         self.closed = True

@@ -263,6 +263,7 @@ async def _open_responder(
     memory.register("style means", StyleMeans(portfolio))
     memory.register("turns", turns)
     memory.register("embedded questions", knowledge)
+    memory.register("prompts read by the model", generator)
     return responder
 
 

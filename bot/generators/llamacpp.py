@@ -1,9 +1,10 @@
 """Generator that runs a GGUF file with llama.cpp in this process; the fastest way on a CPU.
 
 llama.cpp computes with quantised weights, whereas transformers unpacks them first. On two cores the packaged
-model generates several times as fast and starts without a conversion (docs/benchmarks.md). All styles of a
-reply are decoded in the same batches. Replies are generated one at a time, first in, first out, and the event
-loop never blocks. A cancelled request stops at its next token, or while the model reads the prompt.
+model generates several times as fast and starts without a conversion (docs/benchmarks.md). The prompt of a
+reply is read once; then all styles go on from there and are decoded in the same batches
+(:mod:`bot.generators.prefixes`). Replies are generated one at a time, first in, first out, and the event loop
+never blocks. A cancelled request stops at its next token, or while the model reads the prompt.
 
 The library runs the model as a server inside this process. It also opens a port on the loopback interface,
 which is locked with a random key.
@@ -14,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from dataclasses import replace
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import xllamacpp
 
@@ -27,11 +29,16 @@ from bot.generation import Candidate, Context, GeneratorUnavailable, ModelMissin
 from bot.generators.cleaning import Written, candidates_of, names_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.gguf_tokens import control_tokens
-from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, system_text, without_system
+from bot.generators.llamacpp_answers import Answer, await_loop, shorter_budget
+from bot.generators.prefixes.slots import SAVE_PATH, Slots
+from bot.generators.prompt import estimate, estimated_cut, fit, messages_of, with_note, without_system
 from bot.generators.role_markers import ModelMarkers, defuse, markers_in
 from bot.generators.thinking import NO_THOUGHT, opens_thought, template_options
+from bot.memory import Leaving
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import loading
+
+T = TypeVar("T")
 
 _LIBRARY: Final[Any] = xllamacpp  # an extension module without types
 _SAMPLING: Final = {"top_p": 0.9, "min_p": 0.1}
@@ -46,6 +53,19 @@ _TEMPLATE_TOKENS = 64
 """Token allowance for the markup of the chat template."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A context in the form in which llama.cpp has read it.
+
+    Attributes:
+        context: Cut to what fits.
+        folded: Whether the system prompt is a part of the first user message.
+    """
+
+    context: Context
+    folded: bool = False
+
+
 class LlamaCppGenerator:
     """A GGUF model on this machine.
 
@@ -53,6 +73,7 @@ class LlamaCppGenerator:
         server: llama.cpp with its model loaded.
         settings: Persona, token budgets.
         label: Name of the model for people.
+        slots: Its slots; None: they share no prompts.
         markers: Role markers of the model that the table does not hold.
         template: Chat template of the model; empty: not known.
     """
@@ -63,6 +84,7 @@ class LlamaCppGenerator:
         settings: GeneratorSettings,
         label: str,
         *,
+        slots: Slots | None = None,
         markers: ModelMarkers = _NO_MARKERS,
         template: str = "",
     ) -> None:
@@ -71,6 +93,7 @@ class LlamaCppGenerator:
         self._markers = markers
         self._template = template
         self._name = f"{label} on CPU, llama.cpp"
+        self._slots = slots or Slots("", "", settings.candidates)
         self._turn = asyncio.Lock()
         self._closing = threading.Event()
         self._threads = ThreadPoolExecutor(settings.candidates, "generation")
@@ -100,15 +123,18 @@ class LlamaCppGenerator:
         params.verbosity = -1  # otherwise it logs prompts
         params.hostnames, params.port = ["127.0.0.1"], 0
         params.api_keys = [secrets.token_urlsafe(32)]
-        params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
+        params.ui = params.endpoint_props = params.endpoint_metrics = False
+        params.endpoint_slots, params.slot_save_path = True, SAVE_PATH
+        params.cache_ram_mib, params.cache_idle_slots = 0, False  # else it keeps up to 8 GiB of prompts
         # llama.cpp does not say why it refuses a file.
         otherwise = "choose a GGUF file whose architecture and quantisation llama.cpp knows"
         with loading("the language model", str(model), ModelMissing, otherwise):
             server = _LIBRARY.Server(params)
             tokens, template = control_tokens(model)
-        _await_loop(server)
-        label = name_of_model(settings.model)
-        return cls(server, settings, label, markers=markers_in(tokens, template), template=template)
+        await_loop(server)
+        label, markers = name_of_model(settings.model), markers_in(tokens, template)
+        slots = Slots(server.listening_address, params.api_keys[0], settings.candidates)
+        return cls(server, settings, label, slots=slots, markers=markers, template=template)
 
     @property
     def name(self) -> str:
@@ -123,20 +149,16 @@ class LlamaCppGenerator:
             OnlyThoughts: The model thought and gave no answer.
             GeneratorError: All candidates were blank.
         """
-        loop, cancelled = asyncio.get_running_loop(), threading.Event()
-        async with self._turn:
-            if self._closing.is_set():
-                raise GeneratorUnavailable("the language model was closed; restart the bot")
-            jobs = [
-                loop.run_in_executor(self._threads, self._write, context, style, cancelled)
-                for style in styles
-            ]
-            try:
-                written = await asyncio.gather(*jobs)
-            except asyncio.CancelledError:
-                cancelled.set()
-                await asyncio.wait(jobs)  # each stops at its next token; then the model is free
-                raise
+        cancelled = threading.Event()
+        async with self._reading():
+            (asked,) = await self._run(cancelled, partial(self._read, context, styles, cancelled))
+            written = await self._run(
+                cancelled,
+                *(
+                    partial(self._write, asked, style, slot % self._slots.n, cancelled)
+                    for slot, style in enumerate(styles)
+                ),
+            )
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed during generation")
         names = names_of(context, self._settings.persona)
@@ -150,11 +172,10 @@ class LlamaCppGenerator:
         """
 
         def work(emit: Emit, stop: threading.Event) -> bool:
-            return self._write(context, style, stop, begun=begun, emit=emit).cut_off
+            asked = self._read(context, (style,), stop)
+            return self._write(asked, style, 0, stop, begun=begun, emit=emit).cut_off
 
-        async with self._turn:
-            if self._closing.is_set():
-                raise GeneratorUnavailable("the language model was closed; restart the bot")
+        async with self._reading():
             names = names_of(context, self._settings.persona)
             growing = texts_from_thread(self._threads, work, begun, markers=self._markers.ends, names=names)
             async with aclosing(growing) as texts:
@@ -164,6 +185,10 @@ class LlamaCppGenerator:
     def use_persona(self, persona: str) -> None:
         """Use another persona from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop all prompts that were read before: they do not say whose words are in them."""
+        self._slots.prefixes.clear()
 
     async def close(self) -> None:
         """Stop a running generation at its next token and free the model. Idempotent."""
@@ -175,12 +200,77 @@ class LlamaCppGenerator:
 
     def _release(self) -> None:
         self._threads.shutdown()
+        self._slots.close()
         self._server = None
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[None]:
+        """Wait for the model, and empty its slots afterwards.
+
+        Raises:
+            GeneratorUnavailable: The generator was closed.
+        """
+        async with self._turn:
+            if self._closing.is_set():
+                raise GeneratorUnavailable("the language model was closed; restart the bot")
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(self._slots.erase)
+                self._slots.prefixes.used()
+
+    async def _run(self, cancelled: threading.Event, *calls: Callable[[], T]) -> list[T]:
+        """Run calls on the generation threads. If one fails or the task is cancelled, wait for the others."""
+        loop = asyncio.get_running_loop()
+        jobs = [loop.run_in_executor(self._threads, call) for call in calls]
+        try:
+            return await asyncio.gather(*jobs)
+        except BaseException:
+            cancelled.set()
+            await asyncio.wait(jobs)  # each stops at its next token; then the model is free
+            raise
+
+    def _read(self, context: Context, styles: Sequence[Style], cancelled: threading.Event) -> _Asked:
+        """Read the longest prompt of these styles, and let the slots of all go on from it.
+
+        If llama.cpp finds the prompt longer than estimated, the context is cut in proportion and sent again.
+        If the template has no system role or requires alternating roles, the system prompt is moved into the
+        first user message. Runs on a generation thread.
+
+        Raises:
+            GeneratorUnavailable: llama.cpp refused the prompt.
+        """
+        if not styles:
+            return _Asked(context)
+        persona = context.persona_or(self._settings.persona)
+        longest = max((style.instruction for style in styles), key=len)
+        since, folded, budget = self._slots.prefixes.epoch, False, self._settings.context_tokens
+        request = {"max_tokens": 1, "id_slot": 0} | self._options(self._settings.thinking_tokens)
+        while True:
+            asked = _Asked(
+                fit(context, persona, budget, lambda m: estimate(with_note(m, longest)), estimated_cut),
+                folded,
+            )
+            messages = self._messages(asked, longest)
+            prompt = "\0".join(f"{message['role']}\n{message['content']}" for message in messages)
+            self._slots.recall(prompt)
+            answer = self._ask(request | {"messages": messages}, cancelled)
+            if answer.error is None:
+                self._slots.branch(prompt, len(styles), since=since)
+                return asked
+            shorter = shorter_budget(answer.error, budget, _TEMPLATE_TOKENS)
+            if shorter is not None and shorter < budget:
+                budget = shorter
+            elif shorter is None and not folded:
+                folded = True
+            else:
+                raise _refused()
 
     def _write(
         self,
-        context: Context,
+        asked: _Asked,
         style: Style,
+        slot: int,
         cancelled: threading.Event,
         *,
         begun: str = "",
@@ -188,97 +278,54 @@ class LlamaCppGenerator:
     ) -> Written:
         """Write one candidate, or the continuation of ``begun``. Runs on a generation thread.
 
-        If llama.cpp finds the prompt longer than estimated, the context is cut in proportion and sent again.
-        If the template has no system role or requires alternating roles, the system prompt is moved into the
-        first user message.
-
         Raises:
             GeneratorUnavailable: llama.cpp refused the prompt.
         """
-        system = system_text(context.persona_or(self._settings.persona), style)
         limit = style.tokens(self._settings.further_tokens if begun else self._settings.candidate_tokens)
         thoughts = 0 if begun else self._settings.thinking_tokens
-        options = template_options(self._template, thoughts)
-        opens = opens_thought(self._template, options)
+        opens = opens_thought(self._template, template_options(self._template, thoughts))
         start = defuse(begun, self._markers.broken) or (NO_THOUGHT if opens and not thoughts else "")
-        request = {
-            "temperature": style.temperature,
-            "max_tokens": limit + thoughts,
-            "chat_template_kwargs": options,
+        messages = self._messages(asked, style.instruction)
+        if start:  # llama.cpp continues an assistant message at the end
+            messages.append({"role": "assistant", "content": start})
+        request = {"temperature": style.temperature, "max_tokens": limit + thoughts, "id_slot": slot}
+        request |= {"messages": messages} | self._options(thoughts)
+        answer = self._ask(request, cancelled, emit)
+        if answer.error is not None:
+            raise _refused()
+        return Written(
+            "".join(answer.pieces),
+            style.name,
+            cut_off=answer.finish == "length" or cancelled.is_set(),
+            thought=answer.thought,
+            opened=opens and thoughts > 0 and not answer.thought,
+        )
+
+    def _messages(self, asked: _Asked, instruction: str) -> list[Any]:
+        persona = asked.context.persona_or(self._settings.persona)
+        messages = messages_of(persona, asked.context, self._markers.broken)
+        return with_note(
+            without_system(messages) if asked.folded else messages, instruction, self._markers.broken
+        )
+
+    def _options(self, thoughts: int) -> dict[str, Any]:
+        """Return the parameters of a request with at most so many tokens of thoughts."""
+        return {
+            "chat_template_kwargs": template_options(self._template, thoughts),
             "thinking_budget_tokens": thoughts,
             "stream": True,
             "return_progress": True,  # calls back while the prompt is read, too
         }
-        budget, folded = self._settings.context_tokens, False
-        while True:
-            fitted = fit(context, system, budget, estimate, estimated_cut)
-            messages = messages_of(system, fitted, self._markers.broken)
-            if folded:
-                messages = without_system(messages)
-            if start:  # llama.cpp continues an assistant message at the end
-                messages.append({"role": "assistant", "content": start})
-            answer = _Answer(lambda: cancelled.is_set() or self._closing.is_set(), emit)
-            self._server.handle_chat_completions(_SAMPLING | request | {"messages": messages}, answer.take)
-            if answer.error is None:
-                return Written(
-                    "".join(answer.pieces),
-                    style.name,
-                    cut_off=answer.finish == "length" or cancelled.is_set(),
-                    thought=answer.thought,
-                    opened=opens and thoughts > 0 and not answer.thought,
-                )
-            shorter = _shorter(answer.error, budget)
-            if shorter is not None and shorter < budget:
-                budget = shorter
-            elif shorter is None and not folded:
-                folded = True
-            else:
-                raise GeneratorUnavailable(
-                    "llama.cpp refused the prompt; shorten [generator] persona, or lower context_tokens"
-                )
+
+    def _ask(
+        self, request: dict[str, Any], cancelled: threading.Event, emit: Emit = lambda _: None
+    ) -> Answer:
+        answer = Answer(lambda: cancelled.is_set() or self._closing.is_set(), emit)
+        self._server.handle_chat_completions(_SAMPLING | request, answer.take)
+        return answer
 
 
-def _await_loop(server: Any) -> None:
-    """Wait until the worker thread of llama.cpp accepts tasks, by generating one token.
-
-    The constructor returns before its worker thread listens for shutdown. Destroying the object in that
-    window deadlocks while holding the GIL.
-    """
-    server.handle_completions({"prompt": "a", "n_predict": 1})
-
-
-class _Answer:
-    """Collects the pieces of one streamed answer, and stops llama.cpp when the request is cancelled.
-
-    Args:
-        cancelled: Called after each piece; True stops the generation.
-        emit: Receives all text so far after each piece.
-    """
-
-    def __init__(self, cancelled: Callable[[], bool], emit: Emit) -> None:
-        self.pieces: list[str] = []
-        self.finish: str | None = None
-        self.thought = False
-        self.error: dict[str, Any] | None = None
-        self._cancelled = cancelled
-        self._emit = emit
-
-    def take(self, chunk: dict[str, Any]) -> bool:
-        """Process one chunk; return True to stop the generation."""
-        if "error" in chunk:
-            self.error = chunk["error"]
-            return True
-        for choice in chunk.get("choices", ()):
-            delta = choice.get("delta", {})
-            self.pieces.append(delta.get("content") or "")
-            self.thought |= bool(delta.get("reasoning_content"))
-            self.finish = choice.get("finish_reason") or self.finish
-        self._emit("".join(self.pieces))
-        return self._cancelled()
-
-
-def _shorter(error: dict[str, Any], budget: int) -> int | None:
-    """Return a budget under which a too long prompt fits; None if the error is another one."""
-    if error.get("type") != "exceed_context_size_error":
-        return None
-    return int(budget * error["n_ctx"] / (error["n_prompt_tokens"] + _TEMPLATE_TOKENS) * 0.9)
+def _refused() -> GeneratorUnavailable:
+    return GeneratorUnavailable(
+        "llama.cpp refused the prompt; shorten [generator] persona, or lower context_tokens"
+    )

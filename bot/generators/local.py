@@ -1,7 +1,8 @@
 """Generator that runs a transformers model in this process.
 
-All styles are rows of one ``generate`` call, so that k candidates cost little more than one. Generation runs
-on one dedicated thread, first in, first out, so the event loop never blocks. A cancelled request stops
+All styles are rows of one ``generate`` call, and what their prompts share is read once
+(:mod:`bot.generators.prefixes.attention`), so that k candidates cost little more than one. Generation runs on
+one dedicated thread, first in, first out, so the event loop never blocks. A cancelled request stops
 between two tokens, or while the model reads the prompt.
 """
 
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jinja2 import TemplateError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -32,7 +32,8 @@ from bot.generation import Candidate, Context, GeneratorUnavailable, ModelMissin
 from bot.generators.cleaning import Written, candidates_of, names_of
 from bot.generators.continuing import Emit, texts_from_thread
 from bot.generators.hardware import device_for, device_in_words, dtype_for, leave_cores_free
-from bot.generators.prompt import Message, dialogue, fit, messages_of, system_text, without_system
+from bot.generators.prefixes.attention import Rows, SharedReading, rows_of
+from bot.generators.rendering import Renderer
 from bot.generators.role_markers import defuse, markers_of
 from bot.generators.sampling import (
     ReadingInterrupted,
@@ -44,7 +45,8 @@ from bot.generators.sampling import (
     interruptible_reading,
     readable,
 )
-from bot.generators.thinking import opened_thought, template_options
+from bot.generators.thinking import opened_thought
+from bot.memory import Leaving
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import check_complete, loading
 
@@ -73,10 +75,11 @@ class LocalGenerator:
         self._device: torch.device = model.device
         self._name = f"{label} on {device_in_words(self._device)}, {str(model.dtype).removeprefix('torch.')}"
         self._markers = markers_of(tokenizer)
+        self._renderer = Renderer(tokenizer, self._markers)
+        self._shared = SharedReading(model)
         self._budget = _context_budget(model, settings)
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(1, "generation", initializer=leave_cores_free)
-        tokenizer.padding_side = "left"  # new tokens follow the prompt directly in every row
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
 
@@ -145,6 +148,8 @@ class LocalGenerator:
         except asyncio.CancelledError:
             cancelled.set()
             raise
+        finally:
+            self._shared.prefixes.used()
         if self._closing.is_set():
             raise GeneratorUnavailable("the language model was closed during generation")
         return candidates
@@ -164,20 +169,27 @@ class LocalGenerator:
         async with aclosing(growing) as texts:
             async for text in texts:
                 yield text
+        self._shared.prefixes.used()
 
     def use_persona(self, persona: str) -> None:
         """Use another persona from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
 
+    def forget(self, leaving: Leaving) -> None:
+        """Drop all prompts that were read before: they do not say whose words are in them."""
+        self._shared.prefixes.clear()
+
     async def close(self) -> None:
         """Stop a running generation at its next token, drop queued ones, free the model. Idempotent."""
         if not self._closing.is_set():
             self._closing.set()
+            self._shared.prefixes.stop()
             await asyncio.wrap_future(self._thread.submit(self._release))
             self._thread.shutdown()  # does not block: the thread has just run its last job
 
     def _release(self) -> None:
         self._model = None
+        self._shared.prefixes.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -190,8 +202,8 @@ class LocalGenerator:
         thoughts = self._settings.thinking_tokens
         prompts = self._prompts(context, styles, thoughts)
         ends = [opened_thought(prompt) for prompt in prompts]
-        inputs = self._encode(prompts)  # input_ids, attention_mask: (k, n) int64
-        n_prompt = inputs["input_ids"].shape[1]
+        inputs = self._encode(prompts)  # (k, n)
+        n_prompt = inputs.n
         limits = [style.tokens(self._settings.candidate_tokens) for style in styles]
         budget = ThoughtBudget(n_prompt, ends, limits, thoughts, self._tokenizer) if thoughts else None
         rows = self._generate(inputs, styles, limits, cancelled, budget=budget)
@@ -211,15 +223,15 @@ class LocalGenerator:
         if stop.is_set() or self._closing.is_set():
             return True
         (prompt,) = self._prompts(context, (style,))
-        inputs = self._encode([prompt + defuse(begun, self._markers.broken)])  # (1, n) int64
-        last = inputs["input_ids"][0, -1:]
+        inputs = self._encode([prompt + defuse(begun, self._markers.broken)])  # (1, n)
+        last = inputs.input_ids[0, -1:]
         skipped = len(self._tokenizer.decode(last, skip_special_tokens=True))
 
         def decoded(row: torch.Tensor) -> str:
             # Decoded together with the token before, because some tokenizers drop a space at the start.
             return self._tokenizer.decode(torch.cat([last, row]), skip_special_tokens=True)[skipped:]
 
-        n_prompt, limit = inputs["input_ids"].shape[1], style.tokens(self._settings.further_tokens)
+        n_prompt, limit = inputs.n, style.tokens(self._settings.further_tokens)
         streamer = TokenStreamer(lambda row: emit(decoded(row.to(self._device))))
         (row,) = self._generate(inputs, (style,), [limit], stop, streamer=streamer)
         emit(decoded(row[n_prompt:]))
@@ -227,7 +239,7 @@ class LocalGenerator:
 
     def _generate(
         self,
-        inputs: dict[str, torch.Tensor],
+        inputs: Rows,
         styles: tuple[Style, ...],
         limits: Sequence[int],
         stop: threading.Event,
@@ -243,11 +255,11 @@ class LocalGenerator:
         Raises:
             GeneratorUnavailable: The device ran out of memory.
         """
-        n_prompt = inputs["input_ids"].shape[1]
         try:
             with torch.inference_mode(), interruptible_reading(self._model, stop, self._closing):
                 return self._model.generate(
-                    **inputs,
+                    **inputs.inputs(),
+                    **self._shared.read(self._model, inputs),
                     streamer=streamer,
                     do_sample=True,
                     top_p=_TOP_P,
@@ -259,7 +271,7 @@ class LocalGenerator:
                     pad_token_id=self._tokenizer.pad_token_id,
                     logits_processor=LogitsProcessorList(
                         [
-                            RepetitionPenaltyLogitsProcessor(_REPETITION_PENALTY, n_prompt),
+                            RepetitionPenaltyLogitsProcessor(_REPETITION_PENALTY, inputs.n),
                             RowTemperatures([style.temperature for style in styles], self._device),
                             *([budget.processor] if budget else []),
                         ]
@@ -267,67 +279,24 @@ class LocalGenerator:
                     stopping_criteria=StoppingCriteriaList(
                         [
                             StopWhenSet(stop, self._closing),
-                            budget or RowLimits(n_prompt, limits, self._device),
+                            budget or RowLimits(inputs.n, limits, self._device),
                         ]
                     ),
                 )
         except ReadingInterrupted:
-            return inputs["input_ids"]
+            return inputs.input_ids
         except torch.OutOfMemoryError as exc:
             raise GeneratorUnavailable(
                 f"{self._device} ran out of memory; lower [generator] context_tokens or candidates"
             ) from exc
 
     def _prompts(self, context: Context, styles: tuple[Style, ...], thoughts: int = 0) -> list[str]:
-        """Render one prompt per style, all with the same turns.
-
-        Args:
-            context: Turns and message.
-            styles: One for each prompt.
-            thoughts: Budget for thoughts, tokens; 0: a thought that the template opens is ended.
-        """
         persona = context.persona_or(self._settings.persona)
-        systems = [system_text(persona, style) for style in styles]
-        longest = max(systems, key=self._count)
+        notes = [style.instruction for style in styles]
+        return self._renderer.prompts(context, persona, notes, budget=self._budget, thoughts=thoughts)
 
-        def rendered(messages: Sequence[Message]) -> str:
-            prompt = self._render(messages, thoughts)
-            end = None if thoughts else opened_thought(prompt)
-            return prompt if end is None else f"{prompt}\n{end}\n\n"
-
-        fitted = fit(context, longest, self._budget, lambda m: self._count(rendered(m)), self._cut)
-        return [rendered(messages_of(system, fitted, self._markers.broken)) for system in systems]
-
-    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
-        encoded = self._tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
-        return {key: encoded[key].to(self._device) for key in ("input_ids", "attention_mask")}
-
-    def _count(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _cut(self, text: str, n_tokens: int) -> str:
-        """Return the start of a text, at most ``n_tokens`` long."""
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) <= n_tokens:
-            return text
-        return self._tokenizer.decode(ids[:n_tokens], skip_special_tokens=True).rstrip("\ufffd")
-
-    def _render(self, messages: Sequence[Message], thoughts: int) -> str:
-        """Render messages with the model's chat template, or as plain dialogue when it has none."""
-        if not self._tokenizer.chat_template:
-            return dialogue(messages)
-        try:
-            text = self._apply_template(messages, thoughts)
-        except TemplateError:  # Gemma and others: "System role not supported", or roles must alternate
-            return self._apply_template(without_system(messages), thoughts)
-        system = messages[0]["content"] if messages[0]["role"] == "system" else ""
-        return text if system in text else self._apply_template(without_system(messages), thoughts)
-
-    def _apply_template(self, messages: Sequence[Message], thoughts: int) -> str:
-        options = template_options(str(self._tokenizer.chat_template), thoughts)
-        return self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, **options
-        )
+    def _encode(self, prompts: list[str]) -> Rows:
+        return rows_of(self._renderer.encoded(prompts), self._tokenizer.pad_token_id, self._device)
 
     def _read(self, row: torch.Tensor, style: Style, *, opened: bool = False) -> Written:
         """Decode the new tokens (n,) int64 of one row. Without an end token it counts as cut off."""

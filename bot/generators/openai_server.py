@@ -1,6 +1,7 @@
 """Generator that asks an OpenAI-compatible server: vLLM, llama.cpp, Ollama, or a hosted one.
 
-It requests one chat completion per style, all concurrently. Failed requests are left out, and so are those
+It requests one chat completion per style, concurrently, or one after another where that is faster
+(:class:`~bot.generators.model_server.known.Pace`). Failed requests are left out, and so are those
 that hang while another has its candidate, so that one slow or broken answer does not silence the bot. If all
 fail, the error names the address and says what to check. :mod:`bot.generators.model_server` holds how servers
 differ. Neither texts nor the key are ever logged. Exceptions of the client library may quote the request, so
@@ -10,9 +11,7 @@ they are not chained to ours.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,18 +25,17 @@ from bot.generators.cleaning import Written, candidates_of, clean, names_of, thi
 from bot.generators.continuing import grown
 from bot.generators.model_server.answers import Said, Silence, read_answer, text_of
 from bot.generators.model_server.connection import http_client, keep_texts_out_of_logs, without_password
-from bot.generators.model_server.dialects import Dialect, Longest
+from bot.generators.model_server.dialects import Longest
 from bot.generators.model_server.explaining import Explaining
 from bot.generators.model_server.fitting import Fitting
+from bot.generators.model_server.known import Known, Turns
 from bot.generators.model_server.pictures import with_pictures
 from bot.generators.model_server.refusals import Refusal
 from bot.generators.model_server.stragglers import Patience
-from bot.generators.prompt import messages_of, system_text
+from bot.generators.prompt import messages_of, with_note
 from bot.generators.role_markers import defuse
-from bot.generators.thinking import Quietness
+from bot.memory import Leaving
 from bot.settings import GeneratorSettings
-
-log = logging.getLogger(__name__)
 
 _NO_KEY = "none"
 """Placeholder when no key is configured: local servers need none, but the client requires one."""
@@ -70,9 +68,7 @@ class OpenAIGenerator:
             )
         self._settings = settings
         self._address = without_password(settings.base_url)
-        self._dialects: dict[str, Dialect] = {}
-        self._fittings: dict[str, Fitting] = {}
-        self._quietness: dict[str, Quietness] = {}
+        self._models: dict[str, Known] = {}
         self._says = Explaining(self._address, settings)
         self._patience = Patience(settings.timeout_s, settings.retries)
         keep_texts_out_of_logs()
@@ -100,8 +96,9 @@ class OpenAIGenerator:
         """
         tasks: list[asyncio.Task[Written | GeneratorError]] = []
         context = await self._fitted(context, styles)
+        turns = self._known(self._model(context)).pace.turns(context, len(styles))
         for style in styles:
-            tasks.append(asyncio.create_task(self._ask(context, style)))
+            tasks.append(asyncio.create_task(self._ask(context, style, turns)))
             await asyncio.sleep(0)  # a body with pictures takes 50 ms to write, and other tasks wait
         answers = await self._patience.gather(tasks, self._is_candidate)
         written = [answer for answer in answers if isinstance(answer, Written)]
@@ -110,17 +107,7 @@ class OpenAIGenerator:
             failures = failures or [self._says.of_timeout()]
             raise next((f for f in failures if isinstance(f, ModelMissing)), failures[0])
         if len(written) < len(answers):
-            why = Counter(
-                "came too late" if answer is None else str(answer)
-                for answer in answers
-                if not isinstance(answer, Written)
-            )
-            log.warning(
-                "%d of %d requests to the model server failed: %s",
-                len(answers) - len(written),
-                len(answers),
-                "; ".join(f"{n} x {what}" for what, n in why.items()),
-            )
+            self._says.in_log([answer for answer in answers if not isinstance(answer, Written)], len(answers))
         names = names_of(context, self._settings.persona)
         return candidates_of(written, drafts=self._settings.drafts, names=names)
 
@@ -169,32 +156,37 @@ class OpenAIGenerator:
         """Use another persona from the next prompt on."""
         self._settings = replace(self._settings, persona=persona)
 
+    def forget(self, leaving: Leaving) -> None:
+        """Do nothing: what the server keeps is its own."""
+
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._client.close()
 
-    async def _ask(self, context: Context, style: Style) -> Written | GeneratorError:
+    async def _ask(self, context: Context, style: Style, turns: Turns) -> Written | GeneratorError:
         """Request one candidate; return a failure, so that the other candidates can still be used.
 
         A model that is seen to think though it has no budget for it is asked not to. If it gave no answer, it
         is asked again at once.
         """
-        model = self._model(context)
-        quiet = self._quiet(model)
+        quiet = self._known(self._model(context)).quiet
         try:
-            asked, written = quiet.asked, await self._written(model, context, style)
-            if not self._settings.thinking_tokens and thinks(written):
-                quiet.asked = True
-                if not asked and not clean(written.text):
-                    written = await self._written(model, context, style)
+            async with turns():
+                asked, written = quiet.asked, await self._written(context, style)
+                if not self._settings.thinking_tokens and thinks(written):
+                    quiet.asked = True
+                    if not asked and not clean(written.text):
+                        written = await self._written(context, style)
         except GeneratorError as exc:
             return exc
         except openai.APIError as exc:
-            return self._says.of_error(exc, model)
+            return self._says.of_error(exc, self._model(context))
         return written
 
-    async def _written(self, model: str, context: Context, style: Style) -> Written:
+    async def _written(self, context: Context, style: Style) -> Written:
+        model = self._model(context)
         said = await self._complete(model, context, style)
+        self._known(model).pace.learn(context, said.timings)
         return Written(said.text, style.name, said.cut_off, said.thought)
 
     def _is_candidate(self, answer: Written | GeneratorError) -> bool:
@@ -206,11 +198,11 @@ class OpenAIGenerator:
 
     async def _fitted(self, context: Context, styles: Sequence[Style]) -> Context:
         """Cut a context to the budget, the same for all styles."""
-        model = self._model(context)
+        known = self._known(self._model(context))
+        note = max((style.instruction for style in styles), key=len, default="")
+        budget = known.dialect.longest.prompt_of(self._settings.context_tokens)
         persona = context.persona_or(self._settings.persona)
-        system = max((system_text(persona, style) for style in styles), key=len)
-        budget = self._dialect(model).longest.prompt_of(self._settings.context_tokens)
-        fitted = await self._fitting(model).fitted(context, system, budget)
+        fitted = await known.fitting.fitted(context, persona, budget, note)
         return replace(context, message=fitted.message, turns=fitted.turns)
 
     def _request(self, context: Context, style: Style, begun: str = "") -> dict[str, Any]:
@@ -218,8 +210,8 @@ class OpenAIGenerator:
 
         Blocks for up to 50 ms; call from a thread.
         """
-        system = system_text(context.persona_or(self._settings.persona), style)
-        messages = with_pictures(messages_of(system, context), context.pictures)
+        messages = messages_of(context.persona_or(self._settings.persona), context)
+        messages = with_note(with_pictures(messages, context.pictures), style.instruction)
         limit = style.tokens(self._settings.candidate_tokens) + self._settings.thinking_tokens
         request: dict[str, Any] = {
             "messages": messages,
@@ -233,14 +225,10 @@ class OpenAIGenerator:
             request["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
         return request
 
-    def _quiet(self, model: str) -> Quietness:
-        return self._quietness.setdefault(model, Quietness())
-
-    def _fitting(self, model: str) -> Fitting:
-        return self._fittings.setdefault(model, Fitting(self._client, self._settings.base_url, model))
-
-    def _dialect(self, model: str) -> Dialect:
-        return self._dialects.setdefault(model, Dialect())
+    def _known(self, model: str) -> Known:
+        if model not in self._models:
+            self._models[model] = Known(Fitting(self._client, self._settings.base_url, model))
+        return self._models[model]
 
     async def _complete(self, model: str, context: Context, style: Style, begun: str = "") -> Any:
         """Send one request, in other forms or with less context if the server refuses it.
@@ -259,7 +247,7 @@ class OpenAIGenerator:
             request["max_tokens"] = longest.reply_of(request["max_tokens"])
             answer = await self._in_some_form(model, request)
             if not isinstance(answer, Refusal):
-                self._dialect(model).keep_longest(longest, model)
+                self._known(model).dialect.keep_longest(longest, model)
                 return answer
             refusal = answer
             if refusal.reply_limit is not None and refusal.reply_limit < request["max_tokens"]:
@@ -281,7 +269,7 @@ class OpenAIGenerator:
         Returns:
             The answer, the stream, or the refusal of every form.
         """
-        dialect = self._dialect(model)
+        dialect = self._known(model).dialect
         request, answer = await self._in_some_way_of_not_thinking(model, request)
         sent = dialect.written(request)
         if not (isinstance(answer, Refusal) and answer.is_about_the_form):
@@ -311,12 +299,12 @@ class OpenAIGenerator:
         Returns:
             The request as it was sent, and the answer, the stream, or the refusal.
         """
-        quiet, further = self._quiet(model), self._settings.extra_body
+        quiet, further = self._known(model).quiet, self._settings.extra_body
         while True:
             options = quiet.options()
             body = request.get("extra_body", {}) | options | further
             asked = request | ({"extra_body": body} if body else {})
-            answer = await self._send(model, self._dialect(model).written(asked))
+            answer = await self._send(model, self._known(model).dialect.written(asked))
             about_form = isinstance(answer, Refusal) and answer.is_about_the_form
             if not (about_form and quiet.refused(options, answer.parameter)):
                 return asked, answer
@@ -343,8 +331,8 @@ class OpenAIGenerator:
 
     async def _shortened(self, context: Context, style: Style, refusal: Refusal) -> tuple[Context, int]:
         """Return the context, cut to the share that fits, and its budget."""
-        fitting = self._fitting(self._model(context))
-        system = system_text(context.persona_or(self._settings.persona), style)
-        budget = int(await fitting.size(context, system) * refusal.share_that_fits())
-        fitted = await fitting.fitted(context, system, budget)
+        fitting = self._known(self._model(context)).fitting
+        persona, note = context.persona_or(self._settings.persona), style.instruction
+        budget = int(await fitting.size(context, persona, note) * refusal.share_that_fits())
+        fitted = await fitting.fitted(context, persona, budget, note)
         return replace(context, message=fitted.message, turns=fitted.turns), budget

@@ -1,5 +1,10 @@
 """Turns a context into the messages of a chat model, within a token budget.
 
+The candidates of a reply share the beginning of their prompts: persona, earlier turns and message. The
+instruction of a style stands behind the message (:func:`with_note`), so a cache of prefixes serves all of
+them. The earlier turns begin at the same turn for several messages, so it also serves
+the next message of the conversation.
+
 Shared by all generators. The transformers generator counts with the model's tokenizer, the others estimate.
 Text of members is data: role markers of chat templates are broken up in it, so that no member can write in
 the name of the system (:mod:`bot.generators.role_markers`). Pure functions, no model imports.
@@ -10,9 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
-from bot.generation import Context, Style, Turn
+from bot.generation import Context, Turn, steady_start
 from bot.generators.role_markers import defuse
 
 MIN_MESSAGE_TOKENS = 32
@@ -55,11 +60,6 @@ Cut = Callable[[str, int], str]
 """Returns the longest start of a text with at most that many tokens."""
 
 
-def system_text(persona: str, style: Style) -> str:
-    """Return the system prompt of one candidate."""
-    return f"{persona} {style.instruction}".strip()
-
-
 def messages_of(system: str, context: Context, markers: re.Pattern[str] | None = None) -> list[Message]:
     """Return system prompt, turns and message. Join adjacent messages of one role, as templates require.
 
@@ -76,6 +76,28 @@ def messages_of(system: str, context: Context, markers: re.Pattern[str] | None =
         else:
             messages.append({"role": turn.role, "content": text})
     return messages
+
+
+def with_note(messages: Sequence[Any], instruction: str, markers: re.Pattern[str] | None = None) -> list[Any]:
+    """Return the messages with the instruction of a style behind the last one.
+
+    It is a part of that message, because many chat templates allow a system message at the start only.
+
+    Args:
+        messages: Messages; the content of the last one may be a list of parts (text, pictures).
+        instruction: Instruction of the style, with the member's wish. A member wrote parts of it, so markers
+            are broken up in it, too.
+        markers: Role markers of the model that the table does not hold.
+    """
+    if not instruction:
+        return list(messages)
+    *earlier, last = messages
+    note, said = f"({defuse(instruction, markers)})", last["content"]
+    if isinstance(said, str):
+        content: Any = f"{said}\n\n{note}" if said else note
+    else:
+        content = [*said, {"type": "text", "text": note}]
+    return [*earlier, {**last, "content": content}]
 
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
@@ -105,9 +127,11 @@ def dialogue(messages: Sequence[Message]) -> str:
 def fit(context: Context, system: str, budget: int, measure: Measure, cut: Cut) -> Context:
     """Trim a context to a token budget: drop the oldest turns first, then cut the end of the message.
 
+    When turns are dropped, up to half of those that would fit are dropped with them (:func:`steady_start`).
+
     Args:
         context: The context.
-        system: The longest system prompt that is used with it.
+        system: The system prompt.
         budget: Maximum tokens of the whole prompt.
         measure: Counts a prompt; called about log2(turns) times.
         cut: Shortens the message.
@@ -126,7 +150,8 @@ def fit(context: Context, system: str, budget: int, measure: Measure, cut: Cut) 
     while over - kept > 1:
         middle = (kept + over) // 2
         kept, over = (middle, over) if size(middle) <= budget else (kept, middle)
-    return replace(context, turns=_latest(context.turns, kept))
+    start = steady_start([turn.text for turn in context.turns], kept)
+    return replace(context, turns=context.turns[start:])
 
 
 def _latest(turns: tuple[Turn, ...], n: int) -> tuple[Turn, ...]:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import discord
 
-from bot.generation import Context, ContextReader, Turn
+from bot.generation import Context, ContextReader, Turn, steadied
 from bot.identity import who_wrote
 from bot.languages import tr
 from bot.messages.attachments import TEXT_BYTES, Attached, joined, read_attached, read_texts
@@ -145,7 +145,7 @@ async def context_of(host: Host, messages: Sequence[discord.Message]) -> tuple[C
     """
     first, me = messages[0], host.me
     view = await host.servers.of(who_wrote(first).guild_id)
-    earlier = await _earlier_than(host, first, view)
+    earlier = steadied(await _earlier_than(host, first, view), host.settings.history_messages)
     if earlier and _only_calls(messages, me) and earlier[-1].author.id != me:
         messages, earlier = [earlier[-1]], earlier[:-1]
     files = [one for message in messages for one in files_of(message)]

@@ -39,7 +39,7 @@ class Hanging:
                 )
                 body = json.loads(await reader.readexactly(int(length.split(b":")[1])))
                 self.n_asked += 1
-                if body["messages"][0]["content"].split()[-1].rstrip(".") in self.hangs:
+                if body["messages"][-1]["content"].split()[-1].strip("(.)") in self.hangs:
                     await self.hang(reader, writer)
                     return
                 writer.write(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)

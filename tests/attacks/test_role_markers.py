@@ -15,7 +15,7 @@ import pytest
 from bot.generation import Context, Style, Turn
 from bot.generators import prompt
 from bot.generators.cleaning import clean
-from bot.generators.prompt import messages_of, system_text
+from bot.generators.prompt import messages_of, with_note
 from bot.generators.role_markers import defuse, markers_in, markers_of
 from bot.moderation.output_filter import Drop, Level, OutputFilter, Rules
 from bot.moderation.prompt_leak import Secrets
@@ -104,10 +104,12 @@ def test_no_marker_reaches_the_prompt_whole(marker):
     style = in_style(Style("s", "Be short.", 1.0), Wish((), marker))
     turns = (Turn("user", marker), Turn("assistant", said))
 
-    messages = messages_of(system_text(f"P {marker}", style), Context(said, turns))
+    messages = messages_of(f"P {marker}", Context(said, turns))
+    noted = with_note(messages, style.instruction)
 
-    assert [message for message in messages if marker in message["content"]] == []
+    assert [message for message in [*messages, *noted] if marker in message["content"]] == []
     assert messages[-1]["content"].replace(" ", "") == said.replace(" ", "")
+    assert noted[:-1] == messages[:-1] and noted[-1]["content"].startswith(messages[-1]["content"])
 
 
 @pytest.mark.parametrize("text", HONEST_WORDS)

@@ -2,8 +2,9 @@
 
 It compares tokens per second of the embedded default with the same model on bare llama.cpp, on CTranslate2
 (if installed: ``pip install --no-deps ctranslate2``) and on transformers. All get the same four prompts and
-the same number of threads, alternating in one run. Ratios are medians over the rounds. ``docs/benchmarks.md``
-has the recorded results.
+the same number of threads, alternating in one run. Ratios are medians over the rounds. Last, it measures what
+further candidates and the next message of a conversation cost where prompts share their beginning.
+``docs/benchmarks.md`` has the recorded results.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ import torch
 import xllamacpp
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.generation import Context
+from bot.generation import CandidateGenerator, Context, Turn
 from bot.generators.cleaning import Written
 from bot.generators.llamacpp import LlamaCppGenerator
+from bot.generators.local import LocalGenerator
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
-from bot.generators.prompt import messages_of, system_text
+from bot.generators.openai_server import OpenAIGenerator
+from bot.generators.prompt import messages_of, with_note
 from bot.replies.decision import Prompt
 from bot.settings import DEFAULT_STYLES, GeneratorSettings
 from personalization.devices import half_of_cores
@@ -65,7 +69,7 @@ class Bench:
         self._unpacked = prepare_generator_model(self._settings, progress=True)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(self._unpacked, padding_side="left")
         self._chats = [
-            messages_of(system_text(self._settings.persona, style), Context(MESSAGE))
+            with_note(messages_of(self._settings.persona, Context(MESSAGE)), style.instruction)
             for style in DEFAULT_STYLES
         ]
         self._prompts: list[str] = [
@@ -181,17 +185,84 @@ async def bench_peers(n_rounds: int, n_tokens: int) -> list[Row]:
     return rows
 
 
+def conversation(seed: str, n_turns: int = 18) -> Context:
+    """Return a conversation of about 50 tokens for each turn, which no other seed shares."""
+    said = (
+        "We walked along the old harbour, looked at the boats, and then had soup and bread at the corner. "
+        * 2
+    )
+    turns = tuple(Turn("assistant" if i % 2 else "user", f"{seed} {i}. {said}") for i in range(n_turns))
+    return Context("And what did we do after that?", turns)
+
+
+async def bench_sharing(name: str, generator: CandidateGenerator, n_rounds: int) -> list[Row]:
+    """Measure what further candidates and the next message of a conversation cost, beside one candidate.
+
+    The ratios are of processor time, which other work on the machine changes least.
+    """
+
+    async def seconds(context: Context, k: int) -> float:
+        start = time.process_time()
+        await generator.generate(context, DEFAULT_STYLES[:k])
+        return time.process_time() - start
+
+    laps: list[tuple[float, float, float]] = []
+    for lap in range(n_rounds + 1):
+        one = await seconds(conversation(f"One {lap}"), 1)
+        first = conversation(f"Four {lap}")
+        four = await seconds(first, 4)
+        answered = (Turn("user", first.message), Turn("assistant", "We took the ferry home and slept."))
+        later = await seconds(Context("Was it late?", (*first.turns, *answered)), 4)
+        if lap:  # the first lap warms up
+            laps.append((one, four, later))
+    k_ratio = statistics.median(four / one for one, four, _ in laps)
+    turn_ratio = statistics.median(later / four for _, four, later in laps)
+    one, four, later = (statistics.median(column) for column in zip(*laps, strict=True))
+    return [
+        Row(f"{name}: four candidates", f"{four:.1f} s", f"{k_ratio:.2f} x one ({one:.1f} s); bar 1.5"),
+        Row(f"{name}: next message", f"{later:.1f} s", f"{turn_ratio:.2f} x the first; bar 0.4"),
+    ]
+
+
+async def bench_prefixes(n_rounds: int) -> list[Row]:
+    """Compare on each path, with about 900 tokens of history and up to 8 tokens for each candidate."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = GeneratorSettings(
+            max_new_tokens=8, context_tokens=4096, device="cpu", model_dir=Path(folder), model="packaged"
+        )
+        gguf = prepare_gguf(chosen, progress=False)
+        local = LlamaCppGenerator.load(gguf, chosen, n_threads=half_of_cores())
+        rows = await bench_sharing("llama.cpp in process", local, n_rounds)
+        await local.close()
+        params: Any = xllamacpp.CommonParams()  # type: ignore[attr-defined]
+        params.model.path, params.verbosity = str(gguf), -1
+        params.hostnames, params.port, params.n_parallel, params.n_ctx = ["127.0.0.1"], 0, 4, 4 * 2048
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = half_of_cores()
+        server: Any = xllamacpp.Server(params)  # type: ignore[attr-defined]
+        address = f"{server.listening_address}/v1"
+        remote = OpenAIGenerator(replace(chosen, kind="openai", model="any", base_url=address, timeout_s=600))
+        rows += await bench_sharing("llama.cpp server", remote, n_rounds)
+        await remote.close()
+        del server
+        unpacked = LocalGenerator.load(prepare_generator_model(chosen, progress=False), chosen)
+        rows += await bench_sharing("transformers", unpacked, n_rounds)
+        await unpacked.close()
+    return rows
+
+
 async def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replies", type=int, default=5, help="replies to time part by part")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, in which every peer generates once")
+    parser.add_argument("--conversations", type=int, default=3, help="rounds of shared prompts")
     parser.add_argument("--tokens", type=int, default=60, help="most tokens of a candidate")
     arguments = parser.parse_args()
     print_rows(
         [
-            *await bench_reply(arguments.replies),
-            *await bench_peers(arguments.rounds, arguments.tokens),
+            *(await bench_reply(arguments.replies) if arguments.replies else []),
+            *(await bench_peers(arguments.rounds, arguments.tokens) if arguments.rounds else []),
+            *(await bench_prefixes(arguments.conversations) if arguments.conversations else []),
         ]
     )
 

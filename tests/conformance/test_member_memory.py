@@ -28,7 +28,13 @@ __all__ = ["settings", "world"]
 
 ELSEWHERE = 77
 HELD_CHANNEL = 78
-OF_NOBODY = {"style means", "embedded questions", "settings of servers", "acts under way"}
+OF_NOBODY = {
+    "style means",
+    "embedded questions",
+    "settings of servers",
+    "acts under way",
+    "prompts read by the model",
+}
 """Registered because members had a part in them, or servers; they name no member that is not acting now."""
 IN_PROGRESS = {"waiting questions", "waiting reactions", "turns"}
 """Stay when news do not say who left."""

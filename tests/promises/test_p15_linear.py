@@ -194,7 +194,6 @@ FUNCTIONS = {
     "prompt.estimated_cut": lambda text: prompt.estimated_cut(text, 500),
 }
 NO_TEXT = {
-    "prompt.system_text": "the host's own words",
     "prompt.messages_of": "its text is in the context: tried as `dialogue`",
     "thinking.template_options": "a model's chat template",
     "thinking.opens_thought": "a model's chat template",

@@ -8,7 +8,7 @@ were asked for; an error object under HTTP status 200. What is no reply is told 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -28,11 +28,13 @@ class Said:
         text: The answer.
         cut_off: Whether the token limit cut it off.
         thought: Whether the server has taken thoughts out of the text.
+        timings: Times of reading and writing, as llama.cpp reports them.
     """
 
     text: str = field(repr=False)
     cut_off: bool
     thought: bool = False
+    timings: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
 
 class Silence(StrEnum):
@@ -70,7 +72,12 @@ def read_answer(body: str) -> Said | Silence | Refusal:
             return Refusal.from_body(choice["error"])
         found = _read_choice(choice)
         if isinstance(found, Said):
-            return replace(found, thought=found.thought or _hidden_thoughts(data) > 0)
+            timings = data.get("timings")
+            return replace(
+                found,
+                thought=found.thought or _hidden_thoughts(data) > 0,
+                timings=timings if isinstance(timings, dict) else {},
+            )
         silence = found
     if silence is Silence.NO_CONTENT and _hidden_thoughts(data):
         return Silence.REASONING

@@ -5,12 +5,18 @@ The messages hold the address and the model, and never quote the server, which m
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
 import openai
 
 from bot.generation import GeneratorError, GeneratorUnavailable, ModelMissing
 from bot.generators.model_server.answers import Silence
 from bot.generators.model_server.refusals import Refusal
 from bot.settings import GeneratorSettings
+
+log = logging.getLogger(__name__)
 
 
 class Explaining:
@@ -25,6 +31,16 @@ class Explaining:
         self._address = address
         self._timeout_s = settings.timeout_s
         self._key_env = settings.api_key_env
+
+    def in_log(self, failures: Sequence[GeneratorError | None], n_requests: int) -> None:
+        """Log why some of the requests for a reply failed; None: it came too late."""
+        why = Counter("came too late" if failure is None else str(failure) for failure in failures)
+        log.warning(
+            "%d of %d requests to the model server failed: %s",
+            len(failures),
+            n_requests,
+            "; ".join(f"{n} x {what}" for what, n in why.items()),
+        )
 
     def of_error(self, exc: openai.APIError, model: str) -> GeneratorError:
         """Convert a client error into one that says what to check."""

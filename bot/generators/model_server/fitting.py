@@ -15,7 +15,15 @@ from urllib.parse import urlsplit, urlunsplit
 import openai
 
 from bot.generation import Context
-from bot.generators.prompt import Message, estimate, estimated_cut, fit, messages_of
+from bot.generators.prompt import (
+    Message,
+    estimate,
+    estimate_tokens,
+    estimated_cut,
+    fit,
+    messages_of,
+    with_note,
+)
 
 _TIMEOUT_S = 3.0
 _AT_MOST = 16
@@ -39,14 +47,16 @@ class Fitting:
         self._model = model
         self._offered: bool | None = None
 
-    async def fitted(self, context: Context, system: str, budget: int) -> Context:
+    async def fitted(self, context: Context, system: str, budget: int, note: str = "") -> Context:
         """Return the context, cut to the budget.
 
         Args:
             context: The context.
-            system: The longest system prompt that is used with it.
+            system: The system prompt.
             budget: Maximum tokens of the whole prompt.
+            note: The longest instruction that follows the message.
         """
+        budget -= estimate_tokens(note)
         whole = await asyncio.to_thread(lambda: estimate(messages_of(system, context)))
         if whole <= budget:
             return context
@@ -71,9 +81,9 @@ class Fitting:
 
         return await asyncio.to_thread(cut_down)
 
-    async def size(self, context: Context, system: str) -> int:
+    async def size(self, context: Context, system: str, note: str = "") -> int:
         """Return the tokens of a whole prompt, in the same measure as the budget of :meth:`fitted`."""
-        messages = messages_of(system, context)
+        messages = with_note(messages_of(system, context), note)
         if await self._is_offered():
             counted = await self._count("\n".join(message["content"] for message in messages))
             if counted is not None:

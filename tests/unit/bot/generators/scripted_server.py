@@ -37,7 +37,7 @@ class ScriptedServer:
         self.keys.append(request.headers.get("Authorization"))
         await asyncio.sleep(self.delay_s)
         await until(lambda: len(self.bodies) >= self.n_together)
-        answer = self.answers["short" if "Be short." in body["messages"][0]["content"] else "long"]
+        answer = self.answers["short" if "Be short." in str(body["messages"]) else "long"]
         return answer(body) if callable(answer) else said(answer)
 
     def answer_all(self, answer: object) -> None:

@@ -35,8 +35,11 @@ async def test_all_styles_are_rows_of_one_generation_padded_on_the_left():
     ((thread, inputs, rows),) = gen._model.calls
     assert thread.startswith("generation")
     assert (inputs.shape[0], rows.shape[0]) == (2, 2)
-    assert inputs[0, 0] == gen._tokenizer.pad_token_id
-    assert inputs[1, 0] == gen._tokenizer.bos_token_id
+    shared = len(prompts(gen, Context("hello"), STYLES)[0].partition("Be short")[0])
+    n_padding = len(STYLES[1].instruction) - len(STYLES[0].instruction)
+    assert gen._tokenizer.decode(inputs[0, :20]) == gen._tokenizer.decode(inputs[1, :20])
+    assert (inputs == gen._tokenizer.pad_token_id).sum(-1).tolist() == [2 + n_padding, 2]
+    assert shared > 40
     assert rows.shape[1] <= inputs.shape[1] + 8
     await gen.close()
 

@@ -38,10 +38,10 @@ async def test_one_request_per_style_gives_candidates_in_order(server):
         {
             "model": "tiny",
             "messages": [
-                {"role": "system", "content": f"You are kind. {style.instruction}"},
+                {"role": "system", "content": "You are kind."},
                 {"role": "user", "content": "hi"},
                 {"role": "assistant", "content": "hello"},
-                {"role": "user", "content": "and now?"},
+                {"role": "user", "content": f"and now?\n\n({style.instruction})"},
             ],
             "temperature": style.temperature,
             "max_tokens": 50,
@@ -51,7 +51,7 @@ async def test_one_request_per_style_gives_candidates_in_order(server):
     ]
 
 
-async def test_pictures_are_sent_as_data_behind_the_words_of_the_message_alone(server):
+async def test_pictures_are_sent_as_data_between_the_words_of_the_message_and_the_style(server):
     context = Context(
         "what is it?", (Turn("user", "hi"), Turn("assistant", "ho")), (Picture("image/png", b"png"),)
     )
@@ -64,6 +64,7 @@ async def test_pictures_are_sent_as_data_behind_the_words_of_the_message_alone(s
     assert last["content"] == [
         {"type": "text", "text": "what is it?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+        {"type": "text", "text": "(Be short.)"},
     ]
 
 

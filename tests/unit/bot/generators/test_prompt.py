@@ -88,26 +88,26 @@ def test_members_cannot_write_special_tokens_into_the_prompt():
 
 def test_a_prompt_is_written_in_the_models_template():
     assert prompts(generator(), Context("hi"), STYLES[:1]) == [
-        "<|im_start|>system\nYou are kind. Be short.<|im_end|>\n"
-        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>system\nYou are kind.<|im_end|>\n"
+        "<|im_start|>user\nhi\n\n(Be short.)<|im_end|>\n<|im_start|>assistant\n"
     ]
 
 
 def test_a_template_that_refuses_the_system_role_gets_it_in_the_user_message():
     assert prompts(generator(NO_SYSTEM), Context("hi"), STYLES[:1]) == [
-        "<|im_start|>user\nYou are kind. Be short.\n\nhi<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>user\nYou are kind.\n\nhi\n\n(Be short.)<|im_end|>\n<|im_start|>assistant\n"
     ]
 
 
 def test_a_template_that_ignores_the_system_role_gets_it_in_the_user_message():
     assert prompts(generator(SILENT_ABOUT_SYSTEM), Context("hi"), STYLES[:1]) == [
-        "user: You are kind. Be short.\n\nhi\n"
+        "user: You are kind.\n\nhi\n\n(Be short.)\n"
     ]
 
 
 def test_a_model_without_a_template_gets_plain_dialogue():
     assert prompts(generator(None), Context("hi"), STYLES[:1]) == [
-        "System: You are kind. Be short.\nUser: hi\nAssistant:"
+        "System: You are kind.\nUser: hi\n\n(Be short.)\nAssistant:"
     ]
 
 
@@ -124,7 +124,7 @@ def test_plain_dialogue_has_no_speaker_that_a_member_wrote(said, written):
     context = Context(said, (Turn("assistant", "fine"),))
 
     assert prompts(generator(None), context, STYLES[:1]) == [
-        f"System: You are kind. Be short.\nAssistant: fine\nUser: {written}\nAssistant:"
+        f"System: You are kind.\nAssistant: fine\nUser: {written}\n\n(Be short.)\nAssistant:"
     ]
 
 
@@ -140,9 +140,8 @@ def test_oldest_turns_go_first_when_the_budget_is_short():
     kept = [i for i in range(10) if f"turn {i} " in both[0]]
     assert kept == list(range(10 - len(kept), 10))
     assert 0 < len(kept) < 10
-    assert all(gen._count(prompt) <= 300 for prompt in both)
+    assert all(gen._renderer.count(prompt) <= 300 for prompt in both)
     assert [i for i in range(10) if f"turn {i} " in both[1]] == kept
-    assert gen._count(both[1]) + len("turn 0 ") + 30 + len("user") > 300
 
 
 def test_an_over_long_message_keeps_its_start():
@@ -151,7 +150,7 @@ def test_an_over_long_message_keeps_its_start():
     both = prompts(gen, Context("START " + "y" * 4000 + " END", (Turn("user", "older"),)))
 
     assert all("START yyy" in prompt and "END" not in prompt and "older" not in prompt for prompt in both)
-    assert gen._count(both[1]) == 200
+    assert gen._renderer.count(both[1]) == 200
 
 
 def test_a_context_that_fits_is_not_touched():
@@ -177,7 +176,7 @@ def test_a_model_with_a_short_memory_lowers_the_budget():
 
     (prompt,) = prompts(gen, Context("z" * 1000), (Style("s", "", 1.0),))
 
-    assert gen._count(prompt) == 100
+    assert gen._renderer.count(prompt) == 100
 
 
 @pytest.mark.parametrize(("text", "n"), [("", 1), ("abcdef", 3), ("日本", 5), ("🎉abc", 5)])

@@ -32,7 +32,7 @@ def url():
 
 async def test_it_counts_the_tokens_of_every_sample(url):
     async with generator(url) as gen:
-        fitting = gen._fitting("tiny")
+        fitting = gen._known("tiny").fitting
         counted = {name: await fitting._count(text) for name, (text, _) in COUNTED.items()}
 
     assert counted == {name: n_tokens for name, (_, n_tokens) in COUNTED.items()}

@@ -105,9 +105,10 @@ async def test_a_picture_stays_when_the_system_prompt_moves_into_its_message(ser
 
     (message,) = server.bodies[-1]["messages"]
     assert [part.get("text") for part in message["content"]] == [
-        "You are kind. Be short.",
+        "You are kind.",
         "what is it?",
         None,
+        "(Be short.)",
     ]
 
 
@@ -168,7 +169,7 @@ async def test_a_prompt_that_is_too_long_is_shortened_in_every_servers_words(ser
         again = await gen.generate(CONTEXT, STYLES)
 
     assert first == again == [Candidate("Fine.", "short")]
-    assert server.bodies[-1]["messages"][-1]["content"].endswith("And now?")
+    assert "And now?\n\n(Be " in server.bodies[-1]["messages"][-1]["content"]
     if words != "unknown words":
         assert len(server.bodies) == n_learning + 2, "the length is remembered"
         assert "turn 11" in str(server.bodies[-1]["messages"]), "no more is dropped than needed"

@@ -27,7 +27,7 @@ class SlowServer:
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.json()
-        style = body["messages"][0]["content"].split()[-1][0]
+        style = body["messages"][-1]["content"].split()[-1][1]
         self.asked.append(style)
         if (delay := self.delays[style]) is not None:
             await asyncio.sleep(delay)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 
@@ -87,6 +85,8 @@ class Scripted:
         self.config, self.generation_config = real.config, real.generation_config
         self.prompts: list[str] = []
         self._tokenizer = tokenizer
+
+    _is_stateful = True  # so each prompt is read as a whole
 
     def eval(self):
         return self
@@ -199,7 +199,7 @@ async def test_llamacpp_is_asked_not_to_think(family):
     gen = llama(server, TEMPLATES[family])
 
     assert await gen.generate(QUESTION, STYLES[:1]) == [Candidate("Paris.", "short")]
-    (request,) = server.requests
+    _, request = server.requests
     always = family not in ("Qwen", "DeepSeek 3.1")
     assert request["chat_template_kwargs"]["enable_thinking"] is False
     assert (request["max_tokens"], request["thinking_budget_tokens"]) == (24, 0)
@@ -216,8 +216,8 @@ async def test_llamacpp_gets_the_budget_and_thoughts_in_either_field_are_taken_o
         gen = llama(server, TEMPLATES["R1, QwQ"], thinking_tokens=100)
 
         assert await gen.generate(QUESTION, STYLES[:1]) == [Candidate("Paris.", "short")]
-        assert server.requests[0]["max_tokens"] == 124
-        assert server.requests[0]["messages"][-1]["role"] == "user"
+        assert server.requests[1]["max_tokens"] == 124
+        assert server.requests[1]["messages"][-1]["role"] == "user"
         await gen.close()
 
 
@@ -234,9 +234,9 @@ async def test_llamacpp_goes_on_with_a_draft_without_thinking():
     server = ScriptedLlama({"content": " is Paris."})
     gen = llama(server, TEMPLATES["R1, QwQ"], thinking_tokens=100, draft_tokens=8)
 
-    written = gen._write(QUESTION, STYLES[0], threading.Event(), begun="It")
+    texts = [text async for text in gen.continued(QUESTION, STYLES[0], "It")]
 
-    assert (written.text, written.opened) == (" is Paris.", False)
-    assert server.requests[0]["max_tokens"] == 16
-    assert server.requests[0]["chat_template_kwargs"]["enable_thinking"] is False
+    assert texts[-1] == "It is Paris."
+    assert server.requests[1]["max_tokens"] == 16
+    assert server.requests[1]["chat_template_kwargs"]["enable_thinking"] is False
     await gen.close()
