@@ -245,10 +245,10 @@ async def _reply_chain(message: discord.Message, n_turns: int) -> list[discord.M
 
 
 async def _parent_of(message: discord.Message) -> discord.Message | None:
-    """Return the message that a message replies to, as it is now, or its copy by a proxy; else None.
+    """Return what a message replies to, as it is now, or its copy by a proxy; None if it is gone.
 
-    What Discord sends along with a reply is as old as the reply, so it is used only where the bot may not read
-    the history.
+    What Discord sends along with a reply is as old as the reply, so it is used only where the bot may not
+    read the history.
     """
     parent_id, reference = parent_id_of(message), message.reference
     if parent_id is None:
@@ -294,13 +294,13 @@ async def _recent(host: Host, message: discord.Message, view: GuildView) -> list
         one
         for one in reversed(page)
         if one.author.id == host.me
-        or one.id in copies
+        or one.id in copies.values()
         or is_addressed(one, me=host.me, chat_channels=chat_channels)
         or (is_copy(one) and is_called(one, me=host.me))
     ]
     if not isinstance(message.channel, discord.Thread):
         found = since_pause(found, message, age / PAUSES)
-    return beside_answers(without_copies(found), me=host.me)[-n_turns:]
+    return beside_answers(without_copies(found), copies, me=host.me)[-n_turns:]
 
 
 async def _start_of(host: Host, first: discord.Message, view: GuildView) -> discord.Message | None:

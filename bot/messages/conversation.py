@@ -33,6 +33,7 @@ STOPPING = mark(
 ONLY_THOUGHTS = mark(
     "I thought about this for too long and had no room left for an answer. Please ask again in simpler words."
 )
+AWAY = mark("I was away when you wrote this. If you still need an answer, please ask again.")
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
 BLOCKED = mark("The AutoMod of this server blocked my answer. Please ask in other words.")
 FAILED = mark(
@@ -66,6 +67,7 @@ NOTES = (
     UNAVAILABLE,
     STOPPING,
     ONLY_THOUGHTS,
+    AWAY,
     SPEECHLESS,
     BLOCKED,
     FAILED,

@@ -165,6 +165,10 @@ class Claims:
         self._keys[key] = None
         return True
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Return whether a key was claimed."""
+        return key in self._keys
+
     def release(self, key: Hashable) -> None:
         """Remove a key, so that it can be claimed again."""
         self._keys.pop(key, None)

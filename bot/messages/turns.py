@@ -27,7 +27,7 @@ LONGEST_START = 1000
 """Longest text of the message that a thread began with, characters."""
 MOST_TAGS = 5
 
-_ROLE = re.compile(r"system|assistant|user|human|developer|instructions?|prompt|tool", re.IGNORECASE)
+_ROLE = re.compile(r"\b(?:system|assistant|user|human|developer|instructions?|prompt|tool)\b", re.IGNORECASE)
 _WHOLE = re.compile(rf"ai|bot|model|{UNNAMED}( \d+)?", re.IGNORECASE)
 _IN_NAMES = frozenset("LMN")
 """First letters of the Unicode categories of signs in names: letters, their marks, numbers."""
@@ -45,7 +45,7 @@ def name_of(name: str, taken: Collection[str] = ()) -> str:
         for sign in unicodedata.normalize("NFKC", name)
     )
     plain = " ".join("".join(signs).split())[:LONGEST_NAME].strip(" '-")
-    if not plain or _WHOLE.fullmatch(plain) or any(_ROLE.fullmatch(word) for word in plain.split()):
+    if not plain or _WHOLE.fullmatch(plain) or _ROLE.search(plain):
         plain = UNNAMED
     others = {one.casefold() for one in taken}
     number, unique = 1, plain
@@ -128,8 +128,8 @@ def without_copies(messages: Sequence[discord.Message]) -> list[discord.Message]
     return [one for one in messages if not any(repeats(one, other) for other in messages if other is not one)]
 
 
-def copies_of_deleted(page: Sequence[discord.Message], *, me: int) -> set[int]:
-    """Return ids of webhook messages that stand for a deleted message which the bot answered.
+def copies_of_deleted(page: Sequence[discord.Message], *, me: int) -> dict[int, int]:
+    """Return deleted message that the bot answered -> webhook message that stands for it, by id.
 
     A proxy posts its copy beside the message, so it is the webhook's message closest in time.
 
@@ -137,7 +137,7 @@ def copies_of_deleted(page: Sequence[discord.Message], *, me: int) -> set[int]:
         page: Messages of one channel, without a gap.
         me: The bot's own user id.
     """
-    there, found = {one.id for one in page}, set[int]()
+    there, found = {one.id for one in page}, dict[int, int]()
     copies = [one for one in page if is_copy(one)]
     for answer in page:
         asked = parent_id_of(answer) if answer.author.id == me else None
@@ -145,7 +145,8 @@ def copies_of_deleted(page: Sequence[discord.Message], *, me: int) -> set[int]:
             continue
         when = discord.utils.snowflake_time(asked)
         near = [one for one in copies if abs(one.created_at - when) <= COPIED_WITHIN]
-        found.update(one.id for one in sorted(near, key=lambda one: abs(one.created_at - when))[:1])
+        if near:
+            found[asked] = min(near, key=lambda one: abs(one.created_at - when)).id
     return found
 
 
@@ -168,15 +169,25 @@ def since_pause(
     return kept[::-1]
 
 
-def beside_answers(messages: Sequence[discord.Message], *, me: int) -> list[discord.Message]:
-    """Return messages with each answer behind its question, in the order of the questions."""
+def beside_answers(
+    messages: Sequence[discord.Message], copies: Mapping[int, int], *, me: int
+) -> list[discord.Message]:
+    """Return messages with each answer behind its question, in the order of the questions.
+
+    Args:
+        messages: Messages of one conversation, oldest first.
+        copies: Deleted question -> the message that stands for it.
+        me: The bot's own user id.
+    """
     places = {message.id: place for place, message in enumerate(messages)}
-    groups: list[tuple[int, int, discord.Message]] = []
+    groups: list[tuple[int, bool, int, discord.Message]] = []
     answered = -1  # the place of the question that the latest answer belongs to
     for place, message in enumerate(messages):
-        group = place
-        if message.author.id == me:
-            chunk = message.reference is None and answered >= 0
-            group = answered = answered if chunk else places.get(parent_id_of(message) or 0, place)
-        groups.append((group, place, message))
-    return [message for _, _, message in sorted(groups, key=lambda one: one[:2])]
+        group, own = place, message.author.id == me
+        if own and (message.reference is not None or answered < 0):
+            asked = parent_id_of(message) or 0
+            answered = places.get(copies.get(asked, asked), place)
+        if own:
+            group = answered
+        groups.append((group, own, place, message))
+    return [message for *_, message in sorted(groups, key=lambda one: one[:3])]

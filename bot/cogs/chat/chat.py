@@ -14,6 +14,7 @@ import discord
 from discord.ext import commands
 
 from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
+from bot.cogs.chat.catching_up import CatchingUp, CatchUpHost
 from bot.cogs.chat.delivery import Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
@@ -45,7 +46,7 @@ from bot.ui.stop_button import StopButton
 log = logging.getLogger(__name__)
 
 
-class ChatHost(Registry, AnsweringHost, DeliveryHost, Host, Protocol):
+class ChatHost(Registry, AnsweringHost, DeliveryHost, CatchUpHost, Host, Protocol):
     """What the chat needs of the client."""
 
     @property
@@ -66,6 +67,7 @@ class Chat(commands.Cog):
         self._bot = bot
         self._answering, self._delivery = Answering(bot), Delivery(bot)
         self._claims, self._lost = Claims(), LostBursts()
+        self._catching_up = CatchingUp(bot, self._claims, self.on_message)
         self._declined, self._unread = NotesGiven(1000), NotesGiven(1000)
         bot.memory.register("notes on declined messages", self._declined)
         bot.memory.register("deleted questions", self._lost)
@@ -74,6 +76,11 @@ class Chat(commands.Cog):
     async def cog_load(self) -> None:
         """Register the button that outlives a restart."""
         self._bot.add_dynamic_items(StopButton)
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Answer what was missed: a new session began."""
+        await self._catching_up.look()
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
