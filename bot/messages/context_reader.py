@@ -72,6 +72,11 @@ class Host(Protocol):
         ...
 
     @property
+    def cached_messages(self) -> Sequence[discord.Message]:
+        """The latest messages from the gateway."""
+        ...
+
+    @property
     def me(self) -> int:
         """The bot's own user id."""
         ...
@@ -193,7 +198,8 @@ async def context_of(
     texts = [words_of(message, me=me) for message in messages]
     words = joined("\n".join(text for text in texts if text), attached.text)
     own = name_in(first.guild, first.channel)
-    names = names_in([*([start] if start else []), *earlier, asker], me=me, own=own)
+    said = [*([start] if start else []), *earlier, asker]
+    names = names_in(said, host.cached_messages, me=me, own=own)
     turns = turns_of(earlier, earlier_files, names, me=me)
     if isinstance(first.channel, discord.Thread) and (start is None or is_heard(host, start, view)):
         turns = (*start_of_thread(first.channel, start, names, me=me), *turns)

@@ -55,17 +55,24 @@ def name_of(name: str, taken: Collection[str] = ()) -> str:
     return unique
 
 
-def names_in(messages: Iterable[discord.Message], *, me: int, own: str) -> dict[int, str]:
+def names_in(
+    messages: Sequence[discord.Message], seen: Iterable[discord.Message], *, me: int, own: str
+) -> dict[int, str]:
     """Return the name of each person who wrote one of the messages, without the bot; none if it is one alone.
 
     Args:
-        messages: The messages of a conversation, oldest first.
+        messages: The messages of a conversation, oldest first. The history lacks the names that members have
+            in the server.
+        seen: Messages from the gateway, which hold these names.
         me: The bot's own user id.
         own: The bot's own name.
     """
     people = {one.author.id: one.author.display_name for one in messages if one.author.id != me}
     if len(people) < 2:
         return {}
+    guild = messages[0].guild
+    here = (one for one in seen if one.guild == guild and one.author.id in people)
+    people |= {one.author.id: one.author.display_name for one in here}
     names: dict[int, str] = {}
     for person, name in people.items():
         names[person] = name_of(name, [own, *names.values()])

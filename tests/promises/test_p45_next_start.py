@@ -1,7 +1,12 @@
-"""What came while the bot was away, or was cut off by a crash, is answered at its start, or gets one word.
+"""P45: a stop has a word, also when it was a crash: the next start answers, or says one word.
 
-The bot stops or crashes, members write meanwhile, and it starts again on the same data and the same simulated
-Discord. Nothing is stored for it: the messages are read back from Discord.
+The bot stops or crashes, members write meanwhile, and it starts again on the same data and the same
+simulated Discord. What is young is answered as any message, with access lists and limits; older messages
+get one word for their channel; what was answered, told or deleted gets nothing. A reply that was posted
+before the crash gets its reactions, and is recorded if its member had agreed before. Nothing is stored for
+it: the messages are read back from Discord.
+
+Control: a bot that does not look back leaves them waiting.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import discord
 import pytest
@@ -22,6 +28,8 @@ from storage.records import Who
 from tests.integration.conftest import settings as settings  # a fixture
 from tests.integration.conftest import with_bot as with_bot  # a fixture
 from tests.rig.outages import Twin, twin
+
+pytestmark = pytest.mark.promise("P45")
 
 HERE = 0
 """The channel of the tests."""
@@ -73,15 +81,23 @@ def told(here: Twin, channel=None) -> list[int]:
 AGES = {0: "answered", 4: "answered", 6: "told", 50: "told", 70: "nothing"}
 
 
-@pytest.mark.parametrize("minutes", AGES)
-async def test_what_came_while_the_bot_was_away_is_answered_or_gets_one_word(settings, minutes):
-    async with away(settings) as here:
-        message = write(here, "are you there?")
-        await here.env.advance_time(minutes * 60)
+async def test_what_came_while_the_bot_was_away_is_answered_or_gets_one_word(settings):
+    async with twin(settings) as here:
+        places = {minutes: here.guild.create_text_channel(f"after-{minutes}") for minutes in AGES}
+        await here.env.settle()
+        await here.stop()
+        messages = {}
+        for minutes, until in zip(
+            sorted(AGES, reverse=True), [*sorted(AGES, reverse=True)[1:], 0], strict=True
+        ):
+            messages[minutes] = write(here, "are you there?", channel=places[minutes])
+            await here.env.advance_time((minutes - until) * 60)
         await start(here)
 
-        assert answered(here) == ([message] if AGES[minutes] == "answered" else [])
-        assert told(here) == ([message] if AGES[minutes] == "told" else [])
+        for minutes, end in AGES.items():
+            message, place = messages[minutes], places[minutes]
+            assert answered(here, place) == ([message] if end == "answered" else [])
+            assert told(here, place) == ([message] if end == "told" else [])
 
 
 async def test_one_word_in_a_channel_however_many_wait_and_however_often_the_bot_starts(settings):
@@ -106,64 +122,66 @@ async def test_a_burst_gets_one_answer_and_every_member_their_own(settings):
         assert here.generator.contexts[0].message == "part 0\npart 1\npart 2"
 
 
-def by_a_bot(here: Twin) -> None:
+def by_a_bot(here: Twin, channel) -> None:
     robot = here.guild.add_member(here.env.create_user("robot", bot=True))
-    write(here, "hi", author_id=robot.id)
+    write(here, "hi", author_id=robot.id, channel=channel)
 
 
-def by_a_webhook(here: Twin) -> None:
-    hook = here.guild.create_webhook(here.channels[HERE])
-    write(here, "hi", author_id=hook._webhook.webhook_user_id, webhook_id=hook.id)
+def by_a_webhook(here: Twin, channel) -> None:
+    hook = here.guild.create_webhook(channel)
+    write(here, "hi", author_id=hook._webhook.webhook_user_id, webhook_id=hook.id, channel=channel)
 
 
-def deleted(here: Twin) -> None:
-    del here.env.backend.messages[here.channels[HERE].id][write(here, "hi")]
+def deleted(here: Twin, channel) -> None:
+    del here.env.backend.messages[channel.id][write(here, "hi", channel=channel)]
 
 
-def by_a_member_who_left(here: Twin) -> None:
-    write(here, "hi")
-    here.env.backend.remove_member(here.guild.id, here.people[0].id)
+def by_a_member_who_left(here: Twin, channel) -> None:
+    write(here, "hi", who=2, channel=channel)
+    here.env.backend.remove_member(here.guild.id, here.people[2].id)
 
 
-PASSED_OVER: dict[str, Callable[[Twin], object]] = {
-    "people talking": lambda here: write(here, "hi all", calls=False),
-    "a bot": by_a_bot,
-    "a webhook": by_a_webhook,
-    "a deleted message": deleted,
-    "a member who left": by_a_member_who_left,
+PASSED_OVER: dict[str, Callable[[Twin, Any], object]] = {
+    "people-talking": lambda here, channel: write(here, "hi all", calls=False, channel=channel),
+    "a-bot": by_a_bot,
+    "a-webhook": by_a_webhook,
+    "deleted": deleted,
+    "left": by_a_member_who_left,
 }
 
 
-@pytest.mark.parametrize("kind", PASSED_OVER)
 @pytest.mark.parametrize("minutes", [0, 20])
-async def test_what_the_bot_would_not_have_answered_is_passed_over(settings, kind, minutes):
-    async with away(settings) as here:
-        PASSED_OVER[kind](here)
+async def test_what_the_bot_would_not_have_answered_is_passed_over(settings, minutes):
+    async with twin(settings) as here:
+        places = {kind: here.guild.create_text_channel(kind) for kind in PASSED_OVER}
+        await here.env.settle()
+        await here.stop()
+        for kind, happens in PASSED_OVER.items():
+            happens(here, places[kind])
         await here.env.advance_time(minutes * 60)
         await start(here)
 
-        assert said_by_bot(here) == []
+        assert {kind: said_by_bot(here, place) for kind, place in places.items()} == {
+            kind: [] for kind in PASSED_OVER
+        }
 
 
-@pytest.mark.parametrize("deny", ["member", "channel", "role"])
-async def test_access_lists_hold(settings, deny):
+async def test_access_lists_hold(settings):
     async with twin(settings) as here:
         role = here.guild.create_role("quiet")
         here.env.backend.add_member_role(here.guild.id, here.people[0].id, role.id)
         await here.env.settle()
-        lists = {
-            "member": AccessList(members=(here.people[0].id,)),
-            "channel": AccessList(channels=(here.channels[HERE].id,)),
-            "role": AccessList(roles=(role.id,)),
-        }
         await here.stop()
-        here.settings = replace(here.settings, bot=replace(here.settings.bot, deny=lists[deny]))
-        write(here, "hello")
-        await here.env.advance_time(120)
-        write(here, "hello")
+        deny = AccessList(members=(here.people[1].id,), roles=(role.id,), channels=(here.channels[1].id,))
+        here.settings = replace(here.settings, bot=replace(here.settings.bot, deny=deny))
+        for _ in range(2):
+            write(here, "a denied role")
+            write(here, "a denied member", who=1)
+            write(here, "a denied channel", who=2, channel=here.channels[1])
+            await here.env.advance_time(4 * 60)
         await start(here)
 
-        assert said_by_bot(here) == []
+        assert said_by_bot(here) + said_by_bot(here, here.channels[1]) == []
 
 
 async def test_the_daily_limit_holds(settings):
