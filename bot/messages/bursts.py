@@ -157,6 +157,7 @@ class Burst:
             elif message.id == part.written.id:
                 if message.reference is not None and part.written.reference is not None:
                     message.reference.resolved = part.written.reference.resolved  # an edit may not hold it
+                message.author = part.written.author  # read from the history, it has no roles
                 part.written = message
             if part.is_there and part.shown.content != words and self._n_edits < MOST_EDITS:
                 self._n_edits += self._begun
@@ -203,7 +204,7 @@ class LostBursts:
         self._lost: list[tuple[float, Burst]] = []
 
     def put(self, burst: Burst) -> None:
-        """Remember a burst for :data:`LOST_S` seconds, at the latest until the next one."""
+        """Remember a burst; it is dropped with the next event that comes after :data:`LOST_S` seconds."""
         self._lost = [*self._recent(), (time.monotonic(), burst)][-MOST_LOST:]
 
     def copied(self, copy: discord.Message) -> Burst | None:

@@ -47,6 +47,8 @@ MOST_DIRECT = 20
 """Direct conversations that are read back, of the members who agreed and were answered last."""
 MOST_ANSWERED = 10
 """Missed prompts that are answered in one channel; older ones get the word."""
+MOST_FINISHED = 10
+"""Replies that are finished in one channel, the latest."""
 PAGE = 100
 """Messages of a channel that are read, in one request."""
 _AT_ONCE = 4
@@ -134,7 +136,7 @@ class CatchingUp:
         if not page:
             return
         view = await self._bot.servers.of(who_wrote(page[0]).guild_id)
-        for chunks in replies_in(page, me=self._bot.me):
+        for chunks in list(replies_in(page, me=self._bot.me))[-MOST_FINISHED:]:
             await self._finish(chunks, view.seeded_reactions)
         missed = missed_in(page, me=self._bot.me, chat_channels=self._bot.chat_channels_in(view))
         missed = [one for one in missed if one.id not in self._claims]
