@@ -317,7 +317,8 @@ async def test_another_answer_is_not_written_for_a_question_that_was_deleted(set
         world.generator.gate = asyncio.Event()
         pressing = asyncio.create_task(world.alice.context_menu(world.channel, "Another answer", reply))
         await until(lambda: len(world.generator.contexts) == 2)
-        await world.alice.delete(message)
+        world.env.backend.delete_message(world.channel.id, message.id)  # an actor would wait for the command
+        await until(lambda: not world.bot.queues._running)
         await finish(world)
         await pressing
 
