@@ -18,6 +18,7 @@ from discord.ext import commands
 from bot.command_tree import SimpaticoTree, may_talk_here, sync_commands
 from bot.identity import note_arrival, who_clicked
 from bot.languages import CommandTranslator, Tongues
+from bot.messages.bursts import FOLLOWED, follow
 from bot.messages.queues import Claims, ConversationQueues, Spawn
 from bot.messages.streaming import Streams
 from bot.moderation.report_queue import ReportQueue
@@ -194,8 +195,11 @@ class SimpaticoBot(commands.Bot):
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Put events about reactions into the inbox, in the order of the gateway, without a task for each.
 
-        Note on every interaction when it came. discord.py dispatches it before its handlers run.
+        Note on every interaction when it came. discord.py dispatches it before its handlers run. Unfinished
+        answers learn at once what happens to their messages.
         """
+        if event in FOLLOWED:
+            follow(event, args[0] if args else None, self.queues.unfinished())
         if event == "interaction":
             came = self.store.feedback.arrival(args[0].created_at)
             note_arrival(args[0], came, self.privacy.begin(replace(who_clicked(args[0]), came=came)))

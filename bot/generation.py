@@ -100,6 +100,7 @@ class Context:
         persona: Persona of the server; None: the configured one.
         model: One of the offered models; None: the configured one. A local generator has only one.
         name: Name of the bot in this server, as members see it; empty: not known.
+        speaker: Name of the author of ``message`` if several people talk; it stands before their turns.
     """
 
     message: str
@@ -108,6 +109,12 @@ class Context:
     persona: str | None = None
     model: str | None = None
     name: str = field(default="", compare=False)
+    speaker: str = ""
+
+    @property
+    def said(self) -> str:
+        """The message, behind the name of its author if several people talk."""
+        return f"{self.speaker}: {self.message}" if self.speaker and self.message else self.message
 
     def persona_or(self, configured: str) -> str:
         """Return the persona of this context, or else the configured one."""

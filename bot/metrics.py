@@ -48,6 +48,8 @@ class Outcome(StrEnum):
     """Answered together with the previous message of the member."""
     LIMITED = "limited"
     """Declined: the daily limit of the member or the server was reached."""
+    WITHDRAWN = "withdrawn"
+    """Its message was deleted, or edited so that it was not for the bot any more."""
     FAILED = "failed"
 
 

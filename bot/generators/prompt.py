@@ -69,7 +69,7 @@ def messages_of(system: str, context: Context, markers: re.Pattern[str] | None =
         markers: Role markers of the model that the table does not hold.
     """
     messages: list[Message] = [{"role": "system", "content": defuse(system, markers)}] if system else []
-    for turn in (*context.turns, Turn("user", context.message)):
+    for turn in (*context.turns, Turn("user", context.said)):
         text = defuse(turn.text, markers)
         if messages and messages[-1]["role"] == turn.role:
             messages[-1]["content"] += f"\n{text}"

@@ -10,33 +10,47 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Protocol
 
 import discord
 
-from bot.generation import Context, ContextReader, Turn, steadied
+from bot.generation import Context, ContextReader, steadied
 from bot.identity import who_wrote
 from bot.languages import tr
 from bot.messages.attachments import TEXT_BYTES, Attached, joined, read_attached, read_texts
-from bot.messages.bursts import Burst
+from bot.messages.bursts import Burst, Withdrawn, fetch_again, has_left
 from bot.messages.conversation import (
+    COPIED_WITHIN,
     EMPTY,
     UNREADABLE_PARENT,
     is_addressed,
-    is_note,
+    is_called,
     parent_id_of,
     replies_to,
 )
 from bot.messages.posting import say
 from bot.messages.queues import NotesGiven
+from bot.messages.turns import (
+    beside_answers,
+    copies_of_deleted,
+    is_copy,
+    names_in,
+    since_pause,
+    start_of_thread,
+    turns_of,
+    without_copies,
+)
 from bot.messages.words import files_of, words_of
 from bot.servers.access import may_talk, speaker_of
 from bot.servers.server_settings import Guilds, GuildView
 from bot.settings import BotSettings
 
 log = logging.getLogger(__name__)
+
+PAUSES = 4
+"""Longest pause within a conversation: this part of ``history_minutes``."""
 
 
 class Host(Protocol):
@@ -55,6 +69,11 @@ class Host(Protocol):
     @property
     def reads_pictures(self) -> bool:
         """Whether the language model is given pictures."""
+        ...
+
+    @property
+    def cached_messages(self) -> Sequence[discord.Message]:
+        """The latest messages from the gateway."""
         ...
 
     @property
@@ -87,40 +106,59 @@ class BurstReader(ContextReader):
         """Read the context. Post a note on unread attachments, at most once an hour in a channel.
 
         Raises:
+            Withdrawn: The messages are gone, or are not for the bot any more, or their author has left.
             NothingToRead: There are no words, and no attachment could be read.
         """
-        messages = self._burst.begin()
-        context, attached = await context_of(self._host, messages)
-        if not context.message and not context.pictures:
-            raise NothingToRead(tr(attached.note or _note_on_nothing(messages[0], self._host.me)))
-        first = messages[0]
-        this_hour = (first.channel.id, int(time.monotonic() // 3600))
-        if attached.note and self._told.claim(who_wrote(first), this_hour):
+        burst = self._burst
+        if burst.is_doubtful:
+            await fetch_again(burst)
+        view = await self._host.servers.of(burst.who.guild_id)
+        channels = self._host.chat_channels_in(view)
+        burst.keep_addressed(lambda one: is_addressed(one, me=self._host.me, chat_channels=channels))
+        if await has_left(burst):
+            burst.end()
+        messages = burst.begin()
+        context, attached = await _context_of(self._host, burst)
+        this_hour = (burst.channel.id, int(time.monotonic() // 3600))
+        if attached.note and self._told.claim(burst.who, this_hour):
             await say(messages[-1], tr(attached.note))
         return context
 
 
 class MessageReader(ContextReader):
-    """Reads the context of one message that was answered before.
+    """Reads the context of a message that was answered before.
 
     Args:
         host: The bot.
-        message: The message to answer again.
+        burst: The message to answer again.
     """
 
-    def __init__(self, host: Host, message: discord.Message) -> None:
-        self._host, self._message = host, message
+    def __init__(self, host: Host, burst: Burst) -> None:
+        self._host, self._burst = host, burst
 
     async def read(self) -> Context:
         """Read the context. The first answer already had a note on unread attachments.
 
         Raises:
+            Withdrawn: The message was deleted.
             NothingToRead: The message has no words, and the one that it replies to is gone.
         """
-        context, attached = await context_of(self._host, [self._message])
-        if not context.message and not context.pictures:
-            raise NothingToRead(tr(attached.note or _note_on_nothing(self._message, self._host.me)))
-        return context
+        return (await _context_of(self._host, self._burst))[0]
+
+
+async def _context_of(host: Host, burst: Burst) -> tuple[Context, Attached]:
+    """Return the context of a burst, and what was read of its attachments.
+
+    Raises:
+        Withdrawn: There is no message any more.
+        NothingToRead: There are no words, and no attachment could be read.
+    """
+    if burst.is_withdrawn:
+        raise Withdrawn
+    context, attached = await context_of(host, burst.messages, burst.first)
+    if not context.message and not context.pictures:
+        raise NothingToRead(tr(attached.note or _note_on_nothing(burst.first, host.me)))
+    return context, attached
 
 
 def is_heard(host: Host, message: discord.Message, view: GuildView) -> bool:
@@ -129,7 +167,9 @@ def is_heard(host: Host, message: discord.Message, view: GuildView) -> bool:
     return all(may_talk(speaker, allow, deny) for allow, deny in view.access)
 
 
-async def context_of(host: Host, messages: Sequence[discord.Message]) -> tuple[Context, Attached]:
+async def context_of(
+    host: Host, messages: Sequence[discord.Message], first: discord.Message | None = None
+) -> tuple[Context, Attached]:
     """Read the context of messages that get one answer.
 
     Missing permissions and deleted messages shorten the context; they never fail it. Text files of earlier
@@ -138,24 +178,34 @@ async def context_of(host: Host, messages: Sequence[discord.Message]) -> tuple[C
 
     Args:
         host: The bot.
-        messages: One or more messages of one author, oldest first.
+        messages: One or more messages of one author as people see them, oldest first.
+        first: The first one as its author wrote it, if a proxy posted a copy of it.
 
     Returns:
         The context, and what was read of the attachments of ``messages``.
     """
-    first, me = messages[0], host.me
+    first, me = first or messages[0], host.me
     view = await host.servers.of(who_wrote(first).guild_id)
     earlier = steadied(await _earlier_than(host, first, view), host.settings.history_messages)
+    asker = first
     if earlier and _only_calls(messages, me) and earlier[-1].author.id != me:
-        messages, earlier = [earlier[-1]], earlier[:-1]
+        messages, earlier, asker = [earlier[-1]], earlier[:-1], earlier[-1]
+    start = await _start_of(host, first, view)
+    earlier = [one for one in earlier if start is None or one.id != start.id]
     files = [one for message in messages for one in files_of(message)]
     attached = await read_attached(files, vision=host.reads_pictures)
     earlier_files = await _files_of(earlier, me, TEXT_BYTES - len(attached.text.encode()))
     texts = [words_of(message, me=me) for message in messages]
     words = joined("\n".join(text for text in texts if text), attached.text)
-    turns = _turns_of(earlier, earlier_files, me)
-    own = {"persona": view.persona, "model": view.model, "name": name_in(first.guild, first.channel)}
-    return Context(words, turns, attached.pictures, **own), attached
+    own = name_in(first.guild, first.channel)
+    said = [*([start] if start else []), *earlier, asker]
+    names = names_in(said, host.cached_messages, me=me, own=own)
+    turns = turns_of(earlier, earlier_files, names, me=me)
+    if isinstance(first.channel, discord.Thread) and (start is None or is_heard(host, start, view)):
+        turns = (*start_of_thread(first.channel, start, names, me=me), *turns)
+    speaker = names.get(asker.author.id, "")
+    about = {"persona": view.persona, "model": view.model, "name": own, "speaker": speaker}
+    return Context(words, turns, attached.pictures, **about), attached
 
 
 def name_in(guild: discord.Guild | None, channel: object) -> str:
@@ -176,7 +226,7 @@ def _only_calls(messages: Sequence[discord.Message], me: int) -> bool:
 
 
 async def _earlier_than(host: Host, message: discord.Message, view: GuildView) -> list[discord.Message]:
-    """Return the reply chain of a message, else the recent turns of its channel; oldest first.
+    """Return the reply chain of a message, else the recent turns of its channel; in the order of the turns.
 
     Recent turns of members whom the access lists exclude are left out.
     """
@@ -194,37 +244,86 @@ async def _earlier_than(host: Host, message: discord.Message, view: GuildView) -
 async def _reply_chain(message: discord.Message, n_turns: int) -> list[discord.Message]:
     """Follow the references upwards; oldest first."""
     chain: list[discord.Message] = []
-    current = message
-    while len(chain) < n_turns:
-        parent_id, reference = parent_id_of(current), current.reference
-        if parent_id is None or reference is None:
-            break
-        target = reference.resolved or reference.cached_message
-        if isinstance(target, discord.DeletedReferencedMessage):
-            break
-        if target is None:
-            try:
-                target = await message.channel.fetch_message(parent_id)
-            except discord.NotFound:
-                break
-        chain.append(target)
-        current = target
+    current: discord.Message | None = message
+    while len(chain) < n_turns and (current := await _parent_of(current)) is not None:
+        chain.append(current)
     return chain[::-1]
 
 
+async def _parent_of(message: discord.Message) -> discord.Message | None:
+    """Return what a message replies to, as it is now, or its copy by a proxy; None if it is gone.
+
+    What Discord sends along with a reply is as old as the reply, so it is used only where the bot may not
+    read the history.
+    """
+    parent_id, reference = parent_id_of(message), message.reference
+    if parent_id is None:
+        return None
+    if reference is not None and reference.cached_message is not None:
+        return reference.cached_message
+    try:
+        return await message.channel.fetch_message(parent_id)
+    except discord.NotFound:
+        return await _copy_of(message, parent_id)
+    except discord.Forbidden:
+        sent_along = None if reference is None else reference.resolved
+        return sent_along if isinstance(sent_along, discord.Message) else None
+
+
+async def _copy_of(answer: discord.Message, deleted_id: int) -> discord.Message | None:
+    """Return the webhook message closest to a deleted one that was answered, within the time of a proxy."""
+    if answer.guild is None:
+        return None
+    deleted = discord.Object(deleted_id)
+    near = [one async for one in answer.channel.history(limit=20, after=deleted, oldest_first=True)]
+    copies = [one for one in near if is_copy(one) and one.created_at - deleted.created_at <= COPIED_WITHIN]
+    return copies[0] if copies else None
+
+
 async def _recent(host: Host, message: discord.Message, view: GuildView) -> list[discord.Message]:
-    """Return the channel's latest messages by the bot or addressed to it; oldest first."""
+    """Return the latest messages by the bot or addressed to it, since the last pause in the conversation.
+
+    A pause ends a conversation if it is longer than a quarter of the time that messages are remembered. A
+    thread is one conversation.
+    """
     n_turns, chat_channels = host.settings.history_messages, host.chat_channels_in(view)
     if n_turns == 0:
         return []
-    after = message.created_at - timedelta(minutes=host.settings.history_minutes)
-    found: list[discord.Message] = []
+    age = timedelta(minutes=host.settings.history_minutes)
+    page: list[discord.Message] = []
     async for earlier in message.channel.history(limit=4 * n_turns, before=message):
-        if earlier.created_at < after or len(found) == n_turns:
+        if earlier.created_at < message.created_at - age:
             break
-        if earlier.author.id == host.me or is_addressed(earlier, me=host.me, chat_channels=chat_channels):
-            found.append(earlier)
-    return found[::-1]
+        page.append(earlier)
+    copies = copies_of_deleted(page, me=host.me)
+    found = [
+        one
+        for one in reversed(page)
+        if one.author.id == host.me
+        or one.id in copies.values()
+        or is_addressed(one, me=host.me, chat_channels=chat_channels)
+        or (is_copy(one) and is_called(one, me=host.me))
+    ]
+    if not isinstance(message.channel, discord.Thread):
+        found = since_pause(found, message, age / PAUSES)
+    return beside_answers(without_copies(found), copies, me=host.me)[-n_turns:]
+
+
+async def _start_of(host: Host, first: discord.Message, view: GuildView) -> discord.Message | None:
+    """Return the message that a thread began with; None outside of threads and where it cannot be read."""
+    thread = first.channel
+    if not isinstance(thread, discord.Thread) or thread.id == first.id:
+        return None
+    if thread.starter_message is not None:
+        return thread.starter_message
+    place = thread if isinstance(thread.parent, discord.ForumChannel) else thread.parent
+    if not isinstance(place, discord.abc.Messageable):
+        return None
+    try:
+        return await place.fetch_message(thread.id)
+    except discord.HTTPException as exc:  # a thread without one, or one that was deleted
+        log.info("a thread has no first message: Discord answered %s (code %s)", exc.status, exc.code)
+        return None
 
 
 async def _files_of(earlier: Sequence[discord.Message], me: int, room: int) -> dict[int, str]:
@@ -240,18 +339,3 @@ async def _files_of(earlier: Sequence[discord.Message], me: int, room: int) -> d
             found[message.id], _ = await read_texts(files, room)
             room -= len(found[message.id].encode())
     return found
-
-
-def _turns_of(earlier: Sequence[discord.Message], files: Mapping[int, str], me: int) -> tuple[Turn, ...]:
-    """Turn earlier messages into turns, without the bot's notes; chunks of one reply become one turn."""
-    turns: list[Turn] = []
-    for message in earlier:
-        text = joined(words_of(message, me=me), files.get(message.id, ""))
-        role = "assistant" if message.author.id == me else "user"
-        if not text or (role == "assistant" and is_note(message)):
-            continue
-        if turns and turns[-1].role == role == "assistant":
-            turns[-1] = Turn(role, f"{turns[-1].text}\n{text}")
-        else:
-            turns.append(Turn(role, text))
-    return tuple(turns)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from datetime import timedelta
 
 import discord
 
@@ -14,7 +15,7 @@ from bot.identity import is_direct
 from bot.languages import everywhere, mark
 from bot.messages.attachments import NO_FILES, NO_PICTURES, NO_VOICE
 from bot.messages.earlier_notes import EARLIER_LANGUAGES, EARLIER_NOTES
-from bot.messages.words import mentions_own_role
+from bot.messages.words import links_in_quotes, mentions_own_role, without_quote
 
 EMPTY = mark("You called? Write something after my name and I will answer.")
 UNREADABLE = mark(
@@ -32,6 +33,7 @@ STOPPING = mark(
 ONLY_THOUGHTS = mark(
     "I thought about this for too long and had no room left for an answer. Please ask again in simpler words."
 )
+AWAY = mark("I was away when you wrote this. If you still need an answer, please ask again.")
 SPEECHLESS = mark("I could not find a good answer to that. Could you ask in other words?")
 BLOCKED = mark("The AutoMod of this server blocked my answer. Please ask in other words.")
 FAILED = mark(
@@ -65,6 +67,7 @@ NOTES = (
     UNAVAILABLE,
     STOPPING,
     ONLY_THOUGHTS,
+    AWAY,
     SPEECHLESS,
     BLOCKED,
     FAILED,
@@ -85,6 +88,11 @@ _OLD_NOTE = re.compile(
         for note in sorted(everywhere(NOTES, EARLIER_LANGUAGES) | EARLIER_NOTES)
     )
 )
+
+COPIED_WITHIN = timedelta(seconds=15)
+"""Longest time between a message and its copy by a proxy."""
+MOST_TAGS = 100
+"""Longest tags around the words that a proxy leaves out, characters."""
 
 _ANSWERABLE = (discord.MessageType.default, discord.MessageType.reply)
 
@@ -119,12 +127,37 @@ def is_addressed(message: discord.Message, *, me: int, chat_channels: Collection
         return True
     if message.guild is None:  # a server whose data has not arrived yet
         return False
-    if any(user.id == me for user in message.mentions) or mentions_own_role(message):
-        return True
-    if replies_to(message, me):
+    if is_called(message, me=me) or replies_to(message, me):
         return True
     parent_id = getattr(message.channel, "parent_id", None)
     return message.channel.id in chat_channels or parent_id in chat_channels
+
+
+def is_called(message: discord.Message, *, me: int) -> bool:
+    """Return whether a message mentions the bot, or its own role."""
+    return any(user.id == me for user in message.mentions) or mentions_own_role(message)
+
+
+def repeats(copy: discord.Message, message: discord.Message) -> bool:
+    """Return whether a webhook's message is the copy that a proxy such as PluralKit made of a message.
+
+    Proxies post a member's message again under another name and delete it. They leave out the tags around the
+    words, and may quote the message that it replied to above them.
+    """
+    if (
+        copy.webhook_id is None
+        or copy.interaction_metadata is not None
+        or copy.channel.id != message.channel.id
+    ):
+        return False
+    if abs(copy.created_at - message.created_at) > COPIED_WITHIN:
+        return False
+    said, written = without_quote(copy.content).split(), message.content.split()
+    if said:
+        shorter, longer = " ".join(said), " ".join(written)
+        return shorter in longer and len(longer) - len(shorter) <= MOST_TAGS
+    files = [one.filename for one in copy.attachments]
+    return bool(files) and not copy.content and files == [one.filename for one in message.attachments]
 
 
 def replies_to(message: discord.Message, user_id: int) -> bool:
@@ -137,7 +170,12 @@ def replies_to(message: discord.Message, user_id: int) -> bool:
 
 
 def parent_id_of(message: discord.Message) -> int | None:
-    """Return the id of the message in the same channel that this one replies to, else None."""
+    """Return the id of the message in the same channel that this one replies to, else None.
+
+    Webhooks cannot reply, so a proxy shows a link to the message, in an embed or in quoted lines.
+    """
+    if message.webhook_id is not None and (linked := links_in_quotes(message)):
+        return linked[0]
     reference = message.reference
     if reference is None or reference.type is not discord.MessageReferenceType.reply:
         return None

@@ -38,9 +38,11 @@ _WAIT_S = 2.0
 _MOST_TRIES = 3
 _NOT_NOW = (20016, 20028)
 """Error codes of Discord for slow mode and for too many messages in a channel."""
-_NO_REPLY = (10008, 50035, 160002)
-"""Error codes of Discord for a reply that is not possible where a message is: the referenced message is
-unknown or invalid, or the bot may not read the message history."""
+_NO_REPLY = (50035, 160002)
+"""Error codes of Discord for a reply that is not possible where a message is: the reference is invalid, or
+the bot may not read the message history."""
+_GONE = 10008
+"""Error code of Discord for an unknown message; for a reference it says so in words."""
 _CUSTOM_EMOJI = re.compile(r"<a?(:\w{2,32}:)\d{1,20}>")
 _NOT_SHOWN = re.compile(rf"[\s\x00-\x1f\x7f{IGNORABLE}]")
 
@@ -57,6 +59,10 @@ class AutoModRefused(Exception):
         self.n_deleted = n_deleted
 
 
+class PromptGone(Exception):
+    """The message to answer was deleted, so nothing was posted."""
+
+
 class AnsweredBefore(Exception):
     """Discord returned an earlier message for the nonce: another process of the bot has answered."""
 
@@ -71,8 +77,8 @@ async def post_reply(
 ) -> list[discord.Message]:
     """Post a text as the reply to a prompt, in as many chunks as it needs.
 
-    If the prompt has been deleted, or the bot may not read the history of the channel, the chunks are sent to
-    the channel without a reference. Waits as long as Discord asks for, at most :data:`LONGEST_WAIT_S`.
+    If the bot may not read the history of the channel, the chunks are sent to it without a reference. Waits
+    as long as Discord asks for, at most :data:`LONGEST_WAIT_S`.
 
     Args:
         prompt: The message to answer.
@@ -87,6 +93,7 @@ async def post_reply(
     Raises:
         discord.HTTPException: The first chunk could not be posted.
         AutoModRefused: A rule of the server forbids the text.
+        PromptGone: The prompt was deleted.
         AnsweredBefore: The prompt has a reply with another text already.
     """
     chunks = await asyncio.to_thread(split_message, text)  # a hostile long text takes 100 ms
@@ -122,21 +129,27 @@ def nonce_of(prompt_id: int, index: int) -> str:
     return f"{prompt_id:x}-{index}"
 
 
-async def say(prompt: Message, text: str, **more: Any) -> None:
+async def say(prompt: Message, text: str, *, nonce: str | None = None, **more: Any) -> None:
     """Answer a message with one of the bot's notes, which nothing is learnt from.
 
     A note is sent as a silent message, a reply never is. By this flag, which Discord keeps and nobody can
     change, :func:`bot.messages.conversation.is_note` recognises it in any wording and language.
 
-    Does nothing in a channel where the bot may not write.
+    Does nothing in a channel where the bot may not write, and for a message that was deleted.
 
     Args:
         prompt: The message, or its place.
         text: The note, in the member's language.
+        nonce: By it Discord recognises a note that another process of the bot sends, too.
         more: Further arguments of discord.py, such as a view.
     """
+    options = {"allowed_mentions": SILENT, "silent": True}
+    if nonce is not None:
+        options["nonce"] = nonce
     try:
-        await _reply_or_send(prompt, text, {"allowed_mentions": SILENT, "silent": True, **more})
+        await _reply_or_send(prompt, text, {**options, **more})
+    except PromptGone:
+        log.info("a note was not posted, because its message was deleted")
     except discord.HTTPException as exc:
         log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
 
@@ -166,6 +179,8 @@ async def _reply_or_send(prompt: Message, text: str, options: dict) -> discord.M
     try:
         return await prompt.reply(text, mention_author=False, **options)
     except discord.HTTPException as exc:
+        if exc.code == _GONE or (exc.code == 50035 and "Unknown message" in exc.text):
+            raise PromptGone from exc
         if exc.code not in _NO_REPLY:
             raise
         return await _send(prompt, text, options)

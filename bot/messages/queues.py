@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class ConversationQueues:
             conversation: Key of the queue, a channel id.
             owner: Discord id of the member whose job it is, for :meth:`drop`.
             job: Makes the coroutine; called when its turn comes.
-            about: What the job is about, for :meth:`latest_of`.
+            about: What the job is about, for :meth:`latest_of` and :meth:`unfinished`.
         """
         if self._closed:
             return False
@@ -88,6 +88,12 @@ class ConversationQueues:
             return None
         entries = [self._running[conversation], *self._waiting[conversation]]
         return next((entry.about for entry in reversed(entries) if entry.owner == owner), None)
+
+    def unfinished(self) -> Iterator[object]:
+        """Yield ``about`` of every job, running or waiting, in all conversations."""
+        for conversation, running in self._running.items():
+            yield running.about
+            yield from (entry.about for entry in self._waiting[conversation])
 
     def owners_in(self, conversation: Hashable) -> set[int]:
         """Return the ids of members whose jobs wait in a conversation."""
@@ -158,6 +164,10 @@ class Claims:
             return False
         self._keys[key] = None
         return True
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Return whether a key was claimed."""
+        return key in self._keys
 
     def release(self, key: Hashable) -> None:
         """Remove a key, so that it can be claimed again."""

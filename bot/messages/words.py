@@ -20,6 +20,7 @@ _MARKUP = re.compile(
     r"|a?:(?P<emoji>\w{2,32}):\d{1,20}|t:(?P<time>-?\d{1,14})(?::(?P<style>[tTdDfFR]))?"
     r"|/(?P<command>[-\w ]{1,100}):\d{1,20}|id:(?P<page>customize|browse|guide|linked-roles))>"
 )
+_LINK = re.compile(r"discord(?:app)?\.com/channels/\d{1,20}/(\d{1,20})/(\d{1,20})")
 _TIMES = {"t": "%H:%M UTC", "T": "%H:%M:%S UTC", "d": "%Y-%m-%d", "D": "%Y-%m-%d"}
 _SPACES = re.compile(r"(?<![ \t])[ \t]{2,}")
 
@@ -39,6 +40,22 @@ def words_of(message: discord.Message, *, me: int) -> str:
 def files_of(message: discord.Message) -> list[discord.Attachment]:
     """Return the attachments of a message, and those of the messages that it forwards."""
     return [*message.attachments, *(one for shot in message.message_snapshots for one in shot.attachments)]
+
+
+def without_quote(text: str) -> str:
+    """Return a text without the quoted lines at its start."""
+    lines = text.split("\n")
+    while lines and lines[0].startswith((">", "-#")):
+        del lines[0]
+    return "\n".join(lines)
+
+
+def links_in_quotes(copy: discord.Message) -> list[int]:
+    """Return ids of messages in the channel that a webhook's message links in embeds and quoted lines."""
+    quoted = copy.content.removesuffix(without_quote(copy.content))
+    texts = [quoted, *(embed.description or "" for embed in copy.embeds)]
+    found = (one for text in texts for one in _LINK.findall(text))
+    return [int(message_id) for channel_id, message_id in found if int(channel_id) == copy.channel.id]
 
 
 def mentions_own_role(message: discord.Message) -> bool:
@@ -106,7 +123,8 @@ def _held_by(message: discord.Message, me: int) -> Iterator[str]:
         ]
         if said := "\n".join(part for part in parts if part):
             yield f"(forwarded message) {said}"
-    yield from _embeds(message.embeds)
+    if message.webhook_id is None or not links_in_quotes(message):  # a proxy's link to what it replies to
+        yield from _embeds(message.embeds)
     yield from _stickers(message.stickers)
     if message.poll is not None:
         answers = "; ".join(answer.text for answer in message.poll.answers if answer.text)

@@ -37,7 +37,7 @@ from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
 from storage.members.wishes import NO_WISH
-from storage.records import Consent, MemberId, Who
+from storage.records import FALLBACK, UNKNOWN_STYLE, Consent, MemberId, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -203,6 +203,22 @@ class Responder:
         decision = await self._chosen_from(left, asker, member_id, consent, context, (), observed=True)
         clock.lap("rank")
         return replace(decision, impression=as_another(decision.impression), seconds=clock.laps)
+
+    async def decide_found(self, prompt: Prompt, text: str) -> Decision:
+        """Describe a reply that was found in Discord, so that it can be recorded. Nothing is written.
+
+        The candidates beside it and their chances are lost, so it counts as posted without a ranking. Its
+        features are known from its text, so reactions to it teach.
+
+        Args:
+            prompt: The message that was answered, and its author.
+            text: The text of the reply.
+        """
+        asker = self._asker_of(prompt)
+        consent, member_id = await agreed_under(self._store, asker)
+        context, found = await prompt.read(), [Candidate(text, UNKNOWN_STYLE)]
+        decision = await self._chosen_from(found, asker, member_id, consent, context, (), observed=True)
+        return replace(decision, impression=replace(decision.impression, policy=FALLBACK), instead=None)
 
     def _asker_of(self, prompt: Prompt) -> Asker:
         return prompt.asker or self._askers.begin(prompt.who)

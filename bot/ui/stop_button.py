@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Self
 
 import discord
@@ -49,10 +50,10 @@ class StopButton(PersistentButton, template=r"simpatico:enough:(?P<prompt>\d{1,2
             await interaction.edit_original_response(view=None)
 
 
-def stop_view(prompt: discord.Message) -> discord.ui.View:
-    """Return a view with the Stop button for the reply to a message."""
+def stop_view(prompt: discord.Message, user_id: int) -> discord.ui.View:
+    """Return a view with the Stop button for the reply to a message of this member."""
     view = discord.ui.View(timeout=None)
-    view.add_item(StopButton(prompt.id, prompt.author.id))
+    view.add_item(StopButton(prompt.id, user_id))
     return view
 
 
@@ -63,6 +64,7 @@ async def grow_to_the_end(
     decision: Decision,
     posted: list[discord.Message],
     view: discord.ui.View | None,
+    is_withdrawn: Callable[[], bool],
 ) -> tuple[Decision, list[discord.Message]]:
     """Stream a posted draft to its end, or until it is stopped; the shown text becomes the reply.
 
@@ -72,16 +74,17 @@ async def grow_to_the_end(
         decision: The decision with the draft and its continuation.
         posted: The messages of the draft, with the Stop button under the last.
         view: The buttons under the finished reply.
+        is_withdrawn: Returns whether the message that is answered was deleted, which stops the reply.
 
     Returns:
         The decision with the text that Discord shows, and its messages.
     """
     assert decision.more is not None
-    streams, shown = bot.streams, stop_view(prompt)
+    streams, shown = bot.streams, stop_view(prompt, decision.asker.who.user_id)
     reply = GrowingReply(prompt, posted, decision.text, view=shown, pace=Pace(streams.every_s))
 
     async def unwanted() -> bool:
-        return decision.asker.left or await bot.pausing.is_paused()
+        return decision.asker.left or is_withdrawn() or await bot.pausing.is_paused()
 
     try:
         with streams.running(prompt.id) as stopped:

@@ -8,13 +8,14 @@ writer (:mod:`storage.database.writer`), in a :class:`Reader`, or for many rows 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
 import ssl
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -166,19 +167,36 @@ class Reader:
     def __init__(self, engine: AsyncEngine, what: str) -> None:
         self._engine = engine
         self._what = what
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, query: Callable[[Connection], T]) -> T:
         """Run ``query`` in one transaction, on a consistent snapshot.
 
+        A caller that is cancelled leaves at once, and the query ends by itself: a cancelled query would leave
+        its connection open outside of the pool.
+
         Raises:
             DatabaseFailed: The database refused.
         """
+        task = asyncio.ensure_future(self._run(query))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def _run(self, query: Callable[[Connection], T]) -> T:
         with translated_errors(self._what):
             async with self._engine.connect() as connection:
                 return await connection.run_sync(query)
 
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, because the caller may have left
+
     async def close(self) -> None:
-        """Close all connections."""
+        """Finish running queries, then close all connections."""
+        if self._running:
+            await asyncio.wait(self._running)
         await self._engine.dispose()
 
 

@@ -18,6 +18,9 @@ ANOTHER = "another:"
 FAQ_STYLE = "faq"
 """Style name of a candidate that is an answer from the server's ``/faq``."""
 
+UNKNOWN_STYLE = "unknown"
+"""Style name of a reply that was found in Discord after a crash."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -34,6 +34,10 @@ ALLOWED: dict[str, set[str]] = {
         "storage/maintenance/audit_trail.py::AuditTrail.__init__",
         "storage/store.py::Store.open",
     },
+    "compares with times of Discord; a wrong clock answers what was missed too late or not at all": {
+        "bot/cogs/chat/catching_up.py::CatchingUp.look",
+        "bot/cogs/chat/catching_up.py::_age_of",
+    },
     "judges the wall clock by the steady clock": {
         "storage/database/deletion_clock.py::DeletionClock._wall",
         "storage/database/deletion_clock.py::DeletionClock.now",

@@ -14,6 +14,7 @@ import pytest
 
 from bot.generation import Context
 from bot.memory import MemberMemory
+from bot.messages.bursts import Burst
 from bot.messages.queues import Claims
 from bot.moderation.report_queue import Reason
 from bot.replies.decision import Prompt
@@ -59,9 +60,15 @@ async def uses_everything(world, member) -> None:
     for name in ("notes on declined messages", "notes on unread attachments"):
         caches[name].claim(here, "once")
     bot.queues.submit("a talk", member.id, asyncio.Event().wait)
+    caches["deleted questions"].put(Burst(latest_of(world, member)))
     bot.inbox.put(Reacted(HELD_CHANNEL, 1, here, "👍", False, True))
     bot.inbox.put(Observed(HELD_CHANNEL, 2, world.guild.id, {("👍", False): frozenset({member.id})}))
     await waits_for_a_turn(caches["turns"], member.id)
+
+
+def latest_of(world, member):
+    """Return the latest message of a member."""
+    return next(one for one in reversed(world.channel.history()) if one.author.id == member.id)
 
 
 async def waits_for_a_turn(turns: FairTurns, owner: int) -> None:

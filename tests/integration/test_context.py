@@ -126,7 +126,7 @@ async def test_a_note_in_other_words_than_todays_is_no_turn(world, monkeypatch):
 
 async def test_control_without_its_mark_the_note_is_a_turn(world, monkeypatch):
     monkeypatch.setitem(world.bot.get_cog("Chat")._nothing_to_answer.__globals__, "EMPTY", LATER)
-    monkeypatch.setattr("bot.messages.context_reader.is_note", lambda message: reads_as_note(message.content))
+    monkeypatch.setattr("bot.messages.turns.is_note", lambda message: reads_as_note(message.content))
     await world.alice.send(world.channel, f"<@{world.bot.me}>")
 
     await world.ask(world.alice, "hello")

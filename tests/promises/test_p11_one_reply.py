@@ -2,8 +2,9 @@
 
 The bot is interrupted between posting a reply and recording it, and started again. Discord delivers the
 prompt once more, as to a second process or after a crash. The second answer has a different text, so only the
-nonce of the prompt shows that it was answered. Only one message remains, and no features of the other text
-are stored for it. Within one process a repeated prompt is not answered at all.
+nonce of the prompt shows that it was answered. Only one message remains, and nothing of the other text is
+stored for it: what is recorded is the posted text, which the start finds in Discord. Within one process a
+repeated prompt is not answered at all.
 
 Control: without the nonce, two replies remain.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import pytest
 
 from storage.failpoints import switch_on
+from storage.records import Who
 from tests.rig.outages import Twin, twin
 
 pytestmark = pytest.mark.promise("P11")
@@ -53,7 +55,11 @@ async def test_a_crash_between_post_and_record_leaves_one_reply(settings, first,
         assert replies(here) == before
         assert len(here.generator.contexts) == 1  # an answer was generated and not posted
         message = here.channels[0].history()[-1]
-        assert await here.house.store.replies.of_message(message.id) is None
+        recorded = await here.house.store.replies.of_message(message.id)  # as it was found at the start
+        who = Who(here.guild.id, here.people[0].id)
+        assert recorded is not None
+        summary = await here.house.store.replies.summary(who, recorded)
+        assert summary is not None and summary.text == "\n".join(before)
 
 
 async def test_the_same_words_again_are_recorded(settings):

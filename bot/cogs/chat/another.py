@@ -20,6 +20,7 @@ from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
 from bot.identity import asker_of, who_clicked
 from bot.languages import mark, speak, tr
+from bot.messages.bursts import Burst, Withdrawn
 from bot.messages.context_reader import Host, MessageReader, NothingToRead
 from bot.messages.conversation import BUSY, FAILED, is_note
 from bot.messages.posting import typing_in
@@ -28,6 +29,7 @@ from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.daily_limits import UsedUp
 from bot.ui.errors import tell
+from storage.records import Who
 
 log = logging.getLogger(__name__)
 
@@ -68,19 +70,32 @@ class Another(commands.Cog):
         """Queue another answer in the conversation."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         prompt, who = await self._prompt_of(message), who_clicked(interaction)
-        if prompt is None or prompt.author.id != interaction.user.id:
+        if prompt is None or not self._is_theirs(prompt, who, message):
             said = tr(NOT_YOURS)
         elif await self._bot.pausing.is_paused():
             said = tr(RESTING)
         elif note := self._answering.used_up(who, interaction.user, await self._bot.servers.of(who.guild_id)):
             said = note
-        elif self._answering.queue(
-            who, prompt.channel.id, lambda: self._answer(interaction, message, prompt)
-        ):
+        elif self._queue(interaction, message, prompt):
             return
         else:
             said = tr(BUSY)
         await tell(interaction, said)
+
+    def _is_theirs(self, prompt: discord.Message, who: Who, reply: discord.Message) -> bool:
+        """Return whether a member wrote a prompt; whose words a proxy copied is known for a while."""
+        if prompt.webhook_id is not None:
+            return self._bot.responder.drafts.of(replace(who, came=None), reply.id) is not None
+        return prompt.author.id == who.user_id
+
+    def _queue(
+        self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
+    ) -> bool:
+        """Queue the answer; False where there is no room."""
+        burst = Burst(prompt)
+        burst.begin()  # no message joins it
+        who, channel_id = who_clicked(interaction), prompt.channel.id
+        return self._answering.queue(who, channel_id, lambda: self._answer(interaction, shown, burst), burst)
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
@@ -106,19 +121,17 @@ class Another(commands.Cog):
                 return earlier
         return None
 
-    async def _answer(
-        self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
-    ) -> None:
+    async def _answer(self, interaction: discord.Interaction, shown: discord.Message, burst: Burst) -> None:
         """Decide and post; runs in the conversation's turn."""
         speak(interaction.locale)
         outcome, said = Outcome.FAILED, tr(FAILED)
         try:
-            async with typing_in(prompt.channel):
-                decision = await self._decide(interaction, shown, prompt)
-            posted = await self._delivery.deliver(
-                prompt, decision, again=AskedAgain(shown.id, interaction.id)
-            )
+            async with typing_in(burst.channel):
+                decision = await burst.while_there(lambda: self._decide(interaction, shown, burst))
+            posted = await self._delivery.deliver(burst, decision, again=AskedAgain(shown.id, interaction.id))
             outcome, said = (Outcome.ANSWERED, tr(POSTED)) if posted else (Outcome.FAILED, tr(NOT_POSTED))
+        except Withdrawn:
+            outcome, said = Outcome.WITHDRAWN, tr(NOT_YOURS)
         except NothingToRead as exc:
             outcome, said = Outcome.UNREAD, str(exc)
         except UsedUp as exc:
@@ -135,11 +148,11 @@ class Another(commands.Cog):
             await tell(interaction, said)
 
     async def _decide(
-        self, interaction: discord.Interaction, shown: discord.Message, prompt: discord.Message
+        self, interaction: discord.Interaction, shown: discord.Message, burst: Burst
     ) -> Decision:
         who = who_clicked(interaction)
-        reader = MessageReader(self._bot, prompt)
-        asked = self._answering.prompt(who, prompt.author, prompt.channel.id, reader)
+        reader = MessageReader(self._bot, burst)
+        asked = self._answering.prompt(who, interaction.user, burst.channel.id, reader)
         asked = replace(asked, asker=asker_of(interaction))
         decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
         return await self._bot.responder.completed(decision)

@@ -14,6 +14,7 @@ import discord
 from discord.ext import commands
 
 from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
+from bot.cogs.chat.catching_up import CatchingUp, CatchUpHost
 from bot.cogs.chat.delivery import Delivery, DeliveryHost
 from bot.cogs.ports import Registry
 from bot.generation import GeneratorError
@@ -21,7 +22,7 @@ from bot.identity import is_direct, who_wrote
 from bot.languages import Tongues, speak, tr
 from bot.memory import MemberMemory
 from bot.messages.attachments import may_read, note_on
-from bot.messages.bursts import Burst
+from bot.messages.bursts import Burst, LostBursts, Withdrawn
 from bot.messages.context_reader import BurstReader, Host, NothingToRead, is_heard
 from bot.messages.conversation import (
     BUSY,
@@ -41,12 +42,11 @@ from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.daily_limits import UsedUp
 from bot.ui.stop_button import StopButton
-from storage.records import Who
 
 log = logging.getLogger(__name__)
 
 
-class ChatHost(Registry, AnsweringHost, DeliveryHost, Host, Protocol):
+class ChatHost(Registry, AnsweringHost, DeliveryHost, CatchUpHost, Host, Protocol):
     """What the chat needs of the client."""
 
     @property
@@ -66,9 +66,11 @@ class Chat(commands.Cog):
     def __init__(self, bot: ChatHost) -> None:
         self._bot = bot
         self._answering, self._delivery = Answering(bot), Delivery(bot)
-        self._claims = Claims()
+        self._claims, self._lost = Claims(), LostBursts()
+        self._catching_up = CatchingUp(bot, self._claims, self.on_message)
         self._declined, self._unread = NotesGiven(1000), NotesGiven(1000)
         bot.memory.register("notes on declined messages", self._declined)
+        bot.memory.register("deleted questions", self._lost)
         bot.memory.register("notes on unread attachments", self._unread)
 
     async def cog_load(self) -> None:
@@ -76,8 +78,16 @@ class Chat(commands.Cog):
         self._bot.add_dynamic_items(StopButton)
 
     @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Answer what was missed: a new session began."""
+        await self._catching_up.look()
+
+    @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
         """Queue an answer to a message that is for the bot, once per message."""
+        if message.webhook_id is not None:
+            self._follow_copy(message)
+            return
         me, who = self._bot.me, who_wrote(message)
         view = await self._bot.servers.of(who.guild_id)
         if not is_addressed(message, me=me, chat_channels=self._bot.chat_channels_in(view)):
@@ -97,7 +107,15 @@ class Chat(commands.Cog):
             self._bot.metrics.message(Outcome.LIMITED)
             await self._decline(message, note)
         else:
-            await self._queue(message)
+            await self._queue(Burst(message))
+
+    def _follow_copy(self, copy: discord.Message) -> None:
+        """Let the copy that a proxy made take the place of a message whose answer is not posted yet."""
+        abouts = [about for about in self._bot.queues.unfinished() if isinstance(about, Burst)]
+        if any(burst.copied(copy) for burst in abouts):
+            return
+        if (burst := self._lost.copied(copy)) is not None:
+            self._queued(burst)
 
     def _nothing_to_answer(self, message: discord.Message) -> str:
         """Return the note on a message without anything to answer; empty where there is something."""
@@ -112,12 +130,14 @@ class Chat(commands.Cog):
             return tr(EMPTY)
         return tr(UNREADABLE_ROLE if mentions_own_role(message) else UNREADABLE)
 
-    async def _queue(self, message: discord.Message) -> None:
-        """Queue the answer to a message in its conversation."""
-        burst, asked = Burst(message), time.perf_counter()
-        channel_id, who = message.channel.id, who_wrote(message)
-        if not self._answering.queue(who, channel_id, lambda: self._answer(burst, asked), burst):
-            await self._decline(message, tr(BUSY))
+    async def _queue(self, burst: Burst) -> None:
+        """Queue the answer to a burst in its conversation."""
+        if not self._queued(burst):
+            await self._decline(burst.first, tr(BUSY))
+
+    def _queued(self, burst: Burst) -> bool:
+        asked = time.perf_counter()
+        return self._answering.queue(burst.who, burst.channel.id, lambda: self._answer(burst, asked), burst)
 
     async def _decline(self, message: discord.Message, note: str, *, within_s: int = 60) -> None:
         """Post why a message is not answered; for one member in one channel at most once in ``within_s``."""
@@ -133,11 +153,13 @@ class Chat(commands.Cog):
     async def _answer(self, burst: Burst, asked: float) -> None:
         """Answer a burst; runs in the conversation's turn. ``asked`` is when the burst was queued."""
         outcome, waited_s = Outcome.FAILED, time.perf_counter() - asked
-        who = who_wrote(burst.first)
         speak(self._bot.tongues.of(burst.first))
         try:
-            async with typing_in(burst.last.channel):
-                decision = await self._decide(who, burst)
+            async with typing_in(burst.channel):
+                decision = await burst.while_there(lambda: self._decide(burst))
+        except Withdrawn:
+            outcome = Outcome.WITHDRAWN
+            self._lost.put(burst)
         except NothingToRead as exc:
             outcome = Outcome.UNREAD
             await self._decline(burst.last, str(exc), within_s=3600)
@@ -158,14 +180,17 @@ class Chat(commands.Cog):
             await say(burst.last, tr(FAILED))
             raise
         else:
-            if await self._delivery.deliver(burst.last, decision, waited_s=waited_s):
+            if await self._delivery.deliver(burst, decision, waited_s=waited_s):
                 outcome = Outcome.ANSWERED
+            elif burst.is_withdrawn:
+                outcome = Outcome.WITHDRAWN
+                self._lost.put(burst)
         finally:
             self._bot.metrics.message(outcome)
 
-    async def _decide(self, who: Who, burst: Burst) -> Decision:
+    async def _decide(self, burst: Burst) -> Decision:
         reader = BurstReader(self._bot, burst, self._unread)
-        prompt = self._answering.prompt(who, burst.first.author, burst.first.channel.id, reader)
+        prompt = self._answering.prompt(burst.who, burst.first.author, burst.first.channel.id, reader)
         try:
             return await self._bot.responder.decide(prompt)
         finally:

@@ -15,10 +15,18 @@ import discord
 
 from bot.cogs.ports import HasInbox, HasMetrics, HasResponder, HasServers, HasStore
 from bot.generation import GeneratorError
-from bot.identity import who_wrote
 from bot.languages import tr
+from bot.messages.bursts import Burst
 from bot.messages.conversation import BLOCKED
-from bot.messages.posting import AnsweredBefore, AutoModRefused, place_of, post_reply, say, seed_reactions
+from bot.messages.posting import (
+    AnsweredBefore,
+    AutoModRefused,
+    PromptGone,
+    place_of,
+    post_reply,
+    say,
+    seed_reactions,
+)
 from bot.messages.queues import Claims
 from bot.replies.consent import Unanswered
 from bot.replies.decision import Decision, NothingToSay, as_another
@@ -76,16 +84,16 @@ class Delivery:
 
     async def deliver(
         self,
-        prompt: discord.Message,
+        burst: Burst,
         decision: Decision,
         *,
         waited_s: float | None = None,
         again: AskedAgain | None = None,
     ) -> bool:
-        """Post the reply to a prompt, record it, and add the reactions to click.
+        """Post the reply to a burst, record it, and add the reactions to click.
 
         Args:
-            prompt: The message to answer.
+            burst: The messages to answer. If they are deleted, nothing is posted.
             decision: The reply. A draft grows to its end before it is recorded.
             waited_s: Time in the queue, seconds; None where it is not measured.
             again: Set for another answer. Another answer carries no invitation to learning.
@@ -95,11 +103,11 @@ class Delivery:
         """
         if await self._bot.pausing.is_paused():  # the owner may pause the bot while a reply is written
             return False
-        started, who = time.perf_counter(), who_wrote(prompt)
+        started, who = time.perf_counter(), replace(decision.asker.who, came=None)
         invitee = self._claim_invitation(who, decision) if again is None else None
         view = None if invitee is None else invitation_view(who.user_id)
-        with self._bot.inbox.held(prompt.channel.id):
-            posted, decision = await self._post_one(prompt, decision, view=view, again=again)
+        with self._bot.inbox.held(burst.channel.id):
+            posted, decision = await self._post_one(burst, decision, view=view, again=again)
             if not posted:
                 if invitee is not None and self._bot.unanswered.not_posted(who):
                     self._bot.invited.release(invitee)
@@ -111,7 +119,12 @@ class Delivery:
             failpoint("chat.after-post")
             if decision.more is not None:
                 decision, posted = await grow_to_the_end(
-                    self._bot, prompt, decision=decision, posted=posted, view=view
+                    self._bot,
+                    burst.last,
+                    decision=decision,
+                    posted=posted,
+                    view=view,
+                    is_withdrawn=lambda: burst.is_withdrawn,
                 )
             await self._record(who, place_of(posted), decision, again)
         self._bot.metrics.reply(seconds)
@@ -120,7 +133,7 @@ class Delivery:
 
     async def _post_one(
         self,
-        prompt: discord.Message,
+        burst: Burst,
         decision: Decision,
         *,
         view: discord.ui.View | None,
@@ -135,7 +148,7 @@ class Delivery:
         try:
             while True:
                 try:
-                    posted = await self._post(prompt, decision, view=view, again=again, n_deleted=n_deleted)
+                    posted = await self._post(burst, decision, view=view, again=again, n_deleted=n_deleted)
                     return posted, replace(decision, instead=None)
                 except AutoModRefused as exc:
                     n_deleted += exc.n_deleted
@@ -143,7 +156,7 @@ class Delivery:
                     decision = await self._next(decision, again)
         except (NothingToSay, GeneratorError):
             if again is None:
-                await say(prompt, tr(BLOCKED))
+                await say(burst.last, tr(BLOCKED))
             return [], decision
 
     async def _next(self, decision: Decision, again: AskedAgain | None) -> Decision:
@@ -163,19 +176,22 @@ class Delivery:
 
     async def _post(
         self,
-        prompt: discord.Message,
+        burst: Burst,
         decision: Decision,
         *,
         view: discord.ui.View | None,
         again: AskedAgain | None,
         n_deleted: int,
     ) -> list[discord.Message]:
-        """Post the reply; returns no message where Discord refused it or the prompt has one already.
+        """Post the reply; returns no message where Discord refused it, or the prompt is gone or answered.
 
         Raises:
             AutoModRefused: A rule of the server forbids this text.
         """
-        first_view = stop_view(prompt) if decision.more else view
+        if burst.is_withdrawn:
+            return []
+        prompt = burst.last
+        first_view = stop_view(prompt, decision.asker.who.user_id) if decision.more else view
         asked_by = None if again is None else again.interaction_id
         try:
             return await post_reply(
@@ -183,6 +199,8 @@ class Delivery:
             )
         except discord.HTTPException as exc:
             log.warning("a reply could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
+        except PromptGone:
+            burst.deleted(prompt.id)
         except AnsweredBefore:
             log.warning("a prompt had a reply already; this one was not posted")
         return []
