@@ -25,7 +25,7 @@ from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.generation import CandidateGenerator
 from bot.generators.factory import create_generator
-from bot.generators.packaged import persona_of
+from bot.generators.packaged_model.manner import persona_of
 from bot.memory import MemberMemory
 from bot.metrics import Metrics
 from bot.moderation.output_filter import OutputFilter

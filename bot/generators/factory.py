@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bot.generation import CandidateGenerator
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
-from bot.generators.packaged import PackagedManner, settings_of
+from bot.generators.packaged_model.manner import PackagedManner, settings_of
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import safe_open
@@ -55,7 +56,7 @@ class WordPieces:
     """
 
     def __init__(self, path: Path) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer: Any = Tokenizer.from_file(str(path))  # an extension type, typed in part
 
     def __call__(
         self, texts: Sequence[str], *, padding: bool, truncation: bool, max_length: int, return_tensors: str
@@ -140,6 +141,6 @@ def load_minilm(folder: Path) -> tuple[MiniLM, WordPieces]:
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     shape = Shape(**{name: config[name] for name in Shape.__dataclass_fields__})
-    with safe_open(folder / "model.safetensors", framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}
+    with cast("Any", safe_open)(folder / "model.safetensors", framework="pt") as file:
+        weights: dict[str, Tensor] = {name: file.get_tensor(name) for name in list(file.keys())}
     return MiniLM(weights, shape), WordPieces(folder / "tokenizer.json")

@@ -1,8 +1,8 @@
 """``make bench-replies``: share of bad replies of the embedded model, with and without its own manner of use.
 
 Asks for the candidates of everyday messages (``tests/rig/everyday.py``) as any model is asked and in the
-manner of the packaged one (``bot/generators/packaged.py``), and judges all texts by the same rules, which do
-not know who asked:
+manner of the packaged one (``bot/generators/packaged_model``), and judges all texts by the same rules, which
+do not know who asked:
 
 * off topic: by the encoder, at least ten other messages are closer to the reply than its own;
 * poor: a loop, an echo, a refusal, or another language than the message (``bot/moderation/poor_replies.py``);

@@ -1,9 +1,9 @@
 """The manner in which the packaged model, SmolLM2-135M-Instruct, is asked; no other model is asked so.
 
-A model of this size writes better with the system prompt of its training than under a name of its own. It
-also copies what it said before, and babbles at high temperatures. ``make bench-replies`` measures the
-difference. A persona, an instruction or a temperature that the host, a server or a member has set holds as
-it is.
+A model of this size writes better with the system prompt of its training than under a name of its own, and
+it copies from earlier replies. ``make bench-replies`` measures the difference. A persona that the host or a
+server has set holds as it is. Lower temperatures, one sentence of each earlier reply and examples in the
+prompt were tried and made it no better (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from bot.generation import Candidate, CandidateGenerator, Context, Style, Turn
 from bot.messages.sentences import sentence_ends
-from bot.settings import DEFAULT_STYLES, GeneratorSettings
+from bot.settings import GeneratorSettings
 
 PERSONA: Final = "You are a helpful AI assistant named SmolLM, trained by Hugging Face."
 """The system prompt of the training; in place of the default persona only."""
@@ -23,8 +23,6 @@ CONTEXT_TOKENS: Final = 864
 
 llama.cpp reserves slots in steps of 256, 6 MB each.
 """
-_COOLER: Final = 0.7
-"""Factor of the temperatures of the default styles."""
 _LONGEST_ECHO: Final = 300
 """Characters of an earlier reply that are shown, in whole sentences.
 
@@ -32,7 +30,6 @@ One sentence alone is worse than the whole reply: the model copied it in a quart
 """
 
 _DEFAULT_PERSONA: Final = GeneratorSettings().persona
-_DEFAULT_TEMPERATURES: Final = {style.name: style.temperature for style in DEFAULT_STYLES}
 
 
 def persona_of(settings: GeneratorSettings) -> str:
@@ -68,7 +65,7 @@ class PackagedManner:
         Raises:
             GeneratorError: No candidate could be generated.
         """
-        return await self._generator.generate(_asked(context), [_cooler(style) for style in styles])
+        return await self._generator.generate(_asked(context), styles)
 
     def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
         """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
@@ -76,7 +73,7 @@ class PackagedManner:
         Raises:
             GeneratorError: The reply could not be completed.
         """
-        return self._generator.continued(_asked(context), _cooler(style), begun)
+        return self._generator.continued(_asked(context), style, begun)
 
     def use_persona(self, persona: str) -> None:
         """Use another persona from the next prompt on; the default one means that of the training."""
@@ -97,10 +94,3 @@ def _shortened(turn: Turn) -> Turn:
         return turn
     ends = [end for end in sentence_ends(turn.text) if end <= _LONGEST_ECHO]
     return replace(turn, text=turn.text[: ends[-1] if ends else _LONGEST_ECHO].rstrip())
-
-
-def _cooler(style: Style) -> Style:
-    """Return the style with a lower temperature, unless the host has set another than the default."""
-    if style.temperature != _DEFAULT_TEMPERATURES.get(style.name):
-        return style
-    return replace(style, temperature=style.temperature * _COOLER)

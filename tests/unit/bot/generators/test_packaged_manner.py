@@ -9,7 +9,13 @@ import pytest
 
 from bot.app.composition import secrets_of
 from bot.generation import Candidate, Context, Style, Turn
-from bot.generators.packaged import CONTEXT_TOKENS, PERSONA, PackagedManner, persona_of, settings_of
+from bot.generators.packaged_model.manner import (
+    CONTEXT_TOKENS,
+    PERSONA,
+    PackagedManner,
+    persona_of,
+    settings_of,
+)
 from bot.settings import DEFAULT_STYLES, GeneratorSettings
 
 DEFAULT = GeneratorSettings()
@@ -122,15 +128,9 @@ async def test_long_earlier_replies_are_shown_by_their_first_sentences_and_membe
     )
 
 
-async def test_default_temperatures_are_lowered_and_set_ones_hold() -> None:
+async def test_styles_are_passed_on_as_they_are() -> None:
     own = Style("mine", "Answer in rhyme.", 1.3)
-    hotter = replace(DEFAULT_STYLES[0], temperature=1.5)
-    wished = replace(DEFAULT_STYLES[1], instruction="Answer as the member wishes.")
 
-    recorder = await asked_with(Context("hi"), *DEFAULT_STYLES, own, hotter, wished)
+    recorder = await asked_with(Context("hi"), *DEFAULT_STYLES, own)
 
-    lowered = [round(style.temperature, 2) for style in recorder.styles[:4]]
-    assert lowered == [0.49, 0.56, 0.7, 0.56]
-    assert recorder.styles[4:6] == [own, hotter]
-    assert recorder.styles[6] == replace(wished, temperature=recorder.styles[1].temperature)
-    assert [style.shape for style in recorder.styles[:4]] == [style.shape for style in DEFAULT_STYLES]
+    assert recorder.styles[:5] == [*DEFAULT_STYLES, own]
