@@ -6,7 +6,7 @@ do not know who asked:
 
 * off topic: by the encoder, at least ten other messages are closer to the reply than its own;
 * poor: a loop, an echo, a refusal, or another language than the message (``bot/moderation/poor_replies.py``);
-* cut off: the text ends within a sentence.
+* cut off: the text ends within a sentence, and not with an item of a list.
 
 The manner was chosen on the first fifty messages, so the second fifty are measured by default.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ from bot.settings import GeneratorSettings
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.loading import load_encoder
 from tests.rig.everyday import contexts
+
+_ITEM = re.compile(r"\s*(?:[-*+\u2022]|\d+[.)])\s")
 
 CLOSER = 10
 """Messages of others that are closer to a reply before it counts as off topic."""
@@ -81,9 +84,9 @@ def judged(
 
 
 def _is_cut(text: str) -> bool:
-    """Return whether a text ends with a letter, a digit or a sign within a sentence."""
-    last = text.rstrip("`*_ \n")[-1:]
-    return last.isalnum() or last in ",;-("
+    """Return whether a text ends within a sentence; an item of a list needs no full stop."""
+    last_line = text.rstrip("`*_ \n").rpartition("\n")[2]
+    return _ITEM.match(last_line) is None and (last_line[-1:].isalnum() or last_line[-1:] in ",;-(")
 
 
 def show(name: str, verdicts: Sequence[Sequence[Verdict]]) -> None:
