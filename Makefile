@@ -26,7 +26,7 @@ CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
 .PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
-	bench-styles bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
+	bench-styles bench-replies bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
@@ -108,7 +108,7 @@ soak: install ## the bot under load with a fault every few seconds, searched for
 
 ##@ Measure
 
-bench: models ## the measurements of docs/benchmarks.md: rankings, storing, rounds
+bench: models ## the measurements of docs/benchmarks.md: rankings, storing, rounds, a start
 	$(BIN)/python -m tests.benchmarks.bench
 
 bench-trust: install ## reactions a second, forgetting, reading back: the speed of the promises
@@ -116,6 +116,9 @@ bench-trust: install ## reactions a second, forgetting, reading back: the speed 
 
 bench-styles: models ## how long each style comes out with the embedded model
 	$(BIN)/python -m tests.benchmarks.bench_styles
+
+bench-replies: models ## share of bad replies of the embedded model, as any model and in its own manner
+	$(BIN)/python -m tests.benchmarks.bench_replies
 
 bench-chat: models ## from message to reply, and the generator beside its peers
 	$(BIN)/python -m tests.benchmarks.bench_chat

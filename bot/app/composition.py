@@ -8,10 +8,11 @@ encoder and get the same house.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.generation import CandidateGenerator
 from bot.generators.factory import create_generator
+from bot.generators.packaged_model.manner import persona_of
 from bot.memory import MemberMemory
 from bot.metrics import Metrics
 from bot.moderation.output_filter import OutputFilter
@@ -61,7 +63,7 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """Return the texts that a reply must not repeat word for word."""
-    return [settings.persona, *(style.instruction for style in settings.styles), *instructions()]
+    return [persona_of(settings), *(style.instruction for style in settings.styles), *instructions()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:
@@ -201,7 +203,14 @@ async def _open_models(
         encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
     if generator is None:
         generator = await asyncio.to_thread(create_generator, settings.generator, progress=progress)
+        _return_freed_memory()
     return encoder, generator
+
+
+def _return_freed_memory() -> None:
+    """Return to the system what loading has freed, about 10 MB; glibc would keep it."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | None) -> _Learning:

@@ -9,17 +9,21 @@ from bot.catalogue import language_model
 from bot.generation import CandidateGenerator
 from bot.generators.hub.download import fetch, on_disk
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
+from bot.generators.packaged_model.manner import PackagedManner, settings_of
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
 
 
 @watching("the language model")
-def create_generator(settings: GeneratorSettings, *, progress: bool = False) -> CandidateGenerator:
+def create_generator(
+    settings: GeneratorSettings, *, progress: bool = False, own_manner: bool = True
+) -> CandidateGenerator:
     """Open the configured generator. Blocks while a local model is prepared and loaded: call from a thread.
 
     Args:
         settings: Section ``[generator]``.
         progress: Whether to show progress bars on standard error.
+        own_manner: Whether the packaged model is asked in its own manner; else as any other model.
 
     Raises:
         ModelMissing: The configured model or its files were not found.
@@ -30,6 +34,13 @@ def create_generator(settings: GeneratorSettings, *, progress: bool = False) -> 
         from bot.generators.openai_server import OpenAIGenerator
 
         return OpenAIGenerator(settings)
+    if settings.model == "packaged" and own_manner:
+        return PackagedManner(_local_generator(settings_of(settings), progress))
+    return _local_generator(settings, progress)
+
+
+def _local_generator(settings: GeneratorSettings, progress: bool) -> CandidateGenerator:
+    """Load a local model into the runtime that fits it. Blocks."""
     model = prepare_local_model(settings, progress=progress)
     if runs_on_llamacpp(settings):
         from bot.generators.llamacpp import LlamaCppGenerator

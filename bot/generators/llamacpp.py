@@ -119,6 +119,8 @@ class LlamaCppGenerator:
         params.n_ctx = settings.candidates * per_candidate
         params.n_batch = max(_READ_AT_ONCE, settings.candidates)
         params.kv_unified = False  # one slot per candidate
+        if settings.model == "packaged":  # a quarter of the slots' memory; not every model can do it
+            params.cache_type_k = _LIBRARY.ggml_type.GGML_TYPE_Q8_0
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = n_threads
         params.verbosity = -1  # otherwise it logs prompts
         params.hostnames, params.port = ["127.0.0.1"], 0

@@ -31,7 +31,8 @@ PARROTED = 0.8
 
 _WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
 _REFUSAL = regex.compile(
-    r"\b(?:as|i'?m|i am)(?: just| only)? an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"\b(?:as|i'?m|i am)(?: just| only)? an? "
+    r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant|smollm)\b"
     r"|\bals (?:eine )?(?:ki|künstliche intelligenz|sprachmodell)\b"
     r"|\ben tant qu'?(?:ia|e mod[eè]le|intelligence artificielle)"
     r"|\bcomo (?:una? )?(?:ia|intelig[eê]ncia artificial|modelo de (?:lenguaje|linguagem))\b"

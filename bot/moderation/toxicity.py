@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from bot.moderation import ToxicityError
 from bot.settings import SafetySettings
@@ -121,6 +120,8 @@ def load_judge(settings: SafetySettings) -> ToxicityModel | None:
     source = Path(name) if Path(name).is_dir() else name
     otherwise = 'correct [safety] toxicity_model, or set it to ""'
     with loading("the toxicity model", source, ToxicityError, otherwise):
+        import transformers  # imported here, because it takes seconds and no toxicity model is the default
+
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
             name, dtype=torch.float32, use_safetensors=True, output_loading_info=True

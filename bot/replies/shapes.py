@@ -99,14 +99,22 @@ def _without_items(text: str) -> str:
     """Join the items of lists into running text; code stays as it is."""
     pieces, last = [], 0
     for part in [part for part in parts_of(text) if part.kind in (Kind.CODE, Kind.DOUBTFUL)]:
-        pieces += [_joined(text[last : part.start]), text[part.start : part.end]]
+        pieces += [_joined(text, last, part.start), text[part.start : part.end]]
         last = part.end
-    return "".join([*pieces, _joined(text[last:])])
+    joined = "".join([*pieces, _joined(text, last, len(text))])
+    ends_with_item = last < len(text) and _ITEM.match(text[text.rfind("\n") + 1 :]) is not None
+    return f"{joined}." if ends_with_item and joined[-1:].isalnum() else joined
 
 
-def _joined(prose: str) -> str:
-    if not _ITEM.search(prose):
-        return prose
-    lines = [line.strip() for line in _ITEM.sub("", prose).split("\n")]
+def _joined(text: str, start: int, end: int) -> str:
+    """Return the prose between two parts of code with its items joined; blanks beside the code stay."""
+    items = _ITEM.finditer(text, start, end)  # by positions, so that only a line of the text begins an item
+    edges = [start, *(edge for item in items for edge in item.span()), end]
+    if len(edges) == 2:
+        return text[start:end]
+    prose = "".join(text[edges[n] : edges[n + 1]] for n in range(0, len(edges), 2))
+    lines = [line.strip() for line in prose.split("\n")]
     ended = [line if not line or line[-1] in ".!?:;,\u2026\u3002" else f"{line}." for line in lines[:-1]]
-    return " ".join(line for line in [*ended, lines[-1]] if line)
+    joined = " ".join(line for line in [*ended, lines[-1]] if line)
+    before = " " if start and prose[:1].isspace() else ""
+    return before + joined + (" " if joined and end < len(text) and prose[-1:].isspace() else "")

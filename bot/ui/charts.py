@@ -1,7 +1,7 @@
 """Charts for members and operators, drawn in memory; the only home of matplotlib in this package.
 
 Figures are made without pyplot, whose global state is not thread-safe. The colours are safe for colour-blind
-readers. Nothing is written to disk.
+readers. Nothing is written to disk. matplotlib is imported with the first chart, in the thread that draws it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import discord
 import numpy as np
-from matplotlib import font_manager, rcParams
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
 
 from bot.languages import current_language, mark, speaking, tr, trn
 from personalization.arrays import BoolArray
 from personalization.insight.taste import Replay
 from storage.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OWN, AVERAGE, GRID = "#0072B2", "#999999", "#dddddd"
 """Okabe and Ito's blue for the member's own head, grey for the average."""
@@ -56,9 +54,18 @@ _FONTS = {
 """Language whose signs Matplotlib's own font lacks -> fonts that have them, best first."""
 
 
+def figure_of(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches, which is drawn without a window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def png_of(figure: Figure, dpi: int = 120) -> bytes:
     """Render a figure as PNG. Blocks."""
-    FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
@@ -77,7 +84,7 @@ def stats_picture(seconds: Mapping[str, float], gain: tuple[float, float, float]
 
 
 def _stats_figure(seconds: Mapping[str, float], gain: tuple[float, float, float] | None) -> Figure:
-    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    figure = figure_of(6, 2.8)
     times, brings = figure.subplots(1, 2, width_ratios=(2, 1.4))
     times.barh([tr(_PARTS.get(part, part)) for part in seconds], list(seconds.values()), color=OWN)
     times.invert_yaxis()
@@ -109,7 +116,7 @@ def replay_picture(own: BoolArray, average: BoolArray) -> bytes:
 
 
 def _replay_figure(own: BoolArray, average: BoolArray) -> Figure:
-    figure = Figure(figsize=(5, 2.6), layout="constrained")
+    figure = figure_of(5, 2.6)
     axes = figure.subplots()
     n = np.arange(1, len(own) + 1)
     axes.plot(
@@ -121,7 +128,7 @@ def _replay_figure(own: BoolArray, average: BoolArray) -> Figure:
         ylabel=tr("predicted right so far (%)"),
         ylim=(0, 102),
     )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.locator_params("x", integer=True)
     axes.grid(color=GRID)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
@@ -134,7 +141,7 @@ def evaluation_picture(result: dict[str, Any]) -> bytes:
     Args:
         result: The output of ``simpatico evaluate --json``.
     """
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = figure_of(7, 4.2)
     axes = figure.subplots()
     rows = {name: row for name, row in result["rows"].items() if row}
     ks = sorted({int(k) for row in rows.values() for k in row})
@@ -168,12 +175,17 @@ def _drawable() -> Iterator[str | None]:
 
 @cache
 def _installed() -> frozenset[str]:
+    from matplotlib import font_manager
+
     return frozenset(font_manager.get_font_names())
 
 
 def _in_font(figure: Figure, font: str | None) -> Figure:
     """Set every text of a figure in Matplotlib's own font, and in ``font`` where that has no sign."""
     if font is not None:
+        from matplotlib import rcParams
+        from matplotlib.text import Text
+
         for text in figure.findobj(Text):
             text.set_fontfamily([*rcParams["font.sans-serif"][:1], font])
     return figure

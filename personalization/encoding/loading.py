@@ -11,7 +11,7 @@ import torch
 
 from personalization.devices import resolve_device
 from personalization.encoding.adapter import is_adapter, load_adapted
-from personalization.encoding.encoder import TransformersEncoder, load_model
+from personalization.encoding.encoder import TransformersEncoder, load_model, load_packaged
 from personalization.loading_watch import watching
 from personalization.settings import Device
 
@@ -43,7 +43,7 @@ def load_encoder(name: str, device: Device, *, batch_size: int | None = None) ->
         batch_size = 1 if place.type == "cpu" else 64
     if is_adapter(Path(name)):
         return load_adapted(Path(name), place, batch_size)
-    found = load_model(name)
+    found = load_packaged() if name == "packaged" else load_model(name)
     return TransformersEncoder(
         found.model, found.tokenizer, encoder_id=found.encoder_id, device=place, batch_size=batch_size
     )

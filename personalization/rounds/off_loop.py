@@ -3,6 +3,8 @@
 :mod:`personalization.rounds.trainer` decides what is computed; this module decides where. Labelling and
 padding are short and share memory with the caller, so they run in a thread. Solving is long, so it runs in a
 separate process (:mod:`personalization.rounds.worker`): there, neither the GIL nor a crash affects the bot.
+That process holds a torch of its own, 220 MB. It ends after some minutes without work, and the next round
+starts another one.
 """
 
 from __future__ import annotations
@@ -19,17 +21,24 @@ from personalization.rounds.worker import open_worker
 P = ParamSpec("P")
 T = TypeVar("T")
 
+IDLE_S = 300.0
+"""Time after which a worker process without work ends, seconds. Starting one takes 1.5 s of computing."""
+
 
 class OffLoop:
-    """One thread, and one worker process that starts with its first work.
+    """One thread, and one worker process that starts with its first work and ends when it is idle.
 
     Args:
         executor: Solves in place of a worker process; the caller closes it. None starts a worker process.
+        idle_s: Time without work after which the worker process ends, seconds.
     """
 
-    def __init__(self, executor: Executor | None = None) -> None:
+    def __init__(self, executor: Executor | None = None, *, idle_s: float = IDLE_S) -> None:
         self._given = executor
         self._own: Executor | None = None
+        self._idle_s = idle_s
+        self._at_work = 0
+        self._end_of_idling: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="labels")
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,6 +54,7 @@ class OffLoop:
         executor = self._given or self._own
         if executor is None:
             executor = self._own = open_worker()
+        self._begin_work()
         try:
             return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
         except BrokenProcessPool as exc:
@@ -53,9 +63,29 @@ class OffLoop:
                 "expected an answer from the worker process, found it dead (killed, or out of memory); the"
                 " heads in use stay, and the next round starts a new process"
             ) from exc
+        finally:
+            self._end_work()
+
+    def _begin_work(self) -> None:
+        self._at_work += 1
+        if self._end_of_idling is not None:
+            self._end_of_idling.cancel()
+
+    def _end_work(self) -> None:
+        self._at_work -= 1
+        if self._at_work == 0:
+            self._end_of_idling = asyncio.get_running_loop().call_later(self._idle_s, self._end_worker)
+
+    def _end_worker(self) -> None:
+        """Ask the worker process to end, without waiting for it."""
+        if self._own is not None:
+            self._own.shutdown(wait=False)
+            self._own = None
 
     async def close(self) -> None:
         """End the worker process, if it is owned here, and the thread. Idempotent."""
+        if self._end_of_idling is not None:
+            self._end_of_idling.cancel()
         if self._own is not None:
             await self.in_thread(self._own.shutdown)
             self._own = None

@@ -1,4 +1,4 @@
-"""``make bench``: measures the cost of a ranking, a round and a reaction; prints a Markdown table.
+"""``make bench``: measures the cost of a ranking, a round, a reaction and a start; prints a Markdown table.
 
 Ratios compare with a peer in the same run, because absolute times on shared machines mean little.
 ``docs/benchmarks.md`` has the recorded results.
@@ -26,6 +26,7 @@ from bot.config import Settings
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.loading import load_encoder
 from storage.records import Impression, Place, Who
+from tests.benchmarks.starting import HERE, compared, rows_of
 from tests.fakes import ScriptedGenerator
 
 CANDIDATES = (
@@ -147,6 +148,12 @@ async def bench_round(encoder: Encoder, n_members: int) -> list[Row]:
     ]
 
 
+def bench_start(messages: int = 10) -> list[Row]:
+    """Start the playground three times in processes of their own; take the medians."""
+    (found,) = compared([HERE], times=3, messages=messages)
+    return [Row(*row) for row in rows_of(found, messages)]
+
+
 async def _lag(done: asyncio.Event, interval_s: float = 0.002) -> list[float]:
     """Measure repeatedly, until ``done``, how late a timer fires, in seconds."""
     lags = []
@@ -211,6 +218,7 @@ async def main() -> None:
         *await bench_rank(encoder, 40),
         *await bench_store(encoder, arguments.reactions),
         *await bench_round(encoder, arguments.members),
+        *bench_start(),
     ]
     print_rows(rows)
 

@@ -21,6 +21,8 @@ POOR = {
     ),
     "the message itself": (HELLO, "How do I boil an egg?"),
     "a refusal": (HELLO, "As an AI language model, I do not eat eggs."),
+    "a chatbot's refusal": (HELLO, "I'm sorry, but as a chatbot I can only help with text."),
+    "a refusal by name": (HELLO, "I'm sorry, but as a SmolLM AI, I can only assist with text-based tasks."),
     "a refusal in German": (Context("wie koche ich ein Ei?"), "Als KI esse ich keine Eier."),
     "a refusal in French": (Context("un œuf?"), "En tant qu'IA, je ne mange pas d'œufs."),
     "Spanish to English": (
@@ -39,6 +41,10 @@ GOOD = {
     "a list": (HELLO, "1. Boil water.\n2. Add the egg.\n3. Wait eight minutes.\n4. Cool it."),
     "code": (Context("a loop in python?"), "```py\n" + "print('again and again')\n" * 12 + "```"),
     "a translation": (Context("how do I say thank you in Japanese?"), "You say ありがとう (arigatō)."),
+    "about chatbots": (
+        Context("what is a chatbot?"),
+        "A chatbot is a program that answers, as a person would.",
+    ),
     "about AI": (Context("what is an AI?"), "It is a program that learns. Some say I am one."),
     "short": (Context("ok"), "Gracias!"),
     "a quote": (

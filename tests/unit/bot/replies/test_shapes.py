@@ -49,6 +49,22 @@ def test_a_style_that_asks_ends_with_its_last_question(text, kept):
     assert in_shape(text, Shape(question=True)) == kept
 
 
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        ("Pack:\n- food\n- a tent", "Pack: food. a tent."),
+        ("1. food\n2. a tent!", "food. a tent!"),
+        ("- use `x`\n- then `y`", "use `x` then `y`"),
+        ("Use `x` - it works", "Use `x` - it works"),
+        ("- a\n- b `x` - c", "a. b `x` - c."),
+        ("b `x` - c\n- d", "b `x` - c. d."),
+        ("No list", "No list"),
+    ],
+)
+def test_joined_items_end_as_sentences_do(text, joined):
+    assert in_shape(text, Shape(lists=False)) == joined
+
+
 def test_a_reply_without_a_shape_is_left_alone():
     text = "- one\n- two\n\nThree. Four?  Five"
     assert in_shape(text, Shape()) == text
