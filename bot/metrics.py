@@ -48,6 +48,8 @@ class Outcome(StrEnum):
     """Answered together with the previous message of the member."""
     LIMITED = "limited"
     """Declined: the daily limit of the member or the server was reached."""
+    HELPED = "helped"
+    """It speaks of self-harm or danger; answered with help."""
     FAILED = "failed"
 
 
