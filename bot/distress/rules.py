@@ -42,6 +42,9 @@ _MEMORY = 64 << 20
 """Memory that RE2 may use for one pattern, bytes."""
 _GAP = r"(?:[^ .]+ ){0,6}"
 _JOINED_GAP = "[^.]{0,10}"
+_OPTIONAL = re.compile(r" \(([^()]*[^() ])\)\?(?= |$)")
+"""An optional word; the space before it belongs to it."""
+_WORD = re.compile(r"[^\W\d_]+")
 _PART = re.compile(r"\{(\w+)\}")
 _LETTERS_TWICE = re.compile(r"([a-z])\1+")
 
@@ -81,7 +84,7 @@ def distress_in(text: str) -> Distress | None:
     words = {word for form in spaced for word in spelt_out(form)}
     forms = {collapsed(form) for form in spaced}
     spaced_rules, joined_rules = _all_rules()
-    return spaced_rules.first(forms, words) or (joined_rules.first({joined}, ()) if joined else None)
+    return spaced_rules.best(forms, words) or (joined_rules.best({joined}, ()) if joined else None)
 
 
 def prepare() -> None:
@@ -99,6 +102,8 @@ class _Rules:
         kinds = {
             kind: [_with_parts(one, read["parts"]) for one in rules] for kind, rules in read["rules"].items()
         }
+        text = _LETTERS_TWICE.sub(r"\1", folded(repr(read)))
+        self._known = frozenset(text if self.joined else _WORD.findall(text))
         patterns = {kind: [self._pattern(one) for one in rules] for kind, rules in kinds.items()}
         self.all = [one for kind in Kind for one in patterns[_RULES[kind]]]
         self.all_spelt = [] if self.joined else [_without_spaces(one) for one in kinds["self"] if " " in one]
@@ -122,6 +127,10 @@ class _Rules:
         """Return whether a word is a sentence about self-harm whose spaces were left out."""
         return self._spelt.search(word) is not None
 
+    def n_known(self, forms: Iterable[str]) -> int:
+        """Return how many words of a message (characters in scripts without spaces) its file holds."""
+        return sum(word in self._known for form in forms for word in (form if self.joined else form.split()))
+
     def _pattern(self, source: str) -> str:
         if self.joined:
             return to_hiragana(source).replace("...", _JOINED_GAP)
@@ -134,7 +143,7 @@ def _with_parts(source: str, parts: dict[str, str]) -> str:
     """Fill in named parts, which may name further parts."""
     while _PART.search(source):
         source = _PART.sub(lambda part: parts[part[1]], source)
-    return source
+    return _OPTIONAL.sub(r"( (\1))?", source)
 
 
 def _without_spaces(source: str) -> str:
@@ -152,7 +161,10 @@ def _compiled(patterns: Sequence[str]) -> Any:
 
 
 class _RuleSet:
-    """The rules of all languages that read the same form, with one pattern that finds any of them."""
+    """The rules of all languages that read the same form, with one pattern that finds any of them.
+
+    Related languages share words, so rules of several may match; the language that knows most words wins.
+    """
 
     def __init__(self, rules: Sequence[_Rules]) -> None:
         self._rules = tuple(rules)
@@ -160,16 +172,17 @@ class _RuleSet:
         spelt = [pattern for one in rules for pattern in one.all_spelt]
         self._any_spelt = _compiled(spelt) if spelt else None
 
-    def first(self, forms: Iterable[str], words: Iterable[str]) -> Distress | None:
-        """Return what the first language recognises in the forms of a message, or in its spelt-out words."""
+    def best(self, forms: Iterable[str], words: Iterable[str]) -> Distress | None:
+        """Return what is recognised in the forms of a message, or in its spelt-out words."""
         suspect = [form for form in forms if self._any.search(form)]
         spelt = [word for word in words if self._any_spelt is not None and self._any_spelt.search(word)]
+        found: list[tuple[int, Distress]] = []
         for rules in self._rules if suspect or spelt else ():
-            if any(rules.spells(word) for word in spelt):
-                return Distress(Kind.SELF, rules.language)
-            if kind := next((kind for form in suspect if (kind := rules.kind_of(form))), None):
-                return Distress(kind, rules.language)
-        return None
+            kind = Kind.SELF if any(rules.spells(word) for word in spelt) else None
+            kind = kind or next((kind for form in suspect if (kind := rules.kind_of(form))), None)
+            if kind is not None:
+                found.append((rules.n_known(suspect or spelt), Distress(kind, rules.language)))
+        return max(found, key=lambda one: one[0])[1] if found else None
 
 
 _LOCK = threading.Lock()

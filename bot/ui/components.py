@@ -23,7 +23,7 @@ agreed, so neither the id nor the answer depends on it.
 
 
 async def has_helped(interaction: discord.Interaction[Any], words: str) -> bool:
-    """Show help for own words that speak of self-harm or danger, and return whether they do; do not store them.
+    """Show help for own words that speak of self-harm or danger, and return whether they do.
 
     Args:
         interaction: The deferred interaction of a form.

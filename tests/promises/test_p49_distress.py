@@ -1,10 +1,10 @@
 """P49: a message that speaks of self-harm gets help and teaches nothing.
 
-Members write such messages to the real bot in every way there is: mention, direct message, reply, chat channel,
-several quick messages, ``/compare``, "Another answer", a changed message, own words in forms; before and after
-they agreed, and with their day used up. An FAQ entry would fit and drafts are on. Each time they get help that
-pings nobody. The language model is not called, nothing is stored, their limits stay, no log names a word, and
-no later prompt holds the message.
+Members write such messages to the real bot in every way there is: mention, direct message, reply, chat
+channel, several quick messages, ``/compare``, "Another answer", a changed message, own words in forms; before
+and after they agreed, and with their day used up. Drafts are on. Each time they get help that pings nobody.
+The language model is not called, nothing is stored, their limits stay, no log names a word, and no later
+prompt holds the message.
 
 Control: where no distress is recognised, the same check finds that the model was called and a reply stored.
 """
@@ -30,7 +30,7 @@ HELP = "findahelpline.com"
 
 @pytest.fixture
 async def here(settings, with_bot):
-    """A world with the message-content intent, drafts, and one message a day for each member."""
+    """A world with the message-content intent, drafts, and three messages a day for each member."""
     own = replace(
         with_bot(message_content=True),
         limits=LimitSettings(member_messages=3),
@@ -38,6 +38,14 @@ async def here(settings, with_bot):
     )
     async with opened(own) as world:
         yield world
+
+
+def id_of(message) -> int:
+    return message.id
+
+
+def of_bot(world: World, message) -> bool:
+    return message.author.id == world.bot.me
 
 
 async def stored(world: World, member) -> tuple[int, int]:
@@ -139,13 +147,15 @@ async def test_another_answer_to_help_is_help(world):
 
 
 async def test_the_long_answer_is_not_repeated_at_every_message(world):
-    said = [(await world.ask(world.alice, WORDS)).content for _ in range(3)]
-    his = (await world.ask(world.ben, WORDS)).content
+    for _ in range(20):
+        await world.ask(world.alice, WORDS)
+    await world.ask(world.ben, WORDS)
 
-    assert said[0] == his
-    assert len(said[1]) < len(said[0])
-    assert said[1] == said[2]
-    assert all(HELP in text for text in said)
+    whole, again, *more = (m.content for m in sorted(world.channel.history(), key=id_of) if of_bot(world, m))
+    assert len(again) < len(whole)
+    assert more[-1] == whole
+    assert len(more) <= 2, "at most one further short answer, where a minute begins"
+    assert all(HELP in text for text in (whole, again))
 
 
 async def test_own_words_in_a_form_are_not_stored_and_get_help(world):

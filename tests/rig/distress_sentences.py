@@ -1,7 +1,8 @@
-"""Hand-written sentences in ten languages that speak of distress, and sentences that only sound like it.
+"""Hand-written sentences in ten languages that speak of distress, and some that only sound like it.
 
-They lie in ``tests/rig/distress/<language>.toml``. The rules were written with the first list. The second list was
-written after the rules and only measures. ``python -m tests.rig.distress_sentences`` prints both measurements.
+They are in ``tests/rig/distress/<language>.toml``. The rules were written with the first list. The second one
+was written after the rules and only measures, so change no rule for it; write a new list instead.
+``python -m tests.rig.distress_sentences`` prints both measurements.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ if __name__ == "__main__":
         (recall, false), (recall_written, false_written) = (
             rates(name, measured=measured) for measured in (True, False)
         )
-        print(  # noqa: T201 - a command
+        print(
             f"{name}: recall {recall:.2f}, near misses taken {false:.3f} (written with:"
             f" {recall_written:.2f}, {false_written:.3f})"
         )

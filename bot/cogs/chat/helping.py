@@ -21,7 +21,9 @@ from bot.messages.words import words_of
 from bot.metrics import Outcome
 
 WHOLE_EVERY_S = 3600
-"""A member gets the whole answer once in this time in one channel, seconds; a short one otherwise."""
+"""A member gets the whole answer once in this time in one channel, seconds."""
+AGAIN_EVERY_S = 60
+"""A member gets a short answer once in this time after the whole one, seconds; both stand right above."""
 
 
 class HelpingHost(HasMetrics, HasResponder, Protocol):
@@ -58,9 +60,13 @@ class Helping:
 
     async def post(self, message: discord.Message, distress: Distress) -> None:
         """Post help under a message, as a note: it pings nobody and is no turn of the conversation."""
-        span = (message.channel.id, distress.kind, int(time.monotonic() // WHOLE_EVERY_S))
-        again = not self._given.claim(who_wrote(message), span)
-        await say(message, self._bot.responder.help.answer_to(distress, again=again))
+        again = not self._claim(message, distress, WHOLE_EVERY_S)
+        if not again or self._claim(message, distress, AGAIN_EVERY_S):
+            await say(message, self._bot.responder.help.answer_to(distress, again=again))
+
+    def _claim(self, message: discord.Message, distress: Distress, every_s: int) -> bool:
+        span = (message.channel.id, distress.kind, every_s, int(time.monotonic() // every_s))
+        return self._given.claim(who_wrote(message), span)
 
     def words_for(self, text: str) -> str:
         """Return the help for a text that a member gave a command; "" where it speaks of no distress."""

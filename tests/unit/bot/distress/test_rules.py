@@ -36,7 +36,7 @@ BESIDE_AN_IDIOM = (
 NO_DISTRESS = (
     "```python\ndef kill_myself(): pass\n```",
     "`kill myself` is a function name",
-    "he said \"I want to die\" in the movie",
+    'he said "I want to die" in the movie',
     "> I don't want to live anymore\nwho wrote that?",
     "how do I kill zombie processes on linux?",
     "kms activation and 200 kms to the next city",
@@ -52,12 +52,12 @@ NO_DISTRESS = (
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("measured", [False, True])
-def test_most_distress_and_few_near_misses_are_recognised(language, measured):
+@pytest.mark.parametrize(("measured", "least"), [(False, 0.95), (True, 0.6)])
+def test_most_distress_and_few_near_misses_are_recognised(language, measured, least):
     recall, false = rates(language, measured=measured)
 
-    assert recall >= 0.7
-    assert false <= 0.05
+    assert recall >= least
+    assert false <= 0.03
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -88,6 +88,8 @@ def test_one_who_worries_about_a_friend_is_told_apart_from_one_who_is_in_distres
     assert distress_in("my friend wants to kill herself and I want to die") == Distress(Kind.SELF, "en")
 
 
-@pytest.mark.parametrize("piece", ["i want to ", "my friend wants ", "i i i ", "k1", "“", "`", "> ", "自", "!?"])
+@pytest.mark.parametrize(
+    "piece", ["i want to ", "my friend wants ", "i i i ", "k1", "“", "`", "> ", "自", "!?"]
+)
 def test_a_hostile_text_is_read_in_linear_time(piece):
     assert_cost_is_about_linear(lambda n: distress_in(piece * (n // len(piece))), 16_000)
