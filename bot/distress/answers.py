@@ -64,4 +64,7 @@ class HelpAnswers:
 @cache
 def _built_in(language: HelpLanguage) -> HelpTexts:
     read: dict[str, Any] = tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8"))["words"]
-    return HelpTexts(**{key: tuple(said) if isinstance(said, list) else said for key, said in read.items()})
+    texts: dict[str, Any] = {
+        key: tuple(said) if isinstance(said, list) else said for key, said in read.items()
+    }
+    return HelpTexts(**texts)

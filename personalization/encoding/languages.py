@@ -93,7 +93,7 @@ class Language:
         lists = {key: str(read.get(key, "")).split() for key in (*LEXICONS, "common", "extra")}
         self._words = {key: frozenset(w for w in words if w[-1] != "*") for key, words in lists.items()}
         self._stems = {key: tuple(w[:-1] for w in words if w[-1] == "*") for key, words in lists.items()}
-        self.known = frozenset().union(*self._words.values())
+        self.known = frozenset(word for words in self._words.values() for word in words)
         self.letters = frozenset(read.get("letters", ""))
         self._question = re.compile(read["question"]) if "question" in read else None
         self._piece = self._pieces() if self.joined else _PART if read.get("splits") else _WORD

@@ -21,6 +21,7 @@ from bot.settings import LimitSettings
 from storage.records import Who
 from tests.integration.conftest import World, opened
 from tests.integration.test_limits import say
+from tests.integration.test_panel import input_id, panel_of, select_id
 
 pytestmark = pytest.mark.promise("P49")
 
@@ -160,14 +161,18 @@ async def test_the_long_answer_is_not_repeated_at_every_message(world):
 
 async def test_own_words_in_a_form_are_not_stored_and_get_help(world):
     await world.agree(world.alice)
-    await world.ask(world.alice)
+    await world.alice.react(await world.ask(world.alice), "👎")
     page = await world.alice.slash(world.channel, "style")
     form = await world.alice.click(page.response, label="In my own words")
     wish = await world.alice.submit_modal(form, {"words": WORDS})
+    form = await world.alice.click(await panel_of(world, world.alice), label="Tell me what was wrong")
+    fields = {select_id(form.modal): ["tone"], input_id(form.modal): WORDS}
+    remark = await world.alice.submit_modal(form, fields)
 
     ((_, exported),) = await world.house.store.privacy.export(Who(world.guild.id, world.alice.id))
     assert "zzmarker" not in repr(exported)
     assert HELP in wish.followups[-1].content
+    assert HELP in remark.response.content
 
 
 async def test_control_where_nothing_is_recognised_the_model_is_called(here, caplog, monkeypatch):
