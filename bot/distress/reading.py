@@ -26,8 +26,8 @@ _LONE = {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "œ": "oe", "æ": "ae"}
 """Latin letters that Unicode does not decompose."""
 _TOKEN = re.compile(r"[a-z0-9@$!|]+")
 _SIGNS = str.maketrans("034579@$!|", "oeastgasil")
-_END = re.compile(r"[.!?…;\n]+(?=\s|$)|[。！？．]+")
-_NO_LETTER = re.compile(r"[\W_]+")
+_END = re.compile(r"(?<![.!?…;\n])[.!?…;\n]++(?=\s|$)|[。！？．]++")
+_NO_LETTER = re.compile(r"[\W_]++")
 _SPELT = re.compile(r"(?<!\S)[a-z](?: [a-z]){2,}(?!\S)")
 _TWICE = re.compile(r"([a-z])\1+")
 _JOINED_SCRIPT = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
