@@ -11,6 +11,7 @@ Control: where no distress is recognised, the same check finds that the model wa
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -20,8 +21,9 @@ from bot.distress import answers
 from bot.settings import LimitSettings
 from storage.records import Who
 from tests.integration.conftest import World, opened
-from tests.integration.test_limits import say
+from tests.integration.test_limits import say, texts_waiting
 from tests.integration.test_panel import input_id, panel_of, select_id
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.promise("P49")
 
@@ -116,9 +118,13 @@ async def test_no_later_prompt_holds_the_message(world):
 
 
 async def test_quick_messages_that_say_it_together_get_help(world):
+    world.generator.gate = asyncio.Event()
     say(world, world.ben, "what is the weather like?")
+    await until(lambda: world.generator.contexts)
     say(world, world.alice, "I really want to")
     say(world, world.alice, "die")
+    await until(lambda: texts_waiting(world).endswith("die"))
+    world.generator.gate.set()
     await world.env.settle()
 
     said = [m.content for m in world.channel.history() if m.author.id == world.bot.me]
