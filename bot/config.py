@@ -28,6 +28,7 @@ from bot.catalogue import MODEL_VARIABLE, encoder, language_model
 from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
     BotSettings,
+    DistressSettings,
     FaqSettings,
     GeneratorSettings,
     LimitSettings,
@@ -52,6 +53,7 @@ class Settings:
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
+    distress: DistressSettings = field(default_factory=DistressSettings)
     faq: FaqSettings = field(default_factory=FaqSettings)
     personalization: LearningSettings = field(default_factory=LearningSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)

@@ -50,6 +50,8 @@ class Outcome(StrEnum):
     """Declined: the daily limit of the member or the server was reached."""
     WITHDRAWN = "withdrawn"
     """Its message was deleted, or edited so that it was not for the bot any more."""
+    HELPED = "helped"
+    """It speaks of self-harm or danger; answered with help."""
     FAILED = "failed"
 
 

@@ -208,6 +208,46 @@ class SafetySettings:
     device: Device = "auto"
 
 
+HelpLanguage = Literal["en", "de", "fr", "es", "pt", "it", "pl", "zh", "ja", "ko"]
+HelpText = Annotated[str, MaxLen(900)]
+HelpLines = Annotated[tuple[Annotated[str, MinLen(1), MaxLen(120)], ...], MaxLen(8)]
+"""With a text at most 1,900 characters, so that the answer is one message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelpTexts:
+    """The host's own texts in one language; empty ones keep the built-in text.
+
+    Attributes:
+        self_harm: To a member who speaks of harming themselves.
+        friend: To a member who worries about somebody else.
+        danger: To a member who is in danger from others.
+        again: To a member who got one of these a short while ago.
+        lines: Hot lines below the text.
+        danger_lines: Hot lines below ``danger``.
+    """
+
+    self_harm: HelpText = ""
+    friend: HelpText = ""
+    danger: HelpText = ""
+    again: HelpText = ""
+    lines: HelpLines = ()
+    danger_lines: HelpLines = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistressSettings:
+    """Section ``[distress]``: the answer to a message that speaks of self-harm or danger.
+
+    Attributes:
+        answer: Whether such a message gets help instead of a written reply.
+        texts: The host's own texts and hot lines, by language of the message.
+    """
+
+    answer: bool = True
+    texts: dict[HelpLanguage, HelpTexts] = field(default_factory=dict[HelpLanguage, HelpTexts])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaqSettings:
     """Section ``[faq]``: when an answer from ``/faq`` becomes a candidate.

@@ -266,6 +266,7 @@ async def _open_responder(
         n_candidates=written.candidates,
         turns=turns,
     )
+    responder.help.use_settings(base.settings.distress)
     memory.register("replies", responder)
     memory.register("drafts", responder.drafts)
     memory.register("wishes", responder.wishes)

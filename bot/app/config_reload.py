@@ -31,6 +31,7 @@ AT_ONCE = {
     "generator": {"persona", "styles"},
     "limits": {"member_messages", "member_tokens", "server_messages", "server_tokens", "roles"},
     "safety": {"level", "blocked_terms"},
+    "distress": {"answer", "texts"},
     "faq": {"similarity", "most"},
     "personalization": {
         "policy",
@@ -169,6 +170,7 @@ def put_into_use(settings: Settings, house: House, bot: Client) -> None:
     house.generator.use_persona(settings.generator.persona)
     house.parts.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
     house.parts.responder.source.use_settings(settings.safety, settings.faq)
+    house.parts.responder.help.use_settings(settings.distress)
 
 
 def _changed(before: Settings, after: Settings) -> list[tuple[str, str]]:

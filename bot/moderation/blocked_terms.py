@@ -69,7 +69,7 @@ def is_blocked(text: str, terms: Sequence[str]) -> bool:
     matcher = _matcher(tuple(terms))
     if matcher is None:
         return False
-    read = _as_latin(_as_read(text))
+    read = as_latin(as_read(text))
     return any(matcher.finds(form) for form in {read, _MARKUP.sub("", read)})
 
 
@@ -136,13 +136,13 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _as_read(text: str) -> str:
+def as_read(text: str) -> str:
     """Return a text case-folded and without invisible characters; other scripts are kept."""
     folded = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
     return "".join(char for char in folded if unicodedata.category(char) != "Cf").casefold()
 
 
-def _as_latin(read: str) -> str:
+def as_latin(read: str) -> str:
     """Replace look-alike letters by Latin ones where they are a disguise.
 
     They are a disguise in a word that mixes them with Latin letters, or in a text whose letters of the other
@@ -173,8 +173,8 @@ def _size_of(matcher: _Matcher | None) -> int:
 @cached(LRUCache(_MOST_INSTRUCTIONS, getsizeof=_size_of), lock=threading.Lock())
 def _matcher(terms: tuple[str, ...]) -> _Matcher | None:
     """Compile a list of terms; None if there are none."""
-    read = [" ".join(_as_read(term).split()) for term in terms]
-    wanted = sorted({form for term in read if term for form in (term, _as_latin(term))})
+    read = [" ".join(as_read(term).split()) for term in terms]
+    wanted = sorted({form for term in read if term for form in (term, as_latin(term))})
     return _Matcher(wanted) if wanted else None
 
 

@@ -6,13 +6,16 @@ Discord here. Whether anything is learnt depends on the member's consent alone, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from bot.generation import Candidate, Context, Style
+from bot.distress.answers import HelpAnswers, InDistress
+from bot.distress.rules import Distress
+from bot.generation import Candidate, Context, Style, Turn
 from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
@@ -32,6 +35,7 @@ from bot.replies.fair_turns import FairTurns
 from bot.replies.recording import ReplyRecorder
 from bot.replies.stopping import Stop
 from bot.replies.style_wishes import WishBook, in_style, wished_styles
+from bot.settings import DistressSettings
 from personalization.heads.heads import Head
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
@@ -60,6 +64,7 @@ class Responder:
         drafts: Candidates of the latest replies.
         wishes: How members would like to be answered.
         stop: Ends what is written when the bot stops.
+        help: Recognises distress, and holds the answers to it.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class Responder:
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
         self.stop = Stop()
+        self.help = HelpAnswers(DistressSettings())
         self._askers = Askers()
 
     @property
@@ -115,6 +121,7 @@ class Responder:
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No candidate may be posted.
+            InDistress: The message is answered with help.
             UsedUp: The day of the member or of their server is used up.
             TooManyWaiting: Too many answers of the member wait already.
             Stopping: The bot stops.
@@ -127,7 +134,7 @@ class Responder:
         who, clock = prompt.who, Stopwatch()
         async with self._turns.turn(who.user_id, prompt.behind):
             clock.lap("turn")
-            context = await prompt.read()
+            context = await self._read(prompt)
             clock.lap("context")
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
@@ -141,6 +148,23 @@ class Responder:
         decision = await self._chosen_from(kept, asker, member_id, consent, context, styles)
         clock.lap("rank")
         return replace(decision, seconds=clock.laps)
+
+    async def _read(self, prompt: Prompt) -> Context:
+        """Read the context of a prompt, without earlier messages that were answered with help.
+
+        Raises:
+            InDistress: The message itself is answered with help.
+            Exception: The error of the context reader.
+        """
+        context = await prompt.read()
+        found, turns = await asyncio.to_thread(self._without_distress, context)
+        if found is not None:
+            raise InDistress(found)
+        return replace(context, turns=turns)
+
+    def _without_distress(self, context: Context) -> tuple[Distress | None, tuple[Turn, ...]]:
+        spoken = [turn for turn in context.turns if turn.role != "user" or not self.help.found_in(turn.text)]
+        return self.help.found_in(context.message), tuple(spoken)
 
     async def _chosen_from(
         self,
@@ -187,12 +211,13 @@ class Responder:
         Raises:
             GeneratorError: No candidate could be generated.
             NothingToSay: No other text may be posted.
+            InDistress: The message is answered with help.
             UsedUp: No candidate remains, and the day of the member or of their server is used up.
             TooManyWaiting: Too many answers of the member wait already.
         """
         asker = self._asker_of(prompt)  # before the draft is read, so that a forget is noticed
         draft = self.drafts.of(prompt.who, message_id)
-        context = await prompt.read()
+        context = await self._read(prompt)
         left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
         if not left:
             but = {shown} if draft is None else {shown} | draft.posted

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import discord
 
-from bot.ui.errors import answer_error
-from bot.ui.ports import FeedbackHost, Host
+from bot.ui.errors import answer_error, tell
+from bot.ui.ports import FeedbackHost, HelpHost, Host
 from storage.errors import LearningPaused, UnknownReply
 from storage.records import NOWHERE, ReplyId
 
@@ -20,6 +20,20 @@ ABOUT = r"(?P<about>m\d{1,19}|\d{1,18})"
 Only the second form is shown for replies to others. Whether such a reply is stored tells whether its asker
 agreed, so neither the id nor the answer depends on it.
 """
+
+
+async def has_helped(interaction: discord.Interaction[Any], words: str) -> bool:
+    """Show help for own words that speak of self-harm or danger, and return whether they do.
+
+    Args:
+        interaction: The deferred interaction of a form.
+        words: What the member wrote into the form.
+    """
+    host: HelpHost = interaction.client
+    found = host.responder.help.found_in(words)
+    if found is not None:
+        await tell(interaction, host.responder.help.answer_to(found))
+    return found is not None
 
 
 class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"simpatico:abstract"):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from bot.command_tree import Host
+from bot.distress.answers import HelpAnswers
 from bot.messages.streaming import Streams
 from bot.privacy import Privacy
 from bot.replies.decision import Decision
@@ -20,6 +21,7 @@ from storage.store import Store
 
 __all__ = [
     "FeedbackHost",
+    "HelpHost",
     "Host",
     "PrivacyHost",
     "StreamHost",
@@ -96,6 +98,24 @@ class StyleHost(Protocol):
     @property
     def responder(self) -> Wishing:
         """Wishes of members."""
+        ...
+
+
+class Helps(Protocol):
+    """The part of the responder that recognises distress."""
+
+    @property
+    def help(self) -> HelpAnswers:
+        """The answers to a text that speaks of self-harm or danger."""
+        ...
+
+
+class HelpHost(Protocol):
+    """The part of the bot that a form with own words needs."""
+
+    @property
+    def responder(self) -> Helps:
+        """Recognises distress."""
         ...
 
 

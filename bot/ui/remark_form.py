@@ -13,7 +13,7 @@ import discord
 
 from bot.identity import who_clicked
 from bot.languages import mark, tr
-from bot.ui.components import ABOUT, PersistentButton, about, record_quietly
+from bot.ui.components import ABOUT, PersistentButton, about, has_helped, record_quietly
 from bot.ui.errors import answer_error
 from bot.ui.feedback_text import PAUSED, REASONS
 from bot.ui.ports import FeedbackHost, Host
@@ -117,6 +117,8 @@ class RemarkForm(discord.ui.Modal):
         host: Host = interaction.client
         host.tongues.hear(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
+        if await has_helped(interaction, self._words.value):
+            return
         remark = Remark(tuple(self._reasons.values), self._words.value.strip() or None)
         view = discord.ui.View(timeout=None)
         view.add_item(ForgetRemarkButton(self._about))

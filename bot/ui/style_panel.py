@@ -15,7 +15,7 @@ from bot.identity import asker_of, who_clicked
 from bot.languages import list_of, mark, tr
 from bot.messages.markdown import escaped
 from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
-from bot.ui.components import PersistentButton, PersistentSelect
+from bot.ui.components import PersistentButton, PersistentSelect, has_helped
 from bot.ui.errors import answer_error
 from bot.ui.ports import Host, StyleHost
 from storage.members.wishes import NO_WISH, Wish
@@ -146,6 +146,8 @@ class WordsModal(discord.ui.Modal):
         host: Host = interaction.client
         host.tongues.hear(interaction)
         await interaction.response.defer()
+        if await has_helped(interaction, self.words.value):
+            return
         await change_wish(interaction, lambda before: with_words(before, self.words.value))
 
     async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:

@@ -57,7 +57,7 @@ async def uses_everything(world, member) -> None:
     await bot.responder.wishes.put(there, with_words(NO_WISH, "briefly"), Consent.UNKNOWN)
     bot.invited.claim(store.member_id(there))
     bot.unanswered.begin(there)
-    for name in ("notes on declined messages", "notes on unread attachments"):
+    for name in ("notes on declined messages", "notes on unread attachments", "help given"):
         caches[name].claim(here, "once")
     bot.queues.submit("a talk", member.id, asyncio.Event().wait)
     caches["deleted questions"].put(Burst(latest_of(world, member)))

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import regex
 
+from bot.distress import reading, rules
 from bot.generation import Context, Shape, Turn
 from bot.generators import cleaning, continuing, marks, prompt, role_markers, thinking
 from bot.messages import attachments, conversation, formulas, markdown, sentences, splitting, unsupported
@@ -34,7 +35,7 @@ from bot.moderation import (
 )
 from bot.moderation.blocked_terms import is_blocked
 from bot.replies import shapes
-from personalization.encoding import features
+from personalization.encoding import features, languages
 from storage.servers.safety_rules import LONGEST_TERM, MOST_TERMS
 from tests.rig.hostile_texts import PIECES, literals, slow_text
 from tests.rig.size import sized
@@ -142,12 +143,24 @@ def test_control_an_expression_that_backtracks_is_slow(pattern):
 
 
 TEXT_MODULES = (
+    reading, rules, languages,
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
     attachments, continuing, features, markdown, addresses, role_markers, marks, thinking, unsupported,
     formulas, sentences, shapes, poor_replies, asked_language,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
+    "blocked_terms.as_read": blocked_terms.as_read,
+    "blocked_terms.as_latin": blocked_terms.as_latin,
+    "reading.own_words": reading.own_words,
+    "reading.spaced_forms": reading.spaced_forms,
+    "reading.spelt_out": lambda text: list(reading.spelt_out(text)),
+    "reading.collapsed": reading.collapsed,
+    "reading.joined_form": reading.joined_form,
+    "reading.folded": reading.folded,
+    "reading.to_hiragana": reading.to_hiragana,
+    "rules.distress_in": rules.distress_in,
+    "languages.language_of": languages.language_of,
     "visible_text.visible": visible_text.visible,
     "visible_text.comparable": visible_text.comparable,
     "sanitizing.tidied": lambda text: sanitizing.tidied(
@@ -237,6 +250,8 @@ def test_no_function_of_a_library_that_is_slow_is_used(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FUNCTIONS, *METHODS])
 def test_no_text_makes_a_function_slow(name):
+    rules.prepare()  # a bot compiles them at its start
+
     assert slow_text((FUNCTIONS | METHODS)[name], TRIED, each_s=3e-5) is None
 
 

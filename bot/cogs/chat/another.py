@@ -16,7 +16,9 @@ from discord.ext import commands
 
 from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
 from bot.cogs.chat.delivery import AskedAgain, Delivery, DeliveryHost
+from bot.cogs.chat.helping import Helping
 from bot.cogs.ports import Registry
+from bot.distress.answers import InDistress
 from bot.generation import GeneratorError
 from bot.identity import asker_of, who_clicked
 from bot.languages import mark, speak, tr
@@ -24,6 +26,7 @@ from bot.messages.bursts import Burst, Withdrawn
 from bot.messages.context_reader import Host, MessageReader, NothingToRead
 from bot.messages.conversation import BUSY, FAILED, is_note
 from bot.messages.posting import typing_in
+from bot.messages.words import words_of
 from bot.metrics import Outcome
 from bot.replies.decision import Decision, NothingToSay
 from bot.replies.fair_turns import TooManyWaiting
@@ -55,7 +58,7 @@ class Another(commands.Cog):
 
     def __init__(self, bot: AnotherHost) -> None:
         self._bot = bot
-        self._answering, self._delivery = Answering(bot), Delivery(bot)
+        self._answering, self._delivery, self._helping = Answering(bot), Delivery(bot), Helping(bot)
         self._menu = app_commands.ContextMenu(name=mark("Another answer"), callback=self.another)
 
     async def cog_load(self) -> None:
@@ -71,6 +74,10 @@ class Another(commands.Cog):
         await interaction.response.defer(ephemeral=True, thinking=True)
         prompt, who = await self._prompt_of(message), who_clicked(interaction)
         if prompt is None or not self._is_theirs(prompt, who, message):
+            said = tr(NOT_YOURS)
+        elif help_words := self._helping.words_for(words_of(prompt, me=self._bot.me)):
+            said = help_words
+        elif is_note(message):
             said = tr(NOT_YOURS)
         elif await self._bot.pausing.is_paused():
             said = tr(RESTING)
@@ -99,7 +106,7 @@ class Another(commands.Cog):
 
     async def _prompt_of(self, reply: discord.Message) -> discord.Message | None:
         """Return the message that this one answers; None where it is no answer or the prompt was deleted."""
-        if reply.author.id != self._bot.me or is_note(reply):
+        if reply.author.id != self._bot.me:
             return None
         try:
             first = await self._first_chunk(reply)
@@ -132,6 +139,8 @@ class Another(commands.Cog):
             outcome, said = (Outcome.ANSWERED, tr(POSTED)) if posted else (Outcome.FAILED, tr(NOT_POSTED))
         except Withdrawn:
             outcome, said = Outcome.WITHDRAWN, tr(NOT_YOURS)
+        except InDistress as exc:
+            outcome, said = Outcome.HELPED, self._bot.responder.help.answer_to(exc.distress)
         except NothingToRead as exc:
             outcome, said = Outcome.UNREAD, str(exc)
         except UsedUp as exc:

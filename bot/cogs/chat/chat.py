@@ -16,7 +16,9 @@ from discord.ext import commands
 from bot.cogs.chat.answering import Answering, AnsweringHost, note_of, note_without_answer
 from bot.cogs.chat.catching_up import CatchingUp, CatchUpHost
 from bot.cogs.chat.delivery import Delivery, DeliveryHost
+from bot.cogs.chat.helping import Helping
 from bot.cogs.ports import Registry
+from bot.distress.answers import InDistress
 from bot.generation import GeneratorError
 from bot.identity import is_direct, who_wrote
 from bot.languages import Tongues, speak, tr
@@ -66,6 +68,7 @@ class Chat(commands.Cog):
     def __init__(self, bot: ChatHost) -> None:
         self._bot = bot
         self._answering, self._delivery = Answering(bot), Delivery(bot)
+        self._helping = Helping(bot, bot.memory)
         self._claims, self._lost = Claims(), LostBursts()
         self._catching_up = CatchingUp(bot, self._claims, self.on_message)
         self._declined, self._unread = NotesGiven(1000), NotesGiven(1000)
@@ -95,6 +98,8 @@ class Chat(commands.Cog):
         if not self._claims.claim(message.id) or await self._bot.pausing.is_paused():
             return
         if not is_heard(self._bot, message, view):
+            return
+        if await self._helping.has_answered(message):
             return
         speak(self._bot.tongues.of(message))
         if note := self._nothing_to_answer(message):
@@ -160,6 +165,9 @@ class Chat(commands.Cog):
         except Withdrawn:
             outcome = Outcome.WITHDRAWN
             self._lost.put(burst)
+        except InDistress as exc:  # only several messages together, or a file, say so
+            outcome = Outcome.HELPED
+            await self._helping.post(burst.last, exc.distress)
         except NothingToRead as exc:
             outcome = Outcome.UNREAD
             await self._decline(burst.last, str(exc), within_s=3600)

@@ -15,6 +15,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cogs.chat.answering import AnsweringHost, note_of, note_without_answer
+from bot.cogs.chat.helping import Helping, HelpingHost
 from bot.cogs.ports import HasServers, Registry
 from bot.generation import Context, GeneratorError
 from bot.identity import who_clicked
@@ -72,7 +73,7 @@ class PickHost(FeedbackHost, Protocol):
         ...
 
 
-class CompareHost(Registry, AnsweringHost, HasServers, PickHost, Protocol):
+class CompareHost(Registry, AnsweringHost, HasServers, HelpingHost, PickHost, Protocol):
     """What the cog needs of the client."""
 
 
@@ -133,6 +134,7 @@ class Compare(commands.Cog):
 
     def __init__(self, bot: CompareHost) -> None:
         self._bot = bot
+        self._helping = Helping(bot)
 
     async def cog_load(self) -> None:
         """Register the buttons that outlive a restart."""
@@ -149,6 +151,9 @@ class Compare(commands.Cog):
     ) -> None:
         """Show the most informative pair."""
         await interaction.response.defer(ephemeral=True, thinking=True)
+        if message is not None and (help_words := self._helping.words_for(message)):
+            await interaction.edit_original_response(content=help_words)
+            return
         who = await agreed(self._bot, interaction, who_clicked(interaction))
         if who is None:
             return

@@ -18,7 +18,6 @@ from bot.generators.packaged_model.manner import (
 )
 from bot.memory import Leaving
 from bot.settings import DEFAULT_STYLES, GeneratorSettings
-from storage.records import MemberId
 
 DEFAULT = GeneratorSettings()
 LONG = "First of all, an onion. " + "Then there is more to say about it. " * 20
@@ -144,6 +143,6 @@ async def test_styles_are_passed_on_as_they_are() -> None:
 def test_a_forget_reaches_the_model():
     recorder = Asked()
 
-    PackagedManner(recorder).forget(Leaving(lambda who: MemberId(b"")))
+    PackagedManner(recorder).forget(Leaving(pseudonym_of=lambda who: None, everyone=True))
 
     assert recorder.persona == "forgotten"

@@ -11,6 +11,7 @@ import pytest
 
 from personalization.encoding import features as features_module
 from personalization.encoding.features import CLIP, STYLE, STYLE_FEATURES, FeatureMap, style_features
+from personalization.encoding.languages import english
 from tests.fakes import HashEncoder
 from tests.timing import assert_cost_is_about_linear
 
@@ -209,7 +210,8 @@ def test_feature_id_changes_when_anything_changes(change: str, monkeypatch: pyte
         changed = features_module.StyleFeature(first.name, first.centre, first.scale, lambda t: t.chars / 9)
         monkeypatch.setattr(features_module, "STYLE", (changed, *STYLE[1:]))
     elif change == "lexicon":
-        monkeypatch.setattr(features_module, "HUMOUR", features_module.HUMOUR | {"teehee"})
+        words = english()._words
+        monkeypatch.setitem(words, "humour", words["humour"] | {"teehee"})
     else:
         monkeypatch.setattr(features_module, "CLIP", 2.5)
 
