@@ -9,13 +9,13 @@ from bot.settings import GeneratorSettings
 
 def who_writes(settings: GeneratorSettings) -> str:
     """Return one or two sentences for the welcome of the playground."""
-    writer = f"{name_of_model(settings.model)} writes here"
+    writer = f"Here writes {name_of_model(settings.model)}"
     if settings.kind != "local":
         return f"{writer}, on your model server."
     if settings.model != "packaged":
         return f"{writer}. simpatico models list names others."
     small = next(model for model in LANGUAGE_MODELS if model.size)
     return (
-        f"{writer}: a tiny model, for trying out. For a better one, stop me and run: make run"
+        f"{writer}, a tiny model, for trying out. For a better one, stop me and run: make run"
         f" MODEL={small.size} (downloads {small.gguf.gb:g} GB). simpatico models list names more."
     )

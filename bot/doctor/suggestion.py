@@ -12,6 +12,7 @@ from bot.catalogue import LANGUAGE_MODELS, LanguageModel, language_model
 from bot.doctor import Finding, ok
 from bot.generation import GeneratorError
 from bot.settings import GeneratorSettings
+from storage.wording import counted
 
 REPLY_TOKENS = 40
 """Length of a candidate for the estimate, tokens."""
@@ -107,6 +108,6 @@ def _in_words(machine: Machine, model: LanguageModel, candidates: int) -> str:
         return memory
     seconds = machine.reply_s(model, candidates)
     return (
-        f"{memory}, and {candidates} candidates of {REPLY_TOKENS} tokens take about {seconds:.0f} s,"
+        f"{memory}, and {counted(candidates, 'candidate')} of {counted(REPLY_TOKENS, 'token')} take about {seconds:.0f} s,"
         f" estimated from {machine.weights_per_s / 1e9:.1f} billion weights a second, measured now"
     )

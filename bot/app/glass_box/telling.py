@@ -201,11 +201,11 @@ def reply_of(reply: ShownReply, look: Look, viewers: Sequence[Who], name: str) -
             }
             for i, (style, text) in enumerate(zip(seen.styles, seen.candidates, strict=True))
         ],
-        "now": [_now(look, reply, who) for who in viewers],
+        "now": [_ranked_now(look, reply, who) for who in viewers],
     }
 
 
-def _now(look: Look, reply: ShownReply, who: Who) -> dict[str, Any]:
+def _ranked_now(look: Look, reply: ShownReply, who: Who) -> dict[str, Any]:
     ranking = look.rankings[reply.number, who]
     return {
         "scores": [round(one, 2) for one in ranking.scores],

@@ -39,6 +39,8 @@ def test_every_outcome_is_there_from_the_start():
         "unread": 0,
         "merged": 0,
         "limited": 0,
+        "withdrawn": 0,
+        "helped": 0,
         "failed": 0,
     }
 

@@ -14,6 +14,7 @@ from storage.database.peers import News
 from storage.errors import NotTrainer
 from storage.records import NewHead, PriorRecord, RoundRecord
 from storage.store import Store
+from tests.rig.waiting import AT_MOST_S
 from tests.unit.storage.given import ALICE, BOB, FIRST, SECOND, START, posted, round_of, settings_in, standing
 
 ROOT = Path(__file__).parents[3]
@@ -84,7 +85,9 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
         await second.learning.record_prior(PriorRecord(b"prior", 1, START))
     await first.close()
 
-    after = await second.coordination.lead()
+    async with asyncio.timeout(AT_MOST_S):  # PostgreSQL frees the lock of a closed connection a moment later
+        while not (after := await second.coordination.lead()):
+            await asyncio.sleep(0.02)
     assert await second.learning.record_round(RECORD, []) == 2
     await second.close()
     assert (before, after) == ((True, False), True)

@@ -187,14 +187,14 @@ def test_the_playground_names_the_writer_and_the_way_to_a_better_one(settings):
     said = who_writes(settings)
 
     writer = "SmolLM2-135M-Instruct" if settings.model == "packaged" else "Qwen2.5-1.5B-Instruct"
-    assert said.startswith(f"{writer} writes here") and "simpatico models list" in said
+    assert said.startswith(f"Here writes {writer}") and "simpatico models list" in said
     assert ("make run MODEL=small" in said) == (settings.model == "packaged")
 
 
 def test_the_playground_names_the_model_of_a_server_without_its_address():
     said = who_writes(GeneratorSettings(kind="openai", model="llama3.2", base_url="http://10.0.0.7/v1"))
 
-    assert said == "llama3.2 writes here, on your model server."
+    assert said == "Here writes llama3.2, on your model server."
 
 
 def test_encoders_are_no_language_models():
