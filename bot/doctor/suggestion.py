@@ -108,6 +108,7 @@ def _in_words(machine: Machine, model: LanguageModel, candidates: int) -> str:
         return memory
     seconds = machine.reply_s(model, candidates)
     return (
-        f"{memory}, and {counted(candidates, 'candidate')} of {counted(REPLY_TOKENS, 'token')} take about {seconds:.0f} s,"
-        f" estimated from {machine.weights_per_s / 1e9:.1f} billion weights a second, measured now"
+        f"{memory}, and {counted(candidates, 'candidate')} of {counted(REPLY_TOKENS, 'token')} take about"
+        f" {seconds:.0f} s, estimated from {machine.weights_per_s / 1e9:.1f} billion weights a second,"
+        " measured now"
     )
