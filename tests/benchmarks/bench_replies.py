@@ -8,6 +8,9 @@ do not know who asked:
 * poor: a loop, an echo, a refusal, or another language than the message (``bot/moderation/poor_replies.py``);
 * cut off: the text ends within a sentence, and not with an item of a list.
 
+"Posted" is the share among the replies that the bot would post to a newcomer, by the probabilities of its
+ranking: all candidates as any model, and those that the filter of poor replies leaves in its own manner.
+
 The manner was chosen on the first fifty messages, so the second fifty are measured by default.
 """
 
@@ -23,13 +26,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bot.generation import Candidate, CandidateGenerator, Context
 from bot.generators.factory import create_generator
-from bot.moderation.poor_replies import is_poor
+from bot.moderation.poor_replies import is_poor, without_poor
 from bot.replies.shapes import shaped
 from bot.settings import GeneratorSettings
 from personalization.encoding.encoder import Encoder
+from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
+from personalization.heads.heads import starter_prior
+from personalization.ranking.ranker import Ranker
+from personalization.settings import LearningSettings
 from tests.rig.everyday import contexts
 
 _ITEM = re.compile(r"\s*(?:[-*+\u2022]|\d+[.)])\s")
@@ -83,13 +92,43 @@ def judged(
     return verdicts
 
 
+async def posted(
+    asked: Sequence[Context],
+    sets: Sequence[Sequence[Candidate]],
+    verdicts: Sequence[Sequence[Verdict]],
+    encoder: Encoder,
+    *,
+    filtered: bool,
+) -> float:
+    """Return the expected share of bad replies among those that a newcomer would get."""
+
+    async def no_head(_: object) -> None:
+        return None
+
+    settings, features = LearningSettings(device="cpu"), FeatureMap(encoder)
+    prior = starter_prior(features, settings)
+    ranker = Ranker(features, settings, no_head, prior, np.random.default_rng(0))
+    bad = 0.0
+    try:
+        for context, candidates, found in zip(asked, sets, verdicts, strict=True):
+            left = without_poor(candidates, context) if filtered else candidates
+            ranking = await ranker.rank(None, context.message, [one.text for one in left])
+            bad += sum(
+                chance * found[candidates.index(one)].is_bad
+                for chance, one in zip(ranking.propensities, left, strict=True)
+            )
+    finally:
+        ranker.close()
+    return bad / len(sets)
+
+
 def _is_cut(text: str) -> bool:
     """Return whether a text ends within a sentence; an item of a list needs no full stop."""
     last_line = text.rstrip("`*_ \n").rpartition("\n")[2]
     return _ITEM.match(last_line) is None and (last_line[-1:].isalnum() or last_line[-1:] in ",;-(")
 
 
-def show(name: str, verdicts: Sequence[Sequence[Verdict]]) -> None:
+def show(name: str, verdicts: Sequence[Sequence[Verdict]], bad_posts: float) -> None:
     """Print one line of the table: shares of replies, and sets in which every candidate is bad."""
     flat = [verdict for one in verdicts for verdict in one]
     counts = Counter(
@@ -102,7 +141,9 @@ def show(name: str, verdicts: Sequence[Sequence[Verdict]]) -> None:
         f"{counts[what] / len(flat):.3f}" for what in ("off_topic", "poor", "cut_off", "is_bad")
     )
     hopeless = sum(all(verdict.is_bad for verdict in one) for one in verdicts)
-    print(f"| {name} | {len(flat)} | {shares} | {hopeless} of {len(verdicts)} |", flush=True)
+    print(
+        f"| {name} | {len(flat)} | {shares} | {bad_posts:.3f} | {hopeless} of {len(verdicts)} |", flush=True
+    )
 
 
 def main() -> None:
@@ -114,8 +155,10 @@ def main() -> None:
     arguments = parser.parse_args()
     asked = contexts()[arguments.first : arguments.first + arguments.messages]
     encoder, texts = load_encoder("packaged", "cpu"), {}
-    print("| asked | replies | off topic | poor | cut off | any of these | sets without a good one |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| asked | replies | off topic | poor | cut off | any of these | posted | sets without a good one |"
+    )
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = GeneratorSettings(model_dir=Path(folder))
         for name, own_manner in (("as any model", False), ("its own manner", True)):
@@ -124,7 +167,8 @@ def main() -> None:
             generator = create_generator(settings, own_manner=own_manner)
             sets = asyncio.run(written(generator, asked, settings))
             verdicts = judged(asked, sets, encoder)
-            show(name, verdicts)
+            bad_posts = asyncio.run(posted(asked, sets, verdicts, encoder, filtered=own_manner))
+            show(name, verdicts, bad_posts)
             texts[name] = [
                 [context.message, one.style, one.text, verdict.is_bad]
                 for context, candidates, found in zip(asked, sets, verdicts, strict=True)
