@@ -3,8 +3,8 @@
 Nothing is stored for it. At each new session the latest messages are read back from Discord, in channels
 whose last message is young. A prompt without a reply is answered if it is younger than
 :data:`ANSWERED_WITHIN`, as any message: access, limits and the queue hold. Of the older ones the latest gets
-one word, once in a channel. A reply that went out before a crash gets its reactions, and is recorded if its
-member had agreed before.
+one word, once in a channel; a message about self-harm gets help. A reply that went out before a crash gets
+its reactions, and is recorded if its member had agreed before.
 
 Answers of a conversation are posted in the order of its prompts. So a prompt that is older than one with a
 reply was not missed. By the nonce of its prompt, Discord posts a reply of two processes once.
@@ -140,13 +140,19 @@ class CatchingUp:
             await self._finish(chunks, view.seeded_reactions)
         missed = missed_in(page, me=self._bot.me, chat_channels=self._bot.chat_channels_in(view))
         missed = [one for one in missed if one.id not in self._claims]
-        young = [one for one in missed if one.created_at > now - ANSWERED_WITHIN][-MOST_ANSWERED:]
-        await self._tell(missed[: len(missed) - len(young)], view)
-        for message in young:
+        answered = [one for one in missed if self._is_answered(one, now)][-MOST_ANSWERED:]
+        await self._tell([one for one in missed if one not in answered], view)
+        for message in answered:
             if await _is_still_here(message):
                 await self._answer(message)
         if missed:
-            log.info("%d missed messages in a channel, of which %d are answered", len(missed), len(young))
+            log.info("%d missed messages in a channel, of which %d are answered", len(missed), len(answered))
+
+    def _is_answered(self, message: discord.Message, now: datetime) -> bool:
+        """Return whether a missed message is answered: it is young, or it gets help, never too late."""
+        if message.created_at > now - ANSWERED_WITHIN:
+            return True
+        return self._bot.responder.help.found_in(words_of(message, me=self._bot.me)) is not None
 
     async def _tell(self, messages: Sequence[discord.Message], view: Any) -> None:
         """Give the latest of some missed prompts a word."""
