@@ -160,10 +160,10 @@ def _latest(turns: tuple[Turn, ...], n: int) -> tuple[Turn, ...]:
 
 def _cut_message(context: Context, system: str, budget: int, measure: Measure, cut: Cut) -> Context:
     """Drop all turns and keep as much of the start of the message as fits."""
-    room = budget - measure(messages_of(system, Context("")))
+    room = budget - measure(messages_of(system, replace(context, turns=(), message="")))
     while True:
         room = max(room, MIN_MESSAGE_TOKENS)
-        shorter = Context(cut(context.message, room))
+        shorter = replace(context, turns=(), message=cut(context.message, room))
         over = measure(messages_of(system, shorter)) - budget
         if over <= 0 or room == MIN_MESSAGE_TOKENS:
             return shorter

@@ -129,29 +129,39 @@ def nonce_of(prompt_id: int, index: int) -> str:
     return f"{prompt_id:x}-{index}"
 
 
-async def say(prompt: Message, text: str, *, nonce: str | None = None, **more: Any) -> None:
+async def say(
+    prompt: Message, text: str, *, nonce: str | None = None, anyway: bool = False, **more: Any
+) -> bool:
     """Answer a message with one of the bot's notes, which nothing is learnt from.
 
     A note is sent as a silent message, a reply never is. By this flag, which Discord keeps and nobody can
     change, :func:`bot.messages.conversation.is_note` recognises it in any wording and language.
 
-    Does nothing in a channel where the bot may not write, and for a message that was deleted.
+    Does nothing in a channel where the bot may not write, and for a message that was deleted. Returns whether
+    the note was posted.
 
     Args:
         prompt: The message, or its place.
         text: The note, in the member's language.
         nonce: By it Discord recognises a note that another process of the bot sends, too.
+        anyway: Whether the note is posted in the channel although the message was deleted.
         more: Further arguments of discord.py, such as a view.
     """
     options = {"allowed_mentions": SILENT, "silent": True}
     if nonce is not None:
         options["nonce"] = nonce
     try:
-        await _reply_or_send(prompt, text, {**options, **more})
-    except PromptGone:
-        log.info("a note was not posted, because its message was deleted")
+        try:
+            await _reply_or_send(prompt, text, {**options, **more})
+        except PromptGone:
+            if not anyway:
+                log.info("a note was not posted, because its message was deleted")
+                return False
+            await _send(prompt, text, {**options, **more})
     except discord.HTTPException as exc:
         log.warning("a note could not be posted: Discord answered %s (code %s)", exc.status, exc.code)
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -191,6 +191,10 @@ class NotesGiven:
         self._given[who, note] = None
         return True
 
+    def release(self, who: Who, note: Hashable) -> None:
+        """Take a claim back: the note was not posted."""
+        self._given.pop((who, note), None)
+
     def forget(self, leaving: Leaving) -> None:
         """Drop the notes to the members that leave."""
         for key in [key for key in self._given if leaving.includes(key[0])]:

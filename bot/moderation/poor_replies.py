@@ -48,6 +48,14 @@ _ABOUT_ITSELF = regex.compile(
 _BEGINNING = 200
 """Characters in which a refusal is looked for."""
 
+_FILE = regex.compile(r"\n\n[^\n]{1,200}\.\w{1,8}:\n")
+"""Where a text file begins in a message (``bot.messages.attachments.FILE``)."""
+_NOT_OWN = regex.compile(
+    r"(?<!\w)(?:\"[^\"\n]{1,500}\"|'[^'\n]{1,500}'(?!\w)|\u201c[^\u201d\n]{1,500}\u201d|\u201e[^\u201c\u201d\n]{1,500}[\u201c\u201d]"
+    r"|\u00ab[^\u00bb\n]{1,500}\u00bb|\u2018[^\u2019\n]{1,500}\u2019)|[\u300c\u300e][^\u300d\u300f\n]{1,500}[\u300d\u300f]"
+    r"|^> [^\n]*+",
+    regex.MULTILINE,
+)
 _SCRIPTS = {
     name: regex.compile(rf"\p{{{name}}}")
     for name in ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Thai", "Hangul", "Han")
@@ -144,8 +152,11 @@ def _echoes(words: Sequence[str], context: Context) -> bool:
 
 
 def _in_another_language(prose: str, words: Sequence[str], message: str) -> bool:
-    """Return whether both languages are known and differ."""
-    asked = comparable(message)
+    """Return whether both languages are known and differ; that of the member's own words counts.
+
+    Code, quotations and text files in a message may be in any language.
+    """
+    asked = comparable(_NOT_OWN.sub(" ", without_code(_FILE.split(f"\n\n{message}", maxsplit=1)[0])))
     there, here = _script_of(asked), _script_of(prose)
     if there and here and there != here:
         return (there, here) != ("Han", "Japanese")  # a few Chinese signs may be a Japanese message

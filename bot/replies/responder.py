@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,7 +21,7 @@ from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
-from bot.replies.consent import agreed_under
+from bot.replies.consent import agreed_under, consent_of
 from bot.replies.decision import (
     Asker,
     Askers,
@@ -40,11 +41,14 @@ from personalization.heads.heads import Head
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
-from storage.members.wishes import NO_WISH
+from storage.members.wishes import NO_WISH, Wish
 from storage.records import FALLBACK, UNKNOWN_STYLE, Consent, MemberId, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(?:[^\n:]{1,24}: )?")
+"""The name before the words of an earlier turn, where several members talk."""
 
 
 class Responder:
@@ -163,8 +167,23 @@ class Responder:
         return replace(context, turns=turns)
 
     def _without_distress(self, context: Context) -> tuple[Distress | None, tuple[Turn, ...]]:
-        spoken = [turn for turn in context.turns if turn.role != "user" or not self.help.found_in(turn.text)]
-        return self.help.found_in(context.message), tuple(spoken)
+        """Return the distress of the message, and the turns that speak of none, alone or in a row."""
+        rows: dict[tuple[int, str], list[int]] = {}
+        n_replies = 0
+        for index, turn in enumerate(context.turns):
+            if turn.role == "user":
+                rows.setdefault((n_replies, _name_in(turn.text)), []).append(index)
+            else:
+                n_replies += 1
+        dropped: set[int] = set()
+        for (_, name), row in rows.items():
+            said = {index: context.turns[index].text.removeprefix(name) for index in row}
+            calm = [index for index in row if not self.help.found_in(said[index])]
+            if self.help.found_in("\n".join(said[index] for index in calm)):
+                calm = []
+            dropped |= set(row) - set(calm)
+        left = tuple(turn for index, turn in enumerate(context.turns) if index not in dropped)
+        return self.help.found_in(context.message), left
 
     async def _chosen_from(
         self,
@@ -218,7 +237,11 @@ class Responder:
         asker = self._asker_of(prompt)  # before the draft is read, so that a forget is noticed
         draft = self.drafts.of(prompt.who, message_id)
         context = await self._read(prompt)
-        left = [] if draft is None else await self.source.keep(draft.left(), prompt.who, context)
+        left: list[Candidate] = []
+        if draft is not None:
+            decided, _ = await consent_of(self._store, prompt.who)
+            asked = in_style(Style("", ""), await self._wish_of(prompt.who, decided))
+            left = await self.source.keep(draft.left(), prompt.who, context, [asked])
         if not left:
             but = {shown} if draft is None else {shown} | draft.posted
             decision = await self.decide(replace(prompt, context=context), but=but, asker=asker)
@@ -286,10 +309,18 @@ class Responder:
 
     async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
         """Return a style for each candidate, chosen by the member's head, with the member's wish added."""
-        try:
-            wish = await self.wishes.of(who, consent)
-        except StorageError as exc:
-            log.warning("a wish could not be read (%s); this reply ignores it", type(exc).__name__)
-            wish = NO_WISH
+        wish = await self._wish_of(who, consent)
         dealt = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
         return [in_style(self._styles[style], wish) for style in dealt]
+
+    async def _wish_of(self, who: Who, consent: Consent) -> Wish:
+        try:
+            return await self.wishes.of(who, consent)
+        except StorageError as exc:
+            log.warning("a wish could not be read (%s); this reply ignores it", type(exc).__name__)
+            return NO_WISH
+
+
+def _name_in(text: str) -> str:
+    found = _NAME.match(text)
+    return found[0] if found else ""

@@ -112,20 +112,6 @@ async def test_one_word_in_a_channel_however_many_wait_and_however_often_the_bot
         await here.start()
 
 
-async def test_a_missed_message_about_self_harm_gets_help_also_when_it_is_older(settings):
-    async with away(settings) as here:
-        in_need, other = write(here, "I want to kill myself"), write(here, "hello?", who=1)
-        await here.env.advance_time(20 * 60)
-        for _ in range(2):
-            await start(here)
-            await here.stop()
-
-        (helped,) = (one for one in said_by_bot(here) if one.reference.message_id == in_need)
-        assert "988" in helped.content and helped.flags.silent
-        assert told(here) == [other] and answered(here) == []
-        await here.start()
-
-
 async def test_a_burst_gets_one_answer_and_every_member_their_own(settings):
     async with away(settings) as here:
         burst = [write(here, f"part {n}") for n in range(3)]

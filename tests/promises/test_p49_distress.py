@@ -17,7 +17,10 @@ from dataclasses import replace
 
 import pytest
 
+from bot.cogs.chat import helping
 from bot.distress import answers
+from bot.messages import posting
+from bot.messages.posting import PromptGone
 from bot.settings import LimitSettings
 from storage.records import Who
 from tests.integration.conftest import World, opened
@@ -122,6 +125,7 @@ async def test_quick_messages_that_say_it_together_get_help(world):
     say(world, world.ben, "what is the weather like?")
     await until(lambda: world.generator.contexts)
     say(world, world.alice, "I really want to")
+    await until(lambda: texts_waiting(world).endswith("want to"))
     say(world, world.alice, "die")
     await until(lambda: texts_waiting(world).endswith("die"))
     world.generator.gate.set()
@@ -130,6 +134,40 @@ async def test_quick_messages_that_say_it_together_get_help(world):
     said = [m.content for m in world.channel.history() if m.author.id == world.bot.me]
     assert sum(HELP in text for text in said) == 1
     assert [context.message for context in world.generator.contexts] == ["what is the weather like?"]
+    await world.ask(world.alice, "tell me something nice")
+    assert all("die" not in turn.text for turn in world.generator.contexts[-1].turns)
+
+
+async def test_a_file_that_says_it_gets_help_although_the_day_is_used_up(here):
+    for _ in range(3):
+        await here.ask(here.alice, "hello")
+    await here.alice.send(here.channel, f"<@{here.bot.me}>", attachments=[("note.txt", WORDS.encode())])
+
+    assert HELP in here.channel.last_message.content
+
+
+async def test_help_is_posted_where_a_proxy_deleted_the_message(world, monkeypatch):
+    async def gone(*_args: object) -> None:
+        raise PromptGone
+
+    with monkeypatch.context() as patch:
+        patch.setattr(posting, "_reply_or_send", gone)
+        await world.alice.send(world.channel, f"<@{world.bot.me}> {WORDS}")
+
+    note = world.channel.last_message
+    assert HELP in note.content and note.reference is None
+
+
+async def test_help_that_could_not_be_posted_is_given_whole_the_next_time(world, monkeypatch):
+    async def nowhere(*_args: object, **_more: object) -> bool:
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(helping, "say", nowhere)
+        await world.alice.send(world.channel, f"<@{world.bot.me}> {WORDS}")
+    await world.alice.send(world.channel, f"<@{world.bot.me}> {WORDS}")
+
+    assert HELP in world.channel.last_message.content
 
 
 async def test_a_changed_message_gets_help_instead_of_another_answer(world):

@@ -17,6 +17,7 @@ from bot.app.glass_box.telling import (
     Note,
     bars_of,
     changes,
+    numbered,
     reply_note,
     reply_of,
     round_note,
@@ -148,8 +149,5 @@ class GlassBox:
             "replies": [
                 reply_of(reply, look, viewers, self._viewers[reply.who]) for reply in reversed(look.replies)
             ],
-            "notes": [
-                {"at": note.at.isoformat(), "kind": note.kind, "text": note.text}
-                for note in reversed(self._notes)
-            ],
+            "notes": numbered(self._notes),
         }

@@ -107,7 +107,7 @@ class GlassBoxServer:
         ours = len(hosts) == 1 and hosts[0] in self._origins
         site, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
         from_elsewhere = site not in (None, "none", "same-origin") and mode != "navigate"
-        key = request.path.split("/")[1]
+        key = request.path.partition("/")[2].partition("/")[0]
         if (
             not ours
             or from_elsewhere

@@ -6,7 +6,8 @@ are those that members see.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -216,3 +217,15 @@ def _ranked_now(look: Look, reply: ShownReply, who: Who) -> dict[str, Any]:
 def clipped(text: str, most: int) -> str:
     """Return a text, or its beginning and an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def numbered(notes: Iterable[Note]) -> list[dict[str, object]]:
+    """Return the data of notes, the latest first; equal ones of one moment have keys of their own."""
+    n_equal: Counter[tuple[str, str]] = Counter()
+    found: list[dict[str, object]] = []
+    for note in notes:
+        at = note.at.isoformat()
+        n_equal[at, note.text] += 1
+        key = f"{at} {n_equal[at, note.text]} {note.text}"
+        found.append({"key": key, "at": at, "kind": note.kind, "text": note.text})
+    return found[::-1]

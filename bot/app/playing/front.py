@@ -244,6 +244,8 @@ class Front:
                 break  # files: the page keeps them, and the member presses again
             await asyncio.sleep(_AGAIN_AFTER_S)
             action, context = json.loads(body), request.headers.get("X-Simcord-Context", "")
+            if not isinstance(action, dict):
+                break
             state = await self._ask(request, path="/api/state")
             then = self._shown.at(context, action.get("published_revision"))
             again = renewed(action, then, json.loads(state.body)) if state.status == 200 else None

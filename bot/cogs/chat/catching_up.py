@@ -6,8 +6,9 @@ whose last message is young. A prompt without a reply is answered if it is young
 one word, once in a channel; a message about self-harm gets help. A reply that went out before a crash gets
 its reactions, and is recorded if its member had agreed before.
 
-Answers of a conversation are posted in the order of its prompts. So a prompt that is older than one with a
-reply was not missed. By the nonce of its prompt, Discord posts a reply of two processes once.
+Answers to a member are posted in the order of their prompts. So a prompt was not missed if a later one of the
+same member has a reply, or a later one of anybody has the word. By the nonce of its prompt, Discord posts a
+reply of two processes once.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ MOST_FINISHED = 10
 PAGE = 100
 """Messages of a channel that are read, in one request."""
 _AT_ONCE = 4
+_REPLIES, _MOST_PAGES = 500, 20
+"""Stored replies of a page in which direct conversations are looked for, and pages."""
 
 
 class CatchUpHost(HasInbox, HasQueues, HasResponder, HasServers, HasStore, Host, Protocol):
@@ -116,13 +119,24 @@ class CatchingUp:
 
     async def _direct_channels(self) -> list[Any]:
         """Return the latest direct conversations with members who agreed; Discord does not list others."""
+        ids: dict[int, None] = {}
+        before = None
         try:
-            page = await self._bot.store.posted.page(None, 5 * MOST_DIRECT)
-            ids = {one.channel_id: None for one in page.messages if one.guild_id == DIRECT_MESSAGES}
-            return [await self._bot.fetch_channel(channel_id) for channel_id in list(ids)[:MOST_DIRECT]]
-        except (discord.HTTPException, discord.InvalidData, StorageError) as exc:
+            for _ in range(_MOST_PAGES):
+                page = await self._bot.store.posted.page(before, _REPLIES)
+                ids |= {one.channel_id: None for one in page.messages if one.guild_id == DIRECT_MESSAGES}
+                before = page.last
+                if before is None or len(ids) >= MOST_DIRECT:
+                    break
+        except StorageError as exc:
             log.warning("direct messages are not read back (%s)", type(exc).__name__)
-            return []
+        found: list[Any] = []
+        for channel_id in list(ids)[:MOST_DIRECT]:
+            try:
+                found.append(await self._bot.fetch_channel(channel_id))
+            except (discord.HTTPException, discord.InvalidData) as exc:
+                log.warning("direct messages with a member are not read back (%s)", type(exc).__name__)
+        return found
 
     async def _look_in(self, channel: Any, now: datetime) -> None:
         """Read one channel back; runs in the conversation's turn, so nothing is posted there meanwhile."""
@@ -218,11 +232,14 @@ def missed_in(
         chat_channels: Ids of the channels in which every message is answered.
     """
     own = [one for one in page if one.author.id == me]
-    told = everywhere((AWAY,))
-    last = max((_answers(one) for one in own if not is_note(one) or one.content in told), default=0)
+    away = everywhere((AWAY,))
+    told = max((_answers(one) for one in own if one.content in away), default=0)
+    replied = {_answers(one) for one in own if not is_note(one)}
+    last = {one.author.id: one.id for one in page if one.id in replied}
     noted = {_answers(one) for one in own}
     addressed = (one for one in page if is_addressed(one, me=me, chat_channels=chat_channels))
-    return [one for one in addressed if one.id > last and one.id not in noted]
+    after = ((one, max(told, last.get(one.author.id, 0))) for one in addressed)
+    return [one for one, latest in after if one.id > latest and one.id not in noted]
 
 
 def replies_in(page: Sequence[discord.Message], *, me: int) -> Iterator[list[discord.Message]]:

@@ -109,8 +109,9 @@ class Chat(commands.Cog):
         if isinstance(before, Burst) and before.join(message):
             self._bot.metrics.message(Outcome.MERGED)
         elif note := self._answering.used_up(who, message.author, view):
-            self._bot.metrics.message(Outcome.LIMITED)
-            await self._decline(message, note)
+            if not await self._helping.has_answered_files(message):
+                self._bot.metrics.message(Outcome.LIMITED)
+                await self._decline(message, note)
         else:
             await self._queue(Burst(message))
 
@@ -137,7 +138,7 @@ class Chat(commands.Cog):
 
     async def _queue(self, burst: Burst) -> None:
         """Queue the answer to a burst in its conversation."""
-        if not self._queued(burst):
+        if not self._queued(burst) and not await self._helping.has_answered_files(burst.first):
             await self._decline(burst.first, tr(BUSY))
 
     def _queued(self, burst: Burst) -> bool:
@@ -176,7 +177,8 @@ class Chat(commands.Cog):
             await self._decline(burst.last, note_of(exc))
         except TooManyWaiting:
             outcome = Outcome.BUSY
-            await self._decline(burst.last, tr(BUSY))
+            if not await self._helping.has_answered_files(burst.last):
+                await self._decline(burst.last, tr(BUSY))
         except NothingToSay:
             outcome = Outcome.WITHHELD
             await say(burst.last, tr(SPEECHLESS))

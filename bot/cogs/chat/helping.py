@@ -6,6 +6,7 @@ queued, ranked, recorded or logged; it is counted. :mod:`bot.distress` recognise
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
@@ -15,9 +16,10 @@ from bot.cogs.ports import HasMetrics, HasResponder
 from bot.distress.rules import Distress
 from bot.identity import who_wrote
 from bot.memory import MemberMemory
+from bot.messages.attachments import TEXT_BYTES, joined, read_texts
 from bot.messages.posting import say
 from bot.messages.queues import NotesGiven
-from bot.messages.words import words_of
+from bot.messages.words import files_of, words_of
 from bot.metrics import Outcome
 
 WHOLE_EVERY_S = 3600
@@ -60,13 +62,27 @@ class Helping:
 
     async def post(self, message: discord.Message, distress: Distress) -> None:
         """Post help under a message, as a note: it pings nobody and is no turn of the conversation."""
-        again = not self._claim(message, distress, WHOLE_EVERY_S)
-        if not again or self._claim(message, distress, AGAIN_EVERY_S):
-            await say(message, self._bot.responder.help.answer_to(distress, again=again))
+        who, note = who_wrote(message), _note_of(message, distress, WHOLE_EVERY_S)
+        if again := not self._given.claim(who, note):
+            note = _note_of(message, distress, AGAIN_EVERY_S)
+            if not self._given.claim(who, note):
+                return
+        if not await say(message, self._bot.responder.help.answer_to(distress, again=again), anyway=True):
+            self._given.release(who, note)
 
-    def _claim(self, message: discord.Message, distress: Distress, every_s: int) -> bool:
-        span = (message.channel.id, distress.kind, every_s, int(time.monotonic() // every_s))
-        return self._given.claim(who_wrote(message), span)
+    async def has_answered_files(self, message: discord.Message) -> bool:
+        """Post help under a message whose text files speak of distress, and return whether they do.
+
+        For a message that is not queued. Files of others are read with it.
+        """
+        files, _ = await read_texts(files_of(message), TEXT_BYTES)
+        words = joined(words_of(message, me=self._bot.me), files)
+        found = await asyncio.to_thread(self._bot.responder.help.found_in, words) if files else None
+        if found is None:
+            return False
+        self._bot.metrics.message(Outcome.HELPED)
+        await self.post(message, found)
+        return True
 
     def words_for(self, text: str) -> str:
         """Return the help for a text that a member gave a command; "" where it speaks of no distress."""
@@ -75,3 +91,8 @@ class Helping:
             return ""
         self._bot.metrics.message(Outcome.HELPED)
         return self._bot.responder.help.answer_to(found)
+
+
+def _note_of(message: discord.Message, distress: Distress, every_s: int) -> tuple[object, ...]:
+    """Return what is claimed: one answer of a kind to a member in a channel in a span of time."""
+    return message.channel.id, distress.kind, every_s, int(time.monotonic() // every_s)

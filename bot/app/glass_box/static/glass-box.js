@@ -199,7 +199,7 @@ function drawNotes() {
   const latest = data.notes.find((note) => note.kind === "taste") ?? data.notes[0];
   byId("steps").hidden = data.notes.some((note) => note.kind === "taste");
   write(byId("latest"), latest ? latest.text : "Nothing yet. Four steps make something change:");
-  keep(byId("notes"), data.notes, (note) => `${note.at} ${note.text}`, (note) => {
+  keep(byId("notes"), data.notes, (note) => note.key, (note) => {
     const item = make("li");
     item.dataset.kind = note.kind;
     const time = make("time", "", clock(note.at));

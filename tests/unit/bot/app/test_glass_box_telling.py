@@ -12,9 +12,11 @@ from bot.app.glass_box.looking import Look, Opinion, ShownReply, TasteNow
 from bot.app.glass_box.telling import (
     MOST_ASKED,
     MOST_BARS,
+    Note,
     bars_of,
     changes,
     clipped,
+    numbered,
     position,
     reply_note,
     reply_of,
@@ -132,6 +134,15 @@ def test_replies_and_rounds_are_told_in_numbers() -> None:
     )
     report = RoundReport(version=3, n_members=1, n_labels=2, seconds=0.25)
     assert round_note(report, NOW).text == "Round 3 learnt from 2 labels of 1 member in 0.2 s."
+
+
+def test_equal_notes_of_one_moment_have_keys_of_their_own() -> None:
+    note = Note(datetime(2026, 1, 1, tzinfo=UTC), "label", "Ada took the feedback back.")
+
+    keys = [one["key"] for one in numbered([note, note, replace(note, text="Else.")])]
+
+    assert len(set(keys)) == 3
+    assert keys[2] == numbered([note])[0]["key"], "the first keeps its key"
 
 
 def test_bars_are_the_strongest_differences_with_equal_names_added() -> None:

@@ -10,12 +10,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.app.playground import _for_play
 from bot.app.playing import folders
 from bot.app.playing.folders import LOCK, MARK, PREFIX, own_folder, remove_stale
+from bot.config import Settings
 
 CHILD = """
 import sys
@@ -220,3 +223,17 @@ def test_a_temporary_folder_that_is_missing_is_no_error(tmp_path):
 def everything_in(folder: Path) -> list[str]:
     """Return every path under a folder."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_whatever_the_host_configured_the_data_are_in_the_temporary_folder(tmp_path):
+    settings = Settings()
+    hosts = replace(
+        settings,
+        storage=replace(settings.storage, url="postgresql://bot@db/bot", master_key_env="KEY"),
+        operator=replace(settings.operator, metrics_port=9464),
+    )
+
+    own = _for_play(hosts, tmp_path)
+
+    assert (own.storage.url, own.storage.master_key_env, own.operator.metrics_port) == ("", "", 0)
+    assert (own.storage.data_dir, own.storage.key_dir) == (tmp_path / "data", tmp_path / "keys")

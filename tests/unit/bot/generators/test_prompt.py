@@ -153,6 +153,17 @@ def test_an_over_long_message_keeps_its_start():
     assert gen._renderer.count(both[1]) == 200
 
 
+def test_a_message_that_is_cut_leaves_persona_and_speaker():
+    context = Context(
+        "y " * 4000, (Turn("user", "older"),), persona="You are Grumpy.", speaker="Ada", name="Grump"
+    )
+
+    cut = fit(context, "S", 200, estimate, estimated_cut)
+
+    assert (cut.persona, cut.speaker, cut.name, cut.turns) == ("You are Grumpy.", "Ada", "Grump", ())
+    assert len(cut.message) < len(context.message)
+
+
 def test_a_context_that_fits_is_not_touched():
     context = Context("now", (Turn("user", "a"), Turn("assistant", "b")))
 

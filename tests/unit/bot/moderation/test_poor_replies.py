@@ -140,6 +140,25 @@ def test_words_that_a_member_wants_back_are_no_echo():
     assert left_of(Context(message), answer, "No, I do not want to do that now.")[0] == answer
 
 
+ENGLISH_FILE = "The dog is in the house and it is not happy with what you have done to the ball. " * 3
+GERMAN = "Der Hund ist im Haus, und er ist nicht so froh, weil du das mit dem Ball gemacht hast."
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (f"Kannst du mir das bitte kurz zusammenfassen?\n\nnote.txt:\n{ENGLISH_FILE}", GERMAN),
+        (f"note.txt:\n{ENGLISH_FILE}", GERMAN),
+        (f"Was ist hier falsch?\n```\n{ENGLISH_FILE}\n```", GERMAN),
+        (f"> {ENGLISH_FILE}\nWas ist das?", GERMAN),
+        ("What does 'el perro está en la casa y no es muy feliz con lo que has hecho' mean?", ENGLISH),
+        ("What is “el perro está en la casa y no es muy feliz con lo que has hecho”?", ENGLISH),
+    ],
+)  # fmt: skip
+def test_the_members_own_words_tell_the_language(message, answer):
+    assert not is_poor(answer, Context(message))
+
+
 def test_an_answer_that_a_person_wrote_is_never_poor():
     candidates = [Candidate(FRENCH, FAQ_STYLE), Candidate(ENGLISH, "s")]
 
