@@ -142,7 +142,9 @@ async def open_house(
         encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
         learning = await _open_learning(base, encoder, trainer_executor)
-        yield await _open_house(base, learning, generator)
+        house = await _open_house(base, learning, generator)
+        _return_freed_memory()
+        yield house
 
 
 async def _open_house(base: _Base, learning: _Learning, generator: CandidateGenerator) -> House:
@@ -203,7 +205,6 @@ async def _open_models(
         encoder = await asyncio.to_thread(load_encoder, learning.encoder, learning.device)
     if generator is None:
         generator = await asyncio.to_thread(create_generator, settings.generator, progress=progress)
-        _return_freed_memory()
     return encoder, generator
 
 

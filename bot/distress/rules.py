@@ -90,12 +90,16 @@ def distress_in(text: str) -> Distress | None:
 
 
 def prepare() -> None:
-    """Compile all rules, so that the first message does not wait for it."""
+    """Read the rules and compile the pattern of all, so that the first message does not wait for it."""
     _all_rules()
 
 
 class _Rules:
-    """The compiled rules of one language."""
+    """The rules of one language.
+
+    Each list is compiled when it is first needed: :class:`_RuleSet` finds with one pattern whether any rule
+    of any language matches, which is rare, and compiled rules take memory.
+    """
 
     def __init__(self, language: HelpLanguage) -> None:
         read: dict[str, Any] = tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
@@ -109,25 +113,29 @@ class _Rules:
         patterns = {kind: [self._pattern(one) for one in rules] for kind, rules in kinds.items()}
         self.all = [one for kind in Kind for one in patterns[_RULES[kind]]]
         self.all_spelt = [] if self.joined else [_without_spaces(one) for one in kinds["self"] if " " in one]
-        self._self, self._friend = _compiled(patterns["self"]), _compiled(patterns["friend"])
-        self._danger, self._spelt = _compiled(patterns["danger"]), _compiled(self.all_spelt or ["[^\\s\\S]"])
-        self._idioms, self._fiction = _compiled(patterns["idioms"]), _compiled(patterns["fiction"])
+        self._patterns = patterns | {"spelt": self.all_spelt or ["[^\\s\\S]"]}
+        self._compiled: dict[str, Any] = {}
+
+    def _rule(self, name: str) -> Any:
+        if name not in self._compiled:
+            self._compiled[name] = _compiled(self._patterns[name])
+        return self._compiled[name]
 
     def kind_of(self, form: str) -> Kind | None:
         """Return the kind of distress that a form of a message speaks of."""
-        if self._fiction.search(form):
+        if self._rule("fiction").search(form):
             return None
-        meant = self._idioms.sub(" # ", form)
-        rest = self._friend.sub(" # ", meant)
-        if self._self.search(rest):
+        meant = self._rule("idioms").sub(" # ", form)
+        rest = self._rule("friend").sub(" # ", meant)
+        if self._rule("self").search(rest):
             return Kind.SELF
-        if self._danger.search(meant):
+        if self._rule("danger").search(meant):
             return Kind.DANGER
         return Kind.FRIEND if rest != meant else None
 
     def spells(self, word: str) -> bool:
         """Return whether a word is a sentence about self-harm whose spaces were left out."""
-        return self._spelt.search(word) is not None
+        return self._rule("spelt").search(word) is not None
 
     def n_known(self, forms: Iterable[str]) -> int:
         """Return how many words of a message (characters in scripts without spaces) its file holds."""

@@ -19,8 +19,8 @@ from bot.settings import GeneratorSettings
 
 PERSONA: Final = "You are a helpful AI assistant named SmolLM, trained by Hugging Face."
 """The system prompt of the training; in place of the default persona only."""
-CONTEXT_TOKENS: Final = 864
-"""Most tokens of a prompt. With a reply of 96 tokens and the markup it fills a slot of 1,024.
+CONTEXT_TOKENS: Final = 608
+"""Most tokens of a prompt. With a reply of 96 tokens and the markup it fills a slot of 768.
 
 llama.cpp reserves slots in steps of 256, 6 MB each.
 """
