@@ -143,7 +143,7 @@ async def open_house(
         stack.push_async_callback(generator.close)
         learning = await _open_learning(base, encoder, trainer_executor)
         house = await _open_house(base, learning, generator)
-        _return_freed_memory()
+        return_freed_memory()
         yield house
 
 
@@ -208,7 +208,7 @@ async def _open_models(
     return encoder, generator
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Return to the system what loading has freed, about 10 MB; glibc would keep it."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -28,7 +28,7 @@ import simcord
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from bot.app.better_model import who_writes
-from bot.app.composition import House, open_house
+from bot.app.composition import House, open_house, return_freed_memory
 from bot.app.glass_box.serving import open_glass_box
 from bot.app.monitor import open_monitor
 from bot.app.playing.folders import own_folder, remove_stale
@@ -153,6 +153,7 @@ async def open_playground(settings: Settings, *, port: int = 0, **house: Any) ->
                     try:
                         async with Tasks() as tasks:
                             tasks.spawn(_republish(env, preview), name="republishing")
+                            return_freed_memory()
                             yield Playground(front.url, glass_box.url, parts, bot, env, preview)
                     finally:
                         await parts.scheduler.stop()
