@@ -1,4 +1,4 @@
-"""Finds replies that nobody would like: loops, echoes, refusals of trivial questions, another language.
+"""Finds poor replies: loops, echoes, refusals of trivial questions, another language than the message.
 
 Small models write them often. They are dropped before ranking while a better candidate is left, so an honest
 reply that looks like one is never the reason for silence. Pure functions, linear in the texts.
@@ -132,7 +132,7 @@ def _repeats_itself(words: Sequence[str]) -> bool:
 
 
 def _echoes(words: Sequence[str], context: Context) -> bool:
-    """Return whether most of the text stands in an earlier reply, or the text is the message itself.
+    """Return whether a text repeats an earlier reply for the most part, or the message as a whole.
 
     A part of the message is no echo: a member may ask for it ("say that again: ...").
     """

@@ -53,15 +53,12 @@ class Helping:
 
     async def has_answered(self, message: discord.Message) -> bool:
         """Post help under a message that speaks of distress, and return whether it does."""
-        found = self._bot.responder.help.found_in(words_of(message, me=self._bot.me))
-        if found is None:
-            return False
-        self._bot.metrics.message(Outcome.HELPED)
-        await self.post(message, found)
-        return True
+        return await self._has_posted(
+            message, self._bot.responder.help.found_in(words_of(message, me=self._bot.me))
+        )
 
     async def post(self, message: discord.Message, distress: Distress) -> None:
-        """Post help under a message, as a note: it pings nobody and is no turn of the conversation."""
+        """Post help under a message, as a note: nobody is pinged, and no later prompt holds it."""
         who, note = who_wrote(message), _note_of(message, distress, WHOLE_EVERY_S)
         if again := not self._given.claim(who, note):
             note = _note_of(message, distress, AGAIN_EVERY_S)
@@ -73,11 +70,14 @@ class Helping:
     async def has_answered_files(self, message: discord.Message) -> bool:
         """Post help under a message whose text files speak of distress, and return whether they do.
 
-        For a message that is not queued. Files of others are read with it.
+        For a message that is declined; the files of one that is queued are read in its turn.
         """
         files, _ = await read_texts(files_of(message), TEXT_BYTES)
         words = joined(words_of(message, me=self._bot.me), files)
         found = await asyncio.to_thread(self._bot.responder.help.found_in, words) if files else None
+        return await self._has_posted(message, found)
+
+    async def _has_posted(self, message: discord.Message, found: Distress | None) -> bool:
         if found is None:
             return False
         self._bot.metrics.message(Outcome.HELPED)
