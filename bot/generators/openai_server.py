@@ -270,8 +270,7 @@ class OpenAIGenerator:
             The answer, the stream, or the refusal of every form.
         """
         dialect = self._known(model).dialect
-        request, answer = await self._in_some_way_of_not_thinking(model, request)
-        sent = dialect.written(request)
+        request, sent, answer = await self._in_some_way_of_not_thinking(model, request)
         if not (isinstance(answer, Refusal) and answer.is_about_the_form):
             return answer
         async with dialect.learning() as is_worthwhile:
@@ -293,21 +292,23 @@ class OpenAIGenerator:
 
     async def _in_some_way_of_not_thinking(
         self, model: str, request: dict[str, Any]
-    ) -> tuple[dict[str, Any], Any]:
+    ) -> tuple[dict[str, Any], dict[str, Any], Any]:
         """Send a request with the configured options, and with those that ask a model not to think.
 
         Returns:
-            The request as it was sent, and the answer, the stream, or the refusal.
+            The request with its options, the form in which it was sent, and the answer, the stream, or the
+            refusal. Another request may have learnt a further form when the answer arrives.
         """
         quiet, further = self._known(model).quiet, self._settings.extra_body
         while True:
             options = quiet.options()
             body = request.get("extra_body", {}) | options | further
             asked = request | ({"extra_body": body} if body else {})
-            answer = await self._send(model, self._known(model).dialect.written(asked))
+            sent = self._known(model).dialect.written(asked)
+            answer = await self._send(model, sent)
             about_form = isinstance(answer, Refusal) and answer.is_about_the_form
             if not (about_form and quiet.refused(options, answer.parameter)):
-                return asked, answer
+                return asked, sent, answer
 
     async def _send(self, model: str, sent: dict[str, Any]) -> Any:
         """Send one request; return the answer, the stream, or what the server said instead.

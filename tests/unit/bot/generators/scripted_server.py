@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 
 from aiohttp import web
 
@@ -38,7 +39,10 @@ class ScriptedServer:
         await asyncio.sleep(self.delay_s)
         await until(lambda: len(self.bodies) >= self.n_together)
         answer = self.answers["short" if "Be short." in str(body["messages"]) else "long"]
-        return answer(body) if callable(answer) else said(answer)
+        if not callable(answer):
+            return said(answer)
+        response = answer(body)
+        return await response if isawaitable(response) else response
 
     def answer_all(self, answer: object) -> None:
         self.answers = {"short": answer, "long": answer}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import combinations
 
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import web
 from bot.generation import Candidate, Context, GeneratorUnavailable, Picture, Turn
 from bot.generators.model_server.refusals import Refusal
 from bot.generators.prompt import estimate
+from tests.rig.waiting import until
 from tests.unit.bot.generators.scripted_server import STYLES, ScriptedServer, generator, said, serving
 from tests.unit.bot.generators.server_refusals import OTHER_REFUSALS, TOO_LONG
 
@@ -68,6 +70,31 @@ async def test_a_server_that_only_refuses_is_asked_leaner_and_what_helps_is_reme
     unneeded = [key for key in ("top_p", "temperature") if key not in wanted and len(wanted) == 1]
     assert all(key in server.bodies[-1] for key in unneeded)
     assert "turn 11" in str(server.bodies[-1]) and "Be long." in str(server.bodies[-2:])
+
+
+@pytest.mark.parametrize("check", CHECKS)
+async def test_a_refusal_that_arrives_after_another_request_has_learnt_changes_nothing_more(server, check):
+    late = asyncio.Event()
+    answer = picky((check,))
+
+    async def in_turn(body: dict) -> web.Response:
+        said_of_it = answer(body)
+        if said_of_it.status == 400 and "Be long." in str(body["messages"]):
+            await late.wait()
+        return said_of_it
+
+    server.answer_all(in_turn)
+    async with generator(server.url) as gen:
+        waiting = asyncio.create_task(gen.generate(CONTEXT, STYLES[1:]))
+        await until(lambda: len(server.bodies) == 1)
+        await gen.generate(CONTEXT, STYLES[:1])
+        learnt = server.bodies[-1]
+        late.set()
+        assert await waiting == [Candidate("Fine.", "long")]
+
+    last = server.bodies[-1]
+    assert last.keys() == learnt.keys()
+    assert [m["role"] for m in last["messages"]] == [m["role"] for m in learnt["messages"]]
 
 
 @pytest.mark.parametrize(
