@@ -8,6 +8,7 @@ import pytest
 
 from bot.__main__ import main
 from personalization.lab.options import ROWS
+from personalization.settings import LearningSettings
 from tests.fakes import HashEncoder
 from tests.judgement_sets import DATA, copy_of, evaluate, strictly
 
@@ -64,7 +65,8 @@ def test_the_packaged_encoder_measures_what_ships_on_sparse_thumbs(tmp_path, cap
     assert result["rows"] == {row: {} for row in ROWS}
     assert "expected members with 20 support and 10 query labels, found none" in result["note"]
     rows = result["starter"]["rows"]
-    assert set(rows) == {"starter", "longer"}
+    assert set(rows) == {"starter", "taste", "relevance", "longer"}
+    assert result["starter"]["relevance_weight"] == LearningSettings().relevance_weight
     assert rows["starter"]["mean"] > 0.5
     assert rows["starter"]["se"] > 0
     printed = capsys.readouterr().out
