@@ -41,8 +41,11 @@ class EncodedSet:
     def relevance(self) -> FloatArray:
         """Compute each reply's cosine to the message it answers, as the ranker does. Blocks.
 
+        Candidates of the running bot answer the same message. So a message that is not known must not speak
+        for or against a reply, which gets the mean relevance of the others.
+
         Returns:
-            ``items`` float32; 0 where the message is blank or unknown.
+            ``items`` float32; 0 in a set without messages.
 
         Raises:
             OSError: The cache folder cannot be written.
@@ -53,6 +56,10 @@ class EncodedSet:
             found = self.features.encode(self.dataset.messages[i], [self.dataset.texts[i]])
             relevance[i] = found.relevance[0]
         self._encoder.flush()
+        if answers:
+            unknown = np.ones(len(relevance), np.bool_)
+            unknown[answers] = False
+            relevance[unknown] = relevance[answers].mean()
         return relevance
 
 
