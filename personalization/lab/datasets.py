@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -135,12 +135,13 @@ def _message(folder: Path, item: dict[str, Any]) -> str:
     Raises:
         DatasetBroken: The context is not a list of texts.
     """
-    context = item.get("context") or []
-    if not isinstance(context, list) or not all(isinstance(line, str) for line in context):
+    context: Any = item.get("context") or []
+    lines = cast("list[Any]", context)
+    if not isinstance(context, list) or not all(isinstance(line, str) for line in lines):
         raise DatasetBroken(
             f"expected a list of texts as the context of {item['item_id']!r} in {folder}, found another value"
         )
-    return context[-1] if context else ""
+    return str(lines[-1]) if lines else ""
 
 
 def join(population: Dataset, members: Dataset) -> tuple[Dataset, BoolArray]:

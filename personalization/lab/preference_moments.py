@@ -139,4 +139,4 @@ def shares_right(source: Source, theta: DoubleArray, here: BoolArray | None = No
         One number for each member with a preference.
     """
     gaps = gaps_of(source, theta, here)
-    return np.array([np.mean(np.where(gap == 0, 0.5, gap > 0)) for gap in gaps])
+    return np.array([np.mean(np.where(gap == 0, 0.5, gap > 0)) for gap in gaps], np.float64)

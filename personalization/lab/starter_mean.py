@@ -126,9 +126,8 @@ class MeanFit:
         scale[: self._n_embedding], scale[-1] = 1.0, recipe.relevance_scale
         gram = sum((weight / total * found.gram for weight, found in some), np.zeros((d, d)))
         gap = sum((weight / total * found.gap for weight, found in some), np.zeros(d))
-        return scale * np.linalg.solve(
-            scale[:, None] * gram * scale + recipe.penalty * np.eye(d), scale * gap
-        )
+        inner = np.linalg.solve(scale[:, None] * gram * scale + recipe.penalty * np.eye(d), scale * gap)
+        return scale * inner.astype(np.float64)
 
     def measure(self, recipe: Recipe) -> Measured:
         """Measure a recipe on every source, with the source or parts of it left out of the fit."""

@@ -36,6 +36,13 @@ BROKEN = [
     "You are a liar and stupid.",
     "Paragraph article text according to the text the the.",
 ]
+HELPFUL = [
+    "Sure! Start with a short walk each day, then add ten minutes a week. What is your goal?",
+    "The sky looks blue because air scatters short wavelengths of light more than long ones.",
+    "Here are three ideas:\n1. A picnic in the park\n2. A museum, if it rains\n3. Cooking together at home",
+    "I'm sorry to hear that. If you like, tell me what happened, and we can look for a way out together.",
+]
+CURT = ["No.", "idk", "Light.", "As an AI I cannot", "things things things", "ok whatever u say"]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +69,16 @@ def test_the_first_reply_on_a_new_server_is_ranked(real_features):
 
     ahead = scores[: len(SENSIBLE), None] > scores[None, len(SENSIBLE) :]
     assert ahead.mean() > 0.7
+
+
+def test_helpful_replies_of_today_s_models_come_before_curt_ones(real_features):
+    """With DBDC3 alone, the starter ranked replies of today's models at random."""
+    prior = load_starter(real_features, LearningSettings())
+
+    scores = prior.head().score(real_features.features([*HELPFUL, *CURT]))
+
+    ahead = scores[: len(HELPFUL), None] > scores[None, len(HELPFUL) :]
+    assert ahead.mean() > 0.9
 
 
 def test_the_threshold_is_the_host_s_setting(real_features):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from personalization.encoding.features import FeatureMap
@@ -31,7 +32,7 @@ FEATURES = np.array([[0.0], [1.0], [2.0], [3.0]], np.float32)
 NO_MESSAGES = np.zeros(4, np.float32)
 
 
-def measured(data, relevance=NO_MESSAGES, *, relevance_weight=1.0, personal_bound=3.0):
+def measured(data, relevance: npt.ArrayLike = NO_MESSAGES, *, relevance_weight=1.0, personal_bound=3.0):
     how = {"relevance_weight": relevance_weight, "personal_bound": personal_bound}
     return first_replies(data, FEATURES, np.asarray(relevance, np.float32), PRIOR, **how)
 

@@ -57,6 +57,7 @@ def test_moments_are_means_over_all_preferences(pairwise, levels, part):
 
     found = moments_of(one, here)
 
+    assert found is not None
     np.testing.assert_allclose(found.gram, np.mean(grams, axis=0), atol=1e-9)
     np.testing.assert_allclose(found.gap, np.mean(gaps, axis=0), atol=1e-9)
 
