@@ -44,15 +44,15 @@ class Recipe:
 
     weights: Mapping[str, float] = field(
         default_factory=lambda: {
-            "dbdc3": 4.0,
+            "dbdc3": 5.0,
             "convai2018": 2.0,
             "mtbench": 1.0,
             "dialogue_eval": 1.0,
-            "ukpconvarg1": 0.5,
+            "ukpconvarg1": 1.0,
         }
     )
     penalty: float = 0.04
-    style_scale: float = 0.15
+    style_scale: float = 0.17
     relevance_scale: float = 3.0
 
     def neighbours(self) -> Iterator[tuple[str, Recipe]]:
