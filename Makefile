@@ -150,9 +150,13 @@ privacy: install ## write the list of everything kept into docs/privacy.md
 translations: install ## bring the catalogues of bot/locales in step with the texts in the code
 	$(BIN)/python -m tests.rig.catalogues
 
-# The same set gives the same bytes. Fit it again after every change of features, encoder or model.
-starter: install ## fit the prior that ships, from folder/dbdc3 (DATA=folder)
-	$(BIN)/simpatico fit-starter $(DATA)/dbdc3 --out personalization/starter.safetensors --cache $(CACHE)
+# The same sets give the same bytes. Fit it again after every change of features, encoder or model. The first set
+# teaches how people differ.
+STARTER_SETS := dbdc3 convai2018 mtbench dialogue_eval ukpconvarg1
+
+starter: install ## fit the prior that ships, to five public sets (DATA=folder)
+	$(BIN)/simpatico fit-starter $(addprefix $(DATA)/,$(STARTER_SETS)) --out personalization/starter.safetensors \
+		--cache $(CACHE)
 
 lock: install ## solve locks/*.txt from pyproject.toml and constraints.txt (LOCK=--upgrade: newer versions)
 	$(COMPILE) pyproject.toml -c constraints.txt --no-emit-package torch -o locks/run.txt > /dev/null

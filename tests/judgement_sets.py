@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from bot.commands.lab import evaluate as evaluate_command
@@ -22,9 +23,9 @@ def evaluate(folder: Path, *options: str, encoder: Encoder | None = None) -> Non
     evaluate_command.run(arguments, Settings(), encoder=encoder or HashEncoder())
 
 
-def fit(folder: Path, out: Path) -> None:
+def fit(*folders: Path, out: Path, options: Sequence[str] = ()) -> None:
     """Run ``simpatico fit-starter`` with the small encoder."""
-    arguments = command_parser().parse_args(["fit-starter", str(folder), "--out", str(out)])
+    arguments = command_parser().parse_args(["fit-starter", *map(str, folders), "--out", str(out), *options])
     fit_starter.run(arguments, Settings(), encoder=HashEncoder())
 
 

@@ -117,9 +117,18 @@ def _add_tune(commands: Any) -> None:
 
 def _add_fit_starter(commands: Any) -> None:
     """Declare ``simpatico fit-starter``."""
-    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on judgements of chatbots")
-    parser.add_argument("folder", type=Path, help="judgements of at least three chatbots' replies (dbdc3)")
+    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on several public sets")
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="folder",
+        help="sets to fit to; the first one has judgements of at least three chatbots' replies (dbdc3)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument(
+        "--compare", action="store_true", help="also print how the fit ranks with one choice changed"
+    )
     _add_cache_argument(parser)
     parser.set_defaults(run=later("lab.fit_starter"))
 

@@ -2,7 +2,8 @@
 
 A folder holds ``dataset.json`` (name, kind, source, licence), ``items.jsonl.gz`` (``item_id, reply, group``)
 and ``labels.jsonl.gz`` (pointwise ``user_id, item_id, label``; pairwise ``user_id, item_a, item_b, label``).
-The field ``context`` is never read: a head sees the bot's reply and nothing a member wrote.
+Of the field ``context`` only the last line is read: the message that the reply answers. Its cosine to the
+reply is the reply's relevance, as in the running bot. A head sees the bot's reply and nothing a member wrote.
 
 Hashes of ids decide who is tested and which labels are support, so the split does not depend on order, on a
 random generator or on a choice by hand. Used by every experiment in :mod:`personalization.lab`; NumPy only.
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Dataset:
         item: Item of each label, ``n x 1``, or ``n x 2`` for pairs (the second is the reference).
         y: Label values in [0, 1], ``n`` float32. Ties of pairs are excluded.
         trust: Weight of a label, in binary labels (thumbs), >= 1; :func:`trust_in` estimates it.
+        messages: Message that each reply answers, blank where it is unknown. Empty: unknown everywhere.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Dataset:
     item: IntArray
     y: FloatArray
     trust: float = 1.0
+    messages: tuple[str, ...] = ()
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -122,7 +125,23 @@ def _checked(
         user=user,
         item=np.array([[place[item] for item in own] for own in judged], np.int64),
         y=y,
+        messages=tuple(_message(folder, item) for item in items),
     )
+
+
+def _message(folder: Path, item: dict[str, Any]) -> str:
+    """Return the last line of an item's context; blank without any.
+
+    Raises:
+        DatasetBroken: The context is not a list of texts.
+    """
+    context: Any = item.get("context") or []
+    lines = cast("list[Any]", context)
+    if not isinstance(context, list) or not all(isinstance(line, str) for line in lines):
+        raise DatasetBroken(
+            f"expected a list of texts as the context of {item['item_id']!r} in {folder}, found another value"
+        )
+    return str(lines[-1]) if lines else ""
 
 
 def join(population: Dataset, members: Dataset) -> tuple[Dataset, BoolArray]:
@@ -152,6 +171,7 @@ def join(population: Dataset, members: Dataset) -> tuple[Dataset, BoolArray]:
         np.concatenate([population.user, members.user + len(population.users)]),
         np.concatenate([population.item, moved[members.item]]),
         np.concatenate([population.y, members.y]),
+        messages=population.messages,
     )
     return joined, np.arange(len(joined.users)) >= len(population.users)
 

@@ -1,9 +1,9 @@
 """Cache of encodings on disk, so that repeated experiments do not encode the same texts again.
 
-Used for public sets only; the bot never uses it. The key is the SHA-256 of the text, under the encoder's id;
-the text itself is not written. The folder has one subfolder per encoder, with files of fixed-size records.
-The files are memory-mapped, so memory holds only what is read. Wraps any
-:class:`personalization.encoding.encoder.Encoder`; NumPy only.
+Used for public sets only; the bot never uses it. Without a folder, it lasts as long as the process. The key
+is the SHA-256 of the text, under the encoder's id; the text itself is not written. The folder has one
+subfolder per encoder, with files of fixed-size records. The files are memory-mapped, so memory holds only
+what is read. Wraps any :class:`personalization.encoding.encoder.Encoder`; NumPy only.
 """
 
 from __future__ import annotations
@@ -33,32 +33,36 @@ class CachedEncoder:
 
     Args:
         encoder: Encodes texts that are not cached.
-        folder: Folder of the cache; created if missing.
+        folder: Folder of the cache; created if missing. None: the cache is kept in memory only.
 
     Attributes:
         encoder_id: Id of the wrapped encoder.
         dim: Dimension of the wrapped encoder.
-        frozen: As in the wrapped encoder.
+        frozen: The encoder before any adapting, cached alike; itself if it is not adapted.
         n_found: Number of texts found in the cache so far.
 
     Raises:
         OSError: The folder cannot be created.
     """
 
-    def __init__(self, encoder: Encoder, folder: Path) -> None:
+    def __init__(self, encoder: Encoder, folder: Path | None) -> None:
         self._encoder = encoder
         self.encoder_id = encoder.encoder_id
         self.dim = encoder.dim
-        self.frozen = encoder.frozen
+        self.frozen: CachedEncoder = (
+            self if encoder.frozen is encoder else CachedEncoder(encoder.frozen, folder)
+        )
         self.n_found = 0
         self._record = np.dtype([("key", np.uint8, 32), ("vector", "<f4", (self.dim,))])
-        self._folder = folder / hashlib.sha256(encoder.encoder_id.encode()).hexdigest()[:16]
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._files: list[npt.NDArray[np.void]] = []
         self._place: dict[bytes, tuple[int, int]] = {}
         self._waiting: dict[bytes, FloatArray] = {}
-        for path in sorted(self._folder.glob("*.npy")):
-            self._read(path)
+        self._folder: Path | None = None
+        if folder is not None:
+            self._folder = folder / hashlib.sha256(encoder.encoder_id.encode()).hexdigest()[:16]
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(self._folder.glob("*.npy")):
+                self._read(path)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Encode the texts, in order; cached ones are read from disk. Blocks.
@@ -90,7 +94,9 @@ class CachedEncoder:
         Raises:
             OSError: The folder cannot be written.
         """
-        if not self._waiting:
+        if self.frozen is not self:
+            self.frozen.flush()
+        if not self._waiting or self._folder is None:
             return
         records = np.empty(len(self._waiting), self._record)
         records["key"] = np.frombuffer(b"".join(self._waiting), np.uint8).reshape(-1, 32)

@@ -27,6 +27,7 @@ from personalization.ranking.explain import explain
 from personalization.ranking.pair_choice import Contrast
 from personalization.ranking.policy import choose, policy_of
 from personalization.ranking.ranking import Ranking
+from personalization.ranking.scores import combined
 from personalization.settings import LearningSettings
 from storage.records import HeadRecord, MemberId
 
@@ -300,10 +301,12 @@ class Ranker:
 
     def _scores(self, personal: FloatArray, relevance: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Add weighted relevance and bounded taste: scores, and their derivative by the taste (k)."""
-        bound = self._settings.personal_bound
-        # Only differences affect the order; removing the mean keeps an intercept from using up the bound.
-        taste = np.tanh((personal - personal.mean()) / bound)  # (k,)
-        return self._settings.relevance_weight * relevance + bound * taste, 1 - taste**2
+        return combined(
+            personal,
+            relevance,
+            relevance_weight=self._settings.relevance_weight,
+            personal_bound=self._settings.personal_bound,
+        )
 
     async def _cached_head(self, member_id: MemberId) -> _CachedHead:
         epoch = self._epoch

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bot.commands.lab.evaluate import encode_set
+from bot.commands.lab.encoded_sets import encode_set
 from personalization.heads.heads import Prior, starter_prior
 from personalization.lab.baselines import pool_of
 from personalization.lab.datasets import binary_labels, dev_members, is_support, read_dataset
@@ -76,7 +76,8 @@ def all_alike(*_args: object, **_kwargs: object) -> Agreement:
 def _honest(folder: Path, cache: Path | None) -> None:
     """Print what the agreement costs on members and texts that are not taught, paired by population."""
     settings, dataset = LearningSettings(device="cpu"), read_dataset(folder)
-    features, encoded = encode_set(dataset, settings, cache)
+    known = encode_set(dataset, settings, cache)
+    features, encoded = known.features, known.replies
     starter, tested = starter_prior(features, settings), dev_members(dataset.users)
     how = {"member_cap": 20.0, "n_embedding": features.n_embedding}
     for n_members, n_labels in SIZES:

@@ -7,7 +7,9 @@ import math
 import pytest
 
 from bot.__main__ import main
+from personalization.lab.datasets import read_dataset
 from personalization.lab.options import ROWS
+from personalization.settings import LearningSettings
 from tests.fakes import HashEncoder
 from tests.judgement_sets import DATA, copy_of, evaluate, strictly
 
@@ -64,7 +66,8 @@ def test_the_packaged_encoder_measures_what_ships_on_sparse_thumbs(tmp_path, cap
     assert result["rows"] == {row: {} for row in ROWS}
     assert "expected members with 20 support and 10 query labels, found none" in result["note"]
     rows = result["starter"]["rows"]
-    assert set(rows) == {"starter", "longer"}
+    assert set(rows) == {"starter", "taste", "relevance", "longer"}
+    assert result["starter"]["relevance_weight"] == LearningSettings().relevance_weight
     assert rows["starter"]["mean"] > 0.5
     assert rows["starter"]["se"] > 0
     printed = capsys.readouterr().out
@@ -84,6 +87,27 @@ def test_the_starter_is_measured_as_on_a_new_server(tmp_path, capsys):
     assert result["rows"]["plain"]["0"]["metric"] == 0.5
     assert result["starter"]["note"] == "the prior that ships was fitted on this very set"
     assert result["starter"]["note"] in capsys.readouterr().out
+
+
+def test_the_last_line_before_a_reply_makes_its_relevance(tmp_path):
+    """Liked replies repeat the message, disliked ones answer another: relevance alone orders them all."""
+    data = read_dataset(DATA / "made_up_thumbs")
+    liked = {data.texts[i] for i in data.item[data.y > 0.5, 0]}
+    folder = copy_of(
+        "made_up_thumbs",
+        tmp_path / "with messages",
+        items=lambda rows: [
+            row | {"context": ["Hello", row["reply"] if row["reply"] in liked else "Trains leave at nine."]}
+            for row in rows
+        ],
+    )
+    options = ["--dev", "--seeds", "1", "--k", "0", "--rows", "global", "--json", str(tmp_path / "out.json")]
+
+    assert main(["evaluate", str(folder), *options]) == 0
+
+    rows = strictly(tmp_path / "out.json")["starter"]["rows"]
+    assert rows["relevance"]["mean"] == 1.0
+    assert rows["starter"]["mean"] > rows["taste"]["mean"]
 
 
 def test_encodings_are_kept_between_runs(tmp_path, capsys):

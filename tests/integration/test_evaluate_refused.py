@@ -38,6 +38,14 @@ BREAKS = {
         {"items": lambda rows: [{"item_id": row["item_id"], "group": "g"} for row in rows]},
         "KeyError: 'reply'",
     ),
+    "a context that is no list": (
+        {"items": lambda rows: [*rows, rows[0] | {"item_id": "new", "context": "Hello"}]},
+        "expected a list of texts as the context of 'new'",
+    ),
+    "a context with a number": (
+        {"items": lambda rows: [*rows, rows[0] | {"item_id": "new", "context": ["Hello", 3]}]},
+        "expected a list of texts as the context of 'new'",
+    ),
     "a list for a line": ({"labels": lambda rows: [[1, 2]]}, "found TypeError"),
 }
 

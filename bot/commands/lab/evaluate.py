@@ -13,30 +13,25 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
+from bot.commands.lab.encoded_sets import EncodedSet, encode_set
 from bot.commands.lab.evaluate_output import as_table
 from bot.config import ConfigError, Settings
-from personalization.arrays import BoolArray, FloatArray
+from personalization.arrays import BoolArray
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.features import FeatureMap
-from personalization.encoding.loading import load_encoder
 from personalization.errors import HeadDamaged
 from personalization.heads.heads import Prior, starter_prior
 from personalization.heads.starter import FITTED_ON, shipped_prior
 from personalization.lab.bandit_replay import POLICIES, replay
 from personalization.lab.datasets import Dataset, dev_members, join, read_dataset
-from personalization.lab.encoding_cache import CachedEncoder
 from personalization.lab.evaluate import evaluate, row_names
 from personalization.lab.first_replies import first_replies
 from personalization.lab.options import NEW_SERVER_ROWS, ROWS
 from personalization.settings import LearningSettings
-
-_TEXTS_AT_ONCE = 64
 
 
 def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder | None = None) -> None:
@@ -54,19 +49,25 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
     ks, rows = _checked(arguments)
     learning = settings.personalization
     dataset, tested = _read(arguments)
-    features, encoded = encode_set(dataset, learning, arguments.cache, encoder)
+    encoded = encode_set(dataset, learning, arguments.cache, encoder)
+    features = encoded.features
     shipped = _shipped(features) if arguments.starter else None
-    result = _measure(
-        dataset, encoded, tested, features, learning, arguments, ks=ks, rows=rows, shipped=shipped
-    )
+    result = _measure(dataset, encoded, tested, learning, arguments, ks=ks, rows=rows, shipped=shipped)
     if shipped is None and not result["members"]:  # nothing else can be measured on this set
         try:
             shipped = _shipped(features)
         except ConfigError as exc:
             result["note"] += f"; {exc}"
     if shipped is not None:
-        result["starter"] = first_replies(dataset, encoded, shipped)
-        if dataset.name == FITTED_ON:
+        result["starter"] = first_replies(
+            dataset,
+            encoded.replies,
+            encoded.relevance(),
+            shipped,
+            relevance_weight=learning.relevance_weight,
+            personal_bound=learning.personal_bound,
+        )
+        if dataset.name in FITTED_ON:
             result["starter"]["note"] = "the prior that ships was fitted on this very set"
     print(as_table(result))
     if arguments.json_path is not None:
@@ -76,46 +77,6 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
         from bot.ui.charts import evaluation_picture  # loads matplotlib
 
         arguments.plot.write_bytes(evaluation_picture(result))
-
-
-def encode_set(
-    dataset: Dataset, learning: LearningSettings, cache: Path | None, encoder: Encoder | None = None
-) -> tuple[FeatureMap, FloatArray]:
-    """Compute the features of a set's texts, with a progress bar.
-
-    Args:
-        dataset: The set.
-        learning: The encoder and its device.
-        cache: Folder in which encodings are cached; None: no cache.
-        encoder: Replaces the configured one.
-
-    Returns:
-        The feature map, and the features: ``items x d`` float32.
-
-    Raises:
-        EncoderError: The encoder is missing or damaged.
-        OSError: The cache folder cannot be written.
-    """
-    if encoder is None:
-        encoder = load_encoder(learning.encoder, learning.device)
-    if cache is None:
-        features = FeatureMap(encoder)
-        return features, encode(features, dataset.texts)
-    kept = CachedEncoder(encoder, cache)
-    features = FeatureMap(kept)
-    encoded = encode(features, dataset.texts)
-    kept.flush()
-    return features, encoded
-
-
-def encode(features: FeatureMap, texts: tuple[str, ...]) -> FloatArray:
-    """Return the features of all texts, ``items x d`` float32, with a progress bar."""
-    starts = range(0, len(texts), _TEXTS_AT_ONCE)
-    parts = [
-        features.features(texts[start : start + _TEXTS_AT_ONCE])
-        for start in tqdm(starts, desc="encoding", unit="batch")
-    ]
-    return np.concatenate(parts)
 
 
 @contextmanager
@@ -132,9 +93,8 @@ def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
 
 def _measure(
     dataset: Dataset,
-    encoded: FloatArray,
+    encoded: EncodedSet,
     tested: BoolArray,
-    features: FeatureMap,
     learning: LearningSettings,
     arguments: argparse.Namespace,
     *,
@@ -143,21 +103,21 @@ def _measure(
     shipped: Prior | None,
 ) -> dict[str, Any]:
     """Run the protocol, and the bandit replay if it was asked for."""
-    plain = starter_prior(features, learning)
+    plain, features = starter_prior(encoded.features, learning), encoded.replies
     seeds, bandit = arguments.seeds, arguments.bandit
     a_seed = 2 * len(row_names(rows)) + (1 + len(NEW_SERVER_ROWS)) * (shipped is not None)
     with steps(seeds * a_seed + bandit * (1 + seeds * len(POLICIES)), "measuring") as progress:
         how: dict[str, Any] = {
             "seeds": seeds,
             "device": learning.device,
-            "n_embedding": features.n_embedding,
+            "n_embedding": encoded.features.n_embedding,
             "settings": learning.prior,
             "progress": progress,
         }
-        result = evaluate(dataset, encoded, tested, plain, shipped=shipped, ks=ks, rows=rows, **how)
+        result = evaluate(dataset, features, tested, plain, shipped=shipped, ks=ks, rows=rows, **how)
         if bandit:
             try:
-                result["bandit"] = replay(dataset, encoded, tested, plain, **how)
+                result["bandit"] = replay(dataset, features, tested, plain, **how)
             except ValueError as exc:
                 raise ConfigError(f"--bandit does not work on {dataset.name}: {exc}") from exc
     return result

@@ -46,10 +46,11 @@ def _cell(cell: dict[str, float | None] | None) -> str:
 
 
 def _first_replies(found: dict[str, Any]) -> list[str]:
-    """Format how the shipped prior ranks first replies."""
+    """Format how the running bot would rank first replies, by the shipped prior and relevance."""
     lines = [
         f"First replies on a new server: {found['metric']} over {counted(found['members'], 'member')}"
-        " (at random 0.500)" + (f"; {found['note']}" if "note" in found else ""),
+        f" (at random 0.500), weight of relevance {found['relevance_weight']:g}"
+        + (f"; {found['note']}" if "note" in found else ""),
         "",
         "| row | mean | ± people | ± texts |",
         "|---|---|---|---|",

@@ -13,10 +13,8 @@ from importlib.util import find_spec
 import numpy as np
 from tqdm import tqdm
 
-from bot.commands.lab.evaluate import encode
+from bot.commands.lab.encoded_sets import encode_set
 from bot.config import ConfigError, Settings
-from personalization.encoding.features import FeatureMap
-from personalization.encoding.loading import load_encoder
 from personalization.heads.heads import starter_prior
 from personalization.lab.datasets import dev_members, is_support, read_dataset
 from personalization.lab.prior_search import Choice, Search, Trial, Tuned, as_toml
@@ -43,13 +41,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
             ~dev_members(dataset.users)[dataset.user] & is_support(dataset, arguments.seed)
         )
     learning = settings.personalization
-    features = FeatureMap(load_encoder(learning.encoder, learning.device))
+    encoded = encode_set(dataset, learning, None)
     search = Search(
         dataset,
         labels,
-        encode(features, dataset.texts),
-        starter_prior(features, learning),
-        n_embedding=features.n_embedding,
+        encoded.replies,
+        starter_prior(encoded.features, learning),
+        n_embedding=encoded.features.n_embedding,
         in_use=Choice(learning.prior, learning.bias_sd),
         folds=arguments.folds,
         seed=arguments.seed,

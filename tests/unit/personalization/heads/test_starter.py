@@ -15,6 +15,7 @@ from personalization.encoding.features import FeatureMap
 from personalization.heads import starter
 from personalization.heads.heads import Prior, starter_prior
 from personalization.heads.starter import load_starter, shipped_prior
+from personalization.lab.starter_mean import RECIPE
 from personalization.labels.labels import EmojiValence
 from personalization.population.fit_prior import fit_prior
 from personalization.population.pooled import Pool
@@ -35,6 +36,13 @@ BROKEN = [
     "You are a liar and stupid.",
     "Paragraph article text according to the text the the.",
 ]
+HELPFUL = [
+    "Sure! Start with a short walk each day, then add ten minutes a week. What is your goal?",
+    "The sky looks blue because air scatters short wavelengths of light more than long ones.",
+    "Here are three ideas:\n1. A picnic in the park\n2. A museum, if it rains\n3. Cooking together at home",
+    "I'm sorry to hear that. If you like, tell me what happened, and we can look for a way out together.",
+]
+CURT = ["No.", "idk", "Light.", "As an AI I cannot", "things things things", "ok whatever u say"]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +58,8 @@ def test_what_ships_is_made_for_the_features_that_ship(real_features):
     assert prior.factor is not None
     assert prior.calibration is not None
     assert prior.bias_variance > 0
-    assert (
-        prior.mean[real_features.n_embedding :] == 0
-    ).all()  # a taste in style does not transfer to another bot
+    style = prior.mean[real_features.n_embedding :]
+    assert 0 < np.abs(style).max() < 0.2  # style counts, but no one habit decides
 
 
 def test_the_first_reply_on_a_new_server_is_ranked(real_features):
@@ -62,6 +69,16 @@ def test_the_first_reply_on_a_new_server_is_ranked(real_features):
 
     ahead = scores[: len(SENSIBLE), None] > scores[None, len(SENSIBLE) :]
     assert ahead.mean() > 0.7
+
+
+def test_helpful_replies_of_today_s_models_come_before_curt_ones(real_features):
+    """With DBDC3 alone, the starter ranked replies of today's models at random."""
+    prior = load_starter(real_features, LearningSettings())
+
+    scores = prior.head().score(real_features.features([*HELPFUL, *CURT]))
+
+    ahead = scores[: len(HELPFUL), None] > scores[None, len(HELPFUL) :]
+    assert ahead.mean() > 0.9
 
 
 def test_the_threshold_is_the_host_s_setting(real_features):
@@ -93,14 +110,24 @@ def test_a_missing_or_damaged_file_gets_a_plain_prior_and_a_warning(monkeypatch,
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_the_notice_of_the_data_ships_beside_the_prior():
+def test_the_notices_of_all_sets_ship_beside_the_prior():
     project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())
     shipped = project["tool"]["setuptools"]["package-data"]["personalization"]
 
     notice = (files("personalization") / "starter.LICENSE.txt").read_text()
 
     assert {starter.FILE, "starter.LICENSE.txt"} <= set(shipped)
-    assert "dbd-challenge/dbdc3" in notice
+    sources = {
+        "dbdc3": "dbd-challenge/dbdc3",
+        "convai2018": "DeepPavlovAdmin/convai",
+        "mtbench": "lmsys/mt_bench_human_judgments",
+        "dialogue_eval": "TianboJi/Dialogue-Eval",
+        "ukpconvarg1": "UKPLab/acl2016-convincing-arguments",
+    }
+    assert set(sources) == starter.FITTED_ON == set(RECIPE.weights)
+    assert all(source in notice for source in sources.values())
+    assert notice.count("Licence:") == len(sources)
+    assert notice.count("creativecommons.org/licenses/by/4.0") == 2
     assert "Permission is hereby granted, free of charge" in notice
 
 

@@ -78,3 +78,16 @@ def test_any_text_can_be_kept(tmp_path, text):
 
     assert made.encode([text]).shape == (1, 32)
     assert made.encode([]).shape == (0, 32)
+
+
+def test_without_a_folder_texts_are_encoded_once_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    encoder = HashEncoder()
+    made = CachedEncoder(encoder, None)
+
+    made.encode(["a", "b"])
+    made.flush()
+    made.frozen.encode(["b", "a"])
+
+    assert encoder.n_texts == 2
+    assert not list(tmp_path.iterdir())
