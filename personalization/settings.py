@@ -78,8 +78,9 @@ class LearningSettings:
         delta_sd: Prior standard deviation of a member's weights around the population mean.
         style_sd: The same for all named style features together.
         bias_sd: The same for the member's own intercept.
-        round_every_s: Seconds between two checks for new labels.
-        round_min_labels: Number of pending changes at which a round starts early.
+        round_every_s: Seconds between two checks for new labels. A changed label starts a round about a second
+            later in any case (:mod:`bot.background.scheduler`).
+        round_min_labels: Number of pending changes at which a round starts without that second.
         prior_every_s: Seconds between two rebuilds of the population prior.
         prior_min_members: Least number of members for a learnt population prior, so that no single person's
             taste can be inferred from it. The same number is required for a server's mean, and for the
