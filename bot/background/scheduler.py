@@ -1,9 +1,10 @@
 """Schedules learning: APScheduler fires the jobs, one worker task does the work.
 
 A job only marks its work as due. Marks are idempotent, so a job that fires late, twice or during a round
-neither loses nor repeats work. A changed label plans an early round; further labels until then join it, and early
-rounds take a bounded share of the time. Intervals are measured by the monotonic clock, so a host clock that is set
-back or forward neither stops nor repeats jobs. The composition starts the scheduler, not a Discord event.
+neither loses nor repeats work. A changed label plans an early round; further labels until then join it, and
+early rounds take a bounded share of the time. Intervals are measured by the monotonic clock, so a host
+clock that is set back or forward neither stops nor repeats jobs. The composition starts the scheduler, not
+a Discord event.
 """
 
 from __future__ import annotations
@@ -171,7 +172,9 @@ class LearningScheduler:
             self.plan_early(0.0 if self._waiting_labels >= self._early_labels else self._early_s)
 
     def plan_early(self, wait_s: float = 0.0) -> None:
-        """Plan the early work, after its rest. An earlier plan stays; while the work runs, its end plans it again.
+        """Plan the early work, after its rest. An earlier plan stays.
+
+        While the work runs, only its end plans it again.
 
         Args:
             wait_s: Seconds to wait at least.

@@ -1,7 +1,7 @@
 """P18: the next reply knows what the member has just told.
 
-A reaction starts a round about a second later, although the interval between rounds is a day. The member's next
-message is then ranked by the head of that round. The test compares the order of events, not the clock.
+A reaction starts a round about a second later, although the interval between rounds is a day. The member's
+next message is then ranked by the head of that round. The test compares the order of events, not the clock.
 
 Control: with a scheduler that plans no early round, the next message is still ranked by the prior.
 """

@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
         fitted = fit_starter(
             dataset,
             encoded,
-            starter_prior(
-                features, LearningSettings()
-            ),  # default settings: the shipped prior must not depend on a configuration
+            # Default settings: the shipped prior must not depend on a configuration. What may be loud is
+            # added when it is read (:mod:`personalization.heads.starter`).
+            starter_prior(features, LearningSettings(loud_sd=0)),
             n_embedding=features.n_embedding,
             device=settings.personalization.device,
             progress=progress,

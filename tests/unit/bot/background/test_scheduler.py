@@ -91,7 +91,7 @@ async def test_a_first_label_plans_one_round_within_three_seconds():
 
 
 async def rounds_under_a_stream(early_share: float) -> tuple[int, float]:
-    """Change labels all the time for 1.5 s; return the rounds of 50 ms that ran, and the seconds that passed."""
+    """Change labels for 1.5 s without a pause; return the rounds of 50 ms that ran, and the seconds."""
     runs = 0
 
     async def work() -> None:
