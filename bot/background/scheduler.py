@@ -2,7 +2,7 @@
 
 A job only marks its work as due. Marks are idempotent, so a job that fires late, twice or during a round
 neither loses nor repeats work. A changed label plans an early round; further labels until then join it, and
-early rounds take a bounded share of the time. Intervals are measured by the monotonic clock, so a host
+early rounds take a bounded share of the processor. Intervals are measured by the monotonic clock, so a host
 clock that is set back or forward neither stops nor repeats jobs. The composition starts the scheduler, not
 a Discord event.
 """
@@ -35,8 +35,8 @@ GRACE_S = 60.0
 """Added to the limit of missed intervals, so that a busy machine is not red, seconds."""
 EARLY_S = 1.0
 """Seconds from the first changed label to the early work. Labels of these seconds are learnt together."""
-EARLY_SHARE = 0.1
-"""Largest share of the time that the early work takes: after a run it rests nine times as long as it took."""
+EARLY_SHARE = 0.2
+"""Largest share of one core that the early work takes: it rests four times as long as it computed."""
 _EARLY_JOB = "early"
 
 
@@ -78,7 +78,8 @@ class LearningScheduler:
         early: Name of the work that starts early when labels wait.
         early_labels: Changed labels that start it without the wait.
         early_s: Seconds from the first changed label to the early work.
-        early_share: Largest share of the time that the early work takes, above 0 to 1.
+        early_share: Largest share of one core that the early work takes, above 0 to 1.
+        cpu_s: Returns the seconds of CPU time used so far, wherever the early work computes.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class LearningScheduler:
         early_labels: int,
         early_s: float = EARLY_S,
         early_share: float = EARLY_SHARE,
+        cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
         self._works = dict(works)
         self._later: set[str] = set()
@@ -96,6 +98,7 @@ class LearningScheduler:
         self._early_labels = early_labels
         self._early_s = early_s
         self._early_share = early_share
+        self._cpu_s = cpu_s
         self._early_runs = False
         self._rested_at = -math.inf
         self._waiting_labels = 0
@@ -228,7 +231,7 @@ class LearningScheduler:
         if is_early := name == self._early:
             self._waiting_labels = 0
             self._early_runs = True
-        self._began_at = began_at = time.monotonic()
+        self._began_at, used_s = time.monotonic(), self._cpu_s()
         try:
             await work()
             self._n_in_a_row = 0
@@ -239,10 +242,10 @@ class LearningScheduler:
         finally:
             self._began_at = None
             if is_early:
-                self._early_ended(time.monotonic() - began_at)
+                self._early_ended(self._cpu_s() - used_s)
 
     def _early_ended(self, seconds: float) -> None:
-        """Let the early work rest, and plan it for the labels that changed meanwhile."""
+        """Let the early work rest after ``seconds`` of computing, and plan it for labels of the meantime."""
         self._early_runs = False
         self._rested_at = time.monotonic() + seconds * (1 / self._early_share - 1)
         if self._waiting_labels and not self._stopping:

@@ -8,6 +8,7 @@ separate process (:mod:`personalization.rounds.worker`): there, neither the GIL 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,16 +21,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _timed(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
+    """Run a function; return its result and the seconds of CPU time of this process meanwhile."""
+    before = time.process_time()
+    result = function(*args, **kwargs)
+    return result, time.process_time() - before
+
+
 class OffLoop:
     """One thread, and one worker process that starts with its first work.
 
     Args:
         executor: Solves in place of a worker process; the caller closes it. None starts a worker process.
+
+    Attributes:
+        worker_cpu_s: Seconds of CPU time that the worker process has used.
     """
 
     def __init__(self, executor: Executor | None = None) -> None:
         self._given = executor
         self._own: Executor | None = None
+        self.worker_cpu_s = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="labels")
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,7 +58,9 @@ class OffLoop:
         if executor is None:
             executor = self._own = open_worker()
         try:
-            return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
+            result, cpu_s = await asyncio.wrap_future(executor.submit(_timed, function, *args, **kwargs))
+            self.worker_cpu_s += cpu_s
+            return result
         except BrokenProcessPool as exc:
             self._own = self._given = None
             raise RoundFailed(

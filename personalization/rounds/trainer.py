@@ -105,6 +105,11 @@ class Trainer:
         self._lock = asyncio.Lock()
         self._closing = False
 
+    @property
+    def worker_cpu_s(self) -> float:
+        """Seconds of CPU time that the worker process has used."""
+        return self._off_loop.worker_cpu_s
+
     async def restore(self) -> None:
         """Give the stored prior to the ranker; call once at the start.
 

@@ -64,7 +64,7 @@ def learn_heads(examples: Examples, prior: Prior, device: Device = "auto") -> tu
     indifferent = replace(trusted, factor=None, variance=np.zeros_like(prior.variance), loud=None)
     plain, report = solve_heads(examples, indifferent, device)
     own = None
-    if prior.loud is None:
+    if not len(prior.loud_features()):
         own, report = solve_heads(examples, trusted, device)
     seen = look_back(examples, trusted, own, plain, device)
     t = seen.evidence / (seen.error + LEAST_ERROR)  # (u,)

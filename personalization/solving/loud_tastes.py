@@ -116,24 +116,51 @@ def solve(C: Tensor, K: Tensor, m: Tensor, X: Tensor, variance: Tensor, y: Tenso
         w: Weights, ``u x n``; 0 for padding.
     """
     f = m
-    eye = torch.eye(K.shape[1]).to(K)
-    for _ in range(STEPS):
-        p = f.sigmoid()
-        curvature = (p * (1 - p)).clamp(min=LEAST_CURVATURE)
-        root = (w * curvature).sqrt()  # (u, n)
-        L = torch.linalg.cholesky(eye + root[:, :, None] * K * root[:, None, :])
-        working = (root * (f - m + (y - p) / curvature))[:, :, None]  # (u, n, 1)
-        # B = (K + H^-1)^-1, applied to the working response and to the loud features.
-        solved = torch.cholesky_solve(torch.cat([working, root[:, :, None] * X], dim=2), L)
-        solved = root[:, :, None] * solved  # (u, n, 1 + s)
-        G, J = (X.transpose(1, 2) @ solved).split([1, X.shape[2]], dim=2)
-        loud = average(G[:, :, 0], J, variance)
-        a = solved[:, :, 0] - (solved[:, :, 1:] @ loud.mean[:, :, None])[:, :, 0]  # (u, n)
-        f = m + (K @ a[:, :, None])[:, :, 0] + (X @ loud.mean[:, :, None])[:, :, 0]
-    T = torch.linalg.solve_triangular(L, root[:, :, None] * K, upper=False)  # (u, n, n)
-    Q = torch.linalg.solve_triangular(L, root[:, :, None] * C, upper=False)  # (u, n, r)
-    D = X - K @ solved[:, :, 1:]  # scores by the loud weights, the Gaussian part adapted, (u, n, s)
+    for _ in range(STEPS - 1):
+        f = _step(K, m, X, variance, y, w, at=f).scores
+    step = _step(K, m, X, variance, y, w, at=f)
+    loud, root = step.loud, step.root
+    T = torch.linalg.solve_triangular(step.L, root[:, :, None] * K, upper=False)  # (u, n, n)
+    Q = torch.linalg.solve_triangular(step.L, root[:, :, None] * C, upper=False)  # (u, n, r)
+    D = X - K @ step.BX  # scores by the loud weights, the Gaussian part adapted, (u, n, s)
     S = K.diagonal(dim1=1, dim2=2) - (T**2).sum(dim=1) + ((D @ loud.covariance) * D).sum(dim=2)
-    R = C.transpose(1, 2) @ solved[:, :, 1:]  # (u, r, s)
+    R = C.transpose(1, 2) @ step.BX  # (u, r, s)
     V = torch.eye(C.shape[2]).to(C) - Q.transpose(1, 2) @ Q + R @ loud.covariance @ R.transpose(1, 2)
-    return Sparse(a, loud, f, S, V)
+    return Sparse(step.a, loud, step.scores, S, V)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Step:
+    """Posterior under one quadratic approximation.
+
+    Attributes:
+        a: As in :class:`Sparse`.
+        loud: As in :class:`Sparse`.
+        scores: As in :class:`Sparse`.
+        root: Square roots of the curvatures, ``u x n``.
+        L: Cholesky factor of ``I + root K root``, ``u x n x n``.
+        BX: ``(K + 1 / curvature)^-1 X``, ``u x n x s``.
+    """
+
+    a: Tensor
+    loud: Loud
+    scores: Tensor
+    root: Tensor
+    L: Tensor
+    BX: Tensor
+
+
+def _step(K: Tensor, m: Tensor, X: Tensor, variance: Tensor, y: Tensor, w: Tensor, *, at: Tensor) -> _Step:
+    """Approximate the likelihood at these scores (``u x n``), and solve; see :func:`solve`."""
+    p = at.sigmoid()
+    curvature = (p * (1 - p)).clamp(min=LEAST_CURVATURE)
+    root = (w * curvature).sqrt()  # (u, n)
+    L = torch.linalg.cholesky(torch.eye(K.shape[1]).to(K) + root[:, :, None] * K * root[:, None, :])
+    working = (root * (at - m + (y - p) / curvature))[:, :, None]  # (u, n, 1)
+    both = torch.cholesky_solve(torch.cat([working, root[:, :, None] * X], dim=2), L)
+    both = root[:, :, None] * both  # (u, n, 1 + s)
+    G, J = (X.transpose(1, 2) @ both).split([1, X.shape[2]], dim=2)
+    loud, BX = average(G[:, :, 0], J, variance), both[:, :, 1:]
+    a = both[:, :, 0] - (BX @ loud.mean[:, :, None])[:, :, 0]  # (u, n)
+    scores = m + (K @ a[:, :, None])[:, :, 0] + (X @ loud.mean[:, :, None])[:, :, 0]
+    return _Step(a, loud, scores, root, L, BX)

@@ -129,11 +129,11 @@ def look_back(
     for rows, n in _chunks(examples, A.shape[1], len(may_be), dual=dual):
         chunk = _Chunk.of(examples, rows, n, place, dtype)
         C = chunk.X @ A[:-1] + chunk.has_bias[:, :, None] * A[-1]  # (u, n, r + 1)
-        if own is not None:
-            f = chunk.scores(own, rows)
-            V, S = _posterior(C, chunk, f, variance)
-        elif loud is not None:
+        if loud is not None:
             f, V, S = _solve_loud(loud, rows, C, chunk, prior, A=A, variance=variance)
+        else:
+            f = chunk.scores(own or plain, rows)
+            V, S = _posterior(C, chunk, f, variance)
         plain_f = chunk.scores(plain, rows)
         plain_h = (chunk.w * chunk.has_bias * _curvature(plain_f)).sum(dim=1, keepdim=True)
         plain_S = chunk.has_bias / (1 / prior.bias_variance + plain_h)  # (u, n)

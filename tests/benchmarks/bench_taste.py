@@ -300,11 +300,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=200, help="take this many messages of the pool")
     parser.add_argument("--policy", default=Settings().personalization.policy)
+    parser.add_argument("--thompson-scale", type=float, default=Settings().personalization.thompson_scale)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pool = dict(list(read_pool(arguments.pool).items())[: arguments.messages])
     settings = Settings()
-    settings = replace(settings, personalization=replace(settings.personalization, policy=arguments.policy))
+    learning = replace(
+        settings.personalization, policy=arguments.policy, thompson_scale=arguments.thompson_scale
+    )
+    settings = replace(settings, personalization=learning)
     n_texts = sum(len(texts) for by_style in pool.values() for texts in by_style.values())
     print(f"Pool {digest(arguments.pool)}: {len(pool)} messages, {n_texts} texts; {arguments.seeds} seeds")
     found = asyncio.run(measured(pool, arguments.seeds, settings))
