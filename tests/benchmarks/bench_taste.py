@@ -226,9 +226,15 @@ async def one_seed(
     return found
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean over seeds and its standard error."""
-    return float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5) if values[1:] else 0.0
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean over seeds; 0 for one seed."""
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def lift_of(results: Sequence[Examined]) -> float:
+    """Return the lift over all messages of these results; 0 where no candidate is better than another."""
+    above, best = np.concatenate([one.lift for one in results]).sum(axis=0)
+    return float(above / best) if best > 1e-9 else 0.0
 
 
 def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, Any]:
@@ -239,8 +245,7 @@ def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, 
         lift, gain, wins = {}, {}, {}
         for n in counts:
             ours = [seed[name][n] for seed in seeds]
-            sums = np.array([one.lift.sum(axis=0) for one in ours])  # (seeds, 2)
-            lift[n] = float(sums[:, 0].sum() / sums[:, 1].sum())
+            lift[n] = lift_of(ours)
             before = [seed[name][0] for seed in seeds]
             pairs = list(zip(ours, before, strict=True))
             gain[n] = float(np.mean([(a.expected() - b.expected()).mean() for a, b in pairs]))
@@ -252,13 +257,8 @@ def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, 
         figure: {n: float(np.mean([row[figure][n] for row in named])) for n in counts}
         for figure in ("lift", "gain", "wins")
     }
-    each = [
-        [float((e := seed[t.name][n].lift.sum(axis=0))[0] / e[1]) for t in TASTES]
-        for n in counts
-        for seed in seeds
-    ]
-    by_seed = np.array(each).mean(axis=1).reshape(len(counts), len(seeds))
-    everybody["lift_se"] = {n: mean_and_error(list(by_seed[i]))[1] for i, n in enumerate(counts)}
+    by_seed = {n: [np.mean([lift_of([seed[t.name][n]]) for t in TASTES]) for seed in seeds] for n in counts}
+    everybody["lift_se"] = {n: standard_error(values) for n, values in by_seed.items()}
     noticed = next((n for n in counts if everybody["wins"][n] >= NOTICED), None)
     return {"members": rows, "all tastes": everybody | {"noticed": noticed}}
 
