@@ -257,7 +257,9 @@ def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, 
         figure: {n: float(np.mean([row[figure][n] for row in named])) for n in counts}
         for figure in ("lift", "gain", "wins")
     }
-    by_seed = {n: [np.mean([lift_of([seed[t.name][n]]) for t in TASTES]) for seed in seeds] for n in counts}
+    by_seed = {
+        n: [float(np.mean([lift_of([seed[t.name][n]]) for t in TASTES])) for seed in seeds] for n in counts
+    }
     everybody["lift_se"] = {n: standard_error(values) for n, values in by_seed.items()}
     noticed = next((n for n in counts if everybody["wins"][n] >= NOTICED), None)
     return {"members": rows, "all tastes": everybody | {"noticed": noticed}}
