@@ -26,7 +26,7 @@ CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
 .PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
-	bench-styles bench-replies bench-chat bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
+	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
@@ -122,6 +122,13 @@ bench-replies: models ## share of bad replies of the embedded model, as any mode
 
 bench-chat: models ## from message to reply, and the generator beside its peers
 	$(BIN)/python -m tests.benchmarks.bench_chat
+
+# The pool of replies is made first: an hour. The command goes on where it was interrupted.
+TASTE_POOL ?= $(HOME)/.cache/simpatico/taste-pool.jsonl
+
+bench-taste: models ## how soon a member notices that the bot has learnt their taste
+	$(BIN)/python -m tests.benchmarks.taste_pool $(TASTE_POOL)
+	$(BIN)/python -m tests.benchmarks.bench_taste $(TASTE_POOL)
 
 bench-heads: install ## the cost of a head, beside other ways (DEVICE=cpu, cuda or mps)
 	$(BIN)/python -m tests.benchmarks.bench_heads --device $(DEVICE)

@@ -78,9 +78,12 @@ class LearningSettings:
         personal_bound: Largest change of a score by personal taste, in logits, > 0.
         delta_sd: Prior standard deviation of a member's weights around the population mean.
         style_sd: The same for all named style features together.
+        loud_sd: The same for a style feature that is loud in a member's taste
+            (:mod:`personalization.solving.loud_tastes`); 0: no feature is.
         bias_sd: The same for the member's own intercept.
-        round_every_s: Seconds between two checks for new labels.
-        round_min_labels: Number of pending changes at which a round starts early.
+        round_every_s: Seconds between two checks for new labels. A changed label starts a round about a
+            second later in any case (:mod:`bot.background.scheduler`).
+        round_min_labels: Number of pending changes at which a round starts without that second.
         prior_every_s: Seconds between two rebuilds of the population prior.
         prior_min_members: Least number of members for a learnt population prior, so that no single person's
             taste can be inferred from it. The same number is required for a server's mean, and for the
@@ -108,6 +111,7 @@ class LearningSettings:
     personal_bound: Annotated[float, Interval(gt=0, le=20)] = 3.0
     delta_sd: Annotated[float, Interval(gt=0, le=100)] = 1.0
     style_sd: Annotated[float, Interval(gt=0, le=100)] = 1.0
+    loud_sd: Annotated[float, Interval(ge=0, le=100)] = 2.0
     bias_sd: Annotated[float, Interval(gt=0, le=100)] = 2.0
     round_every_s: Annotated[float, Interval(ge=1, le=86400)] = 60.0
     round_min_labels: Annotated[int, Interval(ge=1, le=1_000_000)] = 20

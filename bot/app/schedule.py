@@ -5,6 +5,7 @@ Part of :mod:`bot.app.composition`, which passes in the parts that do the work.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -106,6 +107,7 @@ def _schedule(
         },
         early="round",
         early_labels=settings.round_min_labels,
+        cpu_s=lambda: time.process_time() + trainer.worker_cpu_s,
     )
 
 

@@ -1,14 +1,17 @@
 """Schedules learning: APScheduler fires the jobs, one worker task does the work.
 
 A job only marks its work as due. Marks are idempotent, so a job that fires late, twice or during a round
-neither loses nor repeats work. Intervals are measured by the monotonic clock, so a host clock that is set
-back or forward neither stops nor repeats jobs. The composition starts the scheduler, not a Discord event.
+neither loses nor repeats work. A changed label plans an early round; further labels until then join it, and
+early rounds take a bounded share of the processor. Intervals are measured by the monotonic clock, so a host
+clock that is set back or forward neither stops nor repeats jobs. The composition starts the scheduler, not
+a Discord event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -30,6 +33,11 @@ MOST_INTERVALS = 3
 """A job that did not come due for so many of its intervals means that the timer stands still."""
 GRACE_S = 60.0
 """Added to the limit of missed intervals, so that a busy machine is not red, seconds."""
+EARLY_S = 1.0
+"""Seconds from the first changed label to the early work. Labels of these seconds are learnt together."""
+EARLY_SHARE = 0.2
+"""Largest share of one core that the early work takes: it rests four times as long as it computed."""
+_EARLY_JOB = "early"
 
 
 class SteadyTime(tzinfo):
@@ -67,15 +75,32 @@ class LearningScheduler:
 
     Args:
         works: Name -> (what to do, seconds between two runs). Works that are due together run in this order.
-        early: Name of the work that starts early when enough labels wait.
-        early_labels: Changed labels that start it early.
+        early: Name of the work that starts early when labels wait.
+        early_labels: Changed labels that start it without the wait.
+        early_s: Seconds from the first changed label to the early work.
+        early_share: Largest share of one core that the early work takes, above 0 to 1.
+        cpu_s: Returns the seconds of CPU time used so far, wherever the early work computes.
     """
 
-    def __init__(self, works: dict[str, tuple[Work, float]], *, early: str, early_labels: int) -> None:
+    def __init__(
+        self,
+        works: dict[str, tuple[Work, float]],
+        *,
+        early: str,
+        early_labels: int,
+        early_s: float = EARLY_S,
+        early_share: float = EARLY_SHARE,
+        cpu_s: Callable[[], float] = time.process_time,
+    ) -> None:
         self._works = dict(works)
         self._later: set[str] = set()
         self._early = early
         self._early_labels = early_labels
+        self._early_s = early_s
+        self._early_share = early_share
+        self._cpu_s = cpu_s
+        self._early_runs = False
+        self._rested_at = -math.inf
         self._waiting_labels = 0
         self._due: set[str] = set()
         self._wake = asyncio.Event()
@@ -144,9 +169,44 @@ class LearningScheduler:
         self._wake.set()
 
     def labels_changed(self, count: int) -> None:
-        """Count new labels; enough of them start a round at once."""
+        """Count new labels and plan the early work, at once if enough of them wait."""
         self._waiting_labels += count
-        if self._waiting_labels >= self._early_labels:
+        if self._waiting_labels > 0:
+            self.plan_early(0.0 if self._waiting_labels >= self._early_labels else self._early_s)
+
+    def plan_early(self, wait_s: float = 0.0) -> None:
+        """Plan the early work, after its rest. An earlier plan stays.
+
+        While the work runs, only its end plans it again.
+
+        Args:
+            wait_s: Seconds to wait at least.
+        """
+        if self._early_runs:
+            self._waiting_labels = max(1, self._waiting_labels)
+            return
+        wait_s = max(wait_s, self._rested_at - time.monotonic())
+        if wait_s <= 0:
+            self.mark_due(self._early)
+            return
+        if not self.scheduler.running:  # every work runs soon after the start
+            return
+        at = datetime.now(self.time).astimezone(UTC) + timedelta(seconds=wait_s)
+        planned = self.scheduler.get_job(_EARLY_JOB)
+        if planned is None or planned.next_run_time > at:
+            self.scheduler.add_job(
+                self._fire_early,
+                "date",
+                id=_EARLY_JOB,
+                run_date=at,
+                misfire_grace_time=None,
+                coalesce=True,
+                replace_existing=True,
+            )
+
+    async def _fire_early(self) -> None:
+        """Mark the early work as due, unless it runs; then its end plans it again."""
+        if not self._early_runs:
             self.mark_due(self._early)
 
     async def stop(self) -> None:
@@ -168,9 +228,10 @@ class LearningScheduler:
                     await self._run(name, work)
 
     async def _run(self, name: str, work: Work) -> None:
-        if name == self._early:
+        if is_early := name == self._early:
             self._waiting_labels = 0
-        self._began_at = time.monotonic()
+            self._early_runs = True
+        self._began_at, used_s = time.monotonic(), self._cpu_s()
         try:
             await work()
             self._n_in_a_row = 0
@@ -180,3 +241,12 @@ class LearningScheduler:
             log.exception("%s failed; it runs again at its next time", name)
         finally:
             self._began_at = None
+            if is_early:
+                self._early_ended(self._cpu_s() - used_s)
+
+    def _early_ended(self, seconds: float) -> None:
+        """Let the early work rest after ``seconds`` of computing, and plan it for labels of the meantime."""
+        self._early_runs = False
+        self._rested_at = time.monotonic() + seconds * (1 / self._early_share - 1)
+        if self._waiting_labels and not self._stopping:
+            self.labels_changed(0)

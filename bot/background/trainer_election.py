@@ -61,6 +61,6 @@ def follow(
         if coordination.leads and news is News.LEFT:
             scheduler.mark_due("prior", "round")
         if coordination.leads and news is News.DUE:
-            scheduler.mark_due("round")
+            scheduler.plan_early()
 
     coordination.subscribe(heard)

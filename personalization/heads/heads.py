@@ -16,13 +16,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.errors import HeadDamaged
 from personalization.heads import named_tables as keyed
+from personalization.heads.feature_space import FeatureSpace, loud_variance
 from personalization.heads.packing import Arrays, Shapes, pack_arrays, unpack_arrays
 from personalization.labels.labels import Meaning
 from personalization.settings import LearningSettings
@@ -53,6 +54,9 @@ class Prior:
             tables.
         shifts: Pseudonym of a server -> deviation of its members' mean, as coordinates in :meth:`directions`,
             ``r + 1`` float32 (:mod:`personalization.population.server_shifts`). Other servers share ``mean``.
+        loud: Variance of a feature's weight for members in whose taste it is loud
+            (:mod:`personalization.solving.loud_tastes`), ``d`` float32; 0: it is never loud. None: no feature
+            is.
         origin: Id of the prior that :meth:`around` derived this one from; empty for an original.
     """
 
@@ -65,6 +69,7 @@ class Prior:
     calibration: FloatArray | None = None
     meanings: Mapping[str, Meaning] = field(default_factory=dict[str, Meaning])
     shifts: Mapping[bytes, FloatArray] = field(default_factory=dict[bytes, FloatArray])
+    loud: FloatArray | None = None
     origin: str = ""
 
     @cached_property
@@ -85,6 +90,10 @@ class Prior:
     def dim(self) -> int:
         """Number of features (d)."""
         return len(self.mean)
+
+    def loud_features(self) -> IntArray:
+        """Return the indices of the features that may be loud (s)."""
+        return np.zeros(0, dtype=np.int64) if self.loud is None else np.flatnonzero(self.loud)
 
     def directions(self) -> DoubleArray:
         """Return the directions in which members differ: the factor, then the own intercept.
@@ -137,6 +146,8 @@ class Prior:
             arrays["factor"] = np.ascontiguousarray(self.factor)
         if self.calibration is not None:
             arrays["calibration"] = np.ascontiguousarray(self.calibration)
+        if self.loud is not None:
+            arrays["loud"] = self.loud
         named, names = keyed.pack(self.meanings, self.shifts)
         return pack_arrays(arrays | named, feature_id=self.feature_id, **names)
 
@@ -157,13 +168,16 @@ class Prior:
         optional: Shapes = {
             "factor": ("float32", dim + 1, None),
             "calibration": ("float32", N_BUCKETS, 3),
+            "loud": ("float32", dim),
             **keyed.SHAPES,
         }
         arrays, metadata = unpack_arrays(
             body, "prior", feature_id=feature_id, shapes=shapes, optional=optional
         )
         bias_mean, bias_variance = (float(value) for value in arrays["bias"])
-        if bias_variance <= 0 or not (arrays["variance"] >= 0).all():
+        loud = arrays.get("loud")
+        variances = [arrays["variance"]] if loud is None else [arrays["variance"], loud]
+        if bias_variance <= 0 or not all((one >= 0).all() for one in variances):
             raise HeadDamaged(
                 "expected a prior with variances >= 0, and > 0 for the intercept, found others; the next"
                 " rebuild replaces it"
@@ -180,6 +194,7 @@ class Prior:
             calibration,
             keyed.meanings_of(metadata.get("emoji"), arrays.get("meanings")),
             keyed.shifts_of(metadata.get("guilds"), arrays.get("shifts"), n_directions),
+            loud,
         )
 
 
@@ -309,25 +324,6 @@ class HeadBank:
         return (features @ weights)[:, :, 0] + self.biases.astype(np.float32)[:, None]  # (u, k)
 
 
-class FeatureSpace(Protocol):
-    """The part of :class:`~personalization.encoding.features.FeatureMap` that a prior needs."""
-
-    @property
-    def feature_id(self) -> str:
-        """Id of the encoder and the style features."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Number of features (d)."""
-        ...
-
-    @property
-    def n_embedding(self) -> int:
-        """Number of features of the embedding, which come first."""
-        ...
-
-
 def starter_prior(features: FeatureSpace, settings: LearningSettings) -> Prior:
     """Make the plain prior of an unknown population: zero mean, variances from the settings.
 
@@ -343,4 +339,11 @@ def starter_prior(features: FeatureSpace, settings: LearningSettings) -> Prior:
     n_style = features.dim - features.n_embedding
     variance = np.full(features.dim, settings.delta_sd**2, dtype=np.float32)
     variance[features.n_embedding :] = settings.style_sd**2 / max(1, n_style)
-    return Prior(np.zeros_like(variance), variance, 0.0, settings.bias_sd**2, features.feature_id)
+    return Prior(
+        np.zeros_like(variance),
+        variance,
+        0.0,
+        settings.bias_sd**2,
+        features.feature_id,
+        loud=loud_variance(features, settings),
+    )

@@ -2,9 +2,10 @@
 
 A policy needs the covariance of the candidates' scores. In the directions in which members differ, the
 posterior covariance is a small matrix, the identity before the first label. The head keeps the block of the
-:data:`LEADING` directions of that matrix, and one number for all others, their mean variance. The diagonal
-part of the prior keeps its prior variance. So reading a head stays one small read. Propensities stay exact,
-because they are those of the draws that were made.
+:data:`LEADING` directions of that matrix, and one number for all others, their mean variance. It keeps one
+variance for each feature that may be loud. The diagonal part of the prior keeps its prior variance. So
+reading a head stays one small read. Propensities stay exact, because they are those of the draws that were
+made.
 
 Packed by :mod:`personalization.solving.posterior`, read by the ranker. NumPy only: ranking four candidates
 needs no torch.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
+from personalization.heads.feature_space import ONE, TWO
 from personalization.heads.heads import Prior
 
 LEADING = 16
@@ -30,16 +32,17 @@ def leading(prior: Prior) -> IntArray:
     return np.argsort(-size, kind="stable")[:LEADING]
 
 
-def pack(covariance: DoubleArray, prior: Prior) -> HalfArray:
+def pack(covariance: DoubleArray, prior: Prior, loud: DoubleArray | None = None) -> HalfArray:
     """Pack posterior covariances.
 
     Args:
         covariance: Covariance of the coordinates in the prior's factor, ``u x r x r``.
         prior: The prior.
+        loud: Variance of the weight of each feature that may be loud, ``u x s``; None: as without labels.
 
     Returns:
-        ``u x (m (m + 1) / 2 + 1)`` float16 for m leading directions: the lower triangle of their block row by
-        row, then the mean variance of the other directions.
+        ``u x (m (m + 1) / 2 + 1 + s)`` float16 for m leading directions: the lower triangle of their block
+        row by row, then the mean variance of the other directions, then the variances of the loud weights.
     """
     kept = leading(prior)
     others = np.flatnonzero(np.bincount(kept, minlength=int(covariance.shape[1])) == 0)
@@ -47,7 +50,16 @@ def pack(covariance: DoubleArray, prior: Prior) -> HalfArray:
     block = covariance[:, kept[rows], kept[columns]]  # (u, m (m + 1) / 2)
     diagonal = covariance[:, others, others]  # (u, r - m)
     rest = diagonal.mean(axis=1) if len(others) else np.ones(len(covariance))
-    return np.hstack([block, rest[:, None]]).astype(np.float16)
+    loud = np.tile(unlabelled(prior), (len(covariance), 1)) if loud is None else loud
+    return np.hstack([block, rest[:, None], loud]).astype(np.float16)
+
+
+def unlabelled(prior: Prior) -> DoubleArray:
+    """Return the variance of the weight of each feature that may be loud, before the first label (s)."""
+    if prior.loud is None:
+        return np.zeros(0)
+    may_be = prior.loud_features()
+    return prior.loud[may_be].astype(np.float64) * (ONE + 2 * TWO) / max(1, len(may_be))
 
 
 def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> DoubleArray:
@@ -62,16 +74,22 @@ def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | Non
         ``k x k`` float64.
     """
     X = (features - features.mean(axis=0)).astype(np.float64)  # (k, d)
-    found = (X * prior.variance) @ X.T  # (k, k)
+    kept = leading(prior)
+    n_block = len(kept) * (len(kept) + 1) // 2
+    loud = unlabelled(prior)  # (s,)
+    if spread is not None and len(spread) != n_block + 1 + len(loud):
+        spread = None  # of another form
+    variance = prior.variance.astype(np.float64)  # (d,)
+    variance[prior.loud_features()] += loud if spread is None else spread[n_block + 1 :]
+    found = (X * variance) @ X.T  # (k, k)
     if prior.factor is None:
         return found
     C = X @ prior.factor[:-1].astype(np.float64)  # (k, r)
-    kept = leading(prior)
     L = C[:, kept]  # (k, m)
     rest = C @ C.T - L @ L.T
-    if spread is None or len(spread) != len(kept) * (len(kept) + 1) // 2 + 1:
+    if spread is None:
         return found + C @ C.T
     V = np.zeros((len(kept), len(kept)))
     rows, columns = np.tril_indices(len(kept))
-    V[rows, columns] = V[columns, rows] = spread[:-1]
-    return found + L @ V @ L.T + float(spread[-1]) * rest
+    V[rows, columns] = V[columns, rows] = spread[:n_block]
+    return found + L @ V @ L.T + float(spread[n_block]) * rest

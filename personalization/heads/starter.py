@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib.resources import files
 
 from personalization.errors import HeadDamaged, HeadOutdated
+from personalization.heads.feature_space import loud_variance
 from personalization.heads.heads import FeatureSpace, Prior, starter_prior
 from personalization.settings import LearningSettings
 
@@ -34,7 +35,9 @@ def load_starter(features: FeatureSpace, settings: LearningSettings) -> Prior:
         settings: Standard deviations of the plain prior, and of members' thresholds.
     """
     try:
-        return replace(shipped_prior(features), bias_variance=settings.bias_sd**2)
+        shipped = shipped_prior(features)
+        loud = loud_variance(features, settings)
+        return replace(shipped, bias_variance=settings.bias_sd**2, loud=loud)
     except HeadOutdated:
         log.info(
             "The starter prior that ships is for another encoder; a plain one answers until members teach one"

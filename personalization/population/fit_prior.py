@@ -206,6 +206,7 @@ def _learn(
         float(np.float16(float(S[-1, -1]))),
         starter.feature_id,
         _rounded(factor),
+        loud=starter.loud,
     )
 
 

@@ -107,6 +107,11 @@ class Trainer:
         self.round_ended: Callable[[RoundReport], None] = lambda report: None
         """Called after each round that learnt something."""
 
+    @property
+    def worker_cpu_s(self) -> float:
+        """Seconds of CPU time that the worker process has used."""
+        return self._off_loop.worker_cpu_s
+
     async def restore(self) -> None:
         """Give the stored prior to the ranker; call once at the start.
 

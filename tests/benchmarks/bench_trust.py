@@ -6,7 +6,8 @@ It measures:
 * sealing and opening a value;
 * forgetting a member on a large database;
 * how long the event loop is blocked while a round and forgets run together;
-* the requests that reading back takes.
+* the requests that reading back takes;
+* the share of a core that rounds take under 1,000 reactions a minute (``--pace 60`` measures only this).
 
 ``docs/benchmarks.md`` has the recorded results.
 """
@@ -20,13 +21,15 @@ import platform
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from bot.app.composition import House, open_house
+from bot.background.scheduler import Work
 from bot.config import parse_settings
 from bot.reactions.inbox import BATCH, Inbox
 from bot.reactions.readback import Readback, Shown
@@ -158,6 +161,74 @@ async def requests_per_1000(house: House, n_replies: int) -> float:
     return 1000 * reconciler.n_requests / n_replies
 
 
+@dataclass
+class Early:
+    """CPU seconds of the rounds that the scheduler ran, and how long a first label waited for each."""
+
+    rounds: list[float] = field(default_factory=list[float])
+    waits: list[float] = field(default_factory=list[float])
+    first_label_at: float | None = None
+
+    def changed(self, count: int) -> None:
+        """Note the first label that waits."""
+        if count and self.first_label_at is None:
+            self.first_label_at = time.perf_counter()
+
+    def timed(self, work: Work, cpu_s: Callable[[], float]) -> Work:
+        """Return the work of a round, timed."""
+
+        async def run() -> None:
+            started, used, first = time.perf_counter(), cpu_s(), self.first_label_at
+            self.first_label_at = None
+            await work()
+            if first is not None:
+                self.waits.append(started - first)
+                self.rounds.append(cpu_s() - used)
+
+        return run
+
+
+async def under_reactions(
+    seconds: float, *, a_minute: int = 1000, n_members: int = 200
+) -> list[tuple[str, str]]:
+    """Let members react at an even pace, with the scheduler of the running bot."""
+    async with house() as opened:
+        n = int(seconds * a_minute / 60)
+        await post(opened, 1000)
+        for number in range(n_members):
+            await opened.store.consent.record(member(number))
+        await opened.trainer.warm_up()
+        early, scheduler = Early(), opened.scheduler
+        work, _ = scheduler._works["round"]
+        scheduler._works["round"] = (early.timed(work, scheduler._cpu_s), 3600.0)
+
+        def changed(count: int) -> None:
+            early.changed(count)
+            opened.parts.labels_changed(count)
+
+        inbox = Inbox(opened.store.feedback.record_events, changed)
+        scheduler.start()
+        started, used = time.perf_counter(), time.process_time()
+        for number in range(n):
+            await asyncio.sleep(max(0.0, started + number * 60 / a_minute - time.perf_counter()))
+            who = member(number % n_members)
+            inbox.put(Reacted(CHANNEL, 1000 + (number * 7919) % 1000, who, "👍", False, True))
+        took, used = time.perf_counter() - started, time.process_time() - used
+        await inbox.wait_idle()
+        await scheduler.stop()
+    what = f"under {a_minute:,} reactions a minute of {n_members} members, {seconds:.0f} s"
+    rounds, waits = np.array(early.rounds), np.array(early.waits)
+    return [
+        (f"rounds a minute {what}", f"{60 * len(rounds) / took:.0f}"),
+        ("... of a core, all processes during rounds", f"{100 * rounds.sum() / took:.1f} %"),
+        ("... of a core, the bot's own process", f"{100 * used / took:.1f} %"),
+        (
+            "... first waiting label to its round",
+            f"p50 {np.median(waits):.2f} s, longest {waits.max():.2f} s",
+        ),
+    ]
+
+
 async def run(n_labels: int, n_forgets: int) -> list[tuple[str, str]]:
     """Measure everything; return rows of (what, figure)."""
     n_replies = max(1000, n_labels // 100)
@@ -197,11 +268,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=int, default=1_000_000)
     parser.add_argument("--forgets", type=int, default=100)
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds of 1,000 reactions a minute, alone")
     arguments = parser.parse_args(argv)
     machine = platform.processor() or platform.machine()
     print(f"{machine}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| what | figure |\n|---|---|")
-    for what, figure in asyncio.run(run(arguments.labels, arguments.forgets)):
+    rows = [] if arguments.pace else asyncio.run(run(arguments.labels, arguments.forgets))
+    for what, figure in [*rows, *asyncio.run(under_reactions(arguments.pace or 60.0))]:
         print(f"| {what} | {figure} |", flush=True)
 
 

@@ -7,10 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from bot.config import Settings
+from bot.generation import Candidate
 from personalization.heads.heads import Prior
-from tests.benchmarks import bench_heads, bench_round, bench_trust
+from tests.benchmarks import bench_heads, bench_round, bench_taste, bench_trust
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.population import Population
+from tests.benchmarks.tastes import TASTES
+from tests.fakes import HashEncoder
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +89,46 @@ async def test_the_speed_of_trust_is_measured(monkeypatch: pytest.MonkeyPatch) -
     assert rows["requests to read back 1,000 replies"] == "10"
     assert rows["reactions stored, 200 in one burst"].endswith(" a second, none lost")
     assert "forget a member of 5 labels among 200" in rows
+
+
+@pytest.mark.slow
+async def test_rounds_under_many_reactions_are_measured() -> None:
+    rows = await bench_trust.under_reactions(3.0, n_members=5)
+
+    assert [what.split()[-1] for what, _ in rows[1:]] == ["rounds", "process", "round"]
+    assert float(rows[0][1]) > 0
+
+
+@pytest.mark.slow
+async def test_a_taste_is_measured_through_the_real_bot() -> None:
+    pool = {
+        f"message {n}": {
+            style: [Candidate(f"{text} {n}", style)]
+            for style, text in (
+                ("concise", "Yes."),
+                ("detailed", "There is a lot to say, and I would begin with the first of many things about"),
+                ("playful", "Ha! 😄 Sure!"),
+                ("warm", "How lovely, would you tell me more?"),
+            )
+        }
+        for n in range(5)
+    }
+
+    found = bench_taste.summary(
+        [await bench_taste.one_seed(Settings(), pool, HashEncoder(16), 0, progress=False)]
+    )
+
+    everybody = found["all tastes"]
+    assert list(everybody["lift"]) == [0, 3]
+    assert everybody["gain"][0] == 0
+    assert everybody["wins"][0] == 0.5
+    assert set(found["members"]) == {*(taste.name for taste in TASTES), bench_taste.COIN}
+    assert len({taste.kind for taste in TASTES}) >= 6
+
+
+def test_lift_and_wins_are_those_of_a_calculation_by_hand() -> None:
+    always = bench_taste.Examined(np.array([(1.0, 2.0)]), (np.array([1.0, 3.0]),), (np.array([0.0, 1.0]),))
+    never = bench_taste.Examined(np.array([(-1.0, 2.0)]), (np.array([1.0, 3.0]),), (np.array([1.0, 0.0]),))
+
+    assert (always.wins_over(never), never.wins_over(always), always.wins_over(always)) == (1.0, 0.0, 0.5)
+    assert always.expected().tolist() == [3.0]

@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "storage/database/deletion_clock.py::DeletionClock.now",
     },
     "sets the origin of a clock that goes on by the steady clock": {
+        "bot/background/scheduler.py::LearningScheduler.plan_early",  # asks SteadyTime
         "bot/background/scheduler.py::LearningScheduler.start",  # asks SteadyTime
         "bot/background/scheduler.py::SteadyTime.__init__",
     },

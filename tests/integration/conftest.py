@@ -70,10 +70,11 @@ async def opened(
 ) -> AsyncIterator[World]:
     """Open a house, a bot and a simulated Discord; ``spawn`` starts the tasks that answer."""
     parts.setdefault("encoder", HashEncoder())
+    parts.setdefault("seed", 0)
     generator = parts.setdefault("generator", ScriptedGenerator())
     with ThreadPoolExecutor(1) as executor:  # a thread starts faster than a process
         parts.setdefault("trainer_executor", executor)
-        async with open_house(settings, seed=0, **parts) as house:
+        async with open_house(settings, **parts) as house:
             bot = create_bot(settings.bot, house.parts, spawn=spawn, always_sync=True)
             env = simcord.Env(bot, settle_timeout=60.0)
             await env.start()

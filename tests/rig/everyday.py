@@ -1,10 +1,12 @@
-"""A hundred everyday messages, with and without an earlier conversation, for measurements of the writer.
+"""Two hundred everyday messages, with and without an earlier conversation, for measurements of the writer.
 
 They were written down before anything was measured, and nothing is tuned to single ones. Every second of them
 has a history: the two turns before it, as a chat in a server would have.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from bot.generation import Context, Turn
 
@@ -112,6 +114,110 @@ MESSAGES = (
 )
 """What members of a server might write to a bot."""
 
+MORE_MESSAGES = (
+    "my sister just had a baby!",
+    "what's the best way to peel garlic?",
+    "how do I tell my boss I'm ill?",
+    "do you like music?",
+    "what is a leap year?",
+    "my bike chain keeps falling off",
+    "what's a nice way to say no?",
+    "how do I keep my desk tidy?",
+    "is it normal to talk to yourself?",
+    "what should I draw today?",
+    "how long do cats live?",
+    "I can't decide what to wear to a wedding",
+    "why is the sea salty?",
+    "what's a good first telescope?",
+    "tell me something about octopuses",
+    "how do I make friends at university?",
+    "what can I do with old jeans?",
+    "I missed my train again",
+    "how do I learn to whistle?",
+    "what's a quick dessert without an oven?",
+    "is chess a sport?",
+    "my neighbour plays loud music at night",
+    "what does carpe diem mean?",
+    "how do I stop biting my nails?",
+    "which is better, tea or coffee?",
+    "I got a new job!",
+    "how do I read faster?",
+    "what's the oldest city in the world?",
+    "how do magnets work?",
+    "I need a name for my band",
+    "how do I take better photos with my phone?",
+    "what's the difference between jam and marmalade?",
+    "I'm scared of flying",
+    "how many bones does a person have?",
+    "can I freeze cooked rice?",
+    "what are some easy card games?",
+    "how do I write a thank you note?",
+    "my tooth hurts",
+    "what's the plot of Hamlet?",
+    "how do I get wax off a table?",
+    "should I get a cat or a dog?",
+    "what's a good hobby for winter?",
+    "how do I fall asleep faster?",
+    "who invented the telephone?",
+    "I spilled water on my keyboard",
+    "how do I plan a surprise party?",
+    "what do bees do in winter?",
+    "is it too late to learn the piano?",
+    "how do I split a bill fairly?",
+    "what's a palindrome?",
+    "I keep forgetting people's names",
+    "how do I make iced tea?",
+    "what should I ask on a first date?",
+    "why do leaves change colour?",
+    "my jumper shrank in the wash",
+    "how do I start a blog?",
+    "what's the longest river?",
+    "can you cheer me up?",
+    "how do I train for a 10k?",
+    "what's the best seat on a plane?",
+    "how do I clean a burnt pan?",
+    "do you ever get tired?",
+    "what is a mortgage?",
+    "how do I make a paper plane?",
+    "I won a pub quiz last night",
+    "what are good snacks for a road trip?",
+    "how does a fridge work?",
+    "my parents want me to study law",
+    "what's a good stretch for a sore back?",
+    "how do I remember a speech?",
+    "why do we dream?",
+    "what's a cheap dinner for four?",
+    "how do I get rid of fruit flies?",
+    "I'm moving out next week",
+    "what's the difference between weather and climate?",
+    "how do I wrap a round present?",
+    "is it rude to leave early?",
+    "what's the rarest colour of eyes?",
+    "how do I draw a horse?",
+    "I can't stop watching series",
+    "how do I make my own candles?",
+    "what does a stock index do?",
+    "give me a riddle",
+    "how do I prune roses?",
+    "what's a good password manager?",
+    "my exam is in three hours",
+    "how do I open a stuck jar?",
+    "what's the best time to visit Japan?",
+    "how do you play the ukulele?",
+    "I had a weird dream about a giraffe",
+    "how do I choose a mattress?",
+    "what is gravity?",
+    "how do I ask for a pay rise?",
+    "what's a fun indoor game for kids?",
+    "why do onions make me cry?",
+    "I broke my favourite mug",
+    "how do I keep bananas fresh?",
+    "what was the Silk Road?",
+    "how do I become a morning person?",
+    "see you tomorrow!",
+)
+"""A second hundred, for measurements that need more messages than the writer's."""
+
 _HISTORIES = (
     (
         "do you know a good soup for winter?",
@@ -130,10 +236,10 @@ _HISTORIES = (
 )
 
 
-def contexts() -> list[Context]:
+def contexts(messages: Sequence[str] = MESSAGES) -> list[Context]:
     """Return one context per message; every second one has a history."""
     found: list[Context] = []
-    for number, message in enumerate(MESSAGES):
+    for number, message in enumerate(messages):
         asked, answered = _HISTORIES[number // 2 % len(_HISTORIES)]
         turns = (Turn("user", asked), Turn("assistant", answered)) if number % 2 else ()
         found.append(Context(message, turns))

@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
     with steps(len(sets) + n_chatbots + 2, "fitting") as progress:
         fitted = fit_starter(
             sources,
-            starter_prior(
-                features, LearningSettings()
-            ),  # default settings: the shipped prior must not depend on a configuration
+            # Default settings: the shipped prior must not depend on a configuration. What may be loud is
+            # added when it is read (:mod:`personalization.heads.starter`).
+            starter_prior(features, LearningSettings(loud_sd=0)),
             n_embedding=features.n_embedding,
             device=learning.device,
             progress=progress,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 
 from bot.background.scheduler import LearningScheduler
 from tests.rig.waiting import until
+
+AGES_S = 3600.0
 
 
 class Work:
@@ -65,6 +68,86 @@ async def test_enough_labels_start_a_round_early():
     await until(lambda: work.n_finished == 1)
 
     assert before == 0
+    await scheduler.stop()
+
+
+async def test_a_first_label_plans_one_round_within_three_seconds():
+    work = Work()
+    scheduler = scheduler_for(work)
+    scheduler.start()
+    await until(lambda: work.n_finished == 1)  # every work runs soon after the start
+    scheduler._rested_at = 0.0
+
+    scheduler.labels_changed(1)
+    planned = scheduler.scheduler.get_job("early")
+    scheduler.labels_changed(1)
+
+    assert planned is not None
+    assert planned.next_run_time - datetime.now(scheduler.time) <= timedelta(seconds=3)
+    assert scheduler.scheduler.get_job("early").next_run_time == planned.next_run_time
+    await until(lambda: work.n_finished == 2)
+    assert scheduler.scheduler.get_job("early") is None
+    await scheduler.stop()
+
+
+async def rounds_under_a_stream(early_share: float) -> tuple[int, float]:
+    """Change labels for 1.5 s; return how many rounds of 50 ms of CPU time ran, and the seconds."""
+    runs = 0
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0.05)
+
+    scheduler = LearningScheduler(
+        {"round": (work, AGES_S)},
+        early="round",
+        early_labels=1,
+        early_s=0.01,
+        early_share=early_share,
+        cpu_s=lambda: 0.05 * runs,
+    )
+    scheduler.start()
+    began = time.monotonic()
+    while time.monotonic() - began < 1.5 or runs < 2:
+        scheduler.labels_changed(5)
+        await asyncio.sleep(0.005)
+    seconds = time.monotonic() - began
+    await scheduler.stop()
+    return runs, seconds
+
+
+async def test_a_stream_of_labels_leaves_the_rounds_their_share_of_the_time():
+    runs, seconds = await rounds_under_a_stream(0.1)
+
+    # A round rests for 0.45 s; one more begins with the clock, and one with the start.
+    assert 2 <= runs <= seconds / 0.45 + 2
+
+
+async def test_control_without_the_rest_rounds_take_all_the_time():
+    for _ in range(10):  # on a busy machine few rounds fit into the time
+        runs, seconds = await rounds_under_a_stream(1.0)
+        if runs > seconds / 0.45 + 2:
+            return
+    raise AssertionError(f"expected more rounds without a rest, found {runs} in {seconds:.1f} s")
+
+
+async def test_labels_that_change_during_a_round_are_learnt_by_the_next():
+    work = Work()
+    work.gate.clear()
+    scheduler = LearningScheduler({"round": (work, AGES_S)}, early="round", early_labels=9, early_s=0.01)
+    scheduler.start()
+    scheduler.mark_due("round")
+    await until(lambda: work.n_started == 1)
+    scheduler._due.clear()
+
+    scheduler.labels_changed(1)
+    await asyncio.sleep(0.05)
+    during = work.n_started
+    work.gate.set()
+    await until(lambda: work.n_finished >= 2)
+
+    assert during == 1
     await scheduler.stop()
 
 

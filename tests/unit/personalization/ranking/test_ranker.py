@@ -246,7 +246,7 @@ def directed(prior: Prior) -> Prior:
 
 async def test_what_labels_leave_open_decides_how_much_is_explored(make_ranker, shelf, features) -> None:
     ranker = make_ranker(LearningSettings(thompson_scale=1.0, exploration=0.0))
-    prior = directed(ranker.prior)
+    prior = replace(directed(ranker.prior), loud=None)
     await ranker.use_prior(prior)
     told = Head(prior.head().weights, 0.0, features.feature_id, prior.prior_id, 1.0)
     sure, unsure = np.array([0.0, 1.0], np.float16), np.array([1.0, 1.0], np.float16)
