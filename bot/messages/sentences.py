@@ -8,10 +8,11 @@ from bot.messages.markdown import Kind, parts_of
 
 _EMOJI = r"(?:[^\S\n]*+\p{Extended_Pictographic}[\p{Emoji_Modifier}\ufe0f\u200d\p{Extended_Pictographic}]*+)"
 _CLOSING = r"[\p{Pe}\p{Pf}\"'*_~|]*+"
+_SMILING = rf"(?:{_EMOJI}++(?:{_CLOSING}(?=\s|\Z))?+)?+"
 # Other scripts have no blanks after a sentence. Runs are tried from their first sign only: that is linear.
 _END = regex.compile(
     rf"(?:(?<![.!?\u2026\u203c-\u2049])[.!?\u2026\u203c-\u2049]++{_CLOSING}(?=\s|\Z|\p{{Extended_Pictographic}})"
-    rf"|[\p{{STerm}}--[.!?\u2026]]++{_CLOSING}){_EMOJI}*+|(?<=[^\s:])[^\S\n]*+(?=\n|\Z)",
+    rf"|[\p{{STerm}}--[.!?\u2026]]++{_CLOSING}){_SMILING}|(?<=[^\s:])[^\S\n]*+(?=\n|\Z)",
     regex.VERSION1,
 )
 # "am 5. Mai": rather one sentence too many than half a one.

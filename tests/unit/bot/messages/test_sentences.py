@@ -16,6 +16,8 @@ from bot.messages.sentences import sentence_ends
     [
         ("Hi there! How are you?", ["Hi there!", "How are you?"]),
         ("Dr. Smith lives there. He is nice. 😊 Bye!", ["Dr. Smith lives there.", "He is nice. 😊", "Bye!"]),
+        ("He is nice. ||Truly. 😊|| Bye!", ["He is nice.", "||Truly. 😊||", "Bye!"]),
+        ("Nice. 😊*Really* so.", ["Nice. 😊", "*Really* so."]),
         ("Try this:\nDo it.\nDone", ["Try this:\nDo it.", "Done"]),
         ("Obst, z. B. Äpfel. Und Birnen!", ["Obst, z. B. Äpfel.", "Und Birnen!"]),
         ("今日は。元気？はい", ["今日は。", "元気？", "はい"]),

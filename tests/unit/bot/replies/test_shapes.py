@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.generation import Candidate, Shape, Style
@@ -107,6 +107,7 @@ def code_in(text: str) -> list[str]:
 
 
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from([style.shape for style in DEFAULT_STYLES]))
+@example("Hello there. ||Hello there. 😊 ||", SHORT)
 def test_a_shape_only_cuts_and_holds(text, shape):
     kept = in_shape(text, shape)
 
