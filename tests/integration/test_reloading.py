@@ -85,7 +85,7 @@ async def test_what_waits_for_a_restart_is_named_in_one_line_without_its_value(r
     with caplog.at_level(logging.WARNING):
         reloader.reload()
 
-    assert world.generator.persona == "You are Simpatico, a helpful and friendly assistant."
+    assert world.generator.persona == PERSONA  # of the packaged model, which stays until the restart
     assert [record.getMessage() for record in caplog.records] == [
         "configuration read again; in use now: [personalization] exploration; waits for a restart: "
         "[generator] kind, [generator] model, [generator] base_url, [storage] retention_days"
@@ -141,7 +141,6 @@ async def test_an_unchanged_file_is_not_read_again(running, file):
 
     assert (first, third) == (None, None)
     assert second == Reloaded(("[personalization] policy",), ())
-    assert world.generator.persona == PERSONA  # the default one of the packaged model
 
 
 async def test_a_hangup_signal_reloads(running, file):
