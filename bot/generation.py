@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Protocol, TypeVar
 from zlib import crc32
 
@@ -140,14 +140,18 @@ class Shape:
     """The shape of a reply, which holds whatever the model writes. 0: no bound.
 
     Attributes:
+        least_sentences: Fewest sentences, as far as the token limit and the other bounds allow. Local models
+            cannot end earlier. A shorter reply is dropped if another has enough.
         most_sentences: Most sentences.
         most_characters: Longest text outside of code, characters. A longer sentence is cut after a clause of
             it; where no clause fits, one whole sentence stays.
         most_tokens: Longest output of the model, tokens; the generator's own limit holds, too.
-        question: Whether the reply ends with its last question, where it holds one.
+        question: Whether the reply ends with a question. One at its end stays; else a short one is added, in
+            the languages that the bot speaks and not behind code.
         lists: Whether the reply may hold lists; else their items become running text.
     """
 
+    least_sentences: Bound = 0
     most_sentences: Bound = 0
     most_characters: Bound = 0
     most_tokens: Bound = 0
@@ -155,13 +159,19 @@ class Shape:
     lists: bool = True
 
     def and_also(self, other: Shape) -> Shape:
-        """Return the shape that satisfies both."""
+        """Return the shape that satisfies both; where they contradict each other, the other one holds."""
+        own = self
+        if 0 < self.most_sentences < other.least_sentences:
+            own = replace(self, most_sentences=0, most_characters=0, most_tokens=0)
+        least = max(own.least_sentences, other.least_sentences)
+        most = _tighter(own.most_sentences, other.most_sentences)
         return Shape(
-            most_sentences=_tighter(self.most_sentences, other.most_sentences),
-            most_characters=_tighter(self.most_characters, other.most_characters),
-            most_tokens=_tighter(self.most_tokens, other.most_tokens),
-            question=self.question or other.question,
-            lists=self.lists and other.lists,
+            least_sentences=min(least, most or least),
+            most_sentences=most,
+            most_characters=_tighter(own.most_characters, other.most_characters),
+            most_tokens=_tighter(own.most_tokens, other.most_tokens),
+            question=own.question or other.question,
+            lists=own.lists and other.lists,
         )
 
 

@@ -71,6 +71,12 @@ def tr(text: str, **values: Any) -> str:
     return said.format(**_localised(values)) if values else said
 
 
+def tr_in(language: str, text: str) -> str:
+    """Translate ``text`` into a language given by its two letters; English if it has no catalogue."""
+    names = (name for name in LANGUAGES.values() if name.split("_")[0] == language)
+    return _catalogue(next(names, ENGLISH)).gettext(text)
+
+
 def trn(one: str, many: str, n: int, **values: Any) -> str:
     """Translate the plural form for ``n`` by the rules of the language; both texts may contain ``{n}``."""
     return _catalogue(_language.get()).ngettext(one, many, n).format(n=n, **_localised(values))

@@ -14,9 +14,12 @@ from personalization.settings import Device
 SHORT = Shape(most_sentences=2, most_characters=120, most_tokens=64, lists=False)
 """Shape of the style "concise" and of the wish "Short"."""
 
+LONG = Shape(least_sentences=3)
+"""Shape of the style "detailed" and of the wish "Detailed"."""
+
 DEFAULT_STYLES = (
     Style("concise", "Answer in one short sentence.", 0.7, SHORT),
-    Style("detailed", "Answer in several sentences, with reasons and an example.", 0.8),
+    Style("detailed", "Answer in several sentences, with reasons and an example.", 0.8, LONG),
     Style("playful", "Answer with humour and an emoji.", 1.0, Shape(most_sentences=3, lists=False)),
     Style(
         "warm",

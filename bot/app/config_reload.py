@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from bot.app.composition import House, secrets_of
 from bot.config import ConfigError, Settings, load_settings
+from bot.generators.packaged_model.manner import persona_of
 from bot.settings import BotSettings
 from bot.tasks import Tasks
 from storage.maintenance.audit_trail import Act, AuditTrail
@@ -167,7 +168,7 @@ def put_into_use(settings: Settings, house: House, bot: Client) -> None:
     bot.use_settings(settings.bot)
     house.parts.servers.use_settings(settings)
     house.ranker.use_settings(settings.personalization)
-    house.generator.use_persona(settings.generator.persona)
+    house.generator.use_persona(persona_of(settings.generator))
     house.parts.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
     house.parts.responder.source.use_settings(settings.safety, settings.faq)
     house.parts.responder.help.use_settings(settings.distress)

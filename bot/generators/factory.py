@@ -9,7 +9,7 @@ from bot.catalogue import language_model
 from bot.generation import CandidateGenerator
 from bot.generators.hub.download import fetch, on_disk
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
-from bot.generators.packaged_model.manner import PackagedManner, settings_of
+from bot.generators.packaged_model.manner import settings_of
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
 
@@ -35,7 +35,7 @@ def create_generator(
 
         return OpenAIGenerator(settings)
     if settings.model == "packaged" and own_manner:
-        return PackagedManner(_local_generator(settings_of(settings), progress))
+        settings = settings_of(settings)
     return _local_generator(settings, progress)
 
 

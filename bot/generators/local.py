@@ -36,6 +36,7 @@ from bot.generators.prefixes.attention import Rows, SharedReading, rows_of
 from bot.generators.rendering import Renderer
 from bot.generators.role_markers import defuse, markers_of
 from bot.generators.sampling import (
+    LeastSentences,
     ReadingInterrupted,
     RowLimits,
     RowTemperatures,
@@ -47,6 +48,7 @@ from bot.generators.sampling import (
 )
 from bot.generators.thinking import opened_thought
 from bot.memory import Leaving
+from bot.messages.sentences import sentence_ends
 from bot.settings import GeneratorSettings
 from personalization.loading_errors import check_complete, loading
 
@@ -233,7 +235,7 @@ class LocalGenerator:
 
         n_prompt, limit = inputs.n, style.tokens(self._settings.further_tokens)
         streamer = TokenStreamer(lambda row: emit(decoded(row.to(self._device))))
-        (row,) = self._generate(inputs, (style,), [limit], stop, streamer=streamer)
+        (row,) = self._generate(inputs, (style,), [limit], stop, streamer=streamer, begun=begun)
         emit(decoded(row[n_prompt:]))
         return self._read(row[n_prompt:], style).cut_off
 
@@ -246,8 +248,11 @@ class LocalGenerator:
         *,
         streamer: TokenStreamer | None = None,
         budget: ThoughtBudget | None = None,
+        begun: str = "",
     ) -> torch.Tensor:
         """Generate at most ``limits`` (k) tokens after each prompt, and thoughts before within ``budget``.
+
+        Without thoughts, ``begun`` and the new tokens together have the fewest sentences of each style.
 
         Returns:
             Prompts and new tokens, (k, n + m) int64.
@@ -255,6 +260,8 @@ class LocalGenerator:
         Raises:
             GeneratorUnavailable: The device ran out of memory.
         """
+        n_begun = len(sentence_ends(begun))
+        least = [0 if budget else style.shape.least_sentences - n_begun for style in styles]
         try:
             with torch.inference_mode(), interruptible_reading(self._model, stop, self._closing):
                 return self._model.generate(
@@ -273,6 +280,7 @@ class LocalGenerator:
                         [
                             RepetitionPenaltyLogitsProcessor(_REPETITION_PENALTY, inputs.n),
                             RowTemperatures([style.temperature for style in styles], self._device),
+                            LeastSentences(inputs.n, least, self._ends(), self._decoded),
                             *([budget.processor] if budget else []),
                         ]
                     ),
@@ -300,13 +308,17 @@ class LocalGenerator:
 
     def _read(self, row: torch.Tensor, style: Style, *, opened: bool = False) -> Written:
         """Decode the new tokens (n,) int64 of one row. Without an end token it counts as cut off."""
-        ended = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
-        cut_off = len(row) > 0 and int(row[-1]) not in ended | self._end_tokens()
+        cut_off = len(row) > 0 and int(row[-1]) not in self._ends()
         return Written(readable(self._tokenizer, row), style.name, cut_off, opened=opened)
 
-    def _end_tokens(self) -> set[int]:
+    def _decoded(self, row: torch.Tensor) -> str:
+        return self._tokenizer.decode(row, skip_special_tokens=True)
+
+    def _ends(self) -> set[int]:
+        """Return the tokens that end a reply."""
         ends = self._model.generation_config.eos_token_id
-        return set(ends) if isinstance(ends, list) else {ends}
+        known = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
+        return {token for token in (*known, self._tokenizer.pad_token_id) if token is not None}
 
 
 def _context_budget(model: Any, settings: GeneratorSettings) -> int:

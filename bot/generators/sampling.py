@@ -8,7 +8,7 @@ reads a long prompt. Used only by ``bot/generators/local.py``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from bot.generators.role_markers import folded
 from bot.generators.thinking import end_of_thought, has_thought, is_thought_mark, unfinished_thought
+from bot.messages.sentences import sentence_ends
 
 
 class ReadingInterrupted(Exception):
@@ -46,6 +47,32 @@ class RowTemperatures(LogitsProcessor):
         """Scale the scores (k, vocabulary) float32."""
         unlikely = self._greedy & (scores < scores.max(dim=-1, keepdim=True).values)
         return (scores / self._temperatures).masked_fill(unlikely, -torch.inf)
+
+
+class LeastSentences(LogitsProcessor):
+    """Keeps each row from ending before it has its fewest sentences.
+
+    Args:
+        n_prompt: Length of the prompts, tokens.
+        least: Fewest sentences of each row (k).
+        ends: Tokens that end a reply.
+        decode: Returns the text of tokens (m,) int64.
+    """
+
+    def __init__(
+        self, n_prompt: int, least: Sequence[int], ends: Iterable[int], decode: Callable[[torch.Tensor], str]
+    ) -> None:
+        self._n_prompt, self._ends, self._decode = n_prompt, list(ends), decode
+        self._short = {row: n for row, n in enumerate(least) if n > 0}
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
+        """Take the end tokens out of the scores (k, vocabulary) of the rows that are too short."""
+        for row, least in list(self._short.items()):
+            if len(sentence_ends(self._decode(input_ids[row, self._n_prompt :]))) < least:
+                scores[row, self._ends] = -torch.inf
+            else:
+                del self._short[row]
+        return scores
 
 
 class TokenStreamer(BaseStreamer):

@@ -22,6 +22,7 @@ _ABBREVIATION = regex.compile(
     regex.IGNORECASE,
 )
 _HEADING = regex.compile(r"(?:#{1,6}|-#)[ \t]")
+_MARKUP = " \t\n\r|*_~"
 _NUMBERED = regex.compile(r"(?<![\p{L}\p{M}])(?:no|nr|fig|pp?|vol|art)\.\Z", regex.IGNORECASE)
 
 
@@ -43,7 +44,7 @@ def sentence_ends(text: str) -> list[int]:
             continue
         if text.startswith("\n", end) and _HEADING.match(text, text.rfind("\n", 0, end) + 1, end):
             continue
-        if end > (ends[-1] if ends else 0) and text[ends[-1] if ends else 0 : end].strip():
+        if text[ends[-1] if ends else 0 : end].strip(_MARKUP):
             ends.append(end)
     return ends
 

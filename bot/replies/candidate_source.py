@@ -107,14 +107,23 @@ class CandidateSource:
 
         Spends the tokens at the end, whatever ends it.
         """
-        text = begun
+        text = shown = begun
+
+        async def kept(*, unfinished: bool) -> str:
+            one = Candidate(text, style.name, unfinished=unfinished)
+            found = await self.keep(shaped([one], (style,)), who, context)
+            return found[0].text if found else ""
+
         try:
             async with aclosing(self._generator.continued(context, style, begun)) as texts:
-                async for text in texts:
-                    kept = await self.keep(shaped([Candidate(text, style.name)], (style,)), who, context)
-                    if not kept:
+                async for longer in texts:
+                    text = longer
+                    if not (shown := await kept(unfinished=True)):
                         return
-                    yield kept[0].text
+                    yield shown
+            # Only a whole reply gets the question of its style.
+            if (whole := await kept(unfinished=False)) and whole != shown:
+                yield whole
         finally:
             self._budget.spend_continuation(who, context, begun, text)
 

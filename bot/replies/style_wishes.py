@@ -20,7 +20,7 @@ from bot.languages import mark, tr
 from bot.memory import Leaving
 from bot.messages.splitting import beginning
 from bot.replies.decision import Asker, Askers
-from bot.settings import SHORT
+from bot.settings import LONG, SHORT
 from storage.errors import NoConsent
 from storage.members.consent import Consents
 from storage.members.wishes import NO_WISH, Wish, Wishes
@@ -55,7 +55,7 @@ class Preset:
 
 PRESETS = (
     Preset("short", mark("Short"), "Keep the answer very short.", ("concise",), ("detailed",), SHORT),
-    Preset("detailed", mark("Detailed"), "Go into detail in the answer.", ("detailed",), ("short",)),
+    Preset("detailed", mark("Detailed"), "Go into detail in the answer.", ("detailed",), ("short",), LONG),
     Preset("playful", mark("Playful"), "Be playful and joke a little.", ("playful",), ("formal",)),
     Preset("warm", mark("Warm"), "Be warm and personal.", ("warm",)),
     Preset("no-emoji", mark("No emoji"), "Never use emoji."),

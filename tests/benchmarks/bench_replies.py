@@ -9,7 +9,7 @@ do not know who asked:
 * cut off: the text ends within a sentence, and not with an item of a list.
 
 "Posted" is the share among the replies that the bot would post to a newcomer, by the probabilities of its
-ranking: all candidates as any model, and those that the filter of poor replies leaves in its own manner.
+ranking, of the candidates that the filter of poor replies leaves.
 
 The manner was chosen on the first fifty messages, so the second fifty are measured by default.
 """
@@ -97,8 +97,6 @@ async def posted(
     sets: Sequence[Sequence[Candidate]],
     verdicts: Sequence[Sequence[Verdict]],
     encoder: Encoder,
-    *,
-    filtered: bool,
 ) -> float:
     """Return the expected share of bad replies among those that a newcomer would get."""
 
@@ -111,7 +109,7 @@ async def posted(
     bad = 0.0
     try:
         for context, candidates, found in zip(asked, sets, verdicts, strict=True):
-            left = without_poor(candidates, context) if filtered else candidates
+            left = without_poor(candidates, context)
             ranking = await ranker.rank(None, context.message, [one.text for one in left])
             bad += sum(
                 chance * found[candidates.index(one)].is_bad
@@ -167,7 +165,7 @@ def main() -> None:
             generator = create_generator(settings, own_manner=own_manner)
             sets = asyncio.run(written(generator, asked, settings))
             verdicts = judged(asked, sets, encoder)
-            bad_posts = asyncio.run(posted(asked, sets, verdicts, encoder, filtered=own_manner))
+            bad_posts = asyncio.run(posted(asked, sets, verdicts, encoder))
             show(name, verdicts, bad_posts)
             texts[name] = [
                 [context.message, one.style, one.text, verdict.is_bad]

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bot.generation import CandidateGenerator, Context, GeneratorUnavailable, ModelMissing, Style, Turn
+from bot.generation import CandidateGenerator, Context, GeneratorUnavailable, ModelMissing, Shape, Style, Turn
 from bot.generators.factory import create_generator, runs_on_llamacpp
 from bot.generators.llamacpp import LlamaCppGenerator
 from bot.generators.local import LocalGenerator
 from bot.generators.model_files import MANIFEST, SMOLLM2, locate, prepare_generator_model, prepare_gguf
 from bot.generators.openai_server import OpenAIGenerator
+from bot.messages.sentences import sentence_ends
 from bot.settings import DEFAULT_STYLES, GeneratorSettings
 from tests.rig.lag import measured
 from tests.rig.waiting import AT_MOST_S
@@ -239,6 +240,18 @@ async def test_the_packaged_model_runs_on_llamacpp_without_a_conversion(tmp_path
     async with closed_afterwards(create_generator(settings)) as generator:
         assert generator.name == "SmolLM2-135M-Instruct on CPU, llama.cpp"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("least", [0, 4])
+async def test_llamacpp_does_not_end_before_the_fewest_sentences(tmp_path, least):
+    settings = GeneratorSettings(device="cpu", model_dir=tmp_path, candidates=2)
+    styles = [Style(name, "Answer with one word.", 0.5, Shape(least_sentences=least)) for name in ("a", "b")]
+
+    async with closed_afterwards(create_generator(settings)) as generator:
+        written = await generator.generate(Context("what's the capital of Australia?"), styles)
+
+    # Without a bound, this message gets one sentence: that is the control.
+    assert written and all((len(sentence_ends(one.text)) >= 3) == bool(least) for one in written)
 
 
 def test_llamacpp_closed_as_soon_as_it_is_open_ends(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from bot.app.config_reload import Reloaded, Reloader, put_into_use
 from bot.config import load_settings
+from bot.generators.packaged_model.manner import PERSONA
 from bot.moderation.output_filter import Level, Rules
 from storage.servers.safety_rules import NOTHING_DECIDED
 from tests.integration.conftest import opened
@@ -84,6 +85,7 @@ async def test_what_waits_for_a_restart_is_named_in_one_line_without_its_value(r
     with caplog.at_level(logging.WARNING):
         reloader.reload()
 
+    assert world.generator.persona == PERSONA  # of the packaged model, which stays until the restart
     assert [record.getMessage() for record in caplog.records] == [
         "configuration read again; in use now: [personalization] exploration; waits for a restart: "
         "[generator] kind, [generator] model, [generator] base_url, [storage] retention_days"

@@ -194,7 +194,9 @@ FUNCTIONS = {
         text, Context(text, (Turn("assistant", text),))
     ),
     "sentences.sentence_ends": sentences.sentence_ends,
-    "shapes.in_shape": lambda text: shapes.in_shape(text, Shape(most_characters=100, lists=False)),
+    "shapes.in_shape": lambda text: shapes.in_shape(
+        text, Shape(most_characters=100, question=True, lists=False)
+    ),
     "markdown.escaped": markdown.escaped,
     "markdown.parts_of": markdown.parts_of,
     "markdown.without_code": markdown.without_code,

@@ -6,7 +6,7 @@ import threading
 
 import torch
 
-from bot.generators.sampling import RowTemperatures, StopWhenSet
+from bot.generators.sampling import LeastSentences, RowTemperatures, StopWhenSet
 
 
 def test_each_row_is_divided_by_its_own_temperature():
@@ -34,3 +34,21 @@ def test_rows_stop_once_any_event_is_set():
     events[1].set()
 
     assert (before, criterion(ids, None).tolist()) == ([False, False], [True, True])
+
+
+END, STOP, WORD = 0, 1, 2
+
+
+def ends_after(tokens: list[int], *least: int) -> list[bool]:
+    """Return for each row whether it may end after a prompt of one token and these tokens."""
+    processor = LeastSentences(
+        1, least, {END}, lambda row: "".join(". " if token == STOP else "Word" for token in row.tolist())
+    )
+    ids = torch.tensor([[WORD, *tokens]] * len(least))
+    return [bool(row[END].isfinite()) for row in processor(ids, torch.zeros((len(least), 3)))]
+
+
+def test_a_row_does_not_end_before_its_fewest_sentences():
+    assert ends_after([], 0, 2) == [True, False]
+    assert ends_after([WORD, STOP], 0, 1, 2) == [True, True, False]
+    assert ends_after([WORD, STOP, WORD, STOP], 2, 3) == [True, False]
