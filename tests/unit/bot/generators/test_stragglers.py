@@ -94,7 +94,7 @@ async def test_a_failure_or_a_blank_answer_starts_no_grace():
         asyncio.create_task(later(s, a)) for s, a in ((0, ""), (0, ""), (0, ""), (GRACE_S[0] + 0.5, "x"))
     ]
 
-    assert await Patience(60).gather(tasks, bool) == ["", "", "", "x"]
+    assert await Patience(60).gather(tasks, bool) == (["", "", "", "x"], False)
 
 
 async def test_a_cancelled_reply_leaves_no_request_behind():
