@@ -60,7 +60,8 @@ async def test_replies_of_a_known_member_stop_early_are_recorded_as_such_and_rep
         monkeypatch.setattr(early_stop, name, value)
     settings = shapeless(settings)
     learning = replace(settings.personalization, policy="epsilon", exploration=0.5, early_stop=100.0)
-    settings = replace(settings, personalization=learning)
+    alone = replace(settings.bot, history_messages=0)  # similar candidates would be echoes of earlier replies
+    settings = replace(settings, personalization=learning, bot=alone)
     generator = ArrivingGenerator()
     async with opened(settings, generator=generator) as world:
         await world.agree(world.alice)
