@@ -18,7 +18,6 @@ members.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def arrivals(tokens: DoubleArray, way: str, rng: np.random.Generator) -> DoubleA
 class Player:
     """One member: their head, the styles dealt to them, and the forecast of their scores."""
 
-    def __init__(self, texts: Texts, head: Head, seen: Sequence[int], rng: np.random.Generator) -> None:
+    def __init__(self, texts: Texts, head: Head, seen: IntArray, rng: np.random.Generator) -> None:
         self.texts, self.head, self.rng = texts, head, rng
         self.portfolio = StylePortfolio(NAMES, rng)
         for i in np.flatnonzero(np.isin(texts.message, seen)):
