@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar, runtime_checkable
 from zlib import crc32
 
 from annotated_types import Interval
@@ -227,6 +227,34 @@ class Candidate:
     style: str
     unfinished: bool = False
     fits: float = -1.0
+
+
+class Enough(Protocol):
+    """Decides whether a reply needs no further candidates."""
+
+    async def __call__(self, written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
+        """Return whether to stop.
+
+        Args:
+            written: The candidates so far, one or more.
+            outstanding: Styles of the others, one or more.
+        """
+        ...
+
+
+@runtime_checkable
+class StopsEarly(Protocol):
+    """A generator whose candidates arrive one by one, so that it can stop before the last."""
+
+    async def generate_until(
+        self, context: Context, styles: Sequence[Style], enough: Enough
+    ) -> list[Candidate]:
+        """Generate as :meth:`CandidateGenerator.generate` does, until the candidates so far are enough.
+
+        Raises:
+            GeneratorError: No candidate could be generated.
+        """
+        ...
 
 
 class CandidateGenerator(Protocol):

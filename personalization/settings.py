@@ -76,6 +76,8 @@ class LearningSettings:
         relevance_weight: Weight of the cosine between message and reply in the score, 0 to 10. The fit of the
             starter finds 1.03.
         personal_bound: Largest change of a score by personal taste, in logits, > 0.
+        early_stop: A reply stops waiting for further candidates of a model server when they would raise the
+            chance that the member likes it by no more than this; 0: every reply waits for all.
         delta_sd: Prior standard deviation of a member's weights around the population mean.
         style_sd: The same for all named style features together.
         loud_sd: The same for a style feature that is loud in a member's taste
@@ -109,6 +111,7 @@ class LearningSettings:
     ucb_width: Annotated[float, Interval(ge=0, le=10)] = 0.2
     relevance_weight: Annotated[float, Interval(ge=0, le=10)] = 1.0
     personal_bound: Annotated[float, Interval(gt=0, le=20)] = 3.0
+    early_stop: Annotated[float, Interval(ge=0, le=0.25)] = 0.01
     delta_sd: Annotated[float, Interval(gt=0, le=100)] = 1.0
     style_sd: Annotated[float, Interval(gt=0, le=100)] = 1.0
     loud_sd: Annotated[float, Interval(ge=0, le=100)] = 2.0

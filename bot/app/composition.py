@@ -49,6 +49,7 @@ from personalization.errors import HeadDamaged
 from personalization.heads.starter import load_starter
 from personalization.insight.taste import TasteReader
 from personalization.labels.labels import EmojiValence
+from personalization.ranking.early_stop import EarlyStop
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from personalization.rounds.trainer import Trainer
@@ -258,6 +259,7 @@ async def _open_responder(
     base.stack.callback(knowledge.close)
     portfolio = StylePortfolio([style.name for style in written.styles], base.rng)
     turns = FairTurns(turns_of(written))
+    early = EarlyStop(learning.ranker, base.settings.personalization, base.rng)
     responder = Responder(
         source=CandidateSource(generator, await _open_filter(base), knowledge, store, budget),
         ranker=learning.ranker,
@@ -266,12 +268,13 @@ async def _open_responder(
         styles=written.styles,
         n_candidates=written.candidates,
         turns=turns,
+        early=early,
     )
     responder.help.use_settings(base.settings.distress)
     memory.register("replies", responder)
     memory.register("drafts", responder.drafts)
     memory.register("wishes", responder.wishes)
-    memory.register("style means", StyleMeans(portfolio))
+    memory.register("style means", StyleMeans(portfolio, early.recent))
     memory.register("turns", turns)
     memory.register("embedded questions", knowledge)
     memory.register("prompts read by the model", generator)

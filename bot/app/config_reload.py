@@ -41,6 +41,7 @@ AT_ONCE = {
         "ucb_width",
         "relevance_weight",
         "personal_bound",
+        "early_stop",
         "head_cache",
     },
 }
@@ -168,6 +169,7 @@ def put_into_use(settings: Settings, house: House, bot: Client) -> None:
     bot.use_settings(settings.bot)
     house.parts.servers.use_settings(settings)
     house.ranker.use_settings(settings.personalization)
+    house.parts.responder.early.use_settings(settings.personalization)
     house.generator.use_persona(persona_of(settings.generator))
     house.parts.responder.use_styles(settings.generator.styles, secrets_of(settings.generator))
     house.parts.responder.source.use_settings(settings.safety, settings.faq)

@@ -23,6 +23,7 @@ from bot.reactions.inbox import Inbox
 from bot.replies.responder import Responder
 from bot.settings import OperatorSettings
 from bot.tasks import Tasks
+from personalization.ranking.early_stop import Ending
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,13 @@ def watch(metrics: Metrics, bot: Watched) -> None:
         "simpatico_ranking_fallbacks",
         "Replies that went out unranked, because ranking failed.",
         lambda: bot.responder.n_fallbacks,
+    )
+    metrics.counters(
+        "simpatico_early_stops",
+        "Replies for which a candidate was good enough before the last came, by end of the wait.",
+        "end",
+        [ending.value for ending in Ending],
+        lambda: {ending.value: n for ending, n in bot.responder.early.n_endings.items()},
     )
     metrics.counters(
         "simpatico_candidates_dropped",

@@ -71,7 +71,20 @@ def as_text(report: Report, days: int) -> str:
         ("what heads bring", lambda outcome: outcome.gain),
     ):
         lines += _estimators(name, report, of)
-    return "\n".join([*lines, "", verdict(report)])
+    return "\n".join([*lines, "", *_early(report), verdict(report)])
+
+
+def _early(report: Report) -> list[str]:
+    """Say how many replies did not wait for all candidates, and what this costs."""
+    if (found := report.early) is None:
+        return []
+    n_ready = found.n_early + found.n_waited
+    return [
+        f"{counted(n_ready, 'reply', 'replies')} had a good enough candidate before the last came:"
+        f" {found.n_early} were posted at once, {found.n_waited} waited for comparison."
+        f" Liked in 100: {_plain(found.early)} and {_plain(found.waited)}, difference {signed(found.gain)}.",
+        "",
+    ]
 
 
 def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:

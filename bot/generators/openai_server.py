@@ -1,11 +1,10 @@
 """Generator that asks an OpenAI-compatible server: vLLM, llama.cpp, Ollama, or a hosted one.
 
 It requests one chat completion per style, concurrently, or one after another where that is faster
-(:class:`~bot.generators.model_server.known.Pace`). Failed requests are left out, and so are those
-that hang while another has its candidate, so that one slow or broken answer does not silence the bot. If all
-fail, the error names the address and says what to check. :mod:`bot.generators.model_server` holds how servers
-differ. Neither texts nor the key are ever logged. Exceptions of the client library may quote the request, so
-they are not chained to ours.
+(:class:`~bot.generators.model_server.known.Pace`). Failed and hanging requests are left out once there is a
+candidate. If all fail, the error names the address and says what to check. How servers differ:
+:mod:`bot.generators.model_server`. Neither texts nor the key are ever logged. Exceptions of the client
+library may quote the request, so they are not chained to ours.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import openai
 from openai import AsyncOpenAI
 
 from bot.config import read_secret
-from bot.generation import Candidate, Context, GeneratorError, ModelMissing, Style
+from bot.generation import Candidate, Context, Enough, GeneratorError, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of, clean, names_of, thinks
 from bot.generators.continuing import grown
 from bot.generators.model_server.answers import Said, Silence, read_answer, text_of
@@ -31,7 +31,7 @@ from bot.generators.model_server.fitting import Fitting
 from bot.generators.model_server.known import Known, Turns
 from bot.generators.model_server.pictures import with_pictures
 from bot.generators.model_server.refusals import Refusal
-from bot.generators.model_server.stragglers import Patience
+from bot.generators.model_server.stragglers import Answers, Patience, is_candidate, none_is_needed
 from bot.generators.prompt import messages_of, with_note
 from bot.generators.role_markers import defuse
 from bot.memory import Leaving
@@ -94,22 +94,32 @@ class OpenAIGenerator:
             OnlyThoughts: The model thought and gave no answer.
             GeneratorError: All candidates were blank.
         """
+        return await self.generate_until(context, styles)
+
+    async def generate_until(
+        self, context: Context, styles: Sequence[Style], enough: Enough | None = None
+    ) -> list[Candidate]:
+        """Generate until the candidates are enough, then cancel the other requests, which closes them.
+
+        Raises:
+            GeneratorError: As for :meth:`generate`.
+        """
         tasks: list[asyncio.Task[Written | GeneratorError]] = []
         context = await self._fitted(context, styles)
         turns = self._known(self._model(context)).pace.turns(context, len(styles))
         for style in styles:
             tasks.append(asyncio.create_task(self._ask(context, style, turns)))
             await asyncio.sleep(0)  # a body with pictures takes 50 ms to write, and other tasks wait
-        answers = await self._patience.gather(tasks, self._is_candidate)
-        written = [answer for answer in answers if isinstance(answer, Written)]
+        usable = partial(self._candidates, names_of(context, self._settings.persona))
+        is_enough = None if enough is None else partial(none_is_needed, enough, styles, usable)
+        answers, stopped = await self._patience.gather(tasks, is_candidate, is_enough)
         failures = [answer for answer in answers if isinstance(answer, GeneratorError)]
-        if not written:
-            failures = failures or [self._says.of_timeout()]
-            raise next((f for f in failures if isinstance(f, ModelMissing)), failures[0])
-        if len(written) < len(answers):
-            self._says.in_log([answer for answer in answers if not isinstance(answer, Written)], len(answers))
-        names = names_of(context, self._settings.persona)
-        return candidates_of(written, drafts=self._settings.drafts, names=names)
+        if not any(isinstance(answer, Written) for answer in answers):
+            failures.sort(key=lambda failure: not isinstance(failure, ModelMissing))
+            raise (failures or [self._says.of_timeout()])[0]
+        if missing := [*failures, *([] if stopped else [None] * answers.count(None))]:
+            self._says.in_log(missing, len(answers))
+        return usable(answers)
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncGenerator[str]:
         """Continue a candidate; see :meth:`bot.generation.CandidateGenerator.continued`.
@@ -189,8 +199,9 @@ class OpenAIGenerator:
         self._known(model).pace.learn(context, said.timings)
         return Written(said.text, style.name, said.cut_off, said.thought)
 
-    def _is_candidate(self, answer: Written | GeneratorError) -> bool:
-        return isinstance(answer, Written) and bool(clean(answer.text, cut_off=answer.cut_off))
+    def _candidates(self, names: Sequence[str], answers: Answers) -> list[Candidate]:
+        written = [answer for answer in answers if isinstance(answer, Written)]
+        return candidates_of(written, drafts=self._settings.drafts, names=names)
 
     def _model(self, context: Context) -> str:
         """Return the name of the model to ask."""

@@ -2,10 +2,8 @@
 
 A model can answer with blank text, its own instructions, an endless loop, a masked link, or words that a
 server has blocked. Dropping such candidates before ranking means that no member's taste can bring them back.
-Depending on the safety level of the server, mentions and links are removed
-(:mod:`bot.moderation.sanitizing`). Pings are disabled at every level by ``AllowedMentions.none()`` where the
-reply is posted. ``bot/replies/candidate_source.py`` calls the filter through the protocol
-:class:`CandidateFilter`.
+Depending on the level of the server, mentions and links are removed (:mod:`bot.moderation.sanitizing`).
+``AllowedMentions.none()`` disables pings where the reply is posted. Called by ``bot/replies``.
 """
 
 from __future__ import annotations
@@ -171,6 +169,10 @@ class CandidateFilter(Protocol):
         """Apply the checks that need no judge."""
         ...
 
+    async def passing(self, candidates: Sequence[Candidate], rules: Rules) -> Filtered:
+        """Apply all checks, and count nothing: these candidates will be filtered again."""
+        ...
+
     async def keep(self, candidates: Sequence[Candidate], rules: Rules) -> list[Candidate]:
         """Return the sanitised candidates that may be posted, in order."""
         ...
@@ -221,14 +223,18 @@ class OutputFilter:
         known = server.level in set(Level)
         return Rules(Level(server.level) if known else self._host.level, self._host.terms + server.terms)
 
+    async def passing(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> Filtered:
+        """Apply all checks, and count nothing: these candidates will be filtered again."""
+        return await self._judged(await self.checked(candidates, rules), rules)
+
     async def keep(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> list[Candidate]:
         """Return the sanitised candidates that may be posted, in order; log drops as counts."""
-        result = await self._judged(await self.checked(candidates, rules), rules)
+        result = await self.passing(candidates, rules)
         self.n_dropped.update(result.dropped)
         if result.dropped:
-            counts = ", ".join(f"{reason.value}: {n}" for reason, n in result.dropped.items())
-            n_dropped = len(candidates) - len(result.kept)
-            log.info("Dropped %d of %d candidates (%s), %s", n_dropped, len(candidates), counts, rules.level)
+            counts = ", ".join(f"{why.value}: {n}" for why, n in result.dropped.items())
+            n = len(candidates)
+            log.info("Dropped %d of %d candidates (%s), %s", n - len(result.kept), n, counts, rules.level)
         return list(result.kept)
 
     async def checked(self, candidates: Sequence[Candidate], rules: Rules = STANDARD) -> Filtered:

@@ -84,7 +84,12 @@ _SURE = 3
 def without_poor(
     candidates: Sequence[Candidate], context: Context, told: Iterable[str] = ()
 ) -> list[Candidate]:
-    """Return the candidates that are not poor; all of them if every one is.
+    """Return the candidates that are not poor; all of them if every one is. Arguments of :func:`good_of`."""
+    return good_of(candidates, context, told) or list(candidates)
+
+
+def good_of(candidates: Sequence[Candidate], context: Context, told: Iterable[str] = ()) -> list[Candidate]:
+    """Return the candidates that are not poor.
 
     Args:
         candidates: The candidates; answers of ``/faq``, which a person wrote, are never poor.
@@ -93,12 +98,11 @@ def without_poor(
     """
     said = [context.message, *(turn.text for turn in context.turns if turn.role == "user")]
     any_language = any(map(speaks_of_a_language, [*said, context.persona or "", *told]))
-    good = [
+    return [
         one
         for one in candidates
         if one.style == FAQ_STYLE or not is_poor(one.text, context, any_language=any_language)
     ]
-    return good or list(candidates)
 
 
 def is_poor(text: str, context: Context, *, any_language: bool = False) -> bool:

@@ -13,19 +13,31 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from bot.generation import Candidate, CandidateGenerator, Context, GeneratorError, Style
+from bot.generation import (
+    Candidate,
+    CandidateGenerator,
+    Context,
+    Enough,
+    GeneratorError,
+    StopsEarly,
+    Style,
+)
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
-from bot.moderation.poor_replies import without_poor
+from bot.moderation.poor_replies import good_of, without_poor
 from bot.replies.budget import Budget
 from bot.replies.faq_answers import Knowledge
 from bot.replies.shapes import shaped
 from bot.settings import FaqSettings, SafetySettings
+from personalization.ranking.early_stop import Waiting
 from storage.errors import StorageError
 from storage.records import DIRECT_MESSAGES, FAQ_STYLE, Who
 from storage.servers.safety_rules import NOTHING_DECIDED, ServerRules
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+JUDGED_S = 2.0
+"""Longest time for the question whether the candidates so far are enough, seconds."""
 
 
 class CandidateSource:
@@ -68,7 +80,12 @@ class CandidateSource:
         self._knowledge.use_settings(faq)
 
     async def write(
-        self, who: Who, context: Context, styles: Sequence[Style], roles: Collection[int]
+        self,
+        who: Who,
+        context: Context,
+        styles: Sequence[Style],
+        roles: Collection[int],
+        waiting: Waiting | None = None,
     ) -> list[Candidate]:
         """Return the candidates of the language model, then the answers from ``/faq``.
 
@@ -79,6 +96,7 @@ class CandidateSource:
             context: Their message and the turns before it.
             styles: One for each candidate.
             roles: Ids of the member's roles, which may widen their limit.
+            waiting: Decides whether the candidates so far are enough; None: all are awaited.
 
         Raises:
             GeneratorError: No candidate could be generated, and no answer from ``/faq`` fits.
@@ -89,7 +107,11 @@ class CandidateSource:
         if who.guild_id != DIRECT_MESSAGES:
             known = await self._knowledge.answers(self._store.guild_id(who), context.message)
         try:
-            written = await self._generator.generate(context, styles)
+            if waiting is not None and isinstance(self._generator, StopsEarly):
+                enough = self._enough(waiting, who, context, styles, known)
+                written = await self._generator.generate_until(context, styles, enough)
+            else:
+                written = await self._generator.generate(context, styles)
         except GeneratorError as exc:
             self._budget.give_back(who)
             if not known:
@@ -101,6 +123,29 @@ class CandidateSource:
             raise
         self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
         return [*shaped(written, styles), *known]
+
+    def _enough(
+        self, waiting: Waiting, who: Who, context: Context, styles: Sequence[Style], known: list[Candidate]
+    ) -> Enough:
+        """Return what decides whether to stop waiting; only candidates that may be posted count."""
+
+        async def enough(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
+            candidates, names = [*shaped(written, styles), *known], [style.name for style in outstanding]
+            if not await _good(waiting, candidates, names):
+                return False
+            passed = await self._filter.passing(candidates, await self._rules_in(who, context))
+            told = [style.instruction for style in styles]
+            left = await asyncio.to_thread(good_of, passed.kept, context, told)
+            return (left == candidates or await _good(waiting, left, names)) and waiting.stop()
+
+        async def in_time(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
+            try:
+                async with asyncio.timeout(JUDGED_S):
+                    return await enough(written, outstanding)
+            except TimeoutError:
+                return False
+
+        return in_time
 
     async def go_on(self, who: Who, context: Context, *, style: Style, begun: str) -> AsyncGenerator[str]:
         """Yield longer and longer texts of a draft; end where the output filter would drop the whole text.
@@ -138,8 +183,7 @@ class CandidateSource:
             context: Their message and the turns before it.
             styles: The styles with the member's wish, which may ask for a language.
         """
-        rules = await self._rules_of(who)
-        kept = await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
+        kept = await self._filter.keep(candidates, await self._rules_in(who, context))
         told = [style.instruction for style in styles]
         return await asyncio.to_thread(without_poor, kept, context, told)
 
@@ -150,6 +194,9 @@ class CandidateSource:
     def rules_for(self, server: ServerRules) -> Rules:
         """Return the rules of a server from what its managers set."""
         return self._filter.rules_for(server)
+
+    async def _rules_in(self, who: Who, context: Context) -> Rules:
+        return replace(await self._rules_of(who), secrets=(context.persona or "",))
 
     async def _rules_of(self, who: Who) -> Rules:
         """Return the rules of this server; the strictest where the store does not answer."""
@@ -163,3 +210,12 @@ class CandidateSource:
             )
             decided = None
         return self._filter.rules_for(decided)
+
+
+async def _good(waiting: Waiting, candidates: Sequence[Candidate], outstanding: Sequence[str]) -> bool:
+    return await waiting.is_enough(
+        [one.text for one in candidates],
+        [one.style for one in candidates],
+        outstanding,
+        [one.fits for one in candidates],
+    )

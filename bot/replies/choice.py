@@ -16,6 +16,7 @@ import numpy as np
 from bot.generation import Candidate
 from bot.replies.decision import Asker, Decision, ReplyObserver, impression_of, unranked
 from personalization.errors import RankingFailed
+from personalization.ranking.early_stop import RecentCandidates
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.records import Impression, MemberId
@@ -34,14 +35,17 @@ class CandidateChoice:
         ranker: Orders candidates by a member's head.
         portfolio: Learns in memory how the candidates of each style sound.
         store: Gives the pseudonym of a server.
+        recent: Keeps in memory how recent candidates scored.
 
     Attributes:
         n_fallbacks: Rankings that failed so far.
         observer: Sees each ranking; None outside of the playground.
     """
 
-    def __init__(self, ranker: Ranker, portfolio: StylePortfolio, store: Store) -> None:
-        self._ranker, self._portfolio, self._store = ranker, portfolio, store
+    def __init__(
+        self, ranker: Ranker, portfolio: StylePortfolio, store: Store, recent: RecentCandidates
+    ) -> None:
+        self._ranker, self._portfolio, self._store, self._recent = ranker, portfolio, store, recent
         self.n_fallbacks = 0
         self.observer: ReplyObserver | None = None
 
@@ -62,7 +66,8 @@ class CandidateChoice:
             member_id: Their id if they agreed; None ranks by the prior.
             message: The message to answer.
             candidates: ``k`` candidates that may be posted, k > 0.
-            observed: Whether the portfolio has seen these candidates before.
+            observed: Whether the portfolio learns nothing from these candidates: it has seen them before, or
+                the slower ones were not awaited, so these are no fair sample of their styles.
         """
         texts = tuple(candidate.text for candidate in candidates)
         styles = tuple(candidate.style for candidate in candidates)
@@ -80,6 +85,7 @@ class CandidateChoice:
         if member_id is not None and not observed and asker.may_be_remembered:
             for style, features in zip(styles, ranking.features, strict=True):
                 self._portfolio.observe(style, features, who.guild_id)
+            self._recent.observe(styles, ranking.features, ranking.relevance, who.guild_id)
         if self.observer is not None:
             self.observer.ranked(asker, message, ranking)
         return impression_of(texts, styles, ranking)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.memory import Leaving
+from personalization.ranking.early_stop import RecentCandidates
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 
@@ -22,12 +23,13 @@ class HeadCache:
 
 
 class StyleMeans:
-    """The mean features of each style, which a member's replies may have contributed to."""
+    """Features of recent candidates and their mean by style, which a member's replies may be in."""
 
-    def __init__(self, portfolio: StylePortfolio) -> None:
-        self._portfolio = portfolio
+    def __init__(self, portfolio: StylePortfolio, recent: RecentCandidates) -> None:
+        self._portfolio, self._recent = portfolio, recent
 
     def forget(self, leaving: Leaving) -> None:
-        """Drop all means when a member leaves whose replies may be in them."""
+        """Drop everything when a member leaves whose replies may be in it."""
         if leaving.taught:
             self._portfolio.clear()
+            self._recent.clear()

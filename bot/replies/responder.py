@@ -38,6 +38,7 @@ from bot.replies.stopping import Stop
 from bot.replies.style_wishes import WishBook, in_style, wished_styles
 from bot.settings import DistressSettings
 from personalization.heads.heads import Head
+from personalization.ranking.early_stop import EarlyStop
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
@@ -62,6 +63,7 @@ class Responder:
         styles: The style prompts, in the order of the portfolio.
         n_candidates: Candidates per reply (k).
         turns: Decides whose candidates are written next.
+        early: Decides whether a reply waits for all candidates.
 
     Attributes:
         recorder: Stores what was posted.
@@ -81,6 +83,7 @@ class Responder:
         styles: Sequence[Style],
         n_candidates: int,
         turns: FairTurns,
+        early: EarlyStop,
     ) -> None:
         self.source = source
         self._ranker = ranker
@@ -89,7 +92,8 @@ class Responder:
         self._n_candidates = n_candidates
         self._turns = turns
         self._portfolio = portfolio
-        self._choice = CandidateChoice(ranker, portfolio, store)
+        self._choice = CandidateChoice(ranker, portfolio, store, early.recent)
+        self.early = early
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
@@ -143,15 +147,21 @@ class Responder:
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
             styles = await self._styles_for(who, consent, head)
+            waiting = None
+            if not but and all(style in self._styles for style in styles):  # a wish changes how they score
+                guild = self._store.guild_id(who)
+                waiting = await self.early.begin(member_id, context.message, guild=guild, server=who.guild_id)
             clock.lap("consent")
-            candidates = await self.source.write(who, context, styles, prompt.roles)
+            candidates = await self.source.write(who, context, styles, prompt.roles, waiting)
         clock.lap("generate")
         kept = await self.source.keep(candidates, who, context, styles)
         kept = [one for one in kept if one.text not in but]
         clock.lap("filter")
-        decision = await self._chosen_from(kept, asker, member_id, consent, context, styles)
+        stopped = waiting is not None and waiting.stopped
+        decision = await self._chosen_from(kept, asker, member_id, consent, context, styles, observed=stopped)
         clock.lap("rank")
-        return replace(decision, seconds=clock.laps)
+        impression = decision.impression if waiting is None else waiting.marked(decision.impression)
+        return replace(decision, impression=impression, seconds=clock.laps)
 
     async def _read(self, prompt: Prompt) -> Context:
         """Read the context of a prompt, without earlier messages that were answered with help.

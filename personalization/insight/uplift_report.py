@@ -11,6 +11,7 @@ Called by ``simpatico report`` and once a day by the bot. Of storage it imports 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.outcomes import platt
 from personalization.ranking.policy import best_of
 from personalization.settings import LabelWeights
-from storage.records import ANOTHER, FALLBACK, PastChoice, ReplyId
+from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, PastChoice, ReplyId
 
 REPLIES_AT_ONCE = 2000
 SURE = 0.5
@@ -62,6 +63,8 @@ class Choices:
         n_unranked: Replies posted unranked; not included in the arrays.
         n_shut: Replies that could not be decrypted; not included.
         n_another: Other answers requested in place of an earlier reply; not included.
+        early: Whether not all candidates were awaited, ``n``; None: all were.
+        waited: Whether the same could have been done, but the reply waited for comparison, ``n``.
     """
 
     log: Log
@@ -71,6 +74,29 @@ class Choices:
     n_unranked: int = 0
     n_shut: int = 0
     n_another: int = 0
+    early: BoolArray | None = None
+    waited: BoolArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyReplies:
+    """Replies for which a candidate was good enough before the last came.
+
+    A random share of them waited all the same, so the difference of both groups is what the early stop costs.
+
+    Attributes:
+        n_early: Replies for which not all candidates were awaited.
+        n_waited: Replies that waited for comparison.
+        early: Share of the first that were liked.
+        waited: Share of the others that were liked.
+        gain: ``early`` minus ``waited``; its interval treats the groups as independent, which is too wide.
+    """
+
+    n_early: int
+    n_waited: int
+    early: Estimate
+    waited: Estimate
+    gain: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +133,7 @@ class Report:
         n_another: Replies excluded because they were requested in place of an earlier reply.
         n_effective_members: Members behind the estimates, less where few of them got most replies:
             ``(sum n) ** 2 / sum n ** 2`` over their numbers of replies.
+        early: The replies that could stop waiting early; None if there are none.
     """
 
     n_replies: int
@@ -120,6 +147,7 @@ class Report:
     disliked: Outcome
     n_another: int = 0
     n_effective_members: float = 0.0
+    early: EarlyReplies | None = None
 
 
 async def read_choices(
@@ -171,7 +199,10 @@ def as_choices(
         for rows in ([choice.scores for choice in ranked], [choice.prior_scores for choice in ranked])
     )
     n_unranked, n_another = len(first) - len(ranked), len(past) - len(first)
-    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another)
+    early, waited = (
+        np.array([choice.policy.startswith(mark) for choice in ranked], np.bool_) for mark in (EARLY, WAITED)
+    )
+    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another, early, waited)
 
 
 def _padded(rows: Sequence[Sequence[float]], by: float) -> DoubleArray:
@@ -202,7 +233,13 @@ def _together(pages: Sequence[Choices]) -> Choices:
         sum(page.n_unranked for page in pages),
         sum(page.n_shut for page in pages),
         sum(page.n_another for page in pages),
+        np.concatenate([_marks(page, page.early) for page in pages]),
+        np.concatenate([_marks(page, page.waited) for page in pages]),
     )
+
+
+def _marks(choices: Choices, marked: BoolArray | None) -> BoolArray:
+    return np.zeros(len(choices.values), np.bool_) if marked is None else marked
 
 
 # --- estimates -------------------------------------------------------------------------------------------
@@ -238,7 +275,21 @@ def report_of(choices: Choices) -> Report:
         disliked=outcome(values < 0.5),
         n_another=choices.n_another,
         n_effective_members=float(per_member.sum() ** 2 / max(1.0, (per_member**2).sum())),
+        early=_early_replies(choices),
     )
+
+
+def _early_replies(choices: Choices) -> EarlyReplies | None:
+    """Compare the replies that stopped early with those that waited for comparison."""
+    groups = _marks(choices, choices.early), _marks(choices, choices.waited)
+    if not any(group.any() for group in groups):
+        return None
+    liked = (choices.values > 0.5).astype(np.float64)
+    early, waited = (mean_of(choices.log.only(group), liked[group]) for group in groups)
+    value, half = early.value - waited.value, math.hypot(early.high - early.value, waited.high - waited.value)
+    n_early, n_waited = (int(group.sum()) for group in groups)
+    gain = Estimate(value, value - half, value + half, float(min(n_early, n_waited)))
+    return EarlyReplies(n_early, n_waited, early, waited, gain)
 
 
 def predict(log: Log, rewards: DoubleArray, scores: DoubleArray) -> DoubleArray:

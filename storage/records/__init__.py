@@ -29,9 +29,11 @@ from storage.records.learning import ChangedMember, HeadRecord, NewHead, PriorRe
 from storage.records.members import Consent, DataSummary, ForgetReceipt
 from storage.records.replies import (
     ANOTHER,
+    EARLY,
     FALLBACK,
     FAQ_STYLE,
     UNKNOWN_STYLE,
+    WAITED,
     Impression,
     PastChoice,
     Place,
@@ -43,10 +45,12 @@ from storage.records.replies import (
 __all__ = [
     "ANOTHER",
     "DIRECT_MESSAGES",
+    "EARLY",
     "FALLBACK",
     "FAQ_STYLE",
     "NOWHERE",
     "UNKNOWN_STYLE",
+    "WAITED",
     "Applied",
     "Arrival",
     "ChangedMember",

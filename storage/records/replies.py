@@ -15,6 +15,10 @@ FALLBACK = "fallback"
 
 ANOTHER = "another:"
 """Prefix of the policy name of another answer, requested in place of an earlier one."""
+EARLY = "early:"
+"""Prefix of the policy name of a reply for which not all candidates were awaited."""
+WAITED = "waited:"
+"""Prefix of the policy name of a reply that could have been posted early, but waited for comparison."""
 FAQ_STYLE = "faq"
 """Style name of a candidate that is an answer from the server's ``/faq``."""
 
@@ -79,7 +83,8 @@ class Impression:
         prior_scores: The same input for a member without labels (k).
         propensities: Probability of posting each candidate (k); they sum to 1.
         policy: Name of the policy; :data:`FALLBACK` when ranking failed. The prefix :data:`ANOTHER` marks a
-            choice among the candidates that an earlier answer left.
+            choice among the candidates that an earlier answer left; :data:`EARLY` and :data:`WAITED` belong
+            to the early stop (:mod:`personalization.ranking.early_stop`).
         head_version: Round that made the ranking head; 0 means the prior.
         feature_id: Encoder and style features that made ``features``.
         features: Features of the posted candidate, d little-endian float32; empty when ranking failed.

@@ -61,7 +61,8 @@ class Pace:
 async def _in_turn(lock: asyncio.Lock, most_s: float) -> AsyncIterator[None]:
     """Wait for a lock, but not longer than ``most_s`` seconds; then go on without it."""
     try:
-        await asyncio.wait_for(lock.acquire(), most_s)
+        async with asyncio.timeout(most_s):  # wait_for loses a cancellation that comes with the lock
+            await lock.acquire()
     except TimeoutError:
         yield
         return

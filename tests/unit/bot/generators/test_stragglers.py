@@ -94,7 +94,7 @@ async def test_a_failure_or_a_blank_answer_starts_no_grace():
         asyncio.create_task(later(s, a)) for s, a in ((0, ""), (0, ""), (0, ""), (GRACE_S[0] + 0.5, "x"))
     ]
 
-    assert await Patience(60).gather(tasks, bool) == ["", "", "", "x"]
+    assert await Patience(60).gather(tasks, bool) == (["", "", "", "x"], False)
 
 
 async def test_a_cancelled_reply_leaves_no_request_behind():
@@ -115,3 +115,52 @@ def test_the_grace_follows_the_measured_pauses_within_bounds(pause):
     grace = patience._end(0.0, pause, pause) - pause
 
     assert grace == pytest.approx(min(max(3 * pause, GRACE_S[0]), GRACE_S[1]))
+
+
+async def test_requests_that_are_not_needed_are_closed_and_neither_failures_nor_pauses(caplog):
+    slow = SlowServer({"a": 0.05, "b": 0.1, "c": None, "d": None})
+    asked: list[tuple[list[str], list[str]]] = []
+
+    async def enough(written, outstanding):
+        asked.append(([one.style for one in written], [style.name for style in outstanding]))
+        return len(written) == 2
+
+    async with serving(slow), generator(slow.url, retries=2) as gen:
+        started = time.monotonic()
+        found = await gen.generate_until(Context("hi"), STYLES, enough)
+        took = time.monotonic() - started
+        await until(lambda: len(slow.closed) == 2)
+        pauses = list(gen._patience._pauses)
+
+    assert [one.style for one in found] == ["a", "b"]
+    assert asked == [(["a"], ["b", "c", "d"]), (["a", "b"], ["c", "d"])]
+    assert took < GRACE_S[0]
+    assert pauses == []
+    assert "failed" not in caplog.text
+
+
+async def test_without_enough_candidates_the_stragglers_end_as_ever():
+    slow = SlowServer({"a": 0.05, "b": 0.1, "c": None, "d": 0.15})
+
+    async def never(written, outstanding):
+        return False
+
+    async with serving(slow), generator(slow.url) as gen:
+        assert [one.style for one in await gen.generate_until(Context("hi"), STYLES, never)] == list("abd")
+        assert len(gen._patience._pauses) == 1
+
+
+async def test_requests_that_wait_for_their_turn_are_not_sent_once_there_is_enough():
+    slow = SlowServer(dict.fromkeys("abcd", 0.4))
+
+    async def at_once(written, outstanding):
+        return True
+
+    async with serving(slow), generator(slow.url) as gen:
+        pace = gen._known(gen._model(Context("hi"))).pace
+        timings = {"prompt_n": 1000, "cache_n": 0, "prompt_ms": 9000.0, "predicted_ms": 10.0}
+        pace.learn(Context("hi"), timings)
+        found = await gen.generate_until(Context("hi"), STYLES, at_once)
+
+    assert [one.style for one in found] == ["a"]
+    assert slow.asked in (["a"], ["a", "b"]), "one after the other"

@@ -24,7 +24,7 @@ from personalization.ranking.policy import Explore, Thompson, best_of
 from personalization.settings import LabelWeights, LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
-from storage.records import ANOTHER, FALLBACK, MemberId, PastChoice
+from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, MemberId, PastChoice
 from tests.fakes import HashEncoder
 
 JOKES = Path(__file__).parents[3] / "data" / "made_up_jokes"
@@ -205,3 +205,30 @@ def test_an_emoji_that_hardly_says_anything_counts_as_silence() -> None:
 
     assert math.isnan(choices.values[0])
     assert choices.values[1] > 0.5
+
+
+def test_replies_that_stopped_early_are_compared_with_those_that_waited() -> None:
+    rng = np.random.default_rng(5)
+    records = []
+    for who in range(60):
+        for _ in range(20):
+            mark, chance = ((EARLY, 0.5), (WAITED, 0.7), ("", 0.1))[rng.integers(3)]
+            thumb = "👍" if rng.random() < chance else "👎"
+            records.append(past(bytes([65 + who]), thumb, policy=f"{mark}thompson:0.2+0.02"))
+
+    report = report_of(as_choices(records, EmojiValence({}), LabelWeights()))
+
+    found = report.early
+    assert found is not None
+    assert found.n_early == sum(record.policy.startswith(EARLY) for record in records)
+    assert found.n_waited == sum(record.policy.startswith(WAITED) for record in records)
+    assert found.early.low < 0.5 < found.early.high
+    assert found.waited.low < 0.7 < found.waited.high
+    assert found.gain.low < -0.2 < found.gain.high < 0
+    assert report.n_replies == len(records), "they count for the uplift like all others"
+
+
+def test_without_early_stops_nothing_is_said_of_them() -> None:
+    report = report_of(as_choices([past(b"a", "👍"), past(b"b")], EmojiValence({}), LabelWeights()))
+
+    assert report.early is None
