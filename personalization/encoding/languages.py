@@ -44,7 +44,7 @@ _NOUN = re.compile(r"(?<=[a-zäöüß,;:] )[A-ZÄÖÜ](?=[a-zäöüß])")
 _SHORT = 3
 """Up to so many words, a single one tells the language."""
 _SURE = 3
-"""Words by which a language must lead to be sure. No English text of three public sets is then another's."""
+"""Words by which a language must lead to be sure. No text of four public English sets is then another's."""
 
 
 @dataclass(frozen=True, slots=True)
