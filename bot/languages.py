@@ -24,7 +24,6 @@ from typing import Any
 import discord
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import get_decimal_symbol
 from cachetools import LRUCache
 from discord import app_commands
 
@@ -49,6 +48,9 @@ LANGUAGES: dict[discord.Locale, str] = {
 Traditional Chinese (``zh-TW``) reads English: its characters and many of its words differ from those of the
 catalogue in Simplified Chinese, so it needs a catalogue of its own.
 """
+
+DECIMAL_COMMA = frozenset({"de", "es", "fr", "it", "pl", "pt_BR"})
+"""Languages that write a comma before decimals. babel would load 10 MB of locale data for it."""
 
 _MOST_REMEMBERED = 10_000
 
@@ -168,7 +170,7 @@ class _Figure(float):
     """Number whose decimal sign is that of the current language, in any format."""
 
     def __format__(self, spec: str) -> str:
-        return super().__format__(spec).replace(".", get_decimal_symbol(_language.get()))
+        return super().__format__(spec).replace(".", "," if _language.get() in DECIMAL_COMMA else ".")
 
 
 def _localised(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reduces a message to the letters that rules compare: without disguises, quotes, code and accents.
+"""Reduces a message to the letters that rules compare: without disguises and accents.
 
 Two forms exist, because Chinese, Japanese and Korean are compared without spaces. Each step takes time linear
 in the length of the text. Pure functions, used by :mod:`bot.distress.rules`.
@@ -11,15 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from functools import partial
 
-import re2
-
 from bot.moderation.blocked_terms import as_latin, as_read
 
-_CODE = re2.compile(r"(?s)```.*?(?:```|\z)|`[^`\n]*`")
-_NO_WORDS = re2.compile(r"(?m)^\s*>.*$|https?://\S+|<a?:\w+:\d+>|<[@#][!&]?\d+>")
-_QUOTED = re2.compile(
-    r'"[^"\n]*"|“[^”\n]*”|„[^“”"\n]*[“”"]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』|《[^》\n]*》|〈[^〉\n]*〉'
-)
 _MARKUP = re.compile(r"\*{1,3}|__|~~|\|\|")
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ´`"))
 _LONE = {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "œ": "oe", "æ": "ae"}
@@ -33,8 +26,6 @@ _TWICE = re.compile(r"([a-z])\1+")
 _JOINED_SCRIPT = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _TO_HIRAGANA = {code: code - 0x60 for code in range(0x30A1, 0x30F7)}
 _END_MARK = "\x01"
-_LEAST_LEFT = 4
-"""Letters that must be left when quotes are removed; a message that is one quote is read with it."""
 _LEAST_HASHTAG = 8
 """Length from which a word may be a sentence without spaces, letters."""
 
@@ -51,15 +42,6 @@ class _Plain(dict[int, str]):
 
 
 _PLAIN = _Plain()
-
-
-def own_words(text: str) -> str:
-    """Return a message without code, quoted lines and quoted words: what its author says."""
-    text = text.encode("utf-8", "replace").decode()  # half a character
-    text = re2.sub(_NO_WORDS, " ", re2.sub(_CODE, " ", text))
-    unquoted = re2.sub(_QUOTED, " ", text)
-    left = sum(char.isalpha() for char in unquoted)
-    return unquoted if left >= _LEAST_LEFT else text
 
 
 def spaced_forms(text: str) -> set[str]:

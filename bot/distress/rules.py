@@ -29,11 +29,11 @@ from bot.distress.reading import (
     collapsed,
     folded,
     joined_form,
-    own_words,
     spaced_forms,
     spelt_out,
     to_hiragana,
 )
+from bot.moderation.own_words import own_words
 from bot.settings import HelpLanguage
 
 LANGUAGES: tuple[HelpLanguage, ...] = get_args(HelpLanguage)

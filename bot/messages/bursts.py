@@ -9,6 +9,8 @@ on, in their order. :mod:`bot.cogs.chat.chat` answers the bursts.
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -19,6 +21,7 @@ import discord
 from bot.identity import who_wrote
 from bot.memory import Leaving
 from bot.messages.conversation import parent_id_of, repeats
+from bot.messages.words import without_quote
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,9 @@ class _Part:
 
 
 class Burst:
-    """Messages that get one answer, oldest first.
+    """Messages that get one answer, in the order of their ids, in which their author wrote them.
+
+    Several events of the gateway are handled at once, so a message may join before an older one does.
 
     Args:
         first: The message that began it.
@@ -104,10 +109,13 @@ class Burst:
 
     def join(self, message: discord.Message) -> bool:
         """Add a message; False when the answer has begun, the burst is full, or it replies elsewhere."""
-        same_talk = parent_id_of(message) in (None, parent_id_of(self.last))
-        if self._begun or self.is_withdrawn or not same_talk or len(self._parts) == MOST_MESSAGES:
+        if self._begun or self.is_withdrawn or len(self._parts) == MOST_MESSAGES:
             return False
-        self._parts.append(_Part(message))
+        older = [part.shown for part in self._there if part.written.id < message.id]
+        newer = [part.written for part in self._there if part.written.id > message.id]
+        if not all(itertools.starmap(_goes_on, itertools.pairwise([*older[-1:], message, *newer[:1]]))):
+            return False
+        bisect.insort(self._parts, _Part(message), key=lambda part: part.written.id)
         return True
 
     def begin(self) -> tuple[discord.Message, ...]:
@@ -166,13 +174,16 @@ class Burst:
     def copied(self, copy: discord.Message) -> bool:
         """Let a webhook's message take the place of the message that it repeats; False if it repeats none."""
         before = self.messages
-        for part in self._parts:
-            if part.copy is None and repeats(copy, part.written):
-                part.copy = copy
-                if len(self.messages) > len(before):
-                    self._change()
-                return True
-        return False
+        repeated = [part for part in self._parts if part.copy is None and repeats(copy, part.written)]
+        if not repeated:
+            return False
+        # A copy of "hi" is also found in "hi there"; copies need not come in the order of the messages.
+        n_said = len(without_quote(copy.content))
+        part = min(repeated, key=lambda part: abs(len(part.written.content) - n_said))
+        part.copy = copy
+        if len(self.messages) > len(before):
+            self._change()
+        return True
 
     def keep_addressed(self, is_for_bot: Callable[[discord.Message], bool]) -> None:
         """Take out the messages that are not for the bot any more, by their words as written now."""
@@ -195,6 +206,11 @@ class Burst:
         if self._work is not None and (self._begun or self.is_withdrawn):
             self._changed = True
             self._work.cancel()
+
+
+def _goes_on(before: discord.Message, message: discord.Message) -> bool:
+    """Return whether a message belongs to the talk of the one before it."""
+    return parent_id_of(message) in (None, parent_id_of(before))
 
 
 class LostBursts:

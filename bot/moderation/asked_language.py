@@ -1,26 +1,23 @@
 """Tells whether a text speaks of a language, so that a reply in another language may be what was asked for.
 
-The names of languages are those of CLDR (Unicode's locale data, through babel), in the languages that the bot
-speaks. Linear in the text.
+The names of languages are those of CLDR (Unicode's locale data), in the languages of common models.
+``python -m tests.rig.language_names`` writes them into ``language_names.toml``: CLDR itself takes 16 MB
+of memory. Linear in the text.
 """
 
 from __future__ import annotations
 
+import tomllib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
+from pathlib import Path
 
 import regex
-from babel import Locale
 
 from bot.moderation.visible_text import comparable
 
-_SPOKEN = "en de fr es pt it pl nl zh ja ko ru uk".split()
-_NAMED = [
-    *_SPOKEN,
-    *"ar bg bn ca cs da el et eu fa fi ga he hi hr hu id is ka la lt lv ms nb ro sk sl sq sr sv".split(),
-    *"sw ta th tl tr ur vi".split(),
-]
 _OTHER_WORDS = [
     *"translat mandarin cantonese castilian castellano übersetz uebersetz sprache spreche".split(),
     *"langue traduction traduis tradui traduzi traduce tradut traduç traducción idioma lengua língua".split(),
@@ -29,6 +26,8 @@ _OTHER_WORDS = [
 _OTHER_SIGNS = (
     "翻译 翻訳 语言 言語 中国话 英文 法文 德文 日文 韩文 西班牙文 汉语 普通话 广东话 번역 언어".split()
 )
+LANGUAGE_NAMES = Path(__file__).with_name("language_names.toml")
+"""Code of a language -> its names in several languages, as :func:`comparable` leaves them."""
 _ENDING = 2
 """Letters at the end of a name that other forms of it may change ("po francusku")."""
 _SHORTEST = 5
@@ -59,16 +58,14 @@ def speaks_of_a_language(text: str) -> bool:
 @cache
 def _names() -> _Names:
     beginnings, words, signs = set[str](_OTHER_WORDS), set[str](), set[str](_OTHER_SIGNS)
-    for locale in map(Locale.parse, _SPOKEN):
-        for code in _NAMED:
-            name = comparable(locale.languages.get(code, ""))
-            if _WITHOUT_BLANKS.search(name):
-                signs.add(name)
-                continue
-            for form in {name, _without_accents(name)}:
-                beginning = form[: max(_SHORTEST, len(form) - _ENDING)]
-                (beginnings if len(form) >= _SHORTEST else words).add(beginning)
-    return _Names(frozenset(beginnings), frozenset(words - {""}), frozenset(signs))
+    for name in chain.from_iterable(tomllib.loads(LANGUAGE_NAMES.read_text(encoding="utf-8")).values()):
+        if _WITHOUT_BLANKS.search(name):
+            signs.add(name)
+            continue
+        for form in {name, _without_accents(name)}:
+            beginning = form[: max(_SHORTEST, len(form) - _ENDING)]
+            (beginnings if len(form) >= _SHORTEST else words).add(beginning)
+    return _Names(frozenset(beginnings), frozenset(words), frozenset(signs))
 
 
 def _without_accents(text: str) -> str:

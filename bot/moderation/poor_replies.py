@@ -15,7 +15,9 @@ import regex
 from bot.generation import Candidate, Context
 from bot.messages.markdown import without_code
 from bot.moderation.asked_language import speaks_of_a_language
+from bot.moderation.own_words import own_words
 from bot.moderation.visible_text import comparable
+from personalization.encoding.languages import sure_language_of
 from storage.records import FAQ_STYLE
 
 RUN = 5
@@ -50,35 +52,11 @@ _BEGINNING = 200
 
 _FILE = regex.compile(r"\n\n[^\n]{1,200}\.\w{1,8}:\n")
 """Where a text file begins in a message (``bot.messages.attachments.FILE``)."""
-_NOT_OWN = regex.compile(
-    r"(?<!\w)(?:\"[^\"\n]{1,500}\"|'[^'\n]{1,500}'(?!\w)|\u201c[^\u201d\n]{1,500}\u201d|\u201e[^\u201c\u201d\n]{1,500}[\u201c\u201d]"
-    r"|\u00ab[^\u00bb\n]{1,500}\u00bb|\u2018[^\u2019\n]{1,500}\u2019)|[\u300c\u300e][^\u300d\u300f\n]{1,500}[\u300d\u300f]"
-    r"|^> [^\n]*+",
-    regex.MULTILINE,
-)
 _SCRIPTS = {
     name: regex.compile(rf"\p{{{name}}}")
     for name in ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Thai", "Hangul", "Han")
 }
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
-
-# Words that stand in almost every sentence of one language and in few of the others.
-_FUNCTION_WORDS = {
-    "en": "the and is are you that of to it for with this what how have your not was but they would my",
-    "de": "der die das und ist nicht ich du ein eine zu mit auf für wie den dem auch es sich wir sind",
-    "fr": "le les et est une des pas je vous que dans pour qui sur avec ce il nous du au votre sont",
-    "es": "el los las y es una del por con para que no está se lo muy pero como tu son qué más",
-    "pt": "os as e é uma do da por com para que não em se muito mas como você são o ao mais",
-    "it": "il gli e è una del della per con che non di sono mi si come ma anche più le questo",
-    "nl": "de het een en is niet ik je van dat met voor zijn op aan ook maar wat er naar hebben",
-    "pl": "i w nie na się jest to że z do jak ale co od po są czy dla jego tak oraz",
-}
-_LANGUAGES_OF: dict[str, list[str]] = {}
-for _language, _words in _FUNCTION_WORDS.items():
-    for _word in _words.split():
-        _LANGUAGES_OF.setdefault(_word, []).append(_language)
-_SURE = 3
-"""Function words by which a language must lead before it counts as known."""
 
 
 def without_poor(
@@ -122,7 +100,7 @@ def is_poor(text: str, context: Context, *, any_language: bool = False) -> bool:
             _REFUSAL.search(prose[:_BEGINNING]) is not None
             and not _ABOUT_ITSELF.search(comparable(context.message))
         )
-        or (not any_language and _in_another_language(prose, words, context.message))
+        or (not any_language and _in_another_language(prose, context.message))
     )
 
 
@@ -155,16 +133,17 @@ def _echoes(words: Sequence[str], context: Context) -> bool:
     return shared / len(runs) > PARROTED and len(words) > PARROTED * len(asked)
 
 
-def _in_another_language(prose: str, words: Sequence[str], message: str) -> bool:
+def _in_another_language(prose: str, message: str) -> bool:
     """Return whether both languages are known and differ; that of the member's own words counts.
 
     Code, quotations and text files in a message may be in any language.
     """
-    asked = comparable(_NOT_OWN.sub(" ", without_code(_FILE.split(f"\n\n{message}", maxsplit=1)[0])))
+    without_files = _FILE.split(f"\n\n{message}", maxsplit=1)[0]
+    asked = comparable(own_words(without_files, single_quotes=True))
     there, here = _script_of(asked), _script_of(prose)
     if there and here and there != here:
         return (there, here) != ("Han", "Japanese")  # a few Chinese signs may be a Japanese message
-    wanted, found = _language_of(_WORD.findall(asked)), _language_of(words)
+    wanted, found = sure_language_of(asked), sure_language_of(prose)
     return wanted is not None and found is not None and wanted != found
 
 
@@ -176,10 +155,3 @@ def _script_of(text: str) -> str | None:
         counts["Japanese"] += counts.pop("Han")
     (script, most), total = counts.most_common(1)[0], sum(counts.values())
     return script if total >= 6 and most >= 0.8 * total else None
-
-
-def _language_of(words: Iterable[str]) -> str | None:
-    """Return the language whose function words lead; None if none leads clearly."""
-    counts = Counter(language for word in words for language in _LANGUAGES_OF.get(word, ()))
-    (first, most), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
-    return first if most - second >= _SURE else None

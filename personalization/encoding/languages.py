@@ -43,6 +43,8 @@ _ITEM = re.compile(r"^([^\S\n]*)(?:[・･]|[①-⑳]|(\d+)[、．])[^\S\n]*", r
 _NOUN = re.compile(r"(?<=[a-zäöüß,;:] )[A-ZÄÖÜ](?=[a-zäöüß])")
 _SHORT = 3
 """Up to so many words, a single one tells the language."""
+_SURE = 3
+"""Words by which a language must lead to be sure. No text of four public English sets is then another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +147,27 @@ def language_of(text: str) -> Language | None:
     script = _language_of_script(text)
     if script is not None:
         return _languages()[script]
-    words = _WORD.findall(text.lower().replace("’", "'"))
+    words = _words_in(text)
     if not words:
         return None
     votes = _votes(words)
     best = max(_LATIN_LANGUAGES, key=lambda name: votes[name])
     enough = votes[best] >= 2 or len(words) <= _SHORT
     return _languages()[best] if votes[best] > votes[ENGLISH] and enough else None
+
+
+def sure_language_of(text: str) -> str | None:
+    """Return the code of the language, English too, that leads clearly by its words; None if none does.
+
+    For texts in Latin letters. A wrong guess costs more here than none does, unlike in :func:`language_of`.
+    """
+    votes = _votes(_words_in(text))
+    (first, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
+    return first if most - second >= _SURE else None
+
+
+def _words_in(text: str) -> list[str]:
+    return _WORD.findall(text.lower().replace("’", "'"))
 
 
 def spec() -> list[object]:

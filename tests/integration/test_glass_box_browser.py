@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
+import emoji
 import pytest
 
 from tests.rig.playing import CHROMIUM, FLAGS, NO_BROWSER, opened
@@ -56,6 +57,11 @@ async def shown(page, text: str) -> None:
     await page.get_by_text(text).first.wait_for(timeout=MOST_MS)
 
 
+def needing_a_font(text: str) -> list[str]:
+    """Return the signs of a text that need an emoji font: without one, a browser shows boxes."""
+    return [found.chars for found in emoji.analyze(text)]
+
+
 async def bars_of(page) -> list[float]:
     """Return where the bars of the taste end."""
     return await page.eval_on_selector_all("#bars .bar", "bars => bars.map(bar => Number(bar.dataset.at))")
@@ -86,6 +92,11 @@ async def test_a_newcomer_sees_that_a_thumb_changed_the_taste_and_the_chances():
             assert len(chances) == 4
             assert await page.locator('[data-part="chance"]').all_inner_texts() != chances
             assert await page.locator(".is-posted").count() == 1
+            for width in (1280, 400):
+                await page.set_viewport_size({"width": width, "height": 900})
+                assert "Ada gave thumbs up" in await page.locator('[data-part="given"]').inner_text()
+                assert needing_a_font(await page.content()) == []
+                assert await page.evaluate("document.documentElement.scrollWidth") == width
             assert not await page.locator("#steps").is_visible()
 
             await page.get_by_role("radio", name="Ada").focus()
@@ -117,3 +128,7 @@ async def test_on_a_narrow_screen_hostile_texts_stay_texts_and_a_forget_empties_
             assert await page.locator("article").count() == 0
             assert "Ada asked" not in await page.locator("#notes").inner_text()
         assert wrong == []
+
+
+def test_control_a_sign_that_needs_an_emoji_font_is_seen():
+    assert needing_a_font("Ada gave 👍, ❤️ and a check ✓ ▲ → ●") == ["👍", "❤️"]

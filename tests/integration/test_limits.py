@@ -89,6 +89,34 @@ async def test_quick_messages_while_an_answer_waits_are_answered_once(world):
     assert world.bot.limits.of_member(alice, [LimitSettings(member_messages=5)], ()).messages == 4
 
 
+async def test_quick_messages_are_answered_in_the_order_they_were_written_in(world, monkeypatch):
+    """Each message is handled by a task of its own, and the first one takes longest here."""
+    world.generator.gate = asyncio.Event()
+    say(world, world.ben, "before")
+    await until(lambda: world.generator.contexts)
+    helping, late = world.bot.cogs["Chat"]._helping, asyncio.Event()
+    has_answered = helping.has_answered
+
+    async def slow(message) -> bool:
+        if message.content.endswith("one"):
+            await late.wait()
+        return await has_answered(message)
+
+    monkeypatch.setattr(helping, "has_answered", slow)
+    for text in ("one", "two", "three"):
+        say(world, world.alice, text)
+        await until(lambda text=text: text == "one" or text in texts_waiting(world))
+    late.set()
+    await until(lambda: len(world.bot.queues.latest_of(world.channel.id, world.alice.id).messages) == 3)
+    world.generator.gate.set()
+    await world.env.settle()
+
+    sent = {m.content.rpartition(" ")[2]: m.id for m in world.channel.history()}
+    answer = world.channel.last_message
+    assert [context.message for context in world.generator.contexts] == ["before", "one\ntwo\nthree"]
+    assert answer.reference is not None and answer.reference.message_id == sent["three"]
+
+
 async def test_an_answer_that_has_been_begun_is_joined_by_nothing(world):
     world.generator.gate = asyncio.Event()
     say(world, world.alice, "one")

@@ -29,6 +29,7 @@ from bot.moderation import (
     blocked_terms,
     loops,
     output_filter,
+    own_words,
     poor_replies,
     sanitizing,
     visible_text,
@@ -146,13 +147,13 @@ TEXT_MODULES = (
     reading, rules, languages,
     blocked_terms, visible_text, sanitizing, loops, output_filter, splitting, conversation, cleaning, prompt,
     attachments, continuing, features, markdown, addresses, role_markers, marks, thinking, unsupported,
-    formulas, sentences, shapes, poor_replies, asked_language,
+    formulas, sentences, shapes, poor_replies, asked_language, own_words,
 )  # fmt: skip
 FUNCTIONS = {
     "blocked_terms.is_blocked": lambda text: is_blocked(text, ("i hate", "i i i i x", "bad idea")),
     "blocked_terms.as_read": blocked_terms.as_read,
     "blocked_terms.as_latin": blocked_terms.as_latin,
-    "reading.own_words": reading.own_words,
+    "own_words.own_words": lambda text: own_words.own_words(text, single_quotes=True),
     "reading.spaced_forms": reading.spaced_forms,
     "reading.spelt_out": lambda text: list(reading.spelt_out(text)),
     "reading.collapsed": reading.collapsed,
@@ -161,6 +162,7 @@ FUNCTIONS = {
     "reading.to_hiragana": reading.to_hiragana,
     "rules.distress_in": rules.distress_in,
     "languages.language_of": languages.language_of,
+    "languages.sure_language_of": languages.sure_language_of,
     "visible_text.visible": visible_text.visible,
     "visible_text.comparable": visible_text.comparable,
     "sanitizing.tidied": lambda text: sanitizing.tidied(

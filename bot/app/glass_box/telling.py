@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import emoji
+
 from bot.app.glass_box.looking import Look, Opinion, ShownReply, TasteNow
 from bot.ui.taste_text import PHRASES, phrase
 from personalization.encoding.features import STYLE_FEATURES
@@ -93,13 +95,20 @@ def _label_text(name: str, reply: ShownReply, opinion: Opinion) -> str:
         return f"{name} took the feedback on {about} back."
     value = opinion.label.value
     meaning = "a like" if value > 0.5 else "a dislike" if value < 0.5 else "neither like nor dislike"
-    given = " ".join(_given(opinion))
+    given = " and ".join(_given(opinion))
     return f"{name} gave {given} to {about}: {meaning} (label {value:.2f}). The next round learns from it."
 
 
 def _given(opinion: Opinion) -> list[str]:
     rated = [] if opinion.rating is None else [f"{opinion.rating} of 5"]
-    return [*opinion.reactions, *rated]
+    return [*map(in_words, opinion.reactions), *rated]
+
+
+def in_words(reaction: str) -> str:
+    """Return a reaction in words, because a browser without an emoji font shows a box for the sign."""
+    if reaction.startswith(":"):
+        return "an emoji of the server"
+    return " ".join(emoji.demojize(reaction, delimiters=(" ", " ")).replace("_", " ").split())
 
 
 def _taste_text(name: str, old: TasteNow, new: TasteNow) -> str:

@@ -149,7 +149,7 @@ function givenOf(reply) {
   const at = clock(reply.at) + (reply.again ? " · another answer" : "");
   if (!reply.feedback.length) return `${at} · no reaction yet`;
   const label = reply.label === null ? "teaches nothing" : `label ${reply.label.toFixed(2)}`;
-  return `${at} · ${reply.asker} gave ${reply.feedback.join(" ")} · ${label}`;
+  return `${at} · ${reply.asker} gave ${reply.feedback.join(", ")} · ${label}`;
 }
 
 function createCandidate() {

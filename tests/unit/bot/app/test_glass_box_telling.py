@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from bot.app.glass_box.telling import (
     bars_of,
     changes,
     clipped,
+    in_words,
     numbered,
     position,
     reply_note,
@@ -105,11 +107,12 @@ def test_a_moved_taste_names_the_chance_that_changed_most() -> None:
     [
         (
             Opinion(("👍",), None, Label(1.0, 1.0)),
-            f"Ada gave 👍 to the concise reply: a like (label 1.00). {LEARNS}",
+            f"Ada gave thumbs up to the concise reply: a like (label 1.00). {LEARNS}",
         ),
         (
             Opinion(("🙄",), 2, Label(0.1, 1.0)),
-            f"Ada gave 🙄 2 of 5 to the concise reply: a dislike (label 0.10). {LEARNS}",
+            f"Ada gave face with rolling eyes and 2 of 5 to the concise reply: a dislike (label 0.10)."
+            f" {LEARNS}",
         ),
     ],
 )
@@ -119,6 +122,15 @@ def test_a_label_is_told_when_it_comes_and_when_it_goes(opinion, expected) -> No
     assert told(gone, here) == [expected]
     assert told(here, gone) == ["Ada took the feedback on the concise reply back."]
     assert told(here, here) == []
+
+
+EMOJI = "👍 👎 ❤ ❤️ 😂 🙄 ♥ ✖ ☠ ❤‍🔥 🫶 🩷 🏴‍☠ 💯 ⭐ ✅ ☑ ✔ ❓ ⛔ 🆒".split()
+
+
+@pytest.mark.parametrize("reaction", [*EMOJI, "👍🏽", "🇩🇪", "1⃣", "👨‍👩‍👧", ":123"])
+def test_a_reaction_is_told_in_words_that_need_no_emoji_font(reaction) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9 -]+", in_words(reaction))
+    assert in_words("👍") == "thumbs up"
 
 
 def test_agreeing_is_told() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from personalization.encoding import features as features_module
 from personalization.encoding.features import STYLE_FEATURES, FeatureMap, style_features
-from personalization.encoding.languages import SIZES, language_of
+from personalization.encoding.languages import SIZES, language_of, sure_language_of
 from tests.fakes import HashEncoder
 from tests.timing import assert_cost_is_about_linear
 
@@ -173,3 +173,16 @@ def test_the_packaged_encoder_understands_some_languages_and_not_others(real_enc
 
     assert all(known[name] > 0.5 for name in ("fr", "it", "ja"))
     assert all(known[name] < 0.2 for name in ("zh", "ko"))
+
+
+def test_a_sure_language_is_never_another_one_and_mostly_found():
+    latin = ("en", "de", "fr", "es", "pt", "it", "pl")
+    told = {language: [sure_language_of(text[language]) for text in TEXTS] for language in latin}
+
+    assert all(set(found) <= {language, None} for language, found in told.items())
+    assert all(found.count(None) <= 5 for found in told.values())
+
+
+@pytest.mark.parametrize("text", ["", "ok", "Tom & Jerry", "naïve café", "是的", "da da da"])
+def test_too_few_words_are_surely_in_no_language(text):
+    assert sure_language_of(text) is None
