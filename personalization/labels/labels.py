@@ -28,7 +28,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -134,8 +134,9 @@ class EmojiValence:
     """
 
     def __init__(self, overrides: Mapping[str, float] | None = None) -> None:
-        self._table = _public_table()
-        self._table |= {emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()}
+        self._table = _public_table() | {
+            emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()
+        }
         self._learnt: dict[str, Meaning] = {}
         self._by_managers: Mapping[bytes, Mapping[str, float]] = {}
         fixed: set[str] = set(THUMBS)
@@ -301,6 +302,7 @@ def faded(
     return (weight * np.maximum(0.5 ** (age_days / half_life_days), FADED_FLOOR)).astype(np.float32)
 
 
+@cache
 def _public_table() -> dict[str, Valence]:
     spec = importlib.util.find_spec("emosent")
     if spec is None or not spec.submodule_search_locations:
