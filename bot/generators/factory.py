@@ -34,22 +34,23 @@ def create_generator(
         from bot.generators.openai_server import OpenAIGenerator
 
         return OpenAIGenerator(settings)
-    if settings.model == "packaged" and own_manner:
+    own_manner &= settings.model == "packaged"
+    if own_manner:
         settings = settings_of(settings)
-    return _local_generator(settings, progress)
+    return _local_generator(settings, progress, own_manner)
 
 
-def _local_generator(settings: GeneratorSettings, progress: bool) -> CandidateGenerator:
+def _local_generator(settings: GeneratorSettings, progress: bool, apart: bool) -> CandidateGenerator:
     """Load a local model into the runtime that fits it. Blocks."""
     model = prepare_local_model(settings, progress=progress)
     if runs_on_llamacpp(settings):
         from bot.generators.llamacpp import LlamaCppGenerator
         from personalization.devices import half_of_cores
 
-        return LlamaCppGenerator.load(Path(model), settings, n_threads=half_of_cores())
+        return LlamaCppGenerator.load(Path(model), settings, n_threads=half_of_cores(), apart=apart)
     from bot.generators.local import LocalGenerator
 
-    return LocalGenerator.load(model, settings, progress=progress)
+    return LocalGenerator.load(model, settings, progress=progress, apart=apart)
 
 
 def prepare_local_model(settings: GeneratorSettings, *, progress: bool = False) -> Path | str:
