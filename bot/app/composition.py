@@ -36,6 +36,7 @@ from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge
 from bot.replies.learnt_memory import HeadCache, StyleMeans
+from bot.replies.offers import instructions as offered
 from bot.replies.responder import Responder
 from bot.replies.style_wishes import instructions
 from bot.servers.daily_limits import Limits
@@ -63,7 +64,8 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """Return the texts that a reply must not repeat word for word."""
-    return [persona_of(settings), *(style.instruction for style in settings.styles), *instructions()]
+    own = [style.instruction for style in settings.styles]
+    return [persona_of(settings), *own, *instructions(), *offered()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:
@@ -162,7 +164,8 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
     )
     servers, limits = _open_servers(base)
     budget = Budget(limits, servers, settings.generator.context_tokens)
-    responder = await _open_responder(base, learning, generator, budget)
+    taste = TasteReader(store.learning, ranker, learning.features, learning.valence, settings.personalization)
+    responder = await _open_responder(base, learning, generator, budget=budget, taste=taste)
     follow(store.coordination, ranker, memory, scheduler)
     parts = Parts(
         store=store,
@@ -170,9 +173,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
         responder=responder,
         ranker=ranker,
         memory=memory,
-        taste=TasteReader(
-            store.learning, ranker, learning.features, learning.valence, settings.personalization
-        ),
+        taste=taste,
         labels_changed=counted(metrics, scheduler),
         metrics=metrics,
         reporter=Reporter(store.choices, settings.personalization),
@@ -250,7 +251,7 @@ def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | No
 
 
 async def _open_responder(
-    base: _Base, learning: _Learning, generator: CandidateGenerator, budget: Budget
+    base: _Base, learning: _Learning, generator: CandidateGenerator, *, budget: Budget, taste: TasteReader
 ) -> Responder:
     """Open the responder with the configured styles, and register its caches for forgetting."""
     written, store, memory = base.settings.generator, base.store, base.memory
@@ -266,6 +267,7 @@ async def _open_responder(
         styles=written.styles,
         n_candidates=written.candidates,
         turns=turns,
+        taste=taste,
     )
     responder.help.use_settings(base.settings.distress)
     memory.register("replies", responder)

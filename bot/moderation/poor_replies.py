@@ -82,7 +82,10 @@ _SURE = 3
 
 
 def without_poor(
-    candidates: Sequence[Candidate], context: Context, told: Iterable[str] = ()
+    candidates: Sequence[Candidate],
+    context: Context,
+    told: Iterable[str] = (),
+    examples: Sequence[str] = (),
 ) -> list[Candidate]:
     """Return the candidates that are not poor; all of them if every one is.
 
@@ -90,13 +93,15 @@ def without_poor(
         candidates: The candidates; answers of ``/faq``, which a person wrote, are never poor.
         context: The message and the turns before it.
         told: Further texts that may ask for a language: persona, wishes.
+        examples: Earlier replies that the prompt showed as examples of tone.
     """
     said = [context.message, *(turn.text for turn in context.turns if turn.role == "user")]
     any_language = any(map(speaks_of_a_language, [*said, context.persona or "", *told]))
     good = [
         one
         for one in candidates
-        if one.style == FAQ_STYLE or not is_poor(one.text, context, any_language=any_language)
+        if one.style == FAQ_STYLE
+        or not (is_poor(one.text, context, any_language=any_language) or copies(one.text, examples))
     ]
     return good or list(candidates)
 
@@ -122,6 +127,19 @@ def is_poor(text: str, context: Context, *, any_language: bool = False) -> bool:
     )
 
 
+def copies(text: str, examples: Sequence[str]) -> bool:
+    """Return whether a reply is a copy of an example, or repeats one for the most part."""
+    words = _WORD.findall(comparable(text))
+    shown = [_WORD.findall(comparable(example)) for example in examples]
+    return words in shown or _repeats_runs(words, shown)
+
+
+def _repeats_runs(words: Sequence[str], others: Iterable[Sequence[str]]) -> bool:
+    """Return whether most runs of a text are in one of the other texts."""
+    runs, known = _runs(words), {run for other in others for run in _runs(other)}
+    return bool(runs) and sum(run in known for run in runs) / len(runs) > ECHOED
+
+
 def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
     return list(zip(*(islice(words, start, None) for start in range(RUN)), strict=False))
 
@@ -139,11 +157,8 @@ def _echoes(words: Sequence[str], context: Context) -> bool:
     runs = _runs(words)
     if not runs:
         return False
-    earlier: set[tuple[str, ...]] = set()
-    for turn in context.turns:
-        if turn.role == "assistant":
-            earlier.update(_runs(_WORD.findall(comparable(turn.text))))
-    if sum(run in earlier for run in runs) / len(runs) > ECHOED:
+    said = (turn.text for turn in context.turns if turn.role == "assistant")
+    if _repeats_runs(words, (_WORD.findall(comparable(text)) for text in said)):
         return True
     asked = _WORD.findall(comparable(context.message))
     own = set(_runs(asked))

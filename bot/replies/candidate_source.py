@@ -119,7 +119,13 @@ class CandidateSource:
             self._budget.spend_continuation(who, context, begun, text)
 
     async def keep(
-        self, candidates: Sequence[Candidate], who: Who, context: Context, styles: Sequence[Style] = ()
+        self,
+        candidates: Sequence[Candidate],
+        who: Who,
+        context: Context,
+        styles: Sequence[Style] = (),
+        *,
+        examples: Sequence[str] = (),
     ) -> list[Candidate]:
         """Return the candidates that may be posted in this server, without unwanted parts and poor ones.
 
@@ -128,11 +134,12 @@ class CandidateSource:
             who: The member who asks.
             context: Their message and the turns before it.
             styles: The styles with the member's wish, which may ask for a language.
+            examples: Earlier replies that the prompt showed; a candidate that copies one is poor.
         """
         rules = await self._rules_of(who)
         kept = await self._filter.keep(candidates, replace(rules, secrets=(context.persona or "",)))
         told = [style.instruction for style in styles]
-        return await asyncio.to_thread(without_poor, kept, context, told)
+        return await asyncio.to_thread(without_poor, kept, context, told, examples)
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""

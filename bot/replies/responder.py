@@ -33,11 +33,13 @@ from bot.replies.decision import (
     as_another,
 )
 from bot.replies.fair_turns import FairTurns
+from bot.replies.offers import OffersBook, dealt_offers, in_offer
 from bot.replies.recording import ReplyRecorder
 from bot.replies.stopping import Stop
 from bot.replies.style_wishes import WishBook, in_style, wished_styles
 from bot.settings import DistressSettings
 from personalization.heads.heads import Head
+from personalization.insight.taste import TasteReader
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
@@ -62,11 +64,13 @@ class Responder:
         styles: The style prompts, in the order of the portfolio.
         n_candidates: Candidates per reply (k).
         turns: Decides whose candidates are written next.
+        taste: Reads what a member's labels say, for what is offered to the writer.
 
     Attributes:
         recorder: Stores what was posted.
         drafts: Candidates of the latest replies.
         wishes: How members would like to be answered.
+        offers: What taste offers to the writer.
         stop: Ends what is written when the bot stops.
         help: Recognises distress, and holds the answers to it.
     """
@@ -81,6 +85,7 @@ class Responder:
         styles: Sequence[Style],
         n_candidates: int,
         turns: FairTurns,
+        taste: TasteReader,
     ) -> None:
         self.source = source
         self._ranker = ranker
@@ -93,6 +98,7 @@ class Responder:
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
+        self.offers = OffersBook(store, taste)
         self.stop = Stop()
         self.help = HelpAnswers(DistressSettings())
         self._askers = Askers()
@@ -142,11 +148,11 @@ class Responder:
             clock.lap("context")
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
-            styles = await self._styles_for(who, consent, head)
+            styles, examples = await self._styles_for(who, consent, head)
             clock.lap("consent")
             candidates = await self.source.write(who, context, styles, prompt.roles)
         clock.lap("generate")
-        kept = await self.source.keep(candidates, who, context, styles)
+        kept = await self.source.keep(candidates, who, context, styles, examples=examples)
         kept = [one for one in kept if one.text not in but]
         clock.lap("filter")
         decision = await self._chosen_from(kept, asker, member_id, consent, context, styles)
@@ -307,11 +313,20 @@ class Responder:
         self._askers.forget(leaving)
         self.recorder.forget(leaving)
 
-    async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
-        """Return a style for each candidate, chosen by the member's head, with the member's wish added."""
+    async def _styles_for(
+        self, who: Who, consent: Consent, head: Head
+    ) -> tuple[list[Style], tuple[str, ...]]:
+        """Return a style for each candidate, and the examples that they show.
+
+        Styles are chosen by the member's head; what taste offers is added to some, and the member's wish to
+        all, at the end.
+        """
         wish = await self._wish_of(who, consent)
+        offers = await self.offers.of(who, consent, head, wish)
         dealt = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
-        return [in_style(self._styles[style], wish) for style in dealt]
+        seats = zip(dealt, dealt_offers(offers, len(dealt)), strict=True)
+        styles = [in_style(in_offer(self._styles[style], *offer), wish) for style, offer in seats]
+        return styles, offers.examples
 
     async def _wish_of(self, who: Who, consent: Consent) -> Wish:
         try:

@@ -14,7 +14,14 @@ import discord
 from bot.identity import asker_of, who_clicked
 from bot.languages import list_of, mark, tr
 from bot.messages.markdown import escaped
-from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
+from bot.replies.style_wishes import (
+    MOST_CHARACTERS,
+    PRESETS,
+    labels_of,
+    with_presets,
+    with_words,
+    without_asking,
+)
 from bot.ui.components import PersistentButton, PersistentSelect, has_helped
 from bot.ui.errors import answer_error
 from bot.ui.ports import Host, StyleHost
@@ -121,7 +128,7 @@ class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|
                 await interaction.response.send_modal(WordsModal())
             case "clear":
                 await interaction.response.defer()
-                await change_wish(interaction, lambda _: NO_WISH)
+                await change_wish(interaction, without_asking)
             case "open":
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 await show_wish(interaction, *await wish_and_consent(interaction))
@@ -176,7 +183,7 @@ async def show_wish(interaction: discord.Interaction[Any], wish: Wish, consent: 
     view = discord.ui.View(timeout=None)
     view.add_item(StyleMenu(wish))
     view.add_item(StyleButton("words"))
-    if wish:
+    if wish.asks:
         view.add_item(StyleButton("clear"))
     await interaction.edit_original_response(content=page_of(wish, consent), view=view)
 
@@ -188,6 +195,6 @@ def page_of(wish: Wish, consent: Consent) -> str:
         lines.append(tr(PRESETS_CHOSEN, presets=list_of(labels_of(wish))))
     if wish.words:
         lines.append(tr(IN_YOUR_WORDS, words=escaped(wish.words)))
-    lines.append(tr(FOLLOWED if wish else NOTHING))
+    lines.append(tr(FOLLOWED if wish.asks else NOTHING))
     lines.append(tr(KEPT if consent is Consent.AGREED else REMEMBERED))
     return "\n".join(lines)
