@@ -29,8 +29,6 @@ from storage.members.wishes import Wish
 from storage.records import Consent, Who
 from storage.store import Store
 
-__all__ = ["EXAMPLES", "NO_OFFERS", "LearntWish", "Offers", "OffersBook", "dealt_offers", "in_offer"]
-
 log = logging.getLogger(__name__)
 
 EXAMPLES = "examples"
@@ -172,6 +170,23 @@ def dealt_offers(offers: Offers, k: int) -> list[Offer]:
     return [*(every[seat % len(every)] for seat in range(n)), *[PLAIN] * (k - n)]
 
 
+def allowed(known: Offers, wish: Wish) -> Offers:
+    """Return the offers that a member did not switch off, and that their wish of ``/style`` leaves open.
+
+    Own words may speak of anything, so they override every offer.
+    """
+    if wish.words:
+        return NO_OFFERS
+    axes = overridden_axes(wish)
+    wishes = [one for one in known.wishes if one.name not in wish.unwanted and one.axis not in axes]
+    return Offers(tuple(wishes), () if EXAMPLES in wish.unwanted else known.examples)
+
+
+def names_of(offers: Offers) -> list[str]:
+    """Return the name of each offer, as it is stored when it is switched off."""
+    return [*(one.name for one in offers.wishes), *([EXAMPLES] if offers.examples else [])]
+
+
 class OffersBook:
     """Reads what may be offered to the writer, for each reply anew.
 
@@ -186,8 +201,7 @@ class OffersBook:
     async def of(self, who: Who, consent: Consent, head: Head, wish: Wish) -> Offers:
         """Return the offers for the next reply to a member.
 
-        Nothing is offered without consent. Own words of ``/style`` may speak of anything, so they override
-        every offer. Where the store does not answer, nothing is offered.
+        Nothing is offered without consent. Where the store does not answer, nothing is offered either.
 
         Args:
             who: The member.
@@ -202,17 +216,20 @@ class OffersBook:
         except StorageError as exc:
             log.warning("offers could not be read (%s); this reply has none", type(exc).__name__)
             return NO_OFFERS
-        axes = overridden_axes(wish)
-        wishes = [one for one in known.wishes if one.name not in wish.unwanted and one.axis not in axes]
-        return Offers(tuple(wishes), () if EXAMPLES in wish.unwanted else known.examples)
+        return allowed(known, wish)
 
-    async def known(self, who: Who, head: Head) -> Offers:
+    async def known(self, who: Who, head: Head | None = None) -> Offers:
         """Return what taste offers for a member who agreed, also what is switched off or overridden.
+
+        Args:
+            who: The member.
+            head: The head used for them; None: it is looked up.
 
         Raises:
             StorageError: The store does not answer.
         """
         guild = self._store.guild_id(who)
+        head = head or await self._taste.head_of(self._store.member_id(who), guild)
         wishes = await self._taste.learnt_wishes(head, guild)
         return Offers(wishes, await self._examples_of(who, head, guild))
 

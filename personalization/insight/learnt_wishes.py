@@ -20,10 +20,9 @@ from personalization.encoding.features import STYLE_FEATURES
 from personalization.heads.heads import Head, Prior
 from personalization.heads.spread import score_covariance
 
-SURE = 0.75
-"""Certainty from which a wish counts. The variance of a direction is estimated on the high side, because the
-spread holds no covariance between loud weights, so certainties are low. Fewer than one in fifty heads of
-members who toss coins reach this one, by ``tests/unit/personalization/insight/test_learnt_wishes.py``."""
+SURE = 0.8
+"""Certainty from which a wish counts. Heads of members who toss coins seldom reach it: at most 4 of 100 in
+``tests/unit/personalization/insight/test_learnt_wishes.py``."""
 MOST = 3
 """Wishes at once."""
 
@@ -67,6 +66,10 @@ left out: a writer cannot follow them in every reply."""
 
 AXIS_OF = {name: one.axis for one in DIRECTIONS for name in (one.more, one.less)}
 """Name of a wish -> its axis."""
+MEANING_OF = {one.more: (one.features[0], 1.0) for one in DIRECTIONS} | {
+    one.less: (one.features[0], -1.0) for one in DIRECTIONS
+}
+"""Name of a wish -> the style feature that describes it best, and whether it is more or less of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,22 @@ def preference_along(x: FloatArray, head: Head, average: Head) -> float:
 
 
 def _wish_along(along: Direction, head: Head, average: Head, prior: Prior) -> LearntWish:
-    x = _vector(along.features, prior.dim)
-    mean = preference_along(x, head, average)
-    # The covariance is that of two candidates around their mean, so a quarter of that of their difference.
-    variance = 4 * score_covariance(np.stack([x, np.zeros_like(x)]), prior, head.spread)[0, 0]
+    each = [_vector([name], prior.dim) for name in along.features]
+    means = np.array([preference_along(x, head, average) for x in each])
+    total = _variance_along(np.sum(each, axis=0), head, prior)
+    # Features of one axis are alternatives: where one is loud, the others seldom are. The spread holds no
+    # covariance between them. That of alternatives is minus the product of their means.
+    shared = float(means.sum() ** 2 - (means**2).sum()) if (means * means.sum() > 0).all() else 0.0
+    variance = max(total - shared, min(_variance_along(x, head, prior) for x in each))
+    mean = float(means.sum())
     certainty = _normal(abs(mean) / math.sqrt(variance)) if variance > 0 else 0.5
     return LearntWish(along.more if mean > 0 else along.less, certainty)
+
+
+def _variance_along(x: FloatArray, head: Head, prior: Prior) -> float:
+    """Return the posterior variance of the preference for a difference ``x`` (``d``)."""
+    # The covariance is that of two candidates around their mean, so a quarter of that of their difference.
+    return float(4 * score_covariance(np.stack([x, np.zeros_like(x)]), prior, head.spread)[0, 0])
 
 
 def _vector(features: Sequence[str], dim: int) -> FloatArray:

@@ -126,6 +126,10 @@ class TasteReader:
         leanings = leanings_of(known, head, average)[:n_leanings]
         return Taste(len(known.y), int((known.y > LIKED_ABOVE).sum()), leanings, replay)
 
+    async def head_of(self, member_id: MemberId, guild: bytes) -> Head:
+        """Return the head used for a member of a server."""
+        return await self._ranker.head_of(member_id, guild)
+
     async def learnt_wishes(self, head: Head, guild: bytes) -> tuple[LearntWish, ...]:
         """Return what a member's head is sure of in named features.
 

@@ -1,0 +1,171 @@
+"""What taste offers to the writer, through Discord: shown in ``/feedback``, switched off there, overridden."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bot.config import Settings
+from bot.replies.offers import EXAMPLES, offered_in
+from bot.ui.taste_text import LIKE_THOSE, SWITCHED_OFF, offer_called
+from storage.members.wishes import Wish
+from storage.records import Who
+from tests.integration.conftest import World, opened, shapeless
+
+LIKED = tuple(
+    f"{text} 😀" for text in ("No.", "Sure thing.", "Tea, please.", "Maybe later.", "Blue.", "At noon.")
+)
+DISLIKED = ("Not today.", "By train.", "In May.", "Some cake, then.", "Green.", "After lunch.")
+
+
+@pytest.fixture
+async def world(settings: Settings):
+    async with opened(shapeless(settings)) as world:
+        yield world
+
+
+async def teach(world: World, member, *, likes=LIKED, dislikes=DISLIKED) -> None:
+    """Let a member like and dislike replies, and train."""
+    await world.agree(member)
+    for text in (text for pair in zip(likes, dislikes, strict=True) for text in pair):
+        world.generator.enqueue(text)
+        reply = await world.ask(member)
+        await member.react(reply, "👍" if text in likes else "👎")
+    await world.house.trainer.run_round()
+
+
+async def seats(world: World, member) -> list[tuple[str | None, bool]]:
+    """Return what the seats of the member's next reply hold: the learnt wish, and whether examples."""
+    await world.ask(member)
+    return [offered_in(style.name) for style in world.generator.styles[-1]]
+
+
+def prompts(world: World) -> str:
+    return "\n".join(style.instruction for style in world.generator.styles[-1])
+
+
+async def test_what_is_learnt_changes_some_candidates_and_is_shown_and_switched_off(world):
+    await teach(world, world.alice)
+    who = Who(world.guild.id, world.alice.id)
+
+    found = await seats(world, world.alice)
+    assert ("emoji", False) in found
+    assert found.count((None, False)) >= 2
+    shown = await world.alice.slash(world.channel, "feedback")
+    assert offer_called("emoji") in shown.response.content
+    assert "simpatico:learnt:" in str(shown.response.components)
+
+    await world.alice.select(shown.response, [], custom_id=learnt_id(shown.response))
+    wish = await world.house.store.wishes.of(who)
+    assert {"emoji", EXAMPLES} <= set(wish.unwanted)
+    assert SWITCHED_OFF.partition("{")[0] in shown.response.content
+    assert await seats(world, world.alice) == [(None, False)] * 4
+
+    await world.alice.select(shown.response, list(wish.unwanted), custom_id=learnt_id(shown.response))
+    assert await world.house.store.wishes.of(who) == Wish()
+    assert ("emoji", False) in await seats(world, world.alice)
+
+
+def learnt_id(message) -> str:
+    return next(
+        child["custom_id"]
+        for row in message.components
+        for child in (row if isinstance(row, dict) else row.to_dict())["components"]
+        if child["custom_id"].startswith("simpatico:learnt:")
+    )
+
+
+async def test_liked_replies_of_this_member_alone_stand_as_examples(world):
+    await teach(world, world.alice)
+    await world.agree(world.ben)
+
+    found = await seats(world, world.alice)
+    told = prompts(world)
+    others = await seats(world, world.ben)
+
+    assert sum(examples for _, examples in found) == 1
+    quoted = [text for text in LIKED if f'"{text}"' in told]
+    assert len(quoted) == 2
+    assert not any(text in told for text in DISLIKED)
+    assert others == [(None, False)] * 4
+    assert not any(text in prompts(world) for text in LIKED)
+
+
+async def test_a_wish_of_style_overrides_what_is_learnt_on_its_axis(world):
+    await teach(world, world.alice)
+
+    shown = await world.alice.slash(world.channel, "style")
+    await world.alice.select(shown.response, ["no-emoji"], custom_id="simpatico:style-presets")
+    found = await seats(world, world.alice)
+    assert not any(wish == "emoji" for wish, _ in found)
+    assert all(style.instruction.endswith("Never use emoji.") for style in world.generator.styles[-1])
+
+    await world.alice.slash(world.channel, "style", words="like an old sailor")
+    assert await seats(world, world.alice) == [(None, False)] * 4
+    page = await world.alice.slash(world.channel, "style")
+    await world.alice.click(page.response, label="Clear")
+    assert ("emoji", False) in await seats(world, world.alice)
+
+
+async def test_clear_in_style_leaves_what_is_switched_off(world):
+    await teach(world, world.alice)
+    shown = await world.alice.slash(world.channel, "feedback")
+    await world.alice.select(shown.response, [], custom_id=learnt_id(shown.response))
+    page = await world.alice.slash(world.channel, "style")
+    await world.alice.select(page.response, ["warm"], custom_id="simpatico:style-presets")
+
+    await world.alice.click(page.response, label="Clear")
+
+    assert await seats(world, world.alice) == [(None, False)] * 4
+
+
+async def test_a_copy_of_an_example_is_dropped_while_a_better_candidate_is_left(world):
+    await teach(world, world.alice)
+    await world.ask(world.alice)
+    example = next(text for text in LIKED if f'"{text}"' in prompts(world))
+
+    world.generator.enqueue(example, "Something new for you.", example.upper())
+
+    assert (await world.ask(world.alice)).content == "Something new for you."
+
+
+async def quoted(world: World) -> list[str]:
+    """Return the examples of the next reply to Alice."""
+    await world.ask(world.alice)
+    return [text for text in LIKED if f'"{text}"' in prompts(world)]
+
+
+async def test_what_was_undone_deleted_or_expired_is_no_example(world, monkeypatch):
+    await teach(world, world.alice)
+    who, store = Who(world.guild.id, world.alice.id), world.house.store
+    first, second = await quoted(world)
+
+    (undone,) = [one for one in (await store.feedback.summary(who, 40)).latest if one.text == first]
+    await store.feedback.undo(who, undone.reply_id)
+    assert first not in await quoted(world)
+
+    deleted = next(message for message in world.channel.messages if message.content == second)
+    world.env.backend.delete_message(world.channel.id, deleted.id)
+    await world.env.settle()
+    left = await quoted(world)
+    assert left and not {first, second} & set(left)
+
+    monkeypatch.setattr(store.replies, "_retention", timedelta(0))
+    await store.replies.expire_texts()
+    assert await quoted(world) == []
+
+
+async def test_a_withdrawal_ends_every_offer_and_a_new_consent_brings_none_back(world):
+    await teach(world, world.alice)
+    shown = await world.alice.slash(world.channel, "privacy")
+    asked = await world.alice.click(shown.response, label="Stop learning here")
+    await world.alice.click(asked.followups[0], label="Stop and delete what is kept here")
+
+    assert await seats(world, world.alice) == [(None, False)] * 4
+    await world.agree(world.alice)
+    assert await seats(world, world.alice) == [(None, False)] * 4
+
+
+def test_every_offer_has_a_text():
+    assert offer_called(EXAMPLES) == LIKE_THOSE
