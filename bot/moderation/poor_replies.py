@@ -26,10 +26,14 @@ REPEATED = 0.3
 """Share of repeated runs from which a text is a loop. Prose has below a tenth."""
 ECHOED = 0.5
 """Share of runs from an earlier reply from which a text is an echo."""
+QUOTED = 3
+"""Words in a row that a reply has in common with the member from which it quotes the member."""
 PARROTED = 0.8
 """Share of the message's words, in runs that the message holds, from which a text is the message itself."""
 
 _WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
+_NAME = regex.compile(r"(?<=[\p{L}\p{N},;:] )\p{Lu}[\p{L}\p{M}]{2,}+")
+"""A capital letter within a sentence, as names have."""
 _REFUSAL = regex.compile(
     r"\b(?:as|i'?m|i am)(?: just| only)? an? "
     r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant|smollm)\b"
@@ -134,14 +138,30 @@ def copies(text: str, examples: Sequence[str]) -> bool:
     return words in shown or _repeats_runs(words, shown)
 
 
+def quotes(text: str, context: Context) -> bool:
+    """Return whether a reply repeats words of a member: some in a row, a number, or a name.
+
+    A single common word is no quotation, because every reply to the point has one.
+    """
+    said = [context.message, *(turn.text for turn in context.turns if turn.role == "user")]
+    words = _WORD.findall(comparable(text))
+    theirs = [_WORD.findall(comparable(one)) for one in said]
+    if any(set(_runs(words, QUOTED)) & set(_runs(other, QUOTED)) for other in theirs):
+        return True
+    own, every = set(words), {word for other in theirs for word in other}
+    if words in theirs or any(char.isdigit() for word in own & every for char in word):
+        return True
+    return any(name.casefold() in own for one in said for name in _NAME.findall(one))
+
+
 def _repeats_runs(words: Sequence[str], others: Iterable[Sequence[str]]) -> bool:
     """Return whether most runs of a text are in one of the other texts."""
     runs, known = _runs(words), {run for other in others for run in _runs(other)}
     return bool(runs) and sum(run in known for run in runs) / len(runs) > ECHOED
 
 
-def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(islice(words, start, None) for start in range(RUN)), strict=False))
+def _runs(words: Sequence[str], length: int = RUN) -> list[tuple[str, ...]]:
+    return list(zip(*(islice(words, start, None) for start in range(length)), strict=False))
 
 
 def _repeats_itself(words: Sequence[str]) -> bool:

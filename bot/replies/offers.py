@@ -3,9 +3,9 @@
 An offer changes the style of a seat, which is one requested candidate. It stands behind the instruction of
 the style, so the beginning of the prompt stays the same. A wish of ``/style`` stands last and has
 precedence. A seat with an offer has a name of its own, so its candidates can be told from those of plain
-seats. Examples are the bot's own replies to this member in this server: they are shortened and quoted, and
-role markers are broken up in them. Nothing is cached: what was undone, forgotten or deleted is not offered
-again. No discord import here.
+seats. Examples are the bot's own replies to this member in this server that repeat no words of the member.
+They are shortened and quoted, and role markers are broken up in them. Nothing is cached: what was undone,
+forgotten or deleted is not offered again. No discord import here.
 """
 
 from __future__ import annotations
@@ -239,7 +239,9 @@ class OffersBook:
         found: list[str] = []
         for reply_id in (await self._taste.liked_examples(member_id, head, guild))[:MOST_READ]:
             reply = await self._store.replies.summary(who, reply_id)
-            if reply is not None and reply.text is not None and _shows_tone(reply.text, found):
+            if reply is None or reply.text is None or reply.quotes:
+                continue
+            if _shows_tone(reply.text, found):
                 found.append(reply.text)
             if len(found) == MOST_EXAMPLES:
                 break

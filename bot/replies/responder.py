@@ -18,6 +18,7 @@ from bot.distress.answers import HelpAnswers, InDistress
 from bot.distress.rules import Distress
 from bot.generation import Candidate, Context, Style, Turn
 from bot.memory import Leaving
+from bot.moderation.poor_replies import quotes
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
@@ -213,6 +214,9 @@ class Responder:
             asker, member_id, context.message, candidates, observed=observed
         )
         chosen, more = candidates[impression.chosen], None
+        # The end of a draft is not known yet, so it may quote the member.
+        quoted = chosen.unfinished or await asyncio.to_thread(quotes, chosen.text, context)
+        impression = replace(impression, quotes=quoted)
         if chosen.unfinished:
             style = next(style for style in styles if style.name == chosen.style)
             more = partial(self.source.go_on, asker.who, context, style=style, begun=chosen.text)

@@ -84,6 +84,8 @@ class Impression:
         feature_id: Encoder and style features that made ``features``.
         features: Features of the posted candidate, d little-endian float32; empty when ranking failed.
         reason: Explanation of the choice; None when ranking failed.
+        quotes: Whether the posted candidate may repeat words of the member; such a reply is never shown to
+            the model as an example.
     """
 
     candidates: tuple[str, ...]
@@ -97,17 +99,22 @@ class Impression:
     feature_id: str
     features: bytes
     reason: Reason | None = None
+    quotes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ReplySummary:
-    """Summary of one reply for a member: id, time, the posted text while it is kept, own feedback."""
+    """Summary of one reply for a member: id, time, the posted text while it is kept, own feedback.
+
+    ``quotes`` is that of the :class:`Impression`.
+    """
 
     reply_id: ReplyId
     created_at: datetime
     text: str | None
     reactions: tuple[str, ...]
     rating: int | None
+    quotes: bool = True
 
 
 @dataclass(frozen=True, slots=True)

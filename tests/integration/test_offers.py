@@ -1,4 +1,4 @@
-"""What taste offers to the writer, through Discord: shown in ``/feedback``, switched off there, overridden."""
+"""What taste offers to the writer, through Discord: shown in ``/feedback`` and switched off there."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ async def world(settings: Settings):
         yield world
 
 
-async def teach(world: World, member, *, likes=LIKED, dislikes=DISLIKED) -> None:
-    """Let a member like and dislike replies, and train."""
+async def teach(world: World, member, *, likes=LIKED, dislikes=DISLIKED) -> dict[str, int]:
+    """Let a member like and dislike replies, and train; return the message of each reply."""
     await world.agree(member)
+    posted = {}
     for text in (text for pair in zip(likes, dislikes, strict=True) for text in pair):
         world.generator.enqueue(text)
         reply = await world.ask(member)
         await member.react(reply, "👍" if text in likes else "👎")
+        posted[text] = reply.id
     await world.house.trainer.run_round()
+    return posted
 
 
 async def seats(world: World, member) -> list[tuple[str | None, bool]]:
@@ -137,7 +140,7 @@ async def quoted(world: World) -> list[str]:
 
 
 async def test_what_was_undone_deleted_or_expired_is_no_example(world, monkeypatch):
-    await teach(world, world.alice)
+    posted = await teach(world, world.alice)
     who, store = Who(world.guild.id, world.alice.id), world.house.store
     first, second = await quoted(world)
 
@@ -145,8 +148,7 @@ async def test_what_was_undone_deleted_or_expired_is_no_example(world, monkeypat
     await store.feedback.undo(who, undone.reply_id)
     assert first not in await quoted(world)
 
-    deleted = next(message for message in world.channel.messages if message.content == second)
-    world.env.backend.delete_message(world.channel.id, deleted.id)
+    world.env.backend.delete_message(world.channel.id, posted[second])
     await world.env.settle()
     left = await quoted(world)
     assert left and not {first, second} & set(left)

@@ -6,21 +6,38 @@ reactions are the same. Every head, every answer of the ranker and the prior mus
 bit, and so must the stored data of every choice between two replies. (A member's words also decide which
 candidate fits best; one candidate per prompt excludes that effect.)
 
-Control: features that include the message, as in a ranker of message-reply pairs; the heads then differ.
+The prompts are compared as well: what taste offers to the writer (learnt wishes, liked replies as examples)
+is the same, so two prompts differ in the conversation alone.
+
+Controls: examples that hold the member's words; the prompts then differ. And features that include the
+message, as in a ranker of message-reply pairs; the heads then differ.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bot.replies.offers import Offers, OffersBook, offered_in
+from bot.replies.responder import Responder
 from personalization.encoding.features import Encoded, FeatureMap
 from storage.database import change_numbers
 from storage.records import Who
 from tests.rig.counterfactual import made_keys, outcome_of
-from tests.rig.histories import Wished, random_history, reworded, with_choices
+from tests.rig.histories import (
+    Agreed,
+    Asked,
+    Event,
+    Learnt,
+    Reacted,
+    Wished,
+    random_history,
+    reworded,
+    with_choices,
+)
 from tests.rig.size import sized
 
 pytestmark = pytest.mark.promise("P2")
@@ -63,6 +80,68 @@ async def test_other_words_leave_the_same_heads_to_the_last_bit(tmp_path, seed):
 
     assert said == reworded_
     assert choices == other_choices
+
+
+EXAMPLES = ("No", "Sure thing", "Tea, please", "Maybe later", "Blue", "At noon", "Not now", "By train")
+
+
+def liked_history() -> list[Event]:
+    """A member who likes emoji and says so by reactions alone; the words are of no importance."""
+    me, history, message_id = PEOPLE[0], [Agreed(at=0, who=PEOPLE[0])], 0
+    for text in EXAMPLES:
+        for reply, mark in ((f"{text}. 😀", "👍"), (f"{text.upper()} it is.", "👎")):
+            message_id += 1
+            asked = Asked(
+                at=10 * message_id, who=me, said=f"what {message_id}", reply=reply, message_id=message_id
+            )
+            history += [asked, Reacted(at=asked.at + 1, who=me, message_id=message_id, emoji=mark)]
+    last = [
+        Asked(at=1001 + n, who=me, said="and now?", reply=f"Well {n}.", message_id=100 + n) for n in range(3)
+    ]
+    return [*history, Learnt(at=1000), *last]
+
+
+async def prompts_of(folder) -> list[list[list[tuple[str, str]]]]:
+    """Return the name and instruction of every seat, for a history and for the same with other words."""
+    keys, found = made_keys(folder / "keys"), []
+
+    def read(house) -> None:
+        found.append([[(one.name, one.instruction) for one in styles] for styles in house.generator.styles])
+
+    history = liked_history()
+    for name, told in (("said", history), ("reworded", reworded(history, random.Random(1)))):
+        await outcome_of(told, folder / name, keys, then=read)
+    return found
+
+
+async def test_other_words_leave_the_same_prompts_but_for_the_conversation(tmp_path):
+    said, reworded_ = await prompts_of(tmp_path)
+
+    assert said == reworded_
+    offered = [offered_in(name) for name, _ in said[-1]]
+    assert any(wish == "emoji" for wish, _ in offered)
+    assert any(examples for _, examples in offered)
+
+
+async def test_control_examples_with_the_members_words_change_the_prompts(tmp_path, monkeypatch):
+    decide, known = Responder._decide, OffersBook.known
+    heard: list[str] = []
+
+    async def listening(self, prompt, but, asker):
+        heard.append((await prompt.read()).message)
+        return await decide(self, prompt, but, asker)
+
+    async def with_words(self, who, head=None) -> Offers:
+        offers = await known(self, who, head)
+        return replace(offers, examples=tuple(heard[-1:]))
+
+    monkeypatch.setattr(Responder, "_decide", listening)
+    monkeypatch.setattr(OffersBook, "known", with_words)
+
+    said, reworded_ = await prompts_of(tmp_path)
+
+    assert said != reworded_
+    assert [[name for name, _ in seats] for seats in said] == [[n for n, _ in seats] for seats in reworded_]
 
 
 async def test_control_features_that_take_in_the_message_change_heads(tmp_path, monkeypatch):
