@@ -52,7 +52,7 @@ async def lived(store: Store) -> None:
         await store.remarks.record(who, reply_id, Remark(("too long",), f"said by {who.user_id}"))
         for message_id in (FIRST, SECOND):
             await store.feedback.record_reaction(who, message_id, "👍", added=True)
-    await store.wishes.put(ALICE, Wish(("short",), "like a pirate"))
+    await store.wishes.put(ALICE, Wish(("short",), "like a pirate", ("emoji",)))
     await store.reports.record(store.guild_id(ALICE), FIRST, "rude")
     await round_of(
         store, *(NewHead(store.member_id(who), b"head of %d" % who.user_id, 2) for who in (ALICE, BOB))
@@ -81,7 +81,8 @@ async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
         (remark,) = exported["remarks"]
         assert (remark["reasons"], remark["words"]) == (["too long"], f"said by {ALICE.user_id}")
         assert exported["heads"][0]["body"] == {"bytes": len(b"head of %d" % ALICE.user_id)}
-        assert exported["wishes"][0]["body"] == {"presets": ["short"], "words": "like a pirate"}
+        wished = {"presets": ["short"], "words": "like a pirate", "unwanted": ["emoji"]}
+        assert exported["wishes"][0]["body"] == wished
         assert elsewhere["members"][0]["standing"] == "refused"
 
 

@@ -239,7 +239,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         member_id=(Form.PSEUDONYM, "the member"),
         changed_at=(Form.PLAIN, "when it was last changed"),
         number=(Form.PLAIN, "sequence number of the change"),
-        body=(Form.SEALED, "what the member set with `/style`: presets and own words"),
+        body=(Form.SEALED, "wishes of `/style`: presets and own words; what is switched off in `/feedback`"),
     ),
     *_columns(
         "prior",
