@@ -43,7 +43,6 @@ from personalization.encoding.loading import load_encoder
 from personalization.heads.heads import Head
 from storage.members.wishes import Wish
 from storage.records import Consent, Who
-from tests.benchmarks.obedient_writer import ObedientWriter
 from tests.benchmarks.taste_pool import Pool, digest, read_pool
 from tests.benchmarks.taste_report import COIN, COUNTS, Examined, examined, show, summary
 from tests.benchmarks.tastes import TASTES, Satisfaction
@@ -147,37 +146,16 @@ class Member:
         return "👍" if likes != (chance < FLIPPED) else "👎"
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """What is compared.
-
-    Attributes:
-        writer: ``pool`` (the embedded model, which hardly follows instructions) or ``obedient``.
-        offers: Whether taste reaches the writer; else it only selects.
-        counts: Numbers of reactions after which the bot is examined.
-    """
-
-    writer: str = "pool"
-    offers: bool = True
-    counts: tuple[int, ...] = COUNTS
-
-
 @asynccontextmanager
-async def world_of(
-    settings: Settings, pool: Pool, encoder: Encoder, seed: int, arm: Arm
-) -> AsyncIterator[World]:
+async def world_of(settings: Settings, pool: Pool, encoder: Encoder, seed: int) -> AsyncIterator[World]:
     """Open the real bot with the pool, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         stored = replace(settings.storage, data_dir=Path(folder, "data"), key_dir=Path(folder, "keys"))
         # Earlier messages of other members would make replies of the pool look like echoes of each other.
         alone = replace(settings.bot, history_messages=0, seeded_reactions=())
         settings = replace(settings, storage=stored, bot=alone)
-        writer = ObedientWriter if arm.writer == "obedient" else PoolGenerator
-        generator: Any = writer(pool, np.random.default_rng(seed))
+        generator: Any = PoolGenerator(pool, np.random.default_rng(seed))
         async with opened(settings, encoder=encoder, generator=generator, seed=seed) as world:
-            if not arm.offers:
-                responder: Any = world.house.parts.responder
-                responder.offers = NoOffers()
             yield world
 
 
@@ -188,23 +166,16 @@ async def decided(world: World, member: Member, messages: Sequence[str]) -> list
 
 
 async def one_seed(
-    settings: Settings,
-    pool: Pool,
-    encoder: Encoder,
-    seed: int,
-    *,
-    arm: Arm = Arm(),
-    progress: bool = True,
+    settings: Settings, pool: Pool, encoder: Encoder, seed: int, *, progress: bool = True
 ) -> dict[str, dict[int, Examined]]:
     """Let every member react to replies, and examine the bot: member -> number of reactions -> result."""
     rng = np.random.default_rng(seed)
     messages = [list(pool)[i] for i in rng.permutation(len(pool))]
-    n_taught = min(max(arm.counts), 2 * len(messages) // 3)
-    n_asked = len(messages) - 2 * len(messages) // 3
-    taught, asked = messages[:n_taught], messages[-n_asked:]
+    n_taught = min(max(COUNTS), 2 * len(messages) // 3)
+    taught, asked = messages[:n_taught], messages[n_taught:]
     liked = Likings(texts_of(pool), encoder)
     found: dict[str, dict[int, Examined]] = {name: {} for name in liked.names}
-    async with world_of(settings, pool, encoder, seed, arm) as world:
+    async with world_of(settings, pool, encoder, seed) as world:
         members = [
             Member(
                 name,
@@ -217,7 +188,7 @@ async def one_seed(
         for member in members:
             await world.agree(member.actor)
         for n in tqdm(range(n_taught + 1), desc=f"seed {seed}", disable=not progress):
-            if n in arm.counts:
+            if n in COUNTS:
                 for member in members:
                     decisions = await decided(world, member, asked)
                     found[member.name][n] = examined(decisions, member.liking)
@@ -229,10 +200,10 @@ async def one_seed(
     return found
 
 
-async def measured(pool: Pool, n_seeds: int, settings: Settings, arm: Arm) -> dict[str, Any]:
+async def measured(pool: Pool, n_seeds: int, settings: Settings) -> dict[str, Any]:
     """Run all seeds, with an encoder that computes each text once."""
     encoder = EncodedOnce(load_encoder("packaged", "cpu"))
-    return summary([await one_seed(settings, pool, encoder, seed, arm=arm) for seed in range(n_seeds)])
+    return summary([await one_seed(settings, pool, encoder, seed) for seed in range(n_seeds)])
 
 
 def main() -> None:
@@ -242,9 +213,6 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200, help="take this many messages of the pool")
     parser.add_argument("--policy", default=Settings().personalization.policy)
     parser.add_argument("--thompson-scale", type=float, default=Settings().personalization.thompson_scale)
-    parser.add_argument("--writer", choices=("pool", "obedient"), default="pool")
-    parser.add_argument("--selection-alone", action="store_true", help="offer nothing to the writer")
-    parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pool = dict(list(read_pool(arguments.pool).items())[: arguments.messages])
@@ -255,8 +223,7 @@ def main() -> None:
     settings = replace(settings, personalization=learning)
     n_texts = sum(len(texts) for by_style in pool.values() for texts in by_style.values())
     print(f"Pool {digest(arguments.pool)}: {len(pool)} messages, {n_texts} texts; {arguments.seeds} seeds")
-    arm = Arm(arguments.writer, not arguments.selection_alone, tuple(arguments.counts))
-    found = asyncio.run(measured(pool, arguments.seeds, settings, arm))
+    found = asyncio.run(measured(pool, arguments.seeds, settings))
     show(found)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))

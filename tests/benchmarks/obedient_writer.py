@@ -1,4 +1,4 @@
-"""A writer that follows instructions and examples, for ``make bench-taste WRITER=obedient``.
+"""A writer that follows instructions and examples, for ``tests/benchmarks/bench_offers.py``.
 
 It starts from a text of the pool. Under a learnt wish it changes the text, or takes the text for the same
 message that has most of what is wished. With examples it takes the variant whose style is nearest to them.
