@@ -71,7 +71,29 @@ def as_text(report: Report, days: int) -> str:
         ("what heads bring", lambda outcome: outcome.gain),
     ):
         lines += _estimators(name, report, of)
-    return "\n".join([*lines, "", verdict(report)])
+    return "\n".join([*lines, *_of_arms(report), "", verdict(report)])
+
+
+_PARTS = {
+    "style": "style {}",
+    "writer": "writer {}",
+    "wish": "with a learnt wish",
+    "examples": "with examples",
+}
+
+
+def _of_arms(report: Report) -> list[str]:
+    """Format what each kind of candidate brings over the other kinds; nothing without a choice of kinds."""
+    if not report.arms:
+        return []
+    rows = [
+        f"| {_PARTS[one.part].format(one.option)} | {one.n_replies} | {_plain(one.liked)} |"
+        f" {signed(one.lift)} | {one.lift.n_effective:.0f} |"
+        for one in report.arms
+    ]
+    about = "Kinds of candidates, weighed as if each had been dealt and posted by lot:"
+    head = "| kind | replies | liked in 100 | lift over the other kinds | effective replies |"
+    return ["", about, "", head, "|---|---|---|---|---|", *rows]
 
 
 def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:

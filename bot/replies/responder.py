@@ -16,7 +16,7 @@ from functools import partial
 
 from bot.distress.answers import HelpAnswers, InDistress
 from bot.distress.rules import Distress
-from bot.generation import Candidate, Context, Style, Turn
+from bot.generation import Candidate, Context, Style, Turn, seated, style_of
 from bot.memory import Leaving
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
@@ -38,8 +38,8 @@ from bot.replies.stopping import Stop
 from bot.replies.style_wishes import WishBook, in_style, wished_styles
 from bot.settings import DistressSettings
 from personalization.heads.heads import Head
+from personalization.insight.seat_dealer import SeatDealer, Table
 from personalization.ranking.ranker import Ranker
-from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import FALLBACK, UNKNOWN_STYLE, Consent, MemberId, Who
@@ -58,8 +58,8 @@ class Responder:
         source: Writes candidates and filters them.
         ranker: Orders candidates by the member's head.
         store: Consent, wishes and impressions.
-        portfolio: Distributes the candidates over the styles.
-        styles: The style prompts, in the order of the portfolio.
+        dealer: Distributes the candidates over styles and writers.
+        styles: The style prompts, of the names that the dealer knows.
         n_candidates: Candidates per reply (k).
         turns: Decides whose candidates are written next.
 
@@ -77,7 +77,7 @@ class Responder:
         source: CandidateSource,
         ranker: Ranker,
         store: Store,
-        portfolio: StylePortfolio,
+        dealer: SeatDealer,
         styles: Sequence[Style],
         n_candidates: int,
         turns: FairTurns,
@@ -88,8 +88,8 @@ class Responder:
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
         self._turns = turns
-        self._portfolio = portfolio
-        self._choice = CandidateChoice(ranker, portfolio, store)
+        self._dealer = dealer
+        self._choice = CandidateChoice(ranker, dealer.portfolio, store)
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
@@ -105,7 +105,7 @@ class Responder:
     def use_styles(self, styles: Sequence[Style], secrets: Sequence[str]) -> None:
         """Use other styles from the next reply on; replies that repeat one of ``secrets`` are withheld."""
         self._styles = tuple(styles)
-        self._portfolio.use_names([style.name for style in styles])
+        self._dealer.portfolio.use_names([style.name for style in styles])
         self.source.use_secrets(secrets)
 
     def observe(self, observer: ReplyObserver | None) -> None:
@@ -142,7 +142,7 @@ class Responder:
             clock.lap("context")
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
-            styles = await self._styles_for(who, consent, head)
+            styles = await self._styles_for(who, consent, head, member_id)
             clock.lap("consent")
             candidates = await self.source.write(who, context, styles, prompt.roles)
         clock.lap("generate")
@@ -208,7 +208,7 @@ class Responder:
         )
         chosen, more = candidates[impression.chosen], None
         if chosen.unfinished:
-            style = next(style for style in styles if style.name == chosen.style)
+            style = style_of(chosen, styles)
             more = partial(self.source.go_on, asker.who, context, style=style, begun=chosen.text)
         rest = [one for one in candidates if one.text != chosen.text]
         instead = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
@@ -307,11 +307,26 @@ class Responder:
         self._askers.forget(leaving)
         self.recorder.forget(leaving)
 
-    async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
-        """Return a style for each candidate, chosen by the member's head, with the member's wish added."""
+    async def _styles_for(
+        self, who: Who, consent: Consent, head: Head, member_id: MemberId | None
+    ) -> list[Style]:
+        """Return a style for each candidate, by the member's head and likes, with the member's wish added."""
         wish = await self._wish_of(who, consent)
-        dealt = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
-        return [in_style(self._styles[style], wish) for style in dealt]
+        deal = partial(
+            self._dealer.deal,
+            self._n_candidates,
+            head,
+            guild=self._store.guild_id(who),
+            server=who.guild_id,
+            table=Table(wished_styles(wish)),
+        )
+        try:
+            seats = await deal(member_id=member_id)
+        except StorageError as exc:
+            log.warning("likes could not be read (%s); this reply ignores them", type(exc).__name__)
+            seats = await deal(member_id=None)
+        styles = {style.name: style for style in self._styles}
+        return [seated(in_style(styles[seat.style], wish), seat) for seat in seats]
 
     async def _wish_of(self, who: Who, consent: Consent) -> Wish:
         try:

@@ -64,6 +64,7 @@ def record_impression(
         "policy": impression.policy,
         "head_version": impression.head_version,
         "reason": None if impression.reason is None else asdict(impression.reason),
+        "seat": None if impression.seat is None else asdict(impression.seat),
     }
     parts = {
         "features": impression.features,

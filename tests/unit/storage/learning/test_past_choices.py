@@ -22,6 +22,9 @@ def choice_of(store, who, reactions=(), rating=None) -> PastChoice:
         policy=IMPRESSION.policy,
         reactions=reactions,
         rating=rating,
+        style=IMPRESSION.styles[IMPRESSION.chosen],
+        guild=store.guild_id(who),
+        person=store.person_id(who) if hasattr(store, "person_id") else b"",
     )
 
 
