@@ -204,6 +204,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
         ranker=ranker,
         memory=memory,
         taste=learning.taste,
+        arms=learning.arms,
         labels_changed=counted(metrics, scheduler),
         metrics=metrics,
         reporter=Reporter(store.choices, settings.personalization),

@@ -118,4 +118,6 @@ def _finite(value: Any) -> Any:
     """Replace NaN by None, which JSON can express."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -314,8 +314,9 @@ async def show_panel(
     summary = await bot.store.feedback.summary(who, SHOWN)
     taste = await bot.taste.taste(bot.store.member_id(who))
     remark = await bot.store.remarks.of(who, reply_id)
+    kinds = await bot.arms.kinds(bot.store.member_id(who), bot.store.guild_id(who))
     await interaction.edit_original_response(
-        content="\n".join(panel_lines(shown, summary, taste, remark)),
+        content="\n".join(panel_lines(shown, summary, taste, remark, kinds)),
         view=_view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None),
         attachments=await attachments_of(taste.replay, interaction.message),
         allowed_mentions=SILENT,

@@ -32,6 +32,8 @@ AT_ONCE = 2000
 MOST_EACH = 20.0
 """Labels of one person that count at most in the counts of many members."""
 _EDGE = 0.02
+LEARNT = "learnt"
+"""All learnt wishes as one kind."""
 
 Labelling = Callable[[Sequence[str], int | None], Label | None]
 """Derives a label from the reactions and the rating on a reply."""
@@ -90,6 +92,26 @@ class ArmBook:
         page = await self._choices.answered(NEWEST, of=member_id)
         labelling = await self._labelling(guild)
         return counts_of(page.choices, labelling) if page.choices else {}
+
+    async def kinds(self, member_id: MemberId, guild: bytes) -> Counts:
+        """Count the replies of each kind that a member liked and disliked, for the member to see.
+
+        All learnt wishes are one kind.
+        """
+        labelling = await self._labelling(guild)
+
+        def clear(reactions: Sequence[str], rating: int | None) -> Label | None:
+            label = labelling(reactions, rating)
+            return None if label is None else Label(float(label.value > 0.5), 1.0)
+
+        page = await self._choices.answered(NEWEST, of=member_id)
+        kinds = {part: dict(of) for part, of in counts_of(page.choices, clear).items()}
+        if wishes := kinds.get(WISH):
+            plain = wishes.pop(PLAIN, Tally())
+            kinds[WISH] = {PLAIN: plain}
+            if wishes:
+                kinds[WISH][LEARNT] = _summed([(one.liked, one.disliked) for one in wishes.values()])
+        return kinds
 
     async def refresh(self) -> None:
         """Count anew what many members like; nothing changes if a member leaves meanwhile.

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from personalization.arrays import BoolArray, DoubleArray
+from personalization.insight.arm_book import LEARNT
 from personalization.insight.off_policy import Estimate, Log, difference_of, value_of
 from personalization.ranking.dealing import EXAMPLES, PARTS, PLAIN, SHOWN, STYLE, WISH, WRITER
 from storage.records import Seat
-
-LEARNT = "learnt"
-"""Any learnt wish. Wishes differ between members, so single ones cannot be compared with plain candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,8 @@ class ArmLift:
 
     Attributes:
         part: One of :data:`~personalization.ranking.dealing.PARTS`.
-        option: Name of the style or the writer, :data:`LEARNT` or ``shown``.
+        option: Name of the style or the writer, ``learnt`` or ``shown``. Learnt wishes differ between
+            members, so a single one cannot be compared with plain candidates.
         n_replies: Posted replies of this kind behind the estimates.
         liked: Share of its replies that would be liked.
         lift: The same minus that of the other options of the part, each with the same weight.

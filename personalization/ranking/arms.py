@@ -40,8 +40,8 @@ DIFFERS = 0.35
 """Probability, before any label, that a level has rates of its own."""
 MOST_POOLED = 30.0
 """Labels that an arm counts with at most at a level of many members, because members differ."""
-_GRID = (np.arange(1024) + 0.5) / 1024
-_STEPS = 60
+_GRID = (np.arange(256) + 0.5) / 256
+_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)
