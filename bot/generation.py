@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Literal, Protocol, TypeVar
 from zlib import crc32
 
@@ -25,6 +25,7 @@ from annotated_types import Interval
 
 from bot.catalogue import language_model
 from bot.memory import Leaving
+from storage.records import Seat
 
 PACKAGED = "SmolLM2-135M-Instruct"
 """Name of the model that ``[generator] model = "packaged"`` means."""
@@ -206,17 +207,62 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True)
+class SeatedStyle(Style):
+    """A style as it was dealt to one candidate.
+
+    Attributes:
+        seat: What was dealt; None: not dealt.
+    """
+
+    seat: Seat | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One possible reply and the style of its prompt.
 
     Attributes:
         unfinished: Whether it is a draft that :meth:`CandidateGenerator.continued` can complete.
+        seat: What it was dealt; None for texts that were not requested.
     """
 
     text: str
     style: str
     unfinished: bool = False
     fits: float = -1.0
+    seat: Seat | None = None
+
+
+def seat_of(style: Style) -> Seat | None:
+    """Return what a style was dealt."""
+    return style.seat if isinstance(style, SeatedStyle) else None
+
+
+def seated(style: Style, seat: Seat | None) -> SeatedStyle:
+    """Return the style with another seat."""
+    own = {one.name: getattr(style, one.name) for one in fields(Style)}
+    return SeatedStyle(**own, seat=seat)
+
+
+def style_of(candidate: Candidate, styles: Sequence[Style]) -> Style:
+    """Return the style that a candidate was written in, with the seat of the candidate.
+
+    The name of a style holds what was added to its instruction, so styles of one name are equal but for
+    their seats.
+
+    Raises:
+        KeyError: None of the styles has its name.
+    """
+    for style in styles:
+        if style.name == candidate.style:
+            return style if candidate.seat is None else seated(style, candidate.seat)
+    raise KeyError(candidate.style)
+
+
+def with_seats(candidates: Sequence[Candidate], styles: Sequence[Style]) -> list[Candidate]:
+    """Return the candidates with the seats of their styles; those that have one keep it."""
+    seats = {style.name: seat_of(style) for style in reversed(styles)}
+    return [one if one.seat is not None else replace(one, seat=seats.get(one.style)) for one in candidates]
 
 
 class CandidateGenerator(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from bot.generation import Candidate, CandidateGenerator, Context, GeneratorError, Style
+from bot.generation import Candidate, CandidateGenerator, Context, GeneratorError, Style, with_seats
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
 from bot.moderation.poor_replies import without_poor
 from bot.replies.budget import Budget
@@ -100,7 +100,7 @@ class CandidateSource:
             self._budget.give_back(who)
             raise
         self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
-        return [*shaped(written, styles), *known]
+        return [*shaped(with_seats(written, styles), styles), *known]
 
     async def go_on(self, who: Who, context: Context, *, style: Style, begun: str) -> AsyncGenerator[str]:
         """Yield longer and longer texts of a draft; end where the output filter would drop the whole text.

@@ -22,11 +22,12 @@ from bot.messages.splitting import beginning
 from bot.replies.style_wishes import overridden_axes
 from bot.settings import SHORT
 from personalization.heads.heads import Head
-from personalization.insight.learnt_wishes import LearntWish
+from personalization.insight.learnt_wishes import SURE, LearntWish
+from personalization.insight.seat_dealer import Table
 from personalization.insight.taste import TasteReader
 from storage.errors import StorageError
 from storage.members.wishes import Wish
-from storage.records import Consent, Who
+from storage.records import Consent, Seat, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,10 @@ MOST_READ = 6
 """Replies that are read to find examples."""
 MOST_CHARACTERS = 160
 """Longest quotation of an example."""
-CERTAIN = 0.9
-"""Certainty of a wish from which it gets half of the seats; from SURE on it has one."""
+CERTAIN = 0.95
+"""Certainty from which a wish is dealt to half of the seats before its likes are counted."""
+SHOWN = 0.25
+"""Share of the seats that show examples before their likes are counted."""
 _AND = " + "
 _NO_TONE = re.compile(r"```|https?://", re.IGNORECASE)
 """Code and links show no tone."""
@@ -60,9 +63,6 @@ class Offers:
 
 
 NO_OFFERS = Offers()
-Offer = tuple[LearntWish | None, tuple[str, ...]]
-"""The offer of one seat: a learnt wish and examples. (None, ()): the seat is plain."""
-PLAIN: Offer = (None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +152,26 @@ def offered_in(name: str) -> tuple[str | None, bool]:
     return next((one for one in offered if one in _TOLD), None), EXAMPLES in offered
 
 
-def dealt_offers(offers: Offers, k: int) -> list[Offer]:
-    """Return the offer of each seat: at most half of the seats have one, the surer the more.
+def with_offer(style: Style, seat: Seat, offers: Offers) -> Style:
+    """Return the style of a seat with what the seat was dealt."""
+    wish = next((one for one in offers.wishes if one.name == seat.wish), None)
+    return in_offer(style, wish, offers.examples if seat.examples else ())
+
+
+def table_of(offers: Offers, wished: Sequence[str]) -> Table:
+    """Return what may be dealt to a member, with its base shares: the surer a wish, the larger its share.
 
     Args:
-        offers: What may be offered.
-        k: Number of seats.
+        offers: What taste offers.
+        wished: Names of the styles that fit a wish of ``/style``.
     """
-    every: list[Offer] = [(wish, ()) for wish in offers.wishes]
-    n = 0
-    if offers.wishes:
-        n = k // 2 if offers.wishes[0].certainty >= CERTAIN else 1
-    if offers.examples:
-        every.insert(1, (None, offers.examples))
-        n += 1
-    n = min(n, k // 2)
-    return [*(every[seat % len(every)] for seat in range(n)), *[PLAIN] * (k - n)]
+    shares = {one.name: _share_of(one) / len(offers.wishes) for one in offers.wishes}
+    return Table(wished, shares, SHOWN if offers.examples else 0.0)
+
+
+def _share_of(wish: LearntWish) -> float:
+    """Return the base share of a wish alone: a quarter when it is barely sure, half when it is certain."""
+    return min(0.5, 0.25 + 0.25 * (wish.certainty - SURE) / (CERTAIN - SURE))
 
 
 def allowed(known: Offers, wish: Wish) -> Offers:

@@ -16,7 +16,7 @@ from functools import partial
 
 from bot.distress.answers import HelpAnswers, InDistress
 from bot.distress.rules import Distress
-from bot.generation import Candidate, Context, Style, Turn
+from bot.generation import Candidate, Context, Style, Turn, seated, style_of
 from bot.memory import Leaving
 from bot.moderation.poor_replies import quotes
 from bot.replies.candidate_cache import Drafts
@@ -34,15 +34,15 @@ from bot.replies.decision import (
     as_another,
 )
 from bot.replies.fair_turns import FairTurns
-from bot.replies.offers import OffersBook, dealt_offers, in_offer
+from bot.replies.offers import OffersBook, table_of, with_offer
 from bot.replies.recording import ReplyRecorder
 from bot.replies.stopping import Stop
 from bot.replies.style_wishes import WishBook, in_style, wished_styles
 from bot.settings import DistressSettings
 from personalization.heads.heads import Head
+from personalization.insight.seat_dealer import SeatDealer
 from personalization.insight.taste import TasteReader
 from personalization.ranking.ranker import Ranker
-from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import FALLBACK, UNKNOWN_STYLE, Consent, MemberId, Who
@@ -61,8 +61,8 @@ class Responder:
         source: Writes candidates and filters them.
         ranker: Orders candidates by the member's head.
         store: Consent, wishes and impressions.
-        portfolio: Distributes the candidates over the styles.
-        styles: The style prompts, in the order of the portfolio.
+        dealer: Distributes the candidates over styles and writers.
+        styles: The style prompts, of the names that the dealer knows.
         n_candidates: Candidates per reply (k).
         turns: Decides whose candidates are written next.
         taste: Reads what a member's labels say, for what is offered to the writer.
@@ -82,7 +82,7 @@ class Responder:
         source: CandidateSource,
         ranker: Ranker,
         store: Store,
-        portfolio: StylePortfolio,
+        dealer: SeatDealer,
         styles: Sequence[Style],
         n_candidates: int,
         turns: FairTurns,
@@ -94,8 +94,8 @@ class Responder:
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
         self._turns = turns
-        self._portfolio = portfolio
-        self._choice = CandidateChoice(ranker, portfolio, store)
+        self._dealer = dealer
+        self._choice = CandidateChoice(ranker, dealer.portfolio, store)
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
@@ -112,7 +112,7 @@ class Responder:
     def use_styles(self, styles: Sequence[Style], secrets: Sequence[str]) -> None:
         """Use other styles from the next reply on; replies that repeat one of ``secrets`` are withheld."""
         self._styles = tuple(styles)
-        self._portfolio.use_names([style.name for style in styles])
+        self._dealer.portfolio.use_names([style.name for style in styles])
         self.source.use_secrets(secrets)
 
     def observe(self, observer: ReplyObserver | None) -> None:
@@ -149,7 +149,7 @@ class Responder:
             clock.lap("context")
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
-            styles, examples = await self._styles_for(who, consent, head)
+            styles, examples = await self._styles_for(who, consent, head, member_id)
             clock.lap("consent")
             candidates = await self.source.write(who, context, styles, prompt.roles)
         clock.lap("generate")
@@ -214,17 +214,14 @@ class Responder:
             asker, member_id, context.message, candidates, observed=observed
         )
         chosen, more = candidates[impression.chosen], None
-        # The end of a draft is not known yet, so it may quote the member.
-        quoted = chosen.unfinished or await asyncio.to_thread(quotes, chosen.text, context)
+        quoted = chosen.unfinished or await asyncio.to_thread(quotes, chosen.text, context)  # or may later
         impression = replace(impression, quotes=quoted)
         if chosen.unfinished:
-            style = next(style for style in styles if style.name == chosen.style)
+            style = style_of(chosen, styles)
             more = partial(self.source.go_on, asker.who, context, style=style, begun=chosen.text)
         rest = [one for one in candidates if one.text != chosen.text]
-        instead = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
-        return Decision(
-            chosen.text, consent, impression, asker, tuple(candidates), more=more, instead=instead
-        )
+        again = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
+        return Decision(chosen.text, consent, impression, asker, tuple(candidates), more=more, instead=again)
 
     async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
         """Choose another answer to a prompt, from the remaining candidates or else from new ones.
@@ -318,19 +315,27 @@ class Responder:
         self.recorder.forget(leaving)
 
     async def _styles_for(
-        self, who: Who, consent: Consent, head: Head
+        self, who: Who, consent: Consent, head: Head, member_id: MemberId | None
     ) -> tuple[list[Style], tuple[str, ...]]:
-        """Return a style for each candidate, and the examples that they show.
-
-        Styles are chosen by the member's head; what taste offers is added to some, and the member's wish to
-        all, at the end.
-        """
+        """Return a style for each candidate, with offers of taste and the member's wish, and the examples."""
         wish = await self._wish_of(who, consent)
         offers = await self.offers.of(who, consent, head, wish)
-        dealt = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
-        seats = zip(dealt, dealt_offers(offers, len(dealt)), strict=True)
-        styles = [in_style(in_offer(self._styles[style], *offer), wish) for style, offer in seats]
-        return styles, offers.examples
+        deal = partial(
+            self._dealer.deal,
+            self._n_candidates,
+            head,
+            guild=self._store.guild_id(who),
+            server=who.guild_id,
+            table=table_of(offers, wished_styles(wish)),
+        )
+        try:
+            seats = await deal(member_id=member_id)
+        except StorageError as exc:
+            log.warning("likes could not be read (%s); this reply ignores them", type(exc).__name__)
+            seats = await deal(member_id=None)
+        plain = {style.name: style for style in self._styles}
+        styles = [in_style(with_offer(plain[seat.style], seat, offers), wish) for seat in seats]
+        return list(map(seated, styles, seats)), offers.examples
 
     async def _wish_of(self, who: Who, consent: Consent) -> Wish:
         try:

@@ -315,12 +315,14 @@ async def show_panel(
     summary = await bot.store.feedback.summary(who, SHOWN)
     taste = await bot.taste.taste(bot.store.member_id(who))
     remark = await bot.store.remarks.of(who, reply_id)
+    kinds = await bot.arms.kinds(bot.store.member_id(who), bot.store.guild_id(who))
     wish, known = await bot.store.wishes.of(who), await bot.responder.offers.known(who)
     view = _view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None)
     if names_of(known) or wish.unwanted:
         view.add_item(OffersMenu(reply_id, known, wish))
+    lines = panel_lines(shown, summary, taste, remark, kinds)
     await interaction.edit_original_response(
-        content="\n".join([*panel_lines(shown, summary, taste, remark), *offer_lines(known, wish)]),
+        content="\n".join([*lines, *offer_lines(known, wish)]),
         view=view,
         attachments=await attachments_of(taste.replay, interaction.message),
         allowed_mentions=SILENT,

@@ -15,6 +15,7 @@ from bot.privacy import Privacy
 from bot.replies.decision import Decision
 from bot.replies.offers import OffersBook
 from bot.replies.style_wishes import WishBook
+from personalization.insight.arm_book import ArmBook
 from personalization.insight.taste import TasteReader
 from storage.members.consent import Consents
 from storage.records import MemberId
@@ -82,6 +83,11 @@ class FeedbackHost(Protocol):
     @property
     def taste(self) -> TasteReader:
         """Reads what the member's labels say."""
+        ...
+
+    @property
+    def arms(self) -> ArmBook:
+        """Counts which kinds of replies the member liked."""
         ...
 
     def labels_changed(self, count: int, /) -> None:

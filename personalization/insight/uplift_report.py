@@ -19,12 +19,13 @@ from typing import Protocol
 import numpy as np
 
 from personalization.arrays import BoolArray, DoubleArray
+from personalization.insight.arm_report import ArmLift, lifts_of
 from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
 from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.outcomes import platt
 from personalization.ranking.policy import best_of
 from personalization.settings import LabelWeights
-from storage.records import ANOTHER, FALLBACK, PastChoice, ReplyId
+from storage.records import ANOTHER, FALLBACK, PastChoice, ReplyId, Seat
 
 REPLIES_AT_ONCE = 2000
 SURE = 0.5
@@ -62,6 +63,7 @@ class Choices:
         n_unranked: Replies posted unranked; not included in the arrays.
         n_shut: Replies that could not be decrypted; not included.
         n_another: Other answers requested in place of an earlier reply; not included.
+        seats: Seat of each posted candidate, ``n``.
     """
 
     log: Log
@@ -71,6 +73,7 @@ class Choices:
     n_unranked: int = 0
     n_shut: int = 0
     n_another: int = 0
+    seats: tuple[Seat | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Report:
         n_another: Replies excluded because they were requested in place of an earlier reply.
         n_effective_members: Members behind the estimates, less where few of them got most replies:
             ``(sum n) ** 2 / sum n ** 2`` over their numbers of replies.
+        arms: What each kind of candidate brings.
     """
 
     n_replies: int
@@ -120,6 +124,7 @@ class Report:
     disliked: Outcome
     n_another: int = 0
     n_effective_members: float = 0.0
+    arms: tuple[ArmLift, ...] = ()
 
 
 async def read_choices(
@@ -171,7 +176,8 @@ def as_choices(
         for rows in ([choice.scores for choice in ranked], [choice.prior_scores for choice in ranked])
     )
     n_unranked, n_another = len(first) - len(ranked), len(past) - len(first)
-    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another)
+    seats = tuple(choice.seat for choice in ranked)
+    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another, seats)
 
 
 def _padded(rows: Sequence[Sequence[float]], by: float) -> DoubleArray:
@@ -202,6 +208,7 @@ def _together(pages: Sequence[Choices]) -> Choices:
         sum(page.n_unranked for page in pages),
         sum(page.n_shut for page in pages),
         sum(page.n_another for page in pages),
+        tuple(seat for page in pages for seat in page.seats),
     )
 
 
@@ -238,6 +245,7 @@ def report_of(choices: Choices) -> Report:
         disliked=outcome(values < 0.5),
         n_another=choices.n_another,
         n_effective_members=float(per_member.sum() ** 2 / max(1.0, (per_member**2).sum())),
+        arms=lifts_of(choices.log, choices.values > 0.5, choices.seats),
     )
 
 

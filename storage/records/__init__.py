@@ -38,6 +38,7 @@ from storage.records.replies import (
     Reason,
     ReplyReason,
     ReplySummary,
+    Seat,
 )
 
 __all__ = [
@@ -77,5 +78,6 @@ __all__ = [
     "ReplyReason",
     "ReplySummary",
     "RoundRecord",
+    "Seat",
     "Who",
 ]

@@ -68,6 +68,28 @@ class ReplyReason:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """The kind of one candidate: what it was dealt, and with which probabilities.
+
+    Attributes:
+        place: Place among the candidates that were requested together, from 0 on.
+        style: Name of its style, as configured.
+        writer: Name of the language model that wrote it; empty: the only one.
+        wish: Name of the learnt wish in its prompt; empty: none.
+        examples: Whether liked replies of the member stood in its prompt as examples.
+        shares: Probability of its style, its writer, its wish and its examples; empty: not known, because
+            another writer took over.
+    """
+
+    place: int
+    style: str = ""
+    writer: str = ""
+    wish: str = ""
+    examples: bool = False
+    shares: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Impression:
     """A posted candidate with its rivals, scores and propensities. Holds no word that a member wrote.
 
@@ -86,6 +108,7 @@ class Impression:
         reason: Explanation of the choice; None when ranking failed.
         quotes: Whether the posted candidate may repeat words of the member; such a reply is never shown to
             the model as an example.
+        seat: Kind of the posted candidate; None for answers from ``/faq`` and texts found in Discord.
     """
 
     candidates: tuple[str, ...]
@@ -100,6 +123,7 @@ class Impression:
     features: bytes
     reason: Reason | None = None
     quotes: bool = True
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +154,10 @@ class PastChoice:
         policy: As in :class:`Impression`.
         reactions: The asker's current emoji on the reply, sorted.
         rating: The asker's rating, 1 to 5, or None.
+        style: Style prompt of the posted candidate.
+        seat: As in :class:`Impression`.
+        guild: Pseudonym of the asker's server.
+        person: Pseudonym of the asker over all servers.
     """
 
     member_id: MemberId
@@ -140,3 +168,7 @@ class PastChoice:
     policy: str
     reactions: tuple[str, ...]
     rating: int | None
+    style: str = ""
+    seat: Seat | None = None
+    guild: bytes = b""
+    person: bytes = b""

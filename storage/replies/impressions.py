@@ -65,6 +65,7 @@ def record_impression(
         "head_version": impression.head_version,
         "reason": None if impression.reason is None else asdict(impression.reason),
         "quotes": impression.quotes,
+        "seat": None if impression.seat is None else asdict(impression.seat),
     }
     parts = {
         "features": impression.features,

@@ -121,7 +121,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         features=(Form.SEALED, "numbers that describe the bot's text"),
         decision=(
             Form.SEALED,
-            "styles and rounded probabilities of the candidates, the favourite, which was posted, and why",
+            "styles and rounded probabilities of the candidates, the favourite, which was posted, by which"
+            " model and under which learnt wish, and why",
         ),
     ),
     Kept(

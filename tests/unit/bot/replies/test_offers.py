@@ -12,25 +12,25 @@ from hypothesis import strategies as st
 from bot.generation import ANY_SHAPE, Style
 from bot.generators.role_markers import defuse
 from bot.replies.offers import (
-    CERTAIN,
     EXAMPLES,
     MOST_CHARACTERS,
     NO_OFFERS,
-    PLAIN,
     LearntWish,
     Offers,
     allowed,
-    dealt_offers,
     in_offer,
     names_of,
     offered_in,
     plain_style_of,
+    table_of,
+    with_offer,
 )
 from bot.replies.style_wishes import PRESETS, in_style
 from bot.settings import DEFAULT_STYLES, SHORT
 from bot.ui.taste_text import PHRASES, offer_called
 from personalization.insight.learnt_wishes import AXIS_OF, DIRECTIONS, SURE
 from storage.members.wishes import NO_WISH, Wish
+from storage.records import Seat
 
 CONCISE, DETAILED = DEFAULT_STYLES[:2]
 
@@ -96,28 +96,37 @@ def test_an_example_is_one_short_quoted_line_without_markers(text):
     st.lists(st.sampled_from(sorted(AXIS_OF)), unique_by=AXIS_OF.get, max_size=3),
     st.floats(SURE, 1),
     st.integers(0, 2),
-    st.integers(1, 16),
 )
-def test_at_most_half_of_the_seats_hold_an_offer_and_more_certainty_never_means_fewer(
-    names, certainty, n_examples, k
+def test_at_most_half_of_the_seats_hold_a_wish_and_more_certainty_never_means_fewer(
+    names, certainty, n_examples
 ):
     offers = Offers(tuple(wish(name, certainty) for name in names), ("Yes!", "No.")[:n_examples])
 
-    dealt = dealt_offers(offers, k)
-    surer = dealt_offers(Offers(tuple(wish(name, 1.0) for name in names), offers.examples), k)
+    table = table_of(offers, ("warm",))
+    surer = table_of(replace(offers, wishes=tuple(wish(name, 1.0) for name in names)), ())
 
-    assert len(dealt) == k
-    assert PLAIN in dealt
-    assert sum(one != PLAIN for one in dealt) <= k // 2
-    assert sum(one != PLAIN for one in surer) >= sum(one != PLAIN for one in dealt)
-    if (names or n_examples) and k > 1:
-        assert dealt[0] != PLAIN
-    if certainty >= CERTAIN and names:
-        assert sum(one != PLAIN for one in dealt) == k // 2
+    assert table.wished == ("warm",)
+    assert set(table.wishes) == set(names)
+    assert sum(table.wishes.values()) <= 0.5 + 1e-9
+    assert all(surer.wishes[name] >= share >= 0.25 / len(names) for name, share in table.wishes.items())
+    assert (table.examples > 0) is bool(n_examples)
 
 
-def test_without_offers_every_seat_is_plain():
-    assert dealt_offers(NO_OFFERS, 4) == [PLAIN] * 4
+def test_without_offers_nothing_is_dealt_but_styles():
+    table = table_of(NO_OFFERS, ())
+
+    assert (dict(table.wishes), table.examples) == ({}, 0.0)
+
+
+def test_a_seat_holds_what_it_was_dealt():
+    offers = Offers((wish("shorter"), wish("emoji")), ("Yes!",))
+    seat = Seat(0, CONCISE.name)
+
+    assert with_offer(CONCISE, seat, offers) == CONCISE
+    assert with_offer(CONCISE, replace(seat, wish="emoji"), offers) == in_offer(CONCISE, wish("emoji"), ())
+    both = with_offer(CONCISE, replace(seat, wish="shorter", examples=True), offers)
+    assert both == in_offer(CONCISE, wish("shorter"), ("Yes!",))
+    assert with_offer(CONCISE, replace(seat, wish="emoji"), NO_OFFERS) == CONCISE
 
 
 EVERYTHING = Offers(tuple(wish(one.more) for one in DIRECTIONS), ("Yes!",))
