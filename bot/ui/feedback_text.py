@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bot.generation import name_of_model
 from bot.languages import list_of, mark, sentences_of, tr, trn
-from bot.ui.taste_text import STYLES, taste_lines
+from bot.ui.taste_text import STYLES, offer_called, taste_lines
 from personalization.insight.taste import Taste
 from personalization.ranking.dealing import EXAMPLES, PLAIN, STYLE, WISH, WRITER, Counts
 from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
@@ -22,7 +22,6 @@ REMARKED = mark("You told me what was wrong: {reasons}")
 REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)")
 KINDS = mark("**Kinds of replies, by how you liked them:** {kinds}")
 LIKED_OF = mark("{kind}: liked {liked} of {n}")
-WITH_WISH = mark("with what I learnt about your taste")
 WITH_EXAMPLES = mark("with your liked replies as examples")
 LEAST_OF_KIND = 2
 """Labels of a kind from which it is shown."""
@@ -89,8 +88,10 @@ def kind_lines(kinds: Counts) -> list[str]:
 
 
 def _kind(part: str, option: str) -> str:
-    if part in (WISH, EXAMPLES):
-        return tr(WITH_WISH if part == WISH else WITH_EXAMPLES)
+    if part == WISH:
+        return offer_called(option)
+    if part == EXAMPLES:
+        return tr(WITH_EXAMPLES)
     return tr(STYLES[option]) if option in STYLES else name_of_model(option)
 
 
