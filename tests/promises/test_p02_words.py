@@ -4,8 +4,8 @@ A history of members who wish, ask, react, rate, compare and request other answe
 responder, store, ranker and trainer: once unchanged, once with every word of a member replaced. Replies and
 reactions are the same. Every head, every answer of the ranker and the prior must be identical to the last
 bit, and so must the stored data of every choice between two replies. (A member's words also decide which
-candidate fits best; one candidate per prompt excludes that effect.) The kinds of candidates that are dealt, and
-the shares with which they are dealt, must be the same too.
+candidate fits best; one candidate per prompt excludes that effect.) The kinds of candidates that are dealt,
+and the shares with which they are dealt, must be the same too.
 
 Controls: features that include the message, as in a ranker of message-reply pairs; the heads then differ.
 Shares that depend on the message; what is dealt then differs.

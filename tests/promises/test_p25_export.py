@@ -7,8 +7,8 @@ nothing of anybody else.
 
 The kind of a reply is in it, without the shares that rest on the likes of others.
 
-Control: an export without one column fails the same check; a sealed column without an opener raises. An export
-of whole decisions shows the shares.
+Control: an export without one column fails the same check; a sealed column without an opener raises. An
+export of whole decisions shows the shares.
 """
 
 from __future__ import annotations
