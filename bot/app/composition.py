@@ -67,7 +67,8 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """Return the texts that a reply must not repeat word for word."""
-    return [persona_of(settings), *(style.instruction for style in settings.styles), *instructions()]
+    personas = {persona_of(one): None for one in settings.of_writers().values()}
+    return [*personas, *(style.instruction for style in settings.styles), *instructions()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:

@@ -15,7 +15,7 @@ from bot.generation import Context, GeneratorUnavailable
 from bot.generators.model_server.writers import OneWriter, SeveralWriters
 from bot.replies.decision import Prompt
 from bot.ui.feedback_text import kind_lines
-from personalization.ranking.arms import FLOOR
+from personalization.ranking.arms import FLOOR, Tally
 from personalization.ranking.dealing import Writer
 from storage.errors import DatabaseFailed
 from storage.records import Place, Who
@@ -74,7 +74,8 @@ class Member:
 
     async def writers(self, n: int = 5) -> Counter[str]:
         """Return who wrote the candidates of the next ``n`` replies."""
-        return Counter(one.seat.writer for _ in range(n) for one in (await self.asks())[0].written)
+        decisions = [(await self.asks())[0] for _ in range(n)]
+        return Counter(one.seat.writer for decision in decisions for one in decision.written)
 
 
 async def test_a_writer_that_a_member_dislikes_loses_its_seats_for_that_member_alone(tmp_path):
@@ -97,17 +98,16 @@ async def test_a_writer_that_a_member_dislikes_loses_its_seats_for_that_member_a
         assert min(seat.shares) >= FLOOR / 4
 
 
-async def test_control_without_the_seat_in_the_impression_nothing_is_learnt(tmp_path):
+async def test_control_without_the_seat_in_the_impression_nothing_is_learnt(tmp_path, monkeypatch):
     async with house_of(tmp_path, "plain", "poet") as (house, _):
         alice = Member(house, ALICE)
         await house.store.consent.record(ALICE)
         record = house.store.replies.record
-        choice = house.parts.responder.recorder
 
         async def without_seat(who, place, impression, **more):
             return await record(who, place, replace(impression, seat=None), **more)
 
-        choice._store.replies.record = without_seat
+        monkeypatch.setattr(house.store.replies, "record", without_seat)
         await alice.likes("plain", 14)
 
         assert await alice.writers() == {"plain": 10, "poet": 10}
@@ -155,7 +155,7 @@ async def test_if_the_store_does_not_answer_the_likes_are_ignored(tmp_path, monk
         await house.store.consent.record(ALICE)
 
         async def fails(*args, **kwargs):
-            raise DatabaseFailed("reading", ValueError("no"))
+            raise DatabaseFailed
 
         monkeypatch.setattr(house.store.choices, "answered", fails)
 
@@ -167,6 +167,4 @@ async def test_if_the_store_does_not_answer_the_likes_are_ignored(tmp_path, monk
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_panel_without_two_kinds_shows_no_line(n):
-    from personalization.ranking.arms import Tally
-
     assert kind_lines({"style": {"warm": Tally(9, 1)}} if n else {}) == []
