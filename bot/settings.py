@@ -117,6 +117,11 @@ class GeneratorSettings:
     persona: str = "You are Simpatico, a helpful and friendly assistant."
     styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
 
+    @property
+    def models_in_use(self) -> tuple[str, ...]:
+        """Models that write replies where a server chose none."""
+        return tuple(dict.fromkeys(one.model for one in self.of_writers().values()))
+
     def of_writers(self) -> dict[str, GeneratorSettings]:
         """Return the settings of each writer by its name; only those of the one model without writers."""
         return {one.called: self._of(one) for one in self.writers} or {"": self}

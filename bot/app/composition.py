@@ -68,8 +68,9 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """Return the texts that a reply must not repeat word for word."""
+    personas = {persona_of(one): None for one in settings.of_writers().values()}
     own = [style.instruction for style in settings.styles]
-    return [persona_of(settings), *own, *instructions(), *offered()]
+    return [*personas, *own, *instructions(), *offered()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:

@@ -91,6 +91,8 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     async def model() -> AsyncIterator[Finding]:
         for finding in await examine_writers(settings.generator, tell):
             yield finding
+        if settings.generator.writers:
+            return
         if (better := await asyncio.to_thread(examine_choice, settings.generator)) is not None:
             yield better
 

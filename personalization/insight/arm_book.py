@@ -12,6 +12,7 @@ Of storage it imports only record types.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from storage.records import FAQ_STYLE, UNKNOWN_STYLE, MemberId, PastChoice, Repl
 
 NEWEST = 200
 """Latest labelled replies of a member that count; older ones are outdated by later taste and models."""
-NEWEST_OF_ALL = 50_000
+NEWEST_OF_ALL = 20_000
 """Latest labelled replies that count for many members."""
 AT_ONCE = 2000
 MOST_EACH = 20.0
@@ -119,29 +120,26 @@ class ArmBook:
         Raises:
             StorageError: Reading failed.
         """
-        epoch, before, n_read, more = self._epoch, None, 0, True
+        epoch = self._epoch
+        found = await self._newest()
+        guilds = {choices[0].guild for choices in found.values()}
+        rules = {guild: await self._labelling(guild) for guild in sorted(guilds)}
+        of_all, of_servers = await asyncio.to_thread(pooled_counts, found, rules, self._min_members)
+        if epoch == self._epoch:
+            self._of_all, self._of_servers = of_all, of_servers
+
+    async def _newest(self) -> dict[MemberId, list[PastChoice]]:
+        """Read the newest choices with feedback, by member."""
         found: defaultdict[MemberId, list[PastChoice]] = defaultdict(list)
-        while more and n_read < NEWEST_OF_ALL:
+        before, n_read = None, 0
+        while n_read < NEWEST_OF_ALL:
             page = await self._choices.answered(AT_ONCE, before=before)
             for choice in page.choices:
                 found[choice.member_id].append(choice)
-            n_read, before, more = n_read + AT_ONCE, page.last, page.last is not None
-        members: list[_Member] = []
-        rules: dict[bytes, Labelling] = {}
-        for choices in found.values():
-            guild = choices[0].guild
-            if guild not in rules:
-                rules[guild] = await self._labelling(guild)
-            counts = counts_of(choices[:NEWEST], rules[guild])
-            members.append(_Member(Owner(choices[0].person, guild), counts))
-        if epoch != self._epoch:
-            return
-        self._of_all = pooled(members, self._min_members)
-        self._of_servers = {
-            guild: counts
-            for guild in rules
-            if (counts := pooled([one for one in members if one.owner.server == guild], self._min_members))
-        }
+            n_read, before = n_read + AT_ONCE, page.last
+            if before is None:
+                break
+        return found
 
     def clear(self) -> None:
         """Drop the counts of many members until they are counted anew."""
@@ -176,6 +174,26 @@ def options_of(choice: PastChoice) -> dict[str, str]:
 class _Member:
     owner: Owner
     counts: Counts = field(default_factory=dict[str, dict[str, Tally]])
+
+
+def pooled_counts(
+    choices: Mapping[MemberId, Sequence[PastChoice]], rules: Mapping[bytes, Labelling], min_members: int
+) -> tuple[Counts, dict[bytes, Counts]]:
+    """Count what all members like, and what the members of each server like. Blocks.
+
+    Args:
+        choices: Choices of each member, newest first.
+        rules: The labelling of each server.
+        min_members: Least effective number of persons behind counts.
+    """
+    servers: defaultdict[bytes, list[_Member]] = defaultdict(list)
+    for own in choices.values():
+        guild = own[0].guild
+        owner = Owner(own[0].person, guild)
+        servers[guild].append(_Member(owner, counts_of(own[:NEWEST], rules[guild])))
+    of_servers = {guild: pooled(members, min_members) for guild, members in servers.items()}
+    everyone = [one for members in servers.values() for one in members]
+    return pooled(everyone, min_members), {guild: counts for guild, counts in of_servers.items() if counts}
 
 
 def pooled(members: Sequence[_Member], min_members: int) -> Counts:

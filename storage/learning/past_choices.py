@@ -78,7 +78,7 @@ class PastChoices:
         return await self._opened(query, limit, newest=True)
 
     async def _opened(
-        self, query: Select[tuple[Any, ...]], limit: int, *, newest: bool = False
+        self, query: Select[*tuple[Any, ...]], limit: int, *, newest: bool = False
     ) -> ChoicePage:
         order = replies.c.reply_id.desc() if newest else replies.c.reply_id
         ordered = query.order_by(order).limit(limit)
@@ -89,7 +89,7 @@ class PastChoices:
         return ChoicePage(choices, len(rows) - len(choices), last)
 
 
-def _choices(*, answered: bool) -> Select[tuple[Any, ...]]:
+def _choices(*, answered: bool) -> Select[*tuple[Any, ...]]:
     """Select replies to members who agree now, with their askers' feedback; ``answered``: only with it."""
     own = and_(feedback.c.reply_id == replies.c.reply_id, feedback.c.member_id == replies.c.member_id)
     return (
@@ -142,4 +142,7 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
 
 
 def _seat(stored: dict[str, Any] | None) -> Seat | None:
-    return None if stored is None else Seat(**stored | {"shares": tuple(stored["shares"])})
+    if stored is None:
+        return None
+    told: dict[str, Any] = {**stored, "shares": tuple(stored["shares"])}
+    return Seat(**told)

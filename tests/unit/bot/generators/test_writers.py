@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from bot.config import ConfigError, parse_settings
+from bot.doctor import Verdict
+from bot.doctor.models import examine_writers
 from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, Style, seated
 from bot.generators.factory import create_generator
 from bot.generators.model_server import stragglers
@@ -16,6 +18,7 @@ from bot.generators.model_server.writers import REST_S, OneWriter, SeveralWriter
 from personalization.ranking.dealing import Writer
 from storage.records import Seat
 from tests.fakes import FixedClock, ScriptedGenerator
+from tests.unit.bot.generators.scripted_server import ScriptedServer, refused, serving
 
 HELLO = Context("hello")
 
@@ -172,6 +175,7 @@ async def test_a_cancelled_reply_ends_every_request(rig):
 
 # --- configuration ----------------------------------------------------------------------------------------
 
+TWO_HERE = [{"model": "big"}, {"model": "small"}]
 TWO = [{"model": "big"}, {"model": "small", "base_url": "http://other:1/v1", "weight": 0.5}]
 
 
@@ -223,3 +227,39 @@ def test_a_candidate_keeps_its_seat_when_it_is_cleaned():
     seat = Seat(1, style="warm", writer="a")
 
     assert replace(Candidate("x", "warm", seat=seat), text="y").seat == seat
+
+
+# --- the doctor -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("small", "verdict", "words"),
+    [
+        ("Hello.", Verdict.OK, "wrote a reply"),
+        (refused(500), Verdict.WARNING, "the other writers write in its place"),
+        (refused(404), Verdict.WARNING, "the other writers write in its place"),
+        ("", Verdict.WARNING, "blank text"),
+    ],
+)
+async def test_the_doctor_asks_every_writer_for_a_reply_with_a_full_context(small, verdict, words):
+    first, second = ScriptedServer(), ScriptedServer()
+    first.answer_all("Hello.")
+    second.answer_all(small)
+    async with serving(first), serving(second):
+        writers = [{"model": "big"}, {"model": "small", "base_url": second.url, "context_tokens": 512}]
+        one, other = await examine_writers(settings(writers, base_url=first.url, retries=0))
+
+    assert one.verdict is Verdict.OK
+    assert one.said.startswith("writer big: ")
+    assert (other.verdict, words in other.said) == (verdict, True)
+    sizes = [len(str(server.bodies[0]["messages"])) for server in (first, second)]
+    assert sizes[0] > sizes[1] > 1000  # each with as much context as it gets in use
+
+
+async def test_the_doctor_fails_if_no_writer_answers():
+    server = ScriptedServer()
+    server.answer_all(refused(500))
+    async with serving(server):
+        findings = await examine_writers(settings(TWO_HERE, base_url=server.url, retries=0))
+
+    assert [found.verdict for found in findings] == [Verdict.FAILED] * 2
