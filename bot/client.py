@@ -93,7 +93,7 @@ class SimpaticoBot(commands.Bot):
         self.responder = parts.responder
         self.ranker = parts.ranker
         self.memory = parts.memory
-        self.taste = parts.taste
+        self.taste, self.arms = parts.taste, parts.arms
         self.labels_changed = parts.labels_changed
         self.metrics = parts.metrics
         self.reporter = parts.reporter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +34,38 @@ REPORT_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSettings:
+    """One of ``[generator] writers``. What is left out is as in ``[generator]``.
+
+    Attributes:
+        model: As in ``[generator]``.
+        name: Short name, stored with the replies it wrote; empty: the name of the model.
+        kind: As in ``[generator]``; empty: the same.
+        base_url: As in ``[generator]``; empty: the same.
+        api_key_env: As in ``[generator]``; empty: the same for the same address, else no key.
+        styles: Names of the styles that it writes; empty: all.
+        weight: Its share of the candidates before there are likes, relative to the other writers.
+        context_tokens: As in ``[generator]``; 0: the same.
+        extra_body: As in ``[generator]``; empty: the same.
+    """
+
+    model: Annotated[str, MinLen(1)]
+    name: Annotated[str, MaxLen(64)] = ""
+    kind: Literal["", "local", "openai"] = ""
+    base_url: str = ""
+    api_key_env: str = ""
+    styles: tuple[str, ...] = ()
+    weight: Annotated[float, Interval(gt=0, le=1000)] = 1.0
+    context_tokens: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSettings:
     """Section ``[generator]``: the language model that writes candidates.
 
@@ -58,6 +90,8 @@ class GeneratorSettings:
         draft_tokens: Length of the drafts that are ranked; only the chosen one is completed. 0: all
             candidates are completed before ranking.
         models: Names of further models on the model server; managers of a Discord server may choose one.
+        writers: Language models that write the candidates side by side, the plain one first. Empty: the one
+            in ``model``.
         at_once: Replies requested from the model server at the same time.
         context_tokens: Token budget for persona, earlier turns and message together.
         persona: Description of the bot; the first line of every prompt.
@@ -70,6 +104,7 @@ class GeneratorSettings:
     device: Device = "auto"
     model_dir: Path = Path("data/models")
     models: tuple[str, ...] = ()
+    writers: Annotated[tuple[WriterSettings, ...], MaxLen(8)] = ()
     base_url: str = "http://127.0.0.1:8080/v1"
     api_key_env: str = "OPENAI_API_KEY"
     at_once: Annotated[int, Interval(ge=1, le=1000)] = 8
@@ -84,6 +119,28 @@ class GeneratorSettings:
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
     persona: str = "You are Simpatico, a helpful and friendly assistant."
     styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
+
+    @property
+    def models_in_use(self) -> tuple[str, ...]:
+        """Models that write replies where a server chose none."""
+        return tuple(dict.fromkeys(one.model for one in self.of_writers().values()))
+
+    def of_writers(self) -> dict[str, GeneratorSettings]:
+        """Return the settings of each writer by its name; only those of the one model without writers."""
+        return {one.called: self._of(one) for one in self.writers} or {"": self}
+
+    def _of(self, writer: WriterSettings) -> GeneratorSettings:
+        elsewhere = bool(writer.base_url) and writer.base_url != self.base_url
+        return replace(
+            self,
+            writers=(),
+            model=writer.model,
+            kind=writer.kind or self.kind,
+            base_url=writer.base_url or self.base_url,
+            api_key_env=writer.api_key_env or ("" if elsewhere else self.api_key_env),
+            context_tokens=writer.context_tokens or self.context_tokens,
+            extra_body=writer.extra_body or self.extra_body,
+        )
 
     @property
     def drafts(self) -> bool:

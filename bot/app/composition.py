@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.generation import CandidateGenerator
 from bot.generators.factory import create_generator
+from bot.generators.model_server.writers import ENDS, SeveralWriters
 from bot.generators.packaged_model.manner import persona_of
 from bot.memory import MemberMemory
 from bot.metrics import Metrics
@@ -35,7 +36,8 @@ from bot.replies.budget import Budget
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge
-from bot.replies.learnt_memory import HeadCache, StyleMeans
+from bot.replies.learnt_memory import ArmCounts, HeadCache, StyleMeans
+from bot.replies.offers import instructions as offered
 from bot.replies.responder import Responder
 from bot.replies.style_wishes import instructions
 from bot.servers.daily_limits import Limits
@@ -47,8 +49,11 @@ from personalization.encoding.loading import load_encoder
 from personalization.encoding.reembedding import Reembedder
 from personalization.errors import HeadDamaged
 from personalization.heads.starter import load_starter
+from personalization.insight.arm_book import ArmBook
+from personalization.insight.seat_dealer import SeatDealer
 from personalization.insight.taste import TasteReader
 from personalization.labels.labels import EmojiValence
+from personalization.ranking.dealing import Writer
 from personalization.ranking.early_stop import EarlyStop
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
@@ -64,12 +69,39 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """Return the texts that a reply must not repeat word for word."""
-    return [persona_of(settings), *(style.instruction for style in settings.styles), *instructions()]
+    personas = {persona_of(one): None for one in settings.of_writers().values()}
+    own = [style.instruction for style in settings.styles]
+    return [*personas, *own, *instructions(), *offered()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:
     """Return how many answers may be written at once; with a local model one is prepared during another."""
-    return settings.at_once if settings.kind == "openai" else 2
+    kinds = {one.kind for one in settings.of_writers().values()}
+    return settings.at_once if "openai" in kinds else 2
+
+
+def reads_pictures(settings: GeneratorSettings) -> bool:
+    """Return whether every language model reads pictures."""
+    return settings.vision and all(one.kind == "openai" for one in settings.of_writers().values())
+
+
+def writers_of(generator: CandidateGenerator) -> Callable[[], Sequence[Writer]]:
+    """Return the function that returns the writers that answer at present; none if there is only one."""
+    return generator.able if isinstance(generator, SeveralWriters) else tuple
+
+
+def count_writers(metrics: Metrics, generator: CandidateGenerator) -> None:
+    """Register the metrics of several writers."""
+    if not isinstance(generator, SeveralWriters):
+        return
+    for end, about in ENDS.items():
+        metrics.counters(
+            f"simpatico_writer_{end}",
+            about,
+            "writer",
+            generator.n_ends,
+            lambda end=end: {name: ends.get(end, 0) for name, ends in generator.n_ends.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +137,8 @@ class _Learning:
     valence: EmojiValence
     ranker: Ranker
     trainer: Trainer
+    taste: TasteReader
+    arms: ArmBook
 
 
 @asynccontextmanager
@@ -157,6 +191,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
         store,
         learning.trainer,
         Reembedder(store.outdated, learning.features),
+        arms=learning.arms,
         metrics=metrics,
         memory=memory,
         stack=base.stack,
@@ -165,22 +200,22 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
     budget = Budget(limits, servers, settings.generator.context_tokens)
     responder = await _open_responder(base, learning, generator, budget)
     follow(store.coordination, ranker, memory, scheduler)
+    count_writers(metrics, generator)
     parts = Parts(
         store=store,
         audit=AuditTrail(settings.storage, base.now),
         responder=responder,
         ranker=ranker,
         memory=memory,
-        taste=TasteReader(
-            store.learning, ranker, learning.features, learning.valence, settings.personalization
-        ),
+        taste=learning.taste,
+        arms=learning.arms,
         labels_changed=counted(metrics, scheduler),
         metrics=metrics,
         reporter=Reporter(store.choices, settings.personalization),
         servers=servers,
         limits=limits,
         member_left=retraining(scheduler),
-        reads_pictures=settings.generator.kind == "openai" and settings.generator.vision,
+        reads_pictures=reads_pictures(settings.generator),
         generator_name=generator.name,
         encoder_name=learning.encoder.encoder_id,
     )
@@ -235,7 +270,18 @@ async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | Non
     )
     stack.push_async_callback(trainer.close)
     await trainer.restore()
-    return _Learning(encoder=encoder, features=features, valence=valence, ranker=ranker, trainer=trainer)
+    taste = TasteReader(store.learning, ranker, features, valence, settings)
+    arms = ArmBook(store.choices, taste.labelling, min_members=settings.prior_min_members)
+    base.memory.register("arm counts", ArmCounts(arms))
+    return _Learning(
+        encoder=encoder,
+        features=features,
+        valence=valence,
+        ranker=ranker,
+        trainer=trainer,
+        taste=taste,
+        arms=arms,
+    )
 
 
 def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | None]]:
@@ -257,18 +303,19 @@ async def _open_responder(
     written, store, memory = base.settings.generator, base.store, base.memory
     knowledge = Knowledge(store.faq, learning.encoder.frozen, base.settings.faq)
     base.stack.callback(knowledge.close)
-    portfolio = StylePortfolio([style.name for style in written.styles], base.rng)
+    portfolio = StylePortfolio([style.name for style in written.styles])
     turns = FairTurns(turns_of(written))
     early = EarlyStop(learning.ranker, base.settings.personalization, base.rng)
     responder = Responder(
         source=CandidateSource(generator, await _open_filter(base), knowledge, store, budget),
         ranker=learning.ranker,
         store=store,
-        portfolio=portfolio,
+        dealer=SeatDealer(portfolio, learning.arms, base.rng, writers_of(generator)),
         styles=written.styles,
         n_candidates=written.candidates,
         turns=turns,
         early=early,
+        taste=learning.taste,
     )
     responder.help.use_settings(base.settings.distress)
     memory.register("replies", responder)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from bot.background.round_curves import RoundCurves
 from bot.background.scheduler import LearningScheduler, Work
-from bot.background.trainer_election import FOLLOW, elected
+from bot.background.trainer_election import ARMS, FOLLOW, elected
 from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.memory import MemberMemory
 from bot.metrics import Metrics
 from personalization.encoding.reembedding import Reembedder
+from personalization.insight.arm_book import ArmBook
 from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
 from storage.store import Store
@@ -31,6 +32,7 @@ def open_scheduler(
     trainer: Trainer,
     reembedder: Reembedder,
     *,
+    arms: ArmBook,
     metrics: Metrics,
     memory: MemberMemory,
     stack: AsyncExitStack,
@@ -42,6 +44,7 @@ def open_scheduler(
         store: The store that the jobs work on.
         trainer: Runs rounds and rebuilds the prior.
         reembedder: Computes outdated features again.
+        arms: Counts which kinds of candidates are liked.
         metrics: Times the jobs.
         memory: Drops what belongs to servers that were left.
         stack: Stops the scheduler; a round that runs ends after its chunk.
@@ -54,7 +57,9 @@ def open_scheduler(
         curves = RoundCurves(Path(settings.operator.curves_dir))
         stack.callback(curves.close)
         run_round = curves.drawn(run_round)
-    scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
+    scheduler = _schedule(
+        settings.personalization, store, trainer, reembedder, metrics=metrics, run_round=run_round, arms=arms
+    )
     departures = _erase_departed(store, memory, retraining(scheduler))
     scheduler.add("departures", metrics.watched("departures", departures), HOUR_S)
     scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), HOUR_S)
@@ -66,7 +71,7 @@ def open_scheduler(
 
 def retraining(scheduler: LearningScheduler) -> Callable[[], None]:
     """Return a callback that schedules retraining of everything that a member who left contributed to."""
-    return lambda: scheduler.mark_due("prior", "round")
+    return lambda: scheduler.mark_due("prior", "round", ARMS)
 
 
 def counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
@@ -84,8 +89,10 @@ def _schedule(
     store: Store,
     trainer: Trainer,
     reembedder: Reembedder,
+    *,
     metrics: Metrics,
     run_round: Work,
+    arms: ArmBook,
 ) -> LearningScheduler:
     """Make the scheduler; jobs that are due together run in the order of this list."""
     coordination = store.coordination
@@ -102,6 +109,7 @@ def _schedule(
                 elected(coordination, metrics.watched("expire_texts", store.replies.expire_texts)),
                 HOUR_S,
             ),
+            ARMS: (metrics.watched(ARMS, arms.refresh), HOUR_S),
             "settle": (store.feedback.settle, 30.0),
             "report": (metrics.watched("report", Reporter(store.choices, settings).run), DAY_S),
         },

@@ -17,8 +17,8 @@ from bot.doctor.models import (
     examine_device,
     examine_encoder,
     examine_libraries,
-    examine_model,
     examine_toxicity,
+    examine_writers,
 )
 from bot.doctor.suggestion import examine_choice
 from personalization.loading_errors import broken_package
@@ -89,7 +89,10 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
             yield finding
 
     async def model() -> AsyncIterator[Finding]:
-        yield await examine_model(settings.generator, tell)
+        for finding in await examine_writers(settings.generator, tell):
+            yield finding
+        if settings.generator.writers:
+            return
         if (better := await asyncio.to_thread(examine_choice, settings.generator)) is not None:
             yield better
 

@@ -9,9 +9,11 @@ from bot.catalogue import language_model
 from bot.generation import CandidateGenerator
 from bot.generators.hub.download import fetch, on_disk
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
+from bot.generators.model_server.writers import OneWriter, SeveralWriters
 from bot.generators.packaged_model.manner import settings_of
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
+from personalization.ranking.dealing import Writer
 
 
 @watching("the language model")
@@ -29,6 +31,8 @@ def create_generator(
         ModelMissing: The configured model or its files were not found.
         GeneratorUnavailable: The device does not exist or has too little memory.
     """
+    if settings.writers:
+        return _writers(settings, progress, own_manner)
     # Imported here, so that a bot with a model server never loads torch and transformers.
     if settings.kind == "openai":
         from bot.generators.openai_server import OpenAIGenerator
@@ -38,6 +42,21 @@ def create_generator(
     if own_manner:
         settings = settings_of(settings)
     return _local_generator(settings, progress, own_manner)
+
+
+def _writers(settings: GeneratorSettings, progress: bool, own_manner: bool) -> SeveralWriters:
+    """Open every writer. Blocks while local models are loaded."""
+    of = settings.of_writers()
+    return SeveralWriters(
+        [
+            OneWriter(
+                Writer(one.called, one.weight, one.styles),
+                create_generator(of[one.called], progress=progress, own_manner=own_manner),
+            )
+            for one in settings.writers
+        ],
+        settings.timeout_s,
+    )
 
 
 def _local_generator(settings: GeneratorSettings, progress: bool, apart: bool) -> CandidateGenerator:

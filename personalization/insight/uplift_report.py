@@ -20,12 +20,13 @@ from typing import Protocol
 import numpy as np
 
 from personalization.arrays import BoolArray, DoubleArray
+from personalization.insight.arm_report import ArmLift, lifts_of
 from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
 from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.outcomes import platt
 from personalization.ranking.policy import best_of
 from personalization.settings import LabelWeights
-from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, PastChoice, ReplyId
+from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, PastChoice, ReplyId, Seat
 
 REPLIES_AT_ONCE = 2000
 SURE = 0.5
@@ -65,6 +66,7 @@ class Choices:
         n_another: Other answers requested in place of an earlier reply; not included.
         early: Whether not all candidates were awaited, ``n``; None: all were.
         waited: Whether the same could have been done, but the reply waited for comparison, ``n``.
+        seats: Seat of each posted candidate, ``n``.
     """
 
     log: Log
@@ -76,6 +78,7 @@ class Choices:
     n_another: int = 0
     early: BoolArray | None = None
     waited: BoolArray | None = None
+    seats: tuple[Seat | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ class Report:
         n_effective_members: Members behind the estimates, less where few of them got most replies:
             ``(sum n) ** 2 / sum n ** 2`` over their numbers of replies.
         early: The replies that could stop waiting early; None if there are none.
+        arms: What each kind of candidate brings.
     """
 
     n_replies: int
@@ -148,6 +152,7 @@ class Report:
     n_another: int = 0
     n_effective_members: float = 0.0
     early: EarlyReplies | None = None
+    arms: tuple[ArmLift, ...] = ()
 
 
 async def read_choices(
@@ -202,7 +207,8 @@ def as_choices(
     early, waited = (
         np.array([choice.policy.startswith(mark) for choice in ranked], np.bool_) for mark in (EARLY, WAITED)
     )
-    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another, early, waited)
+    seats = tuple(choice.seat for choice in ranked)
+    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another, early, waited, seats)
 
 
 def _padded(rows: Sequence[Sequence[float]], by: float) -> DoubleArray:
@@ -235,6 +241,7 @@ def _together(pages: Sequence[Choices]) -> Choices:
         sum(page.n_another for page in pages),
         np.concatenate([_marks(page, page.early) for page in pages]),
         np.concatenate([_marks(page, page.waited) for page in pages]),
+        tuple(seat for page in pages for seat in page.seats),
     )
 
 
@@ -276,6 +283,7 @@ def report_of(choices: Choices) -> Report:
         n_another=choices.n_another,
         n_effective_members=float(per_member.sum() ** 2 / max(1.0, (per_member**2).sum())),
         early=_early_replies(choices),
+        arms=lifts_of(choices.log, choices.values > 0.5, choices.seats),
     )
 
 

@@ -167,9 +167,7 @@ def labelled(feedback: MemberFeedback, valence: EmojiValence, settings: Learning
         valence: Valence of emoji in the population. The member's own meanings are learnt from ``feedback``.
         settings: Weight of each kind of feedback, and the half-life of labels.
     """
-    in_server = valence.in_guild(feedback.guild)
-    own = in_server.learnt(own_meanings(feedback.signs, in_server))
-    found = [label_of(*sign, own, settings.label_weights) for sign in feedback.signs]
+    found = labels_of(feedback, valence, settings)
     kept = [(i, label) for i, label in enumerate(found) if label is not None]
     compared = _compared(feedback, found, settings)
     labels = [label for _, label in (*kept, *compared)]
@@ -184,6 +182,15 @@ def labelled(feedback: MemberFeedback, valence: EmojiValence, settings: Learning
         len(compared),
         feedback.person,
     )
+
+
+def labels_of(
+    feedback: MemberFeedback, valence: EmojiValence, settings: LearningSettings
+) -> list[Label | None]:
+    """Derive the label of each reply from one member's feedback on it; None where it has no meaning (n)."""
+    in_server = valence.in_guild(feedback.guild)
+    own = in_server.learnt(own_meanings(feedback.signs, in_server))
+    return [label_of(*sign, own, settings.label_weights) for sign in feedback.signs]
 
 
 def _compared(

@@ -40,6 +40,7 @@ from storage.records.replies import (
     Reason,
     ReplyReason,
     ReplySummary,
+    Seat,
 )
 
 __all__ = [
@@ -81,5 +82,6 @@ __all__ = [
     "ReplyReason",
     "ReplySummary",
     "RoundRecord",
+    "Seat",
     "Who",
 ]

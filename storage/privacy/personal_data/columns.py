@@ -121,7 +121,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         features=(Form.SEALED, "numbers that describe the bot's text"),
         decision=(
             Form.SEALED,
-            "styles and rounded probabilities of the candidates, the favourite, which was posted, and why",
+            "styles and rounded probabilities of the candidates, the favourite, which was posted, by which"
+            " model and under which learnt wish, and why",
         ),
     ),
     Kept(
@@ -239,7 +240,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         member_id=(Form.PSEUDONYM, "the member"),
         changed_at=(Form.PLAIN, "when it was last changed"),
         number=(Form.PLAIN, "sequence number of the change"),
-        body=(Form.SEALED, "what the member set with `/style`: presets and own words"),
+        body=(Form.SEALED, "wishes of `/style`: presets and own words; what is switched off in `/feedback`"),
     ),
     *_columns(
         "prior",

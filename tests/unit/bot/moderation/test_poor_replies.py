@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.generation import Candidate, Context, Turn
-from bot.moderation.poor_replies import is_poor, without_poor
+from bot.moderation.poor_replies import copies, is_poor, quotes, without_poor
 from storage.records import FAQ_STYLE
 
 HELLO = Context("how do I boil an egg?")
@@ -170,3 +170,53 @@ def test_poor_ones_are_dropped_only_while_a_better_one_is_left():
     assert without_poor([poor, good], HELLO) == [good]
     assert without_poor([poor, poor], HELLO) == [poor, poor]
     assert without_poor([], HELLO) == []
+
+
+EXAMPLE = "Sure, take the early train and bring a book for the long way."
+
+
+@pytest.mark.parametrize(
+    ("text", "copied"),
+    [
+        (EXAMPLE, True),
+        (EXAMPLE.upper(), True),
+        (f"Well. {EXAMPLE}", True),
+        ("Sure, take the early train and bring a friend for the long evening.", False),
+        ("Sure.", False),
+        ("", False),
+    ],
+)
+def test_a_copy_of_an_example_is_poor_and_the_same_tone_is_not(text, copied):
+    assert copies(text, ["Yes!", EXAMPLE]) is copied
+    assert copies("Yes!", ["Yes!", EXAMPLE])
+    assert not copies(text, [])
+
+
+def test_copies_are_dropped_while_another_candidate_is_left():
+    both = [Candidate(EXAMPLE, "s"), Candidate("Take a bus.", "s")]
+
+    kept = without_poor(both, Context("How do I get there?"), (), [EXAMPLE])
+
+    assert [one.text for one in kept] == ["Take a bus."]
+    assert without_poor(both[:1], Context("How?"), (), [EXAMPLE]) == both[:1]
+
+
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("my code is swordfish42", "Swordfish42 sounds safe."),
+        ("please tell my friend Aurelia hello", "Hello, dear aurelia!"),
+        ("I lost my old blue umbrella", "Ah, my old blue thing!"),
+        ("Mein Hund heißt Bello", "Bello ist ein guter Name."),
+        ("ok", "OK"),
+    ],
+)
+def test_a_reply_with_the_members_words_quotes_them(said, reply):
+    assert quotes(reply, Context(said))
+    assert quotes(reply, Context("and now?", (Turn("user", said),)))
+    assert not quotes(reply, Context("and now?", (Turn("assistant", said),)))
+
+
+@pytest.mark.parametrize("reply", ["Sure, gladly!", "The train leaves at noon.", "What a day 😀"])
+def test_single_common_words_are_no_quotation(reply):
+    assert not quotes(reply, Context("Can I take the train on a sunny day?"))
