@@ -82,7 +82,7 @@ class _Told:
 
 _ANY_LENGTH = frozenset({"most_sentences", "most_characters", "most_tokens"})
 _TOLD = {
-    "shorter": _Told("Keep it very short.", SHORT, frozenset({"least_sentences"})),
+    "shorter": _Told("Keep it very short.", SHORT),
     "longer": _Told("Take your time and write a long answer of several sentences.", LONG, _ANY_LENGTH),
     "emoji": _Told("Use an emoji or two."),
     "no-emoji": _Told("Do not use emoji."),

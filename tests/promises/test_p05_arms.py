@@ -25,7 +25,7 @@ from tests.rig.seats import EVEN, book_of, fan_of, liked, seats
 from tests.rig.size import sized
 from tests.unit.storage.given import settings_in
 
-pytestmark = [pytest.mark.promise("P5"), pytest.mark.promise("P3"), pytest.mark.promise("P26")]
+pytestmark = pytest.mark.promise("P5")
 
 CROWD = [Who(3, 1000 + person) for person in range(sized(ci=6, full=30))]
 VISITOR = Who(3, 1999)

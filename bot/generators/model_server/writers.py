@@ -73,7 +73,7 @@ class SeveralWriters:
     ) -> None:
         self._writers = tuple(writers)
         self._patience = Patience(timeout_s)
-        self._now = now
+        self._steady = now
 
     @property
     def name(self) -> str:
@@ -87,7 +87,7 @@ class SeveralWriters:
 
     def able(self) -> tuple[Writer, ...]:
         """Return the writers that do not rest; all of them if every one rests."""
-        awake = [one.about for one in self._writers if self._now() >= one.rests_until]
+        awake = [one.about for one in self._writers if self._steady() >= one.rests_until]
         return tuple(awake or (one.about for one in self._writers))
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
@@ -146,7 +146,7 @@ class SeveralWriters:
     ) -> dict[OneWriter, list[Candidate] | GeneratorError]:
         """Ask these writers at the same time; the slow ones are left out once there are candidates."""
         tasks = [asyncio.create_task(self._asked(one, context, of)) for one, of in dealt.items()]
-        answers = await self._patience.gather(tasks, lambda found: isinstance(found, list))
+        answers, _ = await self._patience.gather(tasks, lambda found: isinstance(found, list))
         late = GeneratorError("a writer did not answer in time")
         return {
             one: self._late(one, late) if found is None else found
@@ -168,7 +168,7 @@ class SeveralWriters:
         """Count a failure and let the writer rest, if another one is there."""
         one.n_ends["failed"] += 1
         one.rest_s = min(max(2 * one.rest_s, REST_S[0]), REST_S[1])
-        one.rests_until = self._now() + one.rest_s
+        one.rests_until = self._steady() + one.rest_s
         log.warning(
             "writer %d of %d wrote nothing (%s) and rests for %.0f s",
             self._writers.index(one) + 1,
