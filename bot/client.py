@@ -32,6 +32,7 @@ from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
+from bot.replies.six_taps.asking import SixTaps
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -114,6 +115,7 @@ class SimpaticoBot(commands.Bot):
         self.invited, self.unanswered = Claims(), Unanswered()
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
+        self.six_taps = SixTaps(parts.store, parts.ranker, parts.taste)
         self.streams = Streams()
         self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)

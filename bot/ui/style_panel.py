@@ -18,6 +18,7 @@ from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_p
 from bot.ui.components import PersistentButton, PersistentSelect, has_helped
 from bot.ui.errors import answer_error
 from bot.ui.ports import Host, StyleHost
+from bot.ui.six_taps.panel import OfferButton
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import Consent, Who
 
@@ -178,6 +179,8 @@ async def show_wish(interaction: discord.Interaction[Any], wish: Wish, consent: 
     view.add_item(StyleButton("words"))
     if wish:
         view.add_item(StyleButton("clear"))
+    if consent is Consent.AGREED:
+        view.add_item(OfferButton(row=2))
     await interaction.edit_original_response(content=page_of(wish, consent), view=view)
 
 
