@@ -4,7 +4,7 @@ Simulated members of known tastes (``tests/benchmarks/tastes.py``) talk to the r
 Discord. They react to each reply with a thumb, and one reaction in ten is wrong; one member tosses a coin.
 The candidates come from a pool of the embedded model's replies (``tests/benchmarks/taste_pool.py``). After
 some numbers of reactions, the bot's answers to messages that the member never sent are examined without
-posting them.
+posting them. The same is examined after six taps without any reaction (``tests/benchmarks/tapping.py``).
 
 * **Lift**: (expected satisfaction with what would be posted - mean of the candidates) / (best - mean).
 * **Gain**: that satisfaction against the one after no reaction, in standard deviations of the pool's
@@ -22,7 +22,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -238,8 +238,8 @@ def lift_of(results: Sequence[Examined]) -> float:
 
 
 def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, Any]:
-    """Return lift, gain and wins of each member, averaged over seeds: member -> figure -> reactions."""
-    counts = [n for n in COUNTS if n in seeds[0][COIN]]
+    """Return lift, gain and wins of each member, averaged over seeds: member -> figure -> number."""
+    counts = list(seeds[0][COIN])
     rows: dict[str, Any] = {}
     for name in seeds[0]:
         lift, gain, wins = {}, {}, {}
@@ -265,13 +265,13 @@ def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, 
     return {"members": rows, "all tastes": everybody | {"noticed": noticed}}
 
 
-def show(found: Mapping[str, Any]) -> None:
-    """Print the report as Markdown tables."""
+def show(found: Mapping[str, Any], what: str = "reactions") -> None:
+    """Print the report as Markdown tables, by the number of reactions or taps."""
     everybody, rows = found["all tastes"], found["members"]
     counts = list(everybody["lift"])
     kinds = {taste.name: taste.kind for taste in TASTES}
     for figure in ("lift", "gain"):
-        print(f"\n| {figure} after reactions | kind |" + "".join(f" {n} |" for n in counts))
+        print(f"\n| {figure} after {what} | kind |" + "".join(f" {n} |" for n in counts))
         print("|---|---|" + "---|" * len(counts))
         for name, row in rows.items():
             print(
@@ -279,21 +279,25 @@ def show(found: Mapping[str, Any]) -> None:
                 + "".join(f" {row[figure][n]:+.2f} |" for n in counts)
             )
         print("| **all tastes** | |" + "".join(f" **{everybody[figure][n]:+.2f}** |" for n in counts))
+        style = [row[figure] for name, row in rows.items() if kinds.get(name, "topic") != "topic"]
+        print("| tastes of style | |" + "".join(f" {np.mean([r[n] for r in style]):+.2f} |" for n in counts))
     print("\n| wins over a first reply |" + "".join(f" {n} |" for n in counts))
     print("|---|" + "---|" * len(counts))
     print("| all tastes |" + "".join(f" {everybody['wins'][n]:.2f} |" for n in counts))
     noticed = everybody["noticed"]
     print(
-        f"\nA member notices after {noticed} reactions."
+        f"\nA member notices after {noticed} {what}."
         if noticed is not None
-        else f"\nA member does not notice within {max(counts)} reactions."
+        else f"\nA member does not notice within {max(counts)} {what}."
     )
 
 
-async def measured(pool: Pool, n_seeds: int, settings: Settings) -> dict[str, Any]:
+async def measured(
+    pool: Pool, n_seeds: int, settings: Settings, one: Callable[..., Awaitable[Any]] = one_seed
+) -> dict[str, Any]:
     """Run all seeds, with an encoder that computes each text once."""
     encoder = EncodedOnce(load_encoder("packaged", "cpu"))
-    return summary([await one_seed(settings, pool, encoder, seed) for seed in range(n_seeds)])
+    return summary([await one(settings, pool, encoder, seed) for seed in range(n_seeds)])
 
 
 def main() -> None:
@@ -303,6 +307,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200, help="take this many messages of the pool")
     parser.add_argument("--policy", default=Settings().personalization.policy)
     parser.add_argument("--thompson-scale", type=float, default=Settings().personalization.thompson_scale)
+    parser.add_argument("--taps", action="store_true", help="only the six taps, which need no reactions")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pool = dict(list(read_pool(arguments.pool).items())[: arguments.messages])
@@ -313,8 +318,14 @@ def main() -> None:
     settings = replace(settings, personalization=learning)
     n_texts = sum(len(texts) for by_style in pool.values() for texts in by_style.values())
     print(f"Pool {digest(arguments.pool)}: {len(pool)} messages, {n_texts} texts; {arguments.seeds} seeds")
-    found = asyncio.run(measured(pool, arguments.seeds, settings))
-    show(found)
+    from tests.benchmarks.tapping import tapped  # it imports this module
+
+    by_taps = asyncio.run(measured(pool, arguments.seeds, settings, tapped))
+    show(by_taps, "taps")
+    found = {} if arguments.taps else asyncio.run(measured(pool, arguments.seeds, settings))
+    if found:
+        show(found)
+    found |= {"taps": by_taps}
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 

@@ -29,7 +29,6 @@ from storage.errors import LearningPaused, NoConsent
 from storage.records import Picked, Who
 
 OFFER = mark("Show me in six taps")
-OFFERED = mark("You can also show me now what you like: six pairs of short answers, one tap each.")
 ASK = mark("**{n} of {total}.** Which of these two answers do you like better? Only you see this.")
 TO = mark("**Somebody writes:** {message}")
 DONE = mark("**Thank you!** {recorded} I follow it from my next reply to you here.")
@@ -44,7 +43,7 @@ Action = Literal["first", "second", "equal", "skip", "back", "stop"]
 _LABELS: dict[Action, str] = {
     "equal": mark("No matter"),
     "skip": mark("Skip"),
-    "back": mark("Undo last tap"),
+    "back": mark("Undo last choice"),
     "stop": mark("Stop"),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
