@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import discord
@@ -115,7 +116,6 @@ class SimpaticoBot(commands.Bot):
         self.invited, self.unanswered = Claims(), Unanswered()
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
-        self.six_taps = SixTaps(parts.store, parts.ranker, parts.taste)
         self.streams = Streams()
         self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
@@ -136,6 +136,11 @@ class SimpaticoBot(commands.Bot):
         self.memory.retain(
             "reporters", self.reports, why="one person counts once for a reply, also after a forget"
         )
+
+    @cached_property
+    def six_taps(self) -> SixTaps:
+        """The six taps; nothing in it is of a member."""
+        return SixTaps(self.store, self.ranker, self.taste)
 
     @property
     def me(self) -> int:

@@ -98,7 +98,9 @@ def _taps(connection: Connection, keys: KeyStore, member_id: MemberId) -> dict[s
     """Return the number of the latest choice about each pair; unreadable ones are left out."""
     key = keys.usable_keys_of([member_id]).get(member_id)
     found: dict[str, int] = {}
-    for row in rows_of(connection, [member_id], MOST_READ) if key is not None else ():
+    if key is None:
+        return found
+    for row in rows_of(connection, [member_id], MOST_READ):
         try:
             tap = choice_of(row, key).get("tap") if row.first_reply is None else None
         except SealBroken:

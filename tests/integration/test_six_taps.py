@@ -146,7 +146,7 @@ async def test_after_a_restart_the_buttons_go_on_where_they_stood(settings):
         other, _ = shown_pair(page)
         world.bot._connection._view_store._dynamic_items.clear()
         await world.bot.reload_extension("bot.cogs.members.style")
-        world.bot.six_taps.__init__(world.house.store, world.bot.ranker, world.bot.taste)
+        del world.bot.six_taps
         await world.alice.click(page, label="No matter")
 
         assert await kept(world, world.alice) == {pair.name: Picked.SECOND, other.name: Picked.EQUAL}

@@ -131,7 +131,7 @@ class TapButton(
 
     def __init__(self, row: Row, action: Action, label: str, style: discord.ButtonStyle, at: int = 0) -> None:
         super().__init__(discord.ui.Button(label=label, style=style, custom_id=row.id_of(action), row=at))
-        self._row, self._action = row, action
+        self._taps, self._action = row, action
 
     @classmethod
     async def from_custom_id(
@@ -147,7 +147,7 @@ class TapButton(
             return
         _, who = clicked
         bot: TapsHost = interaction.client
-        row, pair = self._row, self._row.pairs[-1]
+        row, pair = self._taps, self._taps.pairs[-1]
         try:
             match self._action:
                 case "back":
@@ -200,8 +200,8 @@ async def _show(interaction: discord.Interaction[Any], row: Row) -> None:
     view = discord.ui.View(timeout=None)
     for name, (action, _) in zip("AB", sides, strict=True):
         view.add_item(TapButton(row, action, name, discord.ButtonStyle.primary))
-    for action, at in (("equal", 0), ("skip", 1)):
-        view.add_item(TapButton(row, action, tr(_LABELS[action]), secondary, at))
+    view.add_item(TapButton(row, "equal", tr(_LABELS["equal"]), secondary))
+    view.add_item(TapButton(row, "skip", tr(_LABELS["skip"]), secondary, 1))
     if len(row.shown) > 1:
         view.add_item(_back(replace(row, shown=row.shown[:-1])))
     view.add_item(TapButton(row, "stop", tr(_LABELS["stop"]), secondary, 1))
