@@ -31,7 +31,7 @@ from storage.records import Picked, Who
 OFFER = mark("Show me in six taps")
 ASK = mark("**{n} of {total}.** Which of these two answers do you like better? Only you see this.")
 TO = mark("**Somebody writes:** {message}")
-DONE = mark("**Thank you!** {recorded} I follow it from my next reply to you here.")
+DONE = mark("**Thank you!** {recorded} That counts from my next reply to you here.")
 RECORDED = (mark("I recorded {n} choice."), mark("I recorded {n} choices."))
 NOTHING = mark("I recorded nothing. You can try again whenever you like, in `/style`.")
 LATER = mark(
