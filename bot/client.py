@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import discord
@@ -32,6 +33,7 @@ from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
+from bot.replies.six_taps.asking import SixTaps
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -134,6 +136,11 @@ class SimpaticoBot(commands.Bot):
         self.memory.retain(
             "reporters", self.reports, why="one person counts once for a reply, also after a forget"
         )
+
+    @cached_property
+    def six_taps(self) -> SixTaps:
+        """The six taps; nothing in it is of a member."""
+        return SixTaps(self.store, self.ranker, self.taste)
 
     @property
     def me(self) -> int:

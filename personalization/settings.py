@@ -30,12 +30,15 @@ class LabelWeights:
             0.2 in the public one. An emoji may be a joke, or react to the topic and not to the reply.
         pair: A choice between two replies. It depends on taste alone, not on the member's threshold, but does
             not tell whether either reply was liked, so it weighs as much as a thumb.
+        tap: A choice of the six taps. Its two texts differ in one thing only and differ much in it, and the
+            member could also say that it does not matter. So it tells much more than a thumb.
     """
 
     rating: Weight = 2.0
     thumb: Weight = 1.0
     emoji: Weight = 1.0
     pair: Weight = 1.0
+    tap: Weight = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

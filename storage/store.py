@@ -45,6 +45,7 @@ from storage.replies.preferences import Preferences
 from storage.replies.remarks import Remarks
 from storage.replies.reply_store import ReplyStore
 from storage.replies.reported_replies import Reports
+from storage.replies.taps import Taps
 from storage.servers.activity import Activity
 from storage.servers.faq import FaqEntries
 from storage.servers.safety_rules import SafetyRules
@@ -109,6 +110,7 @@ class Store:
         self.posted = PostedMessages(keys, reader, opened.bulk)
         self.feedback = FeedbackStore(keys, reader, writer, now=now, decided=decided)
         self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now, decided=decided)
+        self.taps = Taps(keys, reader, writer=writer, now=now, decided=decided)
         self.remarks = Remarks(keys, reader, writer, now=now, decided=decided)
         self.reports = Reports(keys, reader, writer, clock)
         # servers

@@ -27,6 +27,7 @@ from bot.replies.style_wishes import (
 from bot.ui.components import PersistentButton, PersistentSelect, has_helped
 from bot.ui.errors import answer_error
 from bot.ui.ports import Host, StyleHost
+from bot.ui.six_taps.panel import OfferButton
 from bot.ui.taste_text import offer_called
 from personalization.insight.learnt_wishes import AXIS_OF
 from storage.members.wishes import NO_WISH, Wish
@@ -241,6 +242,8 @@ async def show_wish(interaction: discord.Interaction[Any], wish: Wish, consent: 
     view.add_item(StyleButton("words"))
     if wish.asks:
         view.add_item(StyleButton("clear"))
+    if consent is Consent.AGREED:
+        view.add_item(OfferButton(row=2))
     await interaction.edit_original_response(content=page_of(wish, consent), view=view)
 
 

@@ -174,6 +174,13 @@ class TasteReader:
         valence = (await self._valence_now()).in_guild(guild)
         return partial(label_of, valence=valence, weights=self._settings.label_weights)
 
+    async def labels_of(self, member_id: MemberId) -> Labelled:
+        """Return all labels of a member that a round would learn from, choices between two texts included."""
+        rows = await self._store.feedback_of([member_id], NEWEST)
+        chosen = await self._store.preferences.of([member_id], NEWEST)
+        (feedback,) = decode_feedback([member_id], rows, self._features, chosen)
+        return labelled(feedback, await self._valence_now(), self._settings)
+
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)
         (feedback,) = decode_feedback([member_id], rows, self._features)

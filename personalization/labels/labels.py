@@ -243,14 +243,16 @@ def label_of(
     return Label((mean + 1) / 2, max(trust for _, trust in readings))
 
 
-def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS) -> Label | None:
-    """Derive the label of a choice between two replies; None if pairs are turned off.
+def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS, *, tap: bool = False) -> Label | None:
+    """Derive the label of a choice between two replies; None if this kind is turned off.
 
     Args:
         preferred: 1 for the first, 0 for the second, 0.5 for "equal", half a win for each.
         weights: Trust in each kind of feedback.
+        tap: Whether it is one of the six taps.
     """
-    return Label(float(preferred), weights.pair) if weights.pair > 0 else None
+    weight = weights.tap if tap else weights.pair
+    return Label(float(preferred), weight) if weight > 0 else None
 
 
 def label_of_another(

@@ -4,7 +4,7 @@ Simulated members of known tastes (``tests/benchmarks/tastes.py``) talk to the r
 Discord. They react to each reply with a thumb, and one reaction in ten is wrong; one member tosses a coin.
 The candidates come from a pool of the embedded model's replies (``tests/benchmarks/taste_pool.py``). After
 some numbers of reactions, the bot's answers to messages that the member never sent are examined without
-posting them.
+posting them. The same is examined after six taps without any reaction (``tests/benchmarks/tapping.py``).
 
 * **Lift**: (expected satisfaction with what would be posted - mean of the candidates) / (best - mean).
 * **Gain**: that satisfaction against the one after no reaction, in standard deviations of the pool's
@@ -22,7 +22,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -200,10 +200,12 @@ async def one_seed(
     return found
 
 
-async def measured(pool: Pool, n_seeds: int, settings: Settings) -> dict[str, Any]:
+async def measured(
+    pool: Pool, n_seeds: int, settings: Settings, one: Callable[..., Awaitable[Any]] = one_seed
+) -> dict[str, Any]:
     """Run all seeds, with an encoder that computes each text once."""
     encoder = EncodedOnce(load_encoder("packaged", "cpu"))
-    return summary([await one_seed(settings, pool, encoder, seed) for seed in range(n_seeds)])
+    return summary([await one(settings, pool, encoder, seed) for seed in range(n_seeds)])
 
 
 def main() -> None:
@@ -213,6 +215,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200, help="take this many messages of the pool")
     parser.add_argument("--policy", default=Settings().personalization.policy)
     parser.add_argument("--thompson-scale", type=float, default=Settings().personalization.thompson_scale)
+    parser.add_argument("--taps", action="store_true", help="only the six taps, which need no reactions")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pool = dict(list(read_pool(arguments.pool).items())[: arguments.messages])
@@ -223,8 +226,14 @@ def main() -> None:
     settings = replace(settings, personalization=learning)
     n_texts = sum(len(texts) for by_style in pool.values() for texts in by_style.values())
     print(f"Pool {digest(arguments.pool)}: {len(pool)} messages, {n_texts} texts; {arguments.seeds} seeds")
-    found = asyncio.run(measured(pool, arguments.seeds, settings))
-    show(found)
+    from tests.benchmarks.tapping import tapped  # it imports this module
+
+    by_taps = asyncio.run(measured(pool, arguments.seeds, settings, tapped))
+    show(by_taps, "taps")
+    found = {} if arguments.taps else asyncio.run(measured(pool, arguments.seeds, settings))
+    if found:
+        show(found)
+    found |= {"taps": by_taps}
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 

@@ -74,8 +74,8 @@ def lift_of(results: Sequence[Examined]) -> float:
 
 
 def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, Any]:
-    """Return lift, gain and wins of each member, averaged over seeds: member -> figure -> reactions."""
-    counts = [n for n in COUNTS if n in seeds[0][COIN]]
+    """Return lift, gain and wins of each member, averaged over seeds: member -> figure -> number."""
+    counts = list(seeds[0][COIN])
     rows: dict[str, Any] = {}
     for name in seeds[0]:
         lift, gain, wins = {}, {}, {}
@@ -101,13 +101,13 @@ def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, 
     return {"members": rows, "all tastes": everybody | {"noticed": noticed}}
 
 
-def show(found: Mapping[str, Any]) -> None:
-    """Print the report as Markdown tables."""
+def show(found: Mapping[str, Any], what: str = "reactions") -> None:
+    """Print the report as Markdown tables, by the number of reactions or taps."""
     everybody, rows = found["all tastes"], found["members"]
     counts = list(everybody["lift"])
     kinds = {taste.name: taste.kind for taste in TASTES}
     for figure in ("lift", "gain"):
-        print(f"\n| {figure} after reactions | kind |" + "".join(f" {n} |" for n in counts))
+        print(f"\n| {figure} after {what} | kind |" + "".join(f" {n} |" for n in counts))
         print("|---|---|" + "---|" * len(counts))
         for name, row in rows.items():
             print(
@@ -115,12 +115,14 @@ def show(found: Mapping[str, Any]) -> None:
                 + "".join(f" {row[figure][n]:+.2f} |" for n in counts)
             )
         print("| **all tastes** | |" + "".join(f" **{everybody[figure][n]:+.2f}** |" for n in counts))
+        style = [row[figure] for name, row in rows.items() if kinds.get(name, "topic") != "topic"]
+        print("| tastes of style | |" + "".join(f" {np.mean([r[n] for r in style]):+.2f} |" for n in counts))
     print("\n| wins over a first reply |" + "".join(f" {n} |" for n in counts))
     print("|---|" + "---|" * len(counts))
     print("| all tastes |" + "".join(f" {everybody['wins'][n]:.2f} |" for n in counts))
     noticed = everybody["noticed"]
     print(
-        f"\nA member notices after {noticed} reactions."
+        f"\nA member notices after {noticed} {what}."
         if noticed is not None
-        else f"\nA member does not notice within {max(counts)} reactions."
+        else f"\nA member does not notice within {max(counts)} {what}."
     )

@@ -1,8 +1,8 @@
 """P2: no word that a member wrote reaches a trained weight.
 
-A history of members who wish, ask, react, rate, compare and request other answers runs twice through the real
-responder, store, ranker and trainer: once unchanged, once with every word of a member replaced. Replies and
-reactions are the same. Every head, every answer of the ranker and the prior must be identical to the last
+A history of members who wish, ask, react, rate, compare, tap and request other answers runs twice through the
+real responder, store, ranker and trainer: once unchanged, once with every word of a member replaced. Replies
+and reactions are the same. Every head, every answer of the ranker and the prior must be identical to the last
 bit, and so must the stored data of every choice between two replies. (A member's words also decide which
 candidate fits best; one candidate per prompt excludes that effect.) The kinds of candidates that are dealt,
 and the shares with which they are dealt, must be the same too.

@@ -198,7 +198,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         told_at=(Form.PLAIN, "when the member chose"),
         feature_id=(Form.PLAIN, "which models described both"),
         features=(Form.SEALED, "numbers that describe the bot's two texts"),
-        choice=(Form.SEALED, "which of the two was picked, or that another answer was requested"),
+        choice=(Form.SEALED, "which was picked (and pair of the six taps), or a request for another answer"),
     ),
     *_columns(
         "remarks",
