@@ -20,6 +20,7 @@ import numpy as np
 
 from bot.app.schedule import counted, open_scheduler, retraining
 from bot.background.scheduler import LearningScheduler
+from bot.background.starter_fitting import StarterFitting
 from bot.background.trainer_election import follow
 from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
@@ -46,7 +47,9 @@ from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.encoding.reembedding import Reembedder
 from personalization.errors import HeadDamaged
-from personalization.heads.starter import load_starter
+from personalization.heads.heads import Prior
+from personalization.heads.kept_starter import KeptStarter
+from personalization.heads.starter import configured, find_starter, load_starter
 from personalization.insight.taste import TasteReader
 from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
@@ -104,6 +107,7 @@ class _Learning:
     valence: EmojiValence
     ranker: Ranker
     trainer: Trainer
+    kept_starter: KeptStarter | None
 
 
 @asynccontextmanager
@@ -139,9 +143,10 @@ async def open_house(
         stack.push_async_callback(store.close)
         memory, rng = MemberMemory(store.member_id), np.random.default_rng(seed)
         base = _Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
+        is_configured = encoder is None
         encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
-        learning = await _open_learning(base, encoder, trainer_executor)
+        learning = await _open_learning(base, encoder, trainer_executor, is_configured=is_configured)
         house = await _open_house(base, learning, generator)
         return_freed_memory()
         yield house
@@ -151,6 +156,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
     """Open the parts that reply, schedule and count, on top of those that learn."""
     settings, store, memory = base.settings, base.store, base.memory
     metrics, ranker = Metrics(), learning.ranker
+    fitting = _starter_fitting(base, learning)
     scheduler = open_scheduler(
         settings,
         store,
@@ -159,6 +165,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
         metrics=metrics,
         memory=memory,
         stack=base.stack,
+        starter=fitting,
     )
     servers, limits = _open_servers(base)
     budget = Budget(limits, servers, settings.generator.context_tokens)
@@ -214,11 +221,14 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | None) -> _Learning:
+async def _open_learning(
+    base: _Base, encoder: Encoder, executor: Executor | None, *, is_configured: bool
+) -> _Learning:
     """Open the ranker and the trainer that publishes to it, with the stored prior in use."""
     settings, store, stack = base.settings.personalization, base.store, base.stack
     features, valence = FeatureMap(encoder), EmojiValence(settings.emoji)
-    starter = load_starter(features, settings)
+    kept = KeptStarter(base.settings.generator.starter_dir, features) if is_configured else None
+    starter = load_starter(features, settings, kept)
     ranker = Ranker(
         features,
         settings,
@@ -234,7 +244,33 @@ async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | Non
     )
     stack.push_async_callback(trainer.close)
     await trainer.restore()
-    return _Learning(encoder=encoder, features=features, valence=valence, ranker=ranker, trainer=trainer)
+    return _Learning(
+        encoder=encoder,
+        features=features,
+        valence=valence,
+        ranker=ranker,
+        trainer=trainer,
+        kept_starter=kept,
+    )
+
+
+def _starter_fitting(base: _Base, learning: _Learning) -> StarterFitting | None:
+    """Make what fits the starter of the configured encoder; None where the starter that ships answers."""
+    settings, kept, trainer = base.settings.personalization, learning.kept_starter, learning.trainer
+    if kept is None or (kept.read() is None and find_starter(learning.features, settings) is not None):
+        return None
+
+    async def publish(fitted: Prior, store: bool) -> bool:
+        return await trainer.use_starter(configured(fitted, learning.features, settings), store=store)
+
+    return StarterFitting(
+        settings.encoder,
+        settings.device,
+        kept,
+        fits=settings.fit_starter,
+        lead=base.store.coordination.lead,
+        publish=publish,
+    )
 
 
 def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | None]]:

@@ -18,6 +18,7 @@ from bot.doctor.models import (
     examine_encoder,
     examine_libraries,
     examine_model,
+    examine_starter,
     examine_toxicity,
 )
 from bot.doctor.suggestion import examine_choice
@@ -93,6 +94,12 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
         if (better := await asyncio.to_thread(examine_choice, settings.generator)) is not None:
             yield better
 
+    async def starter() -> AsyncIterator[Finding]:
+        learning, folder = settings.personalization, settings.generator.starter_dir
+        found = await asyncio.to_thread(examine_starter, learning, folder)
+        if found is not None:
+            yield found
+
     async def data() -> AsyncIterator[Finding]:
         from bot.doctor.stored_data import examine_data, examine_layout, examine_owner
 
@@ -118,6 +125,7 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     yield "model", model
     yield "device", _in_thread(lambda: examine_device(settings.personalization.device))
     yield "encoder", _in_thread(lambda: examine_encoder(settings.personalization))
+    yield "starter", starter
     if settings.safety.toxicity_model:
         yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
     yield "database", data
