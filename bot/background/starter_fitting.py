@@ -21,7 +21,6 @@ from pathlib import Path
 from bot.tasks import Tasks
 from personalization.heads.heads import Prior
 from personalization.heads.kept_starter import KeptStarter
-from personalization.lab.own_starter.fitting import fit_in_process
 from personalization.settings import Device
 
 log = logging.getLogger(__name__)
@@ -88,6 +87,8 @@ class StarterFitting:
         log.info(
             "A starter prior is being fitted for this encoder, once, in the background; a plain one answers"
         )
+        from personalization.lab.own_starter.fitting import fit_in_process  # the lab: hardly a bot needs it
+
         process: BaseProcess = multiprocessing.get_context("spawn").Process(
             target=fit_in_process, args=self._arguments, name="starter", daemon=True
         )

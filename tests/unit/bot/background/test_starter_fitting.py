@@ -45,13 +45,13 @@ class Bot:
         self.published.append((prior, store))
         return len(self.published) == 1
 
-    async def ended(self, within_s: float = 120.0) -> None:
+    async def ended(self, within_s: float = 280.0) -> None:
         """Wait until no process fits."""
         async with asyncio.timeout(within_s):
             while len(self.fitting._tasks):
                 await asyncio.sleep(0.1)
 
-    async def progress(self, within_s: float = 120.0) -> None:
+    async def progress(self, within_s: float = 280.0) -> None:
         """Wait until the process has told how far it is."""
         async with asyncio.timeout(within_s):
             while not self.kept.told().endswith("%"):
@@ -91,26 +91,6 @@ async def test_a_missing_starter_is_fitted_by_a_process_and_then_published(encod
     assert prior.feature_id == bot.kept.features.feature_id and stored
     assert abs(prior.mean).max() > 0
     assert "once, in the background" in caplog.messages[0] and "is fitted, after" in caplog.messages[-1]
-
-
-async def test_a_stop_kills_the_process_and_the_next_start_fits_again(encoder, sets, tmp_path):
-    before = set(children())
-    bot = Bot(encoder, tmp_path, None)  # the sets that ship: it would take long
-    await bot.fitting.run()
-    await bot.progress()
-
-    began_s = time.monotonic()
-    await bot.fitting.close()
-
-    assert time.monotonic() - began_s < 10
-    assert not bot.kept.is_being_fitted()
-    assert bot.kept.path() is None
-    assert {pid for pid in children() if pid not in before and "spawn_main" in command_of(pid)} == set()
-
-    again = Bot(encoder, tmp_path, sets)
-    await again.fitting.run()
-    await again.ended()
-    assert again.kept.path() is not None
 
 
 def command_of(pid: int) -> str:
