@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bot.config import ConfigError, Settings, discord_proxy, load_settings, read_secret
@@ -94,12 +95,6 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
         if (better := await asyncio.to_thread(examine_choice, settings.generator)) is not None:
             yield better
 
-    async def starter() -> AsyncIterator[Finding]:
-        learning, folder = settings.personalization, settings.generator.starter_dir
-        found = await asyncio.to_thread(examine_starter, learning, folder)
-        if found is not None:
-            yield found
-
     async def data() -> AsyncIterator[Finding]:
         from bot.doctor.stored_data import examine_data, examine_layout, examine_owner
 
@@ -125,12 +120,19 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     yield "model", model
     yield "device", _in_thread(lambda: examine_device(settings.personalization.device))
     yield "encoder", _in_thread(lambda: examine_encoder(settings.personalization))
-    yield "starter", starter
+    yield "starter", partial(_starter, settings)
     if settings.safety.toxicity_model:
         yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
     yield "database", data
     yield "disk", disk
     yield "port", ports
+
+
+async def _starter(settings: Settings) -> AsyncIterator[Finding]:
+    folder = settings.generator.starter_dir
+    found = await asyncio.to_thread(examine_starter, settings.personalization, folder)
+    if found is not None:
+        yield found
 
 
 def _in_thread(check: Callable[[], Finding]) -> Check:
