@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,7 @@ class KeptStarter:
         return path
 
     @contextmanager
-    def locked(self) -> Iterator[Tell]:
+    def locked(self) -> Generator[Tell]:
         """Wait until no other process fits this starter; yield a function that tells how far this one is.
 
         Without file locks, on Windows, two processes may fit at once. Both then keep the same bytes.
