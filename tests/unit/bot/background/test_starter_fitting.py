@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -68,10 +69,6 @@ def sets(tmp_path_factory) -> list[Path]:
     return [bots(tmp_path_factory.mktemp("sets")), DATA / "made_up_thumbs"]
 
 
-def children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-
-
 async def test_a_missing_starter_is_fitted_by_a_process_and_then_published(encoder, sets, tmp_path, caplog):
     caplog.set_level(logging.INFO, "bot.background.starter_fitting")
     bot = Bot(encoder, tmp_path, sets)
@@ -93,19 +90,13 @@ async def test_a_missing_starter_is_fitted_by_a_process_and_then_published(encod
     assert "once, in the background" in caplog.messages[0] and "is fitted, after" in caplog.messages[-1]
 
 
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
-
 async def test_a_killed_process_is_told_and_not_started_again_at_once(encoder, tmp_path, caplog):
-    before = set(children())
-    bot = Bot(encoder, tmp_path, None)
+    bot = Bot(encoder, tmp_path, None)  # the sets that ship: it would take long
     await bot.fitting.run()
     await bot.progress()
 
-    for pid in set(children()) - before:
-        if "spawn_main" in command_of(pid):
-            os.kill(pid, signal.SIGKILL)
+    [child] = [one for one in multiprocessing.active_children() if one.name == "starter"]
+    os.kill(child.pid, signal.SIGKILL)
     await bot.ended()
     await bot.fitting.run()
 
