@@ -218,9 +218,9 @@ def examine_starter(settings: LearningSettings, folder: Path) -> Finding | None:
         return ok("starter", f"being fitted for this encoder in the background: {kept.told() or '0%'}")
     if not settings.fit_starter:
         return warning("starter", "none for this encoder; simpatico fit-starter fits one")
-    told = kept.told()
-    ended = f" (the last fit ended: {told})" if told else ""
-    return warning("starter", f"none for this encoder yet{ended}; the bot fits one in the background")
+    if told := kept.told():
+        return warning("starter", f"none for this encoder; the last fit ended at: {told}")
+    return ok("starter", "none for this encoder yet; the bot fits one in the background")
 
 
 def examine_toxicity(settings: SafetySettings) -> Finding:

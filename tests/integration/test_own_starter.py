@@ -111,7 +111,8 @@ def test_the_doctor_says_what_is_missing(settings):
         tell("failed: expected some set, found none")
     after_a_failure = examine_starter(settings.personalization, folder)
 
-    assert {one.verdict for one in (missing, switched_off, after_a_failure)} == {Verdict.WARNING}
+    assert missing.verdict is Verdict.OK
+    assert {one.verdict for one in (switched_off, after_a_failure)} == {Verdict.WARNING}
     assert "the bot fits one in the background" in missing.said
     assert "simpatico fit-starter" in switched_off.said
     assert "found none" in after_a_failure.said
