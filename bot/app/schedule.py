@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bot.background.round_curves import RoundCurves
 from bot.background.scheduler import LearningScheduler, Work
+from bot.background.starter_fitting import StarterFitting
 from bot.background.trainer_election import ARMS, FOLLOW, elected
 from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
@@ -36,6 +37,7 @@ def open_scheduler(
     metrics: Metrics,
     memory: MemberMemory,
     stack: AsyncExitStack,
+    starter: StarterFitting | None = None,
 ) -> LearningScheduler:
     """Make the scheduler with all jobs; the caller starts it.
 
@@ -47,7 +49,8 @@ def open_scheduler(
         arms: Counts which kinds of candidates are liked.
         metrics: Times the jobs.
         memory: Drops what belongs to servers that were left.
-        stack: Stops the scheduler; a round that runs ends after its chunk.
+        stack: Stops the scheduler; a round that runs ends after its chunk, a fit of the starter is killed.
+        starter: Fits the starter prior of an encoder for which none ships.
 
     Raises:
         ConfigError: The curves of rounds cannot be written.
@@ -60,6 +63,10 @@ def open_scheduler(
     scheduler = _schedule(
         settings.personalization, store, trainer, reembedder, metrics=metrics, run_round=run_round, arms=arms
     )
+    if starter is not None:
+        scheduler.add("starter", metrics.watched("starter", starter.run), HOUR_S, soon=True)
+        starter.mark_due = scheduler.mark_due
+        stack.push_async_callback(starter.close)
     departures = _erase_departed(store, memory, retraining(scheduler))
     scheduler.add("departures", metrics.watched("departures", departures), HOUR_S)
     scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), HOUR_S)

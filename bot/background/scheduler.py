@@ -131,10 +131,11 @@ class LearningScheduler:
             if now - at > MOST_INTERVALS * self._works[name][1] + GRACE_S
         ]
 
-    def add(self, name: str, work: Work, every_s: float) -> None:
-        """Add a work before the start; its first run is after ``every_s`` seconds."""
+    def add(self, name: str, work: Work, every_s: float, *, soon: bool = False) -> None:
+        """Add a work before the start; it first runs after ``every_s`` seconds, or soon after the start."""
         self._works[name] = (work, every_s)
-        self._later.add(name)
+        if not soon:
+            self._later.add(name)
 
     def start(self) -> None:
         """Start the clock and the worker; needs a running event loop."""

@@ -117,15 +117,23 @@ def _add_tune(commands: Any) -> None:
 
 def _add_fit_starter(commands: Any) -> None:
     """Declare ``simpatico fit-starter``."""
-    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on several public sets")
+    parser = commands.add_parser(
+        "fit-starter", help="fit a starter prior for the configured encoder, on several public sets"
+    )
     parser.add_argument(
         "folders",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="folder",
-        help="sets to fit to; the first one has judgements of at least three chatbots' replies (dbdc3)",
+        help="sets to fit to, in place of those that ship; the first one has judgements of at least three"
+        " chatbots' replies (dbdc3)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument(
+        "--also", type=Path, action="append", default=[], help="a set to fit to besides; may be repeated"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="file to write; without it, the starter is kept for the bot's next start"
+    )
     parser.add_argument(
         "--compare", action="store_true", help="also print how the fit ranks with one choice changed"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bot.config import ConfigError, Settings, discord_proxy, load_settings, read_secret
@@ -17,6 +18,7 @@ from bot.doctor.models import (
     examine_device,
     examine_encoder,
     examine_libraries,
+    examine_starter,
     examine_toxicity,
     examine_writers,
 )
@@ -121,11 +123,19 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     yield "model", model
     yield "device", _in_thread(lambda: examine_device(settings.personalization.device))
     yield "encoder", _in_thread(lambda: examine_encoder(settings.personalization))
+    yield "starter", partial(_starter, settings)
     if settings.safety.toxicity_model:
         yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
     yield "database", data
     yield "disk", disk
     yield "port", ports
+
+
+async def _starter(settings: Settings) -> AsyncIterator[Finding]:
+    folder = settings.generator.starter_dir
+    found = await asyncio.to_thread(examine_starter, settings.personalization, folder)
+    if found is not None:
+        yield found
 
 
 def _in_thread(check: Callable[[], Finding]) -> Check:

@@ -224,6 +224,34 @@ def examine_encoder(settings: LearningSettings) -> Finding:
     return ok("encoder", f"{encoder.encoder_id}, {counted(len(vector), 'dimension')}")
 
 
+def examine_starter(settings: LearningSettings, folder: Path) -> Finding | None:
+    """Check the starter prior of an encoder for which none ships; None for the packaged encoder. Blocks.
+
+    Args:
+        settings: The encoder.
+        folder: Folder of kept starters.
+    """
+    from personalization.encoding.features import FeatureMap
+    from personalization.encoding.loading import load_encoder
+    from personalization.heads.kept_starter import KeptStarter
+
+    if settings.encoder == "packaged":
+        return None
+    try:
+        kept = KeptStarter(folder, FeatureMap(load_encoder(settings.encoder, settings.device)))
+    except PersonalizationError:  # the check of the encoder says why
+        return None
+    if (path := kept.path()) is not None:
+        return ok("starter", f"fitted for this encoder: {path}")
+    if kept.is_being_fitted():
+        return ok("starter", f"being fitted for this encoder in the background: {kept.told() or '0%'}")
+    if not settings.fit_starter:
+        return warning("starter", "none for this encoder; simpatico fit-starter fits one")
+    if told := kept.told():
+        return warning("starter", f"none for this encoder; the last fit ended at: {told}")
+    return ok("starter", "none for this encoder yet; the bot fits one in the background")
+
+
 def examine_toxicity(settings: SafetySettings) -> Finding:
     """Load the configured toxicity model. Blocks for seconds."""
     from bot.moderation.toxicity import load_judge

@@ -17,18 +17,9 @@ from bot.config import Settings
 from bot.replies.six_taps.texts import Pair
 from personalization.encoding.encoder import Encoder
 from storage.records import Picked, Who
-from tests.benchmarks.bench_taste import (
-    COIN,
-    FLIPPED,
-    Examined,
-    Likings,
-    Member,
-    decided,
-    examined,
-    texts_of,
-    world_of,
-)
+from tests.benchmarks.bench_taste import FLIPPED, Likings, Member, decided, texts_of, world_of
 from tests.benchmarks.taste_pool import Pool
+from tests.benchmarks.taste_report import COIN, Examined, examined
 from tests.integration.conftest import World
 
 TAP_COUNTS = (0, 5, 6, 8)

@@ -73,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
         "bot/metrics.py::_RoundMetrics.take",
         "bot/moderation/report_queue.py::ReportQueue.take",
         "personalization/rounds/trainer.py::Trainer._learn_chunk",
-        "personalization/rounds/trainer.py::Trainer._record_prior",
+        "personalization/rounds/prior_in_use.py::PriorInUse.record",
         "storage/maintenance/audit_trail.py::AuditTrail.record",
         "storage/maintenance/backup.py::back_up_keys",
     },

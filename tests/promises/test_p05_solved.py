@@ -162,7 +162,7 @@ async def test_accounts_of_one_label_teach_no_prior_beside_a_victim(bench):
 
     report = await bench.trainer.rebuild_prior()
 
-    assert (report.n_members, report.prior_id) == (0, bench.trainer._starter.prior_id)
+    assert (report.n_members, report.prior_id) == (0, bench.trainer._prior.starter.prior_id)
 
 
 async def test_exact_choices_of_an_older_version_are_gone_after_a_forget(bench, monkeypatch):

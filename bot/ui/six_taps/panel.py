@@ -21,8 +21,7 @@ from bot.languages import current_language, mark, sentences_of, tr, trn
 from bot.messages.posting import SILENT
 from bot.replies.six_taps.asking import TAPS, SixTaps
 from bot.replies.six_taps.texts import LANGUAGE_NAMES, Pair, pairs_in
-from bot.ui.components import PersistentButton
-from bot.ui.feedback_panel import NOT_AGREED, clicked_by_who_agreed
+from bot.ui.components import NOT_AGREED, PersistentButton, clicked_by_who_agreed
 from bot.ui.feedback_text import PAUSED
 from bot.ui.ports import FeedbackHost
 from storage.errors import LearningPaused, NoConsent

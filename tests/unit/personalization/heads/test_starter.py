@@ -95,7 +95,7 @@ def test_another_encoder_gets_a_plain_prior_and_one_line_says_so(caplog):
 
     assert prior.prior_id == starter_prior(features, SETTINGS).prior_id
     assert [record.getMessage() for record in caplog.records] == [
-        "The starter prior that ships is for another encoder; a plain one answers until members teach one"
+        "There is no starter prior for this encoder; a plain one answers until members teach one"
     ]
 
 
