@@ -1,10 +1,10 @@
 """Adoption: what members taught replaces what stood before only where held-out members are ranked better.
 
 A fit of the prior proposes a mean and directions in which members differ, and fewer loud features. Before it,
-the starter answered. Each member is held out once, and heads of few and of many labels are solved
-under both. Where the proposal does not order the member's other replies better, by more than one standard
-error over members (two, by few members), the starter's part stays. So a young server does not pay for what a few labels seem to
-say. How much plain spread is added to the learnt directions is chosen by the same members.
+the starter answered. Each member is held out once, and heads of few and of many labels are solved under both.
+Where the proposal does not order the member's other replies better, by more than one standard error over
+members (two, by few members), the starter's part stays. So a young server does not pay for what a few labels
+seem to say. How much plain spread is added to the learnt directions is chosen by the same members.
 
 Called by :mod:`personalization.population.fit_prior`; NumPy on top of
 :mod:`personalization.population.calibration`.
@@ -89,8 +89,8 @@ def adopted(
 
     form = before(starter)
     loss, member = losses(form)
-    if not len(member):
-        return form
+    if not len(member):  # members of too few labels; a starter without directions has none to keep
+        return form if starter.factor is not None else replace(form, spread=SPREADS[-1])
     louds = [] if starter.loud is None else [SOME_LOUD, None]
     spreads = SPREADS if starter.variance.any() else SPREADS[:1]
     steps: tuple[Callable[[Form], list[Form]], ...] = (

@@ -29,7 +29,7 @@ MEMBERS_TO_VALIDATE = 40
 """With fewer members asked, trust in heads is not chosen anew."""
 MEMBERS_TO_ASK_LESS = 200
 """With fewer members the held-out ones are asked about half of the exchanges instead of a quarter."""
-LEAST_MEMBERS = 8
+LEAST_MEMBERS = 4
 """With fewer members none is held out, and nothing of the starter is replaced."""
 LEAST_ASKED = 4
 """Least number of members who are asked with the same number of labels."""
@@ -51,12 +51,15 @@ class Fold:
         taught: Members and labels that the prior is learnt from.
         asking: Held-out members, whose heads are tested.
         asked: Labels that heads are tested on, ``n`` bool.
+        whole: Whether heads of no labels are tested on all labels of the held-out members, because those
+            exchanges are not taught either.
     """
 
     first: int
     taught: list[Teacher]
     asking: list[Teacher]
     asked: BoolArray
+    whole: bool = False
 
 
 def folds(pool: Pool, members: Sequence[Teacher]) -> list[Fold]:
@@ -67,19 +70,34 @@ def folds(pool: Pool, members: Sequence[Teacher]) -> list[Fold]:
     """
     if len(members) < LEAST_MEMBERS:
         return []
-    group = np.arange(len(pool.y)) if pool.group is None else pool.group
-    exchange = np.unique(group, return_inverse=True)[1]  # (n,)
+    exchange = np.zeros(len(pool.y), np.int64)  # (n,)
+    if pool.group is not None:
+        exchange = np.unique(pool.group, return_inverse=True)[1]
+    else:  # in the order of members' contents, so that the order of the pool has no effect
+        rows = np.concatenate([member.rows for member in members])
+        exchange[rows] = np.arange(len(rows))
     n_parts = 1 if len(members) >= MEMBERS_TO_ASK_LESS else FOLDS // 2
-    made: list[Fold] = []
-    for fold in range(FOLDS):
-        asked = (exchange - fold) % FOLDS < n_parts
-        asking = list(members[fold::FOLDS])
-        theirs = np.zeros(exchange.max(initial=0) + 1, np.bool_)
-        for member in asking:
-            theirs[exchange[member.rows[asked[member.rows]]]] = True
-        others = [member for i, member in enumerate(members) if i % FOLDS != fold]
-        made.append(Fold(fold * len(members), only(others, ~theirs[exchange]), asking, asked))
+    made = [_fold(fold, members, exchange, n_parts) for fold in range(FOLDS)]
+    if len(members) < MEMBERS_TO_VALIDATE:
+        whole = [_fold(fold, members, exchange, FOLDS) for fold in range(FOLDS)]
+        n_taught, n_whole = (
+            sum(len(one.rows) for fold in some for one in fold.taught) for some in (made, whole)
+        )
+        if 2 * n_whole >= n_taught:
+            parts = zip(made, whole, strict=True)
+            made = [replace(half, taught=all_.taught, whole=True) for half, all_ in parts]
     return made if all(fold.taught for fold in made) else []
+
+
+def _fold(fold: int, members: Sequence[Teacher], exchange: IntArray, n_parts: int) -> Fold:
+    """Hold out every fourth member, and the exchanges that they are asked about: a part of theirs."""
+    asked = (exchange - fold) % FOLDS < n_parts
+    asking = list(members[fold::FOLDS])
+    theirs = np.zeros(exchange.max(initial=0) + 1, np.bool_)
+    for member in asking:
+        theirs[exchange[member.rows[asked[member.rows]]]] = True
+    others = [member for i, member in enumerate(members) if i % FOLDS != fold]
+    return Fold(fold * len(members), only(others, ~theirs[exchange]), asking, asked)
 
 
 def calibrate(
@@ -226,6 +244,8 @@ def held_out(
     for i, member in enumerate(fold.asking):
         rows = np.random.default_rng(i).permutation(member.rows)
         own, query = rows[~fold.asked[rows]], rows[fold.asked[rows]]
+        if fold.whole and not k:
+            query = rows
         if len(own) >= k and len(query) >= LEAST_QUERIES:
             given.append((fold.first + i, own[:k], query))
     if not given:

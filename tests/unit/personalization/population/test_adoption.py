@@ -83,7 +83,7 @@ def test_a_starter_that_is_wrong_gives_way_to_what_members_taught() -> None:
 
 
 def test_too_few_members_to_hold_any_out_replace_nothing_but_the_threshold() -> None:
-    found = learnt(population(7, n_labels=30), starter())
+    found = learnt(population(3, n_labels=30), starter())
 
     assert keeps(found, starter())
     assert found.bias_variance == starter().bias_variance
