@@ -19,9 +19,9 @@ import numpy as np
 from personalization.arrays import BoolArray, DoubleArray, IntArray
 
 SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
-STEP, FIRST = (0.2, 0.2), (0.5, 1.0)
-"""Standard deviations of slope and shift: from one bucket of the number of labels to the next, and of the
-first one around what stands without data."""
+ALONE, STEP = (0.5, 0.5), (0.2, 0.2)
+"""Standard deviations of slope (as a share of the anchor's) and shift: of the first two buckets around what stands
+without data, and of each other bucket around the one before."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -153,8 +153,8 @@ def platt_chain(
     """Fit slope and shift of several buckets at once, each drawn to its neighbours and all to an anchor.
 
     A bucket of few people says little about its slope. Its neighbours, whose heads have a few labels more or
-    less, say more. So the deviations from the anchor are a random walk over the buckets, with standard
-    deviations :data:`STEP`; the first deviation has :data:`FIRST`.
+    less, say more. So the deviations from the anchor are a random walk over the buckets with the standard
+    deviations :data:`STEP`. The prior's own scores, in the bucket of no label, say nothing about heads.
 
     Args:
         parts: Scores, outcomes in [0, 1] and weights of each bucket, ``n`` each; None: no data.
@@ -165,26 +165,31 @@ def platt_chain(
         ``b x 2``.
     """
     b = len(parts)
-    walk = np.eye(b) - np.eye(b, k=-1)  # row 0: the first deviation; the others: steps
+    slopes, shifts = np.asarray(anchor, np.float64).T
+    walk = np.eye(b) - np.eye(b, k=-1)
+    walk[1:2, 0] = 0.0
     precision = np.zeros((2 * b, 2 * b))
     for column in range(2):
         by_row = np.full(b, STEP[column] ** -2.0)
-        by_row[0] = FIRST[column] ** -2.0
+        by_row[:2] = ALONE[column] ** -2.0
         precision[column::2, column::2] = walk.T @ (by_row[:, None] * walk)
-    theta, start = np.asarray(anchor, np.float64).ravel().copy(), np.asarray(anchor, np.float64).ravel()
+    start = np.stack([np.ones(b), shifts], axis=1).ravel()
+    theta = start.copy()
     for _ in range(50):
         H, gradient = precision.copy(), -precision @ (theta - start)
         for i, part in enumerate(parts):
             if part is None:
                 continue
             s, y, w = part
-            A = np.stack([s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
+            A = np.stack([slopes[i] * s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
             here = slice(2 * i, 2 * i + 2)
-            p = 1 / (1 + np.exp(-np.clip(s * theta[2 * i] + theta[2 * i + 1], -40, 40)))
+            f = A[:, 0] * theta[2 * i] + theta[2 * i + 1]
+            p = 1 / (1 + np.exp(-np.clip(f, -40, 40)))
             H[here, here] += A.T @ (A * (w * p * (1 - p))[:, None])
             gradient[here] += A.T @ (w * (y - p))
         step = np.linalg.solve(H, gradient)
         theta = theta + np.clip(step, -1, 1)
         if np.abs(step).max() < 1e-9:
             break
-    return theta.reshape(b, 2)
+    factor, shifts = theta.reshape(b, 2).T
+    return np.stack([factor * slopes, shifts], axis=1)

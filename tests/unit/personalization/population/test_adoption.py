@@ -146,11 +146,11 @@ def scored(n: int, slope: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
     return s, (rng.random(n) < 1 / (1 + np.exp(-slope * s))).astype(np.float64), np.ones(n)
 
 
-ANCHOR = np.tile([1.0, 0.0], (3, 1))
+ANCHOR = np.tile([1.0, 0.0], (4, 1))
 
 
 def test_a_bucket_of_many_people_is_fitted_to_its_own_labels() -> None:
-    parts = [scored(20_000, slope, seed) for seed, slope in enumerate((0.3, 1.0, 2.0))]
+    parts = [scored(20_000, slope, seed) for seed, slope in enumerate((0.7, 1.0, 1.3, 1.0))]
 
     found = platt_chain(parts, ANCHOR, shift=True)
 
@@ -162,10 +162,21 @@ def test_a_bucket_of_few_people_is_drawn_to_its_neighbours() -> None:
     sure, few = scored(20_000, 0.4), scored(6, 3.0, seed=5)
 
     alone = platt(*few[:2], shift=True)[0]
-    found = platt_chain([sure, few, None], ANCHOR, shift=True)[:, 0]
+    found = platt_chain([None, sure, few, None], ANCHOR, shift=True)[:, 0]
 
-    assert abs(found[1] - 0.4) < 0.1 < abs(alone - 0.4)
-    assert found[2] == pytest.approx(found[1], abs=1e-6)  # a bucket without people repeats its neighbour
+    assert abs(found[2] - 0.4) < 0.1 < abs(alone - 0.4)
+    assert found[3] == pytest.approx(found[2], abs=1e-6)  # a bucket without people repeats its neighbour
+
+
+def test_first_replies_say_nothing_about_heads() -> None:
+    """Newcomers of a server whose base rate is far from the prior's: heads keep what stands for them."""
+    anchor = np.array([[1.0, 0.0], [0.3, 0.1], [0.6, 0.2], [0.8, -0.1]])
+    s, y, w = scored(5000, -2.0)
+
+    found = platt_chain([(s, y, w), None, None, None], anchor, shift=True)
+
+    assert found[0, 0] < -1
+    np.testing.assert_allclose(found[1:], anchor[1:])
 
 
 def test_without_people_the_anchor_stays_and_a_shift_can_be_left_out() -> None:
@@ -173,4 +184,4 @@ def test_without_people_the_anchor_stays_and_a_shift_can_be_left_out() -> None:
 
     np.testing.assert_allclose(platt_chain([None] * 3, anchor, shift=True), anchor)
     s, y, w = scored(5000, 1.0)
-    assert (platt_chain([(s + 1, y, w), None, None], ANCHOR, shift=False)[:, 1] == 0).all()
+    assert (platt_chain([(s + 1, y, w), None, None, None], ANCHOR, shift=False)[:, 1] == 0).all()
