@@ -20,8 +20,8 @@ from personalization.arrays import BoolArray, DoubleArray, IntArray
 
 SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
 ALONE, STEP = (0.5, 0.5), (0.2, 0.2)
-"""Standard deviations of slope (as a share of the anchor's) and shift: of the first two buckets around what stands
-without data, and of each other bucket around the one before."""
+"""Standard deviations of slope (as a share of the anchor's) and shift: of the first two buckets around what
+stands without data, and of each other bucket around the one before."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from personalization.errors import HeadDamaged
 from personalization.heads.heads import Prior
 from personalization.solving import loud_tastes
 from personalization.solving.gate import learn_heads
@@ -167,3 +168,43 @@ def test_the_prior_keeps_what_may_be_loud_in_its_bytes_and_in_every_server():
     np.testing.assert_array_equal(read.loud, prior.loud)
     assert read.prior_id == prior.prior_id != replace(prior, loud=None).prior_id
     np.testing.assert_array_equal(prior.around(b"a server").loud, prior.loud)
+
+
+@pytest.mark.parametrize(("one", "two"), [(0.0, 0.5), (0.5, 0.5), (0.5, -0.1)])
+def test_a_prior_whose_chances_are_no_probabilities_is_refused(one: float, two: float):
+    body = replace(loud_prior(), loud_chances=(one, two)).to_bytes()
+
+    with pytest.raises(HeadDamaged, match="probabilities of loud features"):
+        Prior.from_bytes(body, feature_id=loud_prior().feature_id, dim=12)
+
+
+def test_chances_are_read_back_and_change_the_head():
+    rare = replace(loud_prior(), loud_chances=(0.2, 0.1))
+    read = Prior.from_bytes(rare.to_bytes(), feature_id=rare.feature_id, dim=12)
+
+    assert read.loud_chances == (0.2, 0.1)
+    examples = taught(8, 11)
+    often, seldom = (learn_heads(examples, prior, "cpu")[0].weights[0, 11] for prior in (loud_prior(), read))
+    assert 0 < seldom < often
+
+
+def contradicting(n: int) -> tuple[torch.Tensor, ...]:
+    """A member whose labels contradict each other about nearly the same replies, with large features."""
+    rng = np.random.default_rng(2)
+    X = np.repeat(6 * rng.normal(size=(1, n // 2, S)), 2, axis=1) + 0.3 * rng.normal(size=(1, n, S))
+    y = np.tile([0.0, 1.0], n // 2)[None]
+    y[0, : n // 2] = X[0, : n // 2, 0] > 0
+    C = 0.1 * rng.normal(size=(1, n, 4))
+    return tuple(torch.from_numpy(part) for part in (C, C @ C.transpose(0, 2, 1), X, y))
+
+
+@pytest.mark.parametrize("n", [4, 8, 12, 20])
+def test_contradicting_labels_do_not_make_the_solution_diverge(n: int, monkeypatch):
+    C, K, X, y = contradicting(n)
+    m, w = torch.zeros_like(y), torch.ones_like(y)
+
+    few = loud_tastes.solve(C, K, m, X, slab_of(ONE, TWO), y, w)
+    monkeypatch.setattr(loud_tastes, "STEPS", 60)
+    many = loud_tastes.solve(C, K, m, X, slab_of(ONE, TWO), y, w)
+
+    assert (few.scores - many.scores).abs().max() < 0.5
