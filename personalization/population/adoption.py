@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from personalization.arrays import DoubleArray, FloatArray, IntArray
+from personalization.arrays import DoubleArray, IntArray
 from personalization.heads.heads import Prior
-from personalization.population.calibration import Fold, asked_by_k
+from personalization.population.calibration import MEMBERS_TO_VALIDATE, Fold, asked_by_k
 from personalization.population.outcomes import Outcome, rank_losses
 from personalization.population.pooled import Pool
 from personalization.score_quality import clustered_mean
@@ -31,7 +31,8 @@ SPREADS = (0.0, 0.1, 0.3, 1.0)
 NEEDED, NEEDED_BY_FEW = 1.0, 2.0
 """Gain on held-out members, in standard errors, from which a proposal is adopted; by few members, the second:
 several proposals are tried, and the error itself is uncertain."""
-FEW = 40
+MEAN_NEEDED = 0.0
+"""The same for the mean, by many members: its penalty is chosen on them, so a wrong one moves little."""
 SOME_LOUD = (0.2, 0.1)
 """Probabilities of one and of two loud features that are tried instead of the starter's."""
 MOST_ASKED = 60
@@ -87,6 +88,8 @@ def adopted(
         tried = [form.of(prior, starter) for prior in priors]
         return losses_by_member(asked_by_k(pool, few, tried, device, learn_heads)[1:])
 
+    n_members = sum(len(fold.asking) for fold in validated)
+    needed = NEEDED if n_members >= MEMBERS_TO_VALIDATE else NEEDED_BY_FEW
     form = before(starter)
     loss, member = losses(form)
     if not len(member):  # members of too few labels; a starter without directions has none to keep
@@ -102,7 +105,7 @@ def adopted(
         tried = [(one, losses(one)[0]) for one in step(form)]
         if tried:
             best, found = min(tried, key=lambda pair: float(pair[1].mean()))
-            if gains(loss - found, member):
+            if gains(loss - found, member, needed):
                 form, loss = best, found
     return form
 
@@ -117,8 +120,7 @@ def losses_by_member(by_k: Sequence[Outcome | None]) -> tuple[DoubleArray, IntAr
     return losses[~np.isnan(losses)], member[~np.isnan(losses)]
 
 
-def gains(gain: DoubleArray | FloatArray, member: IntArray) -> bool:
-    """Return whether a gain exceeds the standard errors over members that are needed."""
+def gains(gain: DoubleArray, member: IntArray, needed: float) -> bool:
+    """Return whether a gain, one for each member and number of labels, exceeds ``needed`` standard errors."""
     mean, error = clustered_mean(gain, member)
-    needed = NEEDED_BY_FEW if len(np.unique(member)) < FEW else NEEDED
     return mean > needed * error  # False with one member, whose error is unknown

@@ -28,7 +28,8 @@ from personalization.solving.training import Examples
 MEMBERS_TO_VALIDATE = 40
 """With fewer members asked, trust in heads is not chosen anew."""
 MEMBERS_TO_ASK_LESS = 200
-"""With fewer members the held-out ones are asked about half of the exchanges instead of a quarter."""
+"""With fewer members the held-out ones are asked about half of their exchanges instead of a quarter. Where
+members share exchanges, :data:`MEMBERS_TO_VALIDATE` holds instead."""
 LEAST_MEMBERS = 4
 """With fewer members none is held out, and nothing of the starter is replaced."""
 LEAST_ASKED = 4
@@ -76,7 +77,9 @@ def folds(pool: Pool, members: Sequence[Teacher]) -> list[Fold]:
     else:  # in the order of members' contents, so that the order of the pool has no effect
         rows = np.concatenate([member.rows for member in members])
         exchange[rows] = np.arange(len(rows))
-    n_parts = 1 if len(members) >= MEMBERS_TO_ASK_LESS else FOLDS // 2
+    # Exchanges that many members rated are lost to the fold when one of them is asked.
+    enough = MEMBERS_TO_ASK_LESS if pool.group is None else MEMBERS_TO_VALIDATE
+    n_parts = 1 if len(members) >= enough else FOLDS // 2
     made = [_fold(fold, members, exchange, n_parts) for fold in range(FOLDS)]
     if len(members) < MEMBERS_TO_VALIDATE:
         whole = [_fold(fold, members, exchange, FOLDS) for fold in range(FOLDS)]

@@ -32,8 +32,13 @@ import torch
 
 from personalization.arrays import DoubleArray, FloatArray
 from personalization.heads.heads import HeadBank, Prior
-from personalization.population.adoption import adopted, before, gains
-from personalization.population.calibration import calibrate_with_threshold, folds, held_out
+from personalization.population.adoption import MEAN_NEEDED, NEEDED_BY_FEW, adopted, before, gains
+from personalization.population.calibration import (
+    MEMBERS_TO_VALIDATE,
+    calibrate_with_threshold,
+    folds,
+    held_out,
+)
 from personalization.population.differences import basis_of, believed_in, chunks_of, em_steps
 from personalization.population.outcomes import Outcome, rank_loss, rank_losses, together
 from personalization.population.pooled import Pool, Pooled, Teacher, teachers
@@ -154,7 +159,9 @@ def choose_ridge(
     before = rank_losses(everybody.base, everybody)
     gain = before - rank_losses(everybody.base + everybody.own, everybody)
     known = ~np.isnan(gain)
-    return RIDGES[best] if gains(gain[known], np.unique(everybody.member)[known]) else KEPT_RIDGE
+    needed = MEAN_NEEDED if len(members) >= MEMBERS_TO_VALIDATE else NEEDED_BY_FEW
+    better = gains(gain[known], np.unique(everybody.member)[known], needed)
+    return RIDGES[best] if better else KEPT_RIDGE
 
 
 def best_or_next_smaller(losses: DoubleArray) -> int:
