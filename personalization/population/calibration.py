@@ -33,8 +33,7 @@ members share exchanges, :data:`MEMBERS_TO_VALIDATE` holds instead."""
 LEAST_MEMBERS = 4
 """With fewer members none is held out, and nothing of the starter is replaced."""
 LEAST_ASKED = 4
-"""Least number of members who are asked with the same number of labels."""
-LEAST_QUERIES = 2
+"""Least number of members who are asked after the same number of labels."""
 FOLDS = 4
 LABELS_OF_A_PERSON = 8.0
 """Most labels that a person counts like in calibration: their threshold is in all of them."""
@@ -54,6 +53,8 @@ class Fold:
         asked: Labels that heads are tested on, ``n`` bool.
         whole: Whether heads of no labels are tested on all labels of the held-out members, because those
             exchanges are not taught either.
+        least_members: Least number of held-out members with enough labels.
+        least_queries: Least number of labels that a held-out member is asked about.
     """
 
     first: int
@@ -61,6 +62,8 @@ class Fold:
     asking: list[Teacher]
     asked: BoolArray
     whole: bool = False
+    least_members: int = LEAST_ASKED
+    least_queries: int = 3
 
 
 def folds(pool: Pool, members: Sequence[Teacher]) -> list[Fold]:
@@ -100,7 +103,9 @@ def _fold(fold: int, members: Sequence[Teacher], exchange: IntArray, n_parts: in
     for member in asking:
         theirs[exchange[member.rows[asked[member.rows]]]] = True
     others = [member for i, member in enumerate(members) if i % FOLDS != fold]
-    return Fold(fold * len(members), only(others, ~theirs[exchange]), asking, asked)
+    # Of one fold alone little is asked: all folds together must have enough members.
+    few = {"least_members": 1, "least_queries": 2}
+    return Fold(fold * len(members), only(others, ~theirs[exchange]), asking, asked, **few)
 
 
 def calibrate(
@@ -241,7 +246,7 @@ def held_out(
         mean: Weights of ``base``, ``d``; None: zero.
 
     Returns:
-        The scores; None if no member gave enough labels.
+        The scores; None if too few members gave enough labels.
     """
     given: list[tuple[int, IntArray, IntArray]] = []
     for i, member in enumerate(fold.asking):
@@ -249,9 +254,9 @@ def held_out(
         own, query = rows[~fold.asked[rows]], rows[fold.asked[rows]]
         if fold.whole and not k:
             query = rows
-        if len(own) >= k and len(query) >= LEAST_QUERIES:
+        if len(own) >= k and len(query) >= fold.least_queries:
             given.append((fold.first + i, own[:k], query))
-    if not given:
+    if len(given) < fold.least_members:
         return None
     pairs = np.zeros(len(pool.y), bool) if pool.pairwise is None else pool.pairwise
     u = len(given)
