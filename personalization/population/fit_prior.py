@@ -5,7 +5,8 @@ penalty chosen on held-out replies and members. EM then estimates the covariance
 (Laplace approximation in the E step), in a basis of the principal directions of the rated replies. Each
 member's threshold is independent of the taste. Mean and covariance are updated in turns, so that a strict or
 an unusual member does not pull the mean. Last, :mod:`personalization.population.calibration` finds the trust
-in heads.
+in heads. Mean and covariance are used only where held-out members are ranked better by them
+(:mod:`personalization.population.adoption`).
 
 No member weighs more than a cap, and a few members cannot move far from the starter prior. Members are sorted
 by their content first, so that the same pool gives the same bytes in any order.
