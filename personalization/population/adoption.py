@@ -3,7 +3,8 @@
 A fit of the prior proposes a mean and directions in which members differ, and fewer loud features. Before it,
 the starter answered. Each member is held out once, and heads of few and of many labels are solved under both.
 Where the proposal does not order the member's other replies better, by some standard errors over members, the
-starter's part stays. So a young server does not pay for what a few labels seem to say. How much plain spread is added to the learnt directions is chosen by the same members.
+starter's part stays. So a young server does not pay for what a few labels seem to say. How much plain spread
+is added to the learnt directions is chosen by the same members.
 
 Called by :mod:`personalization.population.fit_prior`; NumPy on top of
 :mod:`personalization.population.calibration`.

@@ -103,9 +103,9 @@ def _fold(fold: int, members: Sequence[Teacher], exchange: IntArray, n_parts: in
     for member in asking:
         theirs[exchange[member.rows[asked[member.rows]]]] = True
     others = [member for i, member in enumerate(members) if i % FOLDS != fold]
+    taught = only(others, ~theirs[exchange])
     # Of one fold alone little is asked: all folds together must have enough members.
-    few = {"least_members": 1, "least_queries": 2}
-    return Fold(fold * len(members), only(others, ~theirs[exchange]), asking, asked, **few)
+    return Fold(fold * len(members), taught, asking, asked, least_members=1, least_queries=2)
 
 
 def calibrate(
