@@ -112,7 +112,7 @@ class LearningSettings:
     device: Device = "auto"
     policy: Literal["greedy", "epsilon", "ucb", "thompson"] = "thompson"
     exploration: Annotated[float, Interval(ge=0, le=1)] = 0.02
-    thompson_scale: Annotated[float, Interval(ge=0, le=10)] = 0.2
+    thompson_scale: Annotated[float, Interval(ge=0, le=10)] = 0.1
     ucb_width: Annotated[float, Interval(ge=0, le=10)] = 0.2
     relevance_weight: Annotated[float, Interval(ge=0, le=10)] = 1.0
     personal_bound: Annotated[float, Interval(gt=0, le=20)] = 3.0
