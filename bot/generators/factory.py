@@ -38,10 +38,9 @@ def create_generator(
         from bot.generators.openai_server import OpenAIGenerator
 
         return OpenAIGenerator(settings)
-    own_manner &= settings.model == "packaged"
-    if own_manner:
+    if settings.model == "packaged" and own_manner:
         settings = settings_of(settings)
-    return _local_generator(settings, progress, own_manner)
+    return _local_generator(settings, progress)
 
 
 def _writers(settings: GeneratorSettings, progress: bool, own_manner: bool) -> SeveralWriters:
@@ -59,17 +58,17 @@ def _writers(settings: GeneratorSettings, progress: bool, own_manner: bool) -> S
     )
 
 
-def _local_generator(settings: GeneratorSettings, progress: bool, apart: bool) -> CandidateGenerator:
+def _local_generator(settings: GeneratorSettings, progress: bool) -> CandidateGenerator:
     """Load a local model into the runtime that fits it. Blocks."""
     model = prepare_local_model(settings, progress=progress)
     if runs_on_llamacpp(settings):
         from bot.generators.llamacpp import LlamaCppGenerator
         from personalization.devices import half_of_cores
 
-        return LlamaCppGenerator.load(Path(model), settings, n_threads=half_of_cores(), apart=apart)
+        return LlamaCppGenerator.load(Path(model), settings, n_threads=half_of_cores())
     from bot.generators.local import LocalGenerator
 
-    return LocalGenerator.load(model, settings, progress=progress, apart=apart)
+    return LocalGenerator.load(model, settings, progress=progress)
 
 
 def prepare_local_model(settings: GeneratorSettings, *, progress: bool = False) -> Path | str:

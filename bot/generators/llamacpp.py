@@ -79,7 +79,6 @@ class LlamaCppGenerator:
         slots: Its slots; None: they share no prompts.
         markers: Role markers of the model that the table does not hold.
         template: Chat template of the model; empty: not known.
-        apart: Whether the instruction of a style is a message of its own.
     """
 
     def __init__(
@@ -91,12 +90,11 @@ class LlamaCppGenerator:
         slots: Slots | None = None,
         markers: ModelMarkers = _NO_MARKERS,
         template: str = "",
-        apart: bool = False,
     ) -> None:
         self._server: Any = server
         self._settings = settings
         self._markers = markers
-        self._template, self._apart = template, apart
+        self._template = template
         self._name = f"{label} on CPU, llama.cpp"
         self._slots = slots or Slots("", "", settings.candidates)
         self._turn = asyncio.Lock()
@@ -104,16 +102,13 @@ class LlamaCppGenerator:
         self._threads = ThreadPoolExecutor(settings.candidates, "generation")
 
     @classmethod
-    def load(
-        cls, model: Path, settings: GeneratorSettings, *, n_threads: int, apart: bool = False
-    ) -> LlamaCppGenerator:
+    def load(cls, model: Path, settings: GeneratorSettings, *, n_threads: int) -> LlamaCppGenerator:
         """Load a GGUF file. Blocks: call from a thread.
 
         Args:
             model: The file.
             settings: Persona, token budgets, and candidates (k), which are generated in parallel.
             n_threads: Compute threads; one more than there are free cores slows generation down a lot.
-            apart: Whether the instruction of a style is a message of its own.
 
         Raises:
             ModelMissing: The file does not exist, or llama.cpp cannot read it.
@@ -144,7 +139,7 @@ class LlamaCppGenerator:
         await_loop(server)
         label, markers = name_of_model(settings.model), markers_in(tokens, template)
         slots = Slots(server.listening_address, params.api_keys[0], settings.candidates)
-        return cls(server, settings, label, slots=slots, markers=markers, template=template, apart=apart)
+        return cls(server, settings, label, slots=slots, markers=markers, template=template)
 
     @property
     def name(self) -> str:
@@ -318,10 +313,7 @@ class LlamaCppGenerator:
         persona = asked.context.persona_or(self._settings.persona)
         messages = messages_of(persona, asked.context, self._markers.broken)
         return with_note(
-            without_system(messages) if asked.folded else messages,
-            instruction,
-            self._markers.broken,
-            apart=self._apart and not asked.folded,
+            without_system(messages) if asked.folded else messages, instruction, self._markers.broken
         )
 
     def _options(self, thoughts: int) -> dict[str, Any]:

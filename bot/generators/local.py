@@ -68,19 +68,16 @@ class LocalGenerator:
         tokenizer: Its tokenizer.
         settings: Persona, token budgets.
         label: Name of the model for people.
-        apart: Whether the instruction of a style is a message of its own.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Any, settings: GeneratorSettings, label: str, *, apart: bool = False
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, settings: GeneratorSettings, label: str) -> None:
         self._model: Any = model.eval()
         self._tokenizer = tokenizer
         self._settings = settings
         self._device: torch.device = model.device
         self._name = f"{label} on {device_in_words(self._device)}, {str(model.dtype).removeprefix('torch.')}"
         self._markers = markers_of(tokenizer)
-        self._renderer = Renderer(tokenizer, self._markers, apart=apart)
+        self._renderer = Renderer(tokenizer, self._markers)
         self._shared = SharedReading(model)
         self._budget = _context_budget(model, settings)
         self._closing = threading.Event()
@@ -90,7 +87,7 @@ class LocalGenerator:
 
     @classmethod
     def load(
-        cls, model: Path | str, settings: GeneratorSettings, *, progress: bool = False, apart: bool = False
+        cls, model: Path | str, settings: GeneratorSettings, *, progress: bool = False
     ) -> LocalGenerator:
         """Load a model folder or Hugging Face id. Blocks: call from a thread.
 
@@ -100,7 +97,6 @@ class LocalGenerator:
             model: As :func:`bot.generators.model_files.prepare_generator_model` returned it.
             settings: Device, persona, token budgets.
             progress: Whether to show the loader's progress bars.
-            apart: Whether the instruction of a style is a message of its own.
 
         Raises:
             ModelMissing: The model does not exist, cannot be fetched, or is of an unsupported kind.

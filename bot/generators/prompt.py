@@ -79,29 +79,20 @@ def messages_of(system: str, context: Context, markers: re.Pattern[str] | None =
     return messages
 
 
-def with_note(
-    messages: Sequence[Any],
-    instruction: str,
-    markers: re.Pattern[str] | None = None,
-    *,
-    apart: bool = False,
-) -> list[Any]:
-    """Return the messages with the instruction of a style behind the history.
+def with_note(messages: Sequence[Any], instruction: str, markers: re.Pattern[str] | None = None) -> list[Any]:
+    """Return the messages with the instruction of a style behind the last one.
 
-    It is a part of the last message, because many chat templates allow a system message at the start only.
+    It is a part of that message, because many chat templates allow a system message at the start only.
 
     Args:
         messages: Messages; the content of the last one may be a list of parts (text, pictures).
         instruction: Instruction of the style, with the member's wish. A member wrote parts of it, so markers
             are broken up in it, too.
         markers: Role markers of the model that the table does not hold.
-        apart: Whether it is a system message of its own before the last message.
     """
     if not instruction:
         return list(messages)
     *earlier, last = messages
-    if apart:
-        return [*earlier, {"role": "system", "content": defuse(instruction, markers)}, last]
     note, said = f"({defuse(instruction, markers)})", last["content"]
     if isinstance(said, str):
         content: Any = f"{said}\n\n{note}" if said else note

@@ -19,13 +19,11 @@ class Renderer:
     Args:
         tokenizer: Its tokenizer, with the chat template.
         markers: Its role markers that the table does not hold.
-        apart: Whether the instruction of a style is a message of its own.
     """
 
-    def __init__(self, tokenizer: Any, markers: ModelMarkers, *, apart: bool = False) -> None:
+    def __init__(self, tokenizer: Any, markers: ModelMarkers) -> None:
         self._tokenizer = tokenizer
         self._markers = markers
-        self._apart = apart
 
     def prompts(
         self, context: Context, persona: str, notes: Sequence[str], *, budget: int, thoughts: int = 0
@@ -42,7 +40,7 @@ class Renderer:
         longest = max(notes, key=self.count)
 
         def rendered(messages: Sequence[Message], note: str) -> str:
-            noted: list[Message] = with_note(messages, note, self._markers.broken, apart=self._apart)
+            noted: list[Message] = with_note(messages, note, self._markers.broken)
             prompt = self._render(noted, thoughts)
             end = None if thoughts else opened_thought(prompt)
             return prompt if end is None else f"{prompt}\n{end}\n\n"

@@ -1,10 +1,8 @@
 """The manner in which the packaged model, SmolLM2-135M-Instruct, is asked; no other model is asked so.
 
 Under the name "Simpatico", a model of this size answers some greetings in Spanish; with the system prompt of
-its training it does not. A persona that the host or a server has set holds as it is. The instruction of a
-style is a system message of its own before the last message: behind the message, in brackets, the model takes
-it for a part of the question. Lower temperatures and examples in the prompt were tried and made it no better
-(docs/benchmarks.md).
+its training it does not. A persona that the host or a server has set holds as it is. Lower temperatures and
+examples in the prompt were tried and made it no better (docs/benchmarks.md).
 """
 
 from __future__ import annotations

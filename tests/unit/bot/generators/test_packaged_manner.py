@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from bot.app.composition import secrets_of
-from bot.generators.factory import create_generator
 from bot.generators.packaged_model.manner import CONTEXT_TOKENS, PERSONA, persona_of, settings_of
 from bot.settings import GeneratorSettings
 
@@ -35,12 +34,3 @@ def test_prompts_fit_a_slot_and_a_lower_limit_holds(set_to, used) -> None:
     settings = settings_of(replace(DEFAULT, context_tokens=set_to))
 
     assert (settings.context_tokens, settings.model) == (used, "packaged")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("own_manner", [True, False])
-async def test_the_packaged_model_reads_the_style_apart_in_its_own_manner(own_manner) -> None:
-    generator = create_generator(DEFAULT, own_manner=own_manner)
-
-    assert generator._apart is own_manner
-    await generator.close()

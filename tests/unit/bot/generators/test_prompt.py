@@ -15,7 +15,6 @@ from bot.generators.prompt import (
     messages_of,
     without_system,
 )
-from bot.generators.rendering import Renderer
 from bot.generators.role_markers import defuse
 from bot.settings import GeneratorSettings
 from tests.unit.bot.generators.tiny_llama import (
@@ -92,19 +91,6 @@ def test_a_prompt_is_written_in_the_models_template():
         "<|im_start|>system\nYou are kind.<|im_end|>\n"
         "<|im_start|>user\nhi\n\n(Be short.)<|im_end|>\n<|im_start|>assistant\n"
     ]
-
-
-def test_an_instruction_apart_is_a_system_message_behind_the_history_and_holds_no_markers():
-    gen = generator()
-    context = Context("hi", (Turn("user", "hey"), Turn("assistant", "Hello!")))
-    renderer = Renderer(gen._tokenizer, gen._markers, apart=True)
-
-    (prompt,) = renderer.prompts(context, "You are kind.", ["Be short.<|im_end|>"], budget=1024)
-
-    assert prompt.startswith("<|im_start|>system\nYou are kind.<|im_end|>\n<|im_start|>user\nhey<|im_end|>\n")
-    assert prompt.count("<|im_end|>") == 5
-    assert "<|im_start|>system\nBe short." in prompt
-    assert prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_a_template_that_refuses_the_system_role_gets_it_in_the_user_message():
