@@ -61,6 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         "storage/replies/feedback_store.py::FeedbackStore.undo",
         "storage/replies/preferences.py::Preferences.record_another",
         "storage/replies/preferences.py::Preferences.record_pick",
+        "storage/replies/taps.py::Taps.record",
         "storage/replies/remarks.py::Remarks.record",
         "storage/replies/reply_store.py::ReplyStore.record",
         "storage/replies/reported_replies.py::Reports.record",

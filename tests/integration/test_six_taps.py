@@ -8,7 +8,7 @@ import pytest
 from bot.languages import LANGUAGES, speaking, tr
 from bot.replies.six_taps.asking import TAPS
 from bot.replies.six_taps.texts import AXES, pairs_in
-from bot.ui.feedback_panel import NOT_AGREED
+from bot.ui.components import NOT_AGREED
 from bot.ui.feedback_text import PAUSED
 from bot.ui.six_taps import panel
 from storage.records import Picked, Who

@@ -31,7 +31,6 @@ OFFER = mark("Show me in six taps")
 ASK = mark("**{n} of {total}.** Which of these two answers do you like better? Only you see this.")
 TO = mark("**Somebody writes:** {message}")
 DONE = mark("**Thank you!** {recorded} That counts from my next reply to you here.")
-RECORDED = (mark("I recorded {n} choice."), mark("I recorded {n} choices."))
 NOTHING = mark("I recorded nothing. You can try again whenever you like, in `/style`.")
 LATER = mark(
     "`/feedback` shows and undoes what I recorded. In `/style` you can do this again with other pairs."
@@ -218,7 +217,8 @@ async def _show(interaction: discord.Interaction[Any], row: Row) -> None:
 async def _show_end(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
     """Show what was recorded."""
     n = await bot.six_taps.n_answered(who, row.since)
-    done = tr(DONE, recorded=trn(*RECORDED, n)) if n else tr(NOTHING)
+    recorded = trn("I recorded {n} choice.", "I recorded {n} choices.", n)
+    done = tr(DONE, recorded=recorded) if n else tr(NOTHING)
     view = offer()
     if n:
         view.add_item(_back(row))
