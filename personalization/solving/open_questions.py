@@ -25,7 +25,7 @@ import torch
 
 from personalization.arrays import DoubleArray, FloatArray
 from personalization.heads.heads import Prior
-from personalization.solving.loud_tastes import solve
+from personalization.solving.loud_tastes import Slab, solve
 from personalization.solving.newton import newton_dual
 from personalization.solving.training import Examples
 
@@ -84,7 +84,7 @@ def _scores(examples: Examples, pairs: FloatArray, prior: Prior) -> tuple[Double
     m = X @ torch.from_numpy(prior.mean.copy()).to(X) + prior.bias_mean * point  # (n + k,)
     may_be = prior.loud_features()
     if prior.loud is not None and len(may_be):
-        slab = torch.from_numpy(prior.loud[may_be]).to(X)
+        slab = Slab(torch.from_numpy(prior.loud[may_be]).to(X), *prior.loud_chances)
         L = X[:, torch.from_numpy(may_be)]  # (n + k, s)
         solved = solve(C[None], K[None], m[None], L[None], slab, y[None], w[None])
         mean, variance = solved.scores[0], solved.S[0]
