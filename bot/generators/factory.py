@@ -9,11 +9,9 @@ from bot.catalogue import language_model
 from bot.generation import CandidateGenerator
 from bot.generators.hub.download import fetch, on_disk
 from bot.generators.model_files import prepare_generator_model, prepare_gguf
-from bot.generators.model_server.writers import OneWriter, SeveralWriters
 from bot.generators.packaged_model.manner import settings_of
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
-from personalization.ranking.dealing import Writer
 
 
 @watching("the language model")
@@ -43,8 +41,12 @@ def create_generator(
     return _local_generator(settings, progress)
 
 
-def _writers(settings: GeneratorSettings, progress: bool, own_manner: bool) -> SeveralWriters:
+def _writers(settings: GeneratorSettings, progress: bool, own_manner: bool) -> CandidateGenerator:
     """Open every writer. Blocks while local models are loaded."""
+    # Imported here, so that the commands about models need no NumPy.
+    from bot.generators.model_server.writers import OneWriter, SeveralWriters
+    from personalization.ranking.dealing import Writer
+
     of = settings.of_writers()
     return SeveralWriters(
         [
