@@ -95,6 +95,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all-linear", action="store_true", help="adapt every linear layer, not only queries and values"
     )
+    parser.add_argument(
+        "--augment",
+        action="store_true",
+        help="change texts at random in training; compares with plain training",
+    )
+    parser.add_argument(
+        "--adversarial",
+        action="store_true",
+        help="also train on the worst small change of word embeddings; compares with plain training",
+    )
 
 
 def _add_tune(commands: Any) -> None:
