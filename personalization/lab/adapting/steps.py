@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from personalization.arrays import FloatArray, IntArray
 from personalization.encoding.adapter import AdaptableEncoder
@@ -143,11 +143,10 @@ class AdapterOptimiser:
         normalising those.
         """
         seed, radius = self._chance(int(rows[0])), self._settings.adversarial
+        rng, used = np.random.default_rng(seed), np.unique(grouped.texts[rows]).astype(np.int64).tolist()
+        here: dict[int, str] = {i: texts[i] for i in used}
         if self._settings.augment:
-            rng = np.random.default_rng(seed)
-            here = {int(i): augmented(texts[i], rng) for i in np.unique(grouped.texts[rows])}
-        else:
-            here = {int(i): texts[i] for i in np.unique(grouped.texts[rows])}
+            here = {i: augmented(text, rng) for i, text in here.items()}
 
         def loss_at(change: Tensor | None) -> tuple[Tensor, list[Tensor]]:
             watched = self._encoder.words(change) if radius else nullcontext(list[Tensor]())
@@ -161,7 +160,8 @@ class AdapterOptimiser:
         for states in words:
             assert states.grad is not None
             sizes = states.detach().norm(dim=(1, 2), keepdim=True)  # (n, 1, 1)
-            loss_at(radius * sizes * normalize(states.grad, dim=(1, 2)))
+            slopes = states.grad.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)  # (n, 1, 1)
+            loss_at(radius * sizes / slopes * states.grad)
         return float(loss)
 
     def _loss(
