@@ -18,6 +18,7 @@ def add_experiments(commands: Any) -> None:
     """Declare the commands and their arguments."""
     _add_evaluate(commands)
     _add_adapt_encoder(commands)
+    _add_compress_encoder(commands)
     _add_tune(commands)
     _add_fit_starter(commands)
     failpoints = commands.add_parser(
@@ -73,6 +74,19 @@ def _add_adapt_encoder(commands: Any) -> None:
     )
     _add_settings(parser)
     parser.set_defaults(run=later("lab.adapt_encoder"))
+
+
+def _add_compress_encoder(commands: Any) -> None:
+    """Declare ``simpatico compress-encoder``."""
+    parser = commands.add_parser(
+        "compress-encoder", help="write the shared encoder with 8-bit weights, and measure it on a folder"
+    )
+    parser.add_argument(
+        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the compressed encoder")
+    _add_cache_argument(parser)
+    parser.set_defaults(run=later("lab.compress_encoder"))
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
