@@ -143,8 +143,9 @@ class AdapterOptimiser:
         normalising those.
         """
         seed, radius = self._chance(int(rows[0])), self._settings.adversarial
-        rng, used = np.random.default_rng(seed), np.unique(grouped.texts[rows]).astype(np.int64).tolist()
-        here: dict[int, str] = {i: texts[i] for i in used}
+        rng = np.random.default_rng(seed)
+        used: list[int] = np.unique(grouped.texts[rows]).tolist()
+        here = {i: texts[i] for i in used}
         if self._settings.augment:
             here = {i: augmented(text, rng) for i, text in here.items()}
 
