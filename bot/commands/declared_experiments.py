@@ -18,6 +18,7 @@ def add_experiments(commands: Any) -> None:
     """Declare the commands and their arguments."""
     _add_evaluate(commands)
     _add_adapt_encoder(commands)
+    _add_compress_encoder(commands)
     _add_tune(commands)
     _add_fit_starter(commands)
     failpoints = commands.add_parser(
@@ -75,6 +76,19 @@ def _add_adapt_encoder(commands: Any) -> None:
     parser.set_defaults(run=later("lab.adapt_encoder"))
 
 
+def _add_compress_encoder(commands: Any) -> None:
+    """Declare ``simpatico compress-encoder``."""
+    parser = commands.add_parser(
+        "compress-encoder", help="write the shared encoder with 8-bit weights, and measure it on a folder"
+    )
+    parser.add_argument(
+        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the compressed encoder")
+    _add_cache_argument(parser)
+    parser.set_defaults(run=later("lab.compress_encoder"))
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the training."""
     shape, steps, own = AdapterShape(), StepSettings(), AdaptSettings()
@@ -94,6 +108,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--all-linear", action="store_true", help="adapt every linear layer, not only queries and values"
+    )
+    parser.add_argument(
+        "--augment",
+        action="store_true",
+        help="change texts at random in training; compares with plain training",
+    )
+    parser.add_argument(
+        "--adversarial",
+        action="store_true",
+        help="also train on the worst small change of word embeddings; compares with plain training",
     )
 
 
