@@ -31,7 +31,7 @@ from bot.doctor import Verdict
 from bot.doctor.discord_account import examine_account
 from bot.settings import BotSettings
 from tests.fakes import HashEncoder, ScriptedGenerator
-from tests.rig.little_discord import TOKEN, LittleDiscord
+from tests.rig.discord_server import TOKEN, discord_server, pointed_at
 from tests.rig.proxying import NAMES, proxying
 from tests.unit.bot.doctor.findings import listed, serving
 
@@ -73,9 +73,9 @@ def start(settings: Settings, monkeypatch):
 @asynccontextmanager
 async def little_discord(monkeypatch):
     """A part of Discord without TLS, which only a proxy can reach; yields its routes."""
-    async with serving(LittleDiscord().answer) as url:
+    async with discord_server() as server:
         monkeypatch.setattr(discord.http.Route, "BASE", "http://discord.invalid/api/v10")
-        yield {"discord.invalid": yarl.URL(url).port}
+        yield {"discord.invalid": yarl.URL(server.url).port}
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ async def test_control_a_client_without_the_argument_asks_no_proxy(monkeypatch):
 async def test_a_gateway_that_cannot_be_reached_at_first_is_one_line(start, log, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))
-    async with serving(LittleDiscord().answer) as url:
-        monkeypatch.setattr(discord.http.Route, "BASE", f"{url}/api/v10")
-        why = await start()
+    async with discord_server() as server:
+        with pointed_at(server.url):
+            monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))
+            why = await start()
 
     assert why.startswith("Discord cannot be reached (Cannot connect to host 127.0.0.1")
     assert "Traceback" not in log.getvalue()
