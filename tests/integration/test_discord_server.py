@@ -11,7 +11,8 @@ import pytest
 
 from bot.client import SimpaticoBot
 from storage.records import Who
-from tests.rig.discord_server import IdentifyBudget, Limits, discord_server, pointed_at
+from tests.rig.discord_server import BOT_ID, TOKEN, IdentifyBudget, Limits, Rate, discord_server, pointed_at
+from tests.rig.discord_server.bot_process import bot_process
 from tests.rig.discord_server.living import Living, at_home, living
 from tests.rig.waiting import until
 
@@ -246,3 +247,58 @@ async def test_control_a_bucket_for_each_shard_refuses_none():
     budget = await started_together(max_concurrency=2)
 
     assert (budget.n_used, budget.n_too_soon) == (2, 0)
+
+
+async def test_a_process_of_its_own_replies_and_stops_in_an_orderly_way(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text('[storage]\ndata_dir = "data"\nkey_dir = "keys"\n')
+    async with open_discord() as server:
+        _, channel, alice = at_home(server)
+        async with bot_process(server, config) as process:
+            await until(lambda: server.gateway.sessions, at_most_s=120)
+            await alice.send(channel, f"<@{BOT_ID}> hello")
+            await until(lambda: server.world.posted(channel), at_most_s=120)
+            process.terminate()
+            code = await asyncio.wait_for(process.wait(), 60)
+
+    assert (code, len(server.world.posted(channel)), server.budget.n_used) == (0, 1, 1)
+
+
+@asynccontextmanager
+async def logged_in(server):
+    """Yield discord.py's HTTP client, logged in, and a channel."""
+    _, channel, _ = at_home(server)
+    client = discord.Client(intents=discord.Intents(guilds=True))
+    with pointed_at(server.url):
+        await client.login(TOKEN)
+        try:
+            yield client.http, channel
+        finally:
+            await client.close()
+
+
+async def test_requests_above_the_global_limit_are_refused_and_answered_in_the_end():
+    limits = Limits(routes={}, all_requests=Rate(5, 1.0))
+    async with open_discord(limits=limits) as server, logged_in(server) as (http, channel):
+        found = await asyncio.gather(*(http.get_channel(channel.id) for _ in range(8)))
+
+    assert [one["id"] for one in found] == [str(channel.id)] * 8
+    assert limits.refused["global"] == server.rest.n_invalid >= 1
+
+
+async def test_the_headers_of_a_bucket_keep_discord_py_from_being_refused():
+    limits = Limits(routes={"GET /channels/{}": Rate(2, 0.3)})
+    async with open_discord(limits=limits) as server, logged_in(server) as (http, channel):
+        before = time.monotonic()
+        for _ in range(5):
+            await http.get_channel(channel.id)
+
+    assert time.monotonic() - before >= 0.6
+    assert (server.limits.refused, server.limits.counted["GET /channels/{}"]) == ({}, 5)
+
+
+async def test_a_request_without_a_route_fails_the_test():
+    with pytest.raises(AssertionError, match="does not implement 'GET /nowhere'"):
+        async with open_discord() as server, logged_in(server) as (http, _):
+            with pytest.raises(discord.DiscordServerError):
+                await http.request(discord.http.Route("GET", "/nowhere"))

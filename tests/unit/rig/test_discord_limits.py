@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 
 import discord
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import FixedClock
@@ -48,6 +48,7 @@ def test_the_global_limit_counts_all_routes_but_not_answers_to_interactions():
     assert answer.retry_after_s is None
 
 
+@settings(deadline=None)
 @given(st.integers(10**16, 10**19), st.integers(10**16, 10**19), st.sampled_from(["👍", "a:123456789"]))
 def test_a_route_has_no_ids_emoji_or_tokens(channel, message, emoji):
     path = f"/channels/{channel}/messages/{message}/reactions/{emoji}/@me"
@@ -56,6 +57,7 @@ def test_a_route_has_no_ids_emoji_or_tokens(channel, message, emoji):
     assert route_of("POST", f"/webhooks/{channel}/to.ken") == "POST /webhooks/{}/{}"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 16), st.lists(st.integers(0, 40), max_size=60), st.integers(1, 30))
 def test_a_bucket_of_shards_never_starts_two_sessions_within_the_interval(buckets, shards, step_s):
     clock = FixedClock()
@@ -81,6 +83,7 @@ class _Kept:
         self.frames.append(frame)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 5))
 def test_a_resume_sends_each_event_after_the_number_in_order(n_sent, n_seen, n_again):
     session = Session(World().backend, "s", (0, 1), discord.Intents.none())
@@ -98,6 +101,7 @@ def test_a_resume_sends_each_event_after_the_number_in_order(n_sent, n_seen, n_a
     assert not can or '"RESUMED"' in kept.frames[-1]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 32), st.lists(st.integers(1, 2**63), min_size=1, max_size=20))
 def test_every_server_belongs_to_one_shard_and_direct_messages_to_the_first(n_shards, guild_ids):
     backend = World().backend
