@@ -177,7 +177,8 @@ class Gateway:
         return socket
 
     def _receive(self, here: Connection, frame: dict[str, Any]) -> None:
-        op, data, now = frame["op"], frame.get("d"), asyncio.get_running_loop().time()
+        op, now = frame["op"], asyncio.get_running_loop().time()
+        data: Any = frame.get("d")
         self.counted[op] += 1
         if len(here.came) == _MOST_SENT and now - here.came[0] < _SENT_IN_S:
             return self._closed(here, _TOO_MANY)
@@ -189,20 +190,21 @@ class Gateway:
                 self._identify(here, data)
             case 6:
                 self._resume(here, data)
-            case 3 | 4 | 8 if here.session is None:
-                self._closed(here, _NOT_YET)
-            case 3 | 4:
+            case 3 | 4 if here.session is not None:
                 pass  # presence and voice state are not kept
-            case 8:
+            case 8 if here.session is not None:
                 answering = asyncio.ensure_future(self._members(here.session, data))
                 self._answering.add(answering)
                 answering.add_done_callback(self._answering.discard)
+            case 3 | 4 | 8:
+                self._closed(here, _NOT_YET)
             case _:
                 self._closed(here, _UNKNOWN)
         return None
 
     def _identify(self, here: Connection, data: dict[str, Any]) -> None:
-        shard = tuple(data.get("shard") or (0, 1))
+        shard_id, n_shards = data.get("shard") or (0, 1)
+        shard = int(shard_id), int(n_shards)
         intents = discord.Intents.none()
         intents.value = int(data["intents"])
         code = self._code_against(here, data["token"], shard, intents)
@@ -275,7 +277,7 @@ class Gateway:
     async def _members(self, session: Session, data: dict[str, Any]) -> None:
         """Answer a request for members, as simcord does."""
         asked = FakeWebSocket(self.world.backend, session.shaper, shard_id=session.shard_id)
-        given = {name: data.get(name) for name in ("query", "user_ids", "nonce")}
+        given: dict[str, Any] = {name: data.get(name) for name in ("query", "user_ids", "nonce")}
         await asked.request_chunks(int(data["guild_id"]), limit=data.get("limit", 0), **given)
 
     def _refuse(self, here: Connection) -> None:

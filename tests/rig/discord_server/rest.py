@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from simcord.backend.errors import BackendError
 from simcord.http import RouteNotImplemented, UnsupportedField, dispatch
 
@@ -148,7 +148,8 @@ async def _body_of(request: web.Request) -> tuple[Any, list[_Upload]]:
         data = await request.read()
         return (json.loads(data) if data else None), []
     body, files = None, []
-    async for part in await request.multipart():
+    reader = await request.multipart()
+    while isinstance(part := await reader.next(), BodyPartReader):
         if part.name == "payload_json":
             body = json.loads(await part.text())
         else:
