@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import asynccontextmanager
 
@@ -85,6 +86,18 @@ async def test_a_slash_command_a_button_and_a_form_are_answered(here):
 
     await until(lambda: any("as a pirate" in text for text in here.shown()), at_most_s=20)
     assert shown.ephemeral
+
+
+async def test_a_file_arrives_whole(here):
+    await agree(here)
+    world = here.server.world
+    messages = world.backend.messages[here.channel.id]
+
+    await here.alice.slash(here.channel, "my-data")
+    await until(lambda: any(one.attachments for one in messages.values()), at_most_s=20)
+
+    (file,) = next(one.attachments for one in messages.values() if one.attachments)
+    assert json.loads(world.backend.cdn.get(file["url"]))["servers"]
 
 
 async def test_a_direct_message_is_answered(here):
