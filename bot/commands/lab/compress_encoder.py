@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.commands.lab.encoded_sets import encode_set
 from bot.config import ConfigError, Settings
 from personalization.arrays import DoubleArray
 from personalization.encoding.adapter import is_adapter
@@ -24,6 +23,7 @@ from personalization.encoding.loading import load_encoder
 from personalization.heads.heads import starter_prior
 from personalization.lab.adapting.compression import held_out_metric, milliseconds
 from personalization.lab.datasets import Dataset, read_dataset
+from personalization.lab.encoded_sets import encode_set
 from personalization.score_quality import clustered_mean
 from personalization.settings import LearningSettings
 from storage.wording import counted
