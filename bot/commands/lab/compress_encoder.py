@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     print(_speed(dataset, learning, out))
     print(_ranking(dataset, learning, arguments.cache, out))
     print(
-        f'To use it, set  encoder = "{out}"  under [personalization] and restart. The starter prior'
-        " belongs to the packaged encoder, so the plain prior answers until members teach one."
+        f'To use it, set  encoder = "{out}"  under [personalization] and restart. A starter'
+        " prior is fitted to it in the background; the plain prior answers until then."
     )
 
 
@@ -69,7 +69,7 @@ def _speed(dataset: Dataset, learning: LearningSettings, out: Path) -> str:
     plain, small = np.median(found, axis=0)
     ratio = np.quantile(found[:, 0] / found[:, 1], (0.25, 0.5, 0.75))
     return (
-        f"Time for a reply: {plain:.1f} ms, compressed {small:.1f} ms; {ratio[1]:.2f} times as fast"
+        f"Time for a reply: {plain:.1f} ms, compressed {small:.1f} ms; ratio {ratio[1]:.2f}"
         f" (quartiles {ratio[0]:.2f} and {ratio[2]:.2f}, {counted(len(found), 'reply', 'replies')})"
     )
 

@@ -27,7 +27,7 @@ def test_it_is_written_measured_and_can_be_configured(place, capsys):
 
     said = capsys.readouterr().out
     assert re.search(r"Weights: 0\.\d MB, compressed 0\.\d MB", said)
-    assert re.search(r"Time for a reply: \d+\.\d ms, compressed \d+\.\d ms; \d+\.\d\d times as fast", said)
+    assert re.search(r"Time for a reply: \d+\.\d ms, compressed \d+\.\d ms; ratio \d+\.\d\d", said)
     assert re.search(r"for \d+ held-out members .*difference [+-]0\.\d{4} ± 0\.\d{4}", said)
     assert 'set  encoder = "small"' in said
     assert load_encoder("small", "cpu").encoder_id != load_encoder("encoder", "cpu").encoder_id
