@@ -6,8 +6,9 @@ reply that looks like one is never the reason for silence. Pure functions, linea
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import islice
 
 import regex
@@ -17,7 +18,7 @@ from bot.messages.markdown import without_code
 from bot.moderation.asked_language import speaks_of_a_language
 from bot.moderation.own_words import own_words
 from bot.moderation.visible_text import comparable
-from personalization.encoding.languages import sure_language_of
+from personalization.encoding.languages import english, language_of, sure_language_of
 from storage.records import FAQ_STYLE
 
 RUN = 5
@@ -34,8 +35,8 @@ PARROTED = 0.8
 """Share of the message's words, in runs that the message holds, from which a text is the message itself."""
 
 _WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
-_NAME = regex.compile(r"(?<=[\p{L}\p{N},;:] )\p{Lu}[\p{L}\p{M}]{2,}+")
-"""A capital letter within a sentence, as names have."""
+_STEM = 4
+"""Characters in which two forms of one word are alike."""
 _REFUSAL = regex.compile(
     r"\b(?:as|i'?m|i am)(?: just| only)? an? "
     r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant|smollm)\b"
@@ -69,8 +70,12 @@ def without_poor(
     told: Iterable[str] = (),
     examples: Sequence[str] = (),
 ) -> list[Candidate]:
-    """Return the candidates that are not poor; all of them if every one is. Arguments of :func:`good_of`."""
-    return good_of(candidates, context, told, examples) or list(candidates)
+    """Return the candidates that are not poor; if every one is, those that copy no example, or else all.
+
+    Arguments of :func:`good_of`.
+    """
+    good = good_of(candidates, context, told, examples)
+    return good or [one for one in candidates if not copies(one.text, examples)] or list(candidates)
 
 
 def good_of(
@@ -126,19 +131,28 @@ def copies(text: str, examples: Sequence[str]) -> bool:
 
 
 def quotes(text: str, context: Context) -> bool:
-    """Return whether a reply repeats words of a member: some in a row, a number, or a name.
+    """Return whether a reply may repeat words of a person: some in a row, a number, or any rarer word.
 
-    A single common word is no quotation, because every reply to the point has one.
+    The common words of its language are no quotation alone. All other words of the
+    conversation are, names in any case and script among them, so few replies to the point are free of them.
+    Earlier replies count, too, because they may hold what was said before them.
     """
-    said = [context.message, *(turn.text for turn in context.turns if turn.role == "user")]
+    said = [context.said, *(turn.text for turn in context.turns)]
     words = _WORD.findall(comparable(text))
     theirs = [_WORD.findall(comparable(one)) for one in said]
     if any(set(_runs(words, QUOTED)) & set(_runs(other, QUOTED)) for other in theirs):
         return True
-    own, every = set(words), {word for other in theirs for word in other}
-    if words in theirs or any(char.isdigit() for word in own & every for char in word):
+    both = (text, "\n".join(said))
+    if all(any(char.isdigit() for char in one) for one in both):
         return True
-    return any(name.casefold() in own for one in said for name in _NAME.findall(one))
+    common = (language_of(text) or english()).known
+    own, every = (_stems(one, common) for one in (words, itertools.chain(*theirs)))
+    return words in theirs or not own.isdisjoint(every)
+
+
+def _stems(words: Iterable[str], common: Container[str]) -> set[str]:
+    """Return the beginnings of all words that are not common, so that other forms of a word are the same."""
+    return {word.partition("'")[0][:_STEM] for word in words if word not in common}
 
 
 def _repeats_runs(words: Sequence[str], others: Iterable[Sequence[str]]) -> bool:

@@ -121,8 +121,11 @@ _SHOWN = (
 
 
 def instructions() -> list[str]:
-    """Return the fixed texts of offers, which a reply must not repeat word for word."""
-    return [*_SHOWN.partition("{")[0].split(". "), *(told.instruction for told in _TOLD.values())]
+    """Return the fixed texts of offers that a reply must not repeat word for word.
+
+    Those of wishes are everyday sentences ("Make a joke."), which a reply may hold.
+    """
+    return _SHOWN.partition("{")[0].split(". ")
 
 
 def in_offer(style: Style, wish: LearntWish | None, examples: Sequence[str]) -> Style:

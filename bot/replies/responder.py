@@ -35,7 +35,7 @@ from bot.replies.fair_turns import FairTurns
 from bot.replies.offers import OffersBook, table_of, with_offer
 from bot.replies.recording import ReplyRecorder
 from bot.replies.stopping import Stop
-from bot.replies.style_wishes import WishBook, in_style, wished_styles
+from bot.replies.style_wishes import WishBook, holds_own_words, in_style, wished_styles
 from bot.settings import DistressSettings
 from personalization.heads.heads import Head
 from personalization.insight.seat_dealer import SeatDealer
@@ -206,7 +206,7 @@ class Responder:
         *,
         observed: bool = False,
     ) -> Decision:
-        """Choose one of the candidates.
+        """Choose one of the candidates; without styles it is not known what they were written for.
 
         Raises:
             NothingToSay: There is none.
@@ -217,7 +217,9 @@ class Responder:
             asker, member_id, context.message, candidates, observed=observed
         )
         chosen, more = candidates[impression.chosen], None
-        quoted = chosen.unfinished or await asyncio.to_thread(quotes, chosen.text, context)  # or may later
+        # What follows, or what else the prompt held, may be a member's words, too.
+        quoted = chosen.unfinished or not styles or any(map(holds_own_words, styles))
+        quoted = quoted or await asyncio.to_thread(quotes, chosen.text, context)
         impression = replace(impression, quotes=quoted)
         if chosen.unfinished:
             style = style_of(chosen, styles)

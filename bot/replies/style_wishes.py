@@ -175,6 +175,11 @@ def in_style(style: Style, wish: Wish) -> Style:
     return replace(style, instruction=" ".join([style.instruction, *asked]).strip(), shape=shape)
 
 
+def holds_own_words(style: Style) -> bool:
+    """Return whether a style holds a wish in a member's own words."""
+    return OWN_WORDS.partition("{")[0] in style.instruction
+
+
 class WishBook:
     """Reads and keeps wishes: in the store for members who agreed, else in memory until a restart.
 

@@ -111,6 +111,10 @@ class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
         await change_wish(interaction, lambda before: with_presets(before, self.item.values))
 
 
+_MOST_OPTIONS = 25
+"""Options that Discord takes in one menu."""
+
+
 class LearntMenu(PersistentSelect, template=r"simpatico:learnt:(?P<reply>\d{1,18})"):
     """A menu in ``/feedback`` of what taste changes in replies; what is not chosen is switched off.
 
@@ -125,7 +129,7 @@ class LearntMenu(PersistentSelect, template=r"simpatico:learnt:(?P<reply>\d{1,18
             discord.SelectOption(
                 label=offer_called(name)[:100], value=name, default=name not in wish.unwanted
             )
-            for name in dict.fromkeys([*names_of(known), *wish.unwanted])
+            for name in [*dict.fromkeys([*names_of(known), *wish.unwanted])][:_MOST_OPTIONS]
         ]
         super().__init__(
             discord.ui.Select(
