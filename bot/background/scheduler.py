@@ -232,7 +232,8 @@ class LearningScheduler:
         if is_early := name == self._early:
             self._waiting_labels = 0
             self._early_runs = True
-        self._began_at, used_s = time.monotonic(), self._cpu_s()
+        self._began_at = began_at = time.monotonic()
+        used_s = self._cpu_s()
         try:
             await work()
             self._n_in_a_row = 0
@@ -243,7 +244,8 @@ class LearningScheduler:
         finally:
             self._began_at = None
             if is_early:
-                self._early_ended(self._cpu_s() - used_s)
+                # Other threads compute meanwhile, such as a local model that writes a reply.
+                self._early_ended(min(self._cpu_s() - used_s, time.monotonic() - began_at))
 
     def _early_ended(self, seconds: float) -> None:
         """Let the early work rest after ``seconds`` of computing, and plan it for labels of the meantime."""
