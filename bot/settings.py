@@ -144,7 +144,7 @@ class GeneratorSettings:
             base_url=writer.base_url or self.base_url,
             api_key_env=writer.api_key_env or ("" if elsewhere else self.api_key_env),
             context_tokens=writer.context_tokens or self.context_tokens,
-            extra_body=writer.extra_body or self.extra_body,
+            extra_body=writer.extra_body or ({} if elsewhere else self.extra_body),
         )
 
     @property

@@ -199,6 +199,8 @@ def pooled_counts(
 def pooled(members: Sequence[_Member], min_members: int) -> Counts:
     """Count what many members like, each person and server with a bounded part; empty if they are too few.
 
+    The same holds for each option: one that few persons have labelled is left out.
+
     An option is liked by the mean of all plus its mean lead over the other replies to the same members, so
     that members who like everything do not speak for the options that they happen to get.
     """
@@ -208,18 +210,33 @@ def pooled(members: Sequence[_Member], min_members: int) -> Counts:
         return {}
     found: dict[str, dict[str, Tally]] = {}
     for part in (STYLE, WRITER, WISH, EXAMPLES):
-        whole: list[tuple[float, float]] = []
-        leads: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)  # option -> (labels, lead)
-        for one, share in zip(members, parts.tolist(), strict=True):
-            own = one.counts.get(part, {})
-            liked, n = math.fsum(tally.liked for tally in own.values()), _labels(own.values())
-            whole.append((share * liked, share * n))
-            for option, tally in own.items() if n else ():
-                leads[option].append((share * tally.n, share * (tally.liked - tally.n * liked / n)))
-        liked, n = _sums(whole)
-        if n:
-            found[part] = {option: _led(liked / n, *_sums(of)) for option, of in leads.items()}
-    return found
+        of_part = [(one.owner, one.counts.get(part, {})) for one in members]
+        liked, n = _sums(
+            [
+                (share * math.fsum(tally.liked for tally in own.values()), share * _labels(own.values()))
+                for (_, own), share in zip(of_part, parts.tolist(), strict=True)
+            ]
+        )
+        options = sorted({option for _, own in of_part for option in own}) if n else ()
+        led = {option: _lead_of(option, of_part, min_members) for option in options}
+        found[part] = {option: _led(liked / n, *lead) for option, lead in led.items() if lead is not None}
+    return {part: options for part, options in found.items() if options}
+
+
+def _lead_of(
+    option: str, of_part: Sequence[tuple[Owner, Mapping[str, Tally]]], min_members: int
+) -> tuple[float, float] | None:
+    """Return the labels of an option and its lead over the others; None: too few persons labelled it."""
+    labelled = [(owner, own[option], own) for owner, own in of_part if option in own and own[option].n]
+    weights = [tally.n for _, tally, _ in labelled]
+    parts = shares(weights, [owner for owner, _, _ in labelled], most=MOST_EACH, min_members=min_members)
+    if parts is None:
+        return None
+    leads: list[tuple[float, float]] = []
+    for (_, tally, own), share in zip(labelled, parts.tolist(), strict=True):
+        mean = math.fsum(one.liked for one in own.values()) / _labels(own.values())
+        leads.append((share * tally.n, share * (tally.liked - tally.n * mean)))
+    return _sums(leads)
 
 
 def _led(mean: float, n: float, lead: float) -> Tally:

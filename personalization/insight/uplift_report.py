@@ -62,7 +62,7 @@ class Choices:
         prior_scores: Scores for a member without labels, ``n x k``.
         values: Label given by the member who got the reply, ``n``; NaN without feedback.
         n_unranked: Replies posted unranked; not included in the arrays.
-        n_shut: Replies that could not be decrypted; not included.
+        n_shut: Replies that could not be decrypted, or lack numbers; not included.
         n_another: Other answers requested in place of an earlier reply; not included.
         early: Whether not all candidates were awaited, ``n``; None: all were.
         waited: Whether the same could have been done, but the reply waited for comparison, ``n``.
@@ -187,6 +187,9 @@ def as_choices(
     the remaining candidates. With them the log would no longer represent the prompts that the bot gets.
     """
     first = [choice for choice in past if not choice.policy.startswith(ANOTHER)]
+    n_another, n_first = len(past) - len(first), len(first)
+    first = [choice for choice in first if len(choice.prior_scores) == len(choice.scores)]
+    n_shut += n_first - len(first)  # the first release stored no scores of the prior
     ranked = [choice for choice in first if choice.policy != FALLBACK]
     values = np.full(len(ranked), np.nan)
     for i, choice in enumerate(ranked):
@@ -203,7 +206,7 @@ def as_choices(
         _padded(rows, -np.inf)
         for rows in ([choice.scores for choice in ranked], [choice.prior_scores for choice in ranked])
     )
-    n_unranked, n_another = len(first) - len(ranked), len(past) - len(first)
+    n_unranked = len(first) - len(ranked)
     early, waited = (
         np.array([choice.policy.startswith(mark) for choice in ranked], np.bool_) for mark in (EARLY, WAITED)
     )

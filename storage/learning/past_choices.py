@@ -127,7 +127,7 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
                 member_id=asker,
                 chosen=place_of_posted(decision),
                 scores=tuple(decision["scores"]),
-                prior_scores=tuple(decision["prior_scores"]),
+                prior_scores=tuple(decision.get("prior_scores", ())),  # the first release stored none
                 propensities=tuple(decision["propensities"]),
                 policy=decision["policy"],
                 reactions=told.emoji,

@@ -65,8 +65,13 @@ def coarse(decision: dict[str, Any]) -> dict[str, Any]:
             "uncertainty": next(level for most, level in SURENESS if reason["uncertainty"] < most),
         }
     if (seat := decision.get("seat")) is not None:
-        made["seat"] = seat | {"shares": [_rounded(share) for share in seat["shares"]]}
+        made["seat"] = seat | {"shares": [_of_seat(share) for share in seat["shares"]]}
     return made
+
+
+def _of_seat(share: float) -> float:
+    """Return a share on the grid; one that left another option a chance stays below 1."""
+    return _rounded(share) if share <= 0.5 else 1 - _rounded(1 - share)
 
 
 def exported(decision: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Several writers side by side: each requested candidate goes to the language model that it was dealt to.
 
 A writer that fails or hangs costs the reply only its own candidates. Where no candidate is left, the other
-writers write in its place, so a reply never requests more than ``k`` candidates that are written. A writer
-that failed rests, first for half a minute, at most for five; meanwhile nothing is dealt to it. The log holds
-places in the configuration and counts, no text.
+writers write in its place, so a reply never requests more than ``k`` candidates that are written. Once there
+is a candidate, a slower writer gets three times its usual time. A writer that failed rests, first for half a
+minute, at most for five; meanwhile nothing is dealt to it. The log holds places in the configuration and
+counts, no text.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from bot.generation import (
     CandidateGenerator,
     Context,
     GeneratorError,
+    GeneratorUnavailable,
     Style,
     seat_of,
     with_seats,
 )
-from bot.generators.model_server.stragglers import Patience
 from bot.memory import Leaving
 from personalization.ranking.dealing import Writer
 
 log = logging.getLogger(__name__)
 
+GRACE_S = (2.0, 20.0)
+"""Shortest and longest wait for a slower writer after the first one has written, seconds."""
+_FACTOR = 3
+"""A slower writer may take so many times its usual time."""
 REST_S = (30.0, 300.0)
 """First and longest rest of a writer that failed, seconds; each further failure doubles it."""
 ENDS = {
@@ -50,6 +55,7 @@ class OneWriter:
         n_ends: Requests so far by end, one of :data:`ENDS`.
         rest_s: Length of its latest rest; 0 after a success.
         rests_until: End of its rest by the steady clock.
+        usual_s: Time that it usually takes, at least the wait after which it was given up; None: not known.
     """
 
     about: Writer
@@ -57,6 +63,13 @@ class OneWriter:
     n_ends: Counter[str] = field(default_factory=Counter[str])
     rest_s: float = 0.0
     rests_until: float = 0.0
+    usual_s: float | None = None
+
+    def grace(self, waited_s: float) -> float:
+        """Return how long to wait for it once another one has written, after ``waited_s`` so far."""
+        if self.usual_s is None:
+            return GRACE_S[1]
+        return min(max(_FACTOR * self.usual_s - waited_s, GRACE_S[0]), GRACE_S[1])
 
 
 class SeveralWriters:
@@ -72,7 +85,7 @@ class SeveralWriters:
         self, writers: Sequence[OneWriter], timeout_s: float, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._writers = tuple(writers)
-        self._patience = Patience(timeout_s)
+        self._timeout_s = timeout_s
         self._steady = now
 
     @property
@@ -145,28 +158,65 @@ class SeveralWriters:
         self, context: Context, dealt: Mapping[OneWriter, Sequence[Style]]
     ) -> dict[OneWriter, list[Candidate] | GeneratorError]:
         """Ask these writers at the same time; the slow ones are left out once there are candidates."""
-        tasks = [asyncio.create_task(self._asked(one, context, of)) for one, of in dealt.items()]
-        answers, _ = await self._patience.gather(tasks, lambda found: isinstance(found, list))
-        late = GeneratorError("a writer did not answer in time")
-        return {
-            one: self._late(one, late) if found is None else found
-            for one, found in zip(dealt, answers, strict=True)
-        }
+        loop, found = asyncio.get_running_loop(), dict[OneWriter, list[Candidate] | GeneratorError]()
+        began, first_s = loop.time(), None
+        tasks = {asyncio.create_task(self._asked(one, context, of)): one for one, of in dealt.items()}
+        pending = set(tasks)
+        try:
+            while pending:
+                waited_s = loop.time() - began
+                if first_s is None:
+                    left_s = self._timeout_s - waited_s
+                else:
+                    left_s = max(tasks[task].grace(first_s) for task in pending) - (waited_s - first_s)
+                done, pending = await asyncio.wait(
+                    pending, timeout=max(0.0, left_s), return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                found |= {tasks[task]: task.result() for task in done}
+                if first_s is None and any(isinstance(one, list) for one in found.values()):
+                    first_s = loop.time() - began
+        finally:
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.wait(pending)
+        for task in pending:
+            found[tasks[task]] = self._cut(tasks[task], loop.time() - began, first_s)
+        return found
 
     async def _asked(
         self, one: OneWriter, context: Context, styles: Sequence[Style]
     ) -> list[Candidate] | GeneratorError:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             found = await one.generator.generate(context, styles)
         except GeneratorError as exc:
             return self._late(one, exc)
+        except Exception as exc:  # boundary: whatever failed in one writer, the others answer
+            return self._late(one, GeneratorUnavailable(type(exc).__name__))
+        took_s = loop.time() - began
+        one.usual_s = took_s if one.usual_s is None else (one.usual_s + took_s) / 2
         one.n_ends["written" if len(found) == len(styles) else "missing"] += 1
         one.rest_s = one.rests_until = 0.0
         return [_by(one, candidate) for candidate in with_seats(found, styles)]
 
+    def _cut(self, one: OneWriter, waited_s: float, first_s: float | None) -> GeneratorError:
+        """Give a slow writer up for this reply; it rests only if it had the longest wait."""
+        late = GeneratorError("a writer did not answer in time")
+        one.usual_s = max(one.usual_s or 0.0, waited_s)
+        if first_s is None or waited_s - first_s >= GRACE_S[1]:
+            return self._late(one, late)
+        one.n_ends["failed"] += 1
+        return late
+
     def _late(self, one: OneWriter, exc: GeneratorError) -> GeneratorError:
         """Count a failure and let the writer rest, if another one is there."""
         one.n_ends["failed"] += 1
+        if self._steady() < one.rests_until:  # requests of the same outage
+            return exc
         one.rest_s = min(max(2 * one.rest_s, REST_S[0]), REST_S[1])
         one.rests_until = self._steady() + one.rest_s
         log.warning(

@@ -13,7 +13,7 @@ from bot.doctor import Verdict
 from bot.doctor.models import examine_writers
 from bot.generation import Candidate, Context, GeneratorError, GeneratorUnavailable, Style, seated
 from bot.generators.factory import create_generator
-from bot.generators.model_server import stragglers
+from bot.generators.model_server import writers
 from bot.generators.model_server.writers import REST_S, OneWriter, SeveralWriters
 from personalization.ranking.dealing import Writer
 from storage.records import Seat
@@ -36,8 +36,8 @@ class Rig:
             name: ScriptedGenerator([f"{name} one", f"{name} two", f"{name} three", f"{name} four"])
             for name in names
         }
-        writers = [OneWriter(Writer(name), one) for name, one in self.by_name.items()]
-        self.several = SeveralWriters(writers, 60.0, self.clock.steady)
+        found = [OneWriter(Writer(name), one) for name, one in self.by_name.items()]
+        self.several = SeveralWriters(found, 60.0, self.clock.steady)
 
     async def texts(self, *styles: Style) -> list[str]:
         return [one.text for one in await self.several.generate(HELLO, styles)]
@@ -99,13 +99,68 @@ async def test_if_every_writer_is_down_the_first_failure_is_told(rig):
 
 
 async def test_a_writer_that_hangs_delays_no_reply_for_long(rig, monkeypatch):
-    monkeypatch.setattr(stragglers, "GRACE_S", (0.05, 0.05))
+    monkeypatch.setattr(writers, "GRACE_S", (0.05, 0.05))
     rig.by_name["b"].gate = asyncio.Event()
 
     async with asyncio.timeout(5):
         assert await rig.texts(style(0, "a"), style(1, "b")) == ["a one"]
 
     assert rig.several.n_ends["b"] == {"failed": 1}
+
+
+async def test_a_slower_writer_is_waited_for_by_its_usual_time(rig, monkeypatch):
+    monkeypatch.setattr(writers, "GRACE_S", (0.01, 5.0))
+    slow, write = rig.several._writers[1], rig.by_name["b"].generate
+
+    async def slowly(context, styles):
+        await asyncio.sleep(0.2)
+        return await write(context, styles)
+
+    monkeypatch.setattr(rig.by_name["b"], "generate", slowly)
+    for _ in range(4):
+        assert len(await rig.texts(style(0, "a"), style(1, "b"))) == 2
+
+    assert rig.several.n_ends["b"] == {"written": 4}
+    assert slow.grace(0.1) == pytest.approx(3 * 0.2 - 0.1, abs=0.2)
+
+
+async def test_a_writer_that_takes_longer_than_usual_is_cut_but_does_not_rest(rig, monkeypatch):
+    monkeypatch.setattr(writers, "GRACE_S", (0.05, 5.0))
+    rig.several._writers[1].usual_s = 0.01
+    rig.by_name["b"].gate = asyncio.Event()
+
+    assert await rig.texts(style(0, "a"), style(1, "b")) == ["a one"]
+
+    assert len(rig.several.able()) == 2
+    assert rig.several._writers[1].usual_s >= 0.05
+
+
+async def test_a_writer_that_breaks_in_any_way_costs_only_its_own_candidates(rig, monkeypatch):
+    async def broken(*_):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(rig.by_name["b"], "generate", broken)
+
+    assert await rig.texts(style(0, "a"), style(1, "b")) == ["a one"]
+    assert [one.name for one in rig.several.able()] == ["a"]
+
+
+async def test_replies_at_the_same_time_count_one_outage_once(rig):
+    for _ in range(6):
+        rig.by_name["b"].enqueue_error(GeneratorUnavailable("down"))
+
+    await asyncio.gather(*(rig.texts(style(0, "a"), style(1, "b")) for _ in range(6)))
+
+    assert rig.several._writers[1].rest_s == REST_S[0]
+
+
+def test_parameters_of_one_address_stay_there():
+    server = {"kind": "openai", "model": "m", "base_url": "http://a/v1", "extra_body": {"api_key": "x"}}
+    named = [{"model": "m"}, {"model": "n", "base_url": "http://b/v1"}]
+
+    of = parse_settings({"generator": server | {"writers": named}}).generator.of_writers()
+
+    assert [one.extra_body for one in of.values()] == [{"api_key": "x"}, {}]
 
 
 async def test_a_writer_that_failed_rests_longer_each_time_and_is_asked_again(rig):

@@ -99,6 +99,20 @@ def test_one_person_with_many_labels_moves_what_many_share_by_little():
     assert abs(after["warm"] - before["warm"]) < 0.1
 
 
+@pytest.mark.parametrize("part", [WRITER, WISH, EXAMPLES])
+@pytest.mark.parametrize("seats", [True, False], ids=["new option", "replies from before seats"])
+def test_one_person_speaks_for_no_option_of_any_part(part, seats):
+    styles = {STYLE: {"warm": Tally(3, 3)}}
+    fair = styles | ({part: {"": Tally(3, 3)}} if seats else {})
+    loud = styles | {part: {"": Tally(3, 3), "rare": Tally(0, 12)}}
+
+    alone = pooled([*crowd(200, fair), *crowd(1, loud, start=999)], 5)
+    many = pooled([*crowd(200, fair), *crowd(12, loud, start=900)], 5)
+
+    assert "rare" not in alone.get(part, {})
+    assert "rare" in many[part]
+
+
 def test_one_server_moves_what_all_share_by_little():
     fair = {STYLE: {"warm": Tally(3, 3), "concise": Tally(3, 3)}}
     loud = {STYLE: {"warm": Tally(6, 0), "concise": Tally(0, 6)}}
