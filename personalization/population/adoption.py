@@ -22,7 +22,6 @@ from personalization.heads.heads import Prior
 from personalization.population.calibration import MEMBERS_TO_VALIDATE, Fold, asked_by_k
 from personalization.population.outcomes import Outcome, rank_losses
 from personalization.population.pooled import Pool
-from personalization.score_quality import clustered_mean
 from personalization.settings import Device
 from personalization.solving.gate import learn_heads
 
@@ -84,15 +83,15 @@ def adopted(
     """
     few = [replace(fold, asking=fold.asking[:MOST_ASKED]) for fold in validated]
 
-    def losses(form: Form) -> tuple[DoubleArray, IntArray]:
+    def losses(form: Form) -> Votes:
         tried = [form.of(prior, starter) for prior in priors]
         return losses_by_member(asked_by_k(pool, few, tried, device, learn_heads)[1:])
 
     n_members = sum(len(fold.asking) for fold in validated)
     needed = NEEDED if n_members >= MEMBERS_TO_VALIDATE else NEEDED_BY_FEW
     form = before(starter)
-    loss, member = losses(form)
-    if not len(member):  # members of too few labels; a starter without directions has none to keep
+    loss = losses(form)
+    if not len(loss.member):  # members of too few labels; a starter without directions has none to keep
         return form if starter.factor is not None else replace(form, spread=SPREADS[-1])
     louds = [] if starter.loud is None else [SOME_LOUD, None]
     spreads = SPREADS if starter.variance.any() else SPREADS[:1]
@@ -102,25 +101,64 @@ def adopted(
         lambda stands: [replace(stands, loud=loud) for loud in louds if stands.spread is not None],
     )
     for step in steps:
-        tried = [(one, losses(one)[0]) for one in step(form)]
+        tried = [(one, losses(one)) for one in step(form)]
         if tried:
-            best, found = min(tried, key=lambda pair: float(pair[1].mean()))
-            if gains(loss - found, member, needed):
+            best, found = min(tried, key=lambda pair: pair[1].mean())
+            if gains(found.over(loss), needed):
                 form, loss = best, found
     return form
 
 
-def losses_by_member(by_k: Sequence[Outcome | None]) -> tuple[DoubleArray, IntArray]:
-    """Return the ranking losses of held-out members, one for each number of labels, and who they are."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Votes:
+    """Numbers of held-out members, for each number of labels.
+
+    Attributes:
+        values: Losses or gains, ``n``.
+        member: Whose they are, ``n``.
+        share: How much this member counts, ``n``: less for many accounts of one person, for large servers,
+            and for members who contradict the taste that the others share.
+    """
+
+    values: DoubleArray
+    member: IntArray
+    share: DoubleArray
+
+    def mean(self) -> float:
+        """Return the mean by share."""
+        return float(np.average(self.values, weights=self.share))
+
+    def over(self, other: Votes) -> Votes:
+        """Return how much smaller these losses are than others of the same members."""
+        return replace(self, values=other.values - self.values)
+
+
+def losses_by_member(by_k: Sequence[Outcome | None]) -> Votes:
+    """Return the ranking losses of held-out members, one for each number of labels."""
     known = [outcome for outcome in by_k if outcome is not None]
-    if not known:
-        return np.zeros(0), np.zeros(0, np.int64)
-    losses = np.concatenate([rank_losses(outcome.base + outcome.own, outcome) for outcome in known])
-    member = np.concatenate([np.unique(outcome.member) for outcome in known])
-    return losses[~np.isnan(losses)], member[~np.isnan(losses)]
+    found = [np.zeros(0), *(rank_losses(outcome.base + outcome.own, outcome) for outcome in known)]
+    firsts = [np.unique(outcome.member, return_index=True) for outcome in known]
+    member = [np.zeros(0, np.int64), *(first for first, _ in firsts)]
+    share = [np.zeros(0), *(one.share[rows] for one, (_, rows) in zip(known, firsts, strict=True))]
+    losses = np.concatenate(found)
+    here = ~np.isnan(losses)
+    return Votes(losses[here], np.concatenate(member)[here], np.concatenate(share)[here].astype(np.float64))
 
 
-def gains(gain: DoubleArray, member: IntArray, needed: float) -> bool:
-    """Return whether a gain, one for each member and number of labels, exceeds ``needed`` standard errors."""
-    mean, error = clustered_mean(gain, member)
-    return mean > needed * error  # False with one member, whose error is unknown
+def gains(gain: Votes, needed: float) -> bool:
+    """Return whether a mean gain exceeds ``needed`` standard errors over members.
+
+    Source: Liang and Zeger (1986), the sandwich estimate for a mean, here by share, with the effective number
+    of members.
+    """
+    total = gain.share.sum()
+    if total <= 0:
+        return False
+    mean = gain.mean()
+    _, index = np.unique(gain.member, return_inverse=True)
+    sums = np.bincount(index, weights=gain.share * (gain.values - mean))
+    each = np.bincount(index, weights=gain.share)
+    g = float(each.sum() ** 2 / (each**2).sum())
+    if g < 1 + 1e-9:
+        return False  # the error of one member is unknown
+    return mean > needed * float(np.sqrt((sums**2).sum() * g / (g - 1))) / float(total)

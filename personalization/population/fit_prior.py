@@ -33,7 +33,14 @@ import torch
 
 from personalization.arrays import DoubleArray, FloatArray
 from personalization.heads.heads import HeadBank, Prior
-from personalization.population.adoption import MEAN_NEEDED, NEEDED_BY_FEW, adopted, before, gains
+from personalization.population.adoption import (
+    MEAN_NEEDED,
+    NEEDED_BY_FEW,
+    adopted,
+    before,
+    gains,
+    losses_by_member,
+)
 from personalization.population.calibration import (
     MEMBERS_TO_VALIDATE,
     calibrate_with_threshold,
@@ -41,7 +48,7 @@ from personalization.population.calibration import (
     held_out,
 )
 from personalization.population.differences import basis_of, believed_in, chunks_of, em_steps
-from personalization.population.outcomes import Outcome, rank_loss, rank_losses, together
+from personalization.population.outcomes import Outcome, rank_loss, together
 from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best
 from personalization.settings import Device, PriorSettings
@@ -157,11 +164,9 @@ def choose_ridge(
     everybody = together(asked[best])
     if everybody is None:
         return KEPT_RIDGE
-    before = rank_losses(everybody.base, everybody)
-    gain = before - rank_losses(everybody.base + everybody.own, everybody)
-    known = ~np.isnan(gain)
     needed = MEAN_NEEDED if len(members) >= MEMBERS_TO_VALIDATE else NEEDED_BY_FEW
-    better = gains(gain[known], np.unique(everybody.member)[known], needed)
+    without = losses_by_member([replace(everybody, own=np.zeros_like(everybody.own))])
+    better = gains(losses_by_member([everybody]).over(without), needed)
     return RIDGES[best] if better else KEPT_RIDGE
 
 

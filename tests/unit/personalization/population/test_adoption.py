@@ -10,7 +10,7 @@ import pytest
 from personalization.heads.heads import Prior
 from personalization.population import adoption
 from personalization.population import fit_prior as fitting
-from personalization.population.adoption import SOME_LOUD, Form, before, gains
+from personalization.population.adoption import SOME_LOUD, Form, Votes, before, gains
 from personalization.population.fit_prior import fit_prior
 from personalization.population.outcomes import platt, platt_chain
 from personalization.population.pooled import Pool
@@ -66,8 +66,8 @@ def test_members_who_toss_coins_do_not_take_the_starter_away() -> None:
 
 
 def test_control_without_adoption_coin_tossers_take_the_starter_away(monkeypatch) -> None:
-    monkeypatch.setattr(fitting, "gains", lambda gain, member, needed: True)
-    monkeypatch.setattr(adoption, "gains", lambda gain, member, needed: True)
+    monkeypatch.setattr(fitting, "gains", lambda gain, needed: True)
+    monkeypatch.setattr(adoption, "gains", lambda gain, needed: True)
 
     found = [learnt(pool, starter()) for pool in coins()]
 
@@ -89,15 +89,28 @@ def test_too_few_members_to_hold_any_out_replace_nothing_but_the_threshold() -> 
     assert found.bias_variance == starter().bias_variance
 
 
+def votes(values: np.ndarray, share: np.ndarray | float = 1.0) -> Votes:
+    return Votes(values, np.arange(len(values)), np.broadcast_to(share, len(values)).astype(np.float64))
+
+
+def test_members_who_hardly_count_decide_nothing() -> None:
+    honest, hostile = np.full(20, 0.1), np.full(60, -0.2)
+    honest += np.random.default_rng(0).normal(size=20) * 0.05
+    share = np.append(np.ones(20), np.full(60, 0.01))
+
+    assert gains(votes(np.append(honest, hostile), share), 1.0)
+    assert not gains(votes(np.append(honest, hostile)), 1.0)
+
+
 @pytest.mark.parametrize("needed", [0.5, 1.0, 2.0])
 def test_a_gain_counts_from_some_standard_errors_on(needed: float) -> None:
     noise = np.random.default_rng(0).normal(size=100)
     noise -= noise.mean()
     error = noise.std(ddof=1) / 10
 
-    assert gains(noise + 1.1 * needed * error, np.arange(100), needed)
-    assert not gains(noise + 0.9 * needed * error, np.arange(100), needed)
-    assert not gains(np.array([1.0, 1.0]), np.array([3, 3]), needed)  # one member alone
+    assert gains(votes(noise + 1.1 * needed * error), needed)
+    assert not gains(votes(noise + 0.9 * needed * error), needed)
+    assert not gains(Votes(np.ones(2), np.array([3, 3]), np.ones(2)), needed)  # one member alone
 
 
 # --- loud features ---------------------------------------------------------------------------------------
