@@ -27,6 +27,7 @@ from storage.records import Place, Who
 from storage.replies import impressions
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder
+from tests.rig.adopting import adopt_everything
 from tests.rig.membership import Clicks, auc, drawn, joins
 from tests.rig.size import sized
 from tests.rig.solving_back import solved_head, told
@@ -49,7 +50,8 @@ RULES = replace(SETTINGS, prior_min_members=MEMBERS, policy="thompson", relevanc
 
 
 @pytest.fixture
-async def bench(tmp_path):
+async def bench(tmp_path, monkeypatch):
+    adopt_everything(monkeypatch)
     clock = FixedClock()
     with ThreadPoolExecutor(1) as executor:
         async with await Store.open(settings_in(tmp_path, group_commit_ms=0), now=clock) as store:
