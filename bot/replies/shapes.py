@@ -47,7 +47,6 @@ _KNOWN_WORDS = 0.26
 Sentences in Dutch, Swedish, Danish, Czech, Catalan, Turkish, Romanian and Finnish reach .25 of the language
 that they are taken for.
 """
-_OWN_SCRIPTS = ("ja", "ko", "zh")
 _CODE = (Kind.CODE, Kind.DOUBTFUL)
 _QUOTE_TO_THE_END = re.compile(r"^>>> ", re.MULTILINE)
 
@@ -157,7 +156,7 @@ def _between(before: str, *, joined: bool) -> str:
 def _name_of(language: Language | None, text: str) -> str | None:
     """Return the name of a language; None if the text may be in one that the bot does not speak."""
     one = language or english()
-    if one.name in _OWN_SCRIPTS or sure_language_of(text) == one.name:
+    if not one.has_case or sure_language_of(text) == one.name:
         return one.name
     words = one.words(text.lower())
     known = sum(word in one.known for word in words)
