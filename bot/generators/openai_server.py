@@ -23,12 +23,7 @@ from bot.generation import Candidate, Context, Enough, GeneratorError, ModelMiss
 from bot.generators.cleaning import Written, candidates_of, clean, names_of, thinks
 from bot.generators.continuing import grown
 from bot.generators.model_server.answers import Said, Silence, read_answer, text_of
-from bot.generators.model_server.connection import (
-    ServerClient,
-    http_client,
-    keep_texts_out_of_logs,
-    without_password,
-)
+from bot.generators.model_server.connection import ServerClient, keep_texts_out_of_logs, without_password
 from bot.generators.model_server.dialects import Longest
 from bot.generators.model_server.explaining import Explaining
 from bot.generators.model_server.fitting import Fitting
@@ -81,7 +76,6 @@ class OpenAIGenerator:
             api_key=read_secret(settings.api_key_env, environ) or _NO_KEY,
             timeout=settings.timeout_s,
             max_retries=settings.retries,
-            http_client=http_client(settings.base_url),
         )
 
     @property

@@ -42,10 +42,9 @@ def is_open(channel: Any) -> bool:
         return channel.type in _PUBLIC_THREADS and is_open(channel.parent)
     if not isinstance(channel, discord.abc.GuildChannel) or getattr(channel, "nsfw", False):
         return False
-    everyone = channel.permissions_for(channel.guild.default_role)
-    if not (everyone.view_channel and everyone.read_message_history):
-        return False
-    return all(
-        rule.view_channel is not False and rule.read_message_history is not False
-        for rule in channel.overwrites.values()
-    )
+    needed = ["view_channel", "read_message_history"]
+    if isinstance(channel, discord.abc.Connectable):  # the chat of a voice channel
+        needed.append("connect")
+    everyone, rules = channel.permissions_for(channel.guild.default_role), channel.overwrites.values()
+    allowed = all(getattr(everyone, right) for right in needed)
+    return allowed and not any(getattr(rule, right) is False for rule in rules for right in needed)

@@ -13,7 +13,7 @@ from bot.config import parse_settings
 from bot.generation import Context, GeneratorError, Style, seated
 from bot.generators import openai_server
 from bot.generators.factory import create_generator
-from bot.generators.model_server import stragglers
+from bot.generators.model_server import stragglers, writers
 from bot.generators.model_server.connection import ServerClient, is_openai
 from storage.records import Seat
 from tests.unit.bot.generators.scripted_server import ScriptedServer, refused, said, serving
@@ -59,7 +59,8 @@ def writers_at(first: str, second: str):
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_reply_comes_from_the_other_writer_and_the_log_holds_no_word(way, monkeypatch, caplog):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    monkeypatch.setattr(stragglers, "GRACE_S", (0.2, 0.2))
+    for waits in (stragglers, writers):
+        monkeypatch.setattr(waits, "GRACE_S", (0.2, 0.2))
     good, bad = ScriptedServer(), ScriptedServer()
     bad.answer_all(WAYS[way])
     async with serving(good), serving(bad):

@@ -21,11 +21,16 @@ class ServerClient(AsyncOpenAI):
     addresses, and again in each copy with other options.
 
     Args:
-        options: Those of the library's client.
+        base_url: Address of the server.
+        options: Further options of the library's client.
+
+    Raises:
+        GeneratorUnavailable: The environment names a proxy that cannot be used.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, base_url: Any, **options: Any) -> None:
+        options.setdefault("http_client", http_client(str(base_url)))
+        super().__init__(base_url=base_url, **options)
         if is_openai(str(self.base_url)):
             return
         self.organization = self.project = self.admin_api_key = self.webhook_secret = None
