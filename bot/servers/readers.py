@@ -43,7 +43,7 @@ def is_open(channel: Any) -> bool:
     if not isinstance(channel, discord.abc.GuildChannel) or getattr(channel, "nsfw", False):
         return False
     needed = ["view_channel", "read_message_history"]
-    if isinstance(channel, discord.abc.Connectable):  # the chat of a voice channel
+    if isinstance(channel, discord.VoiceChannel | discord.StageChannel):  # the chat of a voice channel
         needed.append("connect")
     everyone, rules = channel.permissions_for(channel.guild.default_role), channel.overwrites.values()
     allowed = all(getattr(everyone, right) for right in needed)

@@ -107,6 +107,7 @@ async def places(world: World, rng: random.Random) -> list:
         channel = world.bot.get_channel(handle.id)
         channel.nsfw = n % 8 == 7
         found.append(channel)
+    found += [world.bot.get_channel(world.guild.create_voice_channel("voice").id)]
     for n, kind in enumerate((discord.ChannelType.public_thread, discord.ChannelType.private_thread) * 3):
         found.append(await found[n].create_thread(name=f"thread-{n}", type=kind))
     return found
