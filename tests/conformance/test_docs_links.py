@@ -1,4 +1,4 @@
-"""Relative links of the documentation lead to files and headings that exist; pages on learning stay short.
+"""Relative links of the documentation lead to files and headings; pages on learning stay short.
 
 A link is ``[text](page.md#heading)`` or a picture. The anchor of a heading is made as on GitHub: small
 letters, punctuation removed, a hyphen for each space. Addresses on the web are not looked at.
