@@ -126,7 +126,7 @@ def instructions() -> list[str]:
 
     Those of wishes are everyday sentences ("Make a joke."), which a reply may hold.
     """
-    return _SHOWN.partition("{")[0].split(". ")
+    return list[str](_SHOWN.partition("{")[0].split(". "))
 
 
 def in_offer(style: Style, wish: LearntWish | None, examples: Sequence[str]) -> Style:

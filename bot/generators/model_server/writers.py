@@ -28,15 +28,12 @@ from bot.generation import (
     seat_of,
     with_seats,
 )
+from bot.generators.model_server.stragglers import FACTOR, GRACE_S
 from bot.memory import Leaving
 from personalization.ranking.dealing import Writer
 
 log = logging.getLogger(__name__)
 
-GRACE_S = (2.0, 20.0)
-"""Shortest and longest wait for a slower writer after the first one has written, seconds."""
-_FACTOR = 3
-"""A slower writer may take so many times its usual time."""
 REST_S = (30.0, 300.0)
 """First and longest rest of a writer that failed, seconds; each further failure doubles it."""
 ENDS = {
@@ -71,7 +68,7 @@ class OneWriter:
         """Return how long to wait for it once another one has written, after ``waited_s`` so far."""
         if self.usual_s is None:
             return GRACE_S[1]
-        return min(max(_FACTOR * self.usual_s - waited_s, GRACE_S[0]), GRACE_S[1])
+        return min(max(FACTOR * self.usual_s - waited_s, GRACE_S[0]), GRACE_S[1])
 
 
 class _SoFar:
