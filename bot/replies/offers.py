@@ -22,7 +22,7 @@ from bot.messages.splitting import beginning
 from bot.replies.style_wishes import overridden_axes
 from bot.settings import LONG, SHORT
 from personalization.heads.heads import Head
-from personalization.insight.learnt_wishes import SURE, LearntWish
+from personalization.insight.learnt_wishes import LEAST, LearntWish
 from personalization.insight.seat_dealer import Table
 from personalization.insight.taste import TasteReader
 from storage.errors import StorageError
@@ -40,7 +40,9 @@ MOST_READ = 6
 MOST_CHARACTERS = 160
 """Longest quotation of an example."""
 CERTAIN = 0.95
-"""Certainty from which a wish is dealt to half of the seats before its likes are counted."""
+"""Certainty from which wishes are dealt to :data:`MOST_WISHED` of the seats before their likes are counted."""
+LEAST_WISHED, MOST_WISHED = 0.25, 0.75
+"""Share of the seats that carry a wish: of one that is barely probable, and of a certain one."""
 SHOWN = 0.25
 """Share of the seats that show examples before their likes are counted."""
 _AND = " + "
@@ -164,17 +166,22 @@ def with_offer(style: Style, seat: Seat, offers: Offers) -> Style:
 def table_of(offers: Offers, wished: Sequence[str]) -> Table:
     """Return what may be dealt to a member, with its base shares: the surer a wish, the larger its share.
 
+    All wishes together have the share of the surest.
+
     Args:
         offers: What taste offers.
         wished: Names of the styles that fit a wish of ``/style``.
     """
-    shares = {one.name: _share_of(one) / len(offers.wishes) for one in offers.wishes}
+    each = {one.name: _share_of(one) for one in offers.wishes}
+    part = max(each.values(), default=0.0) / max(1e-9, sum(each.values()))
+    shares = {name: share * part for name, share in each.items()}
     return Table(wished, shares, SHOWN if offers.examples else 0.0)
 
 
 def _share_of(wish: LearntWish) -> float:
-    """Return the base share of a wish alone: a quarter when it is barely sure, half when it is certain."""
-    return min(0.5, 0.25 + 0.25 * (wish.certainty - SURE) / (CERTAIN - SURE))
+    """Return the base share of a wish alone, which grows with its certainty."""
+    grown = min(1.0, max(0.0, (wish.certainty - LEAST) / (CERTAIN - LEAST)))
+    return LEAST_WISHED + (MOST_WISHED - LEAST_WISHED) * grown
 
 
 def allowed(known: Offers, wish: Wish) -> Offers:
@@ -237,7 +244,7 @@ class OffersBook:
         """
         guild = self._store.guild_id(who)
         head = head or await self._taste.head_of(self._store.member_id(who), guild)
-        wishes = await self._taste.learnt_wishes(head, guild)
+        wishes = self._taste.learnt_wishes(head)
         return Offers(wishes, await self._examples_of(who, head, guild))
 
     async def _examples_of(self, who: Who, head: Head, guild: bytes) -> tuple[str, ...]:

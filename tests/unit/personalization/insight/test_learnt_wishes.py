@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from personalization.encoding.features import STYLE_FEATURES, FeatureMap
+from personalization.encoding.style_axes import AXIS_OF, DIRECTIONS, MEANING_OF, axes_of
 from personalization.heads.heads import Head, starter_prior
-from personalization.insight.learnt_wishes import (
-    AXIS_OF,
-    DIRECTIONS,
-    MEANING_OF,
-    MOST,
-    SURE,
-    learnt_wishes,
-)
+from personalization.heads.spread import certainty_of
+from personalization.insight.learnt_wishes import LEAST, MOST, SURE, LearntWish, learnt_wishes
 from personalization.insight.liked_examples import best_liked
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
@@ -60,7 +55,7 @@ def taught(likes, n: int, n_members: int, seed: int = 1):
 
 
 def wishes_of(head: Head) -> list[str]:
-    return [wish.name for wish in learnt_wishes(head, PRIOR.head(), PRIOR)]
+    return [wish.name for wish in learnt_wishes(head, PRIOR)]
 
 
 @pytest.mark.parametrize("name", LIKES)
@@ -92,6 +87,56 @@ def test_no_wish_is_sure_for_a_coin_tosser_and_nothing_is_shown_as_an_example(n)
     assert sum(map(bool, shown)) <= 0.08 * n_members
 
 
+def drawn(n: int, n_members: int) -> tuple[np.ndarray, Examples]:
+    """Draw members from the prior, and their labels; return their weights along the axes, and the labels."""
+    rng = np.random.default_rng(n)
+    X = FEATURES.features([some_text(random.Random(seed)) for seed in range(300)])
+    may_be, (one, two) = PRIOR.loud_features(), PRIOR.loud_chances
+    weights = rng.normal(size=(n_members, PRIOR.dim)) * np.sqrt(PRIOR.variance)
+    for own, size in zip(weights, rng.choice(3, n_members, p=[1 - one - two, one, two]), strict=True):
+        loud = rng.choice(may_be, size, replace=False)
+        own[loud] += rng.normal(size=size) * np.sqrt(PRIOR.loud[loud])
+    shown = X[rng.integers(len(X), size=(n_members, n))]  # (u, n, d)
+    thresholds = rng.normal(size=(n_members, 1)) * PRIOR.bias_variance**0.5
+    scores = (shown * weights[:, None]).sum(axis=2) + thresholds
+    y = (rng.random(scores.shape) < 1 / (1 + np.exp(-scores))).astype(np.float32)
+    return weights @ axes_of(PRIOR.dim).T, Examples(shown, y, np.ones_like(y), np.ones(y.shape, bool))
+
+
+def assert_as_often_right_as_stated(*, weight: float = 1.0) -> None:
+    """Compare stated certainties with how often they are right, over members of known tastes."""
+    stated, right = [], []
+    for n in (5, 15, 40):
+        truth, examples = drawn(n, sized(ci=250, full=2000))
+        bank, _ = learn_heads(replace(examples, weight=weight * examples.weight), PRIOR, "cpu")
+        for own, u in zip(truth, range(len(truth)), strict=True):
+            found = certainty_of(PRIOR, bank.head(u).spread)
+            if found is not None:
+                stated += np.abs(found).tolist()
+                right += (found * own > 0).tolist()
+    known = np.array([stated, right])
+    for low, high in ((LEAST, SURE), (SURE, 0.9), (0.9, 1.01)):
+        some = known[:, (known[0] >= low) & (known[0] < high)]
+        assert some.shape[1] >= 40
+        assert some[1].mean() == pytest.approx(some[0].mean(), abs=0.07), (low, some.shape)
+
+
+def test_what_is_stated_is_right_as_often_as_stated():
+    assert_as_often_right_as_stated()
+
+
+def test_control_a_head_that_counts_each_label_five_times_is_too_sure():
+    with pytest.raises(AssertionError, match="approx"):
+        assert_as_often_right_as_stated(weight=5.0)
+
+
+def test_a_certainty_is_told_in_steps_of_five_and_never_as_100_percent():
+    told = [LearntWish("shorter", certainty).percent for certainty in (0.8, 0.829, 0.87, 0.96, 1.0)]
+
+    assert told == [80, 85, 85, 95, 95]
+    assert [LearntWish("shorter", one).is_sure for one in (SURE - 0.01, SURE)] == [False, True]
+
+
 def test_a_head_without_labels_of_its_own_or_of_an_earlier_prior_has_no_wish():
     (head,), _ = taught(LIKES["emoji"], 40, 1)
 
@@ -104,10 +149,10 @@ def test_a_head_without_labels_of_its_own_or_of_an_earlier_prior_has_no_wish():
 def test_the_surest_wish_stands_first_and_no_two_are_of_one_axis():
     for name in LIKES:
         for head in taught(LIKES[name], 40, 3)[0]:
-            found = learnt_wishes(head, PRIOR.head(), PRIOR)
+            found = learnt_wishes(head, PRIOR)
             certainties = [wish.certainty for wish in found]
             assert certainties == sorted(certainties, reverse=True)
-            assert all(SURE <= one <= 1 for one in certainties)
+            assert all(LEAST <= one <= 1 for one in certainties)
             assert len({wish.axis for wish in found}) == len(found) <= MOST
 
 
