@@ -39,10 +39,10 @@ MOST_READ = 6
 """Replies that are read to find examples."""
 MOST_CHARACTERS = 160
 """Longest quotation of an example."""
-CERTAIN = 0.95
-"""Certainty from which wishes are dealt to :data:`MOST_WISHED` of the seats before their likes are counted."""
+CERTAIN = 0.9
+"""Weight from which a wish has its largest share of the seats."""
 LEAST_WISHED, MOST_WISHED = 0.25, 0.75
-"""Share of the seats that carry a wish: of one that is barely probable, and of a certain one."""
+"""Share of the seats that carry a wish before its likes are counted: of the least and of the largest weight."""
 SHOWN = 0.25
 """Share of the seats that show examples before their likes are counted."""
 _AND = " + "
@@ -179,8 +179,8 @@ def table_of(offers: Offers, wished: Sequence[str]) -> Table:
 
 
 def _share_of(wish: LearntWish) -> float:
-    """Return the base share of a wish alone, which grows with its certainty."""
-    grown = min(1.0, max(0.0, (wish.certainty - LEAST) / (CERTAIN - LEAST)))
+    """Return the base share of a wish alone, which grows with its weight."""
+    grown = min(1.0, max(0.0, (wish.weight - LEAST) / (CERTAIN - LEAST)))
     return LEAST_WISHED + (MOST_WISHED - LEAST_WISHED) * grown
 
 

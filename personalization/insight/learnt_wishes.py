@@ -17,11 +17,12 @@ from personalization.encoding.style_axes import AXIS_OF, DIRECTIONS
 from personalization.heads.heads import Head, Prior
 from personalization.heads.spread import certainty_of
 
-LEAST = 0.7
-"""Certainty from which a wish reaches the writer. It costs little to try one that is wrong: it changes one
+LEAST = 0.65
+"""Weight from which a wish reaches the writer. It costs little to try one that is wrong: it changes one
 candidate of four, and selection decides."""
 SURE = 0.8
-"""Certainty from which the member is told of a wish."""
+"""Weight from which the member is told of a wish. Of heads of members who toss coins at most 4 of 100 reach it, in
+``tests/unit/personalization/insight/test_learnt_wishes.py``."""
 MOST = 3
 """Wishes at once."""
 
@@ -32,11 +33,13 @@ class LearntWish:
 
     Attributes:
         name: Name of the wish, a key of :data:`personalization.encoding.style_axes.AXIS_OF`.
-        certainty: Posterior probability that the member wants it, :data:`LEAST` to 1.
+        certainty: Posterior probability that the member wants it.
+        share: Probability that the own taste predicts the labels better than the average taste, from the head.
     """
 
     name: str
     certainty: float
+    share: float = 1.0
 
     @property
     def axis(self) -> str:
@@ -44,9 +47,18 @@ class LearntWish:
         return AXIS_OF[self.name]
 
     @property
+    def weight(self) -> float:
+        """The certainty if, with the rest of the share, the labels say nothing of a taste.
+
+        The certainty alone takes each member for one with a taste. It grows with the labels of members who
+        toss coins as well; the share does not.
+        """
+        return 0.5 + self.share * (self.certainty - 0.5)
+
+    @property
     def is_sure(self) -> bool:
         """Whether it is certain enough to tell the member."""
-        return self.certainty >= SURE
+        return self.weight >= SURE
 
     @property
     def percent(self) -> int:
@@ -66,10 +78,10 @@ def learnt_wishes(head: Head, prior: Prior) -> tuple[LearntWish, ...]:
     if certainties is None:
         return ()
     found = [
-        LearntWish(along.more if certain > 0 else along.less, abs(certain))
+        LearntWish(along.more if certain > 0 else along.less, abs(certain), head.share)
         for along, certain in zip(DIRECTIONS, certainties.tolist(), strict=True)
     ]
-    likely = sorted((one for one in found if one.certainty >= LEAST), key=lambda one: -one.certainty)
+    likely = sorted((one for one in found if one.weight >= LEAST), key=lambda one: -one.weight)
     return tuple(likely[:MOST])
 
 

@@ -150,9 +150,9 @@ def test_the_surest_wish_stands_first_and_no_two_are_of_one_axis():
     for name in LIKES:
         for head in taught(LIKES[name], 40, 3)[0]:
             found = learnt_wishes(head, PRIOR)
-            certainties = [wish.certainty for wish in found]
-            assert certainties == sorted(certainties, reverse=True)
-            assert all(LEAST <= one <= 1 for one in certainties)
+            weights = [wish.weight for wish in found]
+            assert weights == sorted(weights, reverse=True)
+            assert all(LEAST <= one <= wish.certainty for one, wish in zip(weights, found, strict=True))
             assert len({wish.axis for wish in found}) == len(found) <= MOST
 
 
