@@ -21,7 +21,7 @@ LEAST = 0.65
 """Weight from which a wish reaches the writer. It costs little to try one that is wrong: it changes one
 candidate of four, and selection decides."""
 SURE = 0.8
-"""Weight from which the member is told of a wish. Of heads of members who toss coins at most 4 of 100 reach it, in
+"""Weight from which the member is told of a wish. At most 4 of 100 members who toss coins reach it, in
 ``tests/unit/personalization/insight/test_learnt_wishes.py``."""
 MOST = 3
 """Wishes at once."""
@@ -34,7 +34,7 @@ class LearntWish:
     Attributes:
         name: Name of the wish, a key of :data:`personalization.encoding.style_axes.AXIS_OF`.
         certainty: Posterior probability that the member wants it.
-        share: Probability that the own taste predicts the labels better than the average taste, from the head.
+        share: Probability that the member's taste predicts their labels better than the average taste does.
     """
 
     name: str
