@@ -129,12 +129,12 @@ def look_back(
     may_be = prior.loud_features()
     loud = LoudTaste.unlabelled(len(examples.X), prior) if len(may_be) else None
     dual = loud is not None or bool((prior.variance > 0).any())
+    along = StyleAxes.of(prior, A, variance)
     for rows, n in _chunks(examples, A.shape[1], len(may_be), n_axes(prior.dim), dual=dual):
         chunk = _Chunk.of(examples, rows, n, place, dtype)
         C = chunk.X @ A[:-1] + chunk.has_bias[:, :, None] * A[-1]  # (u, n, r + 1)
-        along = StyleAxes.of(prior, A, variance)
         if loud is not None:
-            f, V, S, certain = _solve_loud(loud, rows, C, chunk, prior, A=A, variance=variance, along=along)
+            f, V, S, certain = _solve_loud(loud, rows, C, chunk, prior, A=A, along=along)
         else:
             solved = own or plain
             f = chunk.scores(solved, rows)
@@ -154,15 +154,7 @@ def look_back(
 
 
 def _solve_loud(
-    loud: LoudTaste,
-    rows: IntArray,
-    C: Tensor,
-    chunk: _Chunk,
-    prior: Prior,
-    *,
-    A: Tensor,
-    variance: Tensor,
-    along: StyleAxes,
+    loud: LoudTaste, rows: IntArray, C: Tensor, chunk: _Chunk, prior: Prior, *, A: Tensor, along: StyleAxes
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Solve the members of a chunk and fill in their rows.
 
@@ -172,13 +164,13 @@ def _solve_loud(
     may_be = prior.loud_features()
     assert prior.loud is not None
     slab = Slab(torch.from_numpy(prior.loud[may_be]).to(chunk.X), *prior.loud_chances)
-    K = C @ C.transpose(1, 2) + (chunk.X * variance) @ chunk.X.transpose(1, 2)  # (u, n, n)
+    K = C @ C.transpose(1, 2) + (chunk.X * along.variance) @ chunk.X.transpose(1, 2)  # (u, n, n)
     m = chunk.X @ along.mean + prior.bias_mean * chunk.has_bias  # (u, n)
     columns = torch.from_numpy(may_be).to(chunk.X.device)
     L = chunk.X[:, :, columns]  # (u, n, s)
     solved = solve_loud(C, K, m, L, slab, chunk.y, chunk.w)
     z = (solved.a[:, :, None] * C).sum(dim=1)  # (u, r + 1)
-    weights = along.mean + z @ A[:-1].T + variance * (solved.a[:, :, None] * chunk.X).sum(dim=1)  # (u, d)
+    weights = along.mean + z @ A[:-1].T + along.variance * (solved.a[:, :, None] * chunk.X).sum(dim=1)  # (u, d)
     trust = (chunk.w * chunk.has_bias)[:, :, None]  # (u, n, 1)
     found = {
         "weights": weights,
