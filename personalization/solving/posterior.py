@@ -170,7 +170,9 @@ def _solve_loud(
     L = chunk.X[:, :, columns]  # (u, n, s)
     solved = solve_loud(C, K, m, L, slab, chunk.y, chunk.w)
     z = (solved.a[:, :, None] * C).sum(dim=1)  # (u, r + 1)
-    weights = along.mean + z @ A[:-1].T + along.variance * (solved.a[:, :, None] * chunk.X).sum(dim=1)  # (u, d)
+    weights = (
+        along.mean + z @ A[:-1].T + along.variance * (solved.a[:, :, None] * chunk.X).sum(dim=1)
+    )  # (u, d)
     trust = (chunk.w * chunk.has_bias)[:, :, None]  # (u, n, 1)
     found = {
         "weights": weights,
