@@ -42,7 +42,7 @@ MOST_CHARACTERS = 160
 CERTAIN = 0.9
 """Weight from which a wish has its largest share of the seats."""
 LEAST_WISHED, MOST_WISHED = 0.25, 0.75
-"""Share of the seats that carry a wish before its likes are counted: at the least weight, and at the largest."""
+"""Share of the seats with a wish before its likes are counted: at the least weight, and at the largest."""
 SHOWN = 0.25
 """Share of the seats that show examples before their likes are counted."""
 _AND = " + "
