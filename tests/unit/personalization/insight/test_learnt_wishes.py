@@ -72,7 +72,7 @@ def test_a_clear_taste_becomes_its_wish_and_not_the_opposite(name):
 
 
 @pytest.mark.parametrize("n", [5, 20, 40])
-def test_a_coin_tosser_is_told_of_nothing_and_nine_of_ten_candidates_stay_as_they_were(n):
+def test_no_wish_is_sure_for_a_coin_tosser_and_nothing_is_shown_as_an_example(n):
     toss = random.Random(n)
     n_members = sized(ci=75, full=1000)
     heads, rows = taught(lambda _: toss.random() < 0.5, n, n_members, seed=n)
