@@ -23,7 +23,7 @@ from bot.messages.splitting import beginning
 from bot.replies.style_wishes import overridden_axes
 from bot.settings import LONG, SHORT
 from personalization.heads.heads import Head
-from personalization.insight.learnt_wishes import SURE, LearntWish
+from personalization.insight.learnt_wishes import LEAST, LearntWish
 from personalization.insight.seat_dealer import Table
 from personalization.insight.taste import TasteReader
 from storage.errors import StorageError
@@ -40,8 +40,10 @@ MOST_READ = 6
 """Replies that are read to find examples."""
 MOST_CHARACTERS = 160
 """Longest quotation of an example."""
-CERTAIN = 0.95
-"""Certainty from which a wish is dealt to half of the seats before its likes are counted."""
+CERTAIN = 0.9
+"""Weight from which a wish has its largest share of the seats."""
+LEAST_WISHED, MOST_WISHED = 0.25, 0.75
+"""Share of the seats with a wish before its likes are counted: at the least weight, and at the largest."""
 SHOWN = 0.25
 """Share of the seats that show examples before their likes are counted."""
 _AND = " + "
@@ -165,17 +167,22 @@ def with_offer(style: Style, seat: Seat, offers: Offers) -> Style:
 def table_of(offers: Offers, wished: Sequence[str]) -> Table:
     """Return what may be dealt to a member, with its base shares: the surer a wish, the larger its share.
 
+    All wishes together have the share of the surest.
+
     Args:
         offers: What taste offers.
         wished: Names of the styles that fit a wish of ``/style``.
     """
-    shares = {one.name: _share_of(one) / len(offers.wishes) for one in offers.wishes}
+    each = {one.name: _share_of(one) for one in offers.wishes}
+    part = max(each.values(), default=0.0) / max(1e-9, sum(each.values()))
+    shares = {name: share * part for name, share in each.items()}
     return Table(wished, shares, SHOWN if offers.examples else 0.0)
 
 
 def _share_of(wish: LearntWish) -> float:
-    """Return the base share of a wish alone: a quarter when it is barely sure, half when it is certain."""
-    return min(0.5, 0.25 + 0.25 * (wish.certainty - SURE) / (CERTAIN - SURE))
+    """Return the base share of a wish alone, which grows with its weight."""
+    grown = min(1.0, max(0.0, (wish.weight - LEAST) / (CERTAIN - LEAST)))
+    return LEAST_WISHED + (MOST_WISHED - LEAST_WISHED) * grown
 
 
 def allowed(known: Offers, wish: Wish) -> Offers:
@@ -245,7 +252,7 @@ class OffersBook:
         """
         guild = self._store.guild_id(who)
         head = head or await self._taste.head_of(self._store.member_id(who), guild)
-        wishes = await self._taste.learnt_wishes(head, guild)
+        wishes = self._taste.learnt_wishes(head)
         return Offers(wishes, await self._examples_of(who, head, guild, may_show))
 
     async def _examples_of(

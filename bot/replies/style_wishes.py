@@ -43,7 +43,7 @@ class Preset:
         styles: Names of styles that fit it, where they are configured.
         against: Presets that ask for the opposite.
         shape: Shape of every candidate under this wish.
-        axes: Axes of learnt wishes that it overrides (:data:`personalization.insight.learnt_wishes.AXIS_OF`).
+        axes: Axes of learnt wishes that it overrides (:data:`personalization.encoding.style_axes.AXIS_OF`).
     """
 
     name: str

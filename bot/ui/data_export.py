@@ -38,8 +38,9 @@ HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
     " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
-    " how far it counts. choice is which of two answers you picked. body is the size of your model. Its"
-    " weights are left out, and scores are rounded, because other members have a part in them."
+    " how far it counts. choice is which of two answers you picked. body is the size of your model, and"
+    " sure_of what it takes you to like, with its certainty in percent. Its weights are left out, and scores"
+    " and certainties are rounded, because other members have a part in them."
     " Your key itself is not in here."
 )
 
@@ -101,6 +102,8 @@ class DataExport:
                     async for member_id, page in pages:
                         if page.get("members"):  # the first page of a server
                             label_of = await self._taste.labelling(_guild_of(page))
+                        for row in page.get("heads", ()):
+                            row["sure_of"] = await self._sure_of(member_id)
                         for part in await asyncio.to_thread(file.add, member_id, page, label_of):
                             await send(part)
                 *parts, last = await asyncio.to_thread(file.end)
@@ -109,6 +112,11 @@ class DataExport:
                 return last, file.summary()
         finally:
             self._making.discard(who.user_id)
+
+    async def _sure_of(self, member_id: MemberId) -> dict[str, int]:
+        """Return what the member probably likes, by name, and how sure it is in percent, rounded."""
+        found = self._taste.learnt_wishes(await self._taste.head_of(member_id, b""))
+        return {wish.name: wish.percent for wish in found}
 
 
 class _File:

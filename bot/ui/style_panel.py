@@ -29,7 +29,7 @@ from bot.ui.errors import answer_error
 from bot.ui.ports import Host, StyleHost
 from bot.ui.six_taps.panel import OfferButton
 from bot.ui.taste_text import offer_called
-from personalization.insight.learnt_wishes import AXIS_OF
+from personalization.encoding.style_axes import AXIS_OF
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import Consent, ReplyId, Who
 

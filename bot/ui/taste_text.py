@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from bot.languages import list_of, mark, sentences_of, tr, trn
 from bot.replies.offers import EXAMPLES, Offers, allowed, names_of, offered_in, plain_style_of
 from personalization.encoding.features import STYLE_FEATURES
-from personalization.insight.learnt_wishes import MEANING_OF
+from personalization.encoding.style_axes import MEANING_OF
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
 from storage.members.wishes import Wish
@@ -61,6 +61,7 @@ STYLES: Mapping[str, str] = {
 WITH_PROOF = mark("{called} ({shown})")
 BECAUSE = mark("{called}, {shown}")
 
+SURE_OF = mark("• I am {percent} % sure that you like this: {liked}")
 TRIES = mark("**I now try this in some of my answers to you:** {wishes}. The menu below switches it off.")
 SWITCHED_OFF = mark("**You switched off:** {wishes}")
 LIKE_THOSE = mark("the manner of answers that you liked")
@@ -163,13 +164,17 @@ def offer_called(name: str) -> str:
 
 
 def offer_lines(known: Offers, wish: Wish) -> list[str]:
-    """Describe what taste changes in answers to a member, and what the member switched off.
+    """Describe what is certain of a taste, what it changes in answers, and what the member switched off.
+
+    The certainty is told of what is sure enough, whether or not it is switched off.
 
     Args:
         known: What taste offers.
         wish: The member's wish, and what they switched off.
     """
-    lines = []
+    lines = [
+        tr(SURE_OF, percent=one.percent, liked=offer_called(one.name)) for one in known.wishes if one.is_sure
+    ]
     if tried := names_of(allowed(known, wish)):
         lines.append(tr(TRIES, wishes=list_of(map(offer_called, tried))))
     if wish.unwanted:

@@ -1,4 +1,4 @@
-"""Spread: the posterior covariance of a head, packed into some hundred bytes, and that of candidates' scores.
+"""Spread: the posterior of a head, packed into some hundred bytes, and the covariance of candidates' scores.
 
 A policy needs the covariance of the candidates' scores. In the directions in which members differ, the
 posterior covariance is a small matrix, the identity before the first label. The head keeps the block of the
@@ -6,6 +6,10 @@ posterior covariance is a small matrix, the identity before the first label. The
 variance for each feature that may be loud. The diagonal part of the prior keeps its prior variance. So
 reading a head stays one small read. Propensities stay exact, because they are those of the draws that were
 made.
+
+Behind the covariance stands the certainty of each axis of style
+(:data:`personalization.encoding.style_axes.DIRECTIONS`). It is not a function of the covariance, because how
+loud one feature is depends on the others. An earlier head has none.
 
 Packed by :mod:`personalization.solving.posterior`, read by the ranker. NumPy only: ranking four candidates
 needs no torch.
@@ -16,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
+from personalization.encoding.style_axes import n_axes
 from personalization.heads.heads import Prior
 
 LEADING = 16
@@ -31,17 +36,24 @@ def leading(prior: Prior) -> IntArray:
     return np.argsort(-size, kind="stable")[:LEADING]
 
 
-def pack(covariance: DoubleArray, prior: Prior, loud: DoubleArray | None = None) -> HalfArray:
-    """Pack posterior covariances.
+def pack(
+    covariance: DoubleArray,
+    prior: Prior,
+    loud: DoubleArray | None = None,
+    certainty: DoubleArray | None = None,
+) -> HalfArray:
+    """Pack posteriors.
 
     Args:
         covariance: Covariance of the coordinates in the prior's factor, ``u x r x r``.
         prior: The prior.
         loud: Variance of the weight of each feature that may be loud, ``u x s``; None: as without labels.
+        certainty: Certainty of each axis of style, ``u x a``, -1 to 1; None: as without labels.
 
     Returns:
-        ``u x (m (m + 1) / 2 + 1 + s)`` float16 for m leading directions: the lower triangle of their block
-        row by row, then the mean variance of the other directions, then the variances of the loud weights.
+        ``u x (m (m + 1) / 2 + 1 + s + a)`` float16 for m leading directions: the lower triangle of their
+        block row by row, then the mean variance of the other directions, then the variances of the loud
+        weights, then the certainties.
     """
     kept = leading(prior)
     others = np.flatnonzero(np.bincount(kept, minlength=int(covariance.shape[1])) == 0)
@@ -50,7 +62,28 @@ def pack(covariance: DoubleArray, prior: Prior, loud: DoubleArray | None = None)
     diagonal = covariance[:, others, others]  # (u, r - m)
     rest = diagonal.mean(axis=1) if len(others) else np.ones(len(covariance))
     loud = np.tile(unlabelled(prior), (len(covariance), 1)) if loud is None else loud
-    return np.hstack([block, rest[:, None], loud]).astype(np.float16)
+    certainty = np.zeros((len(covariance), n_axes(prior.dim))) if certainty is None else certainty
+    return np.hstack([block, rest[:, None], loud, certainty]).astype(np.float16)
+
+
+def certainty_of(prior: Prior, spread: HalfArray | None) -> DoubleArray | None:
+    """Return the certainty of each axis of style (a), -1 to 1: positive for more of it, negative for less.
+
+    Args:
+        prior: The prior that the head was solved under.
+        spread: As in :func:`score_covariance`.
+
+    Returns:
+        None without labels, for a rolled-back head, and for one from before certainties were kept.
+    """
+    n, a = _n_covariance(prior), n_axes(prior.dim)
+    return spread[n:].astype(np.float64) if spread is not None and a and len(spread) == n + a else None
+
+
+def _n_covariance(prior: Prior) -> int:
+    """Return how many numbers of a spread hold the covariance."""
+    m = len(leading(prior))
+    return m * (m + 1) // 2 + 1 + len(prior.loud_features())
 
 
 def unlabelled(prior: Prior) -> DoubleArray:
@@ -77,10 +110,11 @@ def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | Non
     kept = leading(prior)
     n_block = len(kept) * (len(kept) + 1) // 2
     loud = unlabelled(prior)  # (s,)
-    if spread is not None and len(spread) != n_block + 1 + len(loud):
+    n_kept = _n_covariance(prior)
+    if spread is not None and len(spread) not in (n_kept, n_kept + n_axes(prior.dim)):
         spread = None  # of another form
     variance = prior.variance.astype(np.float64)  # (d,)
-    variance[prior.loud_features()] += loud if spread is None else spread[n_block + 1 :]
+    variance[prior.loud_features()] += loud if spread is None else spread[n_block + 1 : n_kept]
     found = (X * variance) @ X.T  # (k, k)
     if prior.factor is None:
         return found

@@ -130,14 +130,9 @@ class TasteReader:
         """Return the head used for a member of a server."""
         return await self._ranker.head_of(member_id, guild)
 
-    async def learnt_wishes(self, head: Head, guild: bytes) -> tuple[LearntWish, ...]:
-        """Return what a member's head is sure of in named features.
-
-        Args:
-            head: The head used for the member.
-            guild: Pseudonym of their server.
-        """
-        return learnt_wishes(head, await self._ranker.head_of(None, guild), self._ranker.prior)
+    def learnt_wishes(self, head: Head) -> tuple[LearntWish, ...]:
+        """Return what a member's head is sure of in named features."""
+        return learnt_wishes(head, self._ranker.prior)
 
     async def liked_examples(self, member_id: MemberId, head: Head, guild: bytes) -> list[ReplyId]:
         """Return the replies that show a member's taste, the best first; replies to others may be among them.

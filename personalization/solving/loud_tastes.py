@@ -12,8 +12,8 @@ computed again; :data:`STEPS` repetitions start at the prior. These parabolas li
 that no step goes too far, also where labels contradict each other. The last approximation is that of Laplace.
 So the result is a pure function of prior and labels.
 
-Called by :mod:`personalization.solving.posterior`; imports torch alone. Axes: ``u`` members, ``n``
-examples, ``s`` features that may be loud, ``r`` directions.
+Called by :mod:`personalization.solving.posterior`; imports torch. Axes: ``u`` members, ``n``
+examples, ``s`` features that may be loud, ``r`` directions, ``a`` axes of style.
 
 Source: Mitchell and Beauchamp (1988), Bayesian variable selection in linear regression; Rasmussen and
 Williams (2006), Gaussian Processes for Machine Learning, algorithm 3.1.
@@ -25,77 +25,18 @@ Williams (2006), Gaussian Processes for Machine Learning, algorithm 3.1.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from personalization.solving.certainty import StyleAxes, signed
+from personalization.solving.loud_sets import Hypotheses, Loud, Slab
+
 STEPS = 6
 """Quadratic approximations of the likelihood before the last one."""
 LEAST_CURVATURE = 1e-3
 """Least curvature of a label's loss relative to its weight, so that the working response stays finite."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Loud:
-    """Posterior of the loud weights.
-
-    Attributes:
-        mean: Posterior mean, ``u x s``.
-        covariance: Posterior covariance, between hypotheses and within them, ``u x s x s``.
-        chance: Posterior probability that a feature is loud, ``u x s``.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-    chance: Tensor
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Slab:
-    """Prior of the loud weights.
-
-    Attributes:
-        variance: Variance of each weight where it is loud, ``s``.
-        one: Probability that one feature is loud.
-        two: Probability that two are; both together are below 1.
-    """
-
-    variance: Tensor
-    one: float
-    two: float
-
-
-def average(G: Tensor, J: Tensor, slab: Slab) -> Loud:
-    """Average over all sets of at most two loud features.
-
-    Args:
-        G: Gradient of the log-likelihood by the loud weights at 0, the Gaussian part marginalised, ``u x s``.
-        J: Information about the loud weights, likewise, ``u x s x s``.
-        slab: Prior of the loud weights.
-    """
-    s, variance = G.shape[1], slab.variance
-    q = 1 / variance + J.diagonal(dim1=1, dim2=2)  # (u, s)
-    single = math.log(slab.one / s) + 0.5 * (G**2 / q - (variance * q).log())  # (u, s)
-    apart = ~torch.eye(s, dtype=torch.bool, device=G.device)
-    qi, qj, Gi, Gj = q[:, :, None], q[:, None, :], G[:, :, None], G[:, None, :]
-    det = (qi * qj - J**2).clamp(min=1e-12)  # (u, s, s)
-    M = (qj * Gi - J * Gj) / det  # mean of the first of two, (u, s, s)
-    # Each pair stands twice in the table, hence half its probability.
-    pair = math.log(slab.two / max(1, s * (s - 1))) + 0.5 * (
-        Gi * M + Gj * M.transpose(1, 2) - (variance[:, None] * variance * det).log()
-    )
-    pair = pair.masked_fill(~apart, -torch.inf)
-    none = torch.full_like(G[:, :1], math.log(1 - slab.one - slab.two))
-    everything = torch.cat([none, single, pair.flatten(1)], dim=1)
-    chances = everything.softmax(dim=1)  # (u, 1 + s + s s)
-    one, two = chances[:, 1 : s + 1], 2 * chances[:, s + 1 :].view_as(J)  # (u, s), (u, s, s)
-    mean = one * G / q + (two * M).sum(dim=2)
-    square = one * ((G / q) ** 2 + 1 / q) + (two * (M**2 + qj / det)).sum(dim=2)
-    product = two * (M * M.transpose(1, 2) - J / det)
-    product = product.masked_fill(~apart, 0.0) + torch.diag_embed(square)
-    return Loud(mean, product - mean[:, :, None] * mean[:, None, :], one + two.sum(dim=2))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -108,6 +49,7 @@ class Sparse:
         scores: Posterior mean of the examples' scores, ``u x n``.
         S: Posterior variance of these scores, ``u x n``.
         V: Posterior covariance of the coordinates of the Gaussian part, ``u x r x r``.
+        step: The last approximation.
     """
 
     a: Tensor
@@ -115,6 +57,33 @@ class Sparse:
     scores: Tensor
     S: Tensor
     V: Tensor
+    step: Step
+
+    def certainty(self, along: StyleAxes, may_be: Tensor, K: Tensor) -> Tensor:
+        """Return the certainty of each axis, over all sets of loud features, ``u x a``.
+
+        The covariance of the features of an axis and that with the Gaussian part are part of it.
+
+        Args:
+            along: The axes.
+            may_be: Indices of the features that may be loud, ``s``.
+            K: Covariance of each axis with the examples' scores under the Gaussian part, ``u x a x n``.
+        """
+        sets, step = self.step.sets, self.step
+        D = (
+            along.E[:, may_be] - K @ step.BX
+        )  # along an axis by a loud weight, the Gaussian part adapted, (u, a, s)
+        mean = (K * step.alone[:, None]).sum(dim=2, keepdim=True)  # (u, a, 1)
+        T = torch.linalg.solve_triangular(
+            step.L, step.root[:, :, None] * K.transpose(1, 2), upper=False
+        )  # (u, n, a)
+        variance = (along.spread - (T**2).sum(dim=1))[:, :, None]  # (u, a, 1)
+        means, variances = (
+            torch.cat([alone, alone + one, alone + two], dim=2)
+            for alone, (one, two) in zip((mean, variance), sets.along(D), strict=True)
+        )  # (u, a, 1 + s + p)
+        chances = torch.cat([sets.none, sets.one, sets.two], dim=1)
+        return signed(means, variances, along.usual, chances[:, None])
 
 
 def solve(C: Tensor, K: Tensor, m: Tensor, X: Tensor, slab: Slab, y: Tensor, w: Tensor) -> Sparse:
@@ -140,27 +109,31 @@ def solve(C: Tensor, K: Tensor, m: Tensor, X: Tensor, slab: Slab, y: Tensor, w: 
     S = K.diagonal(dim1=1, dim2=2) - (T**2).sum(dim=1) + ((D @ loud.covariance) * D).sum(dim=2)
     R = C.transpose(1, 2) @ step.BX  # (u, r, s)
     V = torch.eye(C.shape[2]).to(C) - Q.transpose(1, 2) @ Q + R @ loud.covariance @ R.transpose(1, 2)
-    return Sparse(step.a, loud, step.scores, S, V)
+    return Sparse(step.a, loud, step.scores, S, V, step)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Step:
+class Step:
     """Posterior under one quadratic approximation.
 
     Attributes:
         a: As in :class:`Sparse`.
         loud: As in :class:`Sparse`.
+        sets: The sets of loud features and their posterior.
         scores: As in :class:`Sparse`.
         root: Square roots of the curvatures, ``u x n``.
         L: Cholesky factor of ``I + root K root``, ``u x n x n``.
+        alone: Dual weights of the Gaussian part where nothing is loud, ``u x n``.
         BX: ``(K + 1 / curvature)^-1 X``, ``u x n x s``.
     """
 
     a: Tensor
     loud: Loud
+    sets: Hypotheses
     scores: Tensor
     root: Tensor
     L: Tensor
+    alone: Tensor
     BX: Tensor
 
 
@@ -175,7 +148,7 @@ def _bound(f: Tensor) -> Tensor:
 
 def _step(
     K: Tensor, m: Tensor, X: Tensor, slab: Slab, y: Tensor, w: Tensor, *, at: Tensor, curvature: Tensor
-) -> _Step:
+) -> Step:
     """Approximate the likelihood at these scores (``u x n``) with this curvature; see :func:`solve`."""
     p = at.sigmoid()
     curvature = curvature.clamp(min=LEAST_CURVATURE)
@@ -185,7 +158,8 @@ def _step(
     both = torch.cholesky_solve(torch.cat([working, root[:, :, None] * X], dim=2), L)
     both = root[:, :, None] * both  # (u, n, 1 + s)
     G, J = (X.transpose(1, 2) @ both).split([1, X.shape[2]], dim=2)
-    loud, BX = average(G[:, :, 0], J, slab), both[:, :, 1:]
+    sets, BX = Hypotheses.of(G[:, :, 0], J, slab), both[:, :, 1:]
+    loud = sets.average()
     a = both[:, :, 0] - (BX @ loud.mean[:, :, None])[:, :, 0]  # (u, n)
     scores = m + (K @ a[:, :, None])[:, :, 0] + (X @ loud.mean[:, :, None])[:, :, 0]
-    return _Step(a, loud, scores, root, L, BX)
+    return Step(a, loud, sets, scores, root, L, both[:, :, 0], BX)

@@ -25,7 +25,8 @@ import torch
 
 from personalization.arrays import DoubleArray, FloatArray
 from personalization.heads.heads import Prior
-from personalization.solving.loud_tastes import Slab, solve
+from personalization.solving.loud_sets import Slab
+from personalization.solving.loud_tastes import solve
 from personalization.solving.newton import newton_dual
 from personalization.solving.training import Examples
 

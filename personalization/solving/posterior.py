@@ -33,10 +33,12 @@ from torch.nn.functional import softplus
 
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.devices import resolve_device
+from personalization.encoding.style_axes import n_axes
 from personalization.heads.heads import HeadBank, Prior
 from personalization.heads.spread import LEADING, pack, unlabelled
 from personalization.settings import Device
-from personalization.solving.loud_tastes import Slab
+from personalization.solving.certainty import StyleAxes
+from personalization.solving.loud_sets import Slab
 from personalization.solving.loud_tastes import solve as solve_loud
 from personalization.solving.newton import newton_dual
 from personalization.solving.training import Examples
@@ -127,14 +129,17 @@ def look_back(
     may_be = prior.loud_features()
     loud = LoudTaste.unlabelled(len(examples.X), prior) if len(may_be) else None
     dual = loud is not None or bool((prior.variance > 0).any())
-    for rows, n in _chunks(examples, A.shape[1], len(may_be), dual=dual):
+    along = StyleAxes.of(prior, A, variance)
+    for rows, n in _chunks(examples, A.shape[1], len(may_be), n_axes(prior.dim), dual=dual):
         chunk = _Chunk.of(examples, rows, n, place, dtype)
         C = chunk.X @ A[:-1] + chunk.has_bias[:, :, None] * A[-1]  # (u, n, r + 1)
         if loud is not None:
-            f, V, S = _solve_loud(loud, rows, C, chunk, prior, A=A, variance=variance)
+            f, V, S, certain = _solve_loud(loud, rows, C, chunk, prior, A=A, along=along)
         else:
-            f = chunk.scores(own or plain, rows)
+            solved = own or plain
+            f = chunk.scores(solved, rows)
             V, S = _posterior(C, chunk, f, variance)
+            certain = along.of_gaussian(torch.from_numpy(solved.weights[rows]).to(C), V)
         plain_f = chunk.scores(plain, rows)
         plain_h = (chunk.w * chunk.has_bias * _curvature(plain_f)).sum(dim=1, keepdim=True)
         plain_S = chunk.has_bias / (1 / prior.bias_variance + plain_h)  # (u, n)
@@ -143,28 +148,31 @@ def look_back(
         evidence[rows] = gain.sum(axis=1)
         error[rows] = np.sqrt(np.maximum((gain**2).sum(axis=1) - evidence[rows] ** 2 / n_own, 0))
         own_loud = None if loud is None else loud.deviation[rows] ** 2
-        spreads[rows] = pack(V[:, :-1, :-1].cpu().numpy().astype(np.float64), prior, own_loud)
+        covariance, certain = (part.cpu().numpy().astype(np.float64) for part in (V[:, :-1, :-1], certain))
+        spreads[rows] = pack(covariance, prior, own_loud, certain)
     return Hindsight(evidence, error, spreads, loud)
 
 
 def _solve_loud(
-    loud: LoudTaste, rows: IntArray, C: Tensor, chunk: _Chunk, prior: Prior, *, A: Tensor, variance: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    loud: LoudTaste, rows: IntArray, C: Tensor, chunk: _Chunk, prior: Prior, *, A: Tensor, along: StyleAxes
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Solve the members of a chunk and fill in their rows.
 
     Returns:
-        Scores, covariance of the coordinates, variance of the scores.
+        Scores, covariance of the coordinates, variance of the scores, certainty of the axes.
     """
     may_be = prior.loud_features()
-    mean = torch.from_numpy(prior.mean.copy()).to(chunk.X)  # (d,)
     assert prior.loud is not None
     slab = Slab(torch.from_numpy(prior.loud[may_be]).to(chunk.X), *prior.loud_chances)
-    K = C @ C.transpose(1, 2) + (chunk.X * variance) @ chunk.X.transpose(1, 2)  # (u, n, n)
-    m = chunk.X @ mean + prior.bias_mean * chunk.has_bias  # (u, n)
-    L = chunk.X[:, :, torch.from_numpy(may_be).to(chunk.X.device)]  # (u, n, s)
+    K = C @ C.transpose(1, 2) + (chunk.X * along.variance) @ chunk.X.transpose(1, 2)  # (u, n, n)
+    m = chunk.X @ along.mean + prior.bias_mean * chunk.has_bias  # (u, n)
+    columns = torch.from_numpy(may_be).to(chunk.X.device)
+    L = chunk.X[:, :, columns]  # (u, n, s)
     solved = solve_loud(C, K, m, L, slab, chunk.y, chunk.w)
     z = (solved.a[:, :, None] * C).sum(dim=1)  # (u, r + 1)
-    weights = mean + z @ A[:-1].T + variance * (solved.a[:, :, None] * chunk.X).sum(dim=1)  # (u, d)
+    weights = (
+        along.mean + z @ A[:-1].T + along.variance * (solved.a[:, :, None] * chunk.X).sum(dim=1)
+    )  # (u, d)
     trust = (chunk.w * chunk.has_bias)[:, :, None]  # (u, n, 1)
     found = {
         "weights": weights,
@@ -176,7 +184,8 @@ def _solve_loud(
     }
     for name, values in found.items():
         getattr(loud, name)[rows] = values.cpu().numpy()
-    return solved.scores, solved.V, solved.S
+    certain = solved.certainty(along, columns, along.covariance(C, chunk.X))
+    return solved.scores, solved.V, solved.S, certain
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -237,7 +246,7 @@ def _loss_left_out(f: Tensor, S: Tensor, chunk: _Chunk) -> Tensor:
     return chunk.w * (softplus(without) - chunk.y * without)
 
 
-def _chunks(examples: Examples, r: int, s: int, *, dual: bool) -> Iterator[tuple[IntArray, int]]:
+def _chunks(examples: Examples, r: int, s: int, a: int, *, dual: bool) -> Iterator[tuple[IntArray, int]]:
     """Cut members with labels, longest rows first, into chunks of bounded memory: members and length."""
     u, n_padded, d = examples.X.shape
     last = n_padded - np.argmax(examples.mask[:, ::-1], axis=1) if n_padded else np.zeros(u, np.int64)
@@ -247,7 +256,7 @@ def _chunks(examples: Examples, r: int, s: int, *, dual: bool) -> Iterator[tuple
     start = 0
     while start < len(order):
         n = int(reach[order[start]])
-        floats = 2 * n * d + 3 * n * (r + s) + 3 * r * r + 12 * s * s + 4 * n * n * dual + LEADING
+        floats = 2 * n * d + 3 * n * (r + s) + 3 * r * r + (12 + 4 * a) * s * s + 4 * n * n * dual + LEADING
         size = max(1, WORKSPACE_BYTES // (8 * floats))
         yield order[start : start + size], n
         start += size

@@ -18,7 +18,7 @@ from bot.messages.sentences import sentence_ends
 from bot.replies.offers import offered_in, plain_style_of
 from personalization.arrays import FloatArray
 from personalization.encoding.features import STYLE_FEATURES, style_features
-from personalization.insight.learnt_wishes import MEANING_OF
+from personalization.encoding.style_axes import MEANING_OF
 from tests.benchmarks.taste_pool import Pool
 
 _QUOTED = re.compile('"([^"]+)"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -83,6 +84,33 @@ async def test_what_is_learnt_changes_some_candidates_and_is_shown_and_switched_
     await world.alice.select(shown.response, list(wish.unwanted), custom_id=learnt_id(shown.response))
     assert await world.house.store.wishes.of(who) == Wish()
     assert "emoji" in [wish for wish, _ in await seats(world, world.alice)]
+
+
+async def test_feedback_and_the_file_say_how_sure_the_bot_is_of_what_is_sure_enough(world):
+    await teach(world, world.alice)
+    who, offers = Who(world.guild.id, world.alice.id), world.house.parts.responder.offers
+    learnt = (await offers.known(who)).wishes
+
+    def told(shown) -> list[str]:
+        return [line for line in shown.response.content.splitlines() if "% sure" in line]
+
+    shown = await world.alice.slash(world.channel, "feedback")
+    expected = [(one.percent, offer_called(one.name)) for one in learnt if one.is_sure]
+    assert told(shown) == [
+        f"• I am {percent} % sure that you like this: {called}" for percent, called in expected
+    ]
+    assert offer_called("emoji") in [called for _, called in expected]
+    file = await world.alice.slash(world.channel, "my-data")
+    (server,) = json.loads(await file.response.attachments[0].read())["servers"]
+    assert server["heads"][0]["sure_of"] == {one.name: one.percent for one in learnt}
+
+    await world.alice.select(shown.response, [], custom_id=learnt_id(shown.response))
+    assert len(told(shown)) == len(expected)  # what is switched off is still known
+    asked = await world.alice.click(shown.response, label="Start over")
+    await world.alice.click(asked.followups[0], label="Yes, start over")
+    assert (await offers.known(who)).wishes == ()
+    await world.agree(world.ben)
+    assert (await offers.known(Who(world.guild.id, world.ben.id))).wishes == ()
 
 
 def learnt_id(message) -> str:

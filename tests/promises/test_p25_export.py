@@ -182,6 +182,7 @@ async def test_the_command_answers_the_member_alone_with_a_file_and_a_summary(wo
     assert row["label"] > 0.5
     (head,) = server["heads"]
     assert set(head["body"]) == {"bytes"}  # the weights contain what other members taught
+    assert head["sure_of"] == {}  # one like is not enough
 
 
 async def test_who_never_agreed_is_told_that_nothing_is_kept(world):

@@ -227,7 +227,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         version=(Form.PLAIN, "the training run that made it"),
         n_labels=(Form.PLAIN, "number of labels behind it"),
         trained_at=(Form.PLAIN, "when it was made"),
-        body=(Form.SEALED, "the learnt taste, as numbers"),
+        body=(Form.SEALED, "the learnt taste and how certain it is, as numbers"),
         rolled_back=(
             Form.PLAIN,
             "whether the average taste is used, because the own one did not predict better",

@@ -13,7 +13,9 @@ from bot.generation import Style
 from bot.generators.role_markers import defuse
 from bot.replies.offers import (
     EXAMPLES,
+    LEAST_WISHED,
     MOST_CHARACTERS,
+    MOST_WISHED,
     NO_OFFERS,
     LearntWish,
     Offers,
@@ -28,7 +30,8 @@ from bot.replies.offers import (
 from bot.replies.style_wishes import PRESETS, in_style
 from bot.settings import DEFAULT_STYLES, LONG, SHORT
 from bot.ui.taste_text import PHRASES, offer_called
-from personalization.insight.learnt_wishes import AXIS_OF, DIRECTIONS, SURE
+from personalization.encoding.style_axes import AXIS_OF, DIRECTIONS
+from personalization.insight.learnt_wishes import LEAST
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import Seat
 
@@ -94,10 +97,10 @@ def test_an_example_is_one_short_quoted_line_without_markers(text):
 
 @given(
     st.lists(st.sampled_from(sorted(AXIS_OF)), unique_by=AXIS_OF.get, max_size=3),
-    st.floats(SURE, 1),
+    st.floats(LEAST, 1),
     st.integers(0, 2),
 )
-def test_at_most_half_of_the_seats_hold_a_wish_and_more_certainty_never_means_fewer(
+def test_a_part_of_the_seats_stays_plain_and_more_certainty_never_means_fewer_wishes(
     names, certainty, n_examples
 ):
     offers = Offers(tuple(wish(name, certainty) for name in names), ("Yes!", "No.")[:n_examples])
@@ -107,9 +110,23 @@ def test_at_most_half_of_the_seats_hold_a_wish_and_more_certainty_never_means_fe
 
     assert table.wished == ("warm",)
     assert set(table.wishes) == set(names)
-    assert sum(table.wishes.values()) <= 0.5 + 1e-9
-    assert all(surer.wishes[name] >= share >= 0.25 / len(names) for name, share in table.wishes.items())
+    assert sum(table.wishes.values()) <= MOST_WISHED + 1e-9
+    assert all(
+        surer.wishes[name] + 1e-9 >= share >= LEAST_WISHED / len(names) - 1e-9
+        for name, share in table.wishes.items()
+    )
     assert (table.examples > 0) is bool(n_examples)
+
+
+def test_a_doubtful_wish_takes_nothing_from_a_certain_one():
+    certain, doubtful = wish("shorter", 0.97), wish("emoji", LEAST)
+
+    alone, both = (table_of(Offers(wishes), ()).wishes for wishes in ((certain,), (certain, doubtful)))
+
+    assert alone == {"shorter": MOST_WISHED}
+    assert sum(both.values()) == pytest.approx(MOST_WISHED)
+    assert both["emoji"] == pytest.approx(both["shorter"] * LEAST_WISHED / MOST_WISHED)
+    assert table_of(Offers((doubtful,)), ()).wishes == {"emoji": LEAST_WISHED}
 
 
 def test_without_offers_nothing_is_dealt_but_styles():

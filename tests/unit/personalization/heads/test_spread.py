@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from personalization.encoding.style_axes import n_axes
 from personalization.heads.heads import Prior
 from personalization.heads.spread import LEADING, leading, score_covariance
 from personalization.solving.gate import learn_heads
@@ -127,5 +128,6 @@ def test_a_prior_that_learnt_no_direction_keeps_nothing_of_it() -> None:
     bank, _ = learn_heads(examples, plain, "cpu")
 
     assert bank.spreads is not None
-    assert bank.spreads.tolist() == [[1.0], [1.0]]
+    assert bank.spreads[:, 0].tolist() == [1.0, 1.0]
+    assert bank.spreads.shape == (2, 1 + n_axes(DIM))
     assert bank.head(0).weights.tolist() != solve_heads(examples, plain, "cpu")[0].head(1).weights.tolist()

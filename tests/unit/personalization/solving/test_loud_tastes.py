@@ -14,6 +14,7 @@ from personalization.errors import HeadDamaged
 from personalization.heads.heads import Prior
 from personalization.solving import loud_tastes
 from personalization.solving.gate import learn_heads
+from personalization.solving.loud_sets import Hypotheses, Slab
 from personalization.solving.newton import newton_dual
 from personalization.solving.posterior import look_back
 from personalization.solving.training import Examples, solve_heads
@@ -24,8 +25,8 @@ S = 5
 ONE, TWO = 0.3, 0.6
 
 
-def slab_of(one: float, two: float) -> loud_tastes.Slab:
-    return loud_tastes.Slab(torch.full((S,), 4.0, dtype=torch.float64), one, two)
+def slab_of(one: float, two: float) -> Slab:
+    return Slab(torch.full((S,), 4.0, dtype=torch.float64), one, two)
 
 
 def loud_prior(*, dim: int = 12, variance: float = 0.05, slab: float = 4.0) -> Prior:
@@ -66,7 +67,7 @@ def test_the_average_equals_an_enumeration_of_all_hypotheses():
     A = rng.normal(size=(7, S, 9))
     J = A @ A.transpose(0, 2, 1) / 4
 
-    found = loud_tastes.average(torch.from_numpy(G), torch.from_numpy(J), slab_of(ONE, TWO))
+    found = Hypotheses.of(torch.from_numpy(G), torch.from_numpy(J), slab_of(ONE, TWO)).average()
 
     for u in range(7):
         mean, covariance, chance = by_hand(G[u], J[u], 4.0)
