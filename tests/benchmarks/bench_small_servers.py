@@ -155,9 +155,11 @@ def measured(
     if len(tested) < LEAST_TESTED:
         return None
     dataset, started = server.dataset, time.process_time()
-    pool = pool_of(dataset, server.features, taught)
+    # Without an outcome of its own, since the labels are binary: few likes are no reason to call all liked.
+    pool = replace(pool_of(dataset, server.features, taught), outcome=None)
     prior = fit_prior(pool, server.starter, member_cap=MEMBER_CAP, device="cpu", n_embedding=n_embedding)
     row: dict[str, Any] = {"seconds": round(time.process_time() - started, 2), "tested": len(tested)}
+    row["gap"] = gap(dataset, taught, tested)
     for name, one in (("own", prior), ("starter", server.starter)):
         row[name] = {}
         for k in KS:
@@ -197,14 +199,24 @@ def drawn(server: Server, n_members: int, n_labels: int, draw: int) -> tuple[Int
     return np.concatenate(taught), tested
 
 
+def gap(dataset: Dataset, taught: IntArray, tested: Sequence[Tested]) -> float:
+    """Return how far the share of likes of those who teach is from that of the members who are tested.
+
+    A prior that knows the labels of its members and nothing else errs by this much on newcomers. So it is
+    about the least ECE at k = 0.
+    """
+    asked = np.concatenate([member.query for member in tested])
+    return abs(float(dataset.y[taught].mean()) - float(dataset.y[asked].mean()))
+
+
 # --- table -----------------------------------------------------------------------------------------------
 
 
 def table(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Format gains over the starter, their standard errors over draws, and both ECEs."""
+    """Format gains over the starter, their standard errors over draws, both ECEs, and the gap of likes."""
     lines = [
-        "| members x labels | server | draws | " + " | ".join(f"k = {k}" for k in KS) + " | seconds |",
-        "|---" * (len(KS) + 4) + "|",
+        "| members x labels | server | draws | " + " | ".join(f"k = {k}" for k in KS) + " | gap | seconds |",
+        "|---" * (len(KS) + 5) + "|",
     ]
     for size in dict.fromkeys(row["size"] for row in found):
         rows = [row for row in found if row["size"] == size]
@@ -224,8 +236,8 @@ def _line(size: str, name: str, rows: Sequence[dict[str, Any]]) -> str:
         own, starter = (np.mean([row[one][k]["ece"] for row in rows]) for one in ("own", "starter"))
         below = " **below**" if gain.mean() < -error else ""
         cells.append(f"{gain.mean():+.3f} ± {error:.3f}{below}, {own:.3f} ({starter:.3f})")
-    seconds = np.mean([row["seconds"] for row in rows])
-    return f"| {size} | {name} | {len(rows)} | {' | '.join(cells)} | {seconds:.1f} |"
+    apart, seconds = (np.mean([row[one] for row in rows]) for one in ("gap", "seconds"))
+    return f"| {size} | {name} | {len(rows)} | {' | '.join(cells)} | {apart:.3f} | {seconds:.1f} |"
 
 
 if __name__ == "__main__":
