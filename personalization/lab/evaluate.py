@@ -170,12 +170,12 @@ def _run_seed(
     outcome = binary_labels(dataset.y, dataset.y[taught])
     for name, row in fit(pool_of(dataset, features, taught)).items():
         for k, cell in cells[name].items():
-            _measure(cell, row, k, members, dataset, features, outcome)
+            measure(cell, row, k, members, dataset, features, outcome)
         progress(f"seed {seed}: {name}")
     return len(members)
 
 
-def _measure(
+def measure(
     cell: Cell,
     row: Row,
     k: int,
@@ -184,6 +184,17 @@ def _measure(
     features: FloatArray,
     outcome: FloatArray,
 ) -> None:
+    """Solve heads from k labels of each member by one row, and add what they reach to the cell.
+
+    Args:
+        cell: Gets a figure for each member who gave k labels.
+        row: The method.
+        k: Labels given to each head.
+        members: The tested members.
+        dataset: The judgements.
+        features: Of ``dataset.texts``, ``items x d`` float32.
+        outcome: The binary labels, one for each label of the set.
+    """
     able = [member for member in members if len(member.support) >= k]
     for start in range(0, len(able), 64):
         some = able[start : start + 64]

@@ -105,9 +105,6 @@ class MeanFit:
         self._parts: dict[str, list[tuple[BoolArray, Moments | None]]] = {}
         for name, source in self._sources.items():
             self._whole[name] = moments_of(source)
-            self._parts[name] = [
-                (asked, moments_of(source, given)) for given, asked in _parts(source.dataset)
-            ]
             progress(f"read {name}")
 
     def fit(self, recipe: Recipe, changed: Mapping[str, Moments | None] | None = None) -> DoubleArray:
@@ -138,11 +135,20 @@ class MeanFit:
         for name, source in self._sources.items():
             shares = [
                 shares_right(source, self.fit(recipe, {name: given}), asked)
-                for asked, given in self._parts[name]
+                for asked, given in self._moments_of_parts(name)
             ]
             unseen[name] = _mean(np.concatenate(shares))
             apart[name] = _mean(shares_right(source, self.fit(recipe, {name: None})))
         return Measured(unseen, apart)
+
+    def _moments_of_parts(self, name: str) -> list[tuple[BoolArray, Moments | None]]:
+        """Return the asked labels of each part with the moments of the given ones; computed once."""
+        if name not in self._parts:
+            source = self._sources[name]
+            self._parts[name] = [
+                (asked, moments_of(source, given)) for given, asked in _parts(source.dataset)
+            ]
+        return self._parts[name]
 
     def scale(self, recipe: Recipe) -> float:
         """Calibrate the head on sources that were left out: the mean of Platt's slope over them.

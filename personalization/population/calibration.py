@@ -26,7 +26,7 @@ from personalization.solving.gate import LearnHeads, learn_heads
 from personalization.solving.training import Examples
 
 MEMBERS_TO_VALIDATE = 40
-"""With fewer members asked, trust in heads is not chosen anew."""
+"""With fewer members asked, trust in heads is not chosen anew, nor the calibration of heads with labels."""
 MEMBERS_TO_ASK_LESS = 200
 """With fewer members the held-out ones are asked about half of their exchanges instead of a quarter. Where
 members share exchanges, :data:`MEMBERS_TO_VALIDATE` holds instead."""
@@ -199,18 +199,26 @@ def asked_by_k(
 
 
 def _table(by_k: Sequence[Outcome | None], anchor: FloatArray | None) -> FloatArray:
-    """Fit the table of :class:`Prior`: one trust for all buckets, slope and shift for each."""
+    """Fit the table of :class:`Prior`: one trust for all buckets, slope and shift for each.
+
+    A few members' thresholds decide the share of likes among them, and so the shift of every bucket. It would
+    be wrong for others, whose heads know their own threshold. So with few members only the bucket without
+    labels is fitted, and the anchor stands for the others.
+    """
     known = [outcome for outcome in by_k if outcome is not None]
     table = (
         np.tile(np.array([1.0, 1.0, 0.0]), (N_BUCKETS, 1)) if anchor is None else anchor.astype(np.float64)
     )
-    if any(len(np.unique(outcome.member)) >= MEMBERS_TO_VALIDATE for outcome in known):
+    many = any(len(np.unique(outcome.member)) >= MEMBERS_TO_VALIDATE for outcome in known)
+    if many:
         table[:, 0] = choose_trust([outcome for outcome in by_k[1:] if outcome is not None])
     trust = float(table[-1, 0])
     pairs = bool(known) and all(bool(outcome.pairwise.all()) for outcome in known)
     parts = [
-        None if outcome is None else (outcome.scores(trust), outcome.outcome, _by_person(outcome))
-        for outcome in by_k
+        (outcome.scores(trust), outcome.outcome, _by_person(outcome))
+        if outcome is not None and (many or anchor is None or not bucket)
+        else None
+        for bucket, outcome in enumerate(by_k)
     ]
     table[:, 1:] = platt_chain(parts, table[:, 1:], shift=not pairs)
     return table.astype(np.float16).astype(np.float32)

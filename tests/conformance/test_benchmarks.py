@@ -13,7 +13,9 @@ from bot.replies.offers import in_offer
 from bot.settings import DEFAULT_STYLES
 from personalization.heads.heads import Prior
 from personalization.insight.learnt_wishes import LearntWish
-from tests.benchmarks import bench_heads, bench_round, bench_taste, bench_trust
+from personalization.lab.datasets import Dataset
+from tests.benchmarks import bench_heads, bench_round, bench_small_servers, bench_taste, bench_trust
+from tests.benchmarks.bench_small_servers import Server, drawn, measured, table
 from tests.benchmarks.obedient_writer import ObedientWriter
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.population import Population
@@ -155,3 +157,54 @@ def test_lift_and_wins_are_those_of_a_calculation_by_hand() -> None:
 
     assert (always.wins_over(never), never.wins_over(always), always.wins_over(always)) == (1.0, 0.0, 0.5)
     assert always.expected().tolist() == [3.0]
+
+
+# --- small servers ---------------------------------------------------------------------------------------
+
+
+def small_server(n_members: int = 40, dim: int = 6) -> Server:
+    """Members of one chatbot with one taste; each judges three replies of each of twenty dialogues."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, dim)).astype(np.float32)
+    item = np.tile(np.arange(60), n_members)
+    y = (features[item, 0] + rng.normal(size=len(item)) > 0).astype(np.float32)
+    dataset = Dataset(
+        name="bots",
+        pairwise=False,
+        texts=tuple(f"reply {i}" for i in range(60)),
+        groups=tuple(f"bot/{i // 3}" for i in range(60)),
+        users=tuple(f"u{i}" for i in range(n_members)),
+        user=np.repeat(np.arange(n_members), 60),
+        item=np.stack([item, item], axis=1),
+        y=y,
+    )
+    plain = Prior(np.zeros(dim, np.float32), np.full(dim, 0.3, np.float32), 0.0, 1.0, "f" * 32)
+    return Server("bot", dataset, features, np.arange(len(item)), plain)
+
+
+def test_members_and_dialogues_that_taught_are_not_tested() -> None:
+    server = small_server()
+    dataset = server.dataset
+    dialogue = dataset.item[:, 0] // 3
+
+    taught, tested = drawn(server, 10, 5, draw=0)
+
+    assert len(taught) == 50
+    assert len(tested) >= bench_small_servers.LEAST_TESTED
+    asked = np.concatenate([member.query for member in tested])
+    given = np.concatenate([taught, *(member.support for member in tested)])
+    assert not {*dataset.user[taught].tolist()} & {member.user for member in tested}
+    assert not {*dialogue[asked].tolist()} & {*dialogue[given].tolist()}
+    assert drawn(server, 41, 5, draw=0)[1] == []
+
+
+def test_a_small_server_is_measured_against_its_starter() -> None:
+    row = measured(small_server(), 15, 5, 0, n_embedding=4)
+
+    assert row is not None
+    assert row["own"]["0"]["metric"] > 0.7
+    assert row["starter"]["0"]["metric"] == 0.5
+    worse = {**row, "own": row["starter"], "starter": row["own"]}
+    rows = [{"server": "bot", "size": "15x5", "draw": draw, **worse} for draw in range(2)]
+    assert table(rows)[2].count("**below**") >= 1
+    assert "below" not in table([{**one, **row} for one in rows])[2]

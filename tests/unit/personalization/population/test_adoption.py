@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from personalization.heads.heads import Prior
-from personalization.population import adoption
+from personalization.heads.heads import N_BUCKETS, Prior
+from personalization.population import adoption, calibration
 from personalization.population import fit_prior as fitting
 from personalization.population.adoption import SOME_LOUD, Form, Votes, before, gains
 from personalization.population.fit_prior import fit_prior
-from personalization.population.outcomes import platt, platt_chain
+from personalization.population.outcomes import Outcome, platt, platt_chain
 from personalization.population.pooled import Pool
 from personalization.score_quality import concordance
 
@@ -190,6 +190,27 @@ def test_first_replies_say_nothing_about_heads() -> None:
 
     assert found[0, 0] < -1
     np.testing.assert_allclose(found[1:], anchor[1:])
+
+
+def shifted(n_members: int) -> list[Outcome | None]:
+    """Members who like three quarters of what their heads expect to be liked by half, in two buckets."""
+    rng = np.random.default_rng(0)
+    member = np.repeat(np.arange(n_members), 6)
+    scores = rng.normal(size=len(member))
+    y = (rng.random(len(member)) < 0.75).astype(np.float64)
+    zero, pairs = np.zeros(len(member)), np.zeros(len(member), np.bool_)
+    outcome = Outcome(scores, zero, zero, y, y, member, pairs, np.ones(len(member)))
+    return [outcome, outcome, *[None] * (N_BUCKETS - 2)]
+
+
+def test_few_members_calibrate_first_replies_alone() -> None:
+    anchor = np.tile(np.array([1, 0.5, 0.1], np.float32), (N_BUCKETS, 1))
+
+    few, many = (calibration._table(shifted(n), anchor) for n in (10, 60))
+
+    assert few[0, 2] > 0.3
+    np.testing.assert_allclose(few[1:], anchor[1:], atol=1e-3)
+    assert many[1, 2] > 0.5  # control: with many members the same labels move it
 
 
 def test_without_people_the_anchor_stays_and_a_shift_can_be_left_out() -> None:
