@@ -6,6 +6,10 @@ Where the proposal does not order the member's other replies better, by some sta
 starter's part stays. So a young server does not pay for what a few labels seem to say. How much plain spread
 is added to the learnt directions is chosen by the same members.
 
+Where many members teach, the doubt is turned round: a fold teaches on about half of the labels, so what is
+taught is better than the folds show. Of the forms that they cannot tell from the best, the one with the least
+of the starter is used.
+
 Called by :mod:`personalization.population.fit_prior`; NumPy on top of
 :mod:`personalization.population.calibration`.
 """
@@ -19,7 +23,7 @@ import numpy as np
 
 from personalization.arrays import DoubleArray, IntArray
 from personalization.heads.heads import Prior
-from personalization.population.calibration import MEMBERS_TO_VALIDATE, Fold, asked_by_k
+from personalization.population.calibration import MEMBERS_TO_ASK_LESS, MEMBERS_TO_VALIDATE, Fold, asked_by_k
 from personalization.population.outcomes import Outcome, rank_losses
 from personalization.population.pooled import Pool
 from personalization.settings import Device
@@ -30,6 +34,8 @@ SPREADS = (0.0, 0.1, 0.3, 1.0)
 NEEDED, NEEDED_BY_FEW = 1.0, 2.0
 """Gain on held-out members, in standard errors, from which a proposal is adopted; by few members, the second:
 several proposals are tried, and the error itself is uncertain."""
+TIED = 1.0
+"""Many members: forms that lose at most so many standard errors to the best one count as equal to it."""
 MEAN_NEEDED = 0.0
 """The same for the mean, by many members: its penalty is chosen on them, so a wrong one moves little."""
 SOME_LOUD = (0.2, 0.1)
@@ -93,6 +99,8 @@ def adopted(
     loss = losses(form)
     if not len(loss.member):  # members of too few labels; a starter without directions has none to keep
         return form if starter.factor is not None else replace(form, spread=SPREADS[-1])
+    if n_members >= MEMBERS_TO_ASK_LESS:
+        return least_of_starter([(one, losses(one)) for one in forms(starter)])
     louds = [] if starter.loud is None else [SOME_LOUD, None]
     spreads = SPREADS if starter.variance.any() else SPREADS[:1]
     steps: tuple[Callable[[Form], list[Form]], ...] = (
@@ -107,6 +115,22 @@ def adopted(
             if gains(found.over(loss), needed):
                 form, loss = best, found
     return form
+
+
+def forms(starter: Prior) -> list[Form]:
+    """Return all forms, from the one with least of the starter to the one that keeps all but its mean."""
+    louds = [None] if starter.loud is None else [None, SOME_LOUD, starter.loud_chances]
+    spreads = SPREADS if starter.variance.any() else SPREADS[:1]
+    return [Form(spread, loud) for spread in (*spreads, None) for loud in louds]
+
+
+def least_of_starter(tried: Sequence[tuple[Form, Votes]]) -> Form:
+    """Return the first form whose losses are not larger than the least, by :data:`TIED` standard errors.
+
+    Source: Breiman, Friedman, Olshen and Stone (1984), section 3.4.3, the rule of one standard error.
+    """
+    least = min((votes for _, votes in tried), key=Votes.mean)
+    return next(form for form, votes in tried if votes is least or not gains(least.over(votes), TIED))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from personalization.heads.heads import N_BUCKETS, Prior
 from personalization.population import adoption, calibration
 from personalization.population import fit_prior as fitting
-from personalization.population.adoption import SOME_LOUD, Form, Votes, before, gains
+from personalization.population.adoption import SOME_LOUD, Form, Votes, before, forms, gains, least_of_starter
 from personalization.population.fit_prior import fit_prior
 from personalization.population.outcomes import Outcome, platt, platt_chain
 from personalization.population.pooled import Pool
@@ -114,6 +114,28 @@ def test_a_gain_counts_from_some_standard_errors_on(needed: float) -> None:
 
 
 # --- loud features ---------------------------------------------------------------------------------------
+
+
+def with_losses(*, clear: bool) -> list[tuple[Form, Votes]]:
+    """Losses of 60 members under each form; the starter's own has the least, clearly or by chance."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(60)
+    losses = 0.4 + 0.1 * np.random.default_rng(1).standard_normal(60)
+    found = [(form, votes(losses)) for form in forms(loud_starter())]
+    last, _ = found[-1]
+    found[-1] = (last, votes(losses - (0.2 if clear else noise - noise.mean() + 0.005)))
+    return found
+
+
+def test_of_forms_that_many_members_cannot_tell_apart_the_one_with_least_of_the_starter_is_used() -> None:
+    assert least_of_starter(with_losses(clear=False)) == Form(0.0, None)
+    assert least_of_starter(with_losses(clear=True)) == before(loud_starter())
+
+
+def test_forms_lead_from_what_is_taught_to_what_stood_before() -> None:
+    found = forms(loud_starter())
+
+    assert (found[0], found[-1]) == (Form(0.0, None), before(loud_starter()))
+    assert len(found) == len(set(found)) == 15
 
 
 def loud_starter() -> Prior:
