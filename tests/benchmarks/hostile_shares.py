@@ -1,8 +1,8 @@
 """Measures how far hostile accounts move what members share, by their number and place.
 
 Run ``python -m tests.benchmarks.hostile_shares``; it prints the rows of docs/learning/parts.md: mean and
-standard error over populations. ``--honest FOLDER`` measures instead what the agreement of members costs where nobody
-is hostile, on a set of public judgements.
+standard error over populations. ``--honest FOLDER`` measures instead what the agreement of members costs
+where nobody is hostile, on a set of public judgements.
 """
 
 from __future__ import annotations
