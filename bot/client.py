@@ -32,6 +32,7 @@ from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
+from bot.servers.server_lists import ServerLists
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -88,7 +89,6 @@ class SimpaticoBot(commands.Bot):
             tree_cls=SimpaticoTree,
             **client_options(proxy),
         )
-        self.settings = settings
         self.store = parts.store
         self.responder = parts.responder
         self.ranker = parts.ranker
@@ -98,12 +98,11 @@ class SimpaticoBot(commands.Bot):
         self.metrics = parts.metrics
         self.reporter = parts.reporter
         self.servers = parts.servers
-        self.servers.use_bot(settings)
+        self.use_settings(settings)
         self.limits = parts.limits
         self.reads_pictures = parts.reads_pictures
         self.generator_name = parts.generator_name
         self.encoder_name = parts.encoder_name
-        self.chat_channels = set(settings.chat_channels)
         self.tasks = Tasks()
         spawn = spawn or self.tasks.spawn
         self.pausing = Pausing(parts.store.notes, parts.audit)
@@ -118,6 +117,7 @@ class SimpaticoBot(commands.Bot):
         self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
         self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
+        self.server_lists = self._open_server_lists()
         self._always_sync = always_sync
         self._register()
 
@@ -134,6 +134,23 @@ class SimpaticoBot(commands.Bot):
         self.memory.retain(
             "reporters", self.reports, why="one person counts once for a reply, also after a forget"
         )
+
+    def _open_server_lists(self) -> ServerLists:
+        """Return the server lists. They hear each READY first: no event of discord.py has its list."""
+        lists = ServerLists(self.store.departures, self.store.coordination, self._server_ids)
+        parsers = self._connection.parsers
+        parse_ready = parsers["READY"]
+
+        def heard(payload: Any) -> None:
+            lists.hear(payload)
+            parse_ready(payload)
+
+        parsers["READY"] = heard
+        return lists
+
+    async def _server_ids(self) -> frozenset[int]:
+        """Return the ids of the servers of all shards, by Discord's list over REST."""
+        return frozenset([guild.id async for guild in self.fetch_guilds(limit=None, with_counts=False)])
 
     @property
     def me(self) -> int:
@@ -225,7 +242,15 @@ class SimpaticoBot(commands.Bot):
             "online in %s, answering with %s", counted(len(self.guilds), "server"), self.generator_name
         )
         self.reconciler.outage()
-        await self.store.departures.record_present([guild.id for guild in self.guilds])
+        await self.server_lists.ready(self.shard_id or 0)
+
+    async def on_resumed(self) -> None:
+        """Note that no event was missed."""
+        await self.server_lists.resumed(self.shard_id or 0)
+
+    async def on_disconnect(self) -> None:
+        """Note that the connection was lost: what is missing now was not left."""
+        await self.server_lists.down(self.shard_id or 0)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Record that the bot was removed from a server; an outage of Discord is no removal."""
@@ -235,7 +260,7 @@ class SimpaticoBot(commands.Bot):
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Record that the bot was invited to a server, perhaps again."""
-        await self.store.departures.record_return(guild.id)
+        await self.store.departures.record_return(guild.id, self.server_lists.count)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Do nothing: there are no prefix commands, and the chat cog handles text."""

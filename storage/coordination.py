@@ -24,6 +24,7 @@ from storage.database.erasure_count import erasures_of
 from storage.database.peers import News, Peers, next_fence, require_trainer
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
+from storage.records import Shard
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,28 @@ class Coordination:
             NotTrainer: Another process has become the trainer.
         """
         return require_trainer(connection, self._fence)
+
+    # --- shards --------------------------------------------------------------------------------------------
+
+    async def shard_ready(self, shard: Shard) -> None:
+        """Show the other processes that this process has received all servers of a shard.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        await self._peers.shard_ready(shard)
+
+    async def shard_down(self, shard: Shard) -> None:
+        """Show the other processes that a shard of this process is not ready any more.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        await self._peers.shard_down(shard)
+
+    def all_ready(self, connection: Connection, count: int) -> bool:
+        """Return whether exactly the shards of this number are ready, in all processes together."""
+        return self._peers.ready_shards(connection) == {Shard(number, count) for number in range(count)}
 
     # --- erasures ------------------------------------------------------------------------------------------
 

@@ -131,7 +131,9 @@ class Store:
         # privacy
         erasures = ErasureJobs(writer, opened.eraser, opened.coordination)
         self.privacy = MemberRights(keys, reader, opened.bulk, erasures=erasures, now=now)
-        self.departures = Departures(keys, reader, writer, erasures=erasures, clock=clock)
+        self.departures = Departures(
+            keys, reader, writer, erasures=erasures, clock=clock, coordination=opened.coordination
+        )
 
     @classmethod
     async def open(

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select, update
 
 from storage.database.schema import origin
 from storage.errors import NotTrainer
+from storage.records.shards import Shard
 
 
 class News(StrEnum):
@@ -71,6 +72,26 @@ class Peers(Protocol):
         """Notify the others when the transaction commits. In the writer."""
         ...
 
+    async def shard_ready(self, shard: Shard) -> None:
+        """Show that a shard of this process is ready, until :meth:`shard_down` or the end of the process.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        ...
+
+    async def shard_down(self, shard: Shard) -> None:
+        """Show that a shard of this process is not ready.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        ...
+
+    def ready_shards(self, connection: Connection) -> set[Shard]:
+        """Return the shards that are ready in any process. In the writer."""
+        ...
+
     async def close(self) -> None:
         """Stop listening and release the lock."""
         ...
@@ -84,6 +105,7 @@ class NoPeers:
 
     def __init__(self) -> None:
         self._leads = False
+        self._ready: set[Shard] = set()
 
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Do nothing: no notification will arrive."""
@@ -100,6 +122,18 @@ class NoPeers:
 
     def notify(self, connection: Connection, news: News) -> None:
         """Do nothing: there are no other processes."""
+
+    async def shard_ready(self, shard: Shard) -> None:
+        """Note that a shard is ready."""
+        self._ready.add(shard)
+
+    async def shard_down(self, shard: Shard) -> None:
+        """Note that a shard is not ready."""
+        self._ready.discard(shard)
+
+    def ready_shards(self, connection: Connection) -> set[Shard]:
+        """Return the shards of this process that are ready."""
+        return set(self._ready)
 
     async def close(self) -> None:
         """Release the lock."""

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.database.backend import translated, translated_errors
 from storage.database.peers import News
 from storage.errors import DatabaseFailed, StorageError
+from storage.records.shards import MOST_SHARDS, Shard
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,19 @@ LONGEST_WAIT_S = 30.0
 CONNECTIONS = 2
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")  # on the writer's connection
 _BEAT = "beat "
+READY = 0x51A8
+"""First half of the advisory locks that show which shards are ready; the second half is the shard."""
+_READY_SHARDS = text(
+    "SELECT DISTINCT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    " AND classid = :kind AND objsubid = 2"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_HOLD = "SELECT pg_advisory_lock_shared($1, $2)"
+_RELEASE = "SELECT pg_advisory_unlock_shared($1, $2)"
+
+
+def _number_of(shard: Shard) -> int:
+    return shard.count * MOST_SHARDS + shard.id
 
 
 class PostgresPeers:
@@ -67,6 +81,8 @@ class PostgresPeers:
         self._connections: list[tuple[AsyncConnection, Any]] = []  # with the driver's own connection
         self._driver: Any = None  # of the connection that listens
         self._leads = False
+        self._ready: set[Shard] = set()
+        self._asking = asyncio.Lock()  # the driver runs one statement at a time
         self._on_news: Callable[[News], None] = lambda _: None
         self._lost = asyncio.Event()
         self._expected_beat = ""
@@ -93,8 +109,7 @@ class PostgresPeers:
         if self._leads or self._driver is None:
             return False
         driver = self._driver
-        with self._translated():
-            taken = bool(await driver.fetchval("SELECT pg_try_advisory_lock($1, $2)", *self._lock))
+        taken = bool(await self._ask(driver, "SELECT pg_try_advisory_lock($1, $2)", *self._lock))
         self._leads = taken and driver is self._driver  # else the lock was lost with the connection
         return self._leads
 
@@ -106,6 +121,35 @@ class PostgresPeers:
     def notify(self, connection: Connection, news: News) -> None:
         """Notify the others when the transaction commits."""
         connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
+
+    async def shard_ready(self, shard: Shard) -> None:
+        """Hold a shared lock for a shard. The server releases it when this process or its connection ends.
+
+        A lost connection takes the lock again when it is back.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        if shard not in self._ready:
+            self._ready.add(shard)
+            if self._driver is not None:
+                await self._ask(self._driver, _HOLD, READY, _number_of(shard))
+
+    async def shard_down(self, shard: Shard) -> None:
+        """Release the lock of a shard.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        if shard in self._ready:
+            self._ready.discard(shard)
+            if self._driver is not None:
+                await self._ask(self._driver, _RELEASE, READY, _number_of(shard))
+
+    def ready_shards(self, connection: Connection) -> set[Shard]:
+        """Return the shards whose locks are held by any process."""
+        numbers = connection.execute(_READY_SHARDS, {"kind": READY}).scalars()
+        return {Shard(number % MOST_SHARDS, number // MOST_SHARDS) for number in numbers}
 
     async def close(self) -> None:
         """Stop listening; the server releases the lock."""
@@ -126,6 +170,8 @@ class PostgresPeers:
             (_, driver), _ = self._connections
             driver.add_termination_listener(self._on_loss)
             await driver.add_listener(CHANNEL, self._on_notification)
+            for shard in sorted(self._ready, key=_number_of):
+                await driver.fetchval(_HOLD, READY, _number_of(shard))
         if not await self._hears() or driver.is_closed():
             raise DatabaseFailed(
                 f"{self._what}: notifications (LISTEN, NOTIFY) do not arrive, as behind a connection pooler "
@@ -224,6 +270,16 @@ class PostgresPeers:
         if news not in set(News):  # sent by another version: treat everything as changed
             news = News.LEFT
         self._on_news(News(news))
+
+    async def _ask(self, driver: Any, query: str, *values: int) -> Any:
+        """Run a query on the driver's own connection.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        async with self._asking:
+            with self._translated():
+                return await driver.fetchval(query, *values)
 
     @contextmanager
     def _translated(self) -> Generator[None]:

@@ -41,6 +41,7 @@ from storage.records.replies import (
     ReplyReason,
     ReplySummary,
 )
+from storage.records.shards import MOST_SHARDS, ServerList, Shard
 
 __all__ = [
     "ANOTHER",
@@ -48,6 +49,7 @@ __all__ = [
     "EARLY",
     "FALLBACK",
     "FAQ_STYLE",
+    "MOST_SHARDS",
     "NOWHERE",
     "UNKNOWN_STYLE",
     "WAITED",
@@ -81,5 +83,7 @@ __all__ = [
     "ReplyReason",
     "ReplySummary",
     "RoundRecord",
+    "ServerList",
+    "Shard",
     "Who",
 ]
