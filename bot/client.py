@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import discord
@@ -32,7 +34,8 @@ from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
-from bot.servers.server_lists import ServerLists
+from bot.servers.identify_budget import IdentifyBudget, limits_of
+from bot.servers.server_lists import open_server_lists
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -79,6 +82,7 @@ class SimpaticoBot(commands.Bot):
         spawn: Spawn | None,
         always_sync: bool,
         proxy: Proxy | None,
+        shards: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -88,6 +92,7 @@ class SimpaticoBot(commands.Bot):
             max_messages=1000,
             tree_cls=SimpaticoTree,
             **client_options(proxy),
+            **shards,
         )
         self.store = parts.store
         self.responder = parts.responder
@@ -115,11 +120,18 @@ class SimpaticoBot(commands.Bot):
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
         self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
-        self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
-        self.server_lists = self._open_server_lists()
         self._always_sync = always_sync
+        self._follow_sessions(spawn)
         self._register()
+
+    def _follow_sessions(self, spawn: Spawn) -> None:
+        """Open the parts that begin sessions with Discord, and that act when one began."""
+        self.identifies = IdentifyBudget(self.store.identifies, partial(limits_of, self))
+        self.server_lists = open_server_lists(self, self.store)
+        self.reconciler = Reconciler(
+            Readback(self), self.store.posted, self.inbox, spawn=spawn, owns=self.owns
+        )
 
     def _register(self) -> None:
         """Register all parts here that hold data of members, so that forgetting reaches them."""
@@ -134,23 +146,6 @@ class SimpaticoBot(commands.Bot):
         self.memory.retain(
             "reporters", self.reports, why="one person counts once for a reply, also after a forget"
         )
-
-    def _open_server_lists(self) -> ServerLists:
-        """Return the server lists. They hear each READY first: no event of discord.py has its list."""
-        lists = ServerLists(self.store.departures, self.store.coordination, self._server_ids)
-        parsers = self._connection.parsers
-        parse_ready = parsers["READY"]
-
-        def heard(payload: Any) -> None:
-            lists.hear(payload)
-            parse_ready(payload)
-
-        parsers["READY"] = heard
-        return lists
-
-    async def _server_ids(self) -> frozenset[int]:
-        """Return the ids of the servers of all shards, by Discord's list over REST."""
-        return frozenset([guild.id async for guild in self.fetch_guilds(limit=None, with_counts=False)])
 
     @property
     def me(self) -> int:
@@ -202,12 +197,26 @@ class SimpaticoBot(commands.Bot):
             discord.DiscordException: Discord refused the bot.
         """
         try:
+            await self._before_connecting()
             await super().connect(reconnect=reconnect)
         except AttributeError as exc:
             failure = exc.__context__
             if self.ws is None and failure is not None:
                 raise failure from None  # discord.py then asks for the session of a connection that never was
             raise
+
+    async def _before_connecting(self) -> None:
+        """Wait for the first session here: discord.py gives up a connection that waits for a minute."""
+        await self.identifies.wait(0)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Wait until a further session may begin."""
+        if not initial:
+            await self.identifies.wait(shard_id or 0)
+
+    def owns(self, guild_id: int) -> bool:
+        """Return whether this process gets the events of a server; of direct messages: 0."""
+        return True
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Put events about reactions into the inbox, in the order of the gateway, without a task for each.
@@ -238,19 +247,22 @@ class SimpaticoBot(commands.Bot):
 
     async def on_ready(self) -> None:
         """Read back what was missed: a new session began, at the start or after a failed resume."""
+        self._read_back()
+        await self.server_lists.ready(0)
+
+    def _read_back(self) -> None:
         status.info(
             "online in %s, answering with %s", counted(len(self.guilds), "server"), self.generator_name
         )
         self.reconciler.outage()
-        await self.server_lists.ready(self.shard_id or 0)
 
     async def on_resumed(self) -> None:
         """Note that no event was missed."""
-        await self.server_lists.resumed(self.shard_id or 0)
+        await self.server_lists.resumed(0)
 
     async def on_disconnect(self) -> None:
         """Note that the connection was lost: what is missing now was not left."""
-        await self.server_lists.down(self.shard_id or 0)
+        await self.server_lists.down(0)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Record that the bot was removed from a server; an outage of Discord is no removal."""
@@ -298,7 +310,7 @@ def create_bot(
     always_sync: bool = False,
     proxy: Proxy | None = None,
 ) -> SimpaticoBot:
-    """Build the bot.
+    """Build the bot with one connection. :mod:`bot.app.sharded_client` builds one with several.
 
     Args:
         settings: Section ``[bot]``.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +12,7 @@ from annotated_types import Interval, MaxLen, MinLen, Predicate
 
 from bot.generation import Shape, Style
 from personalization.settings import Device
+from storage.records import MOST_SHARDS
 
 SHORT = Shape(most_sentences=2, most_characters=120, most_tokens=64, lists=False)
 """Shape of the style "concise" and of the wish "Short"."""
@@ -140,6 +143,9 @@ class BotSettings:
         allow: Whom and where the bot answers, in every server; empty: everybody, everywhere.
         deny: Whom and where the bot does not answer; overrides ``allow``.
         consent: ``opt-in``: the bot learns only from members who agreed.
+        shard_count: Connections to Discord in all processes together; 0: as many as Discord recommends, in
+            this process.
+        shard_ids: Those of this process, from 0; empty: all.
     """
 
     token_env: str = "DISCORD_TOKEN"  # noqa: S105 - a name, not a secret
@@ -153,6 +159,52 @@ class BotSettings:
     allow: AccessList = field(default_factory=AccessList)
     deny: AccessList = field(default_factory=AccessList)
     consent: Literal["opt-in"] = "opt-in"
+    shard_count: Annotated[int, Interval(ge=0, le=MOST_SHARDS)] = 0
+    shard_ids: tuple[int, ...] = ()
+
+
+SHARD_COUNT, SHARD_IDS = "SIMPATICO_SHARD_COUNT", "SIMPATICO_SHARD_IDS"
+"""Variables of the environment that override the keys, for orchestrators that number processes."""
+
+
+def with_shards(settings: BotSettings, environ: Mapping[str, str]) -> BotSettings:
+    """Return the settings with the shards that the environment names, checked.
+
+    ``SIMPATICO_SHARD_IDS`` is a list (``0,1,4-7``) or a part (``2/8``: the third of eight processes).
+
+    Raises:
+        ValueError: The shards cannot be used; the message names the key.
+    """
+    count, ids = settings.shard_count, settings.shard_ids
+    if given := environ.get(SHARD_COUNT, "").strip():
+        if not (given.isascii() and given.isdigit() and int(given) <= MOST_SHARDS):
+            raise ValueError(f"{SHARD_COUNT}: expected a number from 0 to {MOST_SHARDS}, found {given!r}")
+        count = int(given)
+    if given := environ.get(SHARD_IDS, "").strip():
+        ids = _shard_ids(given, count)
+    if ids and not count:
+        raise ValueError("[bot] shard_ids: expected a shard_count beside it, the same in every process")
+    if len(set(ids)) != len(ids) or not all(0 <= one < count for one in ids):
+        raise ValueError(f"[bot] shard_ids: expected different numbers from 0 to {count - 1}, found {ids}")
+    return replace(settings, shard_count=count, shard_ids=ids)
+
+
+def _shard_ids(given: str, count: int) -> tuple[int, ...]:
+    """Return the shards of a list or a part.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    numbers = [int(number) for number in re.findall(r"[0-9]{1,5}", given)]
+    if re.fullmatch(r"[0-9]{1,5}/[0-9]{1,5}", given) and numbers[0] < numbers[1] <= count:
+        return tuple(range(numbers[0], count, numbers[1]))
+    if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", given):
+        raise ValueError(
+            f"{SHARD_IDS}: expected numbers such as 0,1,4-7, or a part such as 2/8 (the third of eight"
+            f" processes, at most as many as shards), found {given!r}"
+        )
+    spans = ([int(end) for end in part.split("-")] for part in given.split(","))
+    return tuple(one for span in spans for one in range(span[0], span[-1] + 1))
 
 
 Amount = Annotated[int, Interval(ge=0, le=1_000_000_000)]

@@ -117,6 +117,14 @@ class Coordination:
         """
         await self._peers.shard_down(shard)
 
+    async def claim_prompt(self, message_id: int) -> bool:
+        """Return whether this process answers a prompt. Two processes may receive it during a hand-over.
+
+        The claim ends with the process, so that another one may answer what a crash left open. Nothing about
+        the prompt is stored.
+        """
+        return await self._peers.claim(int.from_bytes(self._keys.pseudonyms.message(message_id)[:8]) >> 1)
+
     def all_ready(self, connection: Connection, count: int) -> bool:
         """Return whether exactly the shards of this number are ready, in all processes together."""
         return self._peers.ready_shards(connection) == {Shard(number, count) for number in range(count)}

@@ -23,6 +23,7 @@ from storage.database.notes import Notes
 from storage.database.peers import News
 from storage.database.replacing import discard, followed
 from storage.database.writer import Writer
+from storage.identifies import Identifies
 from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.key_store import KeyStore
 from storage.learning.learning_records import LearningRecords
@@ -99,6 +100,7 @@ class Store:
         self.erased_at_start = opened.erased_at_start
         self.coordination = opened.coordination
         self.notes = Notes(reader, writer)
+        self.identifies = Identifies(writer, clock)
         # members
         decided = DecisionTimes(now)
         self.consent = Consents(keys, reader, writer, now=now, decided=decided)

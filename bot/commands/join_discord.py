@@ -20,12 +20,13 @@ from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S
+from bot.app.sharded_client import create_sharded_bot
 from bot.app.stop_deadline import StopDeadline
 from bot.app.watchdog import Watchdog
-from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
 from bot.config import Settings, config_path, discord_proxy, read_secret
 from bot.proxies import Proxy, proxy_refusal
+from bot.servers.identify_budget import recommended_shards
 from storage.maintenance.audit_trail import Act
 
 
@@ -65,10 +66,14 @@ async def serve(
         ConfigError: The environment names a proxy that cannot be used.
     """
     proxy = discord_proxy(settings.bot)
+    shard_count = settings.bot.shard_count or await recommended_shards(token, proxy)
     async with (
         open_house(settings, progress=True) as house,
         Health(
-            proofs_of(bot := create_bot(settings.bot, house.parts, proxy=proxy), house.scheduler)
+            proofs_of(
+                bot := create_sharded_bot(settings.bot, house.parts, shard_count, proxy=proxy),
+                house.scheduler,
+            )
         ) as health,
         open_monitor(settings.operator, bot, [health.route()]),
         Watchdog(bot.metrics),

@@ -74,6 +74,7 @@ class Reconciler:
         inbox: Receives the findings; its marked messages are looked at.
         spawn: Starts the task of a look, one at a time; None: :class:`bot.tasks.Tasks`.
         sleep: Waits so many seconds; :meth:`stop` ends the default early.
+        owns: Returns whether this process gets the events of a server; None: of all servers.
     """
 
     def __init__(
@@ -84,12 +85,14 @@ class Reconciler:
         *,
         spawn: Spawn | None = None,
         sleep: Callable[[float], Awaitable[object]] | None = None,
+        owns: Callable[[int], bool] | None = None,
     ) -> None:
         self._readback = readback
         self._posted = posted
         self._inbox = inbox
         self._spawn: Spawn = spawn or Tasks().spawn
         self._sleep = sleep or self._wait
+        self._owns = owns or (lambda _: True)
         self._quick_due = self._thorough_due = False
         self._running = False
         self._stopped = asyncio.Event()
@@ -191,7 +194,8 @@ class Reconciler:
     async def _look_at(self, messages: Sequence[PostedMessage], look: Look) -> None:
         channels: dict[int, list[PostedMessage]] = {}
         for message in messages:
-            channels.setdefault(message.channel_id, []).append(message)
+            if message.guild_id is None or self._owns(message.guild_id):
+                channels.setdefault(message.channel_id, []).append(message)
         for channel_id, here in channels.items():
             if channel_id in self._closed:
                 continue

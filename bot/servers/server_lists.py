@@ -20,6 +20,7 @@ import discord
 from storage.coordination import Coordination
 from storage.privacy.departures import Departures
 from storage.records import ServerList, Shard
+from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -101,3 +102,21 @@ class ServerLists:
         if not await self._departures.misses(listed):
             return listed
         return replace(listed, guild_ids=listed.guild_ids | await self._ask())
+
+
+def open_server_lists(client: discord.Client, store: Store) -> ServerLists:
+    """Return the lists of a client. They hear each READY first: no event of discord.py has its list."""
+
+    async def ask() -> frozenset[int]:
+        return frozenset([guild.id async for guild in client.fetch_guilds(limit=None, with_counts=False)])
+
+    lists = ServerLists(store.departures, store.coordination, ask)
+    parsers = client._connection.parsers
+    parse_ready = parsers["READY"]
+
+    def heard(payload: Any) -> None:
+        lists.hear(payload)
+        parse_ready(payload)
+
+    parsers["READY"] = heard
+    return lists

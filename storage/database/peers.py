@@ -92,6 +92,14 @@ class Peers(Protocol):
         """Return the shards that are ready in any process. In the writer."""
         ...
 
+    async def claim(self, number: int) -> bool:
+        """Return whether this process claims a number, before any other one that runs. Never fails.
+
+        Args:
+            number: 63 bits at most. The latest hundreds of claims of a process hold.
+        """
+        ...
+
     async def close(self) -> None:
         """Stop listening and release the lock."""
         ...
@@ -130,6 +138,10 @@ class NoPeers:
     async def shard_down(self, shard: Shard) -> None:
         """Note that a shard is not ready."""
         self._ready.discard(shard)
+
+    async def claim(self, number: int) -> bool:
+        """Return True: there is no other process."""
+        return True
 
     def ready_shards(self, connection: Connection) -> set[Shard]:
         """Return the shards of this process that are ready."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 """Longest wait between two attempts, and longest attempt, seconds."""
 CONNECTIONS = 2
+CLAIMS = 500
+"""Claims that a process holds; a server has room for 6,400 locks by default."""
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")  # on the writer's connection
 _BEAT = "beat "
 READY = 0x51A8
@@ -82,6 +85,7 @@ class PostgresPeers:
         self._driver: Any = None  # of the connection that listens
         self._leads = False
         self._ready: set[Shard] = set()
+        self._claims: deque[int] = deque()
         self._asking = asyncio.Lock()  # the driver runs one statement at a time
         self._on_news: Callable[[News], None] = lambda _: None
         self._lost = asyncio.Event()
@@ -150,6 +154,24 @@ class PostgresPeers:
         """Return the shards whose locks are held by any process."""
         numbers = connection.execute(_READY_SHARDS, {"kind": READY}).scalars()
         return {Shard(number % MOST_SHARDS, number // MOST_SHARDS) for number in numbers}
+
+    async def claim(self, number: int) -> bool:
+        """Take an advisory lock, which no table and no file shows; the oldest of many claims is released.
+
+        A process that cannot reach the server claims everything: better two answers than none.
+        """
+        driver = self._driver
+        if driver is None or driver.is_closed():
+            return True
+        try:
+            if not await self._ask(driver, "SELECT pg_try_advisory_lock($1)", number):
+                return False
+            self._claims.append(number)
+            if len(self._claims) > CLAIMS:
+                await self._ask(driver, "SELECT pg_advisory_unlock($1)", self._claims.popleft())
+        except StorageError as exc:
+            log.warning("a prompt could not be claimed (%s)", type(exc).__name__)
+        return True
 
     async def close(self) -> None:
         """Stop listening; the server releases the lock."""
@@ -245,6 +267,7 @@ class PostgresPeers:
 
     async def _release(self) -> None:
         self._driver, self._leads = None, False
+        self._claims.clear()
         while self._connections:
             connection, driver = self._connections.pop()
             driver.terminate()  # a connection that does not answer cannot be closed

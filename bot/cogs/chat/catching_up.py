@@ -75,6 +75,10 @@ class CatchUpHost(HasInbox, HasQueues, HasResponder, HasServers, HasStore, Host,
         """Languages of members."""
         ...
 
+    def owns(self, guild_id: int) -> bool:
+        """Return whether this process gets the events of a server, or of direct messages."""
+        ...
+
     async def fetch_channel(self, channel_id: int, /) -> Any:
         """Return a channel as Discord knows it."""
         ...
@@ -119,6 +123,8 @@ class CatchingUp:
 
     async def _direct_channels(self) -> list[Any]:
         """Return the latest direct conversations with members who agreed; Discord does not list others."""
+        if not self._bot.owns(DIRECT_MESSAGES):
+            return []
         ids: dict[int, None] = {}
         before = None
         try:
