@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -34,6 +34,7 @@ from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
+from bot.replies.six_taps.asking import SixTaps
 from bot.servers.identify_budget import IdentifyBudget, limits_of
 from bot.servers.server_lists import open_server_lists
 from bot.servers.server_settings import GuildView
@@ -98,7 +99,7 @@ class SimpaticoBot(commands.Bot):
         self.responder = parts.responder
         self.ranker = parts.ranker
         self.memory = parts.memory
-        self.taste = parts.taste
+        self.taste, self.arms = parts.taste, parts.arms
         self.labels_changed = parts.labels_changed
         self.metrics = parts.metrics
         self.reporter = parts.reporter
@@ -146,6 +147,11 @@ class SimpaticoBot(commands.Bot):
         self.memory.retain(
             "reporters", self.reports, why="one person counts once for a reply, also after a forget"
         )
+
+    @cached_property
+    def six_taps(self) -> SixTaps:
+        """The six taps; nothing in it is of a member."""
+        return SixTaps(self.store, self.ranker, self.taste)
 
     @property
     def me(self) -> int:

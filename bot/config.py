@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
-from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from pydantic import TypeAdapter, ValidationError
@@ -34,10 +33,9 @@ from bot.settings import (
     LimitSettings,
     OperatorSettings,
     SafetySettings,
-    with_shards,
 )
+from bot.settings_checks import mistakes_in_generator, with_shards
 from personalization.settings import LearningSettings
-from storage.records import FAQ_STYLE
 from storage.settings import StorageSettings, with_old_key_dir
 from storage.wording import character_in_words, did_you_mean
 
@@ -61,7 +59,6 @@ class Settings:
     operator: OperatorSettings = field(default_factory=OperatorSettings)
 
 
-_SET_BY_BOT = {"model", "messages", "stream", "n"}
 _ADAPTER = TypeAdapter(Settings)
 
 
@@ -124,7 +121,7 @@ def _with_chosen_model(settings: Settings, environ: Mapping[str, str] = os.envir
     """
     generator, learning = settings.generator, settings.personalization
     if model := environ.get(MODEL_VARIABLE, "").strip():
-        generator = replace(generator, kind="local", model=model, models=())
+        generator = replace(generator, kind="local", model=model, models=(), writers=())
     if generator.kind == "local" and (listed := language_model(generator.model)) is not None:
         generator = replace(generator, model=listed.name)
     if (found := encoder(learning.encoder)) is not None:
@@ -184,26 +181,8 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
             f"{source}: [bot] chat_channels needs message_content = true, and the message-content intent"
             " switched on in the Discord developer portal"
         )
-    if settings.generator.models and settings.generator.kind != "openai":
-        raise ConfigError(
-            f'{source}: [generator] models needs kind = "openai"; with kind = "local" only the model in'
-            " [generator] model runs"
-        )
-    if taken := sorted(_SET_BY_BOT & settings.generator.extra_body.keys()):
-        raise ConfigError(
-            f"{source}: [generator] extra_body: expected parameters that the bot does not set itself, found"
-            f" {', '.join(taken)}; leave them out"
-        )
-    if any(style.name == FAQ_STYLE for style in settings.generator.styles):
-        raise ConfigError(
-            f"{source}: [generator] styles: the name {FAQ_STYLE!r} is reserved for answers from /faq;"
-            " choose another"
-        )
-    if not _is_address(settings.generator.base_url):
-        found = settings.generator.base_url
-        raise ConfigError(
-            f"{source}: [generator] base_url: expected http:// or https:// and a host, found {found!r}"
-        )
+    if mistakes := list(mistakes_in_generator(settings.generator)):
+        raise ConfigError("\n".join(f"{source}: [generator] {mistake}" for mistake in mistakes))
     _check_proxy(settings.bot.proxy, source)
     return settings
 
@@ -233,16 +212,6 @@ def discord_proxy(settings: BotSettings) -> Proxy | None:
         return proxy_to_discord(settings.proxy)
     except ProxyUnusable as exc:
         raise ConfigError(str(exc)) from None
-
-
-def _is_address(url: str) -> bool:
-    if not url.isprintable() or " " in url:  # urlsplit removes line ends without a word
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False
 
 
 def read_secret(env_name: str, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -340,10 +309,12 @@ def _relative_to(folder: Path, settings: Settings) -> Settings:
                 changed[key] = str(folder / path)
         return replace(section, **changed)
 
+    writers = tuple(at(one, "model", relative=False) for one in settings.generator.writers)
+    generator = replace(settings.generator, writers=writers)
     return replace(
         settings,
         operator=at(settings.operator, "curves_dir"),
-        generator=at(at(settings.generator, "model_dir"), "model", relative=False),
+        generator=at(at(generator, "model_dir"), "model", relative=False),
         personalization=at(settings.personalization, "encoder", relative=False),
         safety=at(settings.safety, "toxicity_model", relative=False),
         storage=at(with_old_key_dir(settings.storage, folder), "data_dir", "key_dir"),

@@ -11,6 +11,7 @@ from bot.metrics import Metrics
 from bot.replies.responder import Responder
 from bot.servers.daily_limits import Limits
 from bot.servers.server_settings import Guilds
+from personalization.insight.arm_book import ArmBook
 from personalization.insight.taste import TasteReader
 from personalization.ranking.ranker import Ranker
 from storage.maintenance.audit_trail import AuditTrail
@@ -28,6 +29,7 @@ class Parts:
         ranker: Orders candidates.
         memory: Everything in memory that holds data of members.
         taste: Reads what a member's labels say, for showing it to them.
+        arms: Counts which kinds of candidates are liked.
         labels_changed: Called with the number of members whose labels changed.
         metrics: Counts what happens.
         reporter: Estimates what personalization brings.
@@ -45,6 +47,7 @@ class Parts:
     ranker: Ranker
     memory: MemberMemory
     taste: TasteReader
+    arms: ArmBook
     labels_changed: Callable[[int], None]
     metrics: Metrics
     reporter: Reporter

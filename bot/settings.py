@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +35,38 @@ REPORT_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSettings:
+    """One of ``[generator] writers``. What is left out is as in ``[generator]``.
+
+    Attributes:
+        model: As in ``[generator]``.
+        name: Short name, stored with the replies it wrote; empty: the name of the model.
+        kind: As in ``[generator]``; empty: the same.
+        base_url: As in ``[generator]``; empty: the same.
+        api_key_env: As in ``[generator]``; empty: the same for the same address, else no key.
+        styles: Names of the styles that it writes; empty: all.
+        weight: Its share of the candidates before there are likes, relative to the other writers.
+        context_tokens: As in ``[generator]``; 0: the same.
+        extra_body: As in ``[generator]``; empty: the same.
+    """
+
+    model: Annotated[str, MinLen(1)]
+    name: Annotated[str, MaxLen(64)] = ""
+    kind: Literal["", "local", "openai"] = ""
+    base_url: str = ""
+    api_key_env: str = ""
+    styles: tuple[str, ...] = ()
+    weight: Annotated[float, Interval(gt=0, le=1000)] = 1.0
+    context_tokens: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSettings:
     """Section ``[generator]``: the language model that writes candidates.
 
@@ -47,7 +77,7 @@ class GeneratorSettings:
         runtime: What runs a local model: ``transformers``, ``llamacpp`` (GGUF files, on the CPU), or
             ``auto``: llama.cpp for GGUF models where there is no GPU, transformers for everything else.
         device: Where a local model runs; ``auto`` takes CUDA, then MPS, then the CPU.
-        model_dir: Folder for converted models, and for the pinned hashes of downloaded ones.
+        model_dir: Folder for converted models, fitted starters, and the pinned hashes of downloaded models.
         base_url: Address of the OpenAI-compatible server.
         api_key_env: Name of the environment variable with the server's key; may be unset for local servers.
         timeout_s: Seconds to wait for one answer of the server.
@@ -61,6 +91,8 @@ class GeneratorSettings:
         draft_tokens: Length of the drafts that are ranked; only the chosen one is completed. 0: all
             candidates are completed before ranking.
         models: Names of further models on the model server; managers of a Discord server may choose one.
+        writers: Language models that write the candidates side by side, the plain one first. Empty: the one
+            in ``model``.
         at_once: Replies requested from the model server at the same time.
         context_tokens: Token budget for persona, earlier turns and message together.
         persona: Description of the bot; the first line of every prompt.
@@ -73,6 +105,7 @@ class GeneratorSettings:
     device: Device = "auto"
     model_dir: Path = Path("data/models")
     models: tuple[str, ...] = ()
+    writers: Annotated[tuple[WriterSettings, ...], MaxLen(8)] = ()
     base_url: str = "http://127.0.0.1:8080/v1"
     api_key_env: str = "OPENAI_API_KEY"
     at_once: Annotated[int, Interval(ge=1, le=1000)] = 8
@@ -87,6 +120,33 @@ class GeneratorSettings:
     context_tokens: Annotated[int, Interval(ge=128, le=1_000_000)] = 1024
     persona: str = "You are Simpatico, a helpful and friendly assistant."
     styles: Annotated[tuple[Style, ...], MinLen(1)] = DEFAULT_STYLES
+
+    @property
+    def starter_dir(self) -> Path:
+        """Folder of starter priors that are fitted on this machine; it holds nothing of members."""
+        return self.model_dir / "starters"
+
+    @property
+    def models_in_use(self) -> tuple[str, ...]:
+        """Models that write replies where a server chose none."""
+        return tuple(dict.fromkeys(one.model for one in self.of_writers().values()))
+
+    def of_writers(self) -> dict[str, GeneratorSettings]:
+        """Return the settings of each writer by its name; only those of the one model without writers."""
+        return {one.called: self._of(one) for one in self.writers} or {"": self}
+
+    def _of(self, writer: WriterSettings) -> GeneratorSettings:
+        elsewhere = bool(writer.base_url) and writer.base_url != self.base_url
+        return replace(
+            self,
+            writers=(),
+            model=writer.model,
+            kind=writer.kind or self.kind,
+            base_url=writer.base_url or self.base_url,
+            api_key_env=writer.api_key_env or ("" if elsewhere else self.api_key_env),
+            context_tokens=writer.context_tokens or self.context_tokens,
+            extra_body=writer.extra_body or ({} if elsewhere else self.extra_body),
+        )
 
     @property
     def drafts(self) -> bool:
@@ -161,50 +221,6 @@ class BotSettings:
     consent: Literal["opt-in"] = "opt-in"
     shard_count: Annotated[int, Interval(ge=0, le=MOST_SHARDS)] = 0
     shard_ids: tuple[int, ...] = ()
-
-
-SHARD_COUNT, SHARD_IDS = "SIMPATICO_SHARD_COUNT", "SIMPATICO_SHARD_IDS"
-"""Variables of the environment that override the keys, for orchestrators that number processes."""
-
-
-def with_shards(settings: BotSettings, environ: Mapping[str, str]) -> BotSettings:
-    """Return the settings with the shards that the environment names, checked.
-
-    ``SIMPATICO_SHARD_IDS`` is a list (``0,1,4-7``) or a part (``2/8``: the third of eight processes).
-
-    Raises:
-        ValueError: The shards cannot be used; the message names the key.
-    """
-    count, ids = settings.shard_count, settings.shard_ids
-    if given := environ.get(SHARD_COUNT, "").strip():
-        if not (given.isascii() and given.isdigit() and int(given) <= MOST_SHARDS):
-            raise ValueError(f"{SHARD_COUNT}: expected a number from 0 to {MOST_SHARDS}, found {given!r}")
-        count = int(given)
-    if given := environ.get(SHARD_IDS, "").strip():
-        ids = _shard_ids(given, count)
-    if ids and not count:
-        raise ValueError("[bot] shard_ids: expected a shard_count beside it, the same in every process")
-    if len(set(ids)) != len(ids) or not all(0 <= one < count for one in ids):
-        raise ValueError(f"[bot] shard_ids: expected different numbers from 0 to {count - 1}, found {ids}")
-    return replace(settings, shard_count=count, shard_ids=ids)
-
-
-def _shard_ids(given: str, count: int) -> tuple[int, ...]:
-    """Return the shards of a list or a part.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    numbers = [int(number) for number in re.findall(r"[0-9]{1,5}", given)]
-    if re.fullmatch(r"[0-9]{1,5}/[0-9]{1,5}", given) and numbers[0] < numbers[1] <= count:
-        return tuple(range(numbers[0], count, numbers[1]))
-    if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", given):
-        raise ValueError(
-            f"{SHARD_IDS}: expected numbers such as 0,1,4-7, or a part such as 2/8 (the third of eight"
-            f" processes, at most as many as shards), found {given!r}"
-        )
-    spans = ([int(end) for end in part.split("-")] for part in given.split(","))
-    return tuple(one for span in spans for one in range(span[0], span[-1] + 1))
 
 
 Amount = Annotated[int, Interval(ge=0, le=1_000_000_000)]

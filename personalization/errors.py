@@ -12,6 +12,7 @@
      +-- HeadDamaged        the bytes of a head or prior are invalid
      |    +-- HeadOutdated  the bytes are valid, but made for other features
      +-- RoundFailed        a training round failed; the heads in use stay
+     +-- StarterFailed      no starter prior could be fitted; the prior in use stays
      +-- DatasetBroken      a data folder is not in the format
 """
 
@@ -58,3 +59,7 @@ class DatasetBroken(PersonalizationError):
 
 class RoundFailed(PersonalizationError):
     """A training round failed; the heads in use stay, and the next round retries."""
+
+
+class StarterFailed(PersonalizationError):
+    """No starter prior could be fitted for this encoder; the prior in use stays, and a later try follows."""

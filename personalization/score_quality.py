@@ -16,6 +16,8 @@ import numpy.typing as npt
 from personalization.arrays import BoolArray, DoubleArray
 
 EPS = 1e-12
+THRESHOLD = 0.5
+"""Probability from which :func:`classification` predicts a like."""
 
 
 # --- one member's queries --------------------------------------------------------------------------------
@@ -55,6 +57,41 @@ def accuracy(differences: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     if not len(d):
         return math.nan
     return float(np.mean(np.where(d == 0, 0.5, (d > 0) == (y > 0.5))))
+
+
+def classification(
+    probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, threshold: float = THRESHOLD
+) -> dict[str, float]:
+    """Judge binary decisions: a like is predicted where the probability is at least the threshold.
+
+    Args:
+        probabilities: ``n`` floats in [0, 1].
+        outcomes: ``n`` floats, 0 or 1.
+        threshold: Probability from which a like is predicted.
+
+    Returns:
+        ``accuracy``, ``precision`` (share of likes among predicted likes), ``recall`` (share of likes that
+        are predicted), ``f1`` (harmonic mean of both), ``auc`` (area under the ROC curve, which needs no
+        threshold) and ``positives`` (share of likes). A figure whose denominator is 0 is NaN.
+
+    Source: Powers (2011), Evaluation: from precision, recall and F-measure to ROC; Hanley and McNeil (1982),
+    The meaning and use of the area under a ROC curve, for its equality with :func:`concordance`.
+    """
+    p, liked = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.float64) > 0.5
+    said = p >= threshold
+    hits = int((said & liked).sum())
+
+    def share(part: float, whole: int) -> float:
+        return part / whole if whole else math.nan
+
+    return {
+        "accuracy": share(int((said == liked).sum()), len(p)),
+        "precision": share(hits, int(said.sum())),
+        "recall": share(hits, int(liked.sum())),
+        "f1": share(2 * hits, int(said.sum()) + int(liked.sum())),
+        "auc": concordance(p, liked),
+        "positives": share(int(liked.sum()), len(p)),
+    }
 
 
 def log_loss(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:

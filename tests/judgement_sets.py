@@ -50,3 +50,14 @@ def copy_of(name: str, folder: Path, *, about=None, items=None, labels=None) -> 
         with gzip.open(folder / f"{part}.jsonl.gz", "wt", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in (change(rows) if change else rows))
     return folder
+
+
+def bots(folder: Path, n: int = 3) -> Path:
+    """Copy the excerpt of dbdc3, with its dialogues dealt out to ``n`` bots."""
+    return copy_of(
+        "dbdc3",
+        folder / f"{n} bots",
+        items=lambda rows: [
+            row | {"group": f"bot{int(row['group'][-2:]) % n}/{row['group']}"} for row in rows
+        ],
+    )

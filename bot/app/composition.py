@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from datetime import datetime
 
 import numpy as np
 
+from bot.app.learning_parts import Base, Learning, open_learning, starter_fitting
 from bot.app.schedule import counted, open_scheduler, retraining
 from bot.background.scheduler import LearningScheduler
 from bot.background.trainer_election import follow
@@ -25,6 +26,7 @@ from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.generation import CandidateGenerator
 from bot.generators.factory import create_generator
+from bot.generators.model_server.writers import ENDS, SeveralWriters
 from bot.generators.packaged_model.manner import persona_of
 from bot.memory import MemberMemory
 from bot.metrics import Metrics
@@ -35,28 +37,24 @@ from bot.replies.budget import Budget
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
 from bot.replies.faq_answers import Knowledge
-from bot.replies.learnt_memory import HeadCache, StyleMeans
+from bot.replies.learnt_memory import StyleMeans
+from bot.replies.offers import instructions as offered
 from bot.replies.responder import Responder
 from bot.replies.style_wishes import instructions
 from bot.servers.daily_limits import Limits
 from bot.servers.server_settings import Guilds
 from bot.settings import GeneratorSettings
 from personalization.encoding.encoder import Encoder
-from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
 from personalization.encoding.reembedding import Reembedder
-from personalization.errors import HeadDamaged
-from personalization.heads.starter import load_starter
-from personalization.insight.taste import TasteReader
-from personalization.labels.labels import EmojiValence
+from personalization.insight.seat_dealer import SeatDealer
+from personalization.ranking.dealing import Writer
 from personalization.ranking.early_stop import EarlyStop
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
 from personalization.rounds.trainer import Trainer
 from storage.clock import utcnow
-from storage.errors import SealBroken
 from storage.maintenance.audit_trail import AuditTrail
-from storage.records import HeadRecord, MemberId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -64,12 +62,39 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: GeneratorSettings) -> list[str]:
     """Return the texts that a reply must not repeat word for word."""
-    return [persona_of(settings), *(style.instruction for style in settings.styles), *instructions()]
+    personas = {persona_of(one): None for one in settings.of_writers().values()}
+    own = [style.instruction for style in settings.styles]
+    return [*personas, *own, *instructions(), *offered()]
 
 
 def turns_of(settings: GeneratorSettings) -> int:
     """Return how many answers may be written at once; with a local model one is prepared during another."""
-    return settings.at_once if settings.kind == "openai" else 2
+    kinds = {one.kind for one in settings.of_writers().values()}
+    return settings.at_once if "openai" in kinds else 2
+
+
+def reads_pictures(settings: GeneratorSettings) -> bool:
+    """Return whether every language model reads pictures."""
+    return settings.vision and all(one.kind == "openai" for one in settings.of_writers().values())
+
+
+def writers_of(generator: CandidateGenerator) -> Callable[[], Sequence[Writer]]:
+    """Return the function that returns the writers that answer at present; none if there is only one."""
+    return generator.able if isinstance(generator, SeveralWriters) else tuple
+
+
+def count_writers(metrics: Metrics, generator: CandidateGenerator) -> None:
+    """Register the metrics of several writers."""
+    if not isinstance(generator, SeveralWriters):
+        return
+    for end, about in ENDS.items():
+        metrics.counters(
+            f"simpatico_writer_{end}",
+            about,
+            "writer",
+            generator.n_ends,
+            lambda end=end: {name: ends.get(end, 0) for name, ends in generator.n_ends.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,29 +107,6 @@ class House:
     trainer: Trainer
     scheduler: LearningScheduler
     parts: Parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
-    """Shared inputs of all parts: settings, store, registry of member data, clock, chance, cleanup."""
-
-    settings: Settings
-    store: Store
-    memory: MemberMemory
-    stack: AsyncExitStack
-    rng: np.random.Generator
-    now: Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Learning:
-    """The parts that rank and learn."""
-
-    encoder: Encoder
-    features: FeatureMap
-    valence: EmojiValence
-    ranker: Ranker
-    trainer: Trainer
 
 
 @asynccontextmanager
@@ -139,48 +141,52 @@ async def open_house(
         store = await Store.open(settings.storage, now=now)
         stack.push_async_callback(store.close)
         memory, rng = MemberMemory(store.member_id), np.random.default_rng(seed)
-        base = _Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
+        base = Base(settings=settings, store=store, memory=memory, stack=stack, rng=rng, now=now)
+        is_configured = encoder is None
         encoder, generator = await _open_models(settings, encoder, generator, progress)
         stack.push_async_callback(generator.close)
-        learning = await _open_learning(base, encoder, trainer_executor)
+        learning = await open_learning(base, encoder, trainer_executor, is_configured=is_configured)
         house = await _open_house(base, learning, generator)
         return_freed_memory()
         yield house
 
 
-async def _open_house(base: _Base, learning: _Learning, generator: CandidateGenerator) -> House:
+async def _open_house(base: Base, learning: Learning, generator: CandidateGenerator) -> House:
     """Open the parts that reply, schedule and count, on top of those that learn."""
     settings, store, memory = base.settings, base.store, base.memory
     metrics, ranker = Metrics(), learning.ranker
+    fitting = starter_fitting(base, learning)
     scheduler = open_scheduler(
         settings,
         store,
         learning.trainer,
         Reembedder(store.outdated, learning.features),
+        arms=learning.arms,
         metrics=metrics,
         memory=memory,
         stack=base.stack,
+        starter=fitting,
     )
     servers, limits = _open_servers(base)
     budget = Budget(limits, servers, settings.generator.context_tokens)
     responder = await _open_responder(base, learning, generator, budget)
     follow(store.coordination, ranker, memory, scheduler)
+    count_writers(metrics, generator)
     parts = Parts(
         store=store,
         audit=AuditTrail(settings.storage, base.now),
         responder=responder,
         ranker=ranker,
         memory=memory,
-        taste=TasteReader(
-            store.learning, ranker, learning.features, learning.valence, settings.personalization
-        ),
+        taste=learning.taste,
+        arms=learning.arms,
         labels_changed=counted(metrics, scheduler),
         metrics=metrics,
         reporter=Reporter(store.choices, settings.personalization),
         servers=servers,
         limits=limits,
         member_left=retraining(scheduler),
-        reads_pictures=settings.generator.kind == "openai" and settings.generator.vision,
+        reads_pictures=reads_pictures(settings.generator),
         generator_name=generator.name,
         encoder_name=learning.encoder.encoder_id,
     )
@@ -215,60 +221,26 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-async def _open_learning(base: _Base, encoder: Encoder, executor: Executor | None) -> _Learning:
-    """Open the ranker and the trainer that publishes to it, with the stored prior in use."""
-    settings, store, stack = base.settings.personalization, base.store, base.stack
-    features, valence = FeatureMap(encoder), EmojiValence(settings.emoji)
-    starter = load_starter(features, settings)
-    ranker = Ranker(
-        features,
-        settings,
-        load_head=_head_loader(store),
-        prior=starter,
-        rng=base.rng,
-        catch_up=store.coordination.catch_up,
-    )
-    base.memory.register("heads", HeadCache(ranker))
-    stack.callback(ranker.close)
-    trainer = Trainer(
-        store.learning, ranker, settings, features, valence, executor, starter=starter, now=base.now
-    )
-    stack.push_async_callback(trainer.close)
-    await trainer.restore()
-    return _Learning(encoder=encoder, features=features, valence=valence, ranker=ranker, trainer=trainer)
-
-
-def _head_loader(store: Store) -> Callable[[MemberId], Awaitable[HeadRecord | None]]:
-    """Return the reader of heads; a head with a wrong checksum raises the ranker's own error."""
-
-    async def load(member_id: MemberId) -> HeadRecord | None:
-        try:
-            return await store.learning.head_of(member_id)
-        except SealBroken as exc:
-            raise HeadDamaged(str(exc)) from exc
-
-    return load
-
-
 async def _open_responder(
-    base: _Base, learning: _Learning, generator: CandidateGenerator, budget: Budget
+    base: Base, learning: Learning, generator: CandidateGenerator, budget: Budget
 ) -> Responder:
     """Open the responder with the configured styles, and register its caches for forgetting."""
     written, store, memory = base.settings.generator, base.store, base.memory
     knowledge = Knowledge(store.faq, learning.encoder.frozen, base.settings.faq)
     base.stack.callback(knowledge.close)
-    portfolio = StylePortfolio([style.name for style in written.styles], base.rng)
+    portfolio = StylePortfolio([style.name for style in written.styles])
     turns = FairTurns(turns_of(written))
     early = EarlyStop(learning.ranker, base.settings.personalization, base.rng)
     responder = Responder(
         source=CandidateSource(generator, await _open_filter(base), knowledge, store, budget),
         ranker=learning.ranker,
         store=store,
-        portfolio=portfolio,
+        dealer=SeatDealer(portfolio, learning.arms, base.rng, writers_of(generator)),
         styles=written.styles,
         n_candidates=written.candidates,
         turns=turns,
         early=early,
+        taste=learning.taste,
     )
     responder.help.use_settings(base.settings.distress)
     memory.register("replies", responder)
@@ -281,7 +253,7 @@ async def _open_responder(
     return responder
 
 
-async def _open_filter(base: _Base) -> OutputFilter:
+async def _open_filter(base: Base) -> OutputFilter:
     """Open the output filter, with the toxicity model where one is configured."""
     judge = await asyncio.to_thread(load_judge, base.settings.safety)
     if judge is not None:
@@ -289,7 +261,7 @@ async def _open_filter(base: _Base) -> OutputFilter:
     return OutputFilter(secrets_of(base.settings.generator), settings=base.settings.safety, judge=judge)
 
 
-def _open_servers(base: _Base) -> tuple[Guilds, Limits]:
+def _open_servers(base: Base) -> tuple[Guilds, Limits]:
     """Open the settings of servers and the daily limits."""
     servers = Guilds(base.store.guild_settings, base.settings)
     base.store.coordination.subscribe(servers.hear)

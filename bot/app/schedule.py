@@ -12,12 +12,14 @@ from pathlib import Path
 
 from bot.background.round_curves import RoundCurves
 from bot.background.scheduler import LearningScheduler, Work
-from bot.background.trainer_election import FOLLOW, elected
+from bot.background.starter_fitting import StarterFitting
+from bot.background.trainer_election import ARMS, FOLLOW, elected
 from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.memory import MemberMemory
 from bot.metrics import Metrics
 from personalization.encoding.reembedding import Reembedder
+from personalization.insight.arm_book import ArmBook
 from personalization.rounds.trainer import Trainer
 from personalization.settings import LearningSettings
 from storage.store import Store
@@ -31,9 +33,11 @@ def open_scheduler(
     trainer: Trainer,
     reembedder: Reembedder,
     *,
+    arms: ArmBook,
     metrics: Metrics,
     memory: MemberMemory,
     stack: AsyncExitStack,
+    starter: StarterFitting | None = None,
 ) -> LearningScheduler:
     """Make the scheduler with all jobs; the caller starts it.
 
@@ -42,9 +46,11 @@ def open_scheduler(
         store: The store that the jobs work on.
         trainer: Runs rounds and rebuilds the prior.
         reembedder: Computes outdated features again.
+        arms: Counts which kinds of candidates are liked.
         metrics: Times the jobs.
         memory: Drops what belongs to servers that were left.
-        stack: Stops the scheduler; a round that runs ends after its chunk.
+        stack: Stops the scheduler; a round that runs ends after its chunk, a fit of the starter is killed.
+        starter: Fits the starter prior of an encoder for which none ships.
 
     Raises:
         ConfigError: The curves of rounds cannot be written.
@@ -54,7 +60,13 @@ def open_scheduler(
         curves = RoundCurves(Path(settings.operator.curves_dir))
         stack.callback(curves.close)
         run_round = curves.drawn(run_round)
-    scheduler = _schedule(settings.personalization, store, trainer, reembedder, metrics, run_round)
+    scheduler = _schedule(
+        settings.personalization, store, trainer, reembedder, metrics=metrics, run_round=run_round, arms=arms
+    )
+    if starter is not None:
+        scheduler.add("starter", metrics.watched("starter", starter.run), HOUR_S, soon=True)
+        starter.mark_due = scheduler.mark_due
+        stack.push_async_callback(starter.close)
     departures = _erase_departed(store, memory, retraining(scheduler))
     scheduler.add("departures", metrics.watched("departures", departures), HOUR_S)
     scheduler.add("expire_reports", metrics.watched("expire_reports", store.reports.expire), HOUR_S)
@@ -66,7 +78,7 @@ def open_scheduler(
 
 def retraining(scheduler: LearningScheduler) -> Callable[[], None]:
     """Return a callback that schedules retraining of everything that a member who left contributed to."""
-    return lambda: scheduler.mark_due("prior", "round")
+    return lambda: scheduler.mark_due("prior", "round", ARMS)
 
 
 def counted(metrics: Metrics, scheduler: LearningScheduler) -> Callable[[int], None]:
@@ -84,8 +96,10 @@ def _schedule(
     store: Store,
     trainer: Trainer,
     reembedder: Reembedder,
+    *,
     metrics: Metrics,
     run_round: Work,
+    arms: ArmBook,
 ) -> LearningScheduler:
     """Make the scheduler; jobs that are due together run in the order of this list."""
     coordination = store.coordination
@@ -102,6 +116,7 @@ def _schedule(
                 elected(coordination, metrics.watched("expire_texts", store.replies.expire_texts)),
                 HOUR_S,
             ),
+            ARMS: (metrics.watched(ARMS, arms.refresh), HOUR_S),
             "settle": (store.feedback.settle, 30.0),
             "report": (metrics.watched("report", Reporter(store.choices, settings).run), DAY_S),
         },

@@ -131,10 +131,11 @@ class LearningScheduler:
             if now - at > MOST_INTERVALS * self._works[name][1] + GRACE_S
         ]
 
-    def add(self, name: str, work: Work, every_s: float) -> None:
-        """Add a work before the start; its first run is after ``every_s`` seconds."""
+    def add(self, name: str, work: Work, every_s: float, *, soon: bool = False) -> None:
+        """Add a work before the start; it first runs after ``every_s`` seconds, or soon after the start."""
         self._works[name] = (work, every_s)
-        self._later.add(name)
+        if not soon:
+            self._later.add(name)
 
     def start(self) -> None:
         """Start the clock and the worker; needs a running event loop."""
@@ -231,7 +232,8 @@ class LearningScheduler:
         if is_early := name == self._early:
             self._waiting_labels = 0
             self._early_runs = True
-        self._began_at, used_s = time.monotonic(), self._cpu_s()
+        self._began_at = began_at = time.monotonic()
+        used_s = self._cpu_s()
         try:
             await work()
             self._n_in_a_row = 0
@@ -242,7 +244,8 @@ class LearningScheduler:
         finally:
             self._began_at = None
             if is_early:
-                self._early_ended(self._cpu_s() - used_s)
+                # Other threads compute meanwhile, such as a local model that writes a reply.
+                self._early_ended(min(self._cpu_s() - used_s, time.monotonic() - began_at))
 
     def _early_ended(self, seconds: float) -> None:
         """Let the early work rest after ``seconds`` of computing, and plan it for labels of the meantime."""

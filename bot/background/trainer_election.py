@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 FOLLOW = "follow"
 """Name of the work that reads the prior again."""
+ARMS = "arms"
+"""Name of the work that counts again which kinds of candidates many members like."""
 
 
 def elected(coordination: Coordination, work: Callable[[], Awaitable[Any]], *, ask: bool = False) -> Work:
@@ -58,6 +60,8 @@ def follow(
             ranker.drop_all()
         if news in (News.PRIOR, News.LEFT):
             scheduler.mark_due(FOLLOW)
+        if news is News.LEFT:
+            scheduler.mark_due(ARMS)
         if coordination.leads and news is News.LEFT:
             scheduler.mark_due("prior", "round")
         if coordination.leads and news is News.DUE:

@@ -18,6 +18,7 @@ def add_experiments(commands: Any) -> None:
     """Declare the commands and their arguments."""
     _add_evaluate(commands)
     _add_adapt_encoder(commands)
+    _add_compress_encoder(commands)
     _add_tune(commands)
     _add_fit_starter(commands)
     failpoints = commands.add_parser(
@@ -75,6 +76,19 @@ def _add_adapt_encoder(commands: Any) -> None:
     parser.set_defaults(run=later("lab.adapt_encoder"))
 
 
+def _add_compress_encoder(commands: Any) -> None:
+    """Declare ``simpatico compress-encoder``."""
+    parser = commands.add_parser(
+        "compress-encoder", help="write the shared encoder with 8-bit weights, and measure it on a folder"
+    )
+    parser.add_argument(
+        "population", type=Path, help="folder with dataset.json, items.jsonl.gz, labels.jsonl.gz"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the compressed encoder")
+    _add_cache_argument(parser)
+    parser.set_defaults(run=later("lab.compress_encoder"))
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the training."""
     shape, steps, own = AdapterShape(), StepSettings(), AdaptSettings()
@@ -94,6 +108,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--all-linear", action="store_true", help="adapt every linear layer, not only queries and values"
+    )
+    parser.add_argument(
+        "--augment",
+        action="store_true",
+        help="change texts at random in training; compares with plain training",
+    )
+    parser.add_argument(
+        "--adversarial",
+        action="store_true",
+        help="also train on the worst small change of word embeddings; compares with plain training",
     )
 
 
@@ -117,15 +141,23 @@ def _add_tune(commands: Any) -> None:
 
 def _add_fit_starter(commands: Any) -> None:
     """Declare ``simpatico fit-starter``."""
-    parser = commands.add_parser("fit-starter", help="fit the prior that ships, on several public sets")
+    parser = commands.add_parser(
+        "fit-starter", help="fit a starter prior for the configured encoder, on several public sets"
+    )
     parser.add_argument(
         "folders",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="folder",
-        help="sets to fit to; the first one has judgements of at least three chatbots' replies (dbdc3)",
+        help="sets to fit to, in place of those that ship; the first one has judgements of at least three"
+        " chatbots' replies (dbdc3)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument(
+        "--also", type=Path, action="append", default=[], help="a set to fit to besides; may be repeated"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="file to write; without it, the starter is kept for the bot's next start"
+    )
     parser.add_argument(
         "--compare", action="store_true", help="also print how the fit ranks with one choice changed"
     )

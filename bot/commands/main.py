@@ -25,7 +25,17 @@ from bot.commands.parsing import CommandParser, Parser, common_options
 
 _CREATE_A_STORE = frozenset({None, "run", "playground"})
 _NEED_NO_STORE = frozenset(
-    {"models", "doctor", "completion", "failpoints", "evaluate", "adapt-encoder", "tune", "fit-starter"}
+    {
+        "models",
+        "doctor",
+        "completion",
+        "failpoints",
+        "evaluate",
+        "adapt-encoder",
+        "compress-encoder",
+        "tune",
+        "fit-starter",
+    }
 )
 _BRING_A_STORE = frozenset({"restore", "restore-keys"})
 """They check what they need before they create anything."""

@@ -71,7 +71,7 @@ def as_text(report: Report, days: int) -> str:
         ("what heads bring", lambda outcome: outcome.gain),
     ):
         lines += _estimators(name, report, of)
-    return "\n".join([*lines, "", *_early(report), verdict(report)])
+    return "\n".join([*lines, *_of_arms(report), "", *_early(report), verdict(report)])
 
 
 def _early(report: Report) -> list[str]:
@@ -85,6 +85,28 @@ def _early(report: Report) -> list[str]:
         f" Liked in 100: {_plain(found.early)} and {_plain(found.waited)}, difference {signed(found.gain)}.",
         "",
     ]
+
+
+_PARTS = {
+    "style": "style {}",
+    "writer": "writer {}",
+    "wish": "with a learnt wish",
+    "examples": "with examples",
+}
+
+
+def _of_arms(report: Report) -> list[str]:
+    """Format what each kind of candidate brings over the other kinds; nothing without a choice of kinds."""
+    if not report.arms:
+        return []
+    rows = [
+        f"| {_PARTS[one.part].format(one.option)} | {one.n_replies} | {_plain(one.liked)} |"
+        f" {signed(one.lift)} | {one.lift.n_effective:.0f} |"
+        for one in report.arms
+    ]
+    about = "Kinds of candidates, weighed as if each had been dealt and posted by lot:"
+    head = "| kind | replies | liked in 100 | lift over the other kinds | effective replies |"
+    return ["", about, "", head, "|---|---|---|---|---|", *rows]
 
 
 def _estimators(name: str, report: Report, of: Callable[[Outcome], Estimates]) -> list[str]:
@@ -109,4 +131,6 @@ def _finite(value: Any) -> Any:
     """Replace NaN by None, which JSON can express."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value

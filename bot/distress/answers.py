@@ -7,12 +7,17 @@ these texts are no part of the catalogues. No Discord, no store.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from typing import Any
 
 from bot.distress.rules import FOLDER, Distress, Kind, distress_in, prepare
+from bot.generation import Context, Turn
 from bot.settings import DistressSettings, HelpLanguage, HelpTexts
+
+_NAME = re.compile(r"(?:[^\n:]{1,24}: )?")
+"""The name before the words of an earlier turn, where several members talk."""
 
 
 class InDistress(Exception):
@@ -46,6 +51,25 @@ class HelpAnswers:
         """Return the distress that a message speaks of; None: none, or the host switched it off."""
         return distress_in(text) if self._settings.answer else None
 
+    def without_distress(self, context: Context) -> tuple[Distress | None, tuple[Turn, ...]]:
+        """Return the distress of the message, and the turns that speak of none, alone or in a row."""
+        rows: dict[tuple[int, str], list[int]] = {}
+        n_replies = 0
+        for index, turn in enumerate(context.turns):
+            if turn.role == "user":
+                rows.setdefault((n_replies, _name_in(turn.text)), []).append(index)
+            else:
+                n_replies += 1
+        dropped: set[int] = set()
+        for (_, name), row in rows.items():
+            said = {index: context.turns[index].text.removeprefix(name) for index in row}
+            calm = [index for index in row if not self.found_in(said[index])]
+            if self.found_in("\n".join(said[index] for index in calm)):
+                calm = []
+            dropped |= set(row) - set(calm)
+        left = tuple(turn for index, turn in enumerate(context.turns) if index not in dropped)
+        return self.found_in(context.message), left
+
     def answer_to(self, distress: Distress, *, again: bool = False) -> str:
         """Return the answer, within one message of Discord.
 
@@ -68,3 +92,8 @@ def _built_in(language: HelpLanguage) -> HelpTexts:
         key: tuple(said) if isinstance(said, list) else said for key, said in read.items()
     }
     return HelpTexts(**texts)
+
+
+def _name_in(text: str) -> str:
+    found = _NAME.match(text)
+    return found[0] if found else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bot.config import ConfigError, Settings, discord_proxy, load_settings, read_secret
@@ -17,8 +18,9 @@ from bot.doctor.models import (
     examine_device,
     examine_encoder,
     examine_libraries,
-    examine_model,
+    examine_starter,
     examine_toxicity,
+    examine_writers,
 )
 from bot.doctor.suggestion import examine_choice
 from personalization.loading_errors import broken_package
@@ -89,7 +91,10 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
             yield finding
 
     async def model() -> AsyncIterator[Finding]:
-        yield await examine_model(settings.generator, tell)
+        for finding in await examine_writers(settings.generator, tell):
+            yield finding
+        if settings.generator.writers:
+            return
         if (better := await asyncio.to_thread(examine_choice, settings.generator)) is not None:
             yield better
 
@@ -118,11 +123,19 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     yield "model", model
     yield "device", _in_thread(lambda: examine_device(settings.personalization.device))
     yield "encoder", _in_thread(lambda: examine_encoder(settings.personalization))
+    yield "starter", partial(_starter, settings)
     if settings.safety.toxicity_model:
         yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
     yield "database", data
     yield "disk", disk
     yield "port", ports
+
+
+async def _starter(settings: Settings) -> AsyncIterator[Finding]:
+    folder = settings.generator.starter_dir
+    found = await asyncio.to_thread(examine_starter, settings.personalization, folder)
+    if found is not None:
+        yield found
 
 
 def _in_thread(check: Callable[[], Finding]) -> Check:

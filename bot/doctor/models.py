@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bot.catalogue import language_model
 from bot.doctor import Finding, Verdict, failed, ok, warning
-from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing
+from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing, Turn
 from bot.moderation import ToxicityError
 from bot.settings import GeneratorSettings, SafetySettings
 from personalization.errors import PersonalizationError
@@ -33,6 +33,8 @@ REPLY_S = 120.0
 """Seconds within which the language model must write one reply."""
 _HUB_S = 20.0
 _QUESTION = Context("Say hello.")
+_SHORTEST_TURN = 8
+"""Tokens that a turn of the filled context takes at least."""
 _RETRY = 'correct the name, or use "packaged"'
 
 Tell = Callable[[str], None]
@@ -45,25 +47,50 @@ def examine_libraries() -> Finding:
     return ok("libraries", ", ".join(f"{name} {import_module(name).__version__}" for name in names))
 
 
-async def examine_model(settings: GeneratorSettings, tell: Tell = lambda _: None) -> Finding:
+async def examine_writers(settings: GeneratorSettings, tell: Tell = lambda _: None) -> list[Finding]:
+    """Let each language model write one reply. A writer that fails is a warning while another one answers.
+
+    Several writers are asked with as much context as they may get in use.
+    """
+    if not settings.writers:
+        return [await examine_model(settings, tell)]
+    findings: list[Finding] = []
+    for name, of in settings.of_writers().items():
+        tell(f"asking the writer {name}")
+        turns = [Turn("user", "Hello there, how are you today?")] * (of.context_tokens // _SHORTEST_TURN)
+        found = await examine_model(of, tell, replace(_QUESTION, turns=tuple(turns)))
+        findings.append(replace(found, said=f"writer {name}: {found.said}"))
+    if all(found.verdict is Verdict.FAILED for found in findings):
+        return findings
+    return [
+        warning(found.what, f"{found.said}; the other writers write in its place")
+        if found.verdict is Verdict.FAILED
+        else found
+        for found in findings
+    ]
+
+
+async def examine_model(
+    settings: GeneratorSettings, tell: Tell = lambda _: None, question: Context = _QUESTION
+) -> Finding:
     """Load the language model, or ask its server, and let it write one reply. Takes seconds to minutes."""
     try:
         if settings.kind == "openai":
-            return await _on_server(settings, tell)
+            return await _on_server(settings, tell, question)
         if (finding := await asyncio.to_thread(_not_here, settings)) is not None:
             return finding
-        return await _on_this_machine(settings, tell)
+        return await _on_this_machine(settings, tell, question)
     except (GeneratorError, PersonalizationError) as exc:
         return failed("model", str(exc))
 
 
-async def _on_server(settings: GeneratorSettings, tell: Tell) -> Finding:
+async def _on_server(settings: GeneratorSettings, tell: Tell, question: Context) -> Finding:
     from bot.generators.openai_server import OpenAIGenerator
 
     generator = OpenAIGenerator(settings)
     try:
         listed = await _listed(generator)
-        finding = await _one_reply(generator, settings, tell)
+        finding = await _one_reply(generator, settings, tell, question)
     finally:
         await generator.close()
     names = {*listed, *(name.partition(":")[0] for name in listed)}
@@ -115,24 +142,26 @@ def _not_here(settings: GeneratorSettings) -> Finding | None:
     return None if isinstance(found, Path) else _on_the_hub("model", found, ModelMissing)
 
 
-async def _on_this_machine(settings: GeneratorSettings, tell: Tell) -> Finding:
+async def _on_this_machine(settings: GeneratorSettings, tell: Tell, question: Context) -> Finding:
     from bot.generators.factory import create_generator
 
     tell("loading the language model")
     generator = await asyncio.to_thread(create_generator, settings, progress=True)
     try:
-        return await _one_reply(generator, settings, tell)
+        return await _one_reply(generator, settings, tell, question)
     finally:
         await generator.close()
 
 
-async def _one_reply(generator: CandidateGenerator, settings: GeneratorSettings, tell: Tell) -> Finding:
+async def _one_reply(
+    generator: CandidateGenerator, settings: GeneratorSettings, tell: Tell, question: Context
+) -> Finding:
     """Let the model write one reply, as a member would ask for it."""
     tell(f"waiting for one reply, up to {REPLY_S:g} s")
     started = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(REPLY_S):
-            await generator.generate(_QUESTION, settings.styles[:1])
+            await generator.generate(question, settings.styles[:1])
     except TimeoutError:
         return warning(
             "model",
@@ -193,6 +222,34 @@ def examine_encoder(settings: LearningSettings) -> Finding:
     except PersonalizationError as exc:
         return failed("encoder", str(exc))
     return ok("encoder", f"{encoder.encoder_id}, {counted(len(vector), 'dimension')}")
+
+
+def examine_starter(settings: LearningSettings, folder: Path) -> Finding | None:
+    """Check the starter prior of an encoder for which none ships; None for the packaged encoder. Blocks.
+
+    Args:
+        settings: The encoder.
+        folder: Folder of kept starters.
+    """
+    from personalization.encoding.features import FeatureMap
+    from personalization.encoding.loading import load_encoder
+    from personalization.heads.kept_starter import KeptStarter
+
+    if settings.encoder == "packaged":
+        return None
+    try:
+        kept = KeptStarter(folder, FeatureMap(load_encoder(settings.encoder, settings.device)))
+    except PersonalizationError:  # the check of the encoder says why
+        return None
+    if (path := kept.path()) is not None:
+        return ok("starter", f"fitted for this encoder: {path}")
+    if kept.is_being_fitted():
+        return ok("starter", f"being fitted for this encoder in the background: {kept.told() or '0%'}")
+    if not settings.fit_starter:
+        return warning("starter", "none for this encoder; simpatico fit-starter fits one")
+    if told := kept.told():
+        return warning("starter", f"none for this encoder; the last fit ended at: {told}")
+    return ok("starter", "none for this encoder yet; the bot fits one in the background")
 
 
 def examine_toxicity(settings: SafetySettings) -> Finding:

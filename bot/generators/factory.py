@@ -29,6 +29,8 @@ def create_generator(
         ModelMissing: The configured model or its files were not found.
         GeneratorUnavailable: The device does not exist or has too little memory.
     """
+    if settings.writers:
+        return _writers(settings, progress, own_manner)
     # Imported here, so that a bot with a model server never loads torch and transformers.
     if settings.kind == "openai":
         from bot.generators.openai_server import OpenAIGenerator
@@ -37,6 +39,25 @@ def create_generator(
     if settings.model == "packaged" and own_manner:
         settings = settings_of(settings)
     return _local_generator(settings, progress)
+
+
+def _writers(settings: GeneratorSettings, progress: bool, own_manner: bool) -> CandidateGenerator:
+    """Open every writer. Blocks while local models are loaded."""
+    # Imported here, so that the commands about models need no NumPy.
+    from bot.generators.model_server.writers import OneWriter, SeveralWriters
+    from personalization.ranking.dealing import Writer
+
+    of = settings.of_writers()
+    return SeveralWriters(
+        [
+            OneWriter(
+                Writer(one.called, one.weight, one.styles),
+                create_generator(of[one.called], progress=progress, own_manner=own_manner),
+            )
+            for one in settings.writers
+        ],
+        settings.timeout_s,
+    )
 
 
 def _local_generator(settings: GeneratorSettings, progress: bool) -> CandidateGenerator:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict
 
-from bot.generation import Context, Turn, steady_start
+from bot.generation import Context, Turn
+from bot.generation.steady import steady_start
 from bot.generators.role_markers import defuse
 
 MIN_MESSAGE_TOKENS = 32

@@ -16,7 +16,8 @@ from typing import Protocol
 
 import discord
 
-from bot.generation import Context, ContextReader, steadied
+from bot.generation import Context, ContextReader
+from bot.generation.steady import steadied
 from bot.identity import who_wrote
 from bot.languages import tr
 from bot.messages.attachments import TEXT_BYTES, Attached, joined, read_attached, read_texts

@@ -38,7 +38,7 @@ _WITHOUT_BLANKS = regex.compile(r"[\p{Han}\p{Katakana}\p{Hangul}]")
 
 @dataclass(frozen=True)
 class _Names:
-    """What stands for a language: beginnings of words, whole words, and signs of scripts without blanks."""
+    """The names of a language: beginnings of words, whole words, and signs of scripts without blanks."""
 
     beginnings: frozenset[str]
     words: frozenset[str]

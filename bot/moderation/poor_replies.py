@@ -6,8 +6,9 @@ reply that looks like one is never the reason for silence. Pure functions, linea
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import islice
 
 import regex
@@ -17,7 +18,7 @@ from bot.messages.markdown import without_code
 from bot.moderation.asked_language import speaks_of_a_language
 from bot.moderation.own_words import own_words
 from bot.moderation.visible_text import comparable
-from personalization.encoding.languages import sure_language_of
+from personalization.encoding.languages import english, language_of, sure_language_of
 from storage.records import FAQ_STYLE
 
 RUN = 5
@@ -28,10 +29,14 @@ REPEATED = 0.3
 """Share of repeated runs from which a text is a loop. Prose has below a tenth."""
 ECHOED = 0.5
 """Share of runs from an earlier reply from which a text is an echo."""
+QUOTED = 3
+"""Words in a row that a reply has in common with the member from which it quotes the member."""
 PARROTED = 0.8
 """Share of the message's words, in runs that the message holds, from which a text is the message itself."""
 
 _WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
+_STEM = 4
+"""Characters in which two forms of one word are alike."""
 _REFUSAL = regex.compile(
     r"\b(?:as|i'?m|i am)(?: just| only)? an? "
     r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant|smollm)\b"
@@ -60,26 +65,40 @@ _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 
 
 def without_poor(
-    candidates: Sequence[Candidate], context: Context, told: Iterable[str] = ()
+    candidates: Sequence[Candidate],
+    context: Context,
+    told: Iterable[str] = (),
+    examples: Sequence[str] = (),
 ) -> list[Candidate]:
-    """Return the candidates that are not poor; all of them if every one is. Arguments of :func:`good_of`."""
-    return good_of(candidates, context, told) or list(candidates)
+    """Return the candidates that are not poor; if every one is, those that copy no example, or else all.
+
+    Arguments of :func:`good_of`.
+    """
+    good = good_of(candidates, context, told, examples)
+    return good or [one for one in candidates if not copies(one.text, examples)] or list(candidates)
 
 
-def good_of(candidates: Sequence[Candidate], context: Context, told: Iterable[str] = ()) -> list[Candidate]:
+def good_of(
+    candidates: Sequence[Candidate],
+    context: Context,
+    told: Iterable[str] = (),
+    examples: Sequence[str] = (),
+) -> list[Candidate]:
     """Return the candidates that are not poor.
 
     Args:
         candidates: The candidates; answers of ``/faq``, which a person wrote, are never poor.
         context: The message and the turns before it.
         told: Further texts that may ask for a language: persona, wishes.
+        examples: Earlier replies that the prompt showed as examples of tone.
     """
     said = [context.message, *(turn.text for turn in context.turns if turn.role == "user")]
     any_language = any(map(speaks_of_a_language, [*said, context.persona or "", *told]))
     return [
         one
         for one in candidates
-        if one.style == FAQ_STYLE or not is_poor(one.text, context, any_language=any_language)
+        if one.style == FAQ_STYLE
+        or not (is_poor(one.text, context, any_language=any_language) or copies(one.text, examples))
     ]
 
 
@@ -104,8 +123,46 @@ def is_poor(text: str, context: Context, *, any_language: bool = False) -> bool:
     )
 
 
-def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(islice(words, start, None) for start in range(RUN)), strict=False))
+def copies(text: str, examples: Sequence[str]) -> bool:
+    """Return whether a reply is a copy of an example, or repeats one for the most part."""
+    words = _WORD.findall(comparable(text))
+    shown = [_WORD.findall(comparable(example)) for example in examples]
+    return words in shown or _repeats_runs(words, shown)
+
+
+def quotes(text: str, context: Context) -> bool:
+    """Return whether a reply may repeat words of a person: some in a row, a number, or any rarer word.
+
+    The common words of its language are no quotation alone. All other words of the
+    conversation are, names in any case and script among them, so few replies to the point are free of them.
+    Earlier replies count, too, because they may hold what was said before them.
+    """
+    said = [context.said, *(turn.text for turn in context.turns)]
+    words = _WORD.findall(comparable(text))
+    theirs = [_WORD.findall(comparable(one)) for one in said]
+    if any(set(_runs(words, QUOTED)) & set(_runs(other, QUOTED)) for other in theirs):
+        return True
+    both = (text, "\n".join(said))
+    if all(any(char.isdigit() for char in one) for one in both):
+        return True
+    common = (language_of(text) or english()).known
+    own, every = (_stems(one, common) for one in (words, itertools.chain(*theirs)))
+    return words in theirs or not own.isdisjoint(every)
+
+
+def _stems(words: Iterable[str], common: Container[str]) -> set[str]:
+    """Return the beginnings of all words that are not common, so that other forms of a word are the same."""
+    return {word.partition("'")[0][:_STEM] for word in words if word not in common}
+
+
+def _repeats_runs(words: Sequence[str], others: Iterable[Sequence[str]]) -> bool:
+    """Return whether most runs of a text are in one of the other texts."""
+    runs, known = _runs(words), {run for other in others for run in _runs(other)}
+    return bool(runs) and sum(run in known for run in runs) / len(runs) > ECHOED
+
+
+def _runs(words: Sequence[str], length: int = RUN) -> list[tuple[str, ...]]:
+    return list(zip(*(islice(words, start, None) for start in range(length)), strict=False))
 
 
 def _repeats_itself(words: Sequence[str]) -> bool:
@@ -121,11 +178,8 @@ def _echoes(words: Sequence[str], context: Context) -> bool:
     runs = _runs(words)
     if not runs:
         return False
-    earlier: set[tuple[str, ...]] = set()
-    for turn in context.turns:
-        if turn.role == "assistant":
-            earlier.update(_runs(_WORD.findall(comparable(turn.text))))
-    if sum(run in earlier for run in runs) / len(runs) > ECHOED:
+    said = (turn.text for turn in context.turns if turn.role == "assistant")
+    if _repeats_runs(words, (_WORD.findall(comparable(text)) for text in said)):
         return True
     asked = _WORD.findall(comparable(context.message))
     own = set(_runs(asked))

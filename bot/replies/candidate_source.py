@@ -21,6 +21,7 @@ from bot.generation import (
     GeneratorError,
     StopsEarly,
     Style,
+    with_seats,
 )
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
 from bot.moderation.poor_replies import good_of, without_poor
@@ -86,6 +87,8 @@ class CandidateSource:
         styles: Sequence[Style],
         roles: Collection[int],
         waiting: Waiting | None = None,
+        *,
+        examples: Sequence[str] = (),
     ) -> list[Candidate]:
         """Return the candidates of the language model, then the answers from ``/faq``.
 
@@ -97,6 +100,7 @@ class CandidateSource:
             styles: One for each candidate.
             roles: Ids of the member's roles, which may widen their limit.
             waiting: Decides whether the candidates so far are enough; None: all are awaited.
+            examples: Earlier replies that the prompts show; a candidate that copies one is not good enough.
 
         Raises:
             GeneratorError: No candidate could be generated, and no answer from ``/faq`` fits.
@@ -108,7 +112,7 @@ class CandidateSource:
             known = await self._knowledge.answers(self._store.guild_id(who), context.message)
         try:
             if waiting is not None and isinstance(self._generator, StopsEarly):
-                enough = self._enough(waiting, who, context, styles, known)
+                enough = self._enough(waiting, who, context, styles, known, examples)
                 written = await self._generator.generate_until(context, styles, enough)
             else:
                 written = await self._generator.generate(context, styles)
@@ -122,10 +126,16 @@ class CandidateSource:
             self._budget.give_back(who)
             raise
         self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
-        return [*shaped(written, styles), *known]
+        return [*shaped(with_seats(written, styles), styles), *known]
 
     def _enough(
-        self, waiting: Waiting, who: Who, context: Context, styles: Sequence[Style], known: list[Candidate]
+        self,
+        waiting: Waiting,
+        who: Who,
+        context: Context,
+        styles: Sequence[Style],
+        known: list[Candidate],
+        examples: Sequence[str],
     ) -> Enough:
         """Return what decides whether to stop waiting; only candidates that may be posted count."""
 
@@ -135,7 +145,7 @@ class CandidateSource:
                 return False
             passed = await self._filter.passing(candidates, await self._rules_in(who, context))
             told = [style.instruction for style in styles]
-            left = await asyncio.to_thread(good_of, passed.kept, context, told)
+            left = await asyncio.to_thread(good_of, passed.kept, context, told, examples)
             return (left == candidates or await _good(waiting, left, names)) and waiting.stop()
 
         async def in_time(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
@@ -173,7 +183,13 @@ class CandidateSource:
             self._budget.spend_continuation(who, context, begun, text)
 
     async def keep(
-        self, candidates: Sequence[Candidate], who: Who, context: Context, styles: Sequence[Style] = ()
+        self,
+        candidates: Sequence[Candidate],
+        who: Who,
+        context: Context,
+        styles: Sequence[Style] = (),
+        *,
+        examples: Sequence[str] = (),
     ) -> list[Candidate]:
         """Return the candidates that may be posted in this server, without unwanted parts and poor ones.
 
@@ -182,10 +198,11 @@ class CandidateSource:
             who: The member who asks.
             context: Their message and the turns before it.
             styles: The styles with the member's wish, which may ask for a language.
+            examples: Earlier replies that the prompt showed; a candidate that copies one is poor.
         """
         kept = await self._filter.keep(candidates, await self._rules_in(who, context))
         told = [style.instruction for style in styles]
-        return await asyncio.to_thread(without_poor, kept, context, told)
+        return await asyncio.to_thread(without_poor, kept, context, told, examples)
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""

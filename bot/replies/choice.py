@@ -81,14 +81,16 @@ class CandidateChoice:
             log.warning(
                 "ranking failed (%s); the first of %d candidates is posted", type(exc).__name__, len(texts)
             )
-            return unranked(texts, styles)
+            return replace(unranked(texts, styles), seat=candidates[0].seat)
         if member_id is not None and not observed and asker.may_be_remembered:
-            for style, features in zip(styles, ranking.features, strict=True):
+            for one, features in zip(candidates, ranking.features, strict=True):
+                style = one.style if one.seat is None else one.seat.style
                 self._portfolio.observe(style, features, who.guild_id)
             self._recent.observe(styles, ranking.features, ranking.relevance, who.guild_id)
         if self.observer is not None:
             self.observer.ranked(asker, message, ranking)
-        return impression_of(texts, styles, ranking)
+        seat = candidates[ranking.chosen].seat
+        return replace(impression_of(texts, styles, ranking), seat=seat)
 
     async def finished(self, decision: Decision, text: str) -> Decision:
         """Return the decision with its final text, and features computed from that text.
@@ -100,7 +102,8 @@ class CandidateChoice:
             return replace(decision, more=None)
         impression = decision.impression
         written, candidates = list(decision.written), list(impression.candidates)
-        written[impression.chosen] = Candidate(text, impression.styles[impression.chosen])
+        draft = written[impression.chosen]
+        written[impression.chosen] = Candidate(text, draft.style, seat=draft.seat)
         candidates[impression.chosen] = text
         feature_id, features = impression.feature_id, b""
         try:

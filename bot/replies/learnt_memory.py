@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.memory import Leaving
+from personalization.insight.arm_book import ArmBook
 from personalization.ranking.early_stop import RecentCandidates
 from personalization.ranking.ranker import Ranker
 from personalization.ranking.style_portfolio import StylePortfolio
@@ -33,3 +34,15 @@ class StyleMeans:
         if leaving.taught:
             self._portfolio.clear()
             self._recent.clear()
+
+
+class ArmCounts:
+    """The counts of what many members like, which a member's feedback may have contributed to."""
+
+    def __init__(self, book: ArmBook) -> None:
+        self._book = book
+
+    def forget(self, leaving: Leaving) -> None:
+        """Drop the counts when a member leaves whose feedback may be in them."""
+        if leaving.taught:
+            self._book.clear()

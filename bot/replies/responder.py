@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bot.distress.answers import HelpAnswers, InDistress
-from bot.distress.rules import Distress
-from bot.generation import Candidate, Context, Style, Turn
+from bot.generation import Candidate, Context, Style, seated, style_of
 from bot.memory import Leaving
+from bot.moderation.poor_replies import quotes
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
@@ -33,14 +32,16 @@ from bot.replies.decision import (
     as_another,
 )
 from bot.replies.fair_turns import FairTurns
+from bot.replies.offers import OffersBook, table_of, with_offer
 from bot.replies.recording import ReplyRecorder
 from bot.replies.stopping import Stop
-from bot.replies.style_wishes import WishBook, in_style, wished_styles
+from bot.replies.style_wishes import WishBook, holds_own_words, in_style, wished_styles
 from bot.settings import DistressSettings
 from personalization.heads.heads import Head
+from personalization.insight.seat_dealer import SeatDealer
+from personalization.insight.taste import TasteReader
 from personalization.ranking.early_stop import EarlyStop
 from personalization.ranking.ranker import Ranker
-from personalization.ranking.style_portfolio import StylePortfolio
 from storage.errors import StorageError
 from storage.members.wishes import NO_WISH, Wish
 from storage.records import FALLBACK, UNKNOWN_STYLE, Consent, MemberId, Who
@@ -48,8 +49,20 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(?:[^\n:]{1,24}: )?")
-"""The name before the words of an earlier turn, where several members talk."""
+
+@dataclass(frozen=True, slots=True)
+class _Dealt:
+    """What the candidates of a reply are requested with.
+
+    Attributes:
+        styles: Style of each candidate.
+        examples: Earlier replies that some prompts show.
+        wished: Whether the member asks for a style.
+    """
+
+    styles: list[Style]
+    examples: tuple[str, ...]
+    wished: bool
 
 
 class Responder:
@@ -59,16 +72,18 @@ class Responder:
         source: Writes candidates and filters them.
         ranker: Orders candidates by the member's head.
         store: Consent, wishes and impressions.
-        portfolio: Distributes the candidates over the styles.
-        styles: The style prompts, in the order of the portfolio.
+        dealer: Distributes the candidates over styles and writers.
+        styles: The style prompts, of the names that the dealer knows.
         n_candidates: Candidates per reply (k).
         turns: Decides whose candidates are written next.
         early: Decides whether a reply waits for all candidates.
+        taste: Reads what a member's labels say, for what is offered to the writer.
 
     Attributes:
         recorder: Stores what was posted.
         drafts: Candidates of the latest replies.
         wishes: How members would like to be answered.
+        offers: What taste offers to the writer.
         stop: Ends what is written when the bot stops.
         help: Recognises distress, and holds the answers to it.
     """
@@ -79,11 +94,12 @@ class Responder:
         source: CandidateSource,
         ranker: Ranker,
         store: Store,
-        portfolio: StylePortfolio,
+        dealer: SeatDealer,
         styles: Sequence[Style],
         n_candidates: int,
         turns: FairTurns,
         early: EarlyStop,
+        taste: TasteReader,
     ) -> None:
         self.source = source
         self._ranker = ranker
@@ -91,12 +107,13 @@ class Responder:
         self._styles = tuple(styles)
         self._n_candidates = n_candidates
         self._turns = turns
-        self._portfolio = portfolio
-        self._choice = CandidateChoice(ranker, portfolio, store, early.recent)
+        self._dealer = dealer
+        self._choice = CandidateChoice(ranker, dealer.portfolio, store, early.recent)
         self.early = early
         self.drafts = Drafts()
         self.recorder = ReplyRecorder(store, self.drafts)
         self.wishes = WishBook(store.wishes, store.consent)
+        self.offers = OffersBook(store, taste)
         self.stop = Stop()
         self.help = HelpAnswers(DistressSettings())
         self._askers = Askers()
@@ -109,7 +126,7 @@ class Responder:
     def use_styles(self, styles: Sequence[Style], secrets: Sequence[str]) -> None:
         """Use other styles from the next reply on; replies that repeat one of ``secrets`` are withheld."""
         self._styles = tuple(styles)
-        self._portfolio.use_names([style.name for style in styles])
+        self._dealer.portfolio.use_names([style.name for style in styles])
         self.source.use_secrets(secrets)
 
     def observe(self, observer: ReplyObserver | None) -> None:
@@ -146,15 +163,17 @@ class Responder:
             clock.lap("context")
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
-            styles = await self._styles_for(who, consent, head)
-            waiting = None
-            if not but and all(style in self._styles for style in styles):  # a wish changes how they score
+            dealt = await self._styles_for(who, consent, head, member_id)
+            styles, waiting = dealt.styles, None
+            if not but and not dealt.wished:  # a wish changes how they score
                 guild = self._store.guild_id(who)
                 waiting = await self.early.begin(member_id, context.message, guild=guild, server=who.guild_id)
             clock.lap("consent")
-            candidates = await self.source.write(who, context, styles, prompt.roles, waiting)
+            candidates = await self.source.write(
+                who, context, styles, prompt.roles, waiting, examples=dealt.examples
+            )
         clock.lap("generate")
-        kept = await self.source.keep(candidates, who, context, styles)
+        kept = await self.source.keep(candidates, who, context, styles, examples=dealt.examples)
         kept = [one for one in kept if one.text not in but]
         clock.lap("filter")
         stopped = waiting is not None and waiting.stopped
@@ -171,29 +190,10 @@ class Responder:
             Exception: The error of the context reader.
         """
         context = await prompt.read()
-        found, turns = await asyncio.to_thread(self._without_distress, context)
+        found, turns = await asyncio.to_thread(self.help.without_distress, context)
         if found is not None:
             raise InDistress(found)
         return replace(context, turns=turns)
-
-    def _without_distress(self, context: Context) -> tuple[Distress | None, tuple[Turn, ...]]:
-        """Return the distress of the message, and the turns that speak of none, alone or in a row."""
-        rows: dict[tuple[int, str], list[int]] = {}
-        n_replies = 0
-        for index, turn in enumerate(context.turns):
-            if turn.role == "user":
-                rows.setdefault((n_replies, _name_in(turn.text)), []).append(index)
-            else:
-                n_replies += 1
-        dropped: set[int] = set()
-        for (_, name), row in rows.items():
-            said = {index: context.turns[index].text.removeprefix(name) for index in row}
-            calm = [index for index in row if not self.help.found_in(said[index])]
-            if self.help.found_in("\n".join(said[index] for index in calm)):
-                calm = []
-            dropped |= set(row) - set(calm)
-        left = tuple(turn for index, turn in enumerate(context.turns) if index not in dropped)
-        return self.help.found_in(context.message), left
 
     async def _chosen_from(
         self,
@@ -206,7 +206,7 @@ class Responder:
         *,
         observed: bool = False,
     ) -> Decision:
-        """Choose one of the candidates.
+        """Choose one of the candidates; without styles it is not known what they were written for.
 
         Raises:
             NothingToSay: There is none.
@@ -217,14 +217,16 @@ class Responder:
             asker, member_id, context.message, candidates, observed=observed
         )
         chosen, more = candidates[impression.chosen], None
+        # What follows, or what else the prompt held, may be a member's words, too.
+        quoted = chosen.unfinished or not styles or any(map(holds_own_words, styles))
+        quoted = quoted or await asyncio.to_thread(quotes, chosen.text, context)
+        impression = replace(impression, quotes=quoted)
         if chosen.unfinished:
-            style = next(style for style in styles if style.name == chosen.style)
+            style = style_of(chosen, styles)
             more = partial(self.source.go_on, asker.who, context, style=style, begun=chosen.text)
         rest = [one for one in candidates if one.text != chosen.text]
-        instead = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
-        return Decision(
-            chosen.text, consent, impression, asker, tuple(candidates), more=more, instead=instead
-        )
+        again = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
+        return Decision(chosen.text, consent, impression, asker, tuple(candidates), more=more, instead=again)
 
     async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
         """Choose another answer to a prompt, from the remaining candidates or else from new ones.
@@ -317,11 +319,26 @@ class Responder:
         self._askers.forget(leaving)
         self.recorder.forget(leaving)
 
-    async def _styles_for(self, who: Who, consent: Consent, head: Head) -> list[Style]:
-        """Return a style for each candidate, chosen by the member's head, with the member's wish added."""
+    async def _styles_for(self, who: Who, consent: Consent, head: Head, member_id: MemberId | None) -> _Dealt:
+        """Return a style for each candidate, with offers of taste and the member's wish."""
         wish = await self._wish_of(who, consent)
-        dealt = self._portfolio.deal(self._n_candidates, head, who.guild_id, wished=wished_styles(wish))
-        return [in_style(self._styles[style], wish) for style in dealt]
+        offers = await self.offers.of(who, consent, head, wish)
+        deal = partial(
+            self._dealer.deal,
+            self._n_candidates,
+            head,
+            guild=self._store.guild_id(who),
+            server=who.guild_id,
+            table=table_of(offers, wished_styles(wish)),
+        )
+        try:
+            seats = await deal(member_id=member_id)
+        except StorageError as exc:
+            log.warning("likes could not be read (%s); this reply ignores them", type(exc).__name__)
+            seats = await deal(member_id=None)
+        plain = {style.name: style for style in self._styles}
+        styles = [in_style(with_offer(plain[seat.style], seat, offers), wish) for seat in seats]
+        return _Dealt(list(map(seated, styles, seats)), offers.examples, wish.asks)
 
     async def _wish_of(self, who: Who, consent: Consent) -> Wish:
         try:
@@ -329,8 +346,3 @@ class Responder:
         except StorageError as exc:
             log.warning("a wish could not be read (%s); this reply ignores it", type(exc).__name__)
             return NO_WISH
-
-
-def _name_in(text: str) -> str:
-    found = _NAME.match(text)
-    return found[0] if found else ""

@@ -19,7 +19,7 @@ from bot.languages import mark, tr_in
 from bot.messages.formats import Formats
 from bot.messages.markdown import Kind, parts_of
 from bot.messages.sentences import sentence_ends
-from personalization.encoding.languages import ENGLISH, Language, english, language_of
+from personalization.encoding.languages import Language, english, language_of, sure_language_of
 
 QUESTIONS = (
     mark("What do you think?"),
@@ -41,9 +41,14 @@ _LEAST_CLAUSE = 40
 _QUESTION_MARKS = "?\uff1f\u061f\u037e\u055e\u1367"
 _BLOCK = re.compile(r"[ \t]{0,8}(?:[-*+\u2022>|#]|-#|\d{1,3}[.)])")
 """The beginning of a line to which a question must not be added: an item, a quote, a heading, a table."""
-_ENGLISH_WORDS = 0.2
-"""Least share of words that English knows in an English text; a text in an unknown language has fewer."""
+_KNOWN_WORDS = 0.26
+"""Least share of words that a language knows in a text of it, unless the script or the words are sure signs.
+
+Sentences in Dutch, Swedish, Danish, Czech, Catalan, Turkish, Romanian and Finnish reach .25 of the language
+that they are taken for.
+"""
 _CODE = (Kind.CODE, Kind.DOUBTFUL)
+_QUOTE_TO_THE_END = re.compile(r"^>>> ", re.MULTILINE)
 
 
 def shaped(candidates: Iterable[Candidate], styles: Iterable[Style]) -> list[Candidate]:
@@ -133,7 +138,9 @@ def _asking(text: str, ends: Sequence[int], kept: Sequence[int], shape: Shape) -
     most = shape.most_characters and max(1, shape.most_characters - len(question) - 1)
     most_sentences = (shape.most_sentences or len(ends) + 1) - 1
     before = _first(text, ends, _within(text, ends, most_sentences, most), most).rstrip()
-    if any(part.kind in _CODE and part.end >= len(before) for part in parts_of(before)):
+    if before.endswith("```") or any(p.kind in _CODE and p.end >= len(before) for p in parts_of(before)):
+        return unasked
+    if _QUOTE_TO_THE_END.search(before):  # the rest of the message is the quotation
         return unasked
     return before + _between(before, joined=language is not None and language.joined) + question
 
@@ -147,12 +154,13 @@ def _between(before: str, *, joined: bool) -> str:
 
 
 def _name_of(language: Language | None, text: str) -> str | None:
-    """Return the name of a language; None if the text is in one that the bot does not speak."""
-    if language is not None:
-        return language.name
-    words = english().words(text.lower())
-    known = sum(word in english().known for word in words)
-    return ENGLISH if words and known >= _ENGLISH_WORDS * len(words) else None
+    """Return the name of a language; None if the text may be in one that the bot does not speak."""
+    one = language or english()
+    if not one.has_case or sure_language_of(text) == one.name:
+        return one.name
+    words = one.words(text.lower())
+    known = sum(word in one.known for word in words)
+    return one.name if words and known >= _KNOWN_WORDS * len(words) else None
 
 
 def _cut(text: str, end: int) -> str:

@@ -43,6 +43,7 @@ class Preset:
         styles: Names of styles that fit it, where they are configured.
         against: Presets that ask for the opposite.
         shape: Shape of every candidate under this wish.
+        axes: Axes of learnt wishes that it overrides (:data:`personalization.insight.learnt_wishes.AXIS_OF`).
     """
 
     name: str
@@ -51,16 +52,55 @@ class Preset:
     styles: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
     shape: Shape = ANY_SHAPE
+    axes: tuple[str, ...] = ()
 
+
+_SHORT_AXES = ("length", "parts", "lists", "formatting")
 
 PRESETS = (
-    Preset("short", mark("Short"), "Keep the answer very short.", ("concise",), ("detailed",), SHORT),
-    Preset("detailed", mark("Detailed"), "Go into detail in the answer.", ("detailed",), ("short",), LONG),
-    Preset("playful", mark("Playful"), "Be playful and joke a little.", ("playful",), ("formal",)),
-    Preset("warm", mark("Warm"), "Be warm and personal.", ("warm",)),
-    Preset("no-emoji", mark("No emoji"), "Never use emoji."),
-    Preset("plain", mark("Plain words"), "Use plain, everyday words only."),
-    Preset("formal", mark("Formal"), "Keep a polite and formal tone.", (), ("playful",)),
+    Preset(
+        "short",
+        mark("Short"),
+        "Keep the answer very short.",
+        ("concise",),
+        ("detailed",),
+        SHORT,
+        axes=_SHORT_AXES,
+    ),
+    Preset(
+        "detailed",
+        mark("Detailed"),
+        "Go into detail in the answer.",
+        ("detailed",),
+        ("short",),
+        LONG,
+        axes=_SHORT_AXES,
+    ),
+    Preset(
+        "playful",
+        mark("Playful"),
+        "Be playful and joke a little.",
+        ("playful",),
+        ("formal",),
+        axes=("humour", "liveliness", "emoji", "courtesy", "cheer"),
+    ),
+    Preset(
+        "warm",
+        mark("Warm"),
+        "Be warm and personal.",
+        ("warm",),
+        axes=("cheer", "courtesy", "you", "oneself", "questions"),
+    ),
+    Preset("no-emoji", mark("No emoji"), "Never use emoji.", axes=("emoji",)),
+    Preset("plain", mark("Plain words"), "Use plain, everyday words only.", axes=("words", "parts")),
+    Preset(
+        "formal",
+        mark("Formal"),
+        "Keep a polite and formal tone.",
+        (),
+        ("playful",),
+        axes=("humour", "liveliness", "emoji", "courtesy", "cheer"),
+    ),
 )
 """Every ready-made wish, in the order of the menu."""
 
@@ -96,6 +136,11 @@ def with_words(before: Wish, words: str) -> Wish:
     return replace(before, words=beginning(" ".join(visible.split()), MOST_CHARACTERS).rstrip())
 
 
+def without_asking(before: Wish) -> Wish:
+    """Return the wish without presets and own words; learnt wishes that are switched off stay so."""
+    return Wish(unwanted=before.unwanted)
+
+
 def labels_of(wish: Wish) -> list[str]:
     """Return the names of the chosen presets, in the reader's language."""
     return [tr(_BY_NAME[name].label) for name in wish.presets if name in _BY_NAME]
@@ -111,6 +156,11 @@ def wished_styles(wish: Wish) -> tuple[str, ...]:
     return tuple(style for name in wish.presets if name in _BY_NAME for style in _BY_NAME[name].styles)
 
 
+def overridden_axes(wish: Wish) -> frozenset[str]:
+    """Return the axes of learnt wishes that the presets of a wish override."""
+    return frozenset(axis for name in wish.presets if name in _BY_NAME for axis in _BY_NAME[name].axes)
+
+
 def in_style(style: Style, wish: Wish) -> Style:
     """Return the style with the wish after its own instruction, so that the wish has precedence."""
     presets = [_BY_NAME[name] for name in wish.presets if name in _BY_NAME]
@@ -123,6 +173,11 @@ def in_style(style: Style, wish: Wish) -> Style:
     if not asked:
         return style
     return replace(style, instruction=" ".join([style.instruction, *asked]).strip(), shape=shape)
+
+
+def holds_own_words(style: Style) -> bool:
+    """Return whether a style holds a wish in a member's own words."""
+    return OWN_WORDS.partition("{")[0] in style.instruction
 
 
 class WishBook:

@@ -186,7 +186,12 @@ def view_of(settings: Settings, own: GuildSettings) -> GuildView:
 
 
 def models_offered(settings: Settings) -> tuple[str, ...]:
-    """Names of the models that a server may choose from; the first is the configured one."""
+    """Names of the models that a server may choose from; the first is the configured one.
+
+    There is none to choose from where several writers write.
+    """
+    if settings.generator.writers:
+        return ()
     return tuple(dict.fromkeys((settings.generator.model, *settings.generator.models)))
 
 

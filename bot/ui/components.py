@@ -9,11 +9,16 @@ from typing import Any, ClassVar
 
 import discord
 
+from bot.identity import who_clicked
+from bot.languages import mark, tr
 from bot.ui.errors import answer_error, tell
 from bot.ui.ports import FeedbackHost, HelpHost, Host
 from storage.errors import LearningPaused, UnknownReply
-from storage.records import NOWHERE, ReplyId
+from storage.records import NOWHERE, ReplyId, Who
 
+NOT_AGREED = mark(
+    "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
+)
 ABOUT = r"(?P<about>m\d{1,19}|\d{1,18})"
 """Part of a custom id that names a reply: the id of a stored reply to the member, or ``m`` and a message id.
 
@@ -93,3 +98,20 @@ async def record_quietly(
     reply_id = await bot.store.replies.of_message(int(message[1:]))
     with suppress(UnknownReply, LearningPaused):
         await record(NOWHERE if reply_id is None else reply_id)
+
+
+async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[FeedbackHost, Who] | None:
+    """Defer the response to a click; if the member did not agree, send a note and return None."""
+    await interaction.response.defer(ephemeral=True)
+    bot: FeedbackHost = interaction.client
+    who = who_clicked(interaction)
+    bound = await agreed(bot, interaction, who)
+    return None if bound is None else (bot, bound)
+
+
+async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> Who | None:
+    """Return the member, bound to their consent; without consent, send a note on how to agree."""
+    bound = await bot.store.consent.bound(who)
+    if bound is None:
+        await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
+    return bound

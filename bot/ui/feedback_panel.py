@@ -11,20 +11,26 @@ from typing import Any, Self
 
 import discord
 
-from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.posting import SILENT
+from bot.replies.offers import names_of
 from bot.ui.charts import attachments_of
-from bot.ui.components import ABOUT, PersistentButton, PersistentSelect, about, record_quietly
+from bot.ui.components import (
+    ABOUT,
+    PersistentButton,
+    PersistentSelect,
+    about,
+    clicked_by_who_agreed,
+    record_quietly,
+)
 from bot.ui.feedback_text import PAUSED, excerpt, panel_lines, signs
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import RemarkButton
+from bot.ui.style_panel import LearntMenu
+from bot.ui.taste_text import offer_lines
 from storage.errors import LearningPaused, UnknownReply
 from storage.records import NOWHERE, FeedbackSummary, ReplyId, ReplySummary, Who
 
-NOT_AGREED = mark(
-    "I do not learn from you yet, so nothing was recorded. `/privacy` shows how it works and lets you agree."
-)
 NO_REPLY = mark(
     "I have no reply here that you could rate. I only remember replies to members who agreed to it,"
     " from the moment they agreed. Chat with me, then try again."
@@ -203,6 +209,18 @@ class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|r
         await show_panel(bot, interaction, who, self._shown)
 
 
+class OffersMenu(LearntMenu, template=r"simpatico:learnt:(?P<reply>\d{1,18})"):
+    """The menu of what taste changes in replies, on this panel."""
+
+    async def choose(self, interaction: discord.Interaction[Any], value: str) -> None:
+        """Switch off what is not chosen, and show the panel again."""
+        if (clicked := await clicked_by_who_agreed(interaction)) is None:
+            return
+        bot, who = clicked
+        await self.switch(interaction, who)
+        await show_panel(bot, interaction, who, self.shown)
+
+
 class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
     """A button that undoes one choice between two answers."""
 
@@ -232,23 +250,6 @@ class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>
         undone = await bot.store.preferences.undo(who, self._preference_id)
         bot.labels_changed(int(undone))
         await interaction.followup.send(tr(TAKEN_BACK if undone else NOT_THERE), ephemeral=True)
-
-
-async def clicked_by_who_agreed(interaction: discord.Interaction[Any]) -> tuple[FeedbackHost, Who] | None:
-    """Defer the response to a click; if the member did not agree, send a note and return None."""
-    await interaction.response.defer(ephemeral=True)
-    bot: FeedbackHost = interaction.client
-    who = who_clicked(interaction)
-    bound = await agreed(bot, interaction, who)
-    return None if bound is None else (bot, bound)
-
-
-async def agreed(bot: FeedbackHost, interaction: discord.Interaction[Any], who: Who) -> Who | None:
-    """Return the member, bound to their consent; without consent, send a note on how to agree."""
-    bound = await bot.store.consent.bound(who)
-    if bound is None:
-        await interaction.followup.send(tr(NOT_AGREED), ephemeral=True)
-    return bound
 
 
 async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | None) -> None:
@@ -314,9 +315,15 @@ async def show_panel(
     summary = await bot.store.feedback.summary(who, SHOWN)
     taste = await bot.taste.taste(bot.store.member_id(who))
     remark = await bot.store.remarks.of(who, reply_id)
+    kinds = await bot.arms.kinds(bot.store.member_id(who), bot.store.guild_id(who))
+    wish, known = await bot.store.wishes.of(who), await bot.responder.offers.known(who)
+    view = _view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None)
+    if names_of(known) or wish.unwanted:
+        view.add_item(OffersMenu(reply_id, known, wish))
+    lines = panel_lines(shown, summary, taste, remark, kinds)
     await interaction.edit_original_response(
-        content="\n".join(panel_lines(shown, summary, taste, remark)),
-        view=_view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None),
+        content="\n".join([*lines, *offer_lines(known, wish)]),
+        view=view,
         attachments=await attachments_of(taste.replay, interaction.message),
         allowed_mentions=SILENT,
     )

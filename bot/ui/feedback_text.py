@@ -6,9 +6,11 @@ discord import here.
 
 from __future__ import annotations
 
+from bot.generation import name_of_model
 from bot.languages import list_of, mark, sentences_of, tr, trn
-from bot.ui.taste_text import taste_lines
+from bot.ui.taste_text import STYLES, offer_called, taste_lines
 from personalization.insight.taste import Taste
+from personalization.ranking.dealing import EXAMPLES, PLAIN, STYLE, WISH, WRITER, Counts
 from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
 
 EXCERPT = 200
@@ -18,6 +20,11 @@ PAUSED = mark(
 )
 REMARKED = mark("You told me what was wrong: {reasons}")
 REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)")
+KINDS = mark("**Kinds of replies, by how you liked them:** {kinds}")
+LIKED_OF = mark("{kind}: liked {liked} of {n}")
+WITH_EXAMPLES = mark("with your liked replies as examples")
+LEAST_OF_KIND = 2
+"""Labels of a kind from which it is shown."""
 CHOSE = mark("**Choices you made between two answers:** {n}")
 REASONS = {
     "too long": mark("too long"),
@@ -31,7 +38,11 @@ REASONS = {
 
 
 def panel_lines(
-    shown: ReplySummary, summary: FeedbackSummary, taste: Taste, remark: Remark | None
+    shown: ReplySummary,
+    summary: FeedbackSummary,
+    taste: Taste,
+    remark: Remark | None,
+    kinds: Counts | None = None,
 ) -> list[str]:
     """Return the lines of the panel."""
     lines = [tr(PAUSED) + "\n"] if summary.paused else []
@@ -53,7 +64,35 @@ def panel_lines(
     lines.append(_in_use(summary.head))
     lines.append(tr("**What you seem to like:**"))
     lines += taste_lines(taste)
-    return lines
+    return lines + kind_lines(kinds or {})
+
+
+def kind_lines(kinds: Counts) -> list[str]:
+    """Return a line with the kinds of replies that the member liked most; none without two kinds.
+
+    Args:
+        kinds: Number of replies of each kind that the member liked and disliked.
+    """
+    shown: list[str] = []
+    for part in (STYLE, WRITER, WISH, EXAMPLES):
+        known = {option: tally for option, tally in kinds.get(part, {}).items() if tally.n >= LEAST_OF_KIND}
+        if len(known) < 2:
+            continue
+        order = sorted(known.items(), key=lambda one: (-one[1].liked / one[1].n, -one[1].n, one[0]))
+        shown += [
+            tr(LIKED_OF, kind=_kind(part, option), liked=round(tally.liked), n=round(tally.n))
+            for option, tally in order
+            if option != PLAIN
+        ]
+    return [tr(KINDS, kinds=" · ".join(shown))] if shown else []
+
+
+def _kind(part: str, option: str) -> str:
+    if part == WISH:
+        return offer_called(option)
+    if part == EXAMPLES:
+        return tr(WITH_EXAMPLES)
+    return tr(STYLES[option]) if option in STYLES else name_of_model(option)
 
 
 def _remarked(remark: Remark) -> str:

@@ -13,7 +13,9 @@ from bot.distress.answers import HelpAnswers
 from bot.messages.streaming import Streams
 from bot.privacy import Privacy
 from bot.replies.decision import Decision
+from bot.replies.offers import OffersBook
 from bot.replies.style_wishes import WishBook
+from personalization.insight.arm_book import ArmBook
 from personalization.insight.taste import TasteReader
 from storage.members.consent import Consents
 from storage.records import MemberId
@@ -46,8 +48,27 @@ class Heads(Protocol):
         ...
 
 
+class Offering(Protocol):
+    """The part of the responder that the feedback panel needs."""
+
+    @property
+    def wishes(self) -> WishBook:
+        """Wishes of members, and what they switched off."""
+        ...
+
+    @property
+    def offers(self) -> OffersBook:
+        """What taste offers to the writer."""
+        ...
+
+
 class FeedbackHost(Protocol):
     """The parts of the bot that the feedback panel needs."""
+
+    @property
+    def responder(self) -> Offering:
+        """What taste changes in replies."""
+        ...
 
     @property
     def store(self) -> Store:
@@ -62,6 +83,11 @@ class FeedbackHost(Protocol):
     @property
     def taste(self) -> TasteReader:
         """Reads what the member's labels say."""
+        ...
+
+    @property
+    def arms(self) -> ArmBook:
+        """Counts which kinds of replies the member liked."""
         ...
 
     def labels_changed(self, count: int, /) -> None:

@@ -15,6 +15,7 @@ from bot.languages import mark, sentences_of, tr, trn
 from bot.replies.decision import Asker
 from bot.ui.components import PersistentButton
 from bot.ui.ports import PrivacyHost
+from bot.ui.six_taps.panel import offer
 from storage.records import Consent, DataSummary, ForgetReceipt
 
 Choice = Literal["agree", "refuse", "withdraw", "stop", "about", "forget", "keep"]
@@ -119,11 +120,13 @@ class ChoiceButton(
             )
         else:
             answer = await self._carry_out(bot, asker_of(interaction), interaction.message)
+            agreed = self._choice == "agree" and await bot.privacy.consent_of(who) is Consent.AGREED
+            view = offer() if agreed else discord.ui.View()
             if private:
-                await interaction.edit_original_response(content=answer, view=None)
+                await interaction.edit_original_response(content=answer, view=view)
             else:  # under a public reply: remove the buttons, and answer the member privately
                 await interaction.edit_original_response(view=None)
-                await interaction.followup.send(answer, ephemeral=True)
+                await interaction.followup.send(answer, view=view, ephemeral=True)
 
     async def _carry_out(self, bot: PrivacyHost, deciding: Asker, message: discord.Message | None) -> str:
         who = deciding.who

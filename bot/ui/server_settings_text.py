@@ -72,9 +72,10 @@ def lines_of(own: GuildSettings, host: HostDefaults) -> list[str]:
         host: What applies where it has none.
     """
     view, generator = view_of(host.settings, own), host.settings.generator
+    writers = (view.model,) if view.model else generator.models_in_use
     lines = [
         _line(own.persona is not None, tr(PERSONA, persona=_cut(view.persona or generator.persona))),
-        _line(view.model is not None, tr(MODEL, model=name_of_model(view.model or generator.model))),
+        _line(view.model is not None, tr(MODEL, model=list_of(map(name_of_model, writers)))),
         *_channel_lines(own, host),
     ]
     shown = listed(view.seeded_reactions)

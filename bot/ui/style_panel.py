@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
 import discord
@@ -14,12 +15,23 @@ import discord
 from bot.identity import asker_of, who_clicked
 from bot.languages import list_of, mark, tr
 from bot.messages.markdown import escaped
-from bot.replies.style_wishes import MOST_CHARACTERS, PRESETS, labels_of, with_presets, with_words
+from bot.replies.offers import EXAMPLES, NO_OFFERS, Offers, names_of
+from bot.replies.style_wishes import (
+    MOST_CHARACTERS,
+    PRESETS,
+    labels_of,
+    with_presets,
+    with_words,
+    without_asking,
+)
 from bot.ui.components import PersistentButton, PersistentSelect, has_helped
 from bot.ui.errors import answer_error
 from bot.ui.ports import Host, StyleHost
+from bot.ui.six_taps.panel import OfferButton
+from bot.ui.taste_text import offer_called
+from personalization.insight.learnt_wishes import AXIS_OF
 from storage.members.wishes import NO_WISH, Wish
-from storage.records import Consent, Who
+from storage.records import Consent, ReplyId, Who
 
 TITLE = mark("**How I write to you here**")
 
@@ -51,6 +63,8 @@ BUTTONS: dict[str, tuple[str, discord.ButtonStyle]] = {
     "clear": (mark("Clear"), discord.ButtonStyle.danger),
     "open": (mark("How I should write to you"), discord.ButtonStyle.secondary),
 }
+
+TRY_NOTHING = mark("What I learnt is switched off")
 
 MODAL_TITLE = mark("In your own words")
 
@@ -97,6 +111,60 @@ class StyleMenu(PersistentSelect, template=r"simpatico:style-presets"):
         await change_wish(interaction, lambda before: with_presets(before, self.item.values))
 
 
+_MOST_OPTIONS = 25
+"""Options that Discord takes in one menu."""
+
+
+class LearntMenu(PersistentSelect, template=r"simpatico:learnt:(?P<reply>\d{1,18})"):
+    """A menu in ``/feedback`` of what taste changes in replies; what is not chosen is switched off.
+
+    Args:
+        shown: The reply that the panel is about.
+        known: What taste offers.
+        wish: The member's wish, with what they switched off.
+    """
+
+    def __init__(self, shown: ReplyId, known: Offers = NO_OFFERS, wish: Wish = NO_WISH) -> None:
+        options = [
+            discord.SelectOption(
+                label=offer_called(name)[:100], value=name, default=name not in wish.unwanted
+            )
+            for name in [*dict.fromkeys([*names_of(known), *wish.unwanted])][:_MOST_OPTIONS]
+        ]
+        super().__init__(
+            discord.ui.Select(
+                custom_id=f"simpatico:learnt:{shown}",
+                placeholder=tr(TRY_NOTHING),
+                min_values=0,
+                max_values=max(1, len(options)),
+                options=options or [discord.SelectOption(label="-", value="-")],
+                row=3,
+            )
+        )
+        self.shown = shown
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild the menu from its id, with the options that were shown."""
+        menu = cls(ReplyId(int(match["reply"])))
+        if isinstance(item, discord.ui.Select):
+            menu.item.options = item.options
+        return menu
+
+    async def switch(self, interaction: discord.Interaction[Any], who: Who) -> None:
+        """Switch off the options that were shown and are not chosen."""
+        bot: StyleHost = interaction.client
+        shown = {option.value for option in self.item.options} & {EXAMPLES, *AXIS_OF}
+        off = shown - set(self.item.values)
+
+        def changed(before: Wish) -> Wish:
+            return replace(before, unwanted=tuple(sorted((set(before.unwanted) - shown) | off)))
+
+        await bot.responder.wishes.change(who, changed, asker=asker_of(interaction))
+
+
 class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|clear|open)"):
     """A button on the page, or one that opens it."""
 
@@ -121,7 +189,7 @@ class StyleButton(PersistentButton, template=r"simpatico:style:(?P<action>words|
                 await interaction.response.send_modal(WordsModal())
             case "clear":
                 await interaction.response.defer()
-                await change_wish(interaction, lambda _: NO_WISH)
+                await change_wish(interaction, without_asking)
             case "open":
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 await show_wish(interaction, *await wish_and_consent(interaction))
@@ -176,8 +244,10 @@ async def show_wish(interaction: discord.Interaction[Any], wish: Wish, consent: 
     view = discord.ui.View(timeout=None)
     view.add_item(StyleMenu(wish))
     view.add_item(StyleButton("words"))
-    if wish:
+    if wish.asks:
         view.add_item(StyleButton("clear"))
+    if consent is Consent.AGREED:
+        view.add_item(OfferButton(row=2))
     await interaction.edit_original_response(content=page_of(wish, consent), view=view)
 
 
@@ -188,6 +258,6 @@ def page_of(wish: Wish, consent: Consent) -> str:
         lines.append(tr(PRESETS_CHOSEN, presets=list_of(labels_of(wish))))
     if wish.words:
         lines.append(tr(IN_YOUR_WORDS, words=escaped(wish.words)))
-    lines.append(tr(FOLLOWED if wish else NOTHING))
+    lines.append(tr(FOLLOWED if wish.asks else NOTHING))
     lines.append(tr(KEPT if consent is Consent.AGREED else REMEMBERED))
     return "\n".join(lines)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.languages import mark, sentences_of, tr, trn
+from bot.languages import list_of, mark, sentences_of, tr, trn
+from bot.replies.offers import EXAMPLES, Offers, allowed, names_of, offered_in, plain_style_of
 from personalization.encoding.features import STYLE_FEATURES
+from personalization.insight.learnt_wishes import MEANING_OF
 from personalization.insight.taste import Leaning, Taste
 from personalization.ranking.explain import OTHER, RELEVANCE, WORDING, Evidence
+from storage.members.wishes import Wish
 from storage.records import FAQ_STYLE, ReplyReason
 
 PHRASES: Mapping[str, tuple[str, str]] = {
@@ -57,6 +60,10 @@ STYLES: Mapping[str, str] = {
 
 WITH_PROOF = mark("{called} ({shown})")
 BECAUSE = mark("{called}, {shown}")
+
+TRIES = mark("**I now try this in some of my answers to you:** {wishes}. The menu below switches it off.")
+SWITCHED_OFF = mark("**You switched off:** {wishes}")
+LIKE_THOSE = mark("the manner of answers that you liked")
 
 LEAST = 0.05
 """Smallest part of a score that is mentioned, logits."""
@@ -148,6 +155,28 @@ def reason_lines(told: ReplyReason, evidence: Mapping[str, Evidence], *, most: i
     return lines
 
 
+def offer_called(name: str) -> str:
+    """Return the text for a learnt wish or for examples, by its name; the name itself if it is not known."""
+    if name == EXAMPLES:
+        return tr(LIKE_THOSE)
+    return phrase(*MEANING_OF[name]) if name in MEANING_OF else name
+
+
+def offer_lines(known: Offers, wish: Wish) -> list[str]:
+    """Describe what taste changes in answers to a member, and what the member switched off.
+
+    Args:
+        known: What taste offers.
+        wish: The member's wish, and what they switched off.
+    """
+    lines = []
+    if tried := names_of(allowed(known, wish)):
+        lines.append(tr(TRIES, wishes=list_of(map(offer_called, tried))))
+    if wish.unwanted:
+        lines.append(tr(SWITCHED_OFF, wishes=list_of(map(offer_called, wish.unwanted))))
+    return lines
+
+
 def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
     """Return the style features of a reason that are large enough to mention, the largest first."""
     return [name for name, amount, _ in parts if name in STYLE_FEATURES and abs(amount) >= LEAST]
@@ -185,8 +214,15 @@ def _opening(told: ReplyReason) -> str:
         "I had only one answer, in the *{style}* style.",
         "I wrote {n} different answers and picked this one, in the *{style}* style.",
         told.n_candidates,
-        style=tr(STYLES[told.style]) if told.style in STYLES else told.style,
+        style=style_called(told.style),
     )
+
+
+def style_called(name: str) -> str:
+    """Return the name of a seat's style, with what taste added to it."""
+    plain, (wish, examples) = plain_style_of(name), offered_in(name)
+    added = [*([wish] if wish else []), *([EXAMPLES] if examples else [])]
+    return list_of([tr(STYLES[plain]) if plain in STYLES else plain, *map(offer_called, added)])
 
 
 def _points(

@@ -111,6 +111,28 @@ class AdaptableEncoder:
         with torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
             return mean_of_tokens(self._model, self._base.tokenizer, texts, self.device, max_tokens).float()
 
+    @contextlib.contextmanager
+    def words(self, change: Tensor | None = None) -> Generator[list[Tensor]]:
+        """Observe the word embeddings in the forward passes of :meth:`embed`, and change them.
+
+        Args:
+            change: Added to the word embeddings, ``n x tokens x d``; None: they are only observed.
+
+        Yields:
+            A list that gets the word embeddings of each pass, ``n x tokens x d``, with gradients.
+        """
+        seen = list[Tensor]()
+
+        def observe(module: object, inputs: object, states: Tensor) -> Tensor:
+            seen.append(states.detach().requires_grad_() if change is None else states + change)
+            return seen[-1]
+
+        hook = self._model.get_input_embeddings().register_forward_hook(observe)
+        try:
+            yield seen
+        finally:
+            hook.remove()
+
     def trained(self) -> dict[str, Tensor]:
         """Return the trainable weights by name: the tensors themselves, not copies."""
         return {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}

@@ -143,7 +143,7 @@ class Language:
 
 
 def language_of(text: str) -> Language | None:
-    """Return the language of a text; None for English, and where it cannot be told."""
+    """Return the language of a text; None if it is English or not known."""
     script = _language_of_script(text)
     if script is not None:
         return _languages()[script]

@@ -1,4 +1,4 @@
-"""Loading of the configured encoder: the packaged one, a folder, an adapter or a Hugging Face id.
+"""Loading of the configured encoder: packaged, a folder, an adapter, compressed, or a Hugging Face id.
 
 Called once at start by the bot and by the commands that encode. Imports torch.
 """
@@ -11,7 +11,9 @@ import torch
 
 from personalization.devices import resolve_device
 from personalization.encoding.adapter import is_adapter, load_adapted
+from personalization.encoding.compressed import is_compressed, load_compressed
 from personalization.encoding.encoder import TransformersEncoder, load_model, load_packaged
+from personalization.errors import DeviceMissing
 from personalization.loading_watch import watching
 from personalization.settings import Device
 
@@ -24,8 +26,8 @@ def load_encoder(name: str, device: Device, *, batch_size: int | None = None) ->
     """Load an encoder. Blocks for seconds; uses the network only for a Hugging Face id that is not cached.
 
     Args:
-        name: ``"packaged"``, a folder (of a model, or of an adapter that ``simpatico adapt-encoder`` made),
-            or a Hugging Face id.
+        name: ``"packaged"``, a folder (of a model, of an adapter from ``simpatico adapt-encoder``, or of a
+            compressed encoder from ``simpatico compress-encoder``), or a Hugging Face id.
         device: Where the encoder runs.
         batch_size: Texts in one forward pass. None: 1 on the CPU, so that an embedding depends on its own
             text alone bit for bit, and 64 elsewhere.
@@ -35,7 +37,8 @@ def load_encoder(name: str, device: Device, *, batch_size: int | None = None) ->
         EncoderDamaged: The packaged weights do not have the pinned checksum, or the files of a folder cannot
             be read or do not match each other.
         AdapterTrouble: The folder holds an adapter, and peft is not installed.
-        DeviceMissing: This machine does not have the named device.
+        DeviceMissing: This machine does not have the named device, or the encoder does not run on it.
+        EncoderError: This build of torch cannot compute a compressed encoder.
     """
     place = resolve_device(device)
     torch.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
@@ -43,7 +46,15 @@ def load_encoder(name: str, device: Device, *, batch_size: int | None = None) ->
         batch_size = 1 if place.type == "cpu" else 64
     if is_adapter(Path(name)):
         return load_adapted(Path(name), place, batch_size)
-    found = load_packaged() if name == "packaged" else load_model(name)
+    if is_compressed(Path(name)):
+        if device not in ("auto", "cpu"):
+            raise DeviceMissing(
+                f'expected device "auto" or "cpu" for the compressed encoder {name}, which runs on the CPU'
+                f' only, found "{device}"; change [personalization] device, or set encoder to its base'
+            )
+        found, place, batch_size = load_compressed(Path(name)), torch.device("cpu"), 1
+    else:
+        found = load_packaged() if name == "packaged" else load_model(name)
     return TransformersEncoder(
         found.model, found.tokenizer, encoder_id=found.encoder_id, device=place, batch_size=batch_size
     )

@@ -58,6 +58,18 @@ class WordPieces:
     def __init__(self, path: Path) -> None:
         self._tokenizer: Any = Tokenizer.from_file(str(path))  # an extension type, typed in part
 
+    @classmethod
+    def of(cls, body: str) -> WordPieces:
+        """Make a tokenizer from the content of a ``tokenizer.json``."""
+        made = cls.__new__(cls)
+        made._tokenizer = Tokenizer.from_str(body)
+        return made
+
+    @property
+    def backend_tokenizer(self) -> Any:
+        """The tokenizer of the library tokenizers, named as in transformers."""
+        return self._tokenizer
+
     def __call__(
         self, texts: Sequence[str], *, padding: bool, truncation: bool, max_length: int, return_tensors: str
     ) -> Tokens:
@@ -86,7 +98,11 @@ class MiniLM:
 
     def to(self, device: torch.device) -> MiniLM:
         """Return the model on another device; on the CPU the weights stay memory-mapped."""
-        return MiniLM({name: weight.to(device) for name, weight in self._weights.items()}, self.config)
+        return type(self)({name: weight.to(device) for name, weight in self._weights.items()}, self.config)
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return the weights by name."""
+        return self._weights
 
     def eval(self) -> MiniLM:
         """Return the model itself; it has no training mode."""
@@ -102,10 +118,13 @@ class MiniLM:
 
     def _embedded(self, input_ids: Tensor) -> Tensor:
         """Return the sum of word, type and position embeddings, normalised: ``n x tokens x d``."""
-        words = embedding(input_ids, self._weights["embeddings.word_embeddings.weight"])
+        words = self._words(input_ids)
         kinds = self._weights["embeddings.token_type_embeddings.weight"][0]  # every text is of the first type
         places = self._weights["embeddings.position_embeddings.weight"][: input_ids.shape[1]]
         return self._normalised("embeddings.LayerNorm", words + kinds + places)
+
+    def _words(self, input_ids: Tensor) -> Tensor:
+        return embedding(input_ids, self._weights["embeddings.word_embeddings.weight"])
 
     def _block(self, name: str, states: Tensor, mask: Tensor | None) -> Tensor:
         """Apply one block, attention then two linear layers: ``n x tokens x d`` to the same shape."""

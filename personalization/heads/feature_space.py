@@ -1,6 +1,6 @@
 """What a prior knows of its features: how many there are, and which of them may be loud in a member's taste.
 
-Imported by :mod:`personalization.heads.heads`; imports only settings.
+Imported by :mod:`personalization.heads.heads`; imports settings and errors.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from personalization.arrays import FloatArray
+from personalization.arrays import DoubleArray, FloatArray
+from personalization.errors import HeadDamaged
 from personalization.settings import LearningSettings
 
-ONE, TWO = 0.3, 0.6
-"""Prior probabilities that one feature is loud in a member's taste, and that two are."""
+LOUD_CHANCES = (0.3, 0.6)
+"""Probabilities that one feature is loud in a member's taste, and that two are, where members have taught
+nothing about it."""
 
 
 class FeatureSpace(Protocol):
@@ -45,3 +47,18 @@ def loud_variance(features: FeatureSpace, settings: LearningSettings) -> FloatAr
     variance = np.zeros(features.dim, dtype=np.float32)
     variance[features.n_embedding :] = settings.loud_sd**2
     return variance
+
+
+def chances_of(stored: DoubleArray | None) -> tuple[float, float]:
+    """Read the probabilities of one and of two loud features from a prior's bytes; None: the usual ones.
+
+    Raises:
+        HeadDamaged: They are no probabilities.
+    """
+    one, two = LOUD_CHANCES if stored is None else (float(value) for value in stored)
+    if not (one > 0 and two > 0 and one + two < 1):
+        raise HeadDamaged(
+            f"expected probabilities of loud features > 0 with a sum below 1, found {one} and {two}; the next"
+            " rebuild replaces the prior"
+        )
+    return one, two

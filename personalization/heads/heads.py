@@ -23,7 +23,7 @@ import numpy as np
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.errors import HeadDamaged
 from personalization.heads import named_tables as keyed
-from personalization.heads.feature_space import FeatureSpace, loud_variance
+from personalization.heads.feature_space import LOUD_CHANCES, FeatureSpace, chances_of, loud_variance
 from personalization.heads.packing import Arrays, Shapes, pack_arrays, unpack_arrays
 from personalization.labels.labels import Meaning
 from personalization.settings import LearningSettings
@@ -57,6 +57,7 @@ class Prior:
         loud: Variance of a feature's weight for members in whose taste it is loud
             (:mod:`personalization.solving.loud_tastes`), ``d`` float32; 0: it is never loud. None: no feature
             is.
+        loud_chances: Probabilities that one feature is loud in a member's taste, and that two are.
         origin: Id of the prior that :meth:`around` derived this one from; empty for an original.
     """
 
@@ -70,6 +71,7 @@ class Prior:
     meanings: Mapping[str, Meaning] = field(default_factory=dict[str, Meaning])
     shifts: Mapping[bytes, FloatArray] = field(default_factory=dict[bytes, FloatArray])
     loud: FloatArray | None = None
+    loud_chances: tuple[float, float] = LOUD_CHANCES
     origin: str = ""
 
     @cached_property
@@ -148,6 +150,7 @@ class Prior:
             arrays["calibration"] = np.ascontiguousarray(self.calibration)
         if self.loud is not None:
             arrays["loud"] = self.loud
+            arrays["loud_chances"] = np.array(self.loud_chances, dtype=np.float64)
         named, names = keyed.pack(self.meanings, self.shifts)
         return pack_arrays(arrays | named, feature_id=self.feature_id, **names)
 
@@ -169,6 +172,7 @@ class Prior:
             "factor": ("float32", dim + 1, None),
             "calibration": ("float32", N_BUCKETS, 3),
             "loud": ("float32", dim),
+            "loud_chances": ("float64", 2),
             **keyed.SHAPES,
         }
         arrays, metadata = unpack_arrays(
@@ -182,19 +186,16 @@ class Prior:
                 "expected a prior with variances >= 0, and > 0 for the intercept, found others; the next"
                 " rebuild replaces it"
             )
-        factor, calibration = arrays.get("factor"), arrays.get("calibration")
+        factor = arrays.get("factor")
         n_directions = 1 + (0 if factor is None else factor.shape[1])
         return cls(
-            arrays["mean"],
-            arrays["variance"],
-            bias_mean,
-            bias_variance,
-            feature_id,
+            *(arrays["mean"], arrays["variance"], bias_mean, bias_variance, feature_id),
             factor,
-            calibration,
+            arrays.get("calibration"),
             keyed.meanings_of(metadata.get("emoji"), arrays.get("meanings")),
             keyed.shifts_of(metadata.get("guilds"), arrays.get("shifts"), n_directions),
             loud,
+            chances_of(arrays.get("loud_chances")),
         )
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
-from personalization.heads.feature_space import ONE, TWO
 from personalization.heads.heads import Prior
 
 LEADING = 16
@@ -59,7 +58,8 @@ def unlabelled(prior: Prior) -> DoubleArray:
     if prior.loud is None:
         return np.zeros(0)
     may_be = prior.loud_features()
-    return prior.loud[may_be].astype(np.float64) * (ONE + 2 * TWO) / max(1, len(may_be))
+    one, two = prior.loud_chances
+    return prior.loud[may_be].astype(np.float64) * (one + 2 * two) / max(1, len(may_be))
 
 
 def score_covariance(features: FloatArray, prior: Prior, spread: HalfArray | None) -> DoubleArray:

@@ -18,15 +18,18 @@ import numpy as np
 from personalization.arrays import BoolArray, FloatArray
 from personalization.encoding.features import STYLE_FEATURES
 from personalization.heads.heads import FeatureSpace, Head, Prior
+from personalization.insight.learnt_wishes import LearntWish, learnt_wishes
+from personalization.insight.liked_examples import NEWEST as NEWEST_LIKED
+from personalization.insight.liked_examples import best_liked
 from personalization.labels.labels import EmojiValence, Label, label_of
 from personalization.ranking.explain import Evidence, evidence_of
 from personalization.ranking.ranker import Ranker
-from personalization.rounds.examples import Labelled, decode_feedback, labelled
+from personalization.rounds.examples import Labelled, decode_feedback, labelled, labels_of
 from personalization.rounds.store_protocol import LearningStore
 from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
-from storage.records import MemberId, ReplySummary
+from storage.records import MemberId, ReplyId, ReplySummary
 
 NEWEST = 200
 """Latest replies that are read: enough for a summary, few enough to answer at once."""
@@ -123,6 +126,39 @@ class TasteReader:
         leanings = leanings_of(known, head, average)[:n_leanings]
         return Taste(len(known.y), int((known.y > LIKED_ABOVE).sum()), leanings, replay)
 
+    async def head_of(self, member_id: MemberId, guild: bytes) -> Head:
+        """Return the head used for a member of a server."""
+        return await self._ranker.head_of(member_id, guild)
+
+    async def learnt_wishes(self, head: Head, guild: bytes) -> tuple[LearntWish, ...]:
+        """Return what a member's head is sure of in named features.
+
+        Args:
+            head: The head used for the member.
+            guild: Pseudonym of their server.
+        """
+        return learnt_wishes(head, await self._ranker.head_of(None, guild), self._ranker.prior)
+
+    async def liked_examples(self, member_id: MemberId, head: Head, guild: bytes) -> list[ReplyId]:
+        """Return the replies that show a member's taste, the best first; replies to others may be among them.
+
+        Args:
+            member_id: The member.
+            head: The head used for them.
+            guild: Pseudonym of their server.
+        """
+        rows = await self._store.feedback_of([member_id], NEWEST_LIKED)
+        (feedback,) = decode_feedback([member_id], rows, self._features)
+        found = labels_of(feedback, await self._valence_now(), self._settings)
+        chosen = best_liked(
+            feedback.X,
+            [None if label is None else label.value for label in found],
+            head,
+            await self._ranker.head_of(None, guild),
+            n_embedding=self._features.n_embedding,
+        )
+        return [feedback.reply_ids[i] for i in chosen]
+
     def dislikes(self, shown: ReplySummary) -> bool:
         """Return whether a member's feedback on a reply is a dislike."""
         valence, weights = self._valence.learnt(self._ranker.prior.meanings), self._settings.label_weights
@@ -137,6 +173,13 @@ class TasteReader:
         """
         valence = (await self._valence_now()).in_guild(guild)
         return partial(label_of, valence=valence, weights=self._settings.label_weights)
+
+    async def labels_of(self, member_id: MemberId) -> Labelled:
+        """Return all labels of a member that a round would learn from, choices between two texts included."""
+        rows = await self._store.feedback_of([member_id], NEWEST)
+        chosen = await self._store.preferences.of([member_id], NEWEST)
+        (feedback,) = decode_feedback([member_id], rows, self._features, chosen)
+        return labelled(feedback, await self._valence_now(), self._settings)
 
     async def _labelled(self, member_id: MemberId) -> Labelled:
         rows = await self._store.feedback_of([member_id], NEWEST)

@@ -20,12 +20,13 @@ from typing import Protocol
 import numpy as np
 
 from personalization.arrays import BoolArray, DoubleArray
+from personalization.insight.arm_report import ArmLift, lifts_of
 from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
 from personalization.labels.labels import EmojiValence, label_of
 from personalization.population.outcomes import platt
 from personalization.ranking.policy import best_of
 from personalization.settings import LabelWeights
-from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, PastChoice, ReplyId
+from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, PastChoice, ReplyId, Seat
 
 REPLIES_AT_ONCE = 2000
 SURE = 0.5
@@ -61,10 +62,11 @@ class Choices:
         prior_scores: Scores for a member without labels, ``n x k``.
         values: Label given by the member who got the reply, ``n``; NaN without feedback.
         n_unranked: Replies posted unranked; not included in the arrays.
-        n_shut: Replies that could not be decrypted; not included.
+        n_shut: Replies that could not be decrypted, or lack numbers; not included.
         n_another: Other answers requested in place of an earlier reply; not included.
         early: Whether not all candidates were awaited, ``n``; None: all were.
         waited: Whether the same could have been done, but the reply waited for comparison, ``n``.
+        seats: Seat of each posted candidate, ``n``.
     """
 
     log: Log
@@ -76,6 +78,7 @@ class Choices:
     n_another: int = 0
     early: BoolArray | None = None
     waited: BoolArray | None = None
+    seats: tuple[Seat | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ class Report:
         n_effective_members: Members behind the estimates, less where few of them got most replies:
             ``(sum n) ** 2 / sum n ** 2`` over their numbers of replies.
         early: The replies that could stop waiting early; None if there are none.
+        arms: What each kind of candidate brings.
     """
 
     n_replies: int
@@ -148,6 +152,7 @@ class Report:
     n_another: int = 0
     n_effective_members: float = 0.0
     early: EarlyReplies | None = None
+    arms: tuple[ArmLift, ...] = ()
 
 
 async def read_choices(
@@ -182,6 +187,9 @@ def as_choices(
     the remaining candidates. With them the log would no longer represent the prompts that the bot gets.
     """
     first = [choice for choice in past if not choice.policy.startswith(ANOTHER)]
+    n_another, n_first = len(past) - len(first), len(first)
+    first = [choice for choice in first if len(choice.prior_scores) == len(choice.scores)]
+    n_shut += n_first - len(first)  # the first release stored no scores of the prior
     ranked = [choice for choice in first if choice.policy != FALLBACK]
     values = np.full(len(ranked), np.nan)
     for i, choice in enumerate(ranked):
@@ -198,11 +206,12 @@ def as_choices(
         _padded(rows, -np.inf)
         for rows in ([choice.scores for choice in ranked], [choice.prior_scores for choice in ranked])
     )
-    n_unranked, n_another = len(first) - len(ranked), len(past) - len(first)
+    n_unranked = len(first) - len(ranked)
     early, waited = (
         np.array([choice.policy.startswith(mark) for choice in ranked], np.bool_) for mark in (EARLY, WAITED)
     )
-    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another, early, waited)
+    seats = tuple(choice.seat for choice in ranked)
+    return Choices(log, scores, prior_scores, values, n_unranked, n_shut, n_another, early, waited, seats)
 
 
 def _padded(rows: Sequence[Sequence[float]], by: float) -> DoubleArray:
@@ -235,6 +244,7 @@ def _together(pages: Sequence[Choices]) -> Choices:
         sum(page.n_another for page in pages),
         np.concatenate([_marks(page, page.early) for page in pages]),
         np.concatenate([_marks(page, page.waited) for page in pages]),
+        tuple(seat for page in pages for seat in page.seats),
     )
 
 
@@ -276,6 +286,7 @@ def report_of(choices: Choices) -> Report:
         n_another=choices.n_another,
         n_effective_members=float(per_member.sum() ** 2 / max(1.0, (per_member**2).sum())),
         early=_early_replies(choices),
+        arms=lifts_of(choices.log, choices.values > 0.5, choices.seats),
     )
 
 

@@ -27,7 +27,15 @@ from personalization.lab.datasets import Dataset, binary_labels, is_support
 from personalization.lab.options import DEFAULT_K, NEW_SERVER_ROWS, ROWS
 from personalization.population.fit_prior import DEFAULTS
 from personalization.population.pooled import Pool
-from personalization.score_quality import accuracy, calibration_error, clustered_mean, concordance, log_loss
+from personalization.score_quality import (
+    THRESHOLD,
+    accuracy,
+    calibration_error,
+    classification,
+    clustered_mean,
+    concordance,
+    log_loss,
+)
 from personalization.settings import Device, PriorSettings
 from personalization.solving.training import Examples
 
@@ -45,9 +53,10 @@ class Tested:
 
 @dataclass(eq=False, slots=True)
 class Cell:
-    """Results of one row at one k over all seeds: metric and log loss by member, and all probabilities."""
+    """Results of one row at one k over all seeds: figures by member, and all probabilities."""
 
     metric: list[float] = field(default_factory=list[float])
+    classified: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     log_loss: list[float] = field(default_factory=list[float])
     user: list[int] = field(default_factory=list[int])
     p: list[FloatArray] = field(default_factory=list[FloatArray])
@@ -102,7 +111,7 @@ def evaluate(
     cells: Cells = {name: {k: Cell() for k in ks} for name in names}
     n_tested = sum(_run_seed(cells, dataset, features, tested, seed, fit, progress) for seed in range(seeds))
     result = {"dataset": dataset.name, "metric": "accuracy" if dataset.pairwise else "concordance"}
-    result |= {"seeds": seeds, "members": n_tested, "rows": _summaries(cells)}
+    result |= {"seeds": seeds, "members": n_tested, "threshold": THRESHOLD, "rows": _summaries(cells)}
     return result if n_tested else {**result, "note": _missing_labels(dataset, tested)}
 
 
@@ -189,6 +198,7 @@ def _measure(
             p = row.probability(scores + (0 if dataset.pairwise else np.float32(bank.biases[i])), k)
             metric = accuracy if dataset.pairwise else concordance
             cell.metric.append(metric(scores, dataset.y[member.query]))
+            cell.classified.append(classification(p, outcome[member.query]))
             cell.log_loss.append(log_loss(p, outcome[member.query]))
             cell.user.append(member.user)
             cell.p.append(p)
@@ -212,4 +222,6 @@ def _summary(cell: Cell, base: Cell) -> dict[str, float | None]:
         "ece": calibration_error(np.concatenate(cell.p), np.concatenate(cell.outcome)),
         "members": len(set(cell.user)),
     }
+    for name in cell.classified[0]:
+        figures[name] = clustered_mean([found[name] for found in cell.classified], cell.user)[0]
     return {name: None if math.isnan(figure) else figure for name, figure in figures.items()}

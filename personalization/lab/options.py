@@ -13,6 +13,8 @@ ROWS = ("global", "intercept", "independent", "isotropic", "simpatico")
 """Rows of an evaluation."""
 NEW_SERVER_ROWS = ("plain", "starter")
 """Rows for a server on which no population prior has been learnt."""
+ADVERSARIAL = 0.05
+"""Length of the change of ``--adversarial``, as a share of the norm of a text's word embeddings."""
 DEFAULT_K = (0, 1, 3, 5, 10, 20, 50)
 """Labels given to a head."""
 
@@ -30,6 +32,9 @@ class StepSettings:
         accumulate: Number of parts for gradient accumulation, >= 1; more parts need less memory.
         max_tokens: Maximum tokens of a reply; longer replies are truncated.
         clip: Maximum norm of the gradient.
+        augment: Whether the texts of each step are changed at random.
+        adversarial: Length of the adversarial change of a text's word embeddings, as a share of their norm;
+            0 means none.
     """
 
     learning_rate: float = 1e-3
@@ -39,6 +44,8 @@ class StepSettings:
     accumulate: int = 1
     max_tokens: int = 128
     clip: float = 1.0
+    augment: bool = False
+    adversarial: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -134,8 +134,9 @@ class EmojiValence:
     """
 
     def __init__(self, overrides: Mapping[str, float] | None = None) -> None:
-        self._table = _public_table()
-        self._table |= {emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()}
+        self._table = _public_table() | {
+            emoji: Valence(value, trust) for emoji, (value, trust) in _HAND.items()
+        }
         self._learnt: dict[str, Meaning] = {}
         self._by_managers: Mapping[bytes, Mapping[str, float]] = {}
         fixed: set[str] = set(THUMBS)
@@ -242,14 +243,16 @@ def label_of(
     return Label((mean + 1) / 2, max(trust for _, trust in readings))
 
 
-def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS) -> Label | None:
-    """Derive the label of a choice between two replies; None if pairs are turned off.
+def label_of_pair(preferred: float, weights: LabelWeights = WEIGHTS, *, tap: bool = False) -> Label | None:
+    """Derive the label of a choice between two replies; None if this kind is turned off.
 
     Args:
         preferred: 1 for the first, 0 for the second, 0.5 for "equal", half a win for each.
         weights: Trust in each kind of feedback.
+        tap: Whether it is one of the six taps.
     """
-    return Label(float(preferred), weights.pair) if weights.pair > 0 else None
+    weight = weights.tap if tap else weights.pair
+    return Label(float(preferred), weight) if weight > 0 else None
 
 
 def label_of_another(
@@ -301,6 +304,7 @@ def faded(
     return (weight * np.maximum(0.5 ** (age_days / half_life_days), FADED_FLOOR)).astype(np.float32)
 
 
+@cache
 def _public_table() -> dict[str, Valence]:
     spec = importlib.util.find_spec("emosent")
     if spec is None or not spec.submodule_search_locations:

@@ -5,7 +5,8 @@ penalty chosen on held-out replies and members. EM then estimates the covariance
 (Laplace approximation in the E step), in a basis of the principal directions of the rated replies. Each
 member's threshold is independent of the taste. Mean and covariance are updated in turns, so that a strict or
 an unusual member does not pull the mean. Last, :mod:`personalization.population.calibration` finds the trust
-in heads.
+in heads. Mean and covariance are used only where held-out members are ranked better by them
+(:mod:`personalization.population.adoption`).
 
 No member weighs more than a cap, and a few members cannot move far from the starter prior. Members are sorted
 by their content first, so that the same pool gives the same bytes in any order.
@@ -32,9 +33,22 @@ import torch
 
 from personalization.arrays import DoubleArray, FloatArray
 from personalization.heads.heads import HeadBank, Prior
-from personalization.population.calibration import calibrate_with_threshold, folds, held_out
+from personalization.population.adoption import (
+    MEAN_NEEDED,
+    NEEDED_BY_FEW,
+    adopted,
+    before,
+    gains,
+    losses_by_member,
+)
+from personalization.population.calibration import (
+    MEMBERS_TO_VALIDATE,
+    calibrate_with_threshold,
+    folds,
+    held_out,
+)
 from personalization.population.differences import basis_of, believed_in, chunks_of, em_steps
-from personalization.population.outcomes import rank_loss
+from personalization.population.outcomes import Outcome, rank_loss, together
 from personalization.population.pooled import Pool, Pooled, Teacher, teachers
 from personalization.score_quality import as_good_as_the_best
 from personalization.settings import Device, PriorSettings
@@ -47,16 +61,8 @@ START_BIAS_VARIANCE = 4.0
 DEFAULTS = PriorSettings()
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Candidate penalties on the mean: precision of each weight on an embedding of length 1."""
-RIDGE = 1.0
-"""Penalty around a learnt starter, with too few members to choose a penalty by.
-
-It is mild: EM would take a shared taste that the mean misses for a difference between members, and heads of
-few labels would overfit (docs/learning.md, "The starter prior").
-"""
 KEPT_RIDGE = 1e9
 """Penalty that keeps the mean at the starter's."""
-PLAIN_RIDGE = 100.0
-"""Penalty around a plain starter, whose mean of zero carries no information, with too few members."""
 
 
 def fit_prior(
@@ -93,6 +99,7 @@ def fit_prior(
         raise ValueError(f"expected a pool of the prior's {starter.dim} features, found {pool.X.shape[1]}")
 
     members = teachers(pool, member_cap)
+    validated = folds(pool, members)
     ridge = KEPT_RIDGE
     if not keep_mean:
         ridge = choose_ridge(
@@ -105,15 +112,21 @@ def fit_prior(
     prior = learn(members)
     if not calibrated:
         return prior
-    found = calibrate_with_threshold(pool, members, learn, device, starter.bias_variance)
-    if found is None:
-        return replace(prior, calibration=starter.calibration)
-    table, widened = found
-    return replace(
-        prior,
-        calibration=table,
-        bias_variance=starter.bias_variance if widened else prior.bias_variance,
+    if not validated:  # nothing can be checked
+        return replace(
+            before(starter).of(prior, starter),
+            bias_variance=starter.bias_variance,
+            calibration=starter.calibration,
+        )
+    priors = [learn(fold.taught) for fold in validated]
+    form = adopted(pool, validated, priors, starter, device)
+    prior, priors = form.of(prior, starter), [form.of(one, starter) for one in priors]
+    anchor = starter.calibration if form.spread is None else None
+    table, widened = calibrate_with_threshold(
+        pool, validated, priors, device, wide=starter.bias_variance, anchor=anchor
     )
+    variance = starter.bias_variance if widened else prior.bias_variance
+    return replace(prior, calibration=table, bias_variance=variance)
 
 
 def choose_ridge(
@@ -125,12 +138,17 @@ def choose_ridge(
     n_embedding: int | None,
     style_scale: float = DEFAULTS.style_scale,
 ) -> float:
-    """Choose the penalty on the mean that ranks held-out exchanges of held-out members best."""
+    """Choose the penalty on the mean that ranks held-out exchanges of held-out members best.
+
+    Returns:
+        The penalty; :data:`KEPT_RIDGE` where the starter's mean ranks them as well.
+    """
     validated = folds(pool, members)
     if not validated:
-        return RIDGE if starter.mean.any() else PLAIN_RIDGE
+        return KEPT_RIDGE
     centre = np.append(starter.mean, starter.bias_mean).astype(np.float64)
     losses = np.zeros((len(RIDGES), len(validated)))
+    asked: list[list[Outcome]] = [[] for _ in RIDGES]
     for f, fold in enumerate(validated):
         pooled, theta = Pooled.of(pool, fold.taught, device), centre
         for i, ridge in reversed(list(enumerate(RIDGES))):
@@ -138,10 +156,18 @@ def choose_ridge(
             precision = mean_precision(starter, n_embedding, ridge, style_scale)
             theta = pooled.solve(centre, precision, begin=theta)
             bank = HeadBank(theta[None, :-1].astype(np.float16), theta[-1:].astype(np.float16), "", "")
-            outcome = held_out(pool, fold, partial(_alike, bank), 0)
+            outcome = held_out(pool, fold, partial(_alike, bank), 0, starter.mean)
             if outcome is not None:
-                losses[i, f] = rank_loss(outcome.own, outcome)
-    return RIDGES[best_or_next_smaller(losses)]
+                losses[i, f] = rank_loss(outcome.base + outcome.own, outcome)
+                asked[i].append(outcome)
+    best = best_or_next_smaller(losses)
+    everybody = together(asked[best])
+    if everybody is None:
+        return KEPT_RIDGE
+    needed = MEAN_NEEDED if len(members) >= MEMBERS_TO_VALIDATE else NEEDED_BY_FEW
+    without = losses_by_member([replace(everybody, own=np.zeros_like(everybody.own))])
+    better = gains(losses_by_member([everybody]).over(without), needed)
+    return RIDGES[best] if better else KEPT_RIDGE
 
 
 def best_or_next_smaller(losses: DoubleArray) -> int:
@@ -207,6 +233,7 @@ def _learn(
         starter.feature_id,
         _rounded(factor),
         loud=starter.loud,
+        loud_chances=starter.loud_chances,
     )
 
 

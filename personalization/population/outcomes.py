@@ -19,6 +19,9 @@ import numpy as np
 from personalization.arrays import BoolArray, DoubleArray, IntArray
 
 SLOPES = tuple(2.0 ** (i / 2) for i in range(-6, 13))
+ALONE, STEP = (0.5, 0.5), (0.2, 0.2)
+"""Standard deviations of slope (as a share of the anchor's) and shift: of the first two buckets around what
+stands without data, and of each other bucket around the one before."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,15 +78,28 @@ def rank_loss(scores: DoubleArray, asked: Outcome) -> float:
         scores: ``n``; for pairs the difference of the two scores.
         asked: The labels.
     """
+    losses = rank_losses(scores, asked)
     starts = np.append(0, np.flatnonzero(np.diff(asked.member)) + 1)
-    found = zip(_gaps(scores, asked), asked.share[starts], strict=True)
-    gaps = [(gap, float(counts)) for gap, counts in found if len(gap)]
-    if not gaps:
-        return 0.0
-    gap = np.concatenate([part for part, _ in gaps])
-    whole = sum(counts for _, counts in gaps)
-    share = np.concatenate([np.full(len(part), counts / (len(part) * whole)) for part, counts in gaps])
-    return min(float(share @ np.logaddexp(0, -slope * gap)) for slope in SLOPES)
+    share = asked.share[starts]
+    known = ~np.isnan(losses)
+    return float(share[known] @ losses[known] / share[known].sum()) if known.any() else 0.0
+
+
+def rank_losses(scores: DoubleArray, asked: Outcome) -> DoubleArray:
+    """Return each member's part of :func:`rank_loss`, members ascending; NaN without pairs."""
+    starts = np.append(0, np.flatnonzero(np.diff(asked.member)) + 1)
+    gaps = _gaps(scores, asked)
+    lengths = np.array([len(gap) for gap in gaps])
+    u = np.repeat(np.arange(len(gaps)), lengths)
+    gap, share = np.concatenate(gaps), asked.share[starts]
+    counts = np.where(lengths > 0, share, 0.0)
+    best: DoubleArray = np.full(len(gaps), np.nan)
+    for slope in SLOPES:
+        total = np.bincount(u, weights=np.logaddexp(0, -slope * gap), minlength=len(gaps))
+        losses = np.divide(total, lengths, out=np.full(len(gaps), np.nan), where=lengths > 0)
+        if np.isnan(best).all() or np.nansum(counts * losses) < np.nansum(counts * best):
+            best = losses
+    return best
 
 
 def _gaps(scores: DoubleArray, asked: Outcome) -> list[DoubleArray]:
@@ -126,3 +142,54 @@ def platt(
         if np.abs(step).max() < 1e-9:
             break
     return float(theta[0]), float(theta[1])
+
+
+def platt_chain(
+    parts: Sequence[tuple[DoubleArray, DoubleArray, DoubleArray] | None],
+    anchor: DoubleArray,
+    *,
+    shift: bool,
+) -> DoubleArray:
+    """Fit slope and shift of several buckets at once, each drawn to its neighbours and all to an anchor.
+
+    A bucket of few people says little about its slope. Its neighbours, whose heads have a few labels more or
+    less, say more. So the deviations from the anchor are a random walk over the buckets with the standard
+    deviations :data:`STEP`. The prior's own scores, in the bucket of no label, say nothing about heads.
+
+    Args:
+        parts: Scores, outcomes in [0, 1] and weights of each bucket, ``n`` each; None: no data.
+        anchor: Slope and shift of each bucket that stand without data, ``b x 2``.
+        shift: Whether to fit shifts; False: they stay the anchor's.
+
+    Returns:
+        ``b x 2``.
+    """
+    b = len(parts)
+    slopes, shifts = np.asarray(anchor, np.float64).T
+    walk = np.eye(b) - np.eye(b, k=-1)
+    walk[1:2, 0] = 0.0
+    precision = np.zeros((2 * b, 2 * b))
+    for column in range(2):
+        by_row = np.full(b, STEP[column] ** -2.0)
+        by_row[:2] = ALONE[column] ** -2.0
+        precision[column::2, column::2] = walk.T @ (by_row[:, None] * walk)
+    start = np.stack([np.ones(b), shifts], axis=1).ravel()
+    theta = start.copy()
+    for _ in range(50):
+        H, gradient = precision.copy(), -precision @ (theta - start)
+        for i, part in enumerate(parts):
+            if part is None:
+                continue
+            s, y, w = part
+            A = np.stack([slopes[i] * s, np.full_like(s, float(shift))], axis=1)  # (n, 2)
+            here = slice(2 * i, 2 * i + 2)
+            f = A[:, 0] * theta[2 * i] + theta[2 * i + 1]
+            p = 1 / (1 + np.exp(-np.clip(f, -40, 40)))
+            H[here, here] += A.T @ (A * (w * p * (1 - p))[:, None])
+            gradient[here] += A.T @ (w * (y - p))
+        step = np.linalg.solve(H, gradient)
+        theta = theta + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-9:
+            break
+    factor, shifts = theta.reshape(b, 2).T
+    return np.stack([factor * slopes, shifts], axis=1)

@@ -1,10 +1,10 @@
-"""Allocation of a reply's k candidates to style prompts, by the taste of the member.
+"""Shares of the style prompts in a reply's k candidates, by the taste of the member.
 
 Per server and style, the portfolio keeps the mean features of recent replies written in that style. The score
 that a member's head gives to this mean predicts how much the member likes the style. Every style keeps a
-minimum share, so that taste can change and the ranker has candidates to choose from. Called by
-``bot.replies`` before generation. The means are of the bot's own replies, are held in memory only, and are
-cleared whenever any member leaves.
+minimum share, so that taste can change and the ranker has candidates to choose from. The shares are the base
+of :mod:`personalization.ranking.dealing`. The means are of the bot's own replies. They are held in memory
+only, and are cleared whenever any member leaves.
 """
 
 from __future__ import annotations
@@ -39,16 +39,14 @@ class _Sound:
 
 
 class StylePortfolio:
-    """Allocates the ``k`` candidates of a reply to styles.
+    """Gives each style its share of the candidates of a reply.
 
     Args:
         names: Names of the styles.
-        rng: Random generator for the fractional part of the shares.
     """
 
-    def __init__(self, names: Sequence[str], rng: np.random.Generator) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)
-        self._rng = rng
         self._servers: LRUCache[int, dict[str, _Sound]] = LRUCache(MOST_SERVERS)
 
     def use_names(self, names: Sequence[str]) -> None:
@@ -72,6 +70,15 @@ class StylePortfolio:
         """Clear all means."""
         self._servers.clear()
 
+    def base(self, head: Head, server: int = 0, *, wished: Sequence[str] = ()) -> dict[str, float]:
+        """Return the share of each style; they sum to 1.
+
+        The ``wished`` styles receive :data:`WISHED` of the candidates, in proportion to their shares, in
+        addition to their part of the remainder. So a wish changes the candidates, but not what is learnt.
+        """
+        shares = self._with_wishes(self.shares(head, server), wished)
+        return dict(zip(self._names, shares.tolist(), strict=True))
+
     def shares(self, head: Head, server: int = 0) -> DoubleArray:
         """Compute each style's share of the candidates, in the order of the names; sums to 1.
 
@@ -90,25 +97,6 @@ class StylePortfolio:
         liking = head.score(means).astype(np.float64)
         soft = np.exp(liking - liking.max())
         return FLOOR * even + (1 - FLOOR) * soft / soft.sum()
-
-    def deal(self, k: int, head: Head, server: int = 0, *, wished: Sequence[str] = ()) -> list[int]:
-        """Allocate ``k`` candidates to styles: indices of styles, the larger shares first.
-
-        The ``wished`` styles receive :data:`WISHED` of the candidates, in proportion to their shares, in
-        addition to their part of the remainder. So a wish changes the candidates, but not what is learnt.
-
-        The allocation uses systematic sampling with one random number: every style gets the integer part of
-        its share of ``k``, and its expected number of candidates is exactly its share.
-
-        Source: Madow (1949), On the theory of systematic sampling, II.
-        """
-        shares = self._with_wishes(self.shares(head, server), wished)
-        edges = np.cumsum(shares) * k
-        edges[-1] = k  # exact in spite of rounding
-        marks = self._rng.random() + np.arange(k)
-        dealt = np.searchsorted(edges, marks, side="right")  # (k,)
-        order = sorted(dealt.tolist(), key=lambda style: (-shares[style], style))
-        return [int(style) for style in order]
 
     def _with_wishes(self, shares: DoubleArray, wished: Sequence[str]) -> DoubleArray:
         """Move a part of the shares to the wished styles; unknown names have no effect."""

@@ -85,12 +85,14 @@ class Pair:
         picked: The choice.
         replies: Ids of both replies if the second was requested as another answer in place of the first.
         told_at: Time of the choice, aware UTC.
+        tap: Whether it is one of the six taps.
     """
 
     x: FloatArray
     picked: Picked
     replies: tuple[ReplyId, ReplyId] | None
     told_at: datetime
+    tap: bool = False
 
 
 def decode_feedback(
@@ -149,7 +151,9 @@ def _pair(row: PreferenceRow, features: FeatureSpace) -> Pair | None:
         return None
     first, second = (np.frombuffer(half, dtype="<f4").astype(np.float32) for half in (row.first, row.second))
     x = second - first  # (d,)
-    return Pair(x, row.picked, row.replies, row.told_at) if np.isfinite(x).all() else None
+    if not np.isfinite(x).all():
+        return None
+    return Pair(x, row.picked, row.replies, row.told_at, row.tap is not None)
 
 
 def read_labels(
@@ -167,9 +171,7 @@ def labelled(feedback: MemberFeedback, valence: EmojiValence, settings: Learning
         valence: Valence of emoji in the population. The member's own meanings are learnt from ``feedback``.
         settings: Weight of each kind of feedback, and the half-life of labels.
     """
-    in_server = valence.in_guild(feedback.guild)
-    own = in_server.learnt(own_meanings(feedback.signs, in_server))
-    found = [label_of(*sign, own, settings.label_weights) for sign in feedback.signs]
+    found = labels_of(feedback, valence, settings)
     kept = [(i, label) for i, label in enumerate(found) if label is not None]
     compared = _compared(feedback, found, settings)
     labels = [label for _, label in (*kept, *compared)]
@@ -184,6 +186,15 @@ def labelled(feedback: MemberFeedback, valence: EmojiValence, settings: Learning
         len(compared),
         feedback.person,
     )
+
+
+def labels_of(
+    feedback: MemberFeedback, valence: EmojiValence, settings: LearningSettings
+) -> list[Label | None]:
+    """Derive the label of each reply from one member's feedback on it; None where it has no meaning (n)."""
+    in_server = valence.in_guild(feedback.guild)
+    own = in_server.learnt(own_meanings(feedback.signs, in_server))
+    return [label_of(*sign, own, settings.label_weights) for sign in feedback.signs]
 
 
 def _compared(
@@ -204,7 +215,8 @@ def _compared(
             first, second = (by_reply.get(reply_id) for reply_id in pair.replies)
             label = label_of_another(first, second, weights)
         else:
-            label = label_of_pair({Picked.FIRST: 0.0, Picked.SECOND: 1.0}.get(pair.picked, 0.5), weights)
+            preferred = {Picked.FIRST: 0.0, Picked.SECOND: 1.0}.get(pair.picked, 0.5)
+            label = label_of_pair(preferred, weights, tap=pair.tap)
         if label is not None:
             read.append((pair, label))
     return read

@@ -22,13 +22,14 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from personalization.errors import HeadDamaged, HeadOutdated, RoundFailed
+from personalization.errors import RoundFailed
 from personalization.heads.heads import FeatureSpace, Prior, starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, by_server, examples_of, new_heads, pages, read_labels
 from personalization.rounds.gathering import MEMBERS_AT_ONCE, FeedbackReader
 from personalization.rounds.off_loop import OffLoop
+from personalization.rounds.prior_in_use import PriorInUse
 from personalization.rounds.round_results import PriorReport, RoundReport
 from personalization.rounds.store_protocol import LearningStore
 from personalization.rounds.teaching import FittedPrior, teach_buffered
@@ -37,7 +38,7 @@ from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
 from storage.clock import utcnow
 from storage.failpoints import failpoint
-from storage.records import ChangedMember, NewHead, PriorRecord, RoundRecord
+from storage.records import ChangedMember, NewHead, RoundRecord
 from storage.wording import counted
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,8 @@ class Trainer:
         self._now = now
         self._steady_s: Callable[[], float] = getattr(now, "steady", time.monotonic)
         self._reader = FeedbackReader(features, self._off_loop.in_thread, self._off_loop.in_worker)
-        self._starter = starter_prior(features, settings) if starter is None else starter
+        own = starter_prior(features, settings) if starter is None else starter
+        self._prior = PriorInUse(store, ranker, features, own, now)
         self._lock = asyncio.Lock()
         self._closing = False
         self.round_ended: Callable[[RoundReport], None] = lambda report: None
@@ -119,7 +121,23 @@ class Trainer:
             StorageError: Reading failed.
         """
         async with self._lock:
-            await self._current_prior()
+            await self._prior.current()
+
+    async def use_starter(self, starter: Prior, *, store: bool) -> bool:
+        """Replace the starter prior by one that was fitted on this machine. Idempotent.
+
+        Args:
+            starter: The starter, for the features in use.
+            store: Whether to store it; only the process that trains may.
+
+        Returns:
+            Whether it differs from the starter before, so that the prior has to be rebuilt around it.
+
+        Raises:
+            StorageError: Reading or writing failed, or another process is the trainer.
+        """
+        async with self._lock:
+            return await self._prior.use_starter(starter, store=store)
 
     async def warm_up(self) -> None:
         """Start the worker process early, so that the first round does not wait for it.
@@ -129,7 +147,7 @@ class Trainer:
         """
         one = np.ones(1, dtype=np.float32)
         nothing = Examples.pad([(np.zeros((1, self._features.dim), dtype=np.float32), one, one)])
-        await self._off_loop.in_worker(learn_heads, nothing, self._starter, self._settings.device)
+        await self._off_loop.in_worker(learn_heads, nothing, self._prior.starter, self._settings.device)
 
     async def run_round(self) -> RoundReport:
         """Learn from all feedback that changed since the last round. A second call waits for the first.
@@ -147,11 +165,11 @@ class Trainer:
             report = RoundReport()
             n_tries = 0
             made = self._store.erasures
-            prior = await self._current_prior()
+            prior = await self._prior.current()
             while not self._closing:
                 erasures = self._store.erasures
                 if erasures != made:  # an erasure deletes the learnt prior
-                    prior, made = await self._current_prior(), erasures
+                    prior, made = await self._prior.current(), erasures
                 changed = await self._store.changed_after(await self._store.cursor(), MEMBERS_AT_ONCE)
                 if not changed:
                     break
@@ -188,7 +206,7 @@ class Trainer:
             StorageError: Reading or writing failed.
         """
         async with self._lock:
-            before = await self._current_prior()
+            before = await self._prior.current()
             for _ in range(PRIOR_TRIES):
                 erasures = self._store.erasures
                 name = secrets.token_hex(8)
@@ -201,8 +219,8 @@ class Trainer:
                 )
                 if self._closing:  # the sample may be incomplete
                     return PriorReport(before.prior_id, 0, 0, False)
-                fitted = await self._teach(name, n_buffered) or FittedPrior(self._starter, 0, 0)
-                if await self._record_prior(fitted.prior, fitted.n_members, erasures):
+                fitted = await self._teach(name, n_buffered) or FittedPrior(self._prior.starter, 0, 0)
+                if await self._prior.record(fitted.prior, fitted.n_members, erasures):
                     break
             else:
                 raise RoundFailed(
@@ -294,26 +312,6 @@ class Trainer:
 
     # --- prior --------------------------------------------------------------------------------------------
 
-    async def _current_prior(self) -> Prior:
-        """Read the stored prior, or take the starter if an erasure deleted it; give it to the ranker."""
-        record = await self._store.prior()
-        prior = self._starter if record is None else self._read_prior(record)
-        if prior.prior_id != self._ranker.prior.prior_id:
-            await self._ranker.use_prior(prior)
-        return prior
-
-    def _read_prior(self, record: PriorRecord) -> Prior:
-        space = self._features
-        try:
-            return Prior.from_bytes(record.body, feature_id=space.feature_id, dim=space.dim)
-        except HeadOutdated:
-            log.info(
-                "The stored prior is for other features; the starter prior answers until the next rebuild"
-            )
-        except HeadDamaged as exc:
-            log.warning("The stored prior is not used, the starter prior answers: %s", exc)
-        return self._starter
-
     async def _valence_now(self) -> EmojiValence:
         """Combine the valence of emoji with what servers have set for their custom emoji."""
         return self._valence.with_guilds(await self._store.emoji_of_guilds())
@@ -325,19 +323,9 @@ class Trainer:
             teach_buffered,
             name,
             n_buffered,
-            self._starter,
+            self._prior.starter,
             await self._valence_now(),
             self._settings,
             member_cap=PRIOR_MEMBER_CAP,
             n_embedding=self._features.n_embedding,
         )
-
-    async def _record_prior(self, prior: Prior, n_members: int, erasures: int) -> bool:
-        """Store the prior unless it is stored already; False if a member left meanwhile."""
-        stored = await self._store.prior()
-        body = prior.to_bytes()
-        if (stored is None and not n_members) or (stored is not None and stored.body == body):
-            return erasures == self._store.erasures  # storing would make every member due for nothing
-        record = PriorRecord(body, n_members, self._now())
-        failpoint("rounds.prior-taught")
-        return await self._store.record_prior(record, erasures=erasures)

@@ -21,11 +21,11 @@ def open_worker() -> ProcessPoolExecutor:
     The process is spawned, not forked: a fork would copy locks held by the event loop's and torch's threads.
     """
     return ProcessPoolExecutor(
-        max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare
+        max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=become_worker
     )
 
 
-def _prepare() -> None:
+def become_worker() -> None:
     """Lower the priority and the number of threads of the process, and tie its lifetime to the bot's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the bot handles Ctrl-C and then ends this process
     if hasattr(os, "nice"):

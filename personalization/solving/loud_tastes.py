@@ -7,9 +7,10 @@ the gradient and the information that the labels hold about each feature, given 
 member costs one factorisation per step and not one fit per hypothesis. The posterior averages over all
 hypotheses.
 
-The logistic likelihood is replaced by its quadratic approximation at the posterior mean, which is then
-computed again; :data:`STEPS` repetitions start at the prior. So the result is a pure function of prior and
-labels.
+The logistic likelihood is replaced by a parabola that touches it at the posterior mean, which is then
+computed again; :data:`STEPS` repetitions start at the prior. These parabolas lie below the likelihood, so
+that no step goes too far, also where labels contradict each other. The last approximation is that of Laplace.
+So the result is a pure function of prior and labels.
 
 Called by :mod:`personalization.solving.posterior`; imports torch alone. Axes: ``u`` members, ``n``
 examples, ``s`` features that may be loud, ``r`` directions.
@@ -30,10 +31,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from personalization.heads.feature_space import ONE, TWO
-
 STEPS = 6
-"""Quadratic approximations of the likelihood."""
+"""Quadratic approximations of the likelihood before the last one."""
 LEAST_CURVATURE = 1e-3
 """Least curvature of a label's loss relative to its weight, so that the working response stays finite."""
 
@@ -53,27 +52,42 @@ class Loud:
     chance: Tensor
 
 
-def average(G: Tensor, J: Tensor, variance: Tensor) -> Loud:
+@dataclass(frozen=True, eq=False, slots=True)
+class Slab:
+    """Prior of the loud weights.
+
+    Attributes:
+        variance: Variance of each weight where it is loud, ``s``.
+        one: Probability that one feature is loud.
+        two: Probability that two are; both together are below 1.
+    """
+
+    variance: Tensor
+    one: float
+    two: float
+
+
+def average(G: Tensor, J: Tensor, slab: Slab) -> Loud:
     """Average over all sets of at most two loud features.
 
     Args:
         G: Gradient of the log-likelihood by the loud weights at 0, the Gaussian part marginalised, ``u x s``.
         J: Information about the loud weights, likewise, ``u x s x s``.
-        variance: Prior variance of each loud weight, ``s``.
+        slab: Prior of the loud weights.
     """
-    s = G.shape[1]
+    s, variance = G.shape[1], slab.variance
     q = 1 / variance + J.diagonal(dim1=1, dim2=2)  # (u, s)
-    single = math.log(ONE / s) + 0.5 * (G**2 / q - (variance * q).log())  # (u, s)
+    single = math.log(slab.one / s) + 0.5 * (G**2 / q - (variance * q).log())  # (u, s)
     apart = ~torch.eye(s, dtype=torch.bool, device=G.device)
     qi, qj, Gi, Gj = q[:, :, None], q[:, None, :], G[:, :, None], G[:, None, :]
     det = (qi * qj - J**2).clamp(min=1e-12)  # (u, s, s)
     M = (qj * Gi - J * Gj) / det  # mean of the first of two, (u, s, s)
     # Each pair stands twice in the table, hence half its probability.
-    pair = math.log(TWO / max(1, s * (s - 1))) + 0.5 * (
+    pair = math.log(slab.two / max(1, s * (s - 1))) + 0.5 * (
         Gi * M + Gj * M.transpose(1, 2) - (variance[:, None] * variance * det).log()
     )
     pair = pair.masked_fill(~apart, -torch.inf)
-    none = torch.full_like(G[:, :1], math.log(1 - ONE - TWO))
+    none = torch.full_like(G[:, :1], math.log(1 - slab.one - slab.two))
     everything = torch.cat([none, single, pair.flatten(1)], dim=1)
     chances = everything.softmax(dim=1)  # (u, 1 + s + s s)
     one, two = chances[:, 1 : s + 1], 2 * chances[:, s + 1 :].view_as(J)  # (u, s), (u, s, s)
@@ -103,7 +117,7 @@ class Sparse:
     V: Tensor
 
 
-def solve(C: Tensor, K: Tensor, m: Tensor, X: Tensor, variance: Tensor, y: Tensor, w: Tensor) -> Sparse:
+def solve(C: Tensor, K: Tensor, m: Tensor, X: Tensor, slab: Slab, y: Tensor, w: Tensor) -> Sparse:
     """Solve members under a prior with a Gaussian and a sparse part.
 
     Args:
@@ -111,14 +125,14 @@ def solve(C: Tensor, K: Tensor, m: Tensor, X: Tensor, variance: Tensor, y: Tenso
         K: Covariance of the examples' scores under the Gaussian part, ``u x n x n``.
         m: Prior mean of the scores, ``u x n``.
         X: The features that may be loud, ``u x n x s``.
-        variance: Prior variance of a loud weight, ``s``.
+        slab: Prior of the loud weights.
         y: Label values, ``u x n``.
         w: Weights, ``u x n``; 0 for padding.
     """
     f = m
-    for _ in range(STEPS - 1):
-        f = _step(K, m, X, variance, y, w, at=f).scores
-    step = _step(K, m, X, variance, y, w, at=f)
+    for _ in range(STEPS):
+        f = _step(K, m, X, slab, y, w, at=f, curvature=_bound(f)).scores
+    step = _step(K, m, X, slab, y, w, at=f, curvature=f.sigmoid() * (1 - f.sigmoid()))
     loud, root = step.loud, step.root
     T = torch.linalg.solve_triangular(step.L, root[:, :, None] * K, upper=False)  # (u, n, n)
     Q = torch.linalg.solve_triangular(step.L, root[:, :, None] * C, upper=False)  # (u, n, r)
@@ -150,17 +164,28 @@ class _Step:
     BX: Tensor
 
 
-def _step(K: Tensor, m: Tensor, X: Tensor, variance: Tensor, y: Tensor, w: Tensor, *, at: Tensor) -> _Step:
-    """Approximate the likelihood at these scores (``u x n``), and solve; see :func:`solve`."""
+def _bound(f: Tensor) -> Tensor:
+    """Return the curvature at which a parabola that touches the loss of a label at f lies above it elsewhere.
+
+    Source: Jaakkola and Jordan (2000), Bayesian parameter estimation via variational methods.
+    """
+    f = f.abs().clamp(min=1e-3)
+    return (f / 2).tanh() / (2 * f)
+
+
+def _step(
+    K: Tensor, m: Tensor, X: Tensor, slab: Slab, y: Tensor, w: Tensor, *, at: Tensor, curvature: Tensor
+) -> _Step:
+    """Approximate the likelihood at these scores (``u x n``) with this curvature; see :func:`solve`."""
     p = at.sigmoid()
-    curvature = (p * (1 - p)).clamp(min=LEAST_CURVATURE)
+    curvature = curvature.clamp(min=LEAST_CURVATURE)
     root = (w * curvature).sqrt()  # (u, n)
     L = torch.linalg.cholesky(torch.eye(K.shape[1]).to(K) + root[:, :, None] * K * root[:, None, :])
     working = (root * (at - m + (y - p) / curvature))[:, :, None]  # (u, n, 1)
     both = torch.cholesky_solve(torch.cat([working, root[:, :, None] * X], dim=2), L)
     both = root[:, :, None] * both  # (u, n, 1 + s)
     G, J = (X.transpose(1, 2) @ both).split([1, X.shape[2]], dim=2)
-    loud, BX = average(G[:, :, 0], J, variance), both[:, :, 1:]
+    loud, BX = average(G[:, :, 0], J, slab), both[:, :, 1:]
     a = both[:, :, 0] - (BX @ loud.mean[:, :, None])[:, :, 0]  # (u, n)
     scores = m + (K @ a[:, :, None])[:, :, 0] + (X @ loud.mean[:, :, None])[:, :, 0]
     return _Step(a, loud, scores, root, L, BX)

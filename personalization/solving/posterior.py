@@ -33,10 +33,10 @@ from torch.nn.functional import softplus
 
 from personalization.arrays import DoubleArray, FloatArray, HalfArray, IntArray
 from personalization.devices import resolve_device
-from personalization.heads.feature_space import ONE, TWO
 from personalization.heads.heads import HeadBank, Prior
 from personalization.heads.spread import LEADING, pack, unlabelled
 from personalization.settings import Device
+from personalization.solving.loud_tastes import Slab
 from personalization.solving.loud_tastes import solve as solve_loud
 from personalization.solving.newton import newton_dual
 from personalization.solving.training import Examples
@@ -91,7 +91,8 @@ class LoudTaste:
         """Return the solution of ``u`` members without labels."""
         may_be = prior.loud_features()
         variance = np.tile(unlabelled(prior), (u, 1))
-        chance = np.full((u, len(may_be)), (ONE + 2 * TWO) / len(may_be))
+        one, two = prior.loud_chances
+        chance = np.full((u, len(may_be)), (one + 2 * two) / len(may_be))
         none = np.zeros((u, len(may_be)))
         mean = np.tile(prior.mean.astype(np.float64), (u, 1))
         return cls(mean, np.full(u, prior.bias_mean), none, variance**0.5, chance, none.copy())
@@ -156,7 +157,8 @@ def _solve_loud(
     """
     may_be = prior.loud_features()
     mean = torch.from_numpy(prior.mean.copy()).to(chunk.X)  # (d,)
-    slab = torch.from_numpy((prior.loud if prior.loud is not None else prior.variance)[may_be]).to(chunk.X)
+    assert prior.loud is not None
+    slab = Slab(torch.from_numpy(prior.loud[may_be]).to(chunk.X), *prior.loud_chances)
     K = C @ C.transpose(1, 2) + (chunk.X * variance) @ chunk.X.transpose(1, 2)  # (u, n, n)
     m = chunk.X @ mean + prior.bias_mean * chunk.has_bias  # (u, n)
     L = chunk.X[:, :, torch.from_numpy(may_be).to(chunk.X.device)]  # (u, n, s)

@@ -1,4 +1,4 @@
-"""Past choices of replies, with their askers' feedback: input of the operator's report, in pages.
+"""Past choices of replies, with their askers' feedback: input of the report and of the dealing of seats.
 
 Includes only members who agree now, with their own feedback on the replies that they asked for, because their
 taste chose these replies. Reached as ``Store.choices``.
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Select, and_, select
 
 from storage.database.backend import BulkReader, Reader
 from storage.database.schema import MemberStatus, feedback, members, replies
 from storage.errors import SealBroken
 from storage.keys.key_store import KeyStore
 from storage.keys.sealing import SealingKey
-from storage.records import MemberId, PastChoice, ReplyId
+from storage.records import MemberId, PastChoice, ReplyId, Seat
 from storage.replies.coarse import coarse, place_of_posted
 from storage.replies.feedback import NO_FEEDBACK, FeedbackState
 from storage.replies.feedback import slot as feedback_slot
@@ -57,37 +57,61 @@ class PastChoices:
             after: The ``last`` of the page before; None for the first page.
             limit: Maximum number of replies on the page.
         """
-        rows = await self._bulk.run(lambda c: _rows(c, since, after or 0, limit))
+        query = _choices(answered=False).where(replies.c.created_at >= since)
+        return await self._opened(query.where(replies.c.reply_id > (after or 0)), limit)
+
+    async def answered(
+        self, limit: int, *, of: MemberId | None = None, before: ReplyId | None = None
+    ) -> ChoicePage:
+        """Return the newest choices that their askers gave feedback on, newest first.
+
+        Args:
+            limit: Maximum number of replies on the page.
+            of: The asker; None: all.
+            before: The ``last`` of the page before; None for the first page.
+        """
+        query = _choices(answered=True)
+        if of is not None:
+            query = query.where(feedback.c.member_id == of)
+        if before is not None:
+            query = query.where(replies.c.reply_id < before)
+        return await self._opened(query, limit, newest=True)
+
+    async def _opened(
+        self, query: Select[*tuple[Any, ...]], limit: int, *, newest: bool = False
+    ) -> ChoicePage:
+        order = replies.c.reply_id.desc() if newest else replies.c.reply_id
+        ordered = query.order_by(order).limit(limit)
+        rows = await self._bulk.run(lambda c: [tuple(row) for row in c.execute(ordered)])
         keys = await self._reader.run(lambda _: self._keys.usable_keys_of({MemberId(row[1]) for row in rows}))
         choices = await self._bulk.run_in_thread(lambda: _open(rows, keys))
         last = ReplyId(rows[-1][0]) if len(rows) == limit else None
         return ChoicePage(choices, len(rows) - len(choices), last)
 
 
-def _rows(connection: Connection, since: datetime, after: int, limit: int) -> Rows:
+def _choices(*, answered: bool) -> Select[*tuple[Any, ...]]:
+    """Select replies to members who agree now, with their askers' feedback; ``answered``: only with it."""
     own = and_(feedback.c.reply_id == replies.c.reply_id, feedback.c.member_id == replies.c.member_id)
-    wanted = (
+    return (
         select(
             replies.c.reply_id,
             replies.c.member_id,
             replies.c.decision,
             feedback.c.changed_seq,
             feedback.c.state,
+            members.c.guild,
+            members.c.person,
         )
         .join(members, members.c.member_id == replies.c.member_id)
-        .join(feedback, own, isouter=True)
+        .join(feedback, own, isouter=not answered)
         .where(members.c.standing == MemberStatus.AGREED)
-        .where(replies.c.created_at >= since, replies.c.reply_id > after)
-        .order_by(replies.c.reply_id)
-        .limit(limit)
     )
-    return [tuple(row) for row in connection.execute(wanted)]
 
 
 def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
     """Open the rows and skip unreadable ones: one damaged row must not stop a report."""
     opened: list[PastChoice] = []
-    for reply_id, asker, sealed, changed_seq, state in rows:
+    for reply_id, asker, sealed, changed_seq, state, guild, person in rows:
         key = keys.get(asker)
         if key is None:
             continue
@@ -103,11 +127,22 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> list[PastChoice]:
                 member_id=asker,
                 chosen=place_of_posted(decision),
                 scores=tuple(decision["scores"]),
-                prior_scores=tuple(decision["prior_scores"]),
+                prior_scores=tuple(decision.get("prior_scores", ())),  # the first release stored none
                 propensities=tuple(decision["propensities"]),
                 policy=decision["policy"],
                 reactions=told.emoji,
                 rating=told.rating,
+                style=decision["styles"][decision["chosen"]],
+                seat=_seat(decision.get("seat")),
+                guild=guild,
+                person=person,
             )
         )
     return opened
+
+
+def _seat(stored: dict[str, Any] | None) -> Seat | None:
+    if stored is None:
+        return None
+    told: dict[str, Any] = {**stored, "shares": tuple(stored["shares"])}
+    return Seat(**told)

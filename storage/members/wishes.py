@@ -1,4 +1,4 @@
-"""A member's wish for the style of replies: presets, and own words that the member sends on purpose.
+"""A member's wish for the style of replies: presets, own words, and learnt wishes that they switched off.
 
 Sealed under the member's key, in one row per member. A wish is bound to a sequence number, so an older wish
 put back does not open. It is neither a label nor a feature: nothing learns from it. Reached as
@@ -32,13 +32,20 @@ class Wish:
     Attributes:
         presets: Names of presets, in the order in which they are offered.
         words: The member's own words; may be empty.
+        unwanted: Names of learnt wishes that the member switched off.
     """
 
     presets: tuple[str, ...] = ()
     words: str = ""
+    unwanted: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return whether the wish has any content."""
+        """Return whether there is anything to keep."""
+        return bool(self.asks or self.unwanted)
+
+    @property
+    def asks(self) -> bool:
+        """Whether the member asks for a style."""
         return bool(self.presets or self.words)
 
 
@@ -92,7 +99,7 @@ def _wish_of(connection: Connection, keys: KeyStore, who: Who) -> Wish:
     if row is None:
         return NO_WISH
     content = json.loads(keys.key_of(member_id).open(row.body, slot(member_id, row.number)))
-    return Wish(tuple(content["presets"]), content["words"])
+    return Wish(tuple(content["presets"]), content["words"], tuple(content.get("unwanted", ())))
 
 
 def _put(
@@ -110,6 +117,8 @@ def _put(
     if wish:
         number = next_number(connection)
         content = {"presets": wish.presets, "words": wish.words}
+        if wish.unwanted:
+            content["unwanted"] = wish.unwanted
         body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
         sealed = keys.key_of(member_id).seal(body, slot(member_id, number))
         row = {"member_id": member_id, "changed_at": at, "number": number, "body": sealed}

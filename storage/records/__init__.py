@@ -40,6 +40,7 @@ from storage.records.replies import (
     Reason,
     ReplyReason,
     ReplySummary,
+    Seat,
 )
 from storage.records.shards import MOST_SHARDS, ServerList, Shard
 
@@ -83,6 +84,7 @@ __all__ = [
     "ReplyReason",
     "ReplySummary",
     "RoundRecord",
+    "Seat",
     "ServerList",
     "Shard",
     "Who",

@@ -119,6 +119,7 @@ class PreferenceRow:
         second: Features of the second, d little-endian float32.
         told_at: When the member chose, aware UTC.
         guild: Pseudonym of the member's server.
+        tap: Name of the pair, if it is one of the six taps.
     """
 
     preference_id: int
@@ -129,6 +130,7 @@ class PreferenceRow:
     second: bytes
     told_at: datetime
     guild: bytes = b""
+    tap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,28 @@ class ReplyReason:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """The kind of one candidate: what it was dealt, and with which probabilities.
+
+    Attributes:
+        place: Place among the candidates that were requested together, from 0 on.
+        style: Name of its style, as configured.
+        writer: Name of the language model that wrote it; empty: the only one.
+        wish: Name of the learnt wish in its prompt; empty: none.
+        examples: Whether liked replies of the member stood in its prompt as examples.
+        shares: Probability of its style, its writer, its wish and its examples; empty: not known, because
+            another writer took over.
+    """
+
+    place: int
+    style: str = ""
+    writer: str = ""
+    wish: str = ""
+    examples: bool = False
+    shares: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Impression:
     """A posted candidate with its rivals, scores and propensities. Holds no word that a member wrote.
 
@@ -89,6 +111,9 @@ class Impression:
         feature_id: Encoder and style features that made ``features``.
         features: Features of the posted candidate, d little-endian float32; empty when ranking failed.
         reason: Explanation of the choice; None when ranking failed.
+        quotes: Whether the posted candidate may repeat words of the member; such a reply is never shown to
+            the model as an example.
+        seat: Kind of the posted candidate; None for answers from ``/faq`` and texts found in Discord.
     """
 
     candidates: tuple[str, ...]
@@ -102,17 +127,23 @@ class Impression:
     feature_id: str
     features: bytes
     reason: Reason | None = None
+    quotes: bool = True
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReplySummary:
-    """Summary of one reply for a member: id, time, the posted text while it is kept, own feedback."""
+    """Summary of one reply for a member: id, time, the posted text while it is kept, own feedback.
+
+    ``quotes`` is that of the :class:`Impression`.
+    """
 
     reply_id: ReplyId
     created_at: datetime
     text: str | None
     reactions: tuple[str, ...]
     rating: int | None
+    quotes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +159,10 @@ class PastChoice:
         policy: As in :class:`Impression`.
         reactions: The asker's current emoji on the reply, sorted.
         rating: The asker's rating, 1 to 5, or None.
+        style: Style prompt of the posted candidate.
+        seat: As in :class:`Impression`.
+        guild: Pseudonym of the asker's server.
+        person: Pseudonym of the asker over all servers.
     """
 
     member_id: MemberId
@@ -138,3 +173,7 @@ class PastChoice:
     policy: str
     reactions: tuple[str, ...]
     rating: int | None
+    style: str = ""
+    seat: Seat | None = None
+    guild: bytes = b""
+    person: bytes = b""

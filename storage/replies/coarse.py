@@ -5,8 +5,10 @@ exact scores in their own data a member could solve for the prior, and from it f
 that member was forgotten.
 
 * **Stored** are which candidate each head likes best, propensities on a grid, and for each part of the
-  member's own taste whether it spoke for or against the reply.
-* **Exported** are the posted candidate without its rivals, its propensity on the grid, and the reason.
+  member's own taste whether it spoke for or against the reply. The probabilities of the posted candidate's
+  kind rest on what other members liked, so they are on the grid, too.
+* **Exported** are the posted candidate without its rivals, its propensity on the grid, the reason, and its
+  kind without the probabilities.
 * **Blanked** at an erasure are all choices since the erasure before. The numbers stay for the report, but in
   an order that cannot be matched to the texts; the texts that were not posted and the reasons are deleted.
 
@@ -62,7 +64,14 @@ def coarse(decision: dict[str, Any]) -> dict[str, Any]:
             ],
             "uncertainty": next(level for most, level in SURENESS if reason["uncertainty"] < most),
         }
+    if (seat := decision.get("seat")) is not None:
+        made["seat"] = seat | {"shares": [_of_seat(share) for share in seat["shares"]]}
     return made
+
+
+def _of_seat(share: float) -> float:
+    """Return a share on the grid; one that left another option a chance stays below 1."""
+    return _rounded(share) if share <= 0.5 else 1 - _rounded(1 - share)
 
 
 def exported(decision: dict[str, Any]) -> dict[str, Any]:
@@ -70,6 +79,8 @@ def exported(decision: dict[str, Any]) -> dict[str, Any]:
     made = coarse(decision)
     numbers = "scores", "prior_scores", "propensities", "posted_first"
     kept = {name: value for name, value in made.items() if name not in numbers}
+    if (seat := kept.get("seat")) is not None:
+        kept["seat"] = {name: value for name, value in seat.items() if name not in ("place", "shares")}
     return kept | {"propensity": made["propensities"][place_of_posted(made)]}
 
 

@@ -64,6 +64,8 @@ def record_impression(
         "policy": impression.policy,
         "head_version": impression.head_version,
         "reason": None if impression.reason is None else asdict(impression.reason),
+        "quotes": impression.quotes,
+        "seat": None if impression.seat is None else asdict(impression.seat),
     }
     parts = {
         "features": impression.features,
@@ -192,16 +194,19 @@ def expire_texts(connection: Connection, reading: Reading, retention: timedelta)
     return connection.execute(old).rowcount
 
 
-def posted_text(keys: KeyStore, row: Row[Any]) -> str | None:
-    """Return the posted text from a row of ``replies``; None after the retention time."""
+def posted_text(keys: KeyStore, row: Row[Any]) -> tuple[str | None, bool]:
+    """Return the posted text from a row of ``replies``, and whether it may repeat words of the member.
+
+    The text is None after the retention time.
+    """
     if row.texts is None:
-        return None
+        return None, True
     key = keys.key_of(row.member_id)
     texts, decision = (
         json.loads(key.open(sealed, slot(column, row.reply_id, row.member_id)))
         for column, sealed in (("texts", row.texts), ("decision", row.decision))
     )
-    return texts[decision["chosen"]]
+    return texts[decision["chosen"]], decision.get("quotes", True)
 
 
 def _json(value: object) -> bytes:

@@ -1,9 +1,9 @@
 """Choices between two replies, with the features of both sealed under the key of the member who chose.
 
-A choice is either a pick between two candidates shown side by side, or a request for another answer in place
-of the first. For the latter, the member's feedback on both gives the label, which is derived and never
-stored. Only features are stored, no text. A choice is deleted with the replies it is about. Reached as
-``Store.preferences``.
+A choice is either a pick between two texts shown side by side (candidates, or a pair of the six taps), or a
+request for another answer in place of the first. For the latter, the member's feedback on both gives the
+label, which is derived and never stored. Only features are stored, no text. A choice is deleted with the
+replies it is about. Reached as ``Store.preferences``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Preferences:
         """
         at = self._now()
         return await self._writer.submit(
-            lambda c: _record_pick(c, self._keys, who, pick, at=at, decided=self._decided)
+            lambda c: record_pick(c, self._keys, who, pick, at=at, decided=self._decided)
         )
 
     async def record_another(self, who: Who, first: ReplyId, second: ReplyId) -> bool:
@@ -96,10 +96,10 @@ class Preferences:
     async def picked_of(self, who: Who, reply_id: ReplyId) -> frozenset[frozenset[int]]:
         """Return the pairs of candidates of a reply that this member has already compared, by index."""
         member_id = self._keys.pseudonyms.member(who)
-        sealed = await self._reader.run(lambda c: _rows(c, [member_id], MOST_SHOWN, reply_id))
+        sealed = await self._reader.run(lambda c: rows_of(c, [member_id], MOST_SHOWN, reply_id))
         keys = await self._reader.run(lambda _: self._keys.usable_keys_of([member_id]))
         return frozenset(
-            frozenset(_choice(row, keys[member_id])["candidates"]) for row in sealed if member_id in keys
+            frozenset(choice_of(row, keys[member_id])["candidates"]) for row in sealed if member_id in keys
         )
 
     async def counts(self, member_ids: Sequence[MemberId]) -> dict[MemberId, int]:
@@ -108,7 +108,7 @@ class Preferences:
 
     async def of(self, member_ids: Sequence[MemberId], newest: int) -> dict[MemberId, list[PreferenceRow]]:
         """Return the latest choices of each member, oldest first; unreadable ones are left out."""
-        sealed = await self._bulk.run(lambda c: _rows(c, member_ids, newest))
+        sealed = await self._bulk.run(lambda c: rows_of(c, member_ids, newest))
         keys = await self._reader.run(
             lambda _: self._keys.usable_keys_of({MemberId(r.member_id) for r in sealed})
         )
@@ -141,16 +141,26 @@ def delete_choices(connection: Connection, member_id: MemberId, preference_id: i
     return count
 
 
-def _record_pick(
-    connection: Connection, keys: KeyStore, who: Who, pick: Pick, *, at: datetime, decided: DecisionTimes
+def record_pick(
+    connection: Connection,
+    keys: KeyStore,
+    who: Who,
+    pick: Pick,
+    *,
+    at: datetime,
+    decided: DecisionTimes,
+    tap: str | None = None,
 ) -> int:
+    """Store a choice between two texts, and return its number; see :meth:`Preferences.record_pick`."""
     member_id = keys.pseudonyms.member(who)
     require_learning(connection, member_id, who, decided)
     own = select(replies.c.reply_id).where(
         replies.c.reply_id == pick.reply_id, replies.c.member_id == member_id
     )
     reply_id = None if pick.reply_id is None else connection.execute(own).scalar()
-    choice = {"picked": pick.picked, "candidates": pick.candidates}
+    choice: dict[str, object] = {"picked": pick.picked, "candidates": pick.candidates}
+    if tap is not None:
+        choice["tap"] = tap
     about = {"first_reply": reply_id, "second_reply": reply_id, "feature_id": pick.feature_id, "told_at": at}
     return _insert(connection, keys, member_id, choice, about=about, features=pick.first + pick.second)
 
@@ -244,7 +254,7 @@ def _counts(connection: Connection, member_ids: Sequence[MemberId]) -> dict[Memb
     return counts
 
 
-def _rows(
+def rows_of(
     connection: Connection, member_ids: Sequence[MemberId], newest: int, about: ReplyId | None = None
 ) -> Rows:
     """Return the newest choices of each member who agrees now, oldest first.
@@ -291,7 +301,8 @@ def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> tuple[dict[MemberI
 
 def _opened(row: Any, key: SealingKey) -> PreferenceRow:
     features = key.open(row.features, slot("features", row.preference_id, row.member_id))
-    picked = Picked(_choice(row, key)["picked"])
+    choice = choice_of(row, key)
+    picked = Picked(choice["picked"])
     half = len(features) // 2
     return PreferenceRow(
         preference_id=row.preference_id,
@@ -302,8 +313,14 @@ def _opened(row: Any, key: SealingKey) -> PreferenceRow:
         second=features[half:],
         told_at=row.told_at,
         guild=row.guild,
+        tap=choice.get("tap"),
     )
 
 
-def _choice(row: Any, key: SealingKey) -> dict[str, Any]:
+def choice_of(row: Any, key: SealingKey) -> dict[str, Any]:
+    """Open what was picked in a row of choices.
+
+    Raises:
+        SealBroken: The row cannot be opened.
+    """
     return json.loads(key.open(row.choice, slot("choice", row.preference_id, row.member_id)))

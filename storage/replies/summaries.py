@@ -31,8 +31,9 @@ def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: Re
     except UnknownReply:
         return None
     state = state_of(connection, keys, keys.pseudonyms.member(who), reply_id)
+    text, quotes = posted_text(keys, row)
     return ReplySummary(
-        reply_id, row.created_at, posted_text(keys, row), reactions=state.emoji, rating=state.rating
+        reply_id, row.created_at, text, reactions=state.emoji, rating=state.rating, quotes=quotes
     )
 
 

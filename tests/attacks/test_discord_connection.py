@@ -31,7 +31,7 @@ from bot.doctor import Verdict
 from bot.doctor.discord_account import examine_account
 from bot.settings import BotSettings
 from tests.fakes import HashEncoder, ScriptedGenerator
-from tests.rig.little_discord import TOKEN, LittleDiscord
+from tests.rig.discord_server import TOKEN, IdentifyBudget, discord_server, pointed_at
 from tests.rig.proxying import NAMES, proxying
 from tests.unit.bot.doctor.findings import listed, serving
 
@@ -73,9 +73,9 @@ def start(settings: Settings, monkeypatch):
 @asynccontextmanager
 async def little_discord(monkeypatch):
     """A part of Discord without TLS, which only a proxy can reach; yields its routes."""
-    async with serving(LittleDiscord().answer) as url:
+    async with discord_server() as server:
         monkeypatch.setattr(discord.http.Route, "BASE", "http://discord.invalid/api/v10")
-        yield {"discord.invalid": yarl.URL(url).port}
+        yield {"discord.invalid": yarl.URL(server.url).port}
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ async def test_control_a_client_without_the_argument_asks_no_proxy(monkeypatch):
 async def test_a_gateway_that_cannot_be_reached_at_first_is_one_line(start, log, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))
-    async with serving(LittleDiscord().answer) as url:
-        monkeypatch.setattr(discord.http.Route, "BASE", f"{url}/api/v10")
-        why = await start()
+    async with discord_server() as server:
+        with pointed_at(server.url):
+            monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))
+            why = await start()
 
     assert why.startswith("Discord cannot be reached (Cannot connect to host 127.0.0.1")
     assert "Traceback" not in log.getvalue()
@@ -167,6 +167,27 @@ async def test_a_page_in_place_of_discord_is_one_line(status, kind, start, log, 
     assert "Discord" in why and "\n" not in why
     assert findings[0].verdict in (Verdict.WARNING, Verdict.FAILED)
     assert TOKEN not in why + findings[0].said + log.getvalue()
+
+
+async def test_an_intent_that_discord_does_not_grant_is_one_line(start, log):
+    async with discord_server(message_content=False) as server:
+        with pointed_at(server.url):
+            why = await start(message_content=True)
+
+    assert why.startswith("message_content = true needs the message-content intent: switch it on")
+    assert server.gateway.counted["closed 4014"] == 1
+    assert "Traceback" not in log.getvalue()
+
+
+async def test_a_token_that_discord_resets_is_one_line_and_is_not_tried_again(start, log):
+    """As after a crash loop that used up the sessions of a day."""
+    async with discord_server(budget=IdentifyBudget(total=0)) as server:
+        with pointed_at(server.url):
+            why = await start()
+
+    assert why == "Discord closed the connection (code 4004); 4004 means that the token is not valid"
+    assert (server.n_resets, server.gateway.counted["closed 4004"]) == (1, 1)
+    assert TOKEN not in why + log.getvalue()
 
 
 class _Lost:

@@ -127,6 +127,15 @@ async def picks(world: World, scene: Scene) -> None:
     await world.alice.click(scene.shown.response, label="A")
 
 
+async def opens_the_taps(world: World, scene: Scene) -> None:
+    style = await world.alice.slash(world.channel, "style")
+    scene.shown = await world.alice.click(style.response, label="Show me in six taps")
+
+
+async def taps(world: World, scene: Scene) -> None:
+    await world.alice.click(scene.shown.response, label="A")
+
+
 async def opens_the_panel(world: World, scene: Scene) -> None:
     await world.alice.react(scene.own, "👎")
     scene.shown = await world.alice.slash(world.channel, "feedback")
@@ -191,16 +200,28 @@ ACTS: list[Act] = [
     reports,
     asks_for_a_long_answer,
     picks,
+    taps,
     presses_a_star,
     sends_the_form,
 ]
 PREPARED: dict[Act, Act] = {
     picks: opens_a_comparison,
+    taps: opens_the_taps,
     presses_a_star: opens_the_panel,
     sends_the_form: opens_the_form,
 }
 """Acts that press what another act has opened."""
-WAITING = {wants_another, compares, compares_her_latest, wishes, rates, picks, presses_a_star, sends_the_form}
+WAITING = {
+    wants_another,
+    compares,
+    compares_her_latest,
+    wishes,
+    rates,
+    picks,
+    taps,
+    presses_a_star,
+    sends_the_form,
+}
 """Acts of which it is known when they came, so they may also wait before their first step."""
 
 

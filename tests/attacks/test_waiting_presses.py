@@ -15,6 +15,7 @@ from tests.attacks.test_forget_midway import (
     presses_a_star,
     rates,
     sends_the_form,
+    taps,
     wants_another,
 )
 from tests.integration.conftest import opened
@@ -33,7 +34,7 @@ async def taught_over(settings, decide, monkeypatch) -> dict[str, dict[str, obje
         midway = Midway(scene, decide)
         with monkeypatch.context() as patched:
             midway.wrap(patched)
-            for act in (rates, presses_a_star, picks, sends_the_form, wants_another):
+            for act in (rates, presses_a_star, picks, taps, sends_the_form, wants_another):
                 await world.bot.privacy.forget(scene.alice.user_id)
                 await scene.prepare(act)
                 before = await scene.kept()

@@ -4,7 +4,7 @@ Simulated members of known tastes (``tests/benchmarks/tastes.py``) talk to the r
 Discord. They react to each reply with a thumb, and one reaction in ten is wrong; one member tosses a coin.
 The candidates come from a pool of the embedded model's replies (``tests/benchmarks/taste_pool.py``). After
 some numbers of reactions, the bot's answers to messages that the member never sent are examined without
-posting them.
+posting them. The same is examined after six taps without any reaction (``tests/benchmarks/tapping.py``).
 
 * **Lift**: (expected satisfaction with what would be posted - mean of the candidates) / (best - mean).
 * **Gain**: that satisfaction against the one after no reaction, in standard deviations of the pool's
@@ -22,7 +22,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,24 +35,22 @@ from tqdm import tqdm
 from bot.config import Settings
 from bot.generation import Candidate, Context, Style
 from bot.replies.decision import Decision, Prompt
+from bot.replies.offers import NO_OFFERS, Offers, plain_style_of
 from bot.replies.shapes import shaped
 from bot.settings import DEFAULT_STYLES
-from personalization.arrays import DoubleArray
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.loading import load_encoder
-from storage.records import Who
+from personalization.heads.heads import Head
+from storage.members.wishes import Wish
+from storage.records import Consent, Who
 from tests.benchmarks.taste_pool import Pool, digest, read_pool
+from tests.benchmarks.taste_report import COIN, COUNTS, Examined, examined, show, summary
 from tests.benchmarks.tastes import TASTES, Satisfaction
 from tests.integration.conftest import World, opened
 from tests.rig.encoded_once import EncodedOnce
 
-COUNTS = (0, 3, 5, 10, 20, 40)
-"""Numbers of reactions after which the bot is examined."""
 FLIPPED = 0.1
 """Share of reactions that are the opposite of what the member likes."""
-NOTICED = 0.7
-"""Share of wins from which a member notices."""
-COIN = "coin tosser"
 
 
 class PoolGenerator:
@@ -65,10 +63,19 @@ class PoolGenerator:
 
     async def generate(self, context: Context, styles: Sequence[Style]) -> list[Candidate]:
         known = self._pool[context.message]
-        counts = Counter(style.name for style in styles)
-        order = {name: self._rng.permutation(len(known.get(name, ()))) for name in sorted(counts)}
-        found = [known[name][i] for name, taken in order.items() for i in taken[: counts[name]]]
-        return list({one.text: one for one in found}.values())
+        names = {style.name: plain_style_of(style.name) for style in styles}
+        order = {
+            name: self._rng.permutation(len(known.get(name, ()))) for name in sorted(set(names.values()))
+        }
+        taken: Counter[str] = Counter()
+        found: dict[str, Candidate] = {}
+        for style in styles:
+            plain = names[style.name]
+            if taken[plain] < len(order[plain]):
+                text = known[plain][order[plain][taken[plain]]].text
+                found.setdefault(text, Candidate(text, style.name))
+            taken[plain] += 1
+        return list(found.values())
 
     async def continued(self, context: Context, style: Style, begun: str) -> AsyncIterator[str]:
         raise NotImplementedError("a reply of the pool is complete")
@@ -81,44 +88,11 @@ class PoolGenerator:
         """Nothing is open."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Examined:
-    """What the bot would post to one member, for each message that is examined.
+class NoOffers:
+    """Offers nothing to the writer, so that selection alone is measured."""
 
-    Attributes:
-        lift: Numerator and denominator of the lift, ``messages x 2``.
-        values: Satisfaction with each candidate of each message.
-        chances: Propensity of each candidate.
-    """
-
-    lift: DoubleArray
-    values: tuple[DoubleArray, ...]
-    chances: tuple[DoubleArray, ...]
-
-    def expected(self) -> DoubleArray:
-        """Return the expected satisfaction with each message's reply."""
-        return np.array([v @ p for v, p in zip(self.values, self.chances, strict=True)])
-
-    def wins_over(self, other: Examined) -> float:
-        """Return how often a reply beats the other's reply to the same message; ties count half."""
-        won = [
-            p @ ((v[:, None] > w[None]) + 0.5 * (v[:, None] == w[None])) @ q
-            for v, p, w, q in zip(self.values, self.chances, other.values, other.chances, strict=True)
-        ]
-        return float(np.mean(won))
-
-
-def examined(decisions: Sequence[Decision], liking: Callable[[str], float]) -> Examined:
-    """Judge what the bot would post by a member's satisfaction with each text."""
-    values, chances, lift = [], [], []
-    for decision in decisions:
-        impression = decision.impression
-        value = np.array([liking(text) for text in impression.candidates])
-        chance = np.array(impression.propensities)
-        values.append(value)
-        chances.append(chance)
-        lift.append((value @ chance - value.mean(), value.max() - value.mean()))
-    return Examined(np.array(lift), tuple(values), tuple(chances))
+    async def of(self, who: Who, consent: Consent, head: Head, wish: Wish) -> Offers:
+        return NO_OFFERS
 
 
 def texts_of(pool: Pool) -> list[str]:
@@ -226,74 +200,12 @@ async def one_seed(
     return found
 
 
-def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the mean over seeds; 0 for one seed."""
-    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
-
-
-def lift_of(results: Sequence[Examined]) -> float:
-    """Return the lift over all messages of these results; 0 where no candidate is better than another."""
-    above, best = np.concatenate([one.lift for one in results]).sum(axis=0)
-    return float(above / best) if best > 1e-9 else 0.0
-
-
-def summary(seeds: Sequence[Mapping[str, Mapping[int, Examined]]]) -> dict[str, Any]:
-    """Return lift, gain and wins of each member, averaged over seeds: member -> figure -> reactions."""
-    counts = [n for n in COUNTS if n in seeds[0][COIN]]
-    rows: dict[str, Any] = {}
-    for name in seeds[0]:
-        lift, gain, wins = {}, {}, {}
-        for n in counts:
-            ours = [seed[name][n] for seed in seeds]
-            lift[n] = lift_of(ours)
-            before = [seed[name][0] for seed in seeds]
-            pairs = list(zip(ours, before, strict=True))
-            gain[n] = float(np.mean([(a.expected() - b.expected()).mean() for a, b in pairs]))
-            wins[n] = float(np.mean([a.wins_over(b) for a, b in pairs]))
-        noticed = next((n for n in counts if wins[n] >= NOTICED), None)
-        rows[name] = {"lift": lift, "gain": gain, "wins": wins, "noticed": noticed}
-    named = [rows[taste.name] for taste in TASTES]
-    everybody = {
-        figure: {n: float(np.mean([row[figure][n] for row in named])) for n in counts}
-        for figure in ("lift", "gain", "wins")
-    }
-    by_seed = {
-        n: [float(np.mean([lift_of([seed[t.name][n]]) for t in TASTES])) for seed in seeds] for n in counts
-    }
-    everybody["lift_se"] = {n: standard_error(values) for n, values in by_seed.items()}
-    noticed = next((n for n in counts if everybody["wins"][n] >= NOTICED), None)
-    return {"members": rows, "all tastes": everybody | {"noticed": noticed}}
-
-
-def show(found: Mapping[str, Any]) -> None:
-    """Print the report as Markdown tables."""
-    everybody, rows = found["all tastes"], found["members"]
-    counts = list(everybody["lift"])
-    kinds = {taste.name: taste.kind for taste in TASTES}
-    for figure in ("lift", "gain"):
-        print(f"\n| {figure} after reactions | kind |" + "".join(f" {n} |" for n in counts))
-        print("|---|---|" + "---|" * len(counts))
-        for name, row in rows.items():
-            print(
-                f"| {name} | {kinds.get(name, 'none')} |"
-                + "".join(f" {row[figure][n]:+.2f} |" for n in counts)
-            )
-        print("| **all tastes** | |" + "".join(f" **{everybody[figure][n]:+.2f}** |" for n in counts))
-    print("\n| wins over a first reply |" + "".join(f" {n} |" for n in counts))
-    print("|---|" + "---|" * len(counts))
-    print("| all tastes |" + "".join(f" {everybody['wins'][n]:.2f} |" for n in counts))
-    noticed = everybody["noticed"]
-    print(
-        f"\nA member notices after {noticed} reactions."
-        if noticed is not None
-        else f"\nA member does not notice within {max(counts)} reactions."
-    )
-
-
-async def measured(pool: Pool, n_seeds: int, settings: Settings) -> dict[str, Any]:
+async def measured(
+    pool: Pool, n_seeds: int, settings: Settings, one: Callable[..., Awaitable[Any]] = one_seed
+) -> dict[str, Any]:
     """Run all seeds, with an encoder that computes each text once."""
     encoder = EncodedOnce(load_encoder("packaged", "cpu"))
-    return summary([await one_seed(settings, pool, encoder, seed) for seed in range(n_seeds)])
+    return summary([await one(settings, pool, encoder, seed) for seed in range(n_seeds)])
 
 
 def main() -> None:
@@ -303,6 +215,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200, help="take this many messages of the pool")
     parser.add_argument("--policy", default=Settings().personalization.policy)
     parser.add_argument("--thompson-scale", type=float, default=Settings().personalization.thompson_scale)
+    parser.add_argument("--taps", action="store_true", help="only the six taps, which need no reactions")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     pool = dict(list(read_pool(arguments.pool).items())[: arguments.messages])
@@ -313,8 +226,14 @@ def main() -> None:
     settings = replace(settings, personalization=learning)
     n_texts = sum(len(texts) for by_style in pool.values() for texts in by_style.values())
     print(f"Pool {digest(arguments.pool)}: {len(pool)} messages, {n_texts} texts; {arguments.seeds} seeds")
-    found = asyncio.run(measured(pool, arguments.seeds, settings))
-    show(found)
+    from tests.benchmarks.tapping import tapped  # it imports this module
+
+    by_taps = asyncio.run(measured(pool, arguments.seeds, settings, tapped))
+    show(by_taps, "taps")
+    found = {} if arguments.taps else asyncio.run(measured(pool, arguments.seeds, settings))
+    if found:
+        show(found)
+    found |= {"taps": by_taps}
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bot.commands.lab.encoded_sets import encode_set
 from personalization.heads.heads import Prior, starter_prior
 from personalization.lab.baselines import pool_of
 from personalization.lab.datasets import binary_labels, dev_members, is_support, read_dataset
+from personalization.lab.encoded_sets import encode_set
 from personalization.population.agreement import Agreement, agreement_of
 from personalization.population.fit_prior import fit_prior
 from personalization.rounds import teaching

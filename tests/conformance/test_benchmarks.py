@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from bot.config import Settings
-from bot.generation import Candidate
+from bot.generation import Candidate, Context
+from bot.replies.offers import in_offer
+from bot.settings import DEFAULT_STYLES
 from personalization.heads.heads import Prior
+from personalization.insight.learnt_wishes import LearntWish
 from tests.benchmarks import bench_heads, bench_round, bench_taste, bench_trust
+from tests.benchmarks.obedient_writer import ObedientWriter
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.population import Population
 from tests.benchmarks.tastes import TASTES
@@ -124,6 +128,25 @@ async def test_a_taste_is_measured_through_the_real_bot() -> None:
     assert everybody["wins"][0] == 0.5
     assert set(found["members"]) == {*(taste.name for taste in TASTES), bench_taste.COIN}
     assert len({taste.kind for taste in TASTES}) >= 6
+
+
+async def test_the_obedient_writer_follows_a_wish_and_examples_and_else_the_pool() -> None:
+    pool = {"hi": {"concise": [Candidate("Go home. It is late.", "concise")]}}
+    writer = ObedientWriter(pool, np.random.default_rng(0))
+    concise, shown = DEFAULT_STYLES[0], ("Well, is it late? Will you go?", "Is it? Do you?")
+
+    async def written(wish: str | None, examples: tuple[str, ...] = ()) -> str:
+        seat = in_offer(concise, None if wish is None else LearntWish(wish, 0.9), examples)
+        (candidate,) = await writer.generate(Context("hi"), [seat])
+        assert candidate.style == seat.name
+        return candidate.text
+
+    assert await written(None) == "Go home. It is late."
+    assert await written("shorter") == "Go home."
+    assert await written("lively") == "Go home! It is late!"
+    assert (await written("asks-back")).endswith("?")
+    assert await written("longer") == "Go home. It is late. Go home. It is late."
+    assert (await written(None, shown)).endswith("?")
 
 
 def test_lift_and_wins_are_those_of_a_calculation_by_hand() -> None:

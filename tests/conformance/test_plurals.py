@@ -37,7 +37,7 @@ CONSTANTS = {
 }
 """Placeholders of limits that the code fixes, shares before a percent sign, a value with an interval."""
 
-SAME_FOR_ALL = {"fr": {"avis"}, "it": {"token"}}
+SAME_FOR_ALL = {"fr": {"avis", "choix"}, "it": {"token"}}
 """Nouns whose plural is their singular."""
 
 _AFTER_NUMBER = re.compile(

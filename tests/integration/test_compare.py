@@ -7,7 +7,8 @@ import asyncio
 from bot.cogs.chat import compare
 from bot.generation import Context
 from bot.replies.decision import Prompt
-from bot.ui.feedback_panel import NOT_AGREED, NOT_THERE, TAKEN_BACK
+from bot.ui.components import NOT_AGREED
+from bot.ui.feedback_panel import NOT_THERE, TAKEN_BACK
 from storage.records import Picked, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened

@@ -13,7 +13,8 @@ from personalization.settings import LearningSettings
 from tests.fakes import HashEncoder
 from tests.judgement_sets import DATA, copy_of, evaluate, strictly
 
-CELL = {"metric", "gain", "gain_se", "log_loss", "ece", "members"}
+CLASSIFIED = {"accuracy", "precision", "recall", "f1", "auc", "positives"}
+CELL = {"metric", "gain", "gain_se", "log_loss", "ece", "members"} | CLASSIFIED
 
 
 @pytest.mark.parametrize("name", ["dbdc3", "ukpconvarg1", "made_up_jokes"])
@@ -26,7 +27,7 @@ def test_a_set_becomes_a_table_json_and_a_picture(tmp_path, capsys, name):
     )
 
     result = strictly(tmp_path / "out.json")
-    assert set(result) == {"dataset", "metric", "seeds", "members", "rows"}
+    assert set(result) == {"dataset", "metric", "seeds", "members", "threshold", "rows"}
     assert (result["dataset"], result["seeds"]) == (name, 1)
     assert result["metric"] == ("accuracy" if name == "ukpconvarg1" else "concordance")
     assert result["members"] > 0
@@ -37,7 +38,11 @@ def test_a_set_becomes_a_table_json_and_a_picture(tmp_path, capsys, name):
     assert result["rows"]["global"]["5"]["gain"] == 0.0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     table = capsys.readouterr().out
-    assert all(f"| {row} |" in table for row in ROWS)
+    assert all(table.count(f"| {row} |") == 2 for row in ROWS)
+    assert "predicted from a probability of 0.5 on" in table
+    assert f"{result['rows']['global']['0']['positives']:.0%} of the query labels are positive" in table
+    for cell in (cell for row in result["rows"].values() for cell in row.values()):
+        assert all(cell[name] is None or 0 <= cell[name] <= 1 for name in CLASSIFIED)
 
 
 def test_a_dense_set_can_be_played(tmp_path, capsys):

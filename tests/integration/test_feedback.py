@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.ui import feedback_panel as panel
+from bot.ui.components import NOT_AGREED
 from storage.records import DIRECT_MESSAGES, Who
 
 
@@ -228,7 +229,7 @@ async def test_feedback_before_consent_stores_nothing_and_says_why(world):
 
     shown = await world.alice.slash(world.channel, "feedback", rating=5)
 
-    assert shown.response.content == panel.NOT_AGREED
+    assert shown.response.content == NOT_AGREED
     assert await stored(world, world.alice) == []
 
 

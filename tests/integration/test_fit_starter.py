@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bot.config import ConfigError
 from personalization.errors import DatasetBroken
 from personalization.lab.starter_mean import RECIPE
-from tests.judgement_sets import DATA, copy_of, fit
-
-
-def bots(folder: Path, n: int) -> Path:
-    """Copy the excerpt of dbdc3, with its dialogues dealt out to ``n`` bots."""
-    return copy_of(
-        "dbdc3",
-        folder / f"{n} bots",
-        items=lambda rows: [
-            row | {"group": f"bot{int(row['group'][-2:]) % n}/{row['group']}"} for row in rows
-        ],
-    )
+from tests.judgement_sets import DATA, bots, fit
 
 
 def test_the_starter_is_fitted_from_several_sets_to_the_same_bytes(tmp_path, capsys):

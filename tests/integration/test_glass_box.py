@@ -52,7 +52,7 @@ async def test_a_thumb_and_a_round_move_a_bar_and_the_chances(world, box):
     assert (reply["asker"], reply["asked"], reply["feedback"], reply["label"]) == (
         "Alice",
         QUESTION,
-        ["👍"],
+        ["thumbs up"],
         1.0,
     )
     assert [one["text"] for one in reply["candidates"]] == list(world.generator.default)

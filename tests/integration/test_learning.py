@@ -28,14 +28,14 @@ forests, cooking, lighthouses, puzzles, noodles, museums, clouds
     .split(", ")
 )
 SHORT = (
-    "Love {}!",
-    "{}? Yes.",
-    "Try it.",
-    "Nice, {}.",
-    "Good question.",
-    "Sure, why not {}.",
-    "Not for me.",
-    "Ha, {}!",
+    "I love {}, tell me what you like!",
+    "{}? Yes, a wonderful idea for today.",
+    "Try {}, it is worth it. What do you think?",
+    "Nice, {} is a great choice for a day off.",
+    "Good question! I would start with {}.",
+    "Sure, {} is always fun with good friends.",
+    "I like {}, but not before noon.",
+    "Ha, {}! You know how to make me happy.",
 )
 LONG = (
     "There is a lot to say about {}, and most of it depends on where you start. I would begin with something"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.ui import feedback_panel as panel
 from bot.ui import remark_form as remarks
+from bot.ui.components import NOT_AGREED
 from storage.records import Remark, Who
 from tests.integration.test_feedback import stored
 
@@ -102,7 +103,7 @@ async def test_somebody_who_withdrew_meanwhile_changes_nothing(world):
 
     asked = await world.alice.click(shown, label="Start over")
 
-    assert asked.followups[-1].content == panel.NOT_AGREED
+    assert asked.followups[-1].content == NOT_AGREED
 
 
 async def test_a_private_word_is_asked_for_after_a_dislike_kept_and_taken_back(world):

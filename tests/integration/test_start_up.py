@@ -28,7 +28,12 @@ HEAVY = {
 }
 """Modules that a start with the packaged models does not need."""
 
-MOST_MB = 600
+MOST_MB = 345
+"""What the process may hold of its own when ready, MB; measured: 326.
+
+The pages of mapped models and libraries are left out: how many of them are resident depends on the machine's
+page cache (257 MB on one machine, 335 MB on another), not on the bot.
+"""
 FIRST_MB = 15
 """What the first message and its answer may add, MB; measured: 8, and 23 with CLDR, Unicode's locale data."""
 
@@ -101,7 +106,7 @@ def test_a_bot_with_the_packaged_models_starts_small_and_stays_so(tmp_path) -> N
     found = started(READY, tmp_path)
 
     assert HEAVY & set(found["modules"]) == set()
-    assert found["ready"]["resident"] <= MOST_MB, found["ready"]
+    assert found["ready"]["anonymous"] <= MOST_MB, found["ready"]
     # The states of six earlier prompts would take 100 MB and more.
     assert found["later"]["anonymous"] - found["ready"]["anonymous"] <= 40, found["later"]
 
@@ -111,7 +116,7 @@ def test_the_first_message_loads_little_more(tmp_path) -> None:
     found = started(ANSWERED, tmp_path)
 
     assert found["locales"] == []
-    assert found["answered"]["resident"] <= MOST_MB, found
+    assert found["answered"]["anonymous"] <= MOST_MB, found
     assert found["answered"]["anonymous"] - found["ready"]["anonymous"] <= FIRST_MB, found
 
 

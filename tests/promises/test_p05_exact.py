@@ -30,6 +30,7 @@ from storage.privacy import erasing as rights
 from storage.records import Who
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder
+from tests.rig.adopting import adopt_everything
 from tests.rig.counterfactual import made_keys, outcome_of
 from tests.rig.histories import (
     Asked,
@@ -98,8 +99,9 @@ SOURCES = ("prior", "heads", "counts")
 
 
 @pytest.fixture
-async def bench(tmp_path):
+async def bench(tmp_path, monkeypatch):
     """A crowd that has taught a prior and heads. One earlier erasure has set the counter."""
+    adopt_everything(monkeypatch)
     clock = FixedClock()
     with ThreadPoolExecutor(1) as executor:
         async with await Store.open(settings_in(tmp_path, group_commit_ms=0), now=clock) as store:

@@ -27,6 +27,7 @@ from storage.records import Place, Who
 from storage.replies import impressions
 from storage.store import Store
 from tests.fakes import FixedClock, HashEncoder
+from tests.rig.adopting import adopt_everything
 from tests.rig.membership import Clicks, auc, drawn, joins
 from tests.rig.size import sized
 from tests.rig.solving_back import solved_head, told
@@ -49,7 +50,8 @@ RULES = replace(SETTINGS, prior_min_members=MEMBERS, policy="thompson", relevanc
 
 
 @pytest.fixture
-async def bench(tmp_path):
+async def bench(tmp_path, monkeypatch):
+    adopt_everything(monkeypatch)
     clock = FixedClock()
     with ThreadPoolExecutor(1) as executor:
         async with await Store.open(settings_in(tmp_path, group_commit_ms=0), now=clock) as store:
@@ -162,7 +164,7 @@ async def test_accounts_of_one_label_teach_no_prior_beside_a_victim(bench):
 
     report = await bench.trainer.rebuild_prior()
 
-    assert (report.n_members, report.prior_id) == (0, bench.trainer._starter.prior_id)
+    assert (report.n_members, report.prior_id) == (0, bench.trainer._prior.starter.prior_id)
 
 
 async def test_exact_choices_of_an_older_version_are_gone_after_a_forget(bench, monkeypatch):

@@ -192,6 +192,8 @@ FUNCTIONS = {
     "formulas.without_formulas": formulas.without_formulas,
     "formulas.plain_formula": formulas.plain_formula,
     "asked_language.speaks_of_a_language": asked_language.speaks_of_a_language,
+    "poor_replies.quotes": lambda text: poor_replies.quotes(text, Context(text[::-1])),
+    "poor_replies.copies": lambda text: poor_replies.copies(text, [text[::-1]]),
     "poor_replies.is_poor": lambda text: poor_replies.is_poor(
         text, Context(text, (Turn("assistant", text),))
     ),

@@ -1,4 +1,4 @@
-"""P18: the next reply knows what the member has just told.
+"""P18: the next reply follows the reaction that the member has just given.
 
 A reaction starts a round about a second later, although the interval between rounds is a day. The member's
 next message is then ranked by the head of that round. The test compares the order of events, not the clock.

@@ -5,7 +5,10 @@
 fails), with the stored values, decrypted. Only the member sees it. It covers every server of the member, and
 nothing of anybody else.
 
-Control: an export without one column fails the same check; a sealed column without an opener raises.
+The kind of a reply is in it, without the shares that rest on the likes of others.
+
+Control: an export without one column fails the same check; a sealed column without an opener raises. An
+export of whole decisions shows the shares.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,10 +25,20 @@ from bot.ui.data_export import Part, _Parts
 from storage.members.wishes import Wish
 from storage.privacy import export
 from storage.privacy.personal_data import PERSONAL_DATA
-from storage.records import NewHead, Pick, Picked, Remark, Who
+from storage.records import NewHead, Pick, Picked, Place, Remark, Seat, Who
 from storage.store import Store
 from tests.rig.canary import Canaries
-from tests.unit.storage.given import ALICE, FIRST, GUILD, IMPRESSION, SECOND, posted, round_of, settings_in
+from tests.unit.storage.given import (
+    ALICE,
+    CHANNEL,
+    FIRST,
+    GUILD,
+    IMPRESSION,
+    SECOND,
+    posted,
+    round_of,
+    settings_in,
+)
 
 pytestmark = pytest.mark.promise("P25")
 
@@ -52,7 +66,7 @@ async def lived(store: Store) -> None:
         await store.remarks.record(who, reply_id, Remark(("too long",), f"said by {who.user_id}"))
         for message_id in (FIRST, SECOND):
             await store.feedback.record_reaction(who, message_id, "👍", added=True)
-    await store.wishes.put(ALICE, Wish(("short",), "like a pirate"))
+    await store.wishes.put(ALICE, Wish(("short",), "like a pirate", ("emoji",)))
     await store.reports.record(store.guild_id(ALICE), FIRST, "rude")
     await round_of(
         store, *(NewHead(store.member_id(who), b"head of %d" % who.user_id, 2) for who in (ALICE, BOB))
@@ -81,8 +95,34 @@ async def test_every_field_that_is_the_members_is_in_it_opened(tmp_path):
         (remark,) = exported["remarks"]
         assert (remark["reasons"], remark["words"]) == (["too long"], f"said by {ALICE.user_id}")
         assert exported["heads"][0]["body"] == {"bytes": len(b"head of %d" % ALICE.user_id)}
-        assert exported["wishes"][0]["body"] == {"presets": ["short"], "words": "like a pirate"}
+        wished = {"presets": ["short"], "words": "like a pirate", "unwanted": ["emoji"]}
+        assert exported["wishes"][0]["body"] == wished
         assert elsewhere["members"][0]["standing"] == "refused"
+
+
+async def test_the_kind_of_a_reply_is_in_it_without_what_it_tells_about_others(tmp_path):
+    seat = Seat(2, "warm", "small", "shorter", True, (0.4, 0.6, 0.5, 0.25))
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await store.consent.record(ALICE)
+        await store.replies.record(ALICE, Place(CHANNEL, (FIRST,)), replace(IMPRESSION, seat=seat))
+
+        ((_, exported),) = await store.privacy.export(ALICE)
+
+        # The shares rest on the likes of others, so they would tell about them.
+        kind = {"style": "warm", "writer": "small", "wish": "shorter", "examples": True}
+        assert exported["replies"][0]["decision"]["seat"] == kind
+
+
+async def test_control_an_export_of_the_whole_decision_would_show_the_shares(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "exported", lambda decision: decision)
+    seat = Seat(2, "warm", shares=(0.4, 0.6, 0.5, 0.25))
+    async with await Store.open(settings_in(tmp_path)) as store:
+        await store.consent.record(ALICE)
+        await store.replies.record(ALICE, Place(CHANNEL, (FIRST,)), replace(IMPRESSION, seat=seat))
+
+        ((_, shown),) = await store.privacy.export(ALICE)
+
+        assert shown["replies"][0]["decision"]["seat"]["shares"] == [0.4, 0.6, 0.5, 0.25]
 
 
 async def test_nothing_of_anybody_else_is_in_it(tmp_path):

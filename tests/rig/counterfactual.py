@@ -29,6 +29,7 @@ from bot.app.composition import House, open_house
 from bot.config import Settings, parse_settings
 from bot.generation import Context
 from bot.replies.decision import Prompt
+from bot.replies.six_taps.asking import SixTaps
 from bot.replies.style_wishes import with_words
 from storage.clock import utcnow
 from storage.database import schema
@@ -47,6 +48,7 @@ from tests.rig.histories import (
     Learnt,
     Rated,
     Reacted,
+    Tapped,
     Wished,
 )
 from tests.unit.storage.given import settings_in
@@ -183,6 +185,12 @@ async def _apply(house: House, event: Event) -> None:
             await store.preferences.record_pick(
                 event.who, Pick(event.picked, shown.feature_id, first, second)
             )
+        case Tapped():
+            taps = SixTaps(store, house.ranker, house.parts.taste)
+            since = await taps.begin(event.who)
+            pair = await taps.next_pair(event.who, "en", [])
+            assert pair is not None
+            await taps.record(event.who, "en", pair, event.picked, since=since)
         case Reacted():
             await store.feedback.record_reaction(event.who, event.message_id, event.emoji, added=event.added)
         case Rated():
@@ -254,7 +262,7 @@ async def _sound(reading: Awaitable[T]) -> T | None:
 async def _answer(house: House, who: Who) -> str:
     store = house.store
     ranking = await house.ranker.rank(store.member_id(who), "", PROBES, guild=store.guild_id(who))
-    return _hash(np.array(ranking.scores).tobytes(), ranking.order)
+    return _hash(np.array(ranking.scores).tobytes())  # equal scores come in a random order
 
 
 def _hash(body: bytes, *more: object) -> str:

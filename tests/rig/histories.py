@@ -80,6 +80,14 @@ class Compared(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tapped(Event):
+    """A member answers the first of the six taps."""
+
+    who: Who
+    picked: Picked
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wished(Event):
     """A member sets a wish with ``/style``."""
 
@@ -131,7 +139,7 @@ def random_history(rng: random.Random, people: Sequence[Who], n_asked: int) -> l
 
 
 def with_choices(history: Iterable[Event], rng: random.Random, share: float = 0.4) -> list[Event]:
-    """Add to a share of the prompts a comparison, another answer, and a like of that answer."""
+    """Add to a share of the prompts a comparison, a tap, another answer, and a like of that answer."""
     told: list[Event] = []
     for event in history:
         told.append(event)
@@ -141,6 +149,7 @@ def with_choices(history: Iterable[Event], rng: random.Random, share: float = 0.
         texts = (event.reply, reply)
         picked = rng.choice((Picked.FIRST, Picked.SECOND, Picked.EQUAL))
         told.append(Compared(at=event.at + 30, who=who, texts=texts, picked=picked))
+        told.append(Tapped(at=event.at + 30, who=who, picked=picked))
         again = event.message_id + 50_000
         told.append(
             AskedAgain(

@@ -30,8 +30,8 @@ from bot.replies.decision import NothingToSay, Prompt
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.access import roles_of
 from bot.servers.daily_limits import UsedUp
-from bot.ui.components import PersistentButton
-from bot.ui.feedback_panel import UnpickButton, agreed, clicked_by_who_agreed
+from bot.ui.components import PersistentButton, agreed, clicked_by_who_agreed
+from bot.ui.feedback_panel import UnpickButton
 from bot.ui.feedback_text import cut, excerpt
 from bot.ui.ports import FeedbackHost
 from storage.errors import LearningPaused, NoConsent

@@ -58,7 +58,7 @@ class Helping:
         )
 
     async def post(self, message: discord.Message, distress: Distress) -> None:
-        """Post help under a message, as a note: nobody is pinged, and no later prompt holds it."""
+        """Post help under a message, as a note that pings no member and is part of no later prompt."""
         who, note = who_wrote(message), _note_of(message, distress, WHOLE_EVERY_S)
         if again := not self._given.claim(who, note):
             note = _note_of(message, distress, AGAIN_EVERY_S)

@@ -126,8 +126,9 @@ class Config(
     async def model(self, interaction: discord.Interaction, name: str) -> None:
         """Choose one of the models that the operator offers."""
         offered = models_offered(self._bot.servers.settings)
-        if len(offered) == 1:
-            await _tell(interaction, tr(ONE_MODEL, model=name_of_model(offered[0])))
+        if len(offered) <= 1:
+            names = self._bot.servers.settings.generator.models_in_use
+            await _tell(interaction, tr(ONE_MODEL, model=list_of(map(name_of_model, names))))
         elif name not in offered:
             await _tell(interaction, tr(NO_SUCH_MODEL, models=list_of(offered)))
         else:

@@ -15,14 +15,15 @@ from bot.cogs.ports import HasUser, Registry
 from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.messages.conversation import is_note
+from bot.ui.components import agreed
 from bot.ui.feedback_panel import (
     NO_REPLY,
+    OffersMenu,
     PauseButton,
     RateButton,
     StartOverButton,
     UndoMenu,
     UnpickButton,
-    agreed,
     rate_own,
     show_any_reply,
     show_panel,
@@ -50,6 +51,7 @@ class Feedback(commands.Cog):
             UndoMenu,
             StartOverButton,
             PauseButton,
+            OffersMenu,
             UnpickButton,
             RemarkButton,
             ForgetRemarkButton,

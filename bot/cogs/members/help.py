@@ -14,6 +14,7 @@ from bot.identity import who_clicked
 from bot.languages import mark, tr
 from bot.ui.help_page import commands_in, may_use, page_of
 from bot.ui.privacy_panel import ChoiceButton
+from bot.ui.six_taps.panel import OfferButton
 from bot.ui.style_panel import StyleButton
 from storage.records import Consent
 
@@ -46,10 +47,13 @@ class Help(commands.Cog):
         ]
         who = who_clicked(interaction)
         view = discord.ui.View(timeout=None)
-        if await self._bot.store.consent.of(who) is not Consent.AGREED:
+        agreed = await self._bot.store.consent.of(who) is Consent.AGREED
+        if not agreed:
             view.add_item(ChoiceButton("agree", who.user_id))
         view.add_item(ChoiceButton("about", who.user_id))
         view.add_item(StyleButton("open"))
+        if agreed:
+            view.add_item(OfferButton())
         page = discord.Embed(title=tr(TITLE), description=page_of(shown, await self._command_ids()))
         await interaction.edit_original_response(embed=page, view=view)
 

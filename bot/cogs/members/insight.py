@@ -15,7 +15,7 @@ from discord.ext import commands
 from bot.cogs.ports import HasOwner, HasServers, HasStore, HasTaste, Registry
 from bot.generation import name_of_model
 from bot.identity import who_clicked
-from bot.languages import mark, tr, trn
+from bot.languages import list_of, mark, tr, trn
 from bot.ui.taste_text import points_of, reason_lines
 from storage.records import NOWHERE, ReplyId
 
@@ -81,12 +81,11 @@ class Insight(commands.Cog):
         """Show version and models; to the host also the last round, which is about all members."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         servers = self._bot.servers
-        writer = (
-            await servers.of(who_clicked(interaction).guild_id)
-        ).model or servers.settings.generator.model
+        chosen = (await servers.of(who_clicked(interaction).guild_id)).model
+        writers = (chosen,) if chosen else servers.settings.generator.models_in_use
         lines = [
             f"**Simpatico** {version('simpatico')}, discord.py {discord.__version__}",
-            tr("**Writes with** {model}", model=name_of_model(writer)),
+            tr("**Writes with** {model}", model=list_of(map(name_of_model, writers))),
             tr("**Ranks with** {model}", model=name_of_model(self._bot.encoder_name.partition("@")[0])),
         ]
         if await self._bot.is_owner(interaction.user):

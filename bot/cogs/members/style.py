@@ -1,7 +1,8 @@
 """``/style``: a member's wish for the style of replies here, by presets or in their own words.
 
 Only the member sees the page. Its menu and buttons act on the wish of the member who clicks, and work after a
-restart. The effect of a wish is defined in :mod:`bot.replies.style_wishes`.
+restart. The effect of a wish is defined in :mod:`bot.replies.style_wishes`. The page also offers the six taps
+(:mod:`bot.ui.six_taps.panel`), by which members show their taste instead of describing it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from discord.ext import commands
 from bot.cogs.ports import Registry
 from bot.languages import mark
 from bot.replies.style_wishes import MOST_CHARACTERS, with_words
+from bot.ui.six_taps.panel import OfferButton, TapButton
 from bot.ui.style_panel import StyleButton, StyleMenu, change_wish, show_wish, wish_and_consent
 
 
@@ -24,7 +26,7 @@ class MemberStyle(commands.Cog):
 
     async def cog_load(self) -> None:
         """Register the persistent menu and buttons."""
-        self._bot.add_dynamic_items(StyleMenu, StyleButton)
+        self._bot.add_dynamic_items(StyleMenu, StyleButton, OfferButton, TapButton)
 
     @app_commands.command(
         name="style", description=mark("Choose or describe how I should write to you here.")

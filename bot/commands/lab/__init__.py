@@ -1,4 +1,4 @@
-"""Commands of offline experiments: evaluate, adapt-encoder, tune, fit-starter.
+"""Commands of offline experiments: evaluate, adapt-encoder, compress-encoder, tune, fit-starter.
 
 :mod:`bot.commands.declared` declares them, and imports them when they run, because they need numpy and torch.
 """

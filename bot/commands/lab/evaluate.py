@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from tqdm import tqdm
 
-from bot.commands.lab.encoded_sets import EncodedSet, encode_set
 from bot.commands.lab.evaluate_output import as_table
 from bot.config import ConfigError, Settings
 from personalization.arrays import BoolArray
@@ -28,6 +27,7 @@ from personalization.heads.heads import Prior, starter_prior
 from personalization.heads.starter import FITTED_ON, shipped_prior
 from personalization.lab.bandit_replay import POLICIES, replay
 from personalization.lab.datasets import Dataset, dev_members, join, read_dataset
+from personalization.lab.encoded_sets import EncodedSet, encode_set
 from personalization.lab.evaluate import evaluate, row_names
 from personalization.lab.first_replies import first_replies
 from personalization.lab.options import NEW_SERVER_ROWS, ROWS
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
     ks, rows = _checked(arguments)
     learning = settings.personalization
     dataset, tested = _read(arguments)
-    encoded = encode_set(dataset, learning, arguments.cache, encoder)
+    encoded = encode_set(dataset, learning, arguments.cache, encoder, watch=bar)
     features = encoded.features
     shipped = _shipped(features) if arguments.starter else None
     result = _measure(dataset, encoded, tested, learning, arguments, ks=ks, rows=rows, shipped=shipped)
@@ -79,14 +79,19 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
         arguments.plot.write_bytes(evaluation_picture(result))
 
 
+def bar(work: Sequence[int], what: str) -> Iterable[int]:
+    """Yield the steps of a work, with a progress bar if there are any."""
+    return tqdm(work, desc=what, unit="step", disable=not work)
+
+
 @contextmanager
 def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
     """Show a progress bar; yield a function to call after each step, with the name of the step."""
-    with tqdm(total=total, desc=what, unit="step") as bar:
+    with tqdm(total=total, desc=what, unit="step") as shown:
 
         def progress(step: str) -> None:
-            bar.set_postfix_str(step)
-            bar.update()
+            shown.set_postfix_str(step)
+            shown.update()
 
         yield progress
 

@@ -1,26 +1,28 @@
-"""``simpatico fit-starter``: fit the shipped prior on public judgements of several sources.
+"""``simpatico fit-starter``: fit a starter prior for the configured encoder on public judgements.
 
-Connects the command line with :mod:`personalization.lab.fit_starter`. The same sets give the same bytes on
-the same machine. Run it again after any change of the features or of the encoder, and commit the file.
+Without ``--out`` the starter is kept where the bot looks for it at its next start; the bot does the same in
+the background (:mod:`bot.background.starter_fitting`). With ``--out`` it makes the file that ships. The same
+sets give the same bytes on the same machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+from pathlib import Path
 
-from bot.commands.lab.encoded_sets import encode_set
-from bot.commands.lab.evaluate import steps
+from bot.commands.lab.evaluate import bar, steps
 from bot.config import ConfigError, Settings
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
-from personalization.heads.heads import starter_prior
-from personalization.lab.datasets import read_dataset
-from personalization.lab.fit_starter import FittedStarter, fit_starter
-from personalization.lab.preference_moments import Source
+from personalization.heads.kept_starter import KeptStarter
+from personalization.lab.datasets import Dataset, read_dataset
+from personalization.lab.encoded_sets import EncodedSet, encode_set
+from personalization.lab.fit_starter import FittedStarter
+from personalization.lab.own_starter.fitting import fit_encoded, n_steps, sources_of
+from personalization.lab.own_starter.shipped_sets import shipped_folders
 from personalization.lab.starter_mean import RECIPE, MeanFit, Measured
-from personalization.settings import LearningSettings
 from storage.wording import counted
 
 
@@ -36,34 +38,41 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
         DatasetBroken: A folder is not in the format, or the first one does not hold several chatbots.
         ConfigError: The file cannot be written, or a set is given twice.
         EncoderError: The encoder is missing or damaged.
+        StarterFailed: The folder of kept starters cannot be written.
     """
-    if not arguments.out.parent.is_dir():
-        raise ConfigError(f"--out {arguments.out}: expected a folder {arguments.out.parent}, found none")
-    sets = [read_dataset(folder) for folder in arguments.folders]
+    out: Path | None = arguments.out
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: expected a folder {out.parent}, found none")
+    folders = [*(arguments.folders or shipped_folders()), *arguments.also]
+    sets = [read_dataset(folder) for folder in folders]
     if len({dataset.name for dataset in sets}) < len(sets):
         raise ConfigError("expected different sets, found one twice")
     learning = settings.personalization
     encoder = encoder or load_encoder(learning.encoder, learning.device)
-    encoded = [encode_set(dataset, learning, arguments.cache, encoder) for dataset in sets]
-    sources = [Source.of(one.dataset, one.replies, one.relevance()) for one in encoded]
-    features = encoded[0].features
+    if out is not None:
+        body = _fitted(sets, encoder, arguments, settings)
+        out.write_bytes(body)
+    else:
+        kept = KeptStarter(settings.generator.starter_dir, FeatureMap(encoder))
+        with kept.locked() as tell:
+            tell("by hand")
+            body = _fitted(sets, encoder, arguments, settings)
+            out = kept.keep(body)
+    print(f"{out}: {counted(len(body), 'byte')}, SHA-256 {hashlib.sha256(body).hexdigest()}")
+
+
+def _fitted(
+    sets: list[Dataset], encoder: Encoder, arguments: argparse.Namespace, settings: Settings
+) -> bytes:
+    """Encode the sets, fit the prior, print how its choices rank, and return its bytes."""
+    learning = settings.personalization
+    encoded = [encode_set(dataset, learning, arguments.cache, encoder, watch=bar) for dataset in sets]
     if arguments.compare:
-        _compare(sources, features)
-    n_chatbots = len({group.split("/")[0] for group in sets[0].groups})
-    with steps(len(sets) + n_chatbots + 2, "fitting") as progress:
-        fitted = fit_starter(
-            sources,
-            # Default settings: the shipped prior must not depend on a configuration. What may be loud is
-            # added when it is read (:mod:`personalization.heads.starter`).
-            starter_prior(features, LearningSettings(loud_sd=0)),
-            n_embedding=features.n_embedding,
-            device=learning.device,
-            progress=progress,
-        )
-    body = fitted.prior.to_bytes()
-    arguments.out.write_bytes(body)
+        _compare(encoded)
+    with steps(n_steps(encoded), "fitting") as progress:
+        fitted = fit_encoded(encoded, learning.device, progress)
     _print(fitted)
-    print(f"{arguments.out}: {counted(len(body), 'byte')}, SHA-256 {hashlib.sha256(body).hexdigest()}")
+    return fitted.prior.to_bytes()
 
 
 def _print(fitted: FittedStarter) -> None:
@@ -79,9 +88,9 @@ def _print(fitted: FittedStarter) -> None:
         print(f"  {spread:6g}  {found:.4f}" + ("  chosen" if spread == fitted.spread else ""))
 
 
-def _compare(sources: list[Source], features: FeatureMap) -> None:
+def _compare(encoded: list[EncodedSet]) -> None:
     """Print how recipes rank in which one choice differs."""
-    fit = MeanFit(sources, features.n_embedding)
+    fit = MeanFit(sources_of(encoded), encoded[0].features.n_embedding)
     recipes = [("the recipe", RECIPE), *RECIPE.neighbours()]
     print(_heading(fit.measure(RECIPE)))
     for name, recipe in recipes:

@@ -13,10 +13,11 @@ from importlib.util import find_spec
 import numpy as np
 from tqdm import tqdm
 
-from bot.commands.lab.encoded_sets import encode_set
+from bot.commands.lab import evaluate
 from bot.config import ConfigError, Settings
 from personalization.heads.heads import starter_prior
 from personalization.lab.datasets import dev_members, is_support, read_dataset
+from personalization.lab.encoded_sets import encode_set
 from personalization.lab.prior_search import Choice, Search, Trial, Tuned, as_toml
 from storage.wording import counted
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
             ~dev_members(dataset.users)[dataset.user] & is_support(dataset, arguments.seed)
         )
     learning = settings.personalization
-    encoded = encode_set(dataset, learning, None)
+    encoded = encode_set(dataset, learning, None, watch=evaluate.bar)
     search = Search(
         dataset,
         labels,

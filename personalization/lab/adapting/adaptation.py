@@ -73,17 +73,33 @@ class Adapted:
         encoder: The encoder of the best round.
         history: Measurements of every round.
         best_round: Number of the best round; 0 is the frozen encoder.
-        gain: Mean paired difference of the test jury's metric over the frozen encoder.
-        gain_se: Standard error of the gain; NaN with fewer than two members.
-        n_judges: Number of members in the test jury who could be scored.
+        judged: Difference of the metric from the frozen encoder for each member of the test jury; NaN for
+            members who cannot be scored.
     """
 
     encoder: AdaptableEncoder
     history: tuple[Measured, ...]
     best_round: int
-    gain: float
-    gain_se: float
-    n_judges: int
+    judged: DoubleArray
+
+    @property
+    def gain(self) -> float:
+        """Mean paired difference of the test jury's metric over the frozen encoder."""
+        return clustered_mean(self.judged, np.arange(len(self.judged)))[0]
+
+    @property
+    def gain_se(self) -> float:
+        """Standard error of the gain; NaN with fewer than two members."""
+        return clustered_mean(self.judged, np.arange(len(self.judged)))[1]
+
+    @property
+    def n_judges(self) -> int:
+        """Number of members in the test jury who could be scored."""
+        return int((~np.isnan(self.judged)).sum())
+
+    def gain_over(self, other: Adapted) -> tuple[float, float]:
+        """Return the mean difference from another adaptation of the same split, and its standard error."""
+        return clustered_mean(self.judged - other.judged, np.arange(len(self.judged)))
 
     @property
     def is_better(self) -> bool:
@@ -169,9 +185,8 @@ class Adaptation:
             self._note("training/loss", done.training_loss, n)
             self._save(done)
         self._encoder.put(done.best)
-        gain, gain_se, n_judges = self._judge()
         history = tuple(Measured(*entry) for entry in done.history)
-        return Adapted(self._encoder, history, best, gain, gain_se, n_judges)
+        return Adapted(self._encoder, history, best, self._judge())
 
     # --- one round ----------------------------------------------------------------------------------------
 
@@ -237,8 +252,8 @@ class Adaptation:
         metrics = np.concatenate([metric for _, metric in scored])
         return float(np.mean([loss for loss, _ in scored])), float(np.nanmean(metrics))
 
-    def _judge(self) -> tuple[float, float, int]:
-        """Score the test jury on both encoders: mean gain, its standard error, and the number of members."""
+    def _judge(self) -> DoubleArray:
+        """Score the test jury on both encoders: mean gain over the numbers of labels, by member."""
         jury, metrics = self._split.judge, list[DoubleArray]()
         for frozen in (False, True):
             features = self._features(frozen=frozen)
@@ -246,9 +261,10 @@ class Adaptation:
             scored = [score_jury(self._dataset, features, prior, jury, k, self._device)[1] for k in ASKED_K]
             metrics.append(np.stack(scored))  # (ks, u)
         difference = metrics[0] - metrics[1]
+        judged = np.full(len(jury), np.nan)
         here = ~np.isnan(difference).all(axis=0)
-        gain, gain_se = clustered_mean(np.nanmean(difference[:, here], axis=0), np.flatnonzero(here))
-        return gain, gain_se, int(here.sum())
+        judged[here] = np.nanmean(difference[:, here], axis=0)
+        return judged
 
     # --- checkpoints --------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ Source: Loshchilov and Hutter (2019), Decoupled weight decay regularization; (20
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from personalization.arrays import FloatArray, IntArray
 from personalization.encoding.adapter import AdaptableEncoder
 from personalization.heads.heads import HeadBank
+from personalization.lab.adapting.augmentation import augmented
 from personalization.lab.options import StepSettings
 
 Note = Callable[[str, float, int], None]
@@ -113,11 +115,7 @@ class AdapterOptimiser:
         for start in range(0, len(order), settings.replies):
             rows = order[start : start + settings.replies]
             for part in np.array_split(rows, min(settings.accumulate, len(rows))):
-                with torch.random.fork_rng(self._devices()):
-                    torch.manual_seed(self._chance(int(part[0])))
-                    loss = self._loss(grouped, part, heads, texts, style)  # sum over the labels
-                self._scaler.scale(loss / (per_row * len(rows))).backward()
-                total += float(loss.detach())
+                total += self._backward(grouped, part, heads, texts, style, scale=per_row * len(rows))
             self._advance()
         return total
 
@@ -125,8 +123,55 @@ class AdapterOptimiser:
         """Derive the seed of one part of a step; all parts have different seeds."""
         return int(np.random.SeedSequence([self._seed, self.step, part]).generate_state(1)[0])
 
+    def _backward(
+        self,
+        grouped: GroupedLabels,
+        rows: IntArray,
+        heads: HeadBank,
+        texts: Sequence[str],
+        style: FloatArray,
+        *,
+        scale: float,
+    ) -> float:
+        """Add the gradients of some rows' labels, and return the sum of their losses.
+
+        In adversarial training, the mean of this loss and of the loss at changed word embeddings is trained.
+        The change is the step of a given length that raises the loss most, to first order.
+
+        Source: Miyato, Dai, Goodfellow (2017), Adversarial training methods for semi-supervised text
+        classification, equation 4. We take the length relative to the norm of the word embeddings, instead of
+        normalising those.
+        """
+        seed, radius = self._chance(int(rows[0])), self._settings.adversarial
+        rng = np.random.default_rng(seed)
+        used: list[int] = np.unique(grouped.texts[rows]).tolist()
+        here = {i: texts[i] for i in used}
+        if self._settings.augment:
+            here = {i: augmented(text, rng) for i, text in here.items()}
+
+        def loss_at(change: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+            watched = self._encoder.words(change) if radius else nullcontext(list[Tensor]())
+            with torch.random.fork_rng(self._devices()), watched as words:
+                torch.manual_seed(seed)  # the same dropout in both passes
+                loss = self._loss(grouped, rows, heads, here, style)  # sum over the labels
+            self._scaler.scale(loss / (scale * (2 if radius else 1))).backward()
+            return loss.detach(), words
+
+        loss, words = loss_at(None)
+        for states in words:
+            assert states.grad is not None
+            sizes = states.detach().norm(dim=(1, 2), keepdim=True)  # (n, 1, 1)
+            slopes = states.grad.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)  # (n, 1, 1)
+            loss_at(radius * sizes / slopes * states.grad)
+        return float(loss)
+
     def _loss(
-        self, grouped: GroupedLabels, rows: IntArray, heads: HeadBank, texts: Sequence[str], style: FloatArray
+        self,
+        grouped: GroupedLabels,
+        rows: IntArray,
+        heads: HeadBank,
+        texts: Mapping[int, str],
+        style: FloatArray,
     ) -> Tensor:
         device = self._encoder.device
         used, place = np.unique(grouped.texts[rows], return_inverse=True)

@@ -68,7 +68,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         features=(Form.SEALED, "numbers that describe the bot's text"),
         decision=(
             Form.SEALED,
-            "styles and rounded probabilities of the candidates, the favourite, which was posted, and why",
+            "styles and rounded probabilities of the candidates, the favourite, which was posted, by which"
+            " model and under which learnt wish, and why",
         ),
     ),
     Kept(
@@ -144,7 +145,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         told_at=(Form.PLAIN, "when the member chose"),
         feature_id=(Form.PLAIN, "which models described both"),
         features=(Form.SEALED, "numbers that describe the bot's two texts"),
-        choice=(Form.SEALED, "which of the two was picked, or that another answer was requested"),
+        choice=(Form.SEALED, "which was picked (and pair of the six taps), or a request for another answer"),
     ),
     *_columns(
         "remarks",
@@ -186,7 +187,7 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         member_id=(Form.PSEUDONYM, "the member"),
         changed_at=(Form.PLAIN, "when it was last changed"),
         number=(Form.PLAIN, "sequence number of the change"),
-        body=(Form.SEALED, "what the member set with `/style`: presets and own words"),
+        body=(Form.SEALED, "wishes of `/style`: presets and own words; what is switched off in `/feedback`"),
     ),
     *_columns(
         "prior",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.settings import BotSettings, with_shards
+from bot.settings import BotSettings
+from bot.settings_checks import with_shards
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 from sklearn.metrics import log_loss as reference_log_loss
-from sklearn.metrics import roc_auc_score
 
 from personalization.score_quality import (
     accuracy,
     as_good_as_the_best,
     calibration_error,
+    classification,
     clustered_mean,
     concordance,
     log_loss,
@@ -38,6 +41,64 @@ def test_concordance_without_different_labels_is_unknown() -> None:
 
 def test_accuracy_counts_ties_half() -> None:
     assert accuracy([0.5, -0.1, 0.0, 0.2], [1, 0, 1, 0]) == pytest.approx((1 + 1 + 0.5 + 0) / 4)
+
+
+JUDGED = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=2, max_size=40)
+"""Probabilities in twentieths, so that ties and the threshold itself occur, with their outcomes."""
+
+
+@given(JUDGED)
+def test_classification_matches_scikit_learn(judged: list[tuple[int, bool]]) -> None:
+    p, y = np.array([p for p, _ in judged]) / 20, np.array([y for _, y in judged])
+
+    found = classification(p, y)
+
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        y, p >= 0.5, average="binary", zero_division=np.nan
+    )
+    assert found["accuracy"] == pytest.approx(accuracy_score(y, p >= 0.5))
+    assert found["precision"] == pytest.approx(precision, nan_ok=True)
+    assert found["recall"] == pytest.approx(recall, nan_ok=True)
+    assert found["f1"] == pytest.approx(f1, nan_ok=True)
+    assert found["positives"] == pytest.approx(y.mean())
+
+
+@given(JUDGED)
+def test_the_auc_is_the_share_of_pairs_in_the_right_order(judged: list[tuple[int, bool]]) -> None:
+    liked, not_liked = ([p for p, y in judged if y is answer] for answer in (True, False))
+
+    found = classification([p / 20 for p, _ in judged], [y for _, y in judged])["auc"]
+
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in liked for b in not_liked]
+    assert found == pytest.approx(np.mean(pairs) if pairs else math.nan, nan_ok=True)
+
+
+@given(JUDGED, st.sampled_from([np.square, np.sqrt, np.tanh, lambda p: 0.1 + p / 2, lambda p: p**7]))
+def test_the_auc_does_not_change_under_a_growing_map(judged, grow) -> None:
+    p, y = np.array([p for p, _ in judged]) / 20, [y for _, y in judged]
+
+    before, after = (classification(one, y)["auc"] for one in (p, grow(p)))
+
+    assert after == pytest.approx(before, nan_ok=True)
+    assert classification(1 - p, y)["auc"] == pytest.approx(1 - before, nan_ok=True)
+
+
+@given(
+    st.floats(0, 1), st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda y: 0 < sum(y) < len(y))
+)
+def test_a_constant_probability_knows_nothing(p: float, y: list[bool]) -> None:
+    found = classification([p] * len(y), y)
+
+    assert found["auc"] == 0.5
+    assert found["accuracy"] == pytest.approx(np.mean(y) if p >= 0.5 else 1 - np.mean(y))
+
+
+def test_a_figure_with_nothing_to_count_is_unknown() -> None:
+    assert all(math.isnan(figure) for figure in classification([], []).values())
+    unsaid = classification([0.1, 0.2], [1, 0])
+    assert math.isnan(unsaid["precision"])
+    assert (unsaid["recall"], unsaid["f1"]) == (0.0, 0.0)
+    assert math.isnan(classification([0.1, 0.9], [0, 0])["recall"])
 
 
 def test_log_loss_matches_scikit_learn() -> None:

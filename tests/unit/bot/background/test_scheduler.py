@@ -90,8 +90,13 @@ async def test_a_first_label_plans_one_round_within_three_seconds():
     await scheduler.stop()
 
 
-async def rounds_under_a_stream(early_share: float) -> tuple[int, float]:
-    """Change labels for 1.5 s; return how many rounds of 50 ms of CPU time ran, and the seconds."""
+async def rounds_under_a_stream(early_share: float, others: float = 0) -> tuple[int, float]:
+    """Change labels for 1.5 s; return how many rounds of 50 ms of CPU time ran, and the seconds.
+
+    Args:
+        early_share: Share of the time that rounds may take.
+        others: Seconds that other threads compute during a round.
+    """
     runs = 0
 
     async def work() -> None:
@@ -105,7 +110,7 @@ async def rounds_under_a_stream(early_share: float) -> tuple[int, float]:
         early_labels=1,
         early_s=0.01,
         early_share=early_share,
-        cpu_s=lambda: 0.05 * runs,
+        cpu_s=lambda: (0.05 + others) * runs,
     )
     scheduler.start()
     began = time.monotonic()
@@ -122,6 +127,12 @@ async def test_a_stream_of_labels_leaves_the_rounds_their_share_of_the_time():
 
     # A round rests for 0.45 s; one more begins with the clock, and one with the start.
     assert 2 <= runs <= seconds / 0.45 + 2
+
+
+async def test_what_other_threads_compute_meanwhile_lets_no_round_rest_longer():
+    runs, _ = await rounds_under_a_stream(0.5, others=100.0)
+
+    assert runs >= 4
 
 
 async def test_control_without_the_rest_rounds_take_all_the_time():

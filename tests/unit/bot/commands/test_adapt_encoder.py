@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -52,6 +53,23 @@ def test_an_adapter_that_does_not_help_is_not_written(place, capsys):
     assert code == 0
     assert "Not adopted" in capsys.readouterr().out
     assert not is_adapter(place / "adapted")
+
+
+def test_regularised_training_is_compared_with_plain_training_on_the_same_jury(place, capsys):
+    write_set(place / "set", judged(noise=True))
+
+    options = ["--augment", "--adversarial", "--rounds", "1"]
+    code = run(["adapt-encoder", "set", "--out", "adapted", *HOW, *options])
+
+    said = capsys.readouterr().out
+    assert code == 0
+    first, plain = said.split("The same without --augment and --adversarial:")
+    judges = [re.search(r"(\d+) members who took no part judged: [+-]", part)[1] for part in (first, plain)]
+    assert judges[0] == judges[1]
+    assert re.search(rf"Difference, by the same {judges[0]} members: [+-]0\.\d{{4}} ± 0\.\d{{4}}", said)
+    assert "Used below: the " in said
+    assert not list((place / "adapted").rglob("checkpoint*"))
+    assert len(list((place / "adapted").rglob("events.out.tfevents.*"))) == 2
 
 
 def test_who_is_tested_and_what_they_are_asked_about_is_left_out():

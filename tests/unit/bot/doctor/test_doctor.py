@@ -44,6 +44,7 @@ def test_a_sound_set_up_passes_and_a_missing_token_is_a_warning(folder, capsys):
         ["ok", "model"],
         ["ok", "device"],
         ["ok", "encoder"],
+        ["ok", "starter"],
         ["ok", "keys"],
         ["ok", "database"],
         ["ok", "disk"],

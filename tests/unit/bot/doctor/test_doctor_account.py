@@ -10,20 +10,28 @@ import pytest
 from bot.doctor import Verdict
 from bot.doctor.discord_account import PERMISSIONS, examine_account, id_in, invite_link
 from bot.settings import BotSettings
-from tests.rig.little_discord import BOT_ID, TOKEN, LittleDiscord
-from tests.unit.bot.doctor.findings import listed, serving, verdicts
+from tests.rig.discord_server import BOT_ID, TOKEN, discord_server, pointed_at
+from tests.unit.bot.doctor.findings import listed, verdicts
 
 
 @pytest.fixture
-async def discord_at_hand(monkeypatch):
+async def discord_at_hand():
     """A Discord on this machine, to which discord.py sends its requests."""
-    little = LittleDiscord()
-    async with serving(little.answer) as url:
-        monkeypatch.setattr(discord.http.Route, "BASE", f"{url}/api/v10")
-        yield little
+    async with discord_server(message_content=False) as server:
+        with pointed_at(server.url):
+            yield server
+
+
+def invited(server, *, permissions: discord.Permissions = PERMISSIONS) -> None:
+    """Invite the bot to a new server, with these permissions alone."""
+    roles = server.world.create_guild()._guild.roles.values()
+    for role in roles:
+        role.permissions = permissions.value if role.managed else 0
 
 
 async def test_a_token_that_discord_knows_comes_with_the_link_to_invite_it(discord_at_hand):
+    invited(discord_at_hand)
+
     findings = await listed(examine_account(TOKEN, BotSettings()))
 
     assert verdicts(findings) == {"token": "ok", "intents": "ok", "servers": "ok"}
@@ -32,7 +40,7 @@ async def test_a_token_that_discord_knows_comes_with_the_link_to_invite_it(disco
 
 
 async def test_a_refused_token_fails(discord_at_hand):
-    discord_at_hand.status = 401
+    discord_at_hand.reset_token()
 
     (finding,) = await listed(examine_account(TOKEN, BotSettings()))
 
@@ -44,15 +52,16 @@ async def test_a_missing_message_content_intent_fails_only_when_it_is_asked_for(
     reading = BotSettings(message_content=True)
 
     asked = verdicts(await listed(examine_account(TOKEN, reading)))
-    discord_at_hand.flags = 1 << 19  # gateway_message_content_limited
+    discord_at_hand.rest.message_content = True
     granted = verdicts(await listed(examine_account(TOKEN, reading)))
 
     assert (asked["intents"], granted["intents"]) == ("failed", "ok")
 
 
 async def test_a_missing_permission_is_named_with_the_number_of_servers(discord_at_hand):
-    lacking = PERMISSIONS.value & ~discord.Permissions(add_reactions=True).value
-    discord_at_hand.permissions = [PERMISSIONS.value, lacking, lacking]
+    lacking = PERMISSIONS & ~discord.Permissions(add_reactions=True)
+    for permissions in (PERMISSIONS, lacking, lacking):
+        invited(discord_at_hand, permissions=permissions)
 
     *_, finding = await listed(examine_account(TOKEN, BotSettings()))
 
@@ -61,8 +70,6 @@ async def test_a_missing_permission_is_named_with_the_number_of_servers(discord_
 
 
 async def test_a_bot_without_a_server_is_told_to_be_invited(discord_at_hand):
-    discord_at_hand.permissions = []
-
     assert verdicts(await listed(examine_account(TOKEN, BotSettings())))["servers"] == "warning"
 
 

@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bot.generation import Context, Style, Turn, steadied, steady_start
+from bot.generation import Context, Style, Turn
+from bot.generation.steady import steadied, steady_start
 from bot.generators.prefixes.attention import Rows, rows_of
 from bot.generators.prefixes.kept import KeptPrefixes, n_common
 from bot.generators.prompt import estimate, estimated_cut, fit, with_note

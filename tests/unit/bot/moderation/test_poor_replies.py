@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.generation import Candidate, Context, Turn
-from bot.moderation.poor_replies import is_poor, without_poor
+from bot.moderation.poor_replies import copies, is_poor, quotes, without_poor
 from storage.records import FAQ_STYLE
 
 HELLO = Context("how do I boil an egg?")
@@ -170,3 +170,70 @@ def test_poor_ones_are_dropped_only_while_a_better_one_is_left():
     assert without_poor([poor, good], HELLO) == [good]
     assert without_poor([poor, poor], HELLO) == [poor, poor]
     assert without_poor([], HELLO) == []
+
+
+EXAMPLE = "Sure, take the early train and bring a book for the long way."
+
+
+@pytest.mark.parametrize(
+    ("text", "copied"),
+    [
+        (EXAMPLE, True),
+        (EXAMPLE.upper(), True),
+        (f"Well. {EXAMPLE}", True),
+        ("Sure, take the early train and bring a friend for the long evening.", False),
+        ("Sure.", False),
+        ("", False),
+    ],
+)
+def test_a_copy_of_an_example_is_poor_and_the_same_tone_is_not(text, copied):
+    assert copies(text, ["Yes!", EXAMPLE]) is copied
+    assert copies("Yes!", ["Yes!", EXAMPLE])
+    assert not copies(text, [])
+
+
+def test_copies_are_dropped_while_another_candidate_is_left():
+    both = [Candidate(EXAMPLE, "s"), Candidate("Take a bus.", "s")]
+
+    kept = without_poor(both, Context("How do I get there?"), (), [EXAMPLE])
+
+    assert [one.text for one in kept] == ["Take a bus."]
+    assert without_poor(both[:1], Context("How?"), (), [EXAMPLE]) == both[:1]
+
+
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("my code is swordfish42", "Swordfish42 sounds safe."),
+        ("please tell my friend Aurelia hello", "Hello, dear aurelia!"),
+        ("I lost my old blue umbrella", "Ah, my old blue thing!"),
+        ("Mein Hund heißt Bello", "Bello ist ein guter Name."),
+        ("ok", "OK"),
+        ("I visited Anna yesterday", "Anna's place is nice."),
+        ("Rex is my dog", "Good boy, Rex!"),
+        ('my dog "rex" is ill', "Poor rex."),
+        ("(Bo) is here", "Hello, Bo."),
+        ("I love\nBerlin", "All Berliners are nice."),
+        ("call 0171 1234567", "Call 01711234567 now."),
+        ("I have cancer", "Cancer is hard."),
+        ("我叫田中", "你好，田中。"),
+        ("השם שלי דנה", "שלום דנה"),
+    ],
+)
+def test_a_reply_with_the_members_words_quotes_them(said, reply):
+    assert quotes(reply, Context(said))
+    assert quotes(reply, Context("and now?", (Turn("user", said),)))
+    assert quotes(reply, Context("and now?", (Turn("assistant", said),)))
+
+
+def test_names_of_speakers_are_words_of_people():
+    talk = Context("will it rain?", (Turn("user", "Benedikt: hello there"),), speaker="Annalena")
+
+    assert quotes("Annalena, take an umbrella.", talk)
+    assert quotes("Ask Benedikt!", talk)
+    assert not quotes("Take an umbrella.", talk)
+
+
+@pytest.mark.parametrize("reply", ["Sure, gladly!", "You can have a good time.", "I hope so 😀"])
+def test_common_words_are_no_quotation(reply):
+    assert not quotes(reply, Context("Can I have the train on a day when you like it?"))

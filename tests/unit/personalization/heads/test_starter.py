@@ -95,7 +95,7 @@ def test_another_encoder_gets_a_plain_prior_and_one_line_says_so(caplog):
 
     assert prior.prior_id == starter_prior(features, SETTINGS).prior_id
     assert [record.getMessage() for record in caplog.records] == [
-        "The starter prior that ships is for another encoder; a plain one answers until members teach one"
+        "There is no starter prior for this encoder; a plain one answers until members teach one"
     ]
 
 
@@ -169,7 +169,7 @@ async def test_the_starter_answers_before_members_have_taught_and_when_they_left
 
 
 def test_the_starter_gives_way_as_members_teach():
-    """Members want the opposite of the starter: one member moves it somewhat, many overrule it."""
+    """Members want the opposite of the starter: one member cannot tell, ten and more overrule it."""
     rng = np.random.default_rng(0)
     d = 8
     plain = Prior(np.zeros(d, np.float32), np.full(d, 0.1, np.float32), 0.0, 1.0, "made-up")
@@ -182,18 +182,17 @@ def test_the_starter_gives_way_as_members_teach():
         pool = Pool(X, y, np.ones(n, np.float32), np.repeat(np.arange(n_members), 20))
         found.append(float(fit_prior(pool, belief, member_cap=1e9, device="cpu").mean[0]))
 
-    assert 1.0 > found[0] > found[1] > found[2]
-    assert found[0] > -1
-    assert found[2] < -3
-    assert found[3] < -3
+    assert found[0] == 1.0
+    assert all(mean < -2 for mean in found[1:])
 
 
 def test_a_server_too_small_to_calibrate_keeps_the_starter_s_calibration():
+    """Of three members none can be held out."""
     rng = np.random.default_rng(0)
     table = np.tile(np.array([0.5, 0.9, 0.0], np.float32), (7, 1))
     plain = Prior(np.zeros(4, np.float32), np.full(4, 0.1, np.float32), 0.0, 1.0, "made-up")
-    X = rng.normal(size=(100, 4)).astype(np.float32)
-    pool = Pool(X, (X[:, 0] > 0).astype(np.float32), np.ones(100, np.float32), np.repeat(np.arange(20), 5))
+    X = rng.normal(size=(15, 4)).astype(np.float32)
+    pool = Pool(X, (X[:, 0] > 0).astype(np.float32), np.ones(15, np.float32), np.repeat(np.arange(3), 5))
 
     learnt = fit_prior(pool, replace(plain, calibration=table), member_cap=20.0, device="cpu")
 

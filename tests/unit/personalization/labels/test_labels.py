@@ -161,6 +161,8 @@ def test_a_choice_between_two_replies_weighs_what_the_table_says() -> None:
     assert [label_of_pair(first) for first in (1, 0, 0.5)] == [Label(y, 1.0) for y in (1.0, 0.0, 0.5)]
     assert label_of_pair(True, LabelWeights(pair=0.5)) == Label(1.0, 0.5)
     assert label_of_pair(True, LabelWeights(pair=0.0)) is None
+    assert label_of_pair(0.5, LabelWeights(pair=0.0), tap=True) == Label(0.5, 12.0)
+    assert label_of_pair(0.5, LabelWeights(tap=0.0), tap=True) is None
 
 
 def test_another_answer_says_something_only_where_it_was_liked_better() -> None:

@@ -151,7 +151,7 @@ def test_exploration_is_a_floor_under_every_chance() -> None:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        (LearningSettings(), "thompson:0.2+0.02"),
+        (LearningSettings(), "thompson:0.1+0.02"),
         (LearningSettings(policy="greedy"), "greedy"),
         (LearningSettings(policy="epsilon", exploration=0.1), "greedy+0.1"),
         (LearningSettings(policy="ucb", ucb_width=0.5), "ucb:0.5+0.02"),

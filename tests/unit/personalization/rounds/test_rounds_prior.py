@@ -147,9 +147,9 @@ async def test_member_who_leaves_while_the_prior_is_made_is_not_in_it(bench, sto
             left.append(CROWD[5].user_id)
             await store.privacy.forget(CROWD[5].user_id)
 
-    bench.trainer._store = Meanwhile(store.learning, "record_prior", leave_once)
+    bench.trainer._prior._store = Meanwhile(store.learning, "record_prior", leave_once)
     report = await bench.trainer.rebuild_prior()
-    bench.trainer._store = store.learning
+    bench.trainer._prior._store = store.learning
 
     assert report.n_members == 5
     assert await bench.trainer.rebuild_prior() == replace(report, changed=False)
@@ -165,7 +165,7 @@ async def test_prior_is_given_up_when_members_keep_leaving(bench, store) -> None
         await store.consent.record(stranger)
         await store.privacy.forget(stranger.user_id)
 
-    bench.trainer._store = Meanwhile(store.learning, "record_prior", somebody_leaves)
+    bench.trainer._prior._store = Meanwhile(store.learning, "record_prior", somebody_leaves)
     with pytest.raises(RoundFailed, match="leaving in each of 5 tries"):
         await bench.trainer.rebuild_prior()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from personalization.errors import HeadDamaged
 from personalization.heads.heads import Prior
 from personalization.solving import loud_tastes
 from personalization.solving.gate import learn_heads
@@ -20,6 +21,11 @@ from tests.conformance.members import bodies, some_members, some_prior
 
 S = 5
 """Features that may be loud in these tests: the last ones."""
+ONE, TWO = 0.3, 0.6
+
+
+def slab_of(one: float, two: float) -> loud_tastes.Slab:
+    return loud_tastes.Slab(torch.full((S,), 4.0, dtype=torch.float64), one, two)
 
 
 def loud_prior(*, dim: int = 12, variance: float = 0.05, slab: float = 4.0) -> Prior:
@@ -35,7 +41,7 @@ def by_hand(G: np.ndarray, J: np.ndarray, variance: float) -> tuple[np.ndarray, 
     s = len(G)
     logs, means, squares, sets = [], [], [], []
     for size in (0, 1, 2):
-        prior = (1 - loud_tastes.ONE - loud_tastes.TWO, loud_tastes.ONE, loud_tastes.TWO)[size]
+        prior = (1 - ONE - TWO, ONE, TWO)[size]
         every = list(itertools.combinations(range(s), size))
         for chosen in every:
             some = np.array(chosen, dtype=int)
@@ -60,9 +66,7 @@ def test_the_average_equals_an_enumeration_of_all_hypotheses():
     A = rng.normal(size=(7, S, 9))
     J = A @ A.transpose(0, 2, 1) / 4
 
-    found = loud_tastes.average(
-        torch.from_numpy(G), torch.from_numpy(J), torch.full((S,), 4.0, dtype=torch.float64)
-    )
+    found = loud_tastes.average(torch.from_numpy(G), torch.from_numpy(J), slab_of(ONE, TWO))
 
     for u in range(7):
         mean, covariance, chance = by_hand(G[u], J[u], 4.0)
@@ -72,16 +76,14 @@ def test_the_average_equals_an_enumeration_of_all_hypotheses():
 
 
 def test_without_loud_features_the_solution_is_that_of_newtons_method(monkeypatch):
-    monkeypatch.setattr(loud_tastes, "ONE", 1e-300)
-    monkeypatch.setattr(loud_tastes, "TWO", 1e-300)
-    monkeypatch.setattr(loud_tastes, "STEPS", 30)
+    monkeypatch.setattr(loud_tastes, "STEPS", 200)
     rng = np.random.default_rng(1)
     C = torch.from_numpy(rng.normal(size=(3, 8, 4)))
     K, m = C @ C.transpose(1, 2), torch.from_numpy(rng.normal(size=(3, 8)))
     y, w = torch.from_numpy(rng.random((3, 8))), torch.from_numpy(rng.uniform(0.5, 2, (3, 8)))
     X = torch.from_numpy(rng.normal(size=(3, 8, S)))
 
-    found = loud_tastes.solve(C, K, m, X, torch.full((S,), 4.0, dtype=torch.float64), y, w)
+    found = loud_tastes.solve(C, K, m, X, slab_of(1e-300, 1e-300), y, w)
 
     exact, _, _ = newton_dual(K, m, y, w)
     torch.testing.assert_close(found.a, exact, atol=1e-6, rtol=0)
@@ -166,3 +168,43 @@ def test_the_prior_keeps_what_may_be_loud_in_its_bytes_and_in_every_server():
     np.testing.assert_array_equal(read.loud, prior.loud)
     assert read.prior_id == prior.prior_id != replace(prior, loud=None).prior_id
     np.testing.assert_array_equal(prior.around(b"a server").loud, prior.loud)
+
+
+@pytest.mark.parametrize(("one", "two"), [(0.0, 0.5), (0.5, 0.5), (0.5, -0.1)])
+def test_a_prior_whose_chances_are_no_probabilities_is_refused(one: float, two: float):
+    body = replace(loud_prior(), loud_chances=(one, two)).to_bytes()
+
+    with pytest.raises(HeadDamaged, match="probabilities of loud features"):
+        Prior.from_bytes(body, feature_id=loud_prior().feature_id, dim=12)
+
+
+def test_chances_are_read_back_and_change_the_head():
+    rare = replace(loud_prior(), loud_chances=(0.2, 0.1))
+    read = Prior.from_bytes(rare.to_bytes(), feature_id=rare.feature_id, dim=12)
+
+    assert read.loud_chances == (0.2, 0.1)
+    examples = taught(8, 11)
+    often, seldom = (learn_heads(examples, prior, "cpu")[0].weights[0, 11] for prior in (loud_prior(), read))
+    assert 0 < seldom < often
+
+
+def contradicting(n: int) -> tuple[torch.Tensor, ...]:
+    """A member whose labels contradict each other about nearly the same replies, with large features."""
+    rng = np.random.default_rng(2)
+    X = np.repeat(6 * rng.normal(size=(1, n // 2, S)), 2, axis=1) + 0.3 * rng.normal(size=(1, n, S))
+    y = np.tile([0.0, 1.0], n // 2)[None]
+    y[0, : n // 2] = X[0, : n // 2, 0] > 0
+    C = 0.1 * rng.normal(size=(1, n, 4))
+    return tuple(torch.from_numpy(part) for part in (C, C @ C.transpose(0, 2, 1), X, y))
+
+
+@pytest.mark.parametrize("n", [4, 8, 12, 20])
+def test_contradicting_labels_do_not_make_the_solution_diverge(n: int, monkeypatch):
+    C, K, X, y = contradicting(n)
+    m, w = torch.zeros_like(y), torch.ones_like(y)
+
+    few = loud_tastes.solve(C, K, m, X, slab_of(ONE, TWO), y, w)
+    monkeypatch.setattr(loud_tastes, "STEPS", 60)
+    many = loud_tastes.solve(C, K, m, X, slab_of(ONE, TWO), y, w)
+
+    assert (few.scores - many.scores).abs().max() < 0.5

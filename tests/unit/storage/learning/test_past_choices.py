@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from storage.database.schema import replies
 from storage.learning.past_choices import ChoicePage
-from storage.records import PastChoice, Place
+from storage.records import PastChoice, Place, Seat
 from tests.unit.storage.given import ALICE, BOB, CHANNEL, FIRST, IMPRESSION, SECOND, START, posted
 
 
@@ -22,6 +22,9 @@ def choice_of(store, who, reactions=(), rating=None) -> PastChoice:
         policy=IMPRESSION.policy,
         reactions=reactions,
         rating=rating,
+        style=IMPRESSION.styles[IMPRESSION.chosen],
+        guild=store.guild_id(who),
+        person=store._keys.pseudonyms.person(who.user_id),
     )
 
 
@@ -66,3 +69,33 @@ async def test_a_damaged_row_is_counted_and_does_not_stop_the_others(store):
     page = await store.choices.page(START, None, 10)
 
     assert page == ChoicePage([choice_of(store, BOB)], 1, None)
+
+
+SEAT = Seat(
+    2, style="detailed", writer="small", wish="shorter", examples=True, shares=(0.31, 0.5, 0.013, 1.0)
+)
+
+
+async def test_the_seat_of_a_reply_comes_back_with_its_shares_on_the_grid(store):
+    await store.consent.record(ALICE)
+    await store.replies.record(ALICE, Place(CHANNEL, (FIRST,)), replace(IMPRESSION, seat=SEAT))
+
+    (choice,) = (await store.choices.page(START, None, 10)).choices
+
+    assert choice.seat == replace(SEAT, shares=(0.3, 0.5, 0.0125, 1.0))
+
+
+async def test_answered_choices_come_newest_first_page_by_page_and_of_one_member(store):
+    for message, who in ((FIRST, ALICE), (SECOND, BOB), (SECOND + 1, ALICE), (SECOND + 2, ALICE)):
+        await posted(store, who, message)
+    for message, who in ((FIRST, ALICE), (SECOND, BOB), (SECOND + 2, ALICE)):
+        await store.feedback.record_reaction(who, message, "👍", added=True)
+    await store.feedback.record_reaction(BOB, SECOND + 1, "👍", added=True)  # a reply to somebody else
+
+    whole = await store.choices.answered(10)
+    page = await store.choices.answered(2)
+
+    assert [one.member_id for one in whole.choices] == [store.member_id(who) for who in (ALICE, BOB, ALICE)]
+    assert whole.choices[:2] == page.choices
+    assert (await store.choices.answered(2, before=page.last)).choices == whole.choices[2:]
+    assert (await store.choices.answered(10, of=store.member_id(BOB))).choices == whole.choices[1:2]

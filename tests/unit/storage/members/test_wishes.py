@@ -24,6 +24,9 @@ async def test_a_wish_is_kept_for_one_member_in_one_server_until_it_is_changed_o
     assert [await store.wishes.of(who) for who in (ALICE, BOB, elsewhere)] == [PIRATE, NO_WISH, NO_WISH]
     await store.wishes.put(ALICE, Wish(words="plain"))
     assert await store.wishes.of(ALICE) == Wish((), "plain")
+    await store.wishes.put(ALICE, Wish(unwanted=("emoji", "examples")))
+    assert await store.wishes.of(ALICE) == Wish((), "", ("emoji", "examples"))
+    assert bool(await store.wishes.of(ALICE)) and not (await store.wishes.of(ALICE)).asks
     await store.wishes.put(ALICE, NO_WISH)
     assert await store.wishes.of(ALICE) == NO_WISH
 

@@ -1,16 +1,16 @@
-"""Encodes the texts of a set of judgements for the experiments, with progress bars.
+"""Encodes the texts of a set of judgements for the experiments.
 
 Every text is encoded once. With a folder, later runs find the encodings there. Called by ``simpatico
-evaluate`` and ``simpatico fit-starter``.
+evaluate`` and ``simpatico fit-starter``, and by the fit of a starter in the background.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from personalization.arrays import FloatArray
 from personalization.encoding.encoder import Encoder
@@ -21,6 +21,15 @@ from personalization.lab.encoding_cache import CachedEncoder
 from personalization.settings import LearningSettings
 
 _TEXTS_AT_ONCE = 64
+
+Watch = Callable[[Sequence[int], str], Iterable[int]]
+"""Yields the steps of a work one by one, and shows how far it is; gets the steps and the work's name."""
+
+
+def unwatched(steps: Sequence[int], what: str) -> Iterable[int]:
+    """Show nothing."""
+    del what
+    return steps
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,6 +46,7 @@ class EncodedSet:
     features: FeatureMap
     replies: FloatArray
     _encoder: CachedEncoder
+    _watch: Watch
 
     def relevance(self) -> FloatArray:
         """Compute each reply's cosine to the message it answers, as the ranker does. Blocks.
@@ -52,7 +62,7 @@ class EncodedSet:
         """
         relevance = np.zeros(len(self.dataset.texts), np.float32)
         answers = [i for i, message in enumerate(self.dataset.messages) if message.strip()]
-        for i in tqdm(answers, desc="relevance", unit="reply", disable=not answers):
+        for i in self._watch(answers, "relevance"):
             found = self.features.encode(self.dataset.messages[i], [self.dataset.texts[i]])
             relevance[i] = found.relevance[0]
         self._encoder.flush()
@@ -64,15 +74,21 @@ class EncodedSet:
 
 
 def encode_set(
-    dataset: Dataset, learning: LearningSettings, cache: Path | None, encoder: Encoder | None = None
+    dataset: Dataset,
+    learning: LearningSettings,
+    cache: Path | None,
+    encoder: Encoder | None = None,
+    *,
+    watch: Watch = unwatched,
 ) -> EncodedSet:
-    """Compute the features of a set's replies, with a progress bar.
+    """Compute the features of a set's replies.
 
     Args:
         dataset: The set.
         learning: The encoder and its device.
         cache: Folder in which encodings are cached; None: only in memory.
         encoder: Replaces the configured one.
+        watch: Shows progress.
 
     Raises:
         EncoderError: The encoder is missing or damaged.
@@ -83,7 +99,7 @@ def encode_set(
     starts = range(0, len(dataset.texts), _TEXTS_AT_ONCE)
     parts = [
         features.features(dataset.texts[start : start + _TEXTS_AT_ONCE])
-        for start in tqdm(starts, desc="encoding", unit="batch")
+        for start in watch(starts, "encoding")
     ]
     kept.flush()
-    return EncodedSet(dataset, features, np.concatenate(parts), kept)
+    return EncodedSet(dataset, features, np.concatenate(parts), kept, watch)

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, Protocol, TypeVar, runtime_checkable
-from zlib import crc32
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from annotated_types import Interval
 
 from bot.catalogue import language_model
 from bot.memory import Leaving
+from storage.records import Seat
 
 PACKAGED = "SmolLM2-135M-Instruct"
 """Name of the model that ``[generator] model = "packaged"`` means."""
@@ -163,6 +163,8 @@ class Shape:
         own = self
         if 0 < self.most_sentences < other.least_sentences:
             own = replace(self, most_sentences=0, most_characters=0, most_tokens=0)
+        if 0 < other.most_sentences < self.least_sentences:
+            own = replace(self, least_sentences=0)
         least = max(own.least_sentences, other.least_sentences)
         most = _tighter(own.most_sentences, other.most_sentences)
         return Shape(
@@ -177,17 +179,6 @@ class Shape:
 
 ANY_SHAPE = Shape()
 """The shape without bounds."""
-
-
-class HasId(Protocol):
-    """A message of Discord."""
-
-    id: int
-
-
-T = TypeVar("T", bound=HasId)
-_SHORTEST = 4
-"""A history of fewer messages is not cut in steps."""
 
 
 def _tighter(one: int, other: int) -> int:
@@ -216,17 +207,62 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True)
+class SeatedStyle(Style):
+    """A style as it was dealt to one candidate.
+
+    Attributes:
+        seat: What was dealt; None: not dealt.
+    """
+
+    seat: Seat | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One possible reply and the style of its prompt.
 
     Attributes:
         unfinished: Whether it is a draft that :meth:`CandidateGenerator.continued` can complete.
+        seat: What it was dealt; None for texts that were not requested.
     """
 
     text: str
     style: str
     unfinished: bool = False
     fits: float = -1.0
+    seat: Seat | None = None
+
+
+def seat_of(style: Style) -> Seat | None:
+    """Return what a style was dealt."""
+    return style.seat if isinstance(style, SeatedStyle) else None
+
+
+def seated(style: Style, seat: Seat | None) -> SeatedStyle:
+    """Return the style with another seat."""
+    own = {one.name: getattr(style, one.name) for one in fields(Style)}
+    return SeatedStyle(**own, seat=seat)
+
+
+def style_of(candidate: Candidate, styles: Sequence[Style]) -> Style:
+    """Return the style that a candidate was written in, with the seat of the candidate.
+
+    The name of a style holds what was added to its instruction, so styles of one name are equal but for
+    their seats.
+
+    Raises:
+        KeyError: None of the styles has its name.
+    """
+    for style in styles:
+        if style.name == candidate.style:
+            return style if candidate.seat is None else seated(style, candidate.seat)
+    raise KeyError(candidate.style)
+
+
+def with_seats(candidates: Sequence[Candidate], styles: Sequence[Style]) -> list[Candidate]:
+    """Return the candidates with the seats of their styles; those that have one keep it."""
+    seats = {style.name: seat_of(style) for style in reversed(styles)}
+    return [one if one.seat is not None else replace(one, seat=seats.get(one.style)) for one in candidates]
 
 
 class Enough(Protocol):
@@ -299,30 +335,3 @@ class CandidateGenerator(Protocol):
     async def close(self) -> None:
         """Release the model or connection."""
         ...
-
-
-def steady_start(texts: Sequence[str], most: int) -> int:
-    """Return the index at which a history of at most ``most`` turns starts.
-
-    If the history is longer, it starts at the turn with the smallest checksum in the older half of the turns
-    that may stay. The same turn is chosen again while the conversation grows, until it is too old. A start
-    that moves with every message would make every prefix of a prompt new.
-
-    Args:
-        texts: Text of each turn, oldest first.
-        most: Most turns that may stay.
-    """
-    if len(texts) <= most or most <= 0:
-        return max(0, len(texts) - most)
-    older_half = range(len(texts) - most, len(texts) - most // 2)
-    return min(older_half, key=lambda i: crc32(texts[i].encode(errors="surrogatepass")))
-
-
-def steadied(messages: list[T], most: int) -> list[T]:
-    """Return the latest messages of a history, from a message at which it will start again.
-
-    A history with fewer than ``most`` messages is whole, and stays so.
-    """
-    if len(messages) < max(most, _SHORTEST):
-        return messages
-    return messages[steady_start([str(one.id) for one in messages], most - 1) :]
