@@ -220,6 +220,11 @@ class SimpaticoBot(commands.Bot):
         if not initial:
             await self.identifies.wait(shard_id or 0)
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether this process connects no shard at the moment, because others serve all it may serve."""
+        return False
+
     def owns(self, guild_id: int) -> bool:
         """Return whether this process gets the events of a server; of direct messages: 0."""
         return True

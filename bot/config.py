@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from bot.catalogue import MODEL_VARIABLE, encoder, language_model
 from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
+    SPARE,
     BotSettings,
     DistressSettings,
     FaqSettings,
@@ -111,6 +112,10 @@ def _from_environment(settings: Settings) -> Settings:
         bot = with_shards(settings.bot, os.environ)
     except ValueError as exc:
         raise ConfigError(str(exc)) from None
+    if bot.shard_ids == SPARE and not settings.storage.url:
+        raise ConfigError(
+            f'[bot] shard_ids: "{SPARE}" needs PostgreSQL, which the other processes share; set [storage] url'
+        )
     return _with_chosen_model(replace(settings, bot=bot))
 
 

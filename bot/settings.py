@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Interval, MaxLen, MinLen, Predicate
 
@@ -29,6 +29,9 @@ DEFAULT_STYLES = (
         Shape(most_sentences=4, question=True, lists=False),
     ),
 )
+
+SPARE: Final = "spare"
+"""Value of ``[bot] shard_ids`` of a process that takes over the shards of others."""
 
 REPORT_DAYS = 90
 """Days that the report of the uplift looks back by default."""
@@ -205,7 +208,7 @@ class BotSettings:
         consent: ``opt-in``: the bot learns only from members who agreed.
         shard_count: Connections to Discord in all processes together; 0: as many as Discord recommends, in
             this process.
-        shard_ids: Those of this process, from 0; empty: all.
+        shard_ids: Those of this process, from 0; empty: all. ``spare``: those of processes that end.
     """
 
     token_env: str = "DISCORD_TOKEN"  # noqa: S105 - a name, not a secret
@@ -220,7 +223,7 @@ class BotSettings:
     deny: AccessList = field(default_factory=AccessList)
     consent: Literal["opt-in"] = "opt-in"
     shard_count: Annotated[int, Interval(ge=0, le=MOST_SHARDS)] = 0
-    shard_ids: tuple[int, ...] = ()
+    shard_ids: tuple[int, ...] | Literal["spare"] = ()
 
 
 Amount = Annotated[int, Interval(ge=0, le=1_000_000_000)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from bot.settings import BotSettings, GeneratorSettings, WriterSettings
+from bot.settings import SPARE, BotSettings, GeneratorSettings, WriterSettings
 from storage.records import FAQ_STYLE, MOST_SHARDS
 
 _SET_BY_BOT = {"model", "messages", "stream", "n"}
@@ -83,7 +83,8 @@ SHARD_COUNT, SHARD_IDS = "SIMPATICO_SHARD_COUNT", "SIMPATICO_SHARD_IDS"
 def with_shards(settings: BotSettings, environ: Mapping[str, str]) -> BotSettings:
     """Return the settings with the shards that the environment names, checked.
 
-    ``SIMPATICO_SHARD_IDS`` is a list (``0,1,4-7``) or a part (``2/8``: the third of eight processes).
+    ``SIMPATICO_SHARD_IDS`` is a list (``0,1,4-7``), a part (``2/8``: the third of eight processes), or
+    ``spare``.
 
     Raises:
         ValueError: The shards cannot be used; the message names the key.
@@ -94,9 +95,11 @@ def with_shards(settings: BotSettings, environ: Mapping[str, str]) -> BotSetting
             raise ValueError(f"{SHARD_COUNT}: expected a number from 0 to {MOST_SHARDS}, found {given!r}")
         count = int(given)
     if given := environ.get(SHARD_IDS, "").strip():
-        ids = _shard_ids(given, count)
+        ids = SPARE if given == SPARE else _shard_ids(given, count)
     if ids and not count:
         raise ValueError("[bot] shard_ids: expected a shard_count beside it, the same in every process")
+    if ids == SPARE:
+        return replace(settings, shard_count=count, shard_ids=SPARE)
     if len(set(ids)) != len(ids) or not all(0 <= one < count for one in ids):
         raise ValueError(f"[bot] shard_ids: expected different numbers from 0 to {count - 1}, found {ids}")
     return replace(settings, shard_count=count, shard_ids=ids)

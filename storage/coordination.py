@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from storage.database.backend import Reader
 from storage.database.erasure_count import erasures_of
 from storage.database.peers import News, Peers, next_fence, require_trainer
+from storage.database.shard_locks import ShardLocks
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.records import Shard
@@ -101,21 +102,15 @@ class Coordination:
 
     # --- shards --------------------------------------------------------------------------------------------
 
-    async def shard_ready(self, shard: Shard) -> None:
-        """Show the other processes that this process has received all servers of a shard.
+    @property
+    def shards(self) -> ShardLocks:
+        """Which process serves which shard, and which shards are ready."""
+        return self._peers.shards
 
-        Raises:
-            DatabaseFailed: The database cannot be reached.
-        """
-        await self._peers.shard_ready(shard)
-
-    async def shard_down(self, shard: Shard) -> None:
-        """Show the other processes that a shard of this process is not ready any more.
-
-        Raises:
-            DatabaseFailed: The database cannot be reached.
-        """
-        await self._peers.shard_down(shard)
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use the database. No I/O."""
+        return self._peers.shared
 
     async def claim_prompt(self, message_id: int) -> bool:
         """Return whether this process answers a prompt. Two processes may receive it during a hand-over.
@@ -127,7 +122,7 @@ class Coordination:
 
     def all_ready(self, connection: Connection, count: int) -> bool:
         """Return whether exactly the shards of this number are ready, in all processes together."""
-        return self._peers.ready_shards(connection) == {Shard(number, count) for number in range(count)}
+        return self.shards.all_ready(connection) == {Shard(number, count) for number in range(count)}
 
     # --- erasures ------------------------------------------------------------------------------------------
 

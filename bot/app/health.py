@@ -110,6 +110,11 @@ class Checked(Protocol):
         """The gateway connection of discord.py; None before login."""
         ...
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether this process leaves all shards to other processes at the moment."""
+        ...
+
     def is_ready(self) -> bool:
         """Return whether the gateway session is ready."""
         ...
@@ -137,6 +142,8 @@ def proofs_of(bot: Checked, scheduler: LearningScheduler) -> dict[str, Proof]:
     written = -1
 
     async def gateway() -> bool:
+        if bot.is_spare:
+            return True
         # discord.py has the time of the last frame nowhere else; its latency keeps its value when frozen.
         keepers = [getattr(ws, "_keep_alive", None) for ws in sockets_of(bot)]
         heard = [time.perf_counter() - one._last_recv < SILENT_S for one in keepers if one is not None]

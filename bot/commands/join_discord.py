@@ -29,6 +29,15 @@ from bot.proxies import Proxy, proxy_refusal
 from bot.servers.identify_budget import recommended_shards
 from storage.maintenance.audit_trail import Act
 
+_CLOSED = {
+    4004: "it refused the token; copy a fresh one from the developer portal",
+    4010: "it does not know this shard; correct shard_count and shard_ids under [bot]",
+    4011: "a connection has too many servers; set a larger shard_count, or 0, under [bot]",
+    4012: "this version of Discord's interface ended; install a newer discord.py",
+    4013: "it does not know an intent of the bot; install a newer version of the bot",
+}
+"""Codes after which Discord does not want another try -> what to do."""
+
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """Run the bot on Discord until it is stopped, or the playground when no token is set.
@@ -133,7 +142,8 @@ def _explained(exc: Exception, proxy: Proxy | None) -> str:
         case discord.HTTPException():
             return f"Discord answered {exc.status} (code {exc.code}); try again later, or make a new token"
         case discord.ConnectionClosed():
-            return f"Discord closed the connection (code {exc.code}); 4004 means that the token is not valid"
+            advice = _CLOSED.get(exc.code, "try again later")
+            return f"Discord closed the connection (code {exc.code}): {advice}"
         case _:
             via = f" through the proxy {proxy.address}" if proxy else ""
             return f"Discord cannot be reached{via} ({exc}); check the network, then start again"

@@ -17,6 +17,7 @@ import aiohttp
 import discord
 
 from bot.proxies import Proxy, client_options
+from storage.errors import StorageError
 from storage.identifies import Identifies
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,9 @@ class IdentifyBudget:
         claims: Claims of all processes.
         ask: Returns Discord's limits now.
         sleep: Waits so many seconds.
+
+    Attributes:
+        limits: Discord's limits when they were last asked for; None: not yet.
     """
 
     def __init__(
@@ -101,22 +105,25 @@ class IdentifyBudget:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._claims, self._ask, self._sleep = claims, ask, sleep
+        self.limits: GatewayLimits | None = None
 
     async def wait(self, shard_id: int) -> None:
         """Return when this shard may identify; the session is then counted.
 
-        Raises:
-            StorageError: The database cannot be reached.
+        Without the database no session begins: another process might begin one at the same time.
         """
         told = False
         while True:
-            limits = await self._ask()
-            if limits.remaining <= 0:
+            self.limits = limits = await self._ask()
+            try:
                 wait_s = max(APART_S, limits.reset_s)
-            else:
-                wait_s = await self._claims.claim(
-                    shard_id % limits.concurrency, apart_s=APART_S, all_apart_s=limits.apart_s
-                )
+                if limits.remaining > 0:
+                    wait_s = await self._claims.claim(
+                        shard_id % limits.concurrency, apart_s=APART_S, all_apart_s=limits.apart_s
+                    )
+            except StorageError as exc:
+                log.warning("shard %d waits for the database before it connects: %s", shard_id, exc)
+                wait_s = APART_S
             if wait_s <= 0:
                 return
             if wait_s > _TOLD_FROM_S and not told:

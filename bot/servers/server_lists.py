@@ -74,7 +74,7 @@ class ServerLists:
                 return  # interrupted meanwhile
             del self._waiting[shard_id]
             self._recorded.add(shard_id)
-            await self._coordination.shard_ready(listed.shard)
+            await self._coordination.shards.ready(listed.shard)
             await self._departures.record_list(complete)
 
     async def resumed(self, shard_id: int) -> None:
@@ -85,7 +85,7 @@ class ServerLists:
         """
         async with self._in_order:
             if shard_id in self._recorded:
-                await self._coordination.shard_ready(Shard(shard_id, self.count))
+                await self._coordination.shards.ready(Shard(shard_id, self.count))
 
     async def down(self, shard_id: int) -> None:
         """Note that a shard lost its connection; a list that was not recorded yet does not count.
@@ -95,7 +95,7 @@ class ServerLists:
         """
         self._waiting.pop(shard_id, None)
         async with self._in_order:
-            await self._coordination.shard_down(Shard(shard_id, self.count))
+            await self._coordination.shards.down(Shard(shard_id, self.count))
 
     async def _compared(self, listed: ServerList) -> ServerList:
         """Return the list, with the servers that only Discord's other list names."""

@@ -17,8 +17,8 @@ from typing import Protocol
 from sqlalchemy import Connection, select, update
 
 from storage.database.schema import origin
+from storage.database.shard_locks import OwnShards, ShardLocks
 from storage.errors import NotTrainer
-from storage.records.shards import Shard
 
 
 class News(StrEnum):
@@ -51,6 +51,11 @@ class Peers(Protocol):
     shared: bool
     n_losses: int
 
+    @property
+    def shards(self) -> ShardLocks:
+        """Which process serves which shard."""
+        ...
+
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Start listening; ``on_news`` is called on the event loop."""
         ...
@@ -70,26 +75,6 @@ class Peers(Protocol):
 
     def notify(self, connection: Connection, news: News) -> None:
         """Notify the others when the transaction commits. In the writer."""
-        ...
-
-    async def shard_ready(self, shard: Shard) -> None:
-        """Show that a shard of this process is ready, until :meth:`shard_down` or the end of the process.
-
-        Raises:
-            DatabaseFailed: The database cannot be reached.
-        """
-        ...
-
-    async def shard_down(self, shard: Shard) -> None:
-        """Show that a shard of this process is not ready.
-
-        Raises:
-            DatabaseFailed: The database cannot be reached.
-        """
-        ...
-
-    def ready_shards(self, connection: Connection) -> set[Shard]:
-        """Return the shards that are ready in any process. In the writer."""
         ...
 
     async def claim(self, number: int) -> bool:
@@ -113,7 +98,7 @@ class NoPeers:
 
     def __init__(self) -> None:
         self._leads = False
-        self._ready: set[Shard] = set()
+        self.shards = OwnShards()
 
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Do nothing: no notification will arrive."""
@@ -131,21 +116,9 @@ class NoPeers:
     def notify(self, connection: Connection, news: News) -> None:
         """Do nothing: there are no other processes."""
 
-    async def shard_ready(self, shard: Shard) -> None:
-        """Note that a shard is ready."""
-        self._ready.add(shard)
-
-    async def shard_down(self, shard: Shard) -> None:
-        """Note that a shard is not ready."""
-        self._ready.discard(shard)
-
     async def claim(self, number: int) -> bool:
         """Return True: there is no other process."""
         return True
-
-    def ready_shards(self, connection: Connection) -> set[Shard]:
-        """Return the shards of this process that are ready."""
-        return set(self._ready)
 
     async def close(self) -> None:
         """Release the lock."""

@@ -18,6 +18,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from asyncpg import InterfaceError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
@@ -26,8 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.database.backend import translated, translated_errors
 from storage.database.peers import News
+from storage.database.shard_locks import SharedShards
 from storage.errors import DatabaseFailed, StorageError
-from storage.records.shards import MOST_SHARDS, Shard
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +46,6 @@ CLAIMS = 500
 """Claims that a process holds; a server has room for 6,400 locks by default."""
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")  # on the writer's connection
 _BEAT = "beat "
-READY = 0x51A8
-"""First half of the advisory locks that show which shards are ready; the second half is the shard."""
-_READY_SHARDS = text(
-    "SELECT DISTINCT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted"
-    " AND classid = :kind AND objsubid = 2"
-    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
-_HOLD = "SELECT pg_advisory_lock_shared($1, $2)"
-_RELEASE = "SELECT pg_advisory_unlock_shared($1, $2)"
-
-
-def _number_of(shard: Shard) -> int:
-    return shard.count * MOST_SHARDS + shard.id
 
 
 class PostgresPeers:
@@ -69,6 +57,7 @@ class PostgresPeers:
         lock: The two halves of the trainer's advisory lock.
 
     Attributes:
+        shards: Which process serves which shard.
         n_losses: How often notifications were missed.
     """
 
@@ -84,7 +73,7 @@ class PostgresPeers:
         self._connections: list[tuple[AsyncConnection, Any]] = []  # with the driver's own connection
         self._driver: Any = None  # of the connection that listens
         self._leads = False
-        self._ready: set[Shard] = set()
+        self.shards = SharedShards()
         self._claims: deque[int] = deque()
         self._asking = asyncio.Lock()  # the driver runs one statement at a time
         self._on_news: Callable[[News], None] = lambda _: None
@@ -126,35 +115,6 @@ class PostgresPeers:
         """Notify the others when the transaction commits."""
         connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
 
-    async def shard_ready(self, shard: Shard) -> None:
-        """Hold a shared lock for a shard. The server releases it when this process or its connection ends.
-
-        A lost connection takes the lock again when it is back.
-
-        Raises:
-            DatabaseFailed: The server does not answer.
-        """
-        if shard not in self._ready:
-            self._ready.add(shard)
-            if self._driver is not None:
-                await self._ask(self._driver, _HOLD, READY, _number_of(shard))
-
-    async def shard_down(self, shard: Shard) -> None:
-        """Release the lock of a shard.
-
-        Raises:
-            DatabaseFailed: The server does not answer.
-        """
-        if shard in self._ready:
-            self._ready.discard(shard)
-            if self._driver is not None:
-                await self._ask(self._driver, _RELEASE, READY, _number_of(shard))
-
-    def ready_shards(self, connection: Connection) -> set[Shard]:
-        """Return the shards whose locks are held by any process."""
-        numbers = connection.execute(_READY_SHARDS, {"kind": READY}).scalars()
-        return {Shard(number % MOST_SHARDS, number // MOST_SHARDS) for number in numbers}
-
     async def claim(self, number: int) -> bool:
         """Take an advisory lock, which no table and no file shows; the oldest of many claims is released.
 
@@ -192,13 +152,12 @@ class PostgresPeers:
             (_, driver), _ = self._connections
             driver.add_termination_listener(self._on_loss)
             await driver.add_listener(CHANNEL, self._on_notification)
-            for shard in sorted(self._ready, key=_number_of):
-                await driver.fetchval(_HOLD, READY, _number_of(shard))
         if not await self._hears() or driver.is_closed():
             raise DatabaseFailed(
                 f"{self._what}: notifications (LISTEN, NOTIFY) do not arrive, as behind a connection pooler "
                 "or a firewall. Use the server's direct address in [storage] url."
             )
+        await self.shards.connect(partial(self._ask, driver))
         self._driver = driver
 
     async def _keep_listening(self) -> None:
@@ -268,6 +227,7 @@ class PostgresPeers:
     async def _release(self) -> None:
         self._driver, self._leads = None, False
         self._claims.clear()
+        self.shards.disconnect()
         while self._connections:
             connection, driver = self._connections.pop()
             driver.terminate()  # a connection that does not answer cannot be closed
@@ -278,6 +238,7 @@ class PostgresPeers:
     def _on_loss(self, driver: Any) -> None:
         if driver is not None and driver is self._driver:
             self._driver, self._leads = None, False
+            self.shards.disconnect()
             self.n_losses += 1
             self._lost.set()
             self._on_news(News.LEFT)  # news are missed from now on

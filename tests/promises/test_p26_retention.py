@@ -148,7 +148,7 @@ async def test_a_server_left_while_the_bot_was_away_counts_from_the_second_sessi
     here, elsewhere = ALICE.guild_id, ELSEWHERE.guild_id
 
     async def begin_session(name: str, *guild_ids: int) -> None:
-        await store.coordination.shard_ready(Shard(0, 1))
+        await store.coordination.shards.ready(Shard(0, 1))
         await store.departures.record_list(ServerList(Shard(0, 1), name, frozenset(guild_ids)))
 
     async with await Store.open(settings_in(tmp_path), now=clock) as store:

@@ -87,18 +87,18 @@ async def when_marked(store: Store) -> str:
         rows = await store._reader.run(lambda c: c.execute(select(departures.c.guild)).all())
         return bool(rows)
 
-    await store.coordination.shard_ready(own)
+    await store.coordination.shards.ready(own)
     await listed(own, "first", GONE)
     for session in ("second", "second", "third", "third", "fourth"):
         if await listed(own, session):
             return f"{session} session"
-    await store.coordination.shard_ready(other)
+    await store.coordination.shards.ready(other)
     return "the other shard is ready" if await listed(other, "own first") else "never"
 
 
 async def test_a_server_missing_once_or_twice_in_one_session_was_not_left(tmp_path):
     async with await Store.open(settings_in(tmp_path)) as store:
-        await store.coordination.shard_ready(Shard(1, 2))
+        await store.coordination.shards.ready(Shard(1, 2))
         assert await when_marked(store) == "third session"
 
 
@@ -165,13 +165,13 @@ async def test_a_process_that_dies_or_loses_its_connection_takes_the_readiness_w
     async def all_ready() -> bool:
         return await first._reader.run(lambda c: first.coordination.all_ready(c, 2))
 
-    await first.coordination.shard_ready(Shard(0, 2))
+    await first.coordination.shards.ready(Shard(0, 2))
     assert not await all_ready()
-    await second.coordination.shard_ready(Shard(1, 2))
+    await second.coordination.shards.ready(Shard(1, 2))
     assert await all_ready()
-    await first.coordination.shard_ready(Shard(0, 3))  # a process with another number of shards
+    await first.coordination.shards.ready(Shard(0, 3))  # a process with another number of shards
     assert not await all_ready()
-    await first.coordination.shard_down(Shard(0, 3))
+    await first.coordination.shards.down(Shard(0, 3))
     assert await all_ready()
     peers = second.coordination._peers
     peers._first_wait_s = 0.0

@@ -87,7 +87,7 @@ class Discord:
         """The process is gone; the database frees what it held."""
         self.processes.remove(process)
         for shard_id in process.ids:
-            await self.store.coordination.shard_down(Shard(shard_id, process.count))
+            await self.store.coordination.shards.down(Shard(shard_id, process.count))
 
     async def session(
         self, process: Process, shard_id: int, *, cut: float = 0.0, broken: bool = False
