@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -36,7 +37,7 @@ from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
 from bot.replies.six_taps.asking import SixTaps
 from bot.servers.identify_budget import IdentifyBudget, limits_of
-from bot.servers.server_lists import open_server_lists
+from bot.servers.server_lists import ShardState, open_server_lists
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -224,6 +225,10 @@ class SimpaticoBot(commands.Bot):
     def is_spare(self) -> bool:
         """Whether this process connects no shard at the moment, because others serve all it may serve."""
         return False
+
+    def shard_states(self) -> Counter[ShardState]:
+        """Count the shards that this process may serve, by state."""
+        return Counter([self.server_lists.state_of(0)])
 
     def owns(self, guild_id: int) -> bool:
         """Return whether this process gets the events of a server; of direct messages: 0."""

@@ -116,8 +116,8 @@ def _shard_ids(given: str, count: int) -> tuple[int, ...]:
         return tuple(range(numbers[0], count, numbers[1]))
     if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", given):
         raise ValueError(
-            f"{SHARD_IDS}: expected numbers such as 0,1,4-7, or a part such as 2/8 (the third of eight"
-            f" processes, at most as many as shards), found {given!r}"
+            f"{SHARD_IDS}: expected numbers such as 0,1,4-7, a part such as 2/8 (the third of eight"
+            f" processes, at most as many as shards), or {SPARE}, found {given!r}"
         )
     spans = ([int(end) for end in part.split("-")] for part in given.split(","))
     return tuple(one for span in spans for one in range(span[0], span[-1] + 1))

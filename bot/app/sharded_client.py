@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,7 @@ from bot.client import SimpaticoBot, create_bot
 from bot.messages.queues import Spawn
 from bot.parts import Parts
 from bot.proxies import Proxy
+from bot.servers.server_lists import ShardState
 from bot.servers.shard_claims import ShardClaims
 from bot.settings import SPARE, BotSettings
 from storage.records import Shard
@@ -138,6 +140,12 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
     def is_spare(self) -> bool:
         """Whether this process connects no shard at the moment, because others serve all it may serve."""
         return self.claims.waited and not self._served
+
+    def shard_states(self) -> Counter[ShardState]:
+        """Count the shards that this process may serve, by state."""
+        states = Counter(self.server_lists.state_of(one) for one in self._served)
+        states[ShardState.ELSEWHERE] = len(self.claims.waiting)
+        return states
 
     def owns(self, guild_id: int) -> bool:
         """Return whether a shard of this process gets the events of a server; of direct messages: 0."""

@@ -98,12 +98,14 @@ class Reconciler:
         self._stopped = asyncio.Event()
         self._wait_s = FIRST_WAIT_S
         self._closed: TTLCache[int, None, float] = TTLCache(MOST_CLOSED, ttl=CLOSED_S, timer=time.monotonic)
+        self.n_outages = 0
         self.n_requests = 0
         self.n_findings = 0
         inbox.missed = self._start
 
     def outage(self) -> None:
         """Start both looks: a new session began, and events before it may be missing."""
+        self.n_outages += 1
         self._quick_due = self._thorough_due = True
         self._start()
 

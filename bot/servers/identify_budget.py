@@ -96,6 +96,7 @@ class IdentifyBudget:
 
     Attributes:
         limits: Discord's limits when they were last asked for; None: not yet.
+        n_claimed: Sessions that this process claimed.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class IdentifyBudget:
     ) -> None:
         self._claims, self._ask, self._sleep = claims, ask, sleep
         self.limits: GatewayLimits | None = None
+        self.n_claimed = 0
 
     async def wait(self, shard_id: int) -> None:
         """Return when this shard may identify; the session is then counted.
@@ -125,6 +127,7 @@ class IdentifyBudget:
                 log.warning("shard %d waits for the database before it connects: %s", shard_id, exc)
                 wait_s = APART_S
             if wait_s <= 0:
+                self.n_claimed += 1
                 return
             if wait_s > _TOLD_FROM_S and not told:
                 told = True

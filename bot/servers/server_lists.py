@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,16 @@ from storage.records import ServerList, Shard
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+
+class ShardState(StrEnum):
+    """State of a shard that this process may serve."""
+
+    READY = "ready"
+    CONNECTING = "connecting"
+    """It waits for its turn, connects, or lost its connection."""
+    ELSEWHERE = "elsewhere"
+    """It is left to another process."""
 
 
 class ServerLists:
@@ -43,9 +54,14 @@ class ServerLists:
         self._departures, self._coordination, self._ask = departures, coordination, ask
         self._waiting: dict[int, ServerList] = {}
         self._recorded: set[int] = set()
+        self._ready: set[int] = set()
         self._in_order = asyncio.Lock()
         self.count = 1
         """Number of shards of the bot, by the latest READY."""
+
+    def state_of(self, shard_id: int) -> ShardState:
+        """Return the state of a shard that this process serves. No I/O."""
+        return ShardState.READY if shard_id in self._ready else ShardState.CONNECTING
 
     def hear(self, payload: Mapping[str, Any]) -> None:
         """Keep the list of a READY until its shard is ready. No I/O."""
@@ -74,6 +90,7 @@ class ServerLists:
                 return  # interrupted meanwhile
             del self._waiting[shard_id]
             self._recorded.add(shard_id)
+            self._ready.add(shard_id)
             await self._coordination.shards.ready(listed.shard)
             await self._departures.record_list(complete)
 
@@ -85,6 +102,7 @@ class ServerLists:
         """
         async with self._in_order:
             if shard_id in self._recorded:
+                self._ready.add(shard_id)
                 await self._coordination.shards.ready(Shard(shard_id, self.count))
 
     async def down(self, shard_id: int) -> None:
@@ -94,6 +112,7 @@ class ServerLists:
             StorageError: The database cannot be reached.
         """
         self._waiting.pop(shard_id, None)
+        self._ready.discard(shard_id)
         async with self._in_order:
             await self._coordination.shards.down(Shard(shard_id, self.count))
 

@@ -214,7 +214,13 @@ async def test_two_shards_of_one_process_share_the_servers(settings):
             assert len(here.generator.contexts) == 2
 
 
-async def test_the_token_is_reset_when_the_sessions_of_a_day_are_used_up(settings):
+async def test_the_token_is_reset_when_the_sessions_of_a_day_are_used_up(settings, monkeypatch):
+    """The bot would wait instead; here it does not."""
+
+    async def at_once(*_: object, **__: object) -> None:
+        return
+
+    monkeypatch.setattr(SimpaticoBot, "before_identify_hook", at_once)
     async with open_discord(budget=IdentifyBudget(interval_s=0.0, total=1)) as server:
         async with living(server, settings) as here:
             server.gateway.invalidate()

@@ -1,7 +1,7 @@
 """Bots with shards over real sockets, on one PostgreSQL database: each prompt is generated once.
 
 Three houses in this process stand for three processes. Two divide the shards; the third has a shard of the
-first, as during a hand-over.
+first, as when a process lost its lock and has not noticed yet.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bot.app.sharded_client import create_sharded_bot
 from bot.servers.identify_budget import recommended_shards
 from storage.coordination import Coordination
 from storage.database.schema import departures, seen_servers
+from storage.database.shard_locks import SharedShards
 from tests.fakes import HashEncoder, ScriptedGenerator
+from tests.rig.discord_server import BOT_ID, TOKEN, IdentifyBudget, discord_server, pointed_at
 from tests.rig.waiting import until
-
-rig = pytest.importorskip("tests.rig.discord_server", reason="the small Discord is not there yet")
 
 pytestmark = pytest.mark.slow
 
@@ -31,19 +31,21 @@ pytestmark = pytest.mark.slow
 async def test_each_prompt_is_generated_once_also_during_a_hand_over_and_no_server_counts_as_left(
     settings, postgres, monkeypatch, claimed
 ):
+
+    async def always(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(SharedShards, "serve", always)
+    monkeypatch.setattr(SharedShards, "serves", lambda *_: True)
     if not claimed:
-
-        async def always(*_: object) -> bool:
-            return True
-
         monkeypatch.setattr(Coordination, "claim_prompt", always)
     name = await postgres.fresh()
     settings = replace(settings, storage=replace(settings.storage, url=postgres.url(name)))
-    budget = rig.IdentifyBudget(max_concurrency=2)
+    budget = IdentifyBudget(max_concurrency=2)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(rig.discord_server(shards=2, budget=budget))
-        stack.enter_context(rig.pointed_at(server.url))
-        assert await recommended_shards(rig.TOKEN, None) == 2
+        server = await stack.enter_async_context(discord_server(shards=2, budget=budget))
+        stack.enter_context(pointed_at(server.url))
+        assert await recommended_shards(TOKEN, None) == 2
         guilds = [server.world.create_guild(f"server {shard_id}", shard_id=shard_id) for shard_id in range(2)]
         channels = [guild.create_text_channel("general") for guild in guilds]
         members = [guild.add_member(server.world.create_user("alice")) for guild in guilds]
@@ -55,13 +57,13 @@ async def test_each_prompt_is_generated_once_also_during_a_hand_over_and_no_serv
             houses.append(await stack.enter_async_context(open_house(settings, seed=0, **parts)))
             chosen = replace(settings.bot, shard_count=2, shard_ids=ids)
             bot = create_sharded_bot(chosen, houses[-1].parts, 2)
-            running = asyncio.create_task(bot.start(rig.TOKEN))
+            running = asyncio.create_task(bot.start(TOKEN))
             stack.push_async_callback(asyncio.wait, [running])
             stack.push_async_callback(bot.close)
             await until(bot.is_ready, at_most_s=60)
 
         for member, channel in zip(members, channels, strict=True):
-            await member.send(channel, f"<@{rig.BOT_ID}> hello")
+            await member.send(channel, f"<@{BOT_ID}> hello")
             await until(lambda channel=channel: server.world.posted(channel), at_most_s=60)
         await asyncio.sleep(1.0)
 

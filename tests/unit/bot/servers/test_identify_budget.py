@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from bot.servers.identify_budget import APART_S, GatewayLimits, IdentifyBudget
+from storage.errors import DatabaseFailed
 from storage.settings import StorageSettings
 from storage.store import Store
 from tests.fakes import FixedClock
@@ -67,7 +68,7 @@ async def used_by_a_crash_loop(folder) -> int:
     """Return how many sessions a bot uses that crashes after every start, for a day."""
     gateway = Gateway(total=100)
     async with await Store.open(settings_in(folder), now=gateway.clock) as store:
-        while gateway.used < 1000 and gateway.passed_s < DAY_S - 60:
+        while gateway.used < 150 and gateway.passed_s < DAY_S - 60:
             await gateway.identify(gateway.budget(store), 0)  # every start is a new process
     return gateway.used
 
@@ -82,7 +83,7 @@ async def test_control_without_discords_counter_a_crash_loop_uses_them_up(tmp_pa
 
     monkeypatch.setattr(Gateway, "limits", unknown)
 
-    assert await used_by_a_crash_loop(tmp_path) == 1000
+    assert await used_by_a_crash_loop(tmp_path) == 150  # of 100; it would go on
 
 
 @pytest.mark.parametrize("jump", [-4000, 4000])
@@ -96,6 +97,24 @@ async def test_a_clock_that_jumps_delays_a_session_by_one_interval_at_most(tmp_p
         await gateway.sleep(await store.identifies.claim(0, apart_s=APART_S, all_apart_s=0.0))
 
         assert gateway.clock() - before <= timedelta(seconds=APART_S)
+
+
+async def test_a_database_that_is_lost_during_a_claim_delays_the_session(tmp_path, caplog):
+    gateway = Gateway()
+    async with await Store.open(settings_in(tmp_path), now=gateway.clock) as store:
+        claim, failures = store.identifies.claim, [DatabaseFailed("gone"), DatabaseFailed("gone")]
+
+        async def sometimes(*args, **kwargs) -> float:
+            if failures:
+                raise failures.pop()
+            return await claim(*args, **kwargs)
+
+        store.identifies.claim = sometimes
+        await gateway.identify(gateway.budget(store), 0)
+
+        assert gateway.passed_s == 2 * APART_S
+        assert await claim(0, apart_s=60.0, all_apart_s=0.0) > 0  # claimed once
+    assert caplog.text.count("shard 0 waits for the database before it connects: gone") == 2
 
 
 @pytest.fixture
