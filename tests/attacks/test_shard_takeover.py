@@ -25,6 +25,7 @@ from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.discord_server import BOT_ID, TOKEN, DiscordServer, IdentifyBudget, discord_server, pointed_at
 from tests.rig.discord_server.bot_process import bot_process
 from tests.rig.discord_server.living import at_home
+from tests.rig.size import sized
 from tests.rig.waiting import until
 
 AT_MOST_S = 60.0
@@ -47,11 +48,13 @@ class Here:
     homes: list
     stack: AsyncExitStack
 
-    async def bot(self, ids: tuple[int, ...] | str) -> tuple[ShardedBot, House, asyncio.Task[None]]:
+    async def bot(
+        self, ids: tuple[int, ...] | str, count: int = 2
+    ) -> tuple[ShardedBot, House, asyncio.Task[None]]:
         """Start a bot with these shards in this process."""
         fakes = {"encoder": HashEncoder(), "generator": ScriptedGenerator(), "seed": 0}
         house = await self.stack.enter_async_context(open_house(self.settings, **fakes))
-        bot = create_sharded_bot(replace(self.settings.bot, shard_count=2, shard_ids=ids), house.parts, 2)
+        bot = create_sharded_bot(replace(self.settings.bot, shard_ids=ids), house.parts, count)
         assert isinstance(bot, ShardedBot)
         running = asyncio.create_task(bot.start(TOKEN))
         self.stack.push_async_callback(asyncio.wait, [running])
@@ -139,6 +142,24 @@ async def test_after_a_kill_a_spare_answers_what_came_meanwhile_within_a_minute(
     assert await here.n_left(house) == 0
 
 
+@pytest.mark.skipif(sized(ci=True, full=False), reason="two more starts of a process; make attack SIZE=full")
+async def test_after_a_kill_a_restart_with_the_same_shards_answers_within_a_minute(here, tmp_path):
+    async with victim(here, tmp_path) as process:
+        await until(lambda: len(here.server.gateway.sessions) == 2, at_most_s=240)
+        await asyncio.gather(here.ask(0), here.ask(1))
+        await here.answered([1, 1])
+        began = time.monotonic()
+        process.kill()
+        await process.wait()
+    async with victim(here, tmp_path):
+        await asyncio.gather(here.ask(0), here.ask(1))
+        await here.answered([2, 2], at_most_s=240)
+        took_s = time.monotonic() - began
+
+    print(f"a restart answered {took_s:.1f} s after the kill")
+    assert took_s < AT_MOST_S
+
+
 async def test_a_second_process_with_the_same_shards_connects_none_until_the_first_ends(here):
     first, house, running = await here.bot((0, 1))
     await until(lambda: len(first.shards) == 2)
@@ -177,3 +198,34 @@ async def test_a_process_whose_lock_was_taken_disconnects_and_no_prompt_is_answe
 
     assert len(here.server.gateway.sessions) == 2
     assert first.is_spare and await here.n_left(other) == 0
+
+
+async def test_processes_with_different_numbers_of_shards_answer_each_prompt_once(here, caplog):
+    """As during an upgrade to more shards, while the old process still runs."""
+    old, house, _ = await here.bot((0,), count=1)
+    await until(lambda: old.shard_states()["ready"] == 1)
+    new, _, _ = await here.bot((0, 1))
+    await until(lambda: new.shard_states()["ready"] == 2)
+    await asyncio.gather(here.ask(0), here.ask(1))
+    await here.answered([1, 1])
+
+    assert "other processes have shard_count = 1" in caplog.text
+    assert await here.n_left(house) == 0
+
+
+async def test_after_a_loss_of_the_network_each_shard_resumes_its_session(here):
+    bot, _, _ = await here.bot((0, 1))
+    await until(lambda: bot.shard_states()["ready"] == 2)
+    n_read_back = bot.reconciler.n_outages
+    gateway = here.server.gateway
+    gateway.down = True
+    gateway.drop()
+    await asyncio.gather(here.ask(0), here.ask(1))
+    await until(lambda: bot.shard_states()["connecting"] == 2)
+    await asyncio.sleep(0.5)
+    gateway.down = False
+    await here.answered([1, 1])
+
+    assert gateway.counted["resumed"] == 2
+    assert len(here.server.budget.started) == 2  # no further session
+    assert bot.reconciler.n_outages == n_read_back

@@ -115,6 +115,7 @@ class CatchingUp:
         places = (
             one
             for guild in self._bot.guilds
+            if self._bot.owns(guild.id)  # discord.py keeps the servers of shards that moved away
             for one in (*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads)
             if one.last_message_id is not None and may_answer_in(one)
         )
