@@ -234,6 +234,19 @@ async def test_without_sessions_left_the_bot_waits_and_keeps_its_token(shard_cou
     assert TOKEN not in log.getvalue()
 
 
+async def test_a_token_that_discord_resets_is_one_line_and_is_not_tried_again(start, log, monkeypatch):
+    """As after a crash loop, if Discord's counter of sessions is behind."""
+    shown = IdentifyBudget().as_shown()
+    monkeypatch.setattr(IdentifyBudget, "as_shown", lambda _: shown)
+    async with discord_server(budget=IdentifyBudget(total=0)) as server:
+        with pointed_at(server.url):
+            why = await start()
+
+    assert why.startswith("Discord closed the connection (code 4004): it refused the token; copy a fresh one")
+    assert (server.n_resets, server.gateway.counted["closed 4004"]) == (1, 1)
+    assert TOKEN not in why + log.getvalue()
+
+
 class _Lost:
     """A session that was lost: what discord.py reads of it before it resumes."""
 
