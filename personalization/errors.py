@@ -54,7 +54,7 @@ class HeadOutdated(HeadDamaged):
 
 
 class DatasetBroken(PersonalizationError):
-    """A data folder is not in the format of docs/learning.md."""
+    """A data folder is not in the format of docs/learning/measurements.md."""
 
 
 class RoundFailed(PersonalizationError):

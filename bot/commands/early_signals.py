@@ -30,5 +30,6 @@ def handle_early_signals(said: str = "stopped before it was ready", code: int = 
 
 
 def _end(said: str, code: int, _signal: int, _frame: FrameType | None) -> None:
-    print(f"simpatico: {said}", file=sys.stderr, flush=True)
+    # On a line of its own: a progress bar or the terminal's ^C may stand before it.
+    print(f"\nsimpatico: {said}", file=sys.stderr, flush=True)
     os._exit(code)  # not an exception: the event loop would wait for the thread that loads a model

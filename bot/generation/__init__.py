@@ -212,9 +212,11 @@ class SeatedStyle(Style):
 
     Attributes:
         seat: What was dealt; None: not dealt.
+        examples: Earlier replies that prompts of the reply show; a candidate that copies one is poor.
     """
 
     seat: Seat | None = None
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +240,16 @@ def seat_of(style: Style) -> Seat | None:
     return style.seat if isinstance(style, SeatedStyle) else None
 
 
-def seated(style: Style, seat: Seat | None) -> SeatedStyle:
-    """Return the style with another seat."""
+def seated(style: Style, seat: Seat | None, examples: tuple[str, ...] = ()) -> SeatedStyle:
+    """Return the style with another seat, and with these examples besides its own."""
     own = {one.name: getattr(style, one.name) for one in fields(Style)}
-    return SeatedStyle(**own, seat=seat)
+    return SeatedStyle(**own, seat=seat, examples=(*examples_of([style]), *examples))
+
+
+def examples_of(styles: Sequence[Style]) -> tuple[str, ...]:
+    """Return the earlier replies that the prompts of these styles show, each once."""
+    shown = (text for style in styles if isinstance(style, SeatedStyle) for text in style.examples)
+    return tuple(dict.fromkeys(shown))
 
 
 def style_of(candidate: Candidate, styles: Sequence[Style]) -> Style:

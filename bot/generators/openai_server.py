@@ -17,14 +17,13 @@ from functools import partial
 from typing import Any
 
 import openai
-from openai import AsyncOpenAI
 
 from bot.config import read_secret
 from bot.generation import Candidate, Context, Enough, GeneratorError, ModelMissing, Style
 from bot.generators.cleaning import Written, candidates_of, clean, names_of, thinks
 from bot.generators.continuing import grown
 from bot.generators.model_server.answers import Said, Silence, read_answer, text_of
-from bot.generators.model_server.connection import http_client, keep_texts_out_of_logs, without_password
+from bot.generators.model_server.connection import ServerClient, keep_texts_out_of_logs, without_password
 from bot.generators.model_server.dialects import Longest
 from bot.generators.model_server.explaining import Explaining
 from bot.generators.model_server.fitting import Fitting
@@ -72,12 +71,11 @@ class OpenAIGenerator:
         self._says = Explaining(self._address, settings)
         self._patience = Patience(settings.timeout_s, settings.retries)
         keep_texts_out_of_logs()
-        self._client = AsyncOpenAI(
+        self._client = ServerClient(
             base_url=settings.base_url,
             api_key=read_secret(settings.api_key_env, environ) or _NO_KEY,
             timeout=settings.timeout_s,
             max_retries=settings.retries,
-            http_client=http_client(settings.base_url),
         )
 
     @property

@@ -124,10 +124,20 @@ def is_poor(text: str, context: Context, *, any_language: bool = False) -> bool:
 
 
 def copies(text: str, examples: Sequence[str]) -> bool:
-    """Return whether a reply is a copy of an example, or repeats one for the most part."""
+    """Return whether a reply repeats examples for the most part, by runs of words or as a whole.
+
+    A reply without words is a copy if it is the same.
+    """
     words = _WORD.findall(comparable(text))
-    shown = [_WORD.findall(comparable(example)) for example in examples]
-    return words in shown or _repeats_runs(words, shown)
+    if not words:
+        return comparable(text) in map(comparable, examples)
+    shown = [found for found in (_WORD.findall(comparable(example)) for example in examples) if found]
+    whole = sum(_spaced(words).count(_spaced(example)) * len(example) for example in shown)
+    return whole / len(words) > ECHOED or _repeats_runs(words, shown)
+
+
+def _spaced(words: Iterable[str]) -> str:
+    return "".join(f" {word} " for word in words)
 
 
 def quotes(text: str, context: Context) -> bool:
@@ -135,8 +145,11 @@ def quotes(text: str, context: Context) -> bool:
 
     The common words of its language are no quotation alone. All other words of the
     conversation are, names in any case and script among them, so few replies to the point are free of them.
-    Earlier replies count, too, because they may hold what was said before them.
+    Earlier replies count, too, because they may hold what was said before them. What a picture shows is not
+    known, so every reply to one counts.
     """
+    if context.pictures:
+        return True
     said = [context.said, *(turn.text for turn in context.turns)]
     words = _WORD.findall(comparable(text))
     theirs = [_WORD.findall(comparable(one)) for one in said]

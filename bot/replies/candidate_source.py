@@ -21,10 +21,11 @@ from bot.generation import (
     GeneratorError,
     StopsEarly,
     Style,
+    examples_of,
     with_seats,
 )
 from bot.moderation.output_filter import CandidateFilter, Drop, Filtered, Rules
-from bot.moderation.poor_replies import good_of, without_poor
+from bot.moderation.poor_replies import copies, good_of, without_poor
 from bot.replies.budget import Budget
 from bot.replies.faq_answers import Knowledge
 from bot.replies.shapes import shaped
@@ -87,8 +88,6 @@ class CandidateSource:
         styles: Sequence[Style],
         roles: Collection[int],
         waiting: Waiting | None = None,
-        *,
-        examples: Sequence[str] = (),
     ) -> list[Candidate]:
         """Return the candidates of the language model, then the answers from ``/faq``.
 
@@ -100,7 +99,6 @@ class CandidateSource:
             styles: One for each candidate.
             roles: Ids of the member's roles, which may widen their limit.
             waiting: Decides whether the candidates so far are enough; None: all are awaited.
-            examples: Earlier replies that the prompts show; a candidate that copies one is not good enough.
 
         Raises:
             GeneratorError: No candidate could be generated, and no answer from ``/faq`` fits.
@@ -112,7 +110,7 @@ class CandidateSource:
             known = await self._knowledge.answers(self._store.guild_id(who), context.message)
         try:
             if waiting is not None and isinstance(self._generator, StopsEarly):
-                enough = self._enough(waiting, who, context, styles, known, examples)
+                enough = self._enough(waiting, who, context, styles, known)
                 written = await self._generator.generate_until(context, styles, enough)
             else:
                 written = await self._generator.generate(context, styles)
@@ -135,7 +133,6 @@ class CandidateSource:
         context: Context,
         styles: Sequence[Style],
         known: list[Candidate],
-        examples: Sequence[str],
     ) -> Enough:
         """Return what decides whether to stop waiting; only candidates that may be posted count."""
 
@@ -145,7 +142,7 @@ class CandidateSource:
                 return False
             passed = await self._filter.passing(candidates, await self._rules_in(who, context))
             told = [style.instruction for style in styles]
-            left = await asyncio.to_thread(good_of, passed.kept, context, told, examples)
+            left = await asyncio.to_thread(good_of, passed.kept, context, told, examples_of(styles))
             return (left == candidates or await _good(waiting, left, names)) and waiting.stop()
 
         async def in_time(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
@@ -160,14 +157,18 @@ class CandidateSource:
     async def go_on(self, who: Who, context: Context, *, style: Style, begun: str) -> AsyncGenerator[str]:
         """Yield longer and longer texts of a draft; end where the output filter would drop the whole text.
 
+        It also ends where the text becomes a copy of an example, unless the draft is one already.
         Spends the tokens at the end, whatever ends it.
         """
         text = shown = begun
+        examples = examples_of((style,))
+        if copies(begun, examples):  # it was the last resort
+            examples = ()
 
         async def kept(*, unfinished: bool) -> str:
             one = Candidate(text, style.name, unfinished=unfinished)
             found = await self.keep(shaped([one], (style,)), who, context)
-            return found[0].text if found else ""
+            return found[0].text if found and not copies(found[0].text, examples) else ""
 
         try:
             async with aclosing(self._generator.continued(context, style, begun)) as texts:
@@ -188,8 +189,6 @@ class CandidateSource:
         who: Who,
         context: Context,
         styles: Sequence[Style] = (),
-        *,
-        examples: Sequence[str] = (),
     ) -> list[Candidate]:
         """Return the candidates that may be posted in this server, without unwanted parts and poor ones.
 
@@ -197,12 +196,12 @@ class CandidateSource:
             candidates: What was written.
             who: The member who asks.
             context: Their message and the turns before it.
-            styles: The styles with the member's wish, which may ask for a language.
-            examples: Earlier replies that the prompt showed; a candidate that copies one is poor.
+            styles: The styles with the member's wish, which may ask for a language, and with the examples of
+                which a copy is poor.
         """
         kept = await self._filter.keep(candidates, await self._rules_in(who, context))
         told = [style.instruction for style in styles]
-        return await asyncio.to_thread(without_poor, kept, context, told, examples)
+        return await asyncio.to_thread(without_poor, kept, context, told, examples_of(styles))
 
     async def verdict_on(self, who: Who, text: str) -> Filtered:
         """Return what the filter does with this text in this server; the toxicity model is not run."""

@@ -24,6 +24,11 @@ class NothingToSay(Exception):
     """Every candidate was blank or dropped by the output filter; ask again in other words."""
 
 
+def nowhere(channel_id: int, /) -> bool:
+    """Return that nothing of this channel may be shown."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """The member who asks, and the context of the reply.
@@ -34,6 +39,8 @@ class Prompt:
         behind: Returns the Discord ids of the members whose prompts wait for this one to be answered.
         roles: Ids of the member's roles; they may widen the daily limit.
         asker: The member, marked if they left since they asked; None: they ask now.
+        may_show: Returns whether a reply that was posted in a channel, by its id, may be shown in the prompt,
+            because the readers of this conversation can read that channel.
     """
 
     who: Who
@@ -41,6 +48,7 @@ class Prompt:
     behind: Callable[[], Collection[int]] = tuple
     roles: Collection[int] = ()
     asker: Asker | None = None
+    may_show: Callable[[int], bool] = nowhere
 
     async def read(self) -> Context:
         """Return the context; read it if only a reader was given.

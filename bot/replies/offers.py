@@ -4,8 +4,9 @@ An offer changes the style of a seat, which is one requested candidate. It stand
 the style, so the beginning of the prompt stays the same. A wish of ``/style`` stands last and has
 precedence. A seat with an offer has a name of its own, so its candidates can be told from those of plain
 seats. Examples are the bot's own replies to this member in this server that repeat no words of the member.
-They are shortened and quoted, and role markers are broken up in them. Nothing is cached: what was undone,
-forgotten or deleted is not offered again. No discord import here.
+They cross channels only where everyone in the server can read both (:mod:`bot.servers.readers`). They are
+shortened and quoted, and role markers are broken up in them. Nothing is cached: what was undone, forgotten or
+deleted is not offered again. No discord import here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from bot.generation import ANY_SHAPE, Shape, Style
@@ -27,7 +28,7 @@ from personalization.insight.seat_dealer import Table
 from personalization.insight.taste import TasteReader
 from storage.errors import StorageError
 from storage.members.wishes import Wish
-from storage.records import Consent, Seat, Who
+from storage.records import Consent, ReplyId, Seat, Who
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def instructions() -> list[str]:
 
     Those of wishes are everyday sentences ("Make a joke."), which a reply may hold.
     """
-    return _SHOWN.partition("{")[0].split(". ")
+    return list[str](_SHOWN.partition("{")[0].split(". "))
 
 
 def in_offer(style: Style, wish: LearntWish | None, examples: Sequence[str]) -> Style:
@@ -205,7 +206,9 @@ class OffersBook:
     def __init__(self, store: Store, taste: TasteReader) -> None:
         self._store, self._taste = store, taste
 
-    async def of(self, who: Who, consent: Consent, head: Head, wish: Wish) -> Offers:
+    async def of(
+        self, who: Who, consent: Consent, head: Head, wish: Wish, may_show: Callable[[int], bool]
+    ) -> Offers:
         """Return the offers for the next reply to a member.
 
         Nothing is offered without consent. Where the store does not answer, nothing is offered either.
@@ -215,22 +218,27 @@ class OffersBook:
             consent: Their decision.
             head: The head used for them.
             wish: Their wish of ``/style``, and what they switched off.
+            may_show: As in :class:`~bot.replies.decision.Prompt`.
         """
         if consent is not Consent.AGREED or wish.words or head.spread is None:
             return NO_OFFERS
         try:
-            known = await self.known(who, head)
+            known = await self.known(who, head, may_show)
         except StorageError as exc:
             log.warning("offers could not be read (%s); this reply has none", type(exc).__name__)
             return NO_OFFERS
         return allowed(known, wish)
 
-    async def known(self, who: Who, head: Head | None = None) -> Offers:
+    async def known(
+        self, who: Who, head: Head | None = None, may_show: Callable[[int], bool] | None = None
+    ) -> Offers:
         """Return what taste offers for a member who agreed, also what is switched off or overridden.
 
         Args:
             who: The member.
             head: The head used for them; None: it is looked up.
+            may_show: Returns whether replies in a channel, by its id, may be examples; None: those of every
+                channel may, which only the member themselves may learn.
 
         Raises:
             StorageError: The store does not answer.
@@ -238,21 +246,30 @@ class OffersBook:
         guild = self._store.guild_id(who)
         head = head or await self._taste.head_of(self._store.member_id(who), guild)
         wishes = await self._taste.learnt_wishes(head, guild)
-        return Offers(wishes, await self._examples_of(who, head, guild))
+        return Offers(wishes, await self._examples_of(who, head, guild, may_show))
 
-    async def _examples_of(self, who: Who, head: Head, guild: bytes) -> tuple[str, ...]:
+    async def _examples_of(
+        self, who: Who, head: Head, guild: bytes, may_show: Callable[[int], bool] | None
+    ) -> tuple[str, ...]:
         """Return the texts of own replies that show a member's taste; expired ones are left out."""
         member_id = self._store.member_id(who)
         found: list[str] = []
-        for reply_id in (await self._taste.liked_examples(member_id, head, guild))[:MOST_READ]:
+        known = await self._taste.liked_examples(member_id, head, guild)
+        for reply_id in known[:MOST_READ]:
             reply = await self._store.replies.summary(who, reply_id)
             if reply is None or reply.text is None or reply.quotes:
                 continue
-            if _shows_tone(reply.text, found):
+            if not _shows_tone(reply.text, found):
+                continue
+            if may_show is None or await self._is_shown(who, reply_id, may_show):
                 found.append(reply.text)
             if len(found) == MOST_EXAMPLES:
                 break
         return tuple(found)
+
+    async def _is_shown(self, who: Who, reply_id: ReplyId, may_show: Callable[[int], bool]) -> bool:
+        channel_id = await self._store.replies.channel_of(who, reply_id)
+        return channel_id is not None and may_show(channel_id)
 
 
 def _shows_tone(text: str, others: Collection[str]) -> bool:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bot.distress.answers import HelpAnswers, InDistress
-from bot.generation import Candidate, Context, Style, seated, style_of
+from bot.generation import Candidate, Context, Style, examples_of, seated, style_of
 from bot.memory import Leaving
-from bot.moderation.poor_replies import quotes
+from bot.moderation.poor_replies import copies, quotes
 from bot.replies.candidate_cache import Drafts
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.choice import CandidateChoice
@@ -56,12 +56,10 @@ class _Dealt:
 
     Attributes:
         styles: Style of each candidate.
-        examples: Earlier replies that some prompts show.
         wished: Whether the member asks for a style.
     """
 
     styles: list[Style]
-    examples: tuple[str, ...]
     wished: bool
 
 
@@ -163,17 +161,15 @@ class Responder:
             clock.lap("context")
             consent, member_id = await agreed_under(self._store, asker)
             head = await self._ranker.head_of(member_id, self._store.guild_id(who))
-            dealt = await self._styles_for(who, consent, head, member_id)
+            dealt = await self._styles_for(prompt, consent, head, member_id)
             styles, waiting = dealt.styles, None
             if not but and not dealt.wished:  # a wish changes how they score
                 guild = self._store.guild_id(who)
                 waiting = await self.early.begin(member_id, context.message, guild=guild, server=who.guild_id)
             clock.lap("consent")
-            candidates = await self.source.write(
-                who, context, styles, prompt.roles, waiting, examples=dealt.examples
-            )
+            candidates = await self.source.write(who, context, styles, prompt.roles, waiting)
         clock.lap("generate")
-        kept = await self.source.keep(candidates, who, context, styles, examples=dealt.examples)
+        kept = await self.source.keep(candidates, who, context, styles)
         kept = [one for one in kept if one.text not in but]
         clock.lap("filter")
         stopped = waiting is not None and waiting.stopped
@@ -226,7 +222,9 @@ class Responder:
             more = partial(self.source.go_on, asker.who, context, style=style, begun=chosen.text)
         rest = [one for one in candidates if one.text != chosen.text]
         again = partial(self._chosen_from, rest, asker, member_id, consent, context, styles, observed=True)
-        return Decision(chosen.text, consent, impression, asker, tuple(candidates), more=more, instead=again)
+        # A copy of an example is posted where nothing else is left, and never as another answer.
+        written = tuple(one for one in candidates if not copies(one.text, examples_of(styles)))
+        return Decision(chosen.text, consent, impression, asker, written, more=more, instead=again)
 
     async def decide_another(self, prompt: Prompt, message_id: int, shown: str) -> Decision:
         """Choose another answer to a prompt, from the remaining candidates or else from new ones.
@@ -319,10 +317,13 @@ class Responder:
         self._askers.forget(leaving)
         self.recorder.forget(leaving)
 
-    async def _styles_for(self, who: Who, consent: Consent, head: Head, member_id: MemberId | None) -> _Dealt:
+    async def _styles_for(
+        self, prompt: Prompt, consent: Consent, head: Head, member_id: MemberId | None
+    ) -> _Dealt:
         """Return a style for each candidate, with offers of taste and the member's wish."""
+        who = prompt.who
         wish = await self._wish_of(who, consent)
-        offers = await self.offers.of(who, consent, head, wish)
+        offers = await self.offers.of(who, consent, head, wish, prompt.may_show)
         deal = partial(
             self._dealer.deal,
             self._n_candidates,
@@ -338,7 +339,7 @@ class Responder:
             seats = await deal(member_id=None)
         plain = {style.name: style for style in self._styles}
         styles = [in_style(with_offer(plain[seat.style], seat, offers), wish) for seat in seats]
-        return _Dealt(list(map(seated, styles, seats)), offers.examples, wish.asks)
+        return _Dealt([seated(*one, offers.examples) for one in zip(styles, seats, strict=True)], wish.asks)
 
     async def _wish_of(self, who: Who, consent: Consent) -> Wish:
         try:

@@ -71,7 +71,7 @@ def read_dataset(folder: Path) -> Dataset:
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DatasetBroken(
             f"expected dataset.json, items.jsonl.gz and labels.jsonl.gz in {folder}, found"
-            f" {type(exc).__name__}: {exc}; docs/learning.md describes the format"
+            f" {type(exc).__name__}: {exc}; docs/learning/measurements.md describes the format"
         ) from exc
 
 

@@ -6,7 +6,7 @@ population's support labels only. A head is solved from the first k support labe
 query replies, from groups without any training label. Every row of :mod:`personalization.lab.baselines` is
 measured on the same members and queries, so the gain over the global head is a paired difference.
 
-Called by ``simpatico evaluate``; see docs/learning.md.
+Called by ``simpatico evaluate``; see docs/learning/measurements.md.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ FEWEST_LABELS, MOST_LABELS = 25, 50
 
 Many members with few labels give a better prior than few members with many. With 10,000 labels of crowd
 judges, 440 people with 25 labels gave better heads than 250 with 50. With 15 or 8 labels, 660 people gave
-worse ones (docs/learning.md).
+worse ones (docs/learning/parts.md).
 """
 
 P = ParamSpec("P")

@@ -73,6 +73,10 @@ class ReplyStore:
         """Return a stored reply of this member's server, with the member's own feedback."""
         return await self._reader.run(lambda c: summaries.reply_summary(c, self._keys, who, reply_id))
 
+    async def channel_of(self, who: Who, reply_id: ReplyId) -> int | None:
+        """Return the id of the channel of a reply to this member; None where its place is not known."""
+        return await self._reader.run(lambda c: summaries.channel_of(c, self._keys, who, reply_id))
+
     async def reason(self, who: Who, reply_id: ReplyId) -> ReplyReason | None:
         """Return why a reply to this member was chosen; None for other members and unstored replies."""
         return await self._reader.run(lambda c: impressions.reason_of(c, self._keys, who, reply_id))

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import Connection, Table, func, select
 
-from storage.database.schema import MemberStatus, feedback, heads, members, preferences, remarks, replies
+from storage.database.schema import (
+    MemberStatus,
+    feedback,
+    heads,
+    members,
+    messages,
+    preferences,
+    remarks,
+    replies,
+)
 from storage.errors import UnknownReply
 from storage.keys.key_store import KeyStore
 from storage.members.learning_pause import is_paused
 from storage.records import DataSummary, FeedbackSummary, HeadSummary, MemberId, ReplyId, ReplySummary, Who
 from storage.replies.feedback import state_of
-from storage.replies.impressions import posted_text, require_own
+from storage.replies.impressions import place_slot, posted_text, require_own
 
 
 def latest_reply(
@@ -35,6 +46,19 @@ def reply_summary(connection: Connection, keys: KeyStore, who: Who, reply_id: Re
     return ReplySummary(
         reply_id, row.created_at, text, reactions=state.emoji, rating=state.rating, quotes=quotes
     )
+
+
+def channel_of(connection: Connection, keys: KeyStore, who: Who, reply_id: ReplyId) -> int | None:
+    """Return the id of the channel of a reply to this member; None for others, and without a place."""
+    member_id = keys.pseudonyms.member(who)
+    own = messages.c.reply_id == reply_id, replies.c.member_id == member_id
+    agreed = members.c.standing == MemberStatus.AGREED
+    placed = select(messages).select_from(messages.join(replies).join(members)).where(*own, agreed)
+    row = connection.execute(placed.order_by(messages.c.position).limit(1)).first()
+    if row is None:
+        return None
+    opened = keys.key_of(member_id).open(row.place, place_slot(reply_id, row.position, member_id))
+    return json.loads(opened)[0]
 
 
 def feedback_summary(connection: Connection, keys: KeyStore, who: Who, newest: int) -> FeedbackSummary:

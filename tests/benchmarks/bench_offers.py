@@ -33,6 +33,8 @@ from tests.benchmarks.taste_report import COIN, Examined, examined, summary
 from tests.rig.encoded_once import EncodedOnce
 
 COUNTS = (0, 10, 20)
+IN_ONE = 5
+"""The channel of every reply."""
 WRITERS = {"obedient": ObedientWriter, "pool": PoolGenerator}
 
 
@@ -66,13 +68,18 @@ async def one_seed(
             for n in range(max(COUNTS) + 1):
                 if n in COUNTS:
                     for who, member in members:
-                        decisions = [await responder.decide(Prompt(who, Context(m))) for m in asked]
+                        decisions = [
+                            await responder.decide(Prompt(who, Context(m), may_show=IN_ONE.__eq__))
+                            for m in asked
+                        ]
                         found[member.name][n] = examined(decisions, member.liking)
                 if n < max(COUNTS):
                     for number, (who, member) in enumerate(members):
-                        decision = await responder.decide(Prompt(who, Context(taught[n])))
+                        decision = await responder.decide(
+                            Prompt(who, Context(taught[n]), may_show=IN_ONE.__eq__)
+                        )
                         message_id = 1 + n * len(members) + number
-                        await responder.recorder.record(who, Place(5, (message_id,)), decision)
+                        await responder.recorder.record(who, Place(IN_ONE, (message_id,)), decision)
                         thumb = member.thumb(decision.text)
                         await house.store.feedback.record_reaction(who, message_id, thumb, added=True)
                     await house.trainer.run_round()

@@ -40,9 +40,7 @@ from bot.replies.shapes import shaped
 from bot.settings import DEFAULT_STYLES
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.loading import load_encoder
-from personalization.heads.heads import Head
-from storage.members.wishes import Wish
-from storage.records import Consent, Who
+from storage.records import Who
 from tests.benchmarks.taste_pool import Pool, digest, read_pool
 from tests.benchmarks.taste_report import COIN, COUNTS, Examined, examined, show, summary
 from tests.benchmarks.tastes import TASTES, Satisfaction
@@ -91,7 +89,7 @@ class PoolGenerator:
 class NoOffers:
     """Offers nothing to the writer, so that selection alone is measured."""
 
-    async def of(self, who: Who, consent: Consent, head: Head, wish: Wish) -> Offers:
+    async def of(self, *_: object) -> Offers:
         return NO_OFFERS
 
 
@@ -162,7 +160,8 @@ async def world_of(settings: Settings, pool: Pool, encoder: Encoder, seed: int) 
 async def decided(world: World, member: Member, messages: Sequence[str]) -> list[Decision]:
     """Return what the bot would post to a member; nothing is posted and nothing is stored."""
     who, responder = Who(world.guild.id, member.actor.id), world.house.parts.responder
-    return [await responder.decide(Prompt(who, Context(message))) for message in messages]
+    may_show = world.channel.id.__eq__
+    return [await responder.decide(Prompt(who, Context(one), may_show=may_show)) for one in messages]
 
 
 async def one_seed(

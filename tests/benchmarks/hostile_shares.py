@@ -1,7 +1,7 @@
 """Measures how far hostile accounts move what members share, by their number and place.
 
-Run ``python -m tests.benchmarks.hostile_shares``; it prints the rows of docs/learning.md: mean and standard
-error over populations. ``--honest FOLDER`` measures instead what the agreement of members costs where nobody
+Run ``python -m tests.benchmarks.hostile_shares``; it prints the rows of docs/learning/parts.md: mean and
+standard error over populations. ``--honest FOLDER`` measures instead what the agreement of members costs where nobody
 is hostile, on a set of public judgements.
 """
 

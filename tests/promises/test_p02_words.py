@@ -144,8 +144,8 @@ async def test_control_examples_with_the_members_words_change_the_prompts(tmp_pa
         heard.append((await prompt.read()).message)
         return await decide(self, prompt, but, asker)
 
-    async def with_words(self, who, head=None) -> Offers:
-        offers = await known(self, who, head)
+    async def with_words(self, who, *more) -> Offers:
+        offers = await known(self, who, *more)
         return replace(offers, examples=tuple(heard[-1:]))
 
     monkeypatch.setattr(Responder, "_decide", listening)

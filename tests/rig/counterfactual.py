@@ -163,6 +163,11 @@ def _in_order(people: Iterable[Who]) -> list[Who]:
     return sorted(people, key=lambda who: (who.guild_id, who.user_id))
 
 
+def _prompt(event: Asked | AskedAgain) -> Prompt:
+    """Return the prompt of a message in a channel, which shows what was posted in that channel."""
+    return Prompt(event.who, Context(event.said), may_show=lambda channel_id: channel_id == event.channel_id)
+
+
 async def _apply(house: House, event: Event) -> None:
     store, responder = house.store, house.parts.responder
     match event:
@@ -170,13 +175,11 @@ async def _apply(house: House, event: Event) -> None:
             await store.consent.record(event.who)
         case Asked():
             house.generator.enqueue(event.reply)
-            decision = await responder.decide(Prompt(event.who, Context(event.said)))
+            decision = await responder.decide(_prompt(event))
             await responder.recorder.record(event.who, Place(event.channel_id, (event.message_id,)), decision)
         case AskedAgain():
             house.generator.enqueue(event.reply)
-            decision = await responder.decide_another(
-                Prompt(event.who, Context(event.said)), event.first, "the answer before"
-            )
+            decision = await responder.decide_another(_prompt(event), event.first, "the answer before")
             place = Place(event.channel_id, (event.message_id,))
             await responder.recorder.record_another(event.who, place, decision, event.first)
         case Compared():

@@ -161,7 +161,7 @@ class Another(commands.Cog):
     ) -> Decision:
         who = who_clicked(interaction)
         reader = MessageReader(self._bot, burst)
-        asked = self._answering.prompt(who, interaction.user, burst.channel.id, reader)
+        asked = self._answering.prompt(who, interaction.user, burst.channel, reader)
         asked = replace(asked, asker=asker_of(interaction))
         decision = await self._bot.responder.decide_another(asked, shown.id, shown.content)
         return await self._bot.responder.completed(decision)

@@ -5,7 +5,7 @@ Used by messages, another answer and comparisons. :mod:`bot.cogs.chat.delivery` 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import discord
 
@@ -26,6 +26,7 @@ from bot.metrics import Outcome
 from bot.replies.decision import Prompt
 from bot.servers.access import roles_of
 from bot.servers.daily_limits import UsedUp
+from bot.servers.readers import may_show_in
 from bot.servers.server_settings import GuildView
 from storage.records import Who
 
@@ -70,10 +71,16 @@ class Answering:
         return False
 
     def prompt(
-        self, who: Who, author: discord.User | discord.Member, channel_id: int, reader: ContextReader
+        self, who: Who, author: discord.User | discord.Member, channel: Any, reader: ContextReader
     ) -> Prompt:
         """Return the prompt of a queued answer; it may use the turns of members who wait behind it."""
-        return Prompt(who, reader, lambda: self._bot.queues.owners_in(channel_id), roles_of(author))
+        return Prompt(
+            who,
+            reader,
+            behind=lambda: self._bot.queues.owners_in(channel.id),
+            roles=roles_of(author),
+            may_show=may_show_in(channel),
+        )
 
 
 def note_of(used_up: UsedUp) -> str:

@@ -202,7 +202,7 @@ class Chat(commands.Cog):
 
     async def _decide(self, burst: Burst) -> Decision:
         reader = BurstReader(self._bot, burst, self._unread)
-        prompt = self._answering.prompt(burst.who, burst.first.author, burst.first.channel.id, reader)
+        prompt = self._answering.prompt(burst.who, burst.first.author, burst.first.channel, reader)
         try:
             return await self._bot.responder.decide(prompt)
         finally:

@@ -30,6 +30,7 @@ from bot.replies.decision import NothingToSay, Prompt
 from bot.replies.fair_turns import TooManyWaiting
 from bot.servers.access import roles_of
 from bot.servers.daily_limits import UsedUp
+from bot.servers.readers import may_show_in
 from bot.ui.components import PersistentButton, agreed, clicked_by_who_agreed
 from bot.ui.feedback_panel import UnpickButton
 from bot.ui.feedback_text import cut, excerpt
@@ -182,7 +183,8 @@ class Compare(commands.Cog):
             view = await self._bot.servers.of(who.guild_id)
             name = name_in(interaction.guild, interaction.channel)
             context = Context(message, persona=view.persona, model=view.model, name=name)
-            prompt = Prompt(who, context, roles=roles_of(interaction.user))
+            shows = may_show_in(interaction.channel)
+            prompt = Prompt(who, context, roles=roles_of(interaction.user), may_show=shows)
             named = tr(TO_THIS, message=escaped(cut(" ".join(message.split()), EXCERPT)))
             return await self._bot.comparisons.of_message(prompt), named
         latest = await self._bot.store.replies.latest(who, interaction.channel_id)

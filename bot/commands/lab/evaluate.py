@@ -1,4 +1,4 @@
-"""``simpatico evaluate``: run the protocol of docs/learning.md on a folder of judgements.
+"""``simpatico evaluate``: run the protocol of docs/learning/measurements.md on a folder of judgements.
 
 Connects the command line with :mod:`personalization.lab.evaluate`. Reads the folder, encodes its texts once
 with a progress bar (or takes them from ``--cache``), runs the protocol, and writes a table, JSON and a

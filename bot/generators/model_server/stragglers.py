@@ -18,8 +18,9 @@ from bot.generators.cleaning import Written, clean
 T = TypeVar("T")
 
 GRACE_S = (2.0, 20.0)
-"""Shortest and longest grace, seconds."""
-_FACTOR = 3.0
+"""Shortest and longest wait for slower candidates once one is written, seconds."""
+FACTOR = 3.0
+"""Slower candidates may take so many times the usual time."""
 _RETRY_PAUSE_S = 8.0
 """Longest pause of the client library before a retry, unless the server names one, seconds."""
 
@@ -85,7 +86,7 @@ class Patience:
 
     def _end(self, started: float, now: float, longest: float) -> float:
         usual = max([longest, *self._pauses])
-        grace = min(max(_FACTOR * usual, GRACE_S[0]), GRACE_S[1])
+        grace = min(max(FACTOR * usual, GRACE_S[0]), GRACE_S[1])
         first_try_ends = started + self._first_try_s
         return min(now + grace, first_try_ends) if now < first_try_ends else now + GRACE_S[0]
 

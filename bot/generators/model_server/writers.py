@@ -2,9 +2,9 @@
 
 A writer that fails or hangs costs the reply only its own candidates. Where no candidate is left, the other
 writers write in its place, so a reply never requests more than ``k`` candidates that are written. Once there
-is a candidate, a slower writer gets three times its usual time. A writer that failed rests, first for half a
-minute, at most for five; meanwhile nothing is dealt to it. The log holds places in the configuration and
-counts, no text.
+is a candidate, a slower writer gets three times its usual time; it is not awaited at all where the candidates
+of all writers so far are enough. A writer that failed rests, first for half a minute, at most for five;
+meanwhile nothing is dealt to it. The log holds places in the configuration and counts, no text.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from bot.generation import (
     Candidate,
     CandidateGenerator,
     Context,
+    Enough,
     GeneratorError,
     GeneratorUnavailable,
+    StopsEarly,
     Style,
     seat_of,
     with_seats,
 )
+from bot.generators.model_server.stragglers import FACTOR, GRACE_S
 from bot.memory import Leaving
 from personalization.ranking.dealing import Writer
 
 log = logging.getLogger(__name__)
 
-GRACE_S = (2.0, 20.0)
-"""Shortest and longest wait for a slower writer after the first one has written, seconds."""
-_FACTOR = 3
-"""A slower writer may take so many times its usual time."""
 REST_S = (30.0, 300.0)
 """First and longest rest of a writer that failed, seconds; each further failure doubles it."""
 ENDS = {
@@ -69,7 +68,53 @@ class OneWriter:
         """Return how long to wait for it once another one has written, after ``waited_s`` so far."""
         if self.usual_s is None:
             return GRACE_S[1]
-        return min(max(_FACTOR * self.usual_s - waited_s, GRACE_S[0]), GRACE_S[1])
+        return min(max(FACTOR * self.usual_s - waited_s, GRACE_S[0]), GRACE_S[1])
+
+
+class _SoFar:
+    """The candidates of one reply so far, and whether they are enough.
+
+    Args:
+        enough: Decides about them; None: they never are.
+        dealt: The styles of each writer.
+        in_order: Puts candidates by writer into the order of the styles.
+    """
+
+    def __init__(
+        self,
+        enough: Enough | None,
+        dealt: Mapping[OneWriter, Sequence[Style]],
+        in_order: Callable[[Mapping[OneWriter, list[Candidate]]], list[Candidate]],
+    ) -> None:
+        self._enough, self._in_order = enough, in_order
+        self._outstanding = dict(dealt)
+        self._one_at_a_time = asyncio.Lock()
+        self.written: dict[OneWriter, list[Candidate]] = {}
+        self.stopped = False
+
+    def part(self, one: OneWriter, styles: Sequence[Style]) -> Enough | None:
+        """Return what decides for one of the writers, by the candidates of all."""
+        if self._enough is None:
+            return None
+
+        async def enough(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
+            return await self.are_enough(
+                one, [_by(one, each) for each in with_seats(written, styles)], outstanding
+            )
+
+        return enough
+
+    async def are_enough(
+        self, one: OneWriter, written: list[Candidate], outstanding: Sequence[Style] = ()
+    ) -> bool:
+        """Take what a writer has written so far; return whether nothing more is awaited."""
+        self.written[one], self._outstanding[one] = written, outstanding
+        async with self._one_at_a_time:
+            left = [style for styles in self._outstanding.values() for style in styles]
+            found = self._in_order(self.written)
+            if self._enough is not None and found and left and not self.stopped:
+                self.stopped = await self._enough(found, left)
+        return self.stopped
 
 
 class SeveralWriters:
@@ -109,10 +154,21 @@ class SeveralWriters:
         Raises:
             GeneratorError: No writer wrote a candidate.
         """
+        return await self.generate_until(context, styles)
+
+    async def generate_until(
+        self, context: Context, styles: Sequence[Style], enough: Enough | None = None
+    ) -> list[Candidate]:
+        """Generate until the candidates of all writers so far are enough, then cancel what is outstanding.
+
+        Raises:
+            GeneratorError: As for :meth:`generate`.
+        """
         dealt: defaultdict[OneWriter, list[Style]] = defaultdict(list)
         for style in styles:
             dealt[self._writer_of(style)].append(style)
-        written = await self._written(context, dealt)
+        so_far = _SoFar(enough, dealt, lambda found: self._in_order(found, dealt, styles))
+        written = await self._written(context, dealt, so_far)
         failures = [found for found in written.values() if isinstance(found, GeneratorError)]
         others = [one for one in self._writers if one not in dealt]
         while others and not any(isinstance(found, list) for found in written.values()):
@@ -155,15 +211,15 @@ class SeveralWriters:
         return by_name[self.able()[0].name]
 
     async def _written(
-        self, context: Context, dealt: Mapping[OneWriter, Sequence[Style]]
+        self, context: Context, dealt: Mapping[OneWriter, Sequence[Style]], so_far: _SoFar
     ) -> dict[OneWriter, list[Candidate] | GeneratorError]:
         """Ask these writers at the same time; the slow ones are left out once there are candidates."""
         loop, found = asyncio.get_running_loop(), dict[OneWriter, list[Candidate] | GeneratorError]()
         began, first_s = loop.time(), None
-        tasks = {asyncio.create_task(self._asked(one, context, of)): one for one, of in dealt.items()}
+        tasks = {asyncio.create_task(self._asked(one, context, of, so_far)): one for one, of in dealt.items()}
         pending = set(tasks)
         try:
-            while pending:
+            while pending and not so_far.stopped:
                 waited_s = loop.time() - began
                 if first_s is None:
                     left_s = self._timeout_s - waited_s
@@ -175,6 +231,9 @@ class SeveralWriters:
                 if not done:
                     break
                 found |= {tasks[task]: task.result() for task in done}
+                for task in done:
+                    result = task.result()
+                    await so_far.are_enough(tasks[task], result if isinstance(result, list) else [])
                 if first_s is None and any(isinstance(one, list) for one in found.values()):
                     first_s = loop.time() - began
         finally:
@@ -182,24 +241,31 @@ class SeveralWriters:
                 task.cancel()
             if pending:
                 await asyncio.wait(pending)
+        if so_far.stopped:
+            return {**so_far.written, **found}
         for task in pending:
             found[tasks[task]] = self._cut(tasks[task], loop.time() - began, first_s)
         return found
 
     async def _asked(
-        self, one: OneWriter, context: Context, styles: Sequence[Style]
+        self, one: OneWriter, context: Context, styles: Sequence[Style], so_far: _SoFar | None = None
     ) -> list[Candidate] | GeneratorError:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            found = await one.generator.generate(context, styles)
+            enough = None if so_far is None else so_far.part(one, styles)
+            if enough is not None and isinstance(one.generator, StopsEarly):
+                found = await one.generator.generate_until(context, styles, enough)
+            else:
+                found = await one.generator.generate(context, styles)
         except GeneratorError as exc:
             return self._late(one, exc)
         except Exception as exc:  # boundary: whatever failed in one writer, the others answer
             return self._late(one, GeneratorUnavailable(type(exc).__name__))
-        took_s = loop.time() - began
-        one.usual_s = took_s if one.usual_s is None else (one.usual_s + took_s) / 2
-        one.n_ends["written" if len(found) == len(styles) else "missing"] += 1
+        took_s, stopped = loop.time() - began, so_far is not None and so_far.stopped
+        if not stopped:  # the time for the others is not known
+            one.usual_s = took_s if one.usual_s is None else (one.usual_s + took_s) / 2
+        one.n_ends["written" if stopped or len(found) == len(styles) else "missing"] += 1
         one.rest_s = one.rests_until = 0.0
         return [_by(one, candidate) for candidate in with_seats(found, styles)]
 

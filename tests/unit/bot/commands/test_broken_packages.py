@@ -19,10 +19,10 @@ from tests.unit.bot.commands.test_command_line import ARGUMENTS, commands
 
 ROOT = Path(__file__).parents[4]
 
-NEED_TORCH = {"run", "playground", "evaluate", "adapt-encoder", "tune", "fit-starter"}
+NEED_TORCH = {"run", "playground", "evaluate", "adapt-encoder", "compress-encoder", "tune", "fit-starter"}
 NEED_NUMPY = NEED_TORCH | {"report"}
 NEED_DISCORD = {"run", "playground", "report"}
-EXPERIMENTS = {"models", "evaluate", "adapt-encoder", "tune", "fit-starter"}
+EXPERIMENTS = {"models", "evaluate", "adapt-encoder", "compress-encoder", "tune", "fit-starter"}
 """Commands that take long where torch is sound."""
 NEED_FCNTL = {"run", "playground", "report", "restore", "restore-keys", "rotate-key", "forget", "audit"}
 

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "failpoints": (),
     "evaluate": (str(ROOT / "tests/data/ukpconvarg1"), "--dev"),
     "adapt-encoder": (str(ROOT / "tests/data/ukpconvarg1"), "--out", "adapter"),
+    "compress-encoder": (str(ROOT / "tests/data/ukpconvarg1"), "--out", "small-encoder"),
     "tune": (str(ROOT / "tests/data/ukpconvarg1"),),
     "fit-starter": (str(ROOT / "tests/data/dbdc3"), "--out", "starter"),
     "report": (),
@@ -184,7 +185,14 @@ def test_commands_for_hosts_come_first_in_the_help():
     listed = list(commands())
 
     assert listed[:3] == ["run", "playground", "doctor"]
-    assert listed[-5:] == ["evaluate", "adapt-encoder", "tune", "fit-starter", "failpoints"]
+    assert listed[-6:] == [
+        "evaluate",
+        "adapt-encoder",
+        "compress-encoder",
+        "tune",
+        "fit-starter",
+        "failpoints",
+    ]
     shown = command_parser().format_help()
     assert [shown.index(f"    {name}") for name in listed] == sorted(
         shown.index(f"    {name}") for name in listed

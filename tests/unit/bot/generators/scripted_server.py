@@ -23,6 +23,7 @@ class ScriptedServer:
     def __init__(self) -> None:
         self.bodies: list[dict] = []
         self.keys: list[str | None] = []
+        self.headers: list[str] = []
         self.answers: dict[str, object] = {"short": "Hi.", "long": "Hello there, friend."}
         self.delay_s = 0.0
         self.streams = None
@@ -31,6 +32,7 @@ class ScriptedServer:
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
+        self.headers.append(str(request.headers))
         body = await request.json()
         self.bodies.append(body)
         if body.get("stream") and self.streams is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.generation import Candidate, Context, Turn
+from bot.generation import Candidate, Context, Picture, Turn
 from bot.moderation.poor_replies import copies, is_poor, quotes, without_poor
 from storage.records import FAQ_STYLE
 
@@ -237,3 +237,25 @@ def test_names_of_speakers_are_words_of_people():
 @pytest.mark.parametrize("reply", ["Sure, gladly!", "You can have a good time.", "I hope so 😀"])
 def test_common_words_are_no_quotation(reply):
     assert not quotes(reply, Context("Can I have the train on a day when you like it?"))
+
+
+SHORT_EXAMPLES = ["Yes!", "Tea, please.", "No worries, take your time.", "😀"]
+
+
+@pytest.mark.parametrize("example", SHORT_EXAMPLES[:3])
+@pytest.mark.parametrize("around", ["{}", "{} {}", "{}!", "\n{}\n", "**{}**"])
+def test_a_short_example_is_a_copy_in_any_dress(example, around):
+    assert copies(around.format(example, example), SHORT_EXAMPLES)
+
+
+def test_several_examples_in_a_row_or_one_with_a_word_more_are_copies():
+    assert copies("Oh! No worries, take your time.", SHORT_EXAMPLES)
+    assert copies("Tea, please. No worries, take your time. Yes!", SHORT_EXAMPLES)
+    assert not copies("Yes, I drink tea in the morning.", SHORT_EXAMPLES)
+    assert copies("😀", SHORT_EXAMPLES) and not copies("🎉", SHORT_EXAMPLES)
+
+
+def test_what_a_picture_shows_may_be_in_every_reply_to_it():
+    seen = Context("what is this?", pictures=(Picture("image/png", b"png"),))
+
+    assert quotes("The letter names a diagnosis.", seen)
