@@ -214,12 +214,16 @@ class SimpaticoBot(commands.Bot):
 
     async def _before_connecting(self) -> None:
         """Wait for the first session here: discord.py gives up a connection that waits for a minute."""
-        await self.identifies.wait(0)
+        await self._wait_for_turn(0)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait until a further session may begin."""
         if not initial:
-            await self.identifies.wait(shard_id or 0)
+            await self._wait_for_turn(shard_id or 0)
+
+    async def _wait_for_turn(self, shard_id: int) -> None:
+        """Wait until a session may begin, or the bot closes."""
+        await asyncio.wait([self.tasks.spawn(self.identifies.wait(shard_id), name="session")])
 
     @property
     def is_spare(self) -> bool:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
@@ -101,17 +101,29 @@ async def serve(
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, close)
-        await _record_start(house, settings)
-        house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
-        house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
-        house.scheduler.start()
         try:
-            await running
-        except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
-            raise DiscordRefused(_explained(exc, proxy)) from exc
+            await _record_start(house, settings)
+            house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
+            house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
+            house.scheduler.start()
+            with _refusals(proxy):
+                await running
         finally:
             await bot.close()
             await asyncio.gather(*closing)
+
+
+@contextlib.contextmanager
+def _refusals(proxy: Proxy | None) -> Generator[None]:
+    """Explain why the connection to Discord ended.
+
+    Raises:
+        DiscordRefused: It failed.
+    """
+    try:
+        yield
+    except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
+        raise DiscordRefused(_explained(exc, proxy)) from exc
 
 
 async def _record_start(house: House, settings: Settings) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import re
+import signal
 import socket
 from contextlib import asynccontextmanager
 from functools import partial
@@ -59,15 +61,26 @@ def log():
 
 
 @pytest.fixture
-def start(settings: Settings, monkeypatch):
-    """Run the bot on Discord, with fakes for the models; return why it ended."""
+def serve(settings: Settings, monkeypatch):
+    """Return what runs the bot on Discord, with fakes for the models."""
+    fakes = partial(open_house, encoder=HashEncoder(), generator=ScriptedGenerator())
+    monkeypatch.setattr(join_discord, "open_house", fakes)
+
+    async def run(**bot: Any) -> None:
+        changed = Settings(bot=BotSettings(**bot), storage=settings.storage)
+        with StopDeadline(3600) as deadline:
+            await join_discord.serve(changed, TOKEN, lambda: None, deadline)
+
+    return run
+
+
+@pytest.fixture
+def start(serve):
+    """Run the bot on Discord; return why it ended."""
 
     async def run(**bot: Any) -> str:
-        fakes = partial(open_house, encoder=HashEncoder(), generator=ScriptedGenerator())
-        monkeypatch.setattr(join_discord, "open_house", fakes)
-        changed = Settings(bot=BotSettings(**bot), storage=settings.storage)
         with pytest.raises(DiscordRefused) as refused:
-            await join_discord.serve(changed, TOKEN, lambda: None, StopDeadline())
+            await serve(**bot)
         return str(refused.value)
 
     return run
@@ -221,14 +234,16 @@ async def test_an_intent_that_discord_does_not_grant_is_one_line(start, log):
 
 
 @pytest.mark.parametrize("shard_count", [1, 2])
-async def test_without_sessions_left_the_bot_waits_and_keeps_its_token(shard_count, start, log):
+async def test_without_sessions_left_the_bot_waits_keeps_its_token_and_can_be_stopped(
+    shard_count, serve, log
+):
     """As after a crash loop: a further session would cost the token."""
     async with discord_server(budget=IdentifyBudget(total=0)) as server:
         with pointed_at(server.url):
-            running = asyncio.create_task(start(shard_count=shard_count))
+            running = asyncio.create_task(serve(shard_count=shard_count))
             await until(lambda: "0 of 0 sessions of this day are left" in log.getvalue())
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(running, 60)
 
     assert (server.n_resets, server.budget.n_used) == (0, 0)
     assert TOKEN not in log.getvalue()
