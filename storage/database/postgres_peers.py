@@ -256,11 +256,14 @@ class PostgresPeers:
         self._on_news(News(news))
 
     async def _ask(self, driver: Any, query: str, *values: int) -> Any:
-        """Run a query on the driver's own connection.
+        """Run a query on the driver's own connection. It goes on if the caller is cancelled.
 
         Raises:
             DatabaseFailed: The server does not answer.
         """
+        return await asyncio.shield(self._asked(driver, query, *values))
+
+    async def _asked(self, driver: Any, query: str, *values: int) -> Any:
         async with self._asking:
             with self._translated():
                 return await driver.fetchval(query, *values)
