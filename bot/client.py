@@ -223,7 +223,11 @@ class SimpaticoBot(commands.Bot):
 
     async def _wait_for_turn(self, shard_id: int) -> None:
         """Wait until a session may begin, or the bot closes."""
-        await asyncio.wait([self.tasks.spawn(self.identifies.wait(shard_id), name="session")])
+        turn = self.tasks.spawn(self.identifies.wait(shard_id), name="session")
+        try:
+            await asyncio.wait([turn])
+        finally:
+            turn.cancel()
 
     @property
     def is_spare(self) -> bool:
