@@ -113,6 +113,22 @@ async def test_a_second_process_with_the_same_shards_waits_and_follows_at_once(l
     assert second.connected == set(ALL[:2])
 
 
+async def test_control_without_locks_two_processes_serve_the_same_shards(locks, monkeypatch):
+    async def nothing(_: Process) -> set[Shard]:
+        return set()
+
+    async def always(self: Process, shard: Shard) -> bool:
+        self.mine.add(shard)
+        return True
+
+    monkeypatch.setattr(Process, "served", nothing)
+    monkeypatch.setattr(Process, "serve", always)
+    first, second = Process(locks, ALL[:2]), Process(locks, ALL[:2])
+    await passed(20, first, second)
+
+    assert first.connected == second.connected == set(ALL[:2])
+
+
 async def test_a_spare_that_starts_first_leaves_the_shards_to_their_processes(locks):
     spare = Process(locks, ALL, spare=True)
     await passed(START_S - 4, spare)
