@@ -248,6 +248,8 @@ class SimpaticoBot(commands.Bot):
         Note on every interaction when it came. discord.py dispatches it before its handlers run. Unfinished
         answers learn at once what happens to their messages.
         """
+        if self.is_closed():
+            return  # discord.py says "ready" two seconds after READY, also when the store is closed by now
         if event in FOLLOWED:
             follow(event, args[0] if args else None, self.queues.unfinished())
         if event == "interaction":

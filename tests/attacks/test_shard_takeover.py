@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pytest
 from sqlalchemy import select
@@ -32,6 +34,14 @@ AT_MOST_S = float(sized(ci=240, full=60))
 """The shards of a process that died are served again within a minute. In CI the machine may be busy."""
 
 
+class Running(NamedTuple):
+    """A bot that runs in this process, its house, and what stops both in order."""
+
+    bot: ShardedBot
+    house: House
+    stop: Callable[[], Awaitable[None]]
+
+
 @dataclass
 class Here:
     """A Discord with two shards, a channel in each, and bots on one database.
@@ -48,18 +58,17 @@ class Here:
     homes: list
     stack: AsyncExitStack
 
-    async def bot(
-        self, ids: tuple[int, ...] | str, count: int = 2
-    ) -> tuple[ShardedBot, House, asyncio.Task[None]]:
+    async def bot(self, ids: tuple[int, ...] | str, count: int = 2) -> Running:
         """Start a bot with these shards in this process."""
+        stack = await self.stack.enter_async_context(AsyncExitStack())
         fakes = {"encoder": HashEncoder(), "generator": ScriptedGenerator(), "seed": 0}
-        house = await self.stack.enter_async_context(open_house(self.settings, **fakes))
+        house = await stack.enter_async_context(open_house(self.settings, **fakes))
         bot = create_sharded_bot(replace(self.settings.bot, shard_ids=ids), house.parts, count)
         assert isinstance(bot, ShardedBot)
         running = asyncio.create_task(bot.start(TOKEN))
-        self.stack.push_async_callback(asyncio.wait, [running])
-        self.stack.push_async_callback(bot.close)
-        return bot, house, running
+        stack.push_async_callback(asyncio.wait, [running])
+        stack.push_async_callback(bot.close)
+        return Running(bot, house, stack.aclose)
 
     async def ask(self, shard_id: int) -> None:
         """Mention the bot in the server of a shard, without waiting for its reply."""
@@ -161,7 +170,7 @@ async def test_after_a_kill_a_restart_with_the_same_shards_answers_within_a_minu
 
 
 async def test_a_second_process_with_the_same_shards_connects_none_until_the_first_ends(here):
-    first, house, running = await here.bot((0, 1))
+    first, _, stop = await here.bot((0, 1))
     await until(lambda: len(first.shards) == 2)
     second, _, _ = await here.bot((0, 1))
     await until(lambda: second.claims.waited)
@@ -171,9 +180,7 @@ async def test_a_second_process_with_the_same_shards_connects_none_until_the_fir
     assert second.is_spare and not second.shards
     assert len(here.server.budget.started) == 2  # sessions
     began = time.monotonic()
-    await first.close()
-    await running
-    await house.store.close()
+    await stop()
     await asyncio.gather(here.ask(0), here.ask(1))
     await here.answered([2, 2])
     print(f"a second process answered {time.monotonic() - began:.1f} s after the stop")
