@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import discord
@@ -34,6 +36,8 @@ from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
 from bot.replies.consent import Unanswered
 from bot.replies.six_taps.asking import SixTaps
+from bot.servers.identify_budget import IdentifyBudget, limits_of
+from bot.servers.server_lists import ShardState, open_server_lists
 from bot.servers.server_settings import GuildView
 from bot.settings import BotSettings
 from bot.tasks import Tasks
@@ -80,6 +84,7 @@ class SimpaticoBot(commands.Bot):
         spawn: Spawn | None,
         always_sync: bool,
         proxy: Proxy | None,
+        shards: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -89,8 +94,8 @@ class SimpaticoBot(commands.Bot):
             max_messages=1000,
             tree_cls=SimpaticoTree,
             **client_options(proxy),
+            **shards,
         )
-        self.settings = settings
         self.store = parts.store
         self.responder = parts.responder
         self.ranker = parts.ranker
@@ -100,12 +105,11 @@ class SimpaticoBot(commands.Bot):
         self.metrics = parts.metrics
         self.reporter = parts.reporter
         self.servers = parts.servers
-        self.servers.use_bot(settings)
+        self.use_settings(settings)
         self.limits = parts.limits
         self.reads_pictures = parts.reads_pictures
         self.generator_name = parts.generator_name
         self.encoder_name = parts.encoder_name
-        self.chat_channels = set(settings.chat_channels)
         self.tasks = Tasks()
         spawn = spawn or self.tasks.spawn
         self.pausing = Pausing(parts.store.notes, parts.audit)
@@ -118,10 +122,18 @@ class SimpaticoBot(commands.Bot):
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
         self.inbox = Inbox(parts.store.feedback.record_events, parts.labels_changed, spawn=spawn)
-        self.reconciler = Reconciler(Readback(self), parts.store.posted, self.inbox, spawn=spawn)
         self.reports = ReportQueue(parts.store)
         self._always_sync = always_sync
+        self._follow_sessions(spawn)
         self._register()
+
+    def _follow_sessions(self, spawn: Spawn) -> None:
+        """Open the parts that begin sessions with Discord, and that act when one began."""
+        self.identifies = IdentifyBudget(self.store.identifies, partial(limits_of, self))
+        self.server_lists = open_server_lists(self, self.store)
+        self.reconciler = Reconciler(
+            Readback(self), self.store.posted, self.inbox, spawn=spawn, owns=self.owns
+        )
 
     def _register(self) -> None:
         """Register all parts here that hold data of members, so that forgetting reaches them."""
@@ -192,6 +204,7 @@ class SimpaticoBot(commands.Bot):
             discord.DiscordException: Discord refused the bot.
         """
         try:
+            await self._before_connecting()
             await super().connect(reconnect=reconnect)
         except AttributeError as exc:
             failure = exc.__context__
@@ -199,12 +212,44 @@ class SimpaticoBot(commands.Bot):
                 raise failure from None  # discord.py then asks for the session of a connection that never was
             raise
 
+    async def _before_connecting(self) -> None:
+        """Wait for the first session here: discord.py gives up a connection that waits for a minute."""
+        await self._wait_for_turn(0)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Wait until a further session may begin."""
+        if not initial:
+            await self._wait_for_turn(shard_id or 0)
+
+    async def _wait_for_turn(self, shard_id: int) -> None:
+        """Wait until a session may begin, or the bot closes."""
+        turn = self.tasks.spawn(self.identifies.wait(shard_id), name="session")
+        try:
+            await asyncio.wait([turn])
+        finally:
+            turn.cancel()
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether this process connects no shard at the moment, because others serve all it may serve."""
+        return False
+
+    def shard_states(self) -> Counter[ShardState]:
+        """Count the shards that this process may serve, by state."""
+        return Counter([self.server_lists.state_of(0)])
+
+    def owns(self, guild_id: int) -> bool:
+        """Return whether this process gets the events of a server; of direct messages: 0."""
+        return True
+
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Put events about reactions into the inbox, in the order of the gateway, without a task for each.
 
         Note on every interaction when it came. discord.py dispatches it before its handlers run. Unfinished
         answers learn at once what happens to their messages.
         """
+        if self.is_closed():
+            return  # discord.py says "ready" two seconds after READY, also when the store is closed by now
         if event in FOLLOWED:
             follow(event, args[0] if args else None, self.queues.unfinished())
         if event == "interaction":
@@ -228,11 +273,22 @@ class SimpaticoBot(commands.Bot):
 
     async def on_ready(self) -> None:
         """Read back what was missed: a new session began, at the start or after a failed resume."""
+        self._read_back()
+        await self.server_lists.ready(0)
+
+    def _read_back(self) -> None:
         status.info(
             "online in %s, answering with %s", counted(len(self.guilds), "server"), self.generator_name
         )
         self.reconciler.outage()
-        await self.store.departures.record_present([guild.id for guild in self.guilds])
+
+    async def on_resumed(self) -> None:
+        """Note that no event was missed."""
+        await self.server_lists.resumed(0)
+
+    async def on_disconnect(self) -> None:
+        """Note that the connection was lost: what is missing now was not left."""
+        await self.server_lists.down(0)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Record that the bot was removed from a server; an outage of Discord is no removal."""
@@ -242,7 +298,7 @@ class SimpaticoBot(commands.Bot):
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Record that the bot was invited to a server, perhaps again."""
-        await self.store.departures.record_return(guild.id)
+        await self.store.departures.record_return(guild.id, self.server_lists.count)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Do nothing: there are no prefix commands, and the chat cog handles text."""
@@ -280,7 +336,7 @@ def create_bot(
     always_sync: bool = False,
     proxy: Proxy | None = None,
 ) -> SimpaticoBot:
-    """Build the bot.
+    """Build the bot with one connection. :mod:`bot.app.sharded_client` builds one with several.
 
     Args:
         settings: Section ``[bot]``.

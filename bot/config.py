@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from bot.catalogue import MODEL_VARIABLE, encoder, language_model
 from bot.proxies import DIRECT, Proxy, ProxyUnusable, parse_proxy, proxy_to_discord, spare_this_machine
 from bot.settings import (
+    SPARE,
     BotSettings,
     DistressSettings,
     FaqSettings,
@@ -34,10 +35,10 @@ from bot.settings import (
     OperatorSettings,
     SafetySettings,
 )
-from bot.settings_checks import mistakes_in_generator
+from bot.settings_checks import mistakes_in_generator, with_shards
 from personalization.settings import LearningSettings
 from storage.settings import StorageSettings, with_old_key_dir
-from storage.wording import did_you_mean
+from storage.wording import character_in_words, did_you_mean
 
 
 class ConfigError(Exception):
@@ -71,7 +72,8 @@ def config_path(given: Path | None) -> Path | None:
 def load_settings(path: Path | None) -> Settings:
     """Load ``.env`` of the working folder into the environment, then read the settings.
 
-    ``SIMPATICO_MODEL`` of the environment overrides ``[generator] model`` with another local model.
+    ``SIMPATICO_MODEL`` of the environment overrides ``[generator] model`` with another local model;
+    ``SIMPATICO_SHARD_COUNT`` and ``SIMPATICO_SHARD_IDS`` override ``[bot] shard_count`` and ``shard_ids``.
 
     Args:
         path: A ``config.toml``; relative folders in it are relative to the file. None: all defaults.
@@ -82,7 +84,7 @@ def load_settings(path: Path | None) -> Settings:
     _load_env(Path(".env"))
     spare_this_machine()
     if path is None:
-        return _relative_to(Path(), _with_chosen_model(Settings()))
+        return _relative_to(Path(), _from_environment(Settings()))
     try:
         _check_regular(path)
         # Editors on Windows write a byte order mark.
@@ -97,7 +99,24 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from exc
     except (ValueError, RecursionError) as exc:  # no TOML, a number of 5,000 digits, or 1,000 brackets
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
-    return _relative_to(path.parent, _with_chosen_model(parse_settings(raw, source=str(path))))
+    return _relative_to(path.parent, _from_environment(parse_settings(raw, source=str(path))))
+
+
+def _from_environment(settings: Settings) -> Settings:
+    """Return the settings with the model and the shards that the environment names.
+
+    Raises:
+        ConfigError: The shards cannot be used.
+    """
+    try:
+        bot = with_shards(settings.bot, os.environ)
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from None
+    if bot.shard_ids == SPARE and not settings.storage.url:
+        raise ConfigError(
+            f'[bot] shard_ids: "{SPARE}" needs PostgreSQL, which the other processes share; set [storage] url'
+        )
+    return _with_chosen_model(replace(settings, bot=bot))
 
 
 def _with_chosen_model(settings: Settings, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -211,23 +230,12 @@ def read_secret(env_name: str, environ: Mapping[str, str] = os.environ) -> str |
     secret = environ.get(env_name, "").strip()
     if len(secret) > 1 and secret[0] == secret[-1] and secret[0] in "\"'":
         secret = secret[1:-1].strip()
-    if wrong := sorted({_character(char) for char in secret if not "!" <= char <= "~"}):
+    if wrong := sorted({character_in_words(char) for char in secret if not "!" <= char <= "~"}):
         raise ConfigError(
             f"The environment variable {env_name} holds {', '.join(wrong)} inside: expected letters, digits"
             " and ASCII signs in one line; copy the value again"
         )
     return secret or None
-
-
-def _character(char: str) -> str:
-    """Return a character in words, without showing a letter of the secret."""
-    if char in "\r\n\u2028\u2029":
-        return "a line end"
-    if char.isspace():
-        return "a blank"
-    if char in "“”„‟‘’‚‛«»‹›":
-        return "typographic quotes"
-    return "a character that is not ASCII" if ord(char) > 126 else "a control character"
 
 
 def mistakes_in(exc: ValidationError) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 from prometheus_client import (
@@ -169,10 +170,29 @@ class Metrics:
         read: Callable[[], Mapping[str, float]],
     ) -> None:
         """Register counters, one per label value in ``values``, that are read at scrape time."""
+        self._add_all(partial(CounterMetricFamily, name, about, labels=[label]), values, read)
+
+    def gauges(
+        self,
+        name: str,
+        about: str,
+        label: str,
+        values: Iterable[str],
+        read: Callable[[], Mapping[str, float]],
+    ) -> None:
+        """Register gauges, one per label value in ``values``, that are read at scrape time."""
+        self._add_all(partial(GaugeMetricFamily, name, about, labels=[label]), values, read)
+
+    def _add_all(
+        self,
+        make: Callable[[], CounterMetricFamily | GaugeMetricFamily],
+        values: Iterable[str],
+        read: Callable[[], Mapping[str, float]],
+    ) -> None:
         known = tuple(values)
 
         def family() -> Metric:
-            counts, found = read(), CounterMetricFamily(name, about, labels=[label])
+            counts, found = read(), make()
             for value in known:
                 found.add_metric([value], counts.get(value, 0))
             return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Interval, MaxLen, MinLen, Predicate
 
 from bot.generation import Shape, Style
 from personalization.settings import Device
+from storage.records import MOST_SHARDS
 
 SHORT = Shape(most_sentences=2, most_characters=120, most_tokens=64, lists=False)
 """Shape of the style "concise" and of the wish "Short"."""
@@ -28,6 +29,9 @@ DEFAULT_STYLES = (
         Shape(most_sentences=4, question=True, lists=False),
     ),
 )
+
+SPARE: Final = "spare"
+"""Value of ``[bot] shard_ids`` of a process that takes over the shards of others."""
 
 REPORT_DAYS = 90
 """Days that the report of the uplift looks back by default."""
@@ -202,6 +206,9 @@ class BotSettings:
         allow: Whom and where the bot answers, in every server; empty: everybody, everywhere.
         deny: Whom and where the bot does not answer; overrides ``allow``.
         consent: ``opt-in``: the bot learns only from members who agreed.
+        shard_count: Connections to Discord in all processes together; 0: as many as Discord recommends, in
+            this process.
+        shard_ids: Those of this process, from 0; empty: all. ``spare``: those of processes that end.
     """
 
     token_env: str = "DISCORD_TOKEN"  # noqa: S105 - a name, not a secret
@@ -215,6 +222,8 @@ class BotSettings:
     allow: AccessList = field(default_factory=AccessList)
     deny: AccessList = field(default_factory=AccessList)
     consent: Literal["opt-in"] = "opt-in"
+    shard_count: Annotated[int, Interval(ge=0, le=MOST_SHARDS)] = 0
+    shard_ids: tuple[int, ...] | Literal["spare"] = ()
 
 
 Amount = Annotated[int, Interval(ge=0, le=1_000_000_000)]

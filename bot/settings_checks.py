@@ -1,13 +1,18 @@
-"""Checks of settings that concern several keys at once. :mod:`bot.config` reports what they find."""
+"""Settings that depend on several keys: mistakes in ``[generator]``, and the shards of a process.
+
+:mod:`bot.config` reports what is found.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from bot.settings import GeneratorSettings, WriterSettings
-from storage.records import FAQ_STYLE
+from bot.settings import SPARE, BotSettings, GeneratorSettings, WriterSettings
+from storage.records import FAQ_STYLE, MOST_SHARDS
 
 _SET_BY_BOT = {"model", "messages", "stream", "n"}
 
@@ -69,3 +74,50 @@ def _mistakes_in_body(body: dict[str, object], key: str) -> Iterator[str]:
             f"{key}: expected parameters that the bot does not set itself, found {', '.join(taken)}; leave"
             " them out"
         )
+
+
+SHARD_COUNT, SHARD_IDS = "SIMPATICO_SHARD_COUNT", "SIMPATICO_SHARD_IDS"
+"""Variables of the environment that override the keys, for orchestrators that number processes."""
+
+
+def with_shards(settings: BotSettings, environ: Mapping[str, str]) -> BotSettings:
+    """Return the settings with the shards that the environment names, checked.
+
+    ``SIMPATICO_SHARD_IDS`` is a list (``0,1,4-7``), a part (``2/8``: the third of eight processes), or
+    ``spare``.
+
+    Raises:
+        ValueError: The shards cannot be used; the message names the key.
+    """
+    count, ids = settings.shard_count, settings.shard_ids
+    if given := environ.get(SHARD_COUNT, "").strip():
+        if not (given.isascii() and given.isdigit() and int(given) <= MOST_SHARDS):
+            raise ValueError(f"{SHARD_COUNT}: expected a number from 0 to {MOST_SHARDS}, found {given!r}")
+        count = int(given)
+    if given := environ.get(SHARD_IDS, "").strip():
+        ids = SPARE if given == SPARE else _shard_ids(given, count)
+    if ids and not count:
+        raise ValueError("[bot] shard_ids: expected a shard_count beside it, the same in every process")
+    if ids == SPARE:
+        return replace(settings, shard_count=count, shard_ids=SPARE)
+    if len(set(ids)) != len(ids) or not all(0 <= one < count for one in ids):
+        raise ValueError(f"[bot] shard_ids: expected different numbers from 0 to {count - 1}, found {ids}")
+    return replace(settings, shard_count=count, shard_ids=ids)
+
+
+def _shard_ids(given: str, count: int) -> tuple[int, ...]:
+    """Return the shards of a list or a part.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    numbers = [int(number) for number in re.findall(r"[0-9]{1,5}", given)]
+    if re.fullmatch(r"[0-9]{1,5}/[0-9]{1,5}", given) and numbers[0] < numbers[1] <= count:
+        return tuple(range(numbers[0], count, numbers[1]))
+    if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", given):
+        raise ValueError(
+            f"{SHARD_IDS}: expected numbers such as 0,1,4-7, a part such as 2/8 (the third of eight"
+            f" processes, at most as many as shards), or {SPARE}, found {given!r}"
+        )
+    spans = ([int(end) for end in part.split("-")] for part in given.split(","))
+    return tuple(one for span in spans for one in range(span[0], span[-1] + 1))

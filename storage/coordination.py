@@ -22,8 +22,10 @@ from sqlalchemy import Connection
 from storage.database.backend import Reader
 from storage.database.erasure_count import erasures_of
 from storage.database.peers import News, Peers, next_fence, require_trainer
+from storage.database.shard_locks import ShardLocks
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
+from storage.records import Shard
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,30 @@ class Coordination:
             NotTrainer: Another process has become the trainer.
         """
         return require_trainer(connection, self._fence)
+
+    # --- shards --------------------------------------------------------------------------------------------
+
+    @property
+    def shards(self) -> ShardLocks:
+        """Which process serves which shard, and which shards are ready."""
+        return self._peers.shards
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use the database. No I/O."""
+        return self._peers.shared
+
+    async def claim_prompt(self, message_id: int) -> bool:
+        """Return whether this process answers a prompt. Two processes may receive it during a hand-over.
+
+        The claim ends with the process, so that another one may answer what a crash left open. Nothing about
+        the prompt is stored.
+        """
+        return await self._peers.claim(int.from_bytes(self._keys.pseudonyms.message(message_id)[:8]) >> 1)
+
+    def all_ready(self, connection: Connection, count: int) -> bool:
+        """Return whether exactly the shards of this number are ready, in all processes together."""
+        return self.shards.all_ready(connection) == {Shard(number, count) for number in range(count)}
 
     # --- erasures ------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from storage.database.notes import Notes
 from storage.database.peers import News
 from storage.database.replacing import discard, followed
 from storage.database.writer import Writer
+from storage.identifies import Identifies
 from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.key_store import KeyStore
 from storage.learning.learning_records import LearningRecords
@@ -94,12 +95,13 @@ class Store:
         cleanup: AsyncExitStack,
     ) -> None:
         keys, reader, writer, clock = opened.keys, opened.reader, opened.writer, opened.clock
-        now = clock.now
-        self._keys, self._reader, self._writer, self._bulk = keys, reader, writer, opened.bulk
+        now, bulk, coordination = clock.now, opened.bulk, opened.coordination
+        self._keys, self._reader, self._writer, self._bulk = keys, reader, writer, bulk
         self._cleanup = cleanup
         self.erased_at_start = opened.erased_at_start
-        self.coordination = opened.coordination
+        self.coordination = coordination
         self.notes = Notes(reader, writer)
+        self.identifies = Identifies(writer, clock)
         # members
         decided = DecisionTimes(now)
         self.consent = Consents(keys, reader, writer, now=now, decided=decided)
@@ -107,33 +109,29 @@ class Store:
         self.wishes = Wishes(keys, reader, writer, now=now, decided=decided)
         # replies and feedback on them
         self.replies = ReplyStore(keys, reader, writer, clock=clock, retention=retention)
-        self.posted = PostedMessages(keys, reader, opened.bulk)
+        self.posted = PostedMessages(keys, reader, bulk)
         self.feedback = FeedbackStore(keys, reader, writer, now=now, decided=decided)
-        self.preferences = Preferences(keys, reader, opened.bulk, writer=writer, now=now, decided=decided)
+        self.preferences = Preferences(keys, reader, bulk, writer=writer, now=now, decided=decided)
         self.taps = Taps(keys, reader, writer=writer, now=now, decided=decided)
         self.remarks = Remarks(keys, reader, writer, now=now, decided=decided)
         self.reports = Reports(keys, reader, writer, clock)
         # servers
-        self.guild_settings = GuildRecords(keys, reader, writer, opened.coordination)
+        self.guild_settings = GuildRecords(keys, reader, writer, coordination)
         self.faq = FaqEntries(keys, reader, writer)
         self.safety = SafetyRules(keys, reader, writer)
         self.activity = Activity(reader)
         # learning
         self.learning = LearningRecords(
-            keys,
-            writer,
-            reader,
-            opened.bulk,
-            coordination=opened.coordination,
-            preferences=self.preferences,
-            now=now,
+            keys, writer, reader, bulk, coordination=coordination, preferences=self.preferences, now=now
         )
         self.outdated = OutdatedReplies(keys, reader, writer)
-        self.choices = PastChoices(keys, reader, opened.bulk)
+        self.choices = PastChoices(keys, reader, bulk)
         # privacy
-        erasures = ErasureJobs(writer, opened.eraser, opened.coordination)
-        self.privacy = MemberRights(keys, reader, opened.bulk, erasures=erasures, now=now)
-        self.departures = Departures(keys, reader, writer, erasures=erasures, clock=clock)
+        erasures = ErasureJobs(writer, opened.eraser, coordination)
+        self.privacy = MemberRights(keys, reader, bulk, erasures=erasures, now=now)
+        self.departures = Departures(
+            keys, reader, writer, erasures=erasures, clock=clock, coordination=coordination
+        )
 
     @classmethod
     async def open(

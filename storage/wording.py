@@ -36,3 +36,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _plain(word: str) -> str:
     """Return a word without case and with one kind of separator, so that these differences weigh nothing."""
     return word.casefold().replace("_", "-")
+
+
+def character_in_words(char: str) -> str:
+    """Return a character in words, without showing a letter of the secret."""
+    if char in "\r\n\u2028\u2029":
+        return "a line end"
+    if char.isspace():
+        return "a blank"
+    if char in "“”„‟‘’‚‛«»‹›":
+        return "typographic quotes"
+    return "a character that is not ASCII" if ord(char) > 126 else "a control character"

@@ -13,8 +13,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+import discord
 from aiohttp import web
 
 from bot.background.scheduler import LearningScheduler
@@ -109,6 +110,11 @@ class Checked(Protocol):
         """The gateway connection of discord.py; None before login."""
         ...
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether this process leaves all shards to other processes at the moment."""
+        ...
+
     def is_ready(self) -> bool:
         """Return whether the gateway session is ready."""
         ...
@@ -124,14 +130,24 @@ class Checked(Protocol):
         ...
 
 
+def sockets_of(bot: Checked) -> list[Any]:
+    """Return the gateway connections: one for each shard, or the only one."""
+    if isinstance(bot, discord.AutoShardedClient):
+        return [bot._connection._get_websocket(shard_id=shard_id) for shard_id in bot.shards]
+    return [bot.ws]
+
+
 def proofs_of(bot: Checked, scheduler: LearningScheduler) -> dict[str, Proof]:
     """Return the checks of a running bot."""
     written = -1
 
     async def gateway() -> bool:
+        if bot.is_spare:
+            return True
         # discord.py has the time of the last frame nowhere else; its latency keeps its value when frozen.
-        keeper = getattr(bot.ws, "_keep_alive", None)
-        return bot.is_ready() and keeper is not None and time.perf_counter() - keeper._last_recv < SILENT_S
+        keepers = [getattr(ws, "_keep_alive", None) for ws in sockets_of(bot)]
+        heard = [time.perf_counter() - one._last_recv < SILENT_S for one in keepers if one is not None]
+        return bot.is_ready() and len(heard) == len(keepers) and all(heard)
 
     async def events() -> bool:
         nonlocal written

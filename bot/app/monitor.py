@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -20,7 +21,10 @@ from bot.messages.queues import ConversationQueues
 from bot.metrics import Metrics
 from bot.moderation.output_filter import Drop
 from bot.reactions.inbox import Inbox
+from bot.reactions.reconciler import Reconciler
 from bot.replies.responder import Responder
+from bot.servers.identify_budget import IdentifyBudget
+from bot.servers.server_lists import ShardState
 from bot.settings import OperatorSettings
 from bot.tasks import Tasks
 from personalization.ranking.early_stop import Ending
@@ -58,6 +62,20 @@ class Watched(Protocol):
     @property
     def responder(self) -> Responder:
         """Counts fallbacks and dropped candidates."""
+        ...
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """Counts new sessions after which replies were read back."""
+        ...
+
+    @property
+    def identifies(self) -> IdentifyBudget:
+        """Counts sessions with Discord."""
+        ...
+
+    def shard_states(self) -> Mapping[ShardState, int]:
+        """Count the shards that this process may serve, by state."""
         ...
 
 
@@ -98,6 +116,34 @@ def watch(metrics: Metrics, bot: Watched) -> None:
         "reason",
         [reason.value for reason in Drop],
         lambda: {reason.value: n for reason, n in bot.responder.source.n_dropped.items()},
+    )
+
+    _watch_shards(metrics, bot)
+
+
+def _watch_shards(metrics: Metrics, bot: Watched) -> None:
+    """Register the metrics of the connections to Discord."""
+    metrics.gauges(
+        "simpatico_shards",
+        "Shards that this process may serve, by state.",
+        "state",
+        [state.value for state in ShardState],
+        lambda: {state.value: n for state, n in bot.shard_states().items()},
+    )
+    metrics.counter(
+        "simpatico_sessions_started",
+        "Sessions with Discord that this process began.",
+        lambda: bot.identifies.n_claimed,
+    )
+    metrics.gauge(
+        "simpatico_sessions_left",
+        "Sessions that Discord still allowed this day, before the latest one of this process; NaN: unknown.",
+        lambda: math.nan if bot.identifies.limits is None else bot.identifies.limits.remaining,
+    )
+    metrics.counter(
+        "simpatico_reconciliations",
+        "New sessions after which reactions were read back, because events may have been missed.",
+        lambda: bot.reconciler.n_outages,
     )
 
 

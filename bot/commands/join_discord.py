@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
@@ -20,13 +20,23 @@ from bot.app.config_reload import Reloader, put_into_use
 from bot.app.health import Health, proofs_of
 from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S
+from bot.app.sharded_client import create_sharded_bot
 from bot.app.stop_deadline import StopDeadline
 from bot.app.watchdog import Watchdog
-from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
 from bot.config import Settings, config_path, discord_proxy, read_secret
 from bot.proxies import Proxy, proxy_refusal
+from bot.servers.identify_budget import recommended_shards
 from storage.maintenance.audit_trail import Act
+
+_CLOSED = {
+    4004: "it refused the token; copy a fresh one from the developer portal",
+    4010: "it does not know this shard; correct shard_count and shard_ids under [bot]",
+    4011: "a connection has too many servers; set a larger shard_count, or 0, under [bot]",
+    4012: "this version of Discord's interface ended; install a newer discord.py",
+    4013: "it does not know an intent of the bot; install a newer version of the bot",
+}
+"""Codes after which Discord does not want another try -> what to do."""
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -65,10 +75,14 @@ async def serve(
         ConfigError: The environment names a proxy that cannot be used.
     """
     proxy = discord_proxy(settings.bot)
+    shard_count = settings.bot.shard_count or await recommended_shards(token, proxy)
     async with (
         open_house(settings, progress=True) as house,
         Health(
-            proofs_of(bot := create_bot(settings.bot, house.parts, proxy=proxy), house.scheduler)
+            proofs_of(
+                bot := create_sharded_bot(settings.bot, house.parts, shard_count, proxy=proxy),
+                house.scheduler,
+            )
         ) as health,
         open_monitor(settings.operator, bot, [health.route()]),
         Watchdog(bot.metrics),
@@ -87,17 +101,29 @@ async def serve(
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, close)
-        await _record_start(house, settings)
-        house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
-        house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
-        house.scheduler.start()
         try:
-            await running
-        except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
-            raise DiscordRefused(_explained(exc, proxy)) from exc
+            await _record_start(house, settings)
+            house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
+            house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
+            house.scheduler.start()
+            with _refusals(proxy):
+                await running
         finally:
             await bot.close()
             await asyncio.gather(*closing)
+
+
+@contextlib.contextmanager
+def _refusals(proxy: Proxy | None) -> Generator[None]:
+    """Explain why the connection to Discord ended.
+
+    Raises:
+        DiscordRefused: It failed.
+    """
+    try:
+        yield
+    except (OSError, aiohttp.ClientError, discord.DiscordException) as exc:
+        raise DiscordRefused(_explained(exc, proxy)) from exc
 
 
 async def _record_start(house: House, settings: Settings) -> None:
@@ -128,7 +154,8 @@ def _explained(exc: Exception, proxy: Proxy | None) -> str:
         case discord.HTTPException():
             return f"Discord answered {exc.status} (code {exc.code}); try again later, or make a new token"
         case discord.ConnectionClosed():
-            return f"Discord closed the connection (code {exc.code}); 4004 means that the token is not valid"
+            advice = _CLOSED.get(exc.code, "try again later")
+            return f"Discord closed the connection (code {exc.code}): {advice}"
         case _:
             via = f" through the proxy {proxy.address}" if proxy else ""
             return f"Discord cannot be reached{via} ({exc}); check the network, then start again"

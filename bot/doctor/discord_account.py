@@ -14,6 +14,7 @@ import discord
 
 from bot.doctor import Finding, failed, ok, warning
 from bot.proxies import Proxy, client_options, expecting_discord, proxy_refusal
+from bot.servers.identify_budget import GatewayLimits, limits_of
 from bot.settings import BotSettings
 from storage.wording import counted
 
@@ -81,6 +82,7 @@ async def examine_account(
             link = invite_link(_application(client))
             yield ok("token", f"Discord accepts it{via}; invite the bot with {link}")
             yield _intents(client, settings)
+            yield _shards(await limits_of(client), settings.shard_count)
             yield await _servers(client)
     except discord.LoginFailure:
         yield failed("token", f"Discord refuses it; copy a new one from {_PORTAL}, Bot, Reset Token")
@@ -116,6 +118,20 @@ def _intents(client: discord.Client, settings: BotSettings) -> Finding:
         "message_content = true, but the application may not read message content: switch it on in"
         f" {_PORTAL}, Bot, Privileged Gateway Intents, or set message_content = false",
     )
+
+
+def _shards(limits: GatewayLimits, count: int) -> Finding:
+    """Compare the number of shards with the one that Discord recommends, and look at the sessions left."""
+    left = f"{limits.remaining:,} of {counted(limits.total, 'session')} of this day are left"
+    if limits.remaining < limits.total / 2:
+        return warning("shards", f"{left}, so connecting takes longer today; look for restarts in the log")
+    if 0 < count < limits.shards:
+        return warning(
+            "shards",
+            f"shard_count = {count}, but Discord recommends {limits.shards}: set it in all processes at once,"
+            " or to 0 with one process",
+        )
+    return ok("shards", f"{count or limits.shards}, of {limits.shards} that Discord recommends; {left}")
 
 
 async def _servers(client: discord.Client) -> Finding:

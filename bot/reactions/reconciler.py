@@ -74,6 +74,7 @@ class Reconciler:
         inbox: Receives the findings; its marked messages are looked at.
         spawn: Starts the task of a look, one at a time; None: :class:`bot.tasks.Tasks`.
         sleep: Waits so many seconds; :meth:`stop` ends the default early.
+        owns: Returns whether this process gets the events of a server; None: of all servers.
     """
 
     def __init__(
@@ -84,23 +85,27 @@ class Reconciler:
         *,
         spawn: Spawn | None = None,
         sleep: Callable[[float], Awaitable[object]] | None = None,
+        owns: Callable[[int], bool] | None = None,
     ) -> None:
         self._readback = readback
         self._posted = posted
         self._inbox = inbox
         self._spawn: Spawn = spawn or Tasks().spawn
         self._sleep = sleep or self._wait
+        self._owns = owns or (lambda _: True)
         self._quick_due = self._thorough_due = False
         self._running = False
         self._stopped = asyncio.Event()
         self._wait_s = FIRST_WAIT_S
         self._closed: TTLCache[int, None, float] = TTLCache(MOST_CLOSED, ttl=CLOSED_S, timer=time.monotonic)
+        self.n_outages = 0
         self.n_requests = 0
         self.n_findings = 0
         inbox.missed = self._start
 
     def outage(self) -> None:
         """Start both looks: a new session began, and events before it may be missing."""
+        self.n_outages += 1
         self._quick_due = self._thorough_due = True
         self._start()
 
@@ -191,7 +196,8 @@ class Reconciler:
     async def _look_at(self, messages: Sequence[PostedMessage], look: Look) -> None:
         channels: dict[int, list[PostedMessage]] = {}
         for message in messages:
-            channels.setdefault(message.channel_id, []).append(message)
+            if message.guild_id is None or self._owns(message.guild_id):
+                channels.setdefault(message.channel_id, []).append(message)
         for channel_id, here in channels.items():
             if channel_id in self._closed:
                 continue

@@ -78,7 +78,7 @@ class DeletionClock:
 
     def read(self, connection: Connection) -> Reading:
         """Compare the wall clock with the steady clock and with the stored note. Writes nothing."""
-        wall, steady_s = self._wall(connection), self._steady_s()
+        wall, steady_s = self.wall(connection), self._steady_s()
         note = json.loads(note_of(connection, NOTE) or "{}")
         starts = self._trusted is None
         trusted = self._progressed(steady_s) or _newest(connection) or wall
@@ -122,7 +122,8 @@ class DeletionClock:
             self._gap = None
             log.info("the clock has run evenly; deletions by age go on by it")
 
-    def _wall(self, connection: Connection) -> datetime:
+    def wall(self, connection: Connection) -> datetime:
+        """Return the time of the wall clock; on PostgreSQL, of the database server's."""
         # A clock that was passed in replaces the server's too.
         if self._now is utcnow and connection.dialect.name == "postgresql":
             return connection.execute(select(func.clock_timestamp())).scalar_one().astimezone(UTC)

@@ -17,6 +17,7 @@ from typing import Protocol
 from sqlalchemy import Connection, select, update
 
 from storage.database.schema import origin
+from storage.database.shard_locks import OwnShards, ShardLocks
 from storage.errors import NotTrainer
 
 
@@ -50,6 +51,11 @@ class Peers(Protocol):
     shared: bool
     n_losses: int
 
+    @property
+    def shards(self) -> ShardLocks:
+        """Which process serves which shard."""
+        ...
+
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Start listening; ``on_news`` is called on the event loop."""
         ...
@@ -71,6 +77,14 @@ class Peers(Protocol):
         """Notify the others when the transaction commits. In the writer."""
         ...
 
+    async def claim(self, number: int) -> bool:
+        """Return whether this process claims a number, before any other one that runs. Never fails.
+
+        Args:
+            number: 63 bits at most. The latest hundreds of claims of a process hold.
+        """
+        ...
+
     async def close(self) -> None:
         """Stop listening and release the lock."""
         ...
@@ -84,6 +98,7 @@ class NoPeers:
 
     def __init__(self) -> None:
         self._leads = False
+        self.shards = OwnShards()
 
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Do nothing: no notification will arrive."""
@@ -100,6 +115,10 @@ class NoPeers:
 
     def notify(self, connection: Connection, news: News) -> None:
         """Do nothing: there are no other processes."""
+
+    async def claim(self, number: int) -> bool:
+        """Return True: there is no other process."""
+        return True
 
     async def close(self) -> None:
         """Release the lock."""

@@ -15,8 +15,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from asyncpg import InterfaceError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
@@ -25,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.database.backend import translated, translated_errors
 from storage.database.peers import News
+from storage.database.shard_locks import SharedShards
 from storage.errors import DatabaseFailed, StorageError
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 """Longest wait between two attempts, and longest attempt, seconds."""
 CONNECTIONS = 2
+CLAIMS = 500
+"""Claims that a process holds; a server has room for 6,400 locks by default."""
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")  # on the writer's connection
 _BEAT = "beat "
 
@@ -52,6 +57,7 @@ class PostgresPeers:
         lock: The two halves of the trainer's advisory lock.
 
     Attributes:
+        shards: Which process serves which shard.
         n_losses: How often notifications were missed.
     """
 
@@ -67,6 +73,9 @@ class PostgresPeers:
         self._connections: list[tuple[AsyncConnection, Any]] = []  # with the driver's own connection
         self._driver: Any = None  # of the connection that listens
         self._leads = False
+        self.shards = SharedShards()
+        self._claims: deque[int] = deque()
+        self._asking = asyncio.Lock()  # the driver runs one statement at a time
         self._on_news: Callable[[News], None] = lambda _: None
         self._lost = asyncio.Event()
         self._expected_beat = ""
@@ -93,8 +102,7 @@ class PostgresPeers:
         if self._leads or self._driver is None:
             return False
         driver = self._driver
-        with self._translated():
-            taken = bool(await driver.fetchval("SELECT pg_try_advisory_lock($1, $2)", *self._lock))
+        taken = bool(await self._ask(driver, "SELECT pg_try_advisory_lock($1, $2)", *self._lock))
         self._leads = taken and driver is self._driver  # else the lock was lost with the connection
         return self._leads
 
@@ -106,6 +114,24 @@ class PostgresPeers:
     def notify(self, connection: Connection, news: News) -> None:
         """Notify the others when the transaction commits."""
         connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": f"{self._name} {news}"})
+
+    async def claim(self, number: int) -> bool:
+        """Take an advisory lock, which no table and no file shows; the oldest of many claims is released.
+
+        A process that cannot reach the server claims everything: better two answers than none.
+        """
+        driver = self._driver
+        if driver is None or driver.is_closed():
+            return True
+        try:
+            if not await self._ask(driver, "SELECT pg_try_advisory_lock($1)", number):
+                return False
+            self._claims.append(number)
+            if len(self._claims) > CLAIMS:
+                await self._ask(driver, "SELECT pg_advisory_unlock($1)", self._claims.popleft())
+        except StorageError as exc:
+            log.warning("a prompt could not be claimed (%s)", type(exc).__name__)
+        return True
 
     async def close(self) -> None:
         """Stop listening; the server releases the lock."""
@@ -131,6 +157,7 @@ class PostgresPeers:
                 f"{self._what}: notifications (LISTEN, NOTIFY) do not arrive, as behind a connection pooler "
                 "or a firewall. Use the server's direct address in [storage] url."
             )
+        await self.shards.connect(partial(self._ask, driver))
         self._driver = driver
 
     async def _keep_listening(self) -> None:
@@ -199,6 +226,8 @@ class PostgresPeers:
 
     async def _release(self) -> None:
         self._driver, self._leads = None, False
+        self._claims.clear()
+        self.shards.disconnect()
         while self._connections:
             connection, driver = self._connections.pop()
             driver.terminate()  # a connection that does not answer cannot be closed
@@ -209,6 +238,7 @@ class PostgresPeers:
     def _on_loss(self, driver: Any) -> None:
         if driver is not None and driver is self._driver:
             self._driver, self._leads = None, False
+            self.shards.disconnect()
             self.n_losses += 1
             self._lost.set()
             self._on_news(News.LEFT)  # news are missed from now on
@@ -224,6 +254,19 @@ class PostgresPeers:
         if news not in set(News):  # sent by another version: treat everything as changed
             news = News.LEFT
         self._on_news(News(news))
+
+    async def _ask(self, driver: Any, query: str, *values: int) -> Any:
+        """Run a query on the driver's own connection. It goes on if the caller is cancelled.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        return await asyncio.shield(self._asked(driver, query, *values))
+
+    async def _asked(self, driver: Any, query: str, *values: int) -> Any:
+        async with self._asking:
+            with self._translated():
+                return await driver.fetchval(query, *values)
 
     @contextmanager
     def _translated(self) -> Generator[None]:

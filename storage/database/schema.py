@@ -234,6 +234,26 @@ departures = Table(
     _size("guild"),
 )
 
+seen_servers = Table(
+    "seen_servers",
+    metadata,
+    _pseudonym("guild", primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("shards", Integer, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    _size("guild"),
+)
+
+shard_lists = Table(
+    "shard_lists",
+    metadata,
+    Column("shards", Integer, primary_key=True, autoincrement=False),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("session", String, nullable=False),
+    Column("latest", BigInteger, nullable=False),
+    Column("earlier", BigInteger, nullable=False),
+)
+
 guild_settings = Table(
     "guild_settings",
     metadata,

@@ -1,31 +1,38 @@
 """Departures: servers that the bot left. Their data are deleted a week later unless the bot returns.
 
-The week allows for removals by mistake. An outage of Discord must never delete anything. So only two things
-count as a departure: a removal that Discord confirms, and a server missing from the complete list of a new
-session. Direct messages are not in that list and are kept. Refusals of consent are kept as well.
+The week allows for removals by mistake. An outage of Discord must never delete anything, and neither must a
+process that sees a part of the servers. So only two things count as a departure: a removal that Discord
+confirms, and absence from the complete lists of the shards that own the server
+(:mod:`storage.privacy.server_lists`). Direct messages are not in a list and are kept. Refusals of consent are
+kept as well.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
+from storage.coordination import Coordination
 from storage.database.backend import Reader
 from storage.database.deletion_clock import DeletionClock, redate
-from storage.database.notes import note_of, put_note
 from storage.database.schema import SERVER_TABLES, MemberStatus, departures, members
 from storage.database.writer import Writer
 from storage.keys.key_store import KeyStore
 from storage.privacy.erasure_jobs import ErasureJobs, Evict
 from storage.privacy.erasure_scopes import ErasureScope
-from storage.records import ForgetReceipt, Who
+from storage.privacy.server_lists import (
+    Present,
+    forget_seen,
+    may_be_missing,
+    missing_servers,
+    record_list,
+    record_seen,
+)
+from storage.records import ForgetReceipt, ServerList, Shard, Who
 
 GRACE = timedelta(days=7)
-SERVERS_NOTE = "servers"
-"""Pseudonyms of the servers in the last complete list."""
 
 
 class Departures:
@@ -37,6 +44,7 @@ class Departures:
         writer: Applies changes.
         erasures: Carries out erasures.
         clock: Dates departures, and judges their age.
+        coordination: Knows which shards are ready, in all processes.
     """
 
     def __init__(
@@ -47,24 +55,50 @@ class Departures:
         *,
         erasures: ErasureJobs,
         clock: DeletionClock,
+        coordination: Coordination,
     ) -> None:
         self._keys, self._reader, self._writer = keys, reader, writer
-        self._erasures, self._clock = erasures, clock
+        self._erasures, self._clock, self._coordination = erasures, clock, coordination
 
     async def record(self, guild_id: int) -> None:
         """Record that the bot was removed from a server; its data are deleted after :data:`GRACE`."""
         guild = self._guild(guild_id)
         await self._writer.submit(lambda c: record_departure(c, guild, self._clock.now()))
 
-    async def record_present(self, guild_ids: Iterable[int]) -> None:
-        """Record the complete list of the bot's servers, reachable or not; missing servers were left."""
-        present = {self._guild(guild_id) for guild_id in guild_ids}
-        await self._writer.submit(lambda c: compare_servers(c, present, self._clock.now()))
+    async def misses(self, listed: ServerList) -> bool:
+        """Return whether a list lacks a server that its shard may own."""
+        present = self._present(listed.guild_ids, listed.shard.count)
+        return await self._reader.run(lambda c: may_be_missing(c, listed.shard, present))
 
-    async def record_return(self, guild_id: int) -> None:
-        """Record that the bot is in this server, again or for the first time."""
-        guild = self._guild(guild_id)
-        await self._writer.submit(lambda c: cancel_departure(c, guild))
+    async def record_list(self, listed: ServerList) -> None:
+        """Record the complete list of a shard; servers that are missing twice were left, if all are ready."""
+        present = self._present(listed.guild_ids, listed.shard.count)
+
+        def compare(connection: Connection) -> None:
+            record_list(connection, listed.shard, listed.session, present)
+            for guild in connection.execute(select(departures.c.guild)).scalars().all():
+                if guild in present:
+                    cancel_departure(connection, guild)
+            if self._coordination.all_ready(connection, listed.shard.count):
+                for guild in missing_servers(connection, listed.shard.count):
+                    record_departure(connection, guild, self._clock.now())
+
+        await self._writer.submit(compare)
+
+    async def record_return(self, guild_id: int, count: int = 1) -> None:
+        """Record that the bot is in this server, again or for the first time.
+
+        Args:
+            guild_id: Discord id of the server.
+            count: Number of shards of the bot.
+        """
+        present = self._present([guild_id], count)
+
+        def returned(connection: Connection) -> None:
+            record_seen(connection, present)
+            cancel_departure(connection, self._guild(guild_id))
+
+        await self._writer.submit(returned)
 
     async def erase_due(self, evict: Evict = lambda _: None) -> ForgetReceipt | None:
         """Delete all data of servers that were left at least :data:`GRACE` ago; None if there are none.
@@ -83,12 +117,16 @@ class Departures:
             return None
         return await self._erasures.run(departure_scope(self._keys, before), evict)
 
+    def _present(self, guild_ids: Iterable[int], count: int) -> Present:
+        return {self._guild(one): Shard.of(one, count) for one in guild_ids}
+
     def _guild(self, guild_id: int) -> bytes:
         return self._keys.pseudonyms.guild(Who(guild_id, 0))
 
 
 def record_departure(connection: Connection, guild: bytes, at: datetime) -> None:
-    """Record that a server was left; the first record counts. Does nothing if no data of it are stored."""
+    """Record that a server was left; the first record counts. No record if no data of it are stored."""
+    forget_seen(connection, [guild])
     known = select(departures.c.guild).where(departures.c.guild == guild)
     if connection.execute(known).first() is not None:
         return
@@ -102,18 +140,6 @@ def record_departure(connection: Connection, guild: bytes, at: datetime) -> None
 def cancel_departure(connection: Connection, guild: bytes) -> None:
     """Delete the record of a departure: the bot is in this server."""
     connection.execute(delete(departures).where(departures.c.guild == guild))
-
-
-def compare_servers(connection: Connection, present: Set[bytes], at: datetime) -> None:
-    """Compare with the last complete list: missing servers were left, present ones are no departures."""
-    seen = {bytes.fromhex(guild) for guild in json.loads(note_of(connection, SERVERS_NOTE) or "[]")}
-    for guild in sorted(seen - present):
-        record_departure(connection, guild, at)
-    for guild in connection.execute(select(departures.c.guild)).scalars().all():
-        if guild in present:
-            cancel_departure(connection, guild)
-    if seen != present:
-        put_note(connection, SERVERS_NOTE, json.dumps(sorted(guild.hex() for guild in present)))
 
 
 def departed_before(connection: Connection, before: datetime) -> list[bytes]:

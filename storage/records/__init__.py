@@ -42,6 +42,7 @@ from storage.records.replies import (
     ReplySummary,
     Seat,
 )
+from storage.records.shards import MOST_SHARDS, ServerList, Shard
 
 __all__ = [
     "ANOTHER",
@@ -49,6 +50,7 @@ __all__ = [
     "EARLY",
     "FALLBACK",
     "FAQ_STYLE",
+    "MOST_SHARDS",
     "NOWHERE",
     "UNKNOWN_STYLE",
     "WAITED",
@@ -83,5 +85,7 @@ __all__ = [
     "ReplySummary",
     "RoundRecord",
     "Seat",
+    "ServerList",
+    "Shard",
     "Who",
 ]

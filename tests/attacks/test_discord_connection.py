@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import re
+import signal
 import socket
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import aiohttp
 import discord
@@ -32,7 +35,9 @@ from bot.doctor.discord_account import examine_account
 from bot.settings import BotSettings
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.discord_server import TOKEN, IdentifyBudget, discord_server, pointed_at
+from tests.rig.discord_server.gateway import Gateway
 from tests.rig.proxying import NAMES, proxying
+from tests.rig.waiting import until
 from tests.unit.bot.doctor.findings import listed, serving
 
 USER, PASSWORD = "us%40er", "pass-word"
@@ -56,15 +61,26 @@ def log():
 
 
 @pytest.fixture
-def start(settings: Settings, monkeypatch):
-    """Run the bot on Discord, with fakes for the models; return why it ended."""
+def serve(settings: Settings, monkeypatch):
+    """Return what runs the bot on Discord, with fakes for the models."""
+    fakes = partial(open_house, encoder=HashEncoder(), generator=ScriptedGenerator())
+    monkeypatch.setattr(join_discord, "open_house", fakes)
 
-    async def run(**bot: str) -> str:
-        fakes = partial(open_house, encoder=HashEncoder(), generator=ScriptedGenerator())
-        monkeypatch.setattr(join_discord, "open_house", fakes)
+    async def run(**bot: Any) -> None:
         changed = Settings(bot=BotSettings(**bot), storage=settings.storage)
+        with StopDeadline(3600) as deadline:
+            await join_discord.serve(changed, TOKEN, lambda: None, deadline)
+
+    return run
+
+
+@pytest.fixture
+def start(serve):
+    """Run the bot on Discord; return why it ended."""
+
+    async def run(**bot: Any) -> str:
         with pytest.raises(DiscordRefused) as refused:
-            await join_discord.serve(changed, TOKEN, lambda: None, StopDeadline())
+            await serve(**bot)
         return str(refused.value)
 
     return run
@@ -138,15 +154,53 @@ async def test_control_a_client_without_the_argument_asks_no_proxy(monkeypatch):
     assert (finding.verdict, proxy.asked) == (Verdict.WARNING, [])
 
 
-async def test_a_gateway_that_cannot_be_reached_at_first_is_one_line(start, log, monkeypatch):
+@pytest.mark.parametrize("shard_count", [1, 2])
+@pytest.mark.parametrize(
+    ("gateway", "said"),
+    [
+        ("ws://127.0.0.1:{closed}/", "Discord cannot be reached (Cannot connect to host 127.0.0.1"),
+        ("ws://gateway.invalid/", "Discord cannot be reached (Cannot connect to host gateway.invalid"),
+        ("ws://127.0.0.1:{page}/gateway", "Discord cannot be reached (404, message='Invalid response"),
+    ],
+    ids=["refused", "no such name", "a page"],
+)
+async def test_a_gateway_that_cannot_be_reached_at_first_is_one_line(
+    gateway, said, shard_count, start, log, monkeypatch
+):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     async with discord_server() as server:
+        url = gateway.format(closed=port, page=yarl.URL(server.url).port)
         with pointed_at(server.url):
-            monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))
-            why = await start()
+            monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(url))
+            why = await start(shard_count=shard_count)
 
-    assert why.startswith("Discord cannot be reached (Cannot connect to host 127.0.0.1")
+    assert why.startswith(said) and "\n" not in why
+    assert "Traceback" not in log.getvalue()
+
+
+@pytest.mark.parametrize("shard_count", [1, 2])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (4004, "refused the token"),
+        (4010, "shard_count and shard_ids"),
+        (4011, "a larger shard_count"),
+        (4012, "install a newer discord.py"),
+        (4013, "install a newer version"),
+        (4014, "needs the message-content intent"),
+    ],
+)
+async def test_a_session_that_discord_refuses_for_good_is_one_line_and_is_not_tried_again(
+    code, said, shard_count, start, log, monkeypatch
+):
+    monkeypatch.setattr(Gateway, "_code_against", lambda *_: code)
+    async with discord_server() as server:
+        with pointed_at(server.url):
+            why = await start(shard_count=shard_count)
+
+    assert said in why and "\n" not in why
+    assert server.gateway.counted[f"closed {code}"] == 1
     assert "Traceback" not in log.getvalue()
 
 
@@ -179,13 +233,31 @@ async def test_an_intent_that_discord_does_not_grant_is_one_line(start, log):
     assert "Traceback" not in log.getvalue()
 
 
-async def test_a_token_that_discord_resets_is_one_line_and_is_not_tried_again(start, log):
-    """As after a crash loop that used up the sessions of a day."""
+@pytest.mark.parametrize("shard_count", [1, 2])
+async def test_without_sessions_left_the_bot_waits_keeps_its_token_and_can_be_stopped(
+    shard_count, serve, log
+):
+    """As after a crash loop: a further session would cost the token."""
+    async with discord_server(budget=IdentifyBudget(total=0)) as server:
+        with pointed_at(server.url):
+            running = asyncio.create_task(serve(shard_count=shard_count))
+            await until(lambda: "0 of 0 sessions of this day are left" in log.getvalue())
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(running, 60)
+
+    assert (server.n_resets, server.budget.n_used) == (0, 0)
+    assert TOKEN not in log.getvalue()
+
+
+async def test_a_token_that_discord_resets_is_one_line_and_is_not_tried_again(start, log, monkeypatch):
+    """As after a crash loop, if Discord's counter of sessions is behind."""
+    shown = IdentifyBudget().as_shown()
+    monkeypatch.setattr(IdentifyBudget, "as_shown", lambda _: shown)
     async with discord_server(budget=IdentifyBudget(total=0)) as server:
         with pointed_at(server.url):
             why = await start()
 
-    assert why == "Discord closed the connection (code 4004); 4004 means that the token is not valid"
+    assert why.startswith("Discord closed the connection (code 4004): it refused the token; copy a fresh one")
     assert (server.n_resets, server.gateway.counted["closed 4004"]) == (1, 1)
     assert TOKEN not in why + log.getvalue()
 

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
         "bot/cogs/chat/catching_up.py::_age_of",
     },
     "judges the wall clock by the steady clock": {
-        "storage/database/deletion_clock.py::DeletionClock._wall",
+        "storage/database/deletion_clock.py::DeletionClock.wall",
         "storage/database/deletion_clock.py::DeletionClock.now",
     },
     "sets the origin of a clock that goes on by the steady clock": {
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         "storage/members/learning_pause.py::Pauses.resume",
         "storage/members/wishes.py::Wishes.put",
         "storage/privacy/departures.py::Departures.record",
-        "storage/privacy/departures.py::Departures.record_present",
+        "storage/privacy/departures.py::Departures.record_list.compare",
         "storage/privacy/erasing.py::Eraser.finish",
         "storage/privacy/member_rights.py::MemberRights.refuse",
         "storage/members/decision_times.py::DecisionTimes.arrival",  # beside the steady clock

@@ -26,6 +26,7 @@ HASHES = {
     "0003_key_generations.py": "d89e737199f0cd6693050abb93430509d5580367f1edd91f485ec8175017faca",
     "0004_trainers.py": "51b3004be4f4eb8b1d0ac6b61545ee4f4fdeaa0ec72596fdea2a91cd6cbef73a",
     "0005_voices.py": "40ea4e036c2ba41d5f9780f7120c9f5fc77bf3d2b5f04435ed2849aae9a3355b",
+    "0006_server_lists.py": "39454efced9b31f3e7ce893748fe1157be757ea412590d85347f6b6d0cedf14f",
 }
 
 
@@ -102,7 +103,7 @@ def test_a_newer_database_is_refused(connection):
     upgrade(connection)
     connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseNewer, match="has schema 9999, and this version supports up to 0005"):
+    with pytest.raises(DatabaseNewer, match="has schema 9999, and this version supports up to 0006"):
         upgrade(connection)
 
 
@@ -145,4 +146,4 @@ def test_an_installed_wheel_migrates(tmp_path):
         text=True,
     )
 
-    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "18"]
+    assert run.stdout.split() == [str(installed / "storage" / "__init__.py"), "20"]

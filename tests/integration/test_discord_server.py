@@ -198,6 +198,23 @@ async def test_an_outage_of_a_server_is_no_departure_and_a_removal_is(here):
     assert left == [other.id]
 
 
+async def test_a_closed_bot_ignores_that_it_is_ready(here, monkeypatch):
+    """discord.py says so two seconds after READY, when the store may be closed."""
+    came: list[int] = []
+
+    async def ready(shard_id: int) -> None:
+        came.append(shard_id)
+
+    monkeypatch.setattr(here.bot.server_lists, "ready", ready)
+    here.bot.dispatch("ready")
+    await until(lambda: came, at_most_s=20)
+    await here.bot.close()
+    here.bot.dispatch("ready")
+    await asyncio.sleep(0.05)
+
+    assert came == [0]
+
+
 async def test_two_shards_of_one_process_share_the_servers(settings):
     async with open_discord(shards=2) as server:
         async with living(server, settings, client=ShardedBot) as here:
@@ -214,7 +231,13 @@ async def test_two_shards_of_one_process_share_the_servers(settings):
             assert len(here.generator.contexts) == 2
 
 
-async def test_the_token_is_reset_when_the_sessions_of_a_day_are_used_up(settings):
+async def test_the_token_is_reset_when_the_sessions_of_a_day_are_used_up(settings, monkeypatch):
+    """The bot would wait instead; here it does not."""
+
+    async def at_once(*_: object, **__: object) -> None:
+        return
+
+    monkeypatch.setattr(SimpaticoBot, "before_identify_hook", at_once)
     async with open_discord(budget=IdentifyBudget(interval_s=0.0, total=1)) as server:
         async with living(server, settings) as here:
             server.gateway.invalidate()

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from storage.database.writer import Writer
-from storage.records import Consent, Who
+from storage.records import Consent, ServerList, Shard, Who
 from storage.store import Store
 from tests.fakes import FixedClock
 from tests.rig.canary import Canaries
@@ -143,16 +143,22 @@ async def test_a_server_that_the_bot_came_back_to_keeps_its_data(tmp_path):
         assert await standing(store) == [True] * 4
 
 
-async def test_a_server_left_while_the_bot_was_away_counts_from_the_next_look(tmp_path):
+async def test_a_server_left_while_the_bot_was_away_counts_from_the_second_session_without_it(tmp_path):
     clock = FixedClock()
     here, elsewhere = ALICE.guild_id, ELSEWHERE.guild_id
+
+    async def begin_session(name: str, *guild_ids: int) -> None:
+        await store.coordination.shards.ready(Shard(0, 1))
+        await store.departures.record_list(ServerList(Shard(0, 1), name, frozenset(guild_ids)))
+
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
-        await store.departures.record_present([here, elsewhere])
+        await begin_session("first", here, elsewhere)
         await lived(store)
     clock.advance(days=100)
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
+        await begin_session("second", here)
         assert await store.departures.erase_due() is None
-        await store.departures.record_present([here])
+        await begin_session("third", here)
         clock.advance(days=7)
 
         assert await store.departures.erase_due() is not None

@@ -75,6 +75,10 @@ class CatchUpHost(HasInbox, HasQueues, HasResponder, HasServers, HasStore, Host,
         """Languages of members."""
         ...
 
+    def owns(self, guild_id: int) -> bool:
+        """Return whether this process gets the events of a server, or of direct messages."""
+        ...
+
     async def fetch_channel(self, channel_id: int, /) -> Any:
         """Return a channel as Discord knows it."""
         ...
@@ -111,6 +115,7 @@ class CatchingUp:
         places = (
             one
             for guild in self._bot.guilds
+            if self._bot.owns(guild.id)  # discord.py keeps the servers of shards that moved away
             for one in (*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads)
             if one.last_message_id is not None and may_answer_in(one)
         )
@@ -119,6 +124,8 @@ class CatchingUp:
 
     async def _direct_channels(self) -> list[Any]:
         """Return the latest direct conversations with members who agreed; Discord does not list others."""
+        if not self._bot.owns(DIRECT_MESSAGES):
+            return []
         ids: dict[int, None] = {}
         before = None
         try:

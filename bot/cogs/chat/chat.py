@@ -99,6 +99,8 @@ class Chat(commands.Cog):
             return
         if not is_heard(self._bot, message, view):
             return
+        if not await self._bot.store.coordination.claim_prompt(message.id):
+            return
         if await self._helping.has_answered(message):
             return
         speak(self._bot.tongues.of(message))

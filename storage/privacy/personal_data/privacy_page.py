@@ -28,6 +28,8 @@ HOLDS = {
     "prior": "the average taste",
     "rounds": "training runs",
     "departures": "servers that the bot left",
+    "seen_servers": "servers that the bot is in",
+    "shard_lists": "lists of the servers of each shard",
     "guild_settings": "what the managers of a server set for it",
     "notes": "internal notes of the program",
     "origin": "the keys that this file belongs to",

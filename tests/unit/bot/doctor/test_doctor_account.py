@@ -34,7 +34,7 @@ async def test_a_token_that_discord_knows_comes_with_the_link_to_invite_it(disco
 
     findings = await listed(examine_account(TOKEN, BotSettings()))
 
-    assert verdicts(findings) == {"token": "ok", "intents": "ok", "servers": "ok"}
+    assert verdicts(findings) == {"token": "ok", "intents": "ok", "shards": "ok", "servers": "ok"}
     assert invite_link(BOT_ID) in findings[0].said
     assert f"permissions={0x40 | 0x400 | 0x800 | 0x10000 | (1 << 38)}" in findings[0].said
 
@@ -56,6 +56,26 @@ async def test_a_missing_message_content_intent_fails_only_when_it_is_asked_for(
     granted = verdicts(await listed(examine_account(TOKEN, reading)))
 
     assert (asked["intents"], granted["intents"]) == ("failed", "ok")
+
+
+@pytest.mark.parametrize(
+    ("recommended", "count", "n_used", "verdict", "said"),
+    [
+        (1, 0, 0, "ok", "1, of 1 that Discord recommends; 1,000 of 1,000 sessions of this day are left"),
+        (2, 4, 500, "ok", "4, of 2 that Discord recommends; 500 of 1,000"),
+        (4, 2, 0, "warning", "shard_count = 2, but Discord recommends 4"),
+        (1, 0, 501, "warning", "499 of 1,000 sessions of this day are left, so connecting takes longer"),
+    ],
+)
+async def test_too_few_shards_and_few_sessions_are_a_warning(
+    recommended, count, n_used, verdict, said, discord_at_hand
+):
+    discord_at_hand.rest.shards, discord_at_hand.budget.n_used = recommended, n_used
+
+    findings = await listed(examine_account(TOKEN, BotSettings(shard_count=count)))
+
+    (finding,) = [one for one in findings if one.what == "shards"]
+    assert finding.verdict == verdict and finding.said.startswith(said)
 
 
 async def test_a_missing_permission_is_named_with_the_number_of_servers(discord_at_hand):
