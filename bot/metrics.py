@@ -7,6 +7,7 @@ imports prometheus_client; :mod:`bot.app.monitor` serves the output of :meth:`Me
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
@@ -23,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from personalization.insight.uplift_report import Report
 from personalization.rounds.round_results import PriorReport, RoundReport
 
 T = TypeVar("T")
@@ -80,6 +82,12 @@ class Metrics:
             buckets=_REPLY_BUCKETS,
             registry=registry,
         )
+        self._whole = Histogram(
+            "simpatico_answer_seconds",
+            "Time from message to reply, all parts together.",
+            buckets=_REPLY_BUCKETS,
+            registry=registry,
+        )
         self._works = Counter(
             "simpatico_works",
             "Scheduled works that ran, by name and end.",
@@ -119,6 +127,7 @@ class Metrics:
         for part in PARTS:
             if part in seconds:
                 self._seconds.labels(part).observe(seconds[part])
+        self._whole.observe(sum(seconds.get(part, 0.0) for part in PARTS))
 
     def lag(self, seconds: float) -> None:
         """Record a delay of the event loop, seconds."""
@@ -198,7 +207,7 @@ class Metrics:
 
 
 class _RoundMetrics:
-    """Metrics taken from the reports of rounds and of fits of the prior."""
+    """Metrics taken from the reports of rounds, of fits of the prior, and of the uplift."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, about: str) -> Counter:
@@ -216,6 +225,12 @@ class _RoundMetrics:
         self._last = gauge("last_round_timestamp_seconds", "When a round last learnt something, Unix time.")
         self._prior_members = gauge("prior_members", "Members who taught the prior; 0: the starter prior.")
         self._prior_labels = gauge("prior_labels", "Labels that taught the prior.")
+        about = "Liked replies in 100 that personal ranking adds to the prior's"
+        self._lift = gauge("lift", f"{about}; NaN: too few replies to tell.")
+        self._lift_low = gauge("lift_low", f"{about}, lower end of the interval.")
+        self._lift_high = gauge("lift_high", f"{about}, upper end of the interval.")
+        for unknown in (self._lift, self._lift_low, self._lift_high):
+            unknown.set(math.nan)
 
     def take(self, report: Any) -> None:
         match report:
@@ -229,6 +244,11 @@ class _RoundMetrics:
             case PriorReport():
                 self._prior_members.set(report.n_members)
                 self._prior_labels.set(report.n_labels)
+            case Report():
+                gain = report.liked.gain.dr
+                self._lift.set(100 * gain.value)
+                self._lift_low.set(100 * gain.low)
+                self._lift_high.set(100 * gain.high)
             case _:
                 pass
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
+import discord
 from aiohttp import web
 
 from bot.config import ConfigError
@@ -20,6 +21,7 @@ from bot.messages.queues import ConversationQueues
 from bot.metrics import Metrics
 from bot.moderation.output_filter import Drop
 from bot.reactions.inbox import Inbox
+from bot.reactions.reconciler import Reconciler
 from bot.replies.responder import Responder
 from bot.settings import OperatorSettings
 from bot.tasks import Tasks
@@ -51,6 +53,20 @@ class Watched(Protocol):
         ...
 
     @property
+    def reconciler(self) -> Reconciler:
+        """Reads back what was missed."""
+        ...
+
+    @property
+    def ws(self) -> object:
+        """The gateway connection of discord.py; None before login."""
+        ...
+
+    def add_listener(self, func: Callable[[], Coroutine[Any, Any, None]], /, name: str) -> None:
+        """Call a function at each event of this name."""
+        ...
+
+    @property
     def store(self) -> Store:
         """Counts the changes that wait for the writer."""
         ...
@@ -61,24 +77,45 @@ class Watched(Protocol):
         ...
 
 
-def watch(metrics: Metrics, bot: Watched) -> None:
-    """Register metrics that are read from the bot's parts on request."""
+def watch_store(metrics: Metrics, store: Store) -> None:
+    """Register metrics of the store, which every process has."""
     metrics.gauge(
-        "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
+        "simpatico_writes_waiting", "Changes that wait for the writer.", lambda: store.writes_waiting
     )
-    metrics.gauge("simpatico_events_waiting", "Discord events that wait.", lambda: len(bot.inbox))
     metrics.gauge(
-        "simpatico_writes_waiting", "Changes that wait for the writer.", lambda: bot.store.writes_waiting
+        "simpatico_trains",
+        "Whether this process is the one that trains: 1 or 0.",
+        lambda: store.coordination.leads,
     )
     metrics.counter(
         "simpatico_listener_losses",
         "Times that notifications of other processes were missed, and cached data of members dropped.",
-        lambda: bot.store.coordination.n_losses,
+        lambda: store.coordination.n_losses,
     )
+
+
+def watch(metrics: Metrics, bot: Watched) -> None:
+    """Register metrics that are read from the bot's parts on request."""
+    watch_store(metrics, bot.store)
+    _watch_connections(metrics, bot)
+    metrics.gauge(
+        "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
+    )
+    metrics.gauge("simpatico_events_waiting", "Discord events that wait.", lambda: len(bot.inbox))
     metrics.counter(
         "simpatico_events_recorded",
         "Discord events about reactions that were written.",
         lambda: bot.inbox.n_recorded,
+    )
+    metrics.counter(
+        "simpatico_events_marked",
+        "Discord events that could not be queued or written; their messages are read back.",
+        lambda: bot.inbox.n_marked,
+    )
+    metrics.counter(
+        "simpatico_candidates_written",
+        "Candidates that the language model wrote.",
+        lambda: bot.responder.source.n_written,
     )
     metrics.counter(
         "simpatico_ranking_fallbacks",
@@ -101,6 +138,43 @@ def watch(metrics: Metrics, bot: Watched) -> None:
     )
 
 
+def _watch_connections(metrics: Metrics, bot: Watched) -> None:
+    """Register metrics of the connections to Discord, and of the reading back after an outage."""
+    metrics.gauge("simpatico_shards", "Connections to Discord of this process.", lambda: len(connected(bot)))
+    metrics.gauge("simpatico_shards_connected", "Those that are open.", lambda: sum(connected(bot)))
+    sessions = {"new": 0, "resumed": 0}
+
+    async def began() -> None:
+        sessions["new"] += 1
+
+    async def resumed() -> None:
+        sessions["resumed"] += 1
+
+    bot.add_listener(began, "on_ready")
+    bot.add_listener(resumed, "on_resumed")
+    about = (
+        "Sessions with Discord that began; a new one takes from the sessions of the day (identify budget)."
+    )
+    metrics.counters("simpatico_sessions", about, "kind", tuple(sessions), lambda: sessions)
+    for name, about, read in (
+        (
+            "looks",
+            "Looks at all stored replies, after a new session or once a day.",
+            lambda: bot.reconciler.n_looks,
+        ),
+        ("requests", "Requests with which replies were read back.", lambda: bot.reconciler.n_requests),
+        ("findings", "Messages that were not as stored.", lambda: bot.reconciler.n_findings),
+    ):
+        metrics.counter(f"simpatico_read_back_{name}", about, read)
+
+
+def connected(bot: Watched) -> list[bool]:
+    """Return for each connection of this process to Discord whether it is open."""
+    if isinstance(bot, discord.AutoShardedClient):
+        return [not shard.is_closed() for shard in bot.shards.values()]
+    return [bool(getattr(bot.ws, "open", False))]  # None before the login
+
+
 def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:
     """Return the web application.
 
@@ -121,7 +195,22 @@ def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -
 async def open_monitor(
     settings: OperatorSettings, bot: Watched, routes: Iterable[web.AbstractRouteDef] = ()
 ) -> AsyncIterator[None]:
-    """Serve the page while the bot runs, if a port is configured.
+    """Serve the page of a bot while it runs, if a port is configured.
+
+    Raises:
+        ConfigError: The port cannot be opened.
+    """
+    if settings.metrics_port:
+        watch(bot.metrics, bot)
+    async with open_page(settings, bot.metrics, routes):
+        yield
+
+
+@asynccontextmanager
+async def open_page(
+    settings: OperatorSettings, metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()
+) -> AsyncIterator[None]:
+    """Serve the page while the process runs, if a port is configured.
 
     Raises:
         ConfigError: The port cannot be opened.
@@ -129,8 +218,6 @@ async def open_monitor(
     if not settings.metrics_port:
         yield
         return
-    metrics = bot.metrics
-    watch(metrics, bot)
     runner = web.AppRunner(create_page(metrics, routes), access_log=None, handle_signals=False)
     await runner.setup()
     async with Tasks() as tasks:

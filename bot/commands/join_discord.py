@@ -26,7 +26,7 @@ from bot.client import create_bot
 from bot.commands import DiscordRefused, playground
 from bot.config import Settings, config_path, discord_proxy, read_secret
 from bot.proxies import Proxy, proxy_refusal
-from storage.maintenance.audit_trail import Act
+from storage.maintenance.audit_trail import Act, AuditTrail
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -70,7 +70,7 @@ async def serve(
         Health(
             proofs_of(bot := create_bot(settings.bot, house.parts, proxy=proxy), house.scheduler)
         ) as health,
-        open_monitor(settings.operator, bot, [health.route()]),
+        open_monitor(settings.operator, bot, health.routes()),
         Watchdog(bot.metrics),
         Reloader(
             find_config, settings, lambda changed: put_into_use(changed, house, bot), audit=house.parts.audit
@@ -87,7 +87,8 @@ async def serve(
         for stop in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, close)
-        await _record_start(house, settings)
+        await record_start(house.parts.audit, settings)
+        await _count_consents(house)
         house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
         house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
         house.scheduler.start()
@@ -100,12 +101,11 @@ async def serve(
             await asyncio.gather(*closing)
 
 
-async def _record_start(house: House, settings: Settings) -> None:
+async def record_start(audit: AuditTrail, settings: Settings) -> None:
     """Record the start, and a fingerprint of the configuration, which may have changed before."""
     fingerprint = sha256(repr(settings).encode()).hexdigest()[:16]
-    act = partial(house.parts.audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
+    act = partial(audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
     await asyncio.to_thread(act)
-    await _count_consents(house)
 
 
 async def _count_consents(house: House) -> None:
