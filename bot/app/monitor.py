@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
-import discord
 from aiohttp import web
 
 from bot.config import ConfigError
@@ -21,7 +20,6 @@ from bot.messages.queues import ConversationQueues
 from bot.metrics import Metrics
 from bot.moderation.output_filter import Drop
 from bot.reactions.inbox import Inbox
-from bot.reactions.reconciler import Reconciler
 from bot.replies.responder import Responder
 from bot.settings import OperatorSettings
 from bot.tasks import Tasks
@@ -50,20 +48,6 @@ class Watched(Protocol):
     @property
     def inbox(self) -> Inbox:
         """Events that wait to be written."""
-        ...
-
-    @property
-    def reconciler(self) -> Reconciler:
-        """Reads back what was missed."""
-        ...
-
-    @property
-    def ws(self) -> object:
-        """The gateway connection of discord.py; None before login."""
-        ...
-
-    def add_listener(self, func: Callable[[], Coroutine[Any, Any, None]], /, name: str) -> None:
-        """Call a function at each event of this name."""
         ...
 
     @property
@@ -97,7 +81,6 @@ def watch_store(metrics: Metrics, store: Store) -> None:
 def watch(metrics: Metrics, bot: Watched) -> None:
     """Register metrics that are read from the bot's parts on request."""
     watch_store(metrics, bot.store)
-    _watch_connections(metrics, bot)
     metrics.gauge(
         "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
     )
@@ -136,43 +119,6 @@ def watch(metrics: Metrics, bot: Watched) -> None:
         [reason.value for reason in Drop],
         lambda: {reason.value: n for reason, n in bot.responder.source.n_dropped.items()},
     )
-
-
-def _watch_connections(metrics: Metrics, bot: Watched) -> None:
-    """Register metrics of the connections to Discord, and of the reading back after an outage."""
-    metrics.gauge("simpatico_shards", "Connections to Discord of this process.", lambda: len(connected(bot)))
-    metrics.gauge("simpatico_shards_connected", "Those that are open.", lambda: sum(connected(bot)))
-    sessions = {"new": 0, "resumed": 0}
-
-    async def began() -> None:
-        sessions["new"] += 1
-
-    async def resumed() -> None:
-        sessions["resumed"] += 1
-
-    bot.add_listener(began, "on_ready")
-    bot.add_listener(resumed, "on_resumed")
-    about = (
-        "Sessions with Discord that began; a new one takes from the sessions of the day (identify budget)."
-    )
-    metrics.counters("simpatico_sessions", about, "kind", tuple(sessions), lambda: sessions)
-    for name, about, read in (
-        (
-            "looks",
-            "Looks at all stored replies, after a new session or once a day.",
-            lambda: bot.reconciler.n_looks,
-        ),
-        ("requests", "Requests with which replies were read back.", lambda: bot.reconciler.n_requests),
-        ("findings", "Messages that were not as stored.", lambda: bot.reconciler.n_findings),
-    ):
-        metrics.counter(f"simpatico_read_back_{name}", about, read)
-
-
-def connected(bot: Watched) -> list[bool]:
-    """Return for each connection of this process to Discord whether it is open."""
-    if isinstance(bot, discord.AutoShardedClient):
-        return [not shard.is_closed() for shard in bot.shards.values()]
-    return [bool(getattr(bot.ws, "open", False))]  # None before the login
 
 
 def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:

@@ -95,7 +95,6 @@ class Reconciler:
         self._stopped = asyncio.Event()
         self._wait_s = FIRST_WAIT_S
         self._closed: TTLCache[int, None, float] = TTLCache(MOST_CLOSED, ttl=CLOSED_S, timer=time.monotonic)
-        self.n_looks = 0
         self.n_requests = 0
         self.n_findings = 0
         inbox.missed = self._start
@@ -179,7 +178,6 @@ class Reconciler:
             raise
 
     async def _look_at_all(self, look: Look) -> None:
-        self.n_looks += 1
         before: ReplyId | None = None
         while not self._stopped.is_set():
             page = await self._posted.page(before, look.n_replies)
