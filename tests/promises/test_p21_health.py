@@ -147,7 +147,7 @@ async def test_a_part_that_never_passed_a_check_is_not_ready_though_it_is_not_re
     await watched.break_(part)
     await watched.beats(1)
 
-    assert (await ready(watched), watched.health.not_ready()) == (503, [part])
+    assert await ready(watched) == 503 and part in watched.health.not_ready()
 
 
 async def test_what_becomes_red_is_not_ready_any_more_and_ready_again_after_recovery(watched):
@@ -165,7 +165,7 @@ async def test_control_whether_it_lives_does_not_tell_whether_it_is_ready(watche
     await watched.break_("gateway")
     await watched.beats(1)
 
-    assert (watched.health.red(), watched.health.not_ready()) == ([], ["gateway"])
+    assert watched.health.red() == [] and "gateway" in watched.health.not_ready()
 
 
 @pytest.mark.parametrize("part", ["gateway", "writer", "trainer"])
