@@ -75,19 +75,7 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
-        self._seconds = Histogram(
-            "simpatico_reply_seconds",
-            "Time from message to reply, by part.",
-            ["part"],
-            buckets=_REPLY_BUCKETS,
-            registry=registry,
-        )
-        self._whole = Histogram(
-            "simpatico_answer_seconds",
-            "Time from message to reply, all parts together.",
-            buckets=_REPLY_BUCKETS,
-            registry=registry,
-        )
+        self._replies = _ReplySeconds(registry)
         self._works = Counter(
             "simpatico_works",
             "Scheduled works that ran, by name and end.",
@@ -115,8 +103,6 @@ class Metrics:
         self._rounds_and_priors = _RoundMetrics(registry)
         for outcome in Outcome:
             self._answers.labels(outcome.value)
-        for part in PARTS:
-            self._seconds.labels(part)
 
     def message(self, outcome: Outcome) -> None:
         """Count a message to the bot."""
@@ -124,10 +110,7 @@ class Metrics:
 
     def reply(self, seconds: Mapping[str, float]) -> None:
         """Record the durations of a posted reply by phase; keys outside :data:`PARTS` are ignored."""
-        for part in PARTS:
-            if part in seconds:
-                self._seconds.labels(part).observe(seconds[part])
-        self._whole.observe(sum(seconds.get(part, 0.0) for part in PARTS))
+        self._replies.take(seconds)
 
     def lag(self, seconds: float) -> None:
         """Record a delay of the event loop, seconds."""
@@ -204,6 +187,33 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
+
+
+class _ReplySeconds:
+    """Durations of replies, by phase and as a whole."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._parts = Histogram(
+            "simpatico_reply_seconds",
+            "Time from message to reply, by part.",
+            ["part"],
+            buckets=_REPLY_BUCKETS,
+            registry=registry,
+        )
+        self._whole = Histogram(
+            "simpatico_answer_seconds",
+            "Time from message to reply, all parts together.",
+            buckets=_REPLY_BUCKETS,
+            registry=registry,
+        )
+        for part in PARTS:
+            self._parts.labels(part)
+
+    def take(self, seconds: Mapping[str, float]) -> None:
+        known = {part: seconds[part] for part in PARTS if part in seconds}
+        for part, spent in known.items():
+            self._parts.labels(part).observe(spent)
+        self._whole.observe(sum(known.values()))
 
 
 class _RoundMetrics:

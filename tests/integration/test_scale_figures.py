@@ -1,4 +1,4 @@
-"""The figure of docs/operator/scale.md that bounds the replies a second: the requests to Discord of a reply."""
+"""The figure of docs/operator/scale.md that bounds the replies a second: requests to Discord for a reply."""
 
 from __future__ import annotations
 
