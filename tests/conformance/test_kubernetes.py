@@ -29,7 +29,7 @@ OBJECTS = [
     one for name in KUSTOMIZATION["resources"] for one in yaml.safe_load_all((FOLDER / name).read_text())
 ]
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.scale.yaml").read_text())
-SETTINGS = parse_settings(tomllib.loads((FOLDER / "config.toml").read_text()))
+SETTINGS = parse_settings(tomllib.loads((FOLDER / "bot.toml").read_text()))
 OLDEST = "1.32"
 """Version of Kubernetes whose schemas the manifests must fit."""
 BOTS = {"gateway", "trainer"}
@@ -85,7 +85,7 @@ def test_kustomize_builds_every_manifest_into_the_namespace():
     assert len(built) == len(OBJECTS) + 1  # the configuration
     assert {one["metadata"]["namespace"] for one in built if one["kind"] != "Namespace"} == {"simpatico"}
     configured = next(one for one in built if one["kind"] == "ConfigMap")
-    assert configured["data"]["config.toml"] == (FOLDER / "config.toml").read_text()
+    assert configured["data"]["config.toml"] == (FOLDER / "bot.toml").read_text()
 
 
 def test_both_ways_have_the_same_configuration():
@@ -225,7 +225,7 @@ def test_what_the_manifests_refer_to_exists():
         ]
 
 
-@pytest.mark.parametrize("path", [FOLDER / "config.toml", ROOT / "deploy" / "config.scale.toml"])
+@pytest.mark.parametrize("path", [FOLDER / "bot.toml", ROOT / "deploy" / "config.scale.toml"])
 def test_the_database_and_the_model_server_of_the_configuration_are_there(path):
     settings = parse_settings(tomllib.loads(path.read_text()))
     addresses = re.findall(r"(\w+):(\d+)/", f"{settings.storage.url} {settings.generator.base_url}")
