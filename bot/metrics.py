@@ -7,6 +7,7 @@ imports prometheus_client; :mod:`bot.app.monitor` serves the output of :meth:`Me
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
@@ -24,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from personalization.insight.uplift_report import Report
 from personalization.rounds.round_results import PriorReport, RoundReport
 
 T = TypeVar("T")
@@ -74,13 +76,7 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
-        self._seconds = Histogram(
-            "simpatico_reply_seconds",
-            "Time from message to reply, by part.",
-            ["part"],
-            buckets=_REPLY_BUCKETS,
-            registry=registry,
-        )
+        self._replies = _ReplySeconds(registry)
         self._works = Counter(
             "simpatico_works",
             "Scheduled works that ran, by name and end.",
@@ -108,8 +104,6 @@ class Metrics:
         self._rounds_and_priors = _RoundMetrics(registry)
         for outcome in Outcome:
             self._answers.labels(outcome.value)
-        for part in PARTS:
-            self._seconds.labels(part)
 
     def message(self, outcome: Outcome) -> None:
         """Count a message to the bot."""
@@ -117,9 +111,7 @@ class Metrics:
 
     def reply(self, seconds: Mapping[str, float]) -> None:
         """Record the durations of a posted reply by phase; keys outside :data:`PARTS` are ignored."""
-        for part in PARTS:
-            if part in seconds:
-                self._seconds.labels(part).observe(seconds[part])
+        self._replies.take(seconds)
 
     def lag(self, seconds: float) -> None:
         """Record a delay of the event loop, seconds."""
@@ -217,8 +209,35 @@ class Metrics:
         return generate_latest(self._registry)
 
 
+class _ReplySeconds:
+    """Durations of replies, by phase and as a whole."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._parts = Histogram(
+            "simpatico_reply_seconds",
+            "Time from message to reply, by part.",
+            ["part"],
+            buckets=_REPLY_BUCKETS,
+            registry=registry,
+        )
+        self._whole = Histogram(
+            "simpatico_answer_seconds",
+            "Time from message to reply, all parts together.",
+            buckets=_REPLY_BUCKETS,
+            registry=registry,
+        )
+        for part in PARTS:
+            self._parts.labels(part)
+
+    def take(self, seconds: Mapping[str, float]) -> None:
+        known = {part: seconds[part] for part in PARTS if part in seconds}
+        for part, spent in known.items():
+            self._parts.labels(part).observe(spent)
+        self._whole.observe(sum(known.values()))
+
+
 class _RoundMetrics:
-    """Metrics taken from the reports of rounds and of fits of the prior."""
+    """Metrics taken from the reports of rounds, of fits of the prior, and of the uplift."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, about: str) -> Counter:
@@ -236,6 +255,12 @@ class _RoundMetrics:
         self._last = gauge("last_round_timestamp_seconds", "When a round last learnt something, Unix time.")
         self._prior_members = gauge("prior_members", "Members who taught the prior; 0: the starter prior.")
         self._prior_labels = gauge("prior_labels", "Labels that taught the prior.")
+        about = "Liked replies in 100 that personal ranking adds to the prior's"
+        self._lift = gauge("lift", f"{about}; NaN: too few replies to tell.")
+        self._lift_low = gauge("lift_low", f"{about}, lower end of the interval.")
+        self._lift_high = gauge("lift_high", f"{about}, upper end of the interval.")
+        for unknown in (self._lift, self._lift_low, self._lift_high):
+            unknown.set(math.nan)
 
     def take(self, report: Any) -> None:
         match report:
@@ -249,6 +274,11 @@ class _RoundMetrics:
             case PriorReport():
                 self._prior_members.set(report.n_members)
                 self._prior_labels.set(report.n_labels)
+            case Report():
+                gain = report.liked.gain.dr
+                self._lift.set(100 * gain.value)
+                self._lift_low.set(100 * gain.low)
+                self._lift_high.set(100 * gain.high)
             case _:
                 pass
 

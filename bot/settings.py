@@ -340,7 +340,7 @@ class OperatorSettings:
     """Section ``[operator]``: monitoring for the host.
 
     Attributes:
-        metrics_port: Port of ``/metrics`` and ``/healthz``; 0: no port is opened.
+        metrics_port: Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0: no port is opened.
         metrics_host: Address to listen on. Use an address other than loopback only inside a container.
         curves_dir: Folder for TensorBoard event files of the rounds; empty: none are written.
     """

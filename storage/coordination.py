@@ -13,7 +13,10 @@ speed up what members see, and invalidate the caches that are not checked: setti
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -29,11 +32,19 @@ from storage.records import Shard
 
 log = logging.getLogger(__name__)
 
+ASIDE_S = 180.0
+"""Seconds for which a process leaves the training to one that does nothing else and asked for it."""
+HANDOVER_S, _TRY_EVERY_S = 10.0, 0.2
+"""Longest wait of that process for the trainer's lock each time it asks, and seconds between two tries."""
+
 
 class Coordination:
     """This process's view of the others. With SQLite it is alone, and always the trainer.
 
     Reached as ``Store.coordination``. Methods that take a connection are for units of the writer.
+
+    Attributes:
+        only_trains: Whether this process does nothing but train; the others then leave the training to it.
     """
 
     def __init__(self, peers: Peers, keys: KeyStore, reader: Reader, writer: Writer) -> None:
@@ -42,6 +53,8 @@ class Coordination:
         self._reader = reader
         self._writer = writer
         self._fence: int | None = None
+        self.only_trains = False
+        self._aside_until_s = -math.inf
         self._erasures = 0
         self._erases = False
         self._subscribers: list[Callable[[News], None]] = []
@@ -81,16 +94,33 @@ class Coordination:
         return self._peers.leads
 
     async def lead(self) -> bool:
-        """Become the trainer, unless another process is.
+        """Become the trainer, unless another process is, or a process that only trains asked for it.
 
         Raises:
             DatabaseFailed: The database cannot be reached.
         """
-        if await self._peers.take_lead():
+        if not self.only_trains and time.monotonic() < self._aside_until_s:
+            if self.leads:
+                log.info("this process leaves the training to one that does nothing else")
+            await self._peers.give_lead()
+            return False
+        if await self._peers.take_lead() or (self.only_trains and await self._take_over()):
             self._fence = None
             self._fence = await self._writer.submit(next_fence)
             log.info("this process is the trainer now, fencing number %d", self._fence)
         return self.leads and self._fence is not None
+
+    async def _take_over(self) -> bool:
+        """Ask the trainer to hand over, wait for it, and return whether this process is the trainer now."""
+        if self.leads:
+            return False
+        await self.notify(News.TRAINER)
+        until = time.monotonic() + HANDOVER_S
+        while time.monotonic() < until:
+            await asyncio.sleep(_TRY_EVERY_S)
+            if await self._peers.take_lead():
+                return True
+        return False
 
     def require_lead(self, connection: Connection) -> int:
         """Return the fencing number to store a round under.
@@ -185,5 +215,7 @@ class Coordination:
     def _on_news(self, news: News) -> None:
         if news in (News.LEFT, News.DEAF):
             self._keys.evict_opened()
+        if news is News.TRAINER:
+            self._aside_until_s = time.monotonic() + ASIDE_S
         for on_news in self._subscribers:
             on_news(news)

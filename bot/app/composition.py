@@ -18,10 +18,9 @@ from datetime import datetime
 
 import numpy as np
 
-from bot.app.learning_parts import Base, Learning, open_learning, starter_fitting
-from bot.app.schedule import counted, open_scheduler, retraining
+from bot.app.learning_parts import Base, Learning, open_jobs, open_learning
+from bot.app.schedule import counted, retraining
 from bot.background.scheduler import LearningScheduler
-from bot.background.trainer_election import follow
 from bot.background.uplift_reporter import Reporter
 from bot.config import Settings
 from bot.generation import CandidateGenerator
@@ -46,7 +45,6 @@ from bot.servers.server_settings import Guilds
 from bot.settings import GeneratorSettings
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.loading import load_encoder
-from personalization.encoding.reembedding import Reembedder
 from personalization.insight.seat_dealer import SeatDealer
 from personalization.ranking.dealing import Writer
 from personalization.ranking.early_stop import EarlyStop
@@ -155,22 +153,10 @@ async def _open_house(base: Base, learning: Learning, generator: CandidateGenera
     """Open the parts that reply, schedule and count, on top of those that learn."""
     settings, store, memory = base.settings, base.store, base.memory
     metrics, ranker = Metrics(), learning.ranker
-    fitting = starter_fitting(base, learning)
-    scheduler = open_scheduler(
-        settings,
-        store,
-        learning.trainer,
-        Reembedder(store.outdated, learning.features),
-        arms=learning.arms,
-        metrics=metrics,
-        memory=memory,
-        stack=base.stack,
-        starter=fitting,
-    )
+    scheduler = open_jobs(base, learning, metrics)
     servers, limits = _open_servers(base)
     budget = Budget(limits, servers, settings.generator.context_tokens)
     responder = await _open_responder(base, learning, generator, budget)
-    follow(store.coordination, ranker, memory, scheduler)
     count_writers(metrics, generator)
     parts = Parts(
         store=store,

@@ -3,8 +3,13 @@
 A page that only shows that the process answers stays green over a frozen gateway. So each part is checked.
 The gateway is checked by the heartbeats of its connection, the event path by written events, the writer by a
 committed write. The trainer needs a live worker task and no work that runs for too long. A part is red when
-its latest success is older than three heartbeats. Served as ``/healthz`` on the operator's loopback page
-(:mod:`bot.app.monitor`): 200 when all parts are green, else 503. The page names parts, never people.
+its latest success is older than three heartbeats.
+
+Served on the operator's loopback page (:mod:`bot.app.monitor`). ``/healthz`` asks whether the process lives:
+200 when all parts are green, else 503. A part that has not passed a check yet has the same three heartbeats.
+``/readyz`` asks whether the process works already: 200 when every part has passed a check and none is red,
+else 503. Orchestrators restart a process by the first and wait for the second. Both pages name parts, never
+people.
 """
 
 from __future__ import annotations
@@ -53,6 +58,7 @@ class Health:
         self._beat_s = beat_s
         self._clock = clock
         self._proven_at = {name: clock() for name in proofs}
+        self._unproven = set(proofs)
         self._tasks = Tasks()
 
     async def beat(self) -> None:
@@ -78,15 +84,26 @@ class Health:
         oldest = self._clock() - BEATS * self._beat_s
         return [name for name, at in self._proven_at.items() if at < oldest]
 
-    def route(self) -> web.RouteDef:
-        """Return the route ``/healthz``."""
+    def not_ready(self) -> list[str]:
+        """Return the parts that are red or have not passed a check since the start."""
+        red = self.red()
+        return [name for name in self._proofs if name in red or name in self._unproven]
 
-        async def answer(_request: web.Request) -> web.Response:
-            red = self.red()
-            parts = {name: "red" if name in red else "green" for name in self._proofs}
-            return web.json_response(parts, status=503 if red else 200)
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes ``/healthz`` and ``/readyz``."""
 
-        return web.get("/healthz", answer)
+        def page(failing: Callable[[], list[str]], word: str) -> Callable[..., Awaitable[web.Response]]:
+            async def answer(_request: web.Request) -> web.Response:
+                found = failing()
+                parts = {name: word if name in found else "green" for name in self._proofs}
+                return web.json_response(parts, status=503 if found else 200)
+
+            return answer
+
+        return [
+            web.get("/healthz", page(self.red, "red")),
+            web.get("/readyz", page(self.not_ready, "not ready")),
+        ]
 
     async def _ask(self, name: str, proof: Proof) -> None:
         try:
@@ -96,6 +113,7 @@ class Health:
             return
         if proven:
             self._proven_at[name] = self._clock()
+            self._unproven.discard(name)
 
 
 SILENT_S = 65.0
@@ -137,6 +155,19 @@ def sockets_of(bot: Checked) -> list[Any]:
     return [bot.ws]
 
 
+def learning_proofs(store: Store, scheduler: LearningScheduler) -> dict[str, Proof]:
+    """Return the checks of what writes and learns; a process without Discord has no other parts."""
+
+    async def writer() -> bool:
+        await store.notes.put("heartbeat", "")
+        return True
+
+    async def trainer() -> bool:
+        return scheduler.is_alive
+
+    return {"writer": writer, "trainer": trainer}
+
+
 def proofs_of(bot: Checked, scheduler: LearningScheduler) -> dict[str, Proof]:
     """Return the checks of a running bot."""
     written = -1
@@ -154,11 +185,4 @@ def proofs_of(bot: Checked, scheduler: LearningScheduler) -> dict[str, Proof]:
         moved, written = bot.inbox.n_written != written, bot.inbox.n_written
         return moved or not len(bot.inbox)
 
-    async def writer() -> bool:
-        await bot.store.notes.put("heartbeat", "")
-        return True
-
-    async def trainer() -> bool:
-        return scheduler.is_alive
-
-    return {"gateway": gateway, "events": events, "writer": writer, "trainer": trainer}
+    return {"gateway": gateway, "events": events, **learning_proofs(bot.store, scheduler)}

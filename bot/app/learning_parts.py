@@ -1,4 +1,4 @@
-"""Opens the parts that rank and learn: features, ranker, trainer, and the fit of a starter prior."""
+"""Opens the parts that rank and learn: features, ranker, trainer, jobs, and the fit of a starter prior."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from datetime import datetime
 
 import numpy as np
 
+from bot.app.schedule import open_scheduler
+from bot.background.scheduler import LearningScheduler
 from bot.background.starter_fitting import StarterFitting
+from bot.background.trainer_election import follow
 from bot.config import Settings
 from bot.memory import MemberMemory
+from bot.metrics import Metrics
 from bot.replies.learnt_memory import ArmCounts, HeadCache
 from personalization.encoding.encoder import Encoder
 from personalization.encoding.features import FeatureMap
+from personalization.encoding.reembedding import Reembedder
 from personalization.errors import HeadDamaged
 from personalization.heads.heads import Prior
 from personalization.heads.kept_starter import KeptStarter
@@ -92,6 +97,27 @@ async def open_learning(
         arms=arms,
         kept_starter=kept,
     )
+
+
+def open_jobs(base: Base, learning: Learning, metrics: Metrics) -> LearningScheduler:
+    """Make the scheduler with all jobs, which also follows the other processes; the caller starts it.
+
+    Raises:
+        ConfigError: The curves of rounds cannot be written.
+    """
+    scheduler = open_scheduler(
+        base.settings,
+        base.store,
+        learning.trainer,
+        Reembedder(base.store.outdated, learning.features),
+        arms=learning.arms,
+        metrics=metrics,
+        memory=base.memory,
+        stack=base.stack,
+        starter=starter_fitting(base, learning),
+    )
+    follow(base.store.coordination, learning.ranker, base.memory, scheduler)
+    return scheduler
 
 
 def starter_fitting(base: Base, learning: Learning) -> StarterFitting | None:

@@ -79,24 +79,44 @@ class Watched(Protocol):
         ...
 
 
-def watch(metrics: Metrics, bot: Watched) -> None:
-    """Register metrics that are read from the bot's parts on request."""
+def watch_store(metrics: Metrics, store: Store) -> None:
+    """Register metrics of the store, which every process has."""
     metrics.gauge(
-        "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
+        "simpatico_writes_waiting", "Changes that wait for the writer.", lambda: store.writes_waiting
     )
-    metrics.gauge("simpatico_events_waiting", "Discord events that wait.", lambda: len(bot.inbox))
     metrics.gauge(
-        "simpatico_writes_waiting", "Changes that wait for the writer.", lambda: bot.store.writes_waiting
+        "simpatico_trains",
+        "Whether this process is the one that trains: 1 or 0.",
+        lambda: store.coordination.leads,
     )
     metrics.counter(
         "simpatico_listener_losses",
         "Times that notifications of other processes were missed, and cached data of members dropped.",
-        lambda: bot.store.coordination.n_losses,
+        lambda: store.coordination.n_losses,
     )
+
+
+def watch(metrics: Metrics, bot: Watched) -> None:
+    """Register metrics that are read from the bot's parts on request."""
+    watch_store(metrics, bot.store)
+    metrics.gauge(
+        "simpatico_messages_waiting", "Messages that wait in their conversation.", lambda: len(bot.queues)
+    )
+    metrics.gauge("simpatico_events_waiting", "Discord events that wait.", lambda: len(bot.inbox))
     metrics.counter(
         "simpatico_events_recorded",
         "Discord events about reactions that were written.",
         lambda: bot.inbox.n_recorded,
+    )
+    metrics.counter(
+        "simpatico_events_marked",
+        "Discord events that could not be queued or written; their messages are read back.",
+        lambda: bot.inbox.n_marked,
+    )
+    metrics.counter(
+        "simpatico_candidates_written",
+        "Candidates that the language model wrote.",
+        lambda: bot.responder.source.n_written,
     )
     metrics.counter(
         "simpatico_ranking_fallbacks",
@@ -167,7 +187,22 @@ def create_page(metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()) -
 async def open_monitor(
     settings: OperatorSettings, bot: Watched, routes: Iterable[web.AbstractRouteDef] = ()
 ) -> AsyncIterator[None]:
-    """Serve the page while the bot runs, if a port is configured.
+    """Serve the page of a bot while it runs, if a port is configured.
+
+    Raises:
+        ConfigError: The port cannot be opened.
+    """
+    if settings.metrics_port:
+        watch(bot.metrics, bot)
+    async with open_page(settings, bot.metrics, routes):
+        yield
+
+
+@asynccontextmanager
+async def open_page(
+    settings: OperatorSettings, metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()
+) -> AsyncIterator[None]:
+    """Serve the page while the process runs, if a port is configured.
 
     Raises:
         ConfigError: The port cannot be opened.
@@ -175,8 +210,6 @@ async def open_monitor(
     if not settings.metrics_port:
         yield
         return
-    metrics = bot.metrics
-    watch(metrics, bot)
     runner = web.AppRunner(create_page(metrics, routes), access_log=None, handle_signals=False)
     await runner.setup()
     async with Tasks() as tasks:

@@ -118,7 +118,10 @@ def _schedule(
             ),
             ARMS: (metrics.watched(ARMS, arms.refresh), HOUR_S),
             "settle": (store.feedback.settle, 30.0),
-            "report": (metrics.watched("report", Reporter(store.choices, settings).run), DAY_S),
+            "report": (
+                elected(coordination, metrics.watched("report", Reporter(store.choices, settings).run)),
+                DAY_S,
+            ),
         },
         early="round",
         early_labels=settings.round_min_labels,

@@ -1,9 +1,10 @@
 """Leader election between processes of one bot: one process learns, the others drop stale caches.
 
 On PostgreSQL several processes may share one database, each with its own gateway connection (a shard, for
-example). The store elects one of them. It runs the work that must run once: rounds, priors, deletions that
-are due. It publishes news, and the other processes drop what they keep in memory. With SQLite there is one
-process and no news.
+example). The store elects one of them; a process without Discord that does nothing else (``simpatico train``)
+comes first. The elected process runs the work that must run once: rounds, priors, deletions that are due. It
+publishes news, and the other processes drop what they keep in memory. With SQLite there is one process and no
+news.
 """
 
 from __future__ import annotations
@@ -66,5 +67,7 @@ def follow(
             scheduler.mark_due("prior", "round")
         if coordination.leads and news is News.DUE:
             scheduler.plan_early()
+        if coordination.leads and news is News.TRAINER:
+            scheduler.mark_due("round")  # it asks whether this process still leads, and so hands over
 
     coordination.subscribe(heard)

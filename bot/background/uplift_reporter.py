@@ -51,8 +51,8 @@ class Reporter:
         choices = await read_choices(self._choices, since, self._valence, self._weights)
         return await asyncio.to_thread(report_of, choices)
 
-    async def run(self) -> None:
-        """Log the report; nothing while there are no replies.
+    async def run(self) -> Report | None:
+        """Log the report, and return it if it rests on enough replies; nothing while there are no replies.
 
         Raises:
             StorageError: Reading failed.
@@ -60,6 +60,13 @@ class Reporter:
         report = await self.report()
         if report.n_replies:
             log.info("%s", verdict(report))
+        return report if is_conclusive(report) else None
+
+
+def is_conclusive(report: Report) -> bool:
+    """Return whether the report rests on enough replies to conclude anything."""
+    gain = report.liked.gain.dr
+    return gain.n_effective >= FEWEST and not math.isnan(gain.low)
 
 
 def verdict(report: Report) -> str:
@@ -72,7 +79,7 @@ def verdict(report: Report) -> str:
         replies=trn("{n} reply", "{n} replies", report.n_replies),
         members=trn("{n} member", "{n} members", report.n_members),
     )
-    if not gain.n_effective >= FEWEST or math.isnan(gain.low):
+    if not is_conclusive(report):
         few = trn(
             "based on {n} reply, which is too few to conclude anything.",
             "based on {n} replies, which is too few to conclude anything.",

@@ -54,6 +54,12 @@ def add_for_hosts(commands: Any, whole: argparse.ArgumentParser) -> None:
     command(
         "doctor", "look at everything a start needs, change nothing, and say what to do", "doctor"
     ).set_defaults(run_unconfigured=later("doctor"))
+    command(
+        "train",
+        "train for the other processes on the same PostgreSQL database, without Discord",
+        "train",
+        signals=True,
+    )
     _add_models(command)
     _add_stored_data(command)
     audit = command(

@@ -27,7 +27,7 @@ from bot.commands import DiscordRefused, playground
 from bot.config import Settings, config_path, discord_proxy, read_secret
 from bot.proxies import Proxy, proxy_refusal
 from bot.servers.identify_budget import recommended_shards
-from storage.maintenance.audit_trail import Act
+from storage.maintenance.audit_trail import Act, AuditTrail
 
 _CLOSED = {
     4004: "it refused the token; copy a fresh one from the developer portal",
@@ -84,7 +84,7 @@ async def serve(
                 house.scheduler,
             )
         ) as health,
-        open_monitor(settings.operator, bot, [health.route()]),
+        open_monitor(settings.operator, bot, health.routes()),
         Watchdog(bot.metrics),
         Reloader(
             find_config, settings, lambda changed: put_into_use(changed, house, bot), audit=house.parts.audit
@@ -102,7 +102,8 @@ async def serve(
             with contextlib.suppress(NotImplementedError):  # event loops on Windows have no signal handlers
                 loop.add_signal_handler(stop, close)
         try:
-            await _record_start(house, settings)
+            await record_start(house.parts.audit, settings)
+            await _count_consents(house)
             house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
             house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
             house.scheduler.start()
@@ -126,12 +127,11 @@ def _refusals(proxy: Proxy | None) -> Generator[None]:
         raise DiscordRefused(_explained(exc, proxy)) from exc
 
 
-async def _record_start(house: House, settings: Settings) -> None:
+async def record_start(audit: AuditTrail, settings: Settings) -> None:
     """Record the start, and a fingerprint of the configuration, which may have changed before."""
     fingerprint = sha256(repr(settings).encode()).hexdigest()[:16]
-    act = partial(house.parts.audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
+    act = partial(audit.note, Act.START, version=version("simpatico"), configuration=fingerprint)
     await asyncio.to_thread(act)
-    await _count_consents(house)
 
 
 async def _count_consents(house: House) -> None:

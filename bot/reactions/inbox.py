@@ -100,6 +100,7 @@ class Inbox:
         """Called when something was marked."""
         self.n_recorded = 0
         self.n_written = 0
+        self.n_marked = 0
 
     def __len__(self) -> int:
         """Number of waiting events."""
@@ -224,6 +225,7 @@ class Inbox:
                 self._changed(applied.n_changes)
 
     def _mark(self, events: Sequence[DiscordEvent]) -> None:
+        self.n_marked += len(events)
         for event in events:
             self.marks.add(event.channel_id, event.message_id)
         self.missed()

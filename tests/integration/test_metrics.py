@@ -38,6 +38,8 @@ async def test_a_conversation_is_counted_and_nobody_can_be_told_from_it(world):
     assert {reason.value: n for reason, n in dropped.items() if n} == {"blank": 2, "invite link": 1}
     assert found["simpatico_labels_total", ""] == 1
     assert found["simpatico_events_recorded_total", ""] == 1
+    assert found["simpatico_candidates_written_total", ""] == 4
+    assert (found["simpatico_answer_seconds_count", ""], found["simpatico_trains", ""]) == (1, 1)
     assert (found["simpatico_rounds_total", ""], found["simpatico_round_labels_total", ""]) == (1, 1)
     text = world.bot.metrics.text().decode()
     private = ["private", "heron", "👍", "alice", str(world.alice.id), str(world.guild.id), str(reply.id)]

@@ -3,9 +3,11 @@
 The real bot runs with its real store and scheduler, and a clock that the test moves. Each beat checks every
 part. A frozen gateway (its last frame gets old while everything else works), a stuck writer, a stuck event
 path and a dead trainer turn red within three beats, and only they; they turn green again after recovery.
-``/healthz`` then answers 503.
+``/healthz`` then answers 503. ``/readyz`` answers 503 until every part has passed a check, and while one is
+red.
 
-Control: a check that only asks whether the process answers stays green in all these cases.
+Controls: a check that only asks whether the process answers stays green in all these cases; ``/healthz`` is
+green before a part has passed a check.
 """
 
 from __future__ import annotations
@@ -113,7 +115,7 @@ async def test_a_part_that_lives_again_is_green_again(watched):
 
 
 async def test_the_page_says_which_part(watched):
-    async with TestClient(TestServer(create_page(Metrics(), [watched.health.route()]))) as client:
+    async with TestClient(TestServer(create_page(Metrics(), watched.health.routes()))) as client:
         green = await client.get("/healthz")
         await watched.break_("gateway")
         await watched.beats()
@@ -126,6 +128,44 @@ async def test_the_page_says_which_part(watched):
             "writer": "green",
             "trainer": "green",
         }
+
+
+async def ready(watched) -> int:
+    async with TestClient(TestServer(create_page(Metrics(), watched.health.routes()))) as client:
+        return (await client.get("/readyz")).status
+
+
+async def test_it_is_ready_once_every_part_has_passed_a_check(watched):
+    before = await ready(watched)
+    await watched.beats(1)
+
+    assert (before, await ready(watched)) == (503, 200)
+
+
+@pytest.mark.parametrize("part", ["gateway", "trainer"])
+async def test_a_part_that_never_passed_a_check_is_not_ready_though_it_is_not_red_yet(watched, part):
+    await watched.break_(part)
+    await watched.beats(1)
+
+    assert await ready(watched) == 503 and part in watched.health.not_ready()
+
+
+async def test_what_becomes_red_is_not_ready_any_more_and_ready_again_after_recovery(watched):
+    await watched.beats(1)
+    await watched.break_("gateway")
+    await watched.beats()
+    broken = await ready(watched)
+    watched.frames._last_recv = time.perf_counter()
+    await watched.beats(1)
+
+    assert (broken, await ready(watched)) == (503, 200)
+
+
+async def test_control_whether_it_lives_does_not_tell_whether_it_is_ready(watched):
+    await watched.break_("gateway")
+    await watched.beats(1)
+
+    assert watched.health.red() == [] and "gateway" in watched.health.not_ready()
 
 
 @pytest.mark.parametrize("part", ["gateway", "writer", "trainer"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 
 import aiohttp
@@ -10,11 +11,14 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.app.monitor import create_page, measure_lag, open_monitor
+from bot.app.monitor import create_page, measure_lag, open_monitor, open_page
 from bot.background.round_curves import RoundCurves
 from bot.config import ConfigError
 from bot.metrics import Metrics, Outcome
 from bot.settings import OperatorSettings
+from personalization.insight.off_policy import Estimate, Estimates
+from personalization.insight.uplift_report import Outcome as LiftOutcome
+from personalization.insight.uplift_report import Report
 from personalization.rounds.round_results import PriorReport, RoundReport
 
 
@@ -56,6 +60,10 @@ def test_messages_and_the_time_of_replies_are_counted_by_part():
     assert found["simpatico_reply_seconds_sum", "generate"] == 1.5
     assert found["simpatico_reply_seconds_count", "rank"] == 1
     assert [label for name, label in found if "unheard" in label] == []
+    assert (found["simpatico_answer_seconds_sum", ""], found["simpatico_answer_seconds_count", ""]) == (
+        1.625,
+        1,
+    )
 
 
 async def test_a_round_is_counted_with_what_it_reports():
@@ -108,6 +116,21 @@ async def test_a_rebuilt_prior_says_what_it_rests_on():
 
     found = samples(metrics)
     assert (found["simpatico_prior_members", ""], found["simpatico_prior_labels", ""]) == (30, 900)
+
+
+async def test_the_lift_is_shown_with_its_interval_and_unknown_before_the_first_report():
+    metrics, gain = Metrics(), Estimate(0.04, 0.01, 0.07, 500.0)
+    before, thrice = samples(metrics), Estimates(gain, gain, gain)
+
+    async def work() -> Report:
+        outcome = LiftOutcome(posted=gain, head=thrice, prior=thrice, gain=thrice)
+        return Report(1000, 40, 300, 400, 0, 0, 0, outcome, outcome)
+
+    await metrics.watched("report", work)()
+
+    names = ("simpatico_lift", "simpatico_lift_low", "simpatico_lift_high")
+    assert all(math.isnan(before[name, ""]) for name in names)
+    assert [samples(metrics)[name, ""] for name in names] == pytest.approx([4.0, 1.0, 7.0])
 
 
 def test_what_is_kept_elsewhere_is_read_when_somebody_asks():
@@ -176,7 +199,7 @@ async def test_a_port_that_is_taken_is_one_readable_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"metrics_port = {port}: cannot be opened on 127.0.0.1"):
-            async with open_monitor(OperatorSettings(metrics_port=port), Bare()):
+            async with open_page(OperatorSettings(metrics_port=port), Metrics()):
                 pass
 
 

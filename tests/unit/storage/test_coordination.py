@@ -93,6 +93,40 @@ async def test_one_process_trains_and_the_next_takes_over_when_it_ends(tmp_path,
     assert (before, after) == ((True, False), True)
 
 
+async def test_a_process_that_only_trains_gets_the_training_and_the_others_stand_aside(stores):
+    first, second = stores
+    second.coordination.only_trains = True
+
+    async def first_runs_its_jobs():
+        while first.coordination.leads:
+            await asyncio.sleep(0.02)
+            await first.coordination.lead()
+
+    taken, _ = await asyncio.gather(second.coordination.lead(), first_runs_its_jobs())
+
+    assert (taken, await first.coordination.lead(), await second.coordination.lead()) == (True, False, True)
+    with pytest.raises(NotTrainer):
+        await first.learning.record_round(RECORD, [])
+    assert await second.learning.record_round(RECORD, []) == 1
+
+
+async def test_when_it_does_not_take_the_training_another_process_does(stores, monkeypatch):
+    first, second = stores
+    monkeypatch.setattr("storage.coordination.ASIDE_S", 0.3)
+    await heard_by(first, second.coordination.notify(News.TRAINER), News.TRAINER)
+    gave_up = await first.coordination.lead()
+
+    await asyncio.sleep(0.4)
+
+    assert (gave_up, await first.coordination.lead()) == (False, True)
+
+
+async def test_control_a_process_that_also_answers_does_not_take_the_training_away(stores):
+    first, second = stores
+
+    assert [await second.coordination.lead(), await first.coordination.lead()] == [False, True]
+
+
 async def test_a_trainer_who_lost_the_lock_unnoticed_stores_nothing(stores):
     """As after a pause: the first process still believes it is the trainer, but another has taken over."""
     first, second = stores

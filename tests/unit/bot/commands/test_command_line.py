@@ -23,6 +23,7 @@ ARGUMENTS = {
     "playground": (),
     "models": (),
     "doctor": (),
+    "train": (),
     "completion": ("bash",),
     "failpoints": (),
     "evaluate": (str(ROOT / "tests/data/ukpconvarg1"), "--dev"),
