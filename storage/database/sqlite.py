@@ -244,19 +244,6 @@ def pragma(connection: Connection, text: str) -> tuple[Any, ...]:
         cursor.close()
 
 
-@contextmanager
-def connected(engine: AsyncEngine, path: Path) -> Generator[Connection]:
-    """Yield a connection of a file beside the data, inside :meth:`AsyncConnection.run_sync`.
-
-    Commits are the caller's; without one, the transaction is rolled back.
-
-    Raises:
-        DatabaseFailed: The file refused; the message names it, not the data.
-    """
-    with translated_errors(str(path)), engine.sync_engine.connect() as connection:
-        yield connection
-
-
 def check_sound(connection: Connection, what: str) -> None:
     """Check the database by reading every page once.
 

@@ -141,7 +141,7 @@ async def test_a_backup_from_a_read_only_mount_is_complete(room, crashed):
     names = sorted(path.name for path in settings.data_dir.iterdir())
     with read_only(settings.data_dir, settings.key_dir):
         back_up(settings, room / "copies" / "data")
-        back_up_keys(settings, room / "copies" / "keys")
+        await back_up_keys(settings, room / "copies" / "keys")
 
     assert sorted(path.name for path in settings.data_dir.iterdir()) == names
     with closing(sqlite3.connect(room / "copies" / "data")) as raw:
