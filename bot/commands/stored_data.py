@@ -79,8 +79,8 @@ def _rotate(_: argparse.Namespace, settings: StorageSettings) -> str:
     step, n_keys, next_file = asyncio.run(rotation.rotate(settings))
     if step is rotation.Step.PREPARED:
         return (
-            f"Wrote the next master key to {next_file}; it wraps nothing yet. Copy this file to the key"
-            " folder of every other host, then run `simpatico rotate-key` again here, and then on each of them."
+            f"Wrote the next master key to {next_file}; it wraps nothing yet. Copy it to the key folder of"
+            " every other host, then run `simpatico rotate-key` again here, and then on each of them."
         )
     if step is rotation.Step.CAUGHT_UP:
         return "The keys are wrapped by the next master key already; it is the present one here now."

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -196,14 +197,12 @@ def _read_private(path: Path) -> str:
 
 
 def _decoded(text: str, what: str) -> bytes:
-    try:
+    key: bytes | None = None
+    with suppress(ValueError):  # the library's error may quote the key, so it is not even a cause of ours
         key = base64.b64decode(text.strip(), validate=True)
-    except ValueError:  # not chained: its message may quote the key
+    if key is None or len(key) != KEY_BYTES:
+        found = "something else" if key is None else len(key)
         raise KeyUnreadable(
-            f"Expected {KEY_BYTES} bytes in base64 in {what}, found something else; restore the key."
-        ) from None
-    if len(key) != KEY_BYTES:
-        raise KeyUnreadable(
-            f"Expected {KEY_BYTES} bytes in base64 in {what}, found {len(key)}; restore the key."
+            f"Expected {KEY_BYTES} bytes in base64 in {what}, found {found}; restore the key."
         )
     return key
