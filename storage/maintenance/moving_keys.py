@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from storage.database.replacing import followed, replaced, sync_folder
+from storage.database.replacing import SIDE_FILES, followed, replaced, sync_folder
 from storage.errors import StorageError, StoreMissing
 from storage.failpoints import failpoint
 from storage.keys.erasure_ledger import erased_keys, ledger_origin
@@ -116,9 +116,11 @@ async def _empty(settings: StorageSettings) -> None:
     """Remove keys and ledger from their old place."""
     if not settings.key_url:
         for name in (KEYS, LEDGER):  # the ledger last: alone it does no harm
-            for path in {followed(settings.key_dir / name), settings.key_dir / name}:
-                path.unlink(missing_ok=True)
-                sync_folder(path.parent)
+            path = followed(settings.key_dir / name)
+            for one in (path, *(path.with_name(f"{path.name}{side}") for side in SIDE_FILES)):
+                one.unlink(missing_ok=True)
+            (settings.key_dir / name).unlink(missing_ok=True)  # a link to it
+            sync_folder(path.parent)
         return
 
     def work(connection: Connection) -> None:

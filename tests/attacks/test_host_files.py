@@ -121,8 +121,8 @@ async def test_a_bot_that_starts_during_a_refused_restore_keeps_its_folder(tmp_p
     real = restoring.in_live_words
 
     @contextlib.contextmanager
-    def started() -> Iterator[None]:
-        with real():
+    def started(settings: StorageSettings) -> Iterator[None]:
+        with real(settings):
             shutil.copytree(bot.data_dir, new.data_dir)
             with (new.data_dir / "data.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
