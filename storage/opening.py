@@ -29,10 +29,10 @@ def backend_of(settings: StorageSettings) -> Backend:
         StorageError: ``url`` is not an address of PostgreSQL, or holds a password.
     """
     if not settings.url:
-        return SqliteBackend(settings.data_dir)
+        return SqliteBackend(settings.data_dir, settings.read_connections)
     from storage.database.postgres import PostgresBackend  # so that SQLite does not load asyncpg
 
-    return PostgresBackend(settings.url, settings.password_env)
+    return PostgresBackend(settings.url, settings.password_env, read_connections=settings.read_connections)
 
 
 async def require_data(settings: StorageSettings) -> None:

@@ -16,6 +16,9 @@ class StorageSettings:
     Attributes:
         url: Address of a PostgreSQL database, without its password; empty for SQLite in ``data_dir``.
         password_env: Name of the environment variable with that database's password.
+        read_connections: Size of the pool of connections that only read. On PostgreSQL a process uses four
+            more (one that writes, one for long reads, two for notifications), and with ``key_url`` four on
+            the database of the keys.
         data_dir: Folder of ``data.db``.
         key_dir: Folder of ``keys.db``, ``ledger.db`` and, without a key from elsewhere, of ``master.key``.
             Beside the data, not inside, so that a copy of one folder is useless without the other.
@@ -31,6 +34,7 @@ class StorageSettings:
 
     url: str = ""
     password_env: str = "SIMPATICO_DATABASE_PASSWORD"  # noqa: S105 - a variable name, not a password
+    read_connections: Annotated[int, Interval(ge=1, le=64)] = 4
     data_dir: Path = Path("data")
     key_dir: Path = Path("keys")
     key_url: str = ""

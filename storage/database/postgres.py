@@ -65,6 +65,7 @@ class PostgresBackend:
         url: ``postgresql://user@host:port/database``, without a password; options as in libpq.
         password_env: Environment variable with the password; if unset, connect without one.
         option: Name of the setting that holds ``url``, for messages.
+        read_connections: Size of the pool of :meth:`reader`.
 
     Raises:
         StorageError: ``url`` is not such an address, or holds a password.
@@ -72,7 +73,10 @@ class PostgresBackend:
 
     files: tuple[Path, ...] = ()
 
-    def __init__(self, url: str, password_env: str, option: str = "url") -> None:
+    def __init__(
+        self, url: str, password_env: str, option: str = "url", *, read_connections: int = READ_CONNECTIONS
+    ) -> None:
+        self._read_connections = read_connections
         self._url, self._arguments, self._settings = address(url, password_env, option)
         self._writing: AsyncEngine | None = None
         host = self._url.host or "this machine"
@@ -105,7 +109,7 @@ class PostgresBackend:
 
     def reader(self) -> Reader:
         """Return a pool of connections that cannot write; each query sees one snapshot."""
-        return Reader(self._open_reading(READ_CONNECTIONS), self.what)
+        return Reader(self._open_reading(self._read_connections), self.what)
 
     def bulk_reader(self) -> PostgresBulkReader:
         """Return a reader with its own connection and thread."""

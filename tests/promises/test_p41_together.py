@@ -157,17 +157,17 @@ async def test_control_a_loss_that_is_not_noticed_is_not_heard(stores):
 @pytest.mark.parametrize("stores", [DATABASE], indirect=True)
 async def test_on_two_hosts_without_shared_files_a_forget_is_in_force_within_a_second(stores):
     """Also during a round: what the second host learnt meanwhile is refused."""
-    first, second = stores
-    await first.consent.record(BOB)
-    reply_id = await second.replies.record(BOB, Place(5, (MESSAGE,)), IMPRESSION)  # the second has the key
-    during = second.learning.erasures
+    trainer, other = stores
+    await other.consent.record(BOB)
+    reply_id = await trainer.replies.record(BOB, Place(5, (MESSAGE,)), IMPRESSION)  # so it has the key
+    during = trainer.learning.erasures
     heard: list[News] = []
-    second.coordination.subscribe(heard.append)
+    trainer.coordination.subscribe(heard.append)
 
-    await first.privacy.forget(BOB.user_id)
+    await other.privacy.forget(BOB.user_id)
 
     await until(lambda: heard, at_most_s=1.0)
-    assert not second._keys._opened
-    assert await second.learning.record_round(ROUND, [], erasures=during) is None
+    assert not trainer._keys._opened
+    assert await trainer.learning.record_round(ROUND, [], erasures=during) is None
     with pytest.raises(NoConsent):
-        await a_rating(second, BOB, reply_id)
+        await a_rating(trainer, BOB, reply_id)
