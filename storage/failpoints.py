@@ -51,6 +51,7 @@ FAILPOINTS = {
     "move.page-copied": "some rows are copied to the target",
     "move.compared": "all rows are in the target and equal, the source is not marked as moved",
     "move.marked": "the source is marked as moved, the target still as unfinished",
+    "move.keys-copied": "keys and ledger are in both places, the old place is not emptied",
     "migration.statement": "a migration is about to run a statement, or to commit after its last one",
 }
 """Failpoint -> the state of the program at that moment."""

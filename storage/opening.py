@@ -14,8 +14,8 @@ from storage.database.notes import note_of
 from storage.database.schema import origin
 from storage.database.sqlite import FILE, SqliteBackend
 from storage.errors import KeyUnreadable, StorageError, StoreMissing
+from storage.keys.key_files import KEYS
 from storage.keys.key_store import KeyStore
-from storage.keys.wrapping import FILE as KEYS
 from storage.settings import StorageSettings
 
 MOVED, MOVING = "moved to", "moving"
@@ -29,10 +29,10 @@ def backend_of(settings: StorageSettings) -> Backend:
         StorageError: ``url`` is not an address of PostgreSQL, or holds a password.
     """
     if not settings.url:
-        return SqliteBackend(settings.data_dir)
+        return SqliteBackend(settings.data_dir, settings.read_connections)
     from storage.database.postgres import PostgresBackend  # so that SQLite does not load asyncpg
 
-    return PostgresBackend(settings.url, settings.password_env)
+    return PostgresBackend(settings.url, settings.password_env, read_connections=settings.read_connections)
 
 
 async def require_data(settings: StorageSettings) -> None:
@@ -62,6 +62,8 @@ def require_store(settings: StorageSettings) -> None:
         StoreMissing: There is neither a key store nor, on SQLite, a database.
     """
     if (settings.key_dir / KEYS).exists() or (not settings.url and (settings.data_dir / FILE).exists()):
+        return
+    if settings.url and settings.key_url:  # both are on servers: the command itself looks there
         return
     where = "" if settings.url else f"in {settings.data_dir.absolute()}, or "
     raise StoreMissing(

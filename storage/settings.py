@@ -16,19 +16,31 @@ class StorageSettings:
     Attributes:
         url: Address of a PostgreSQL database, without its password; empty for SQLite in ``data_dir``.
         password_env: Name of the environment variable with that database's password.
+        read_connections: Size of the pool of connections that only read. On PostgreSQL a process uses four
+            more (one that writes, one for long reads, two for notifications), and with ``key_url`` four on
+            the database of the keys.
         data_dir: Folder of ``data.db``.
-        key_dir: Folder of ``keys.db`` and, without a key in the environment, of ``master.key``. Beside the
-            data, not inside, so that a copy of one folder is useless without the other.
+        key_dir: Folder of ``keys.db``, ``ledger.db`` and, without a key from elsewhere, of ``master.key``.
+            Beside the data, not inside, so that a copy of one folder is useless without the other.
+        key_url: Address of a PostgreSQL database for keys and erasure ledger, for processes on several hosts;
+            another one than ``url``. Empty for files in ``key_dir``.
+        key_password_env: Name of the environment variable with the password of that database.
         master_key_env: Name of the environment variable with the master key (32 bytes, base64).
+        master_key_command: Program and arguments that print the master key, as a client of a key management
+            service does. It replaces variable and file.
         group_commit_ms: Longest wait for other writes to share a commit, milliseconds.
         retention_days: Days until the texts of candidates are deleted.
     """
 
     url: str = ""
     password_env: str = "SIMPATICO_DATABASE_PASSWORD"  # noqa: S105 - a variable name, not a password
+    read_connections: Annotated[int, Interval(ge=1, le=64)] = 4
     data_dir: Path = Path("data")
     key_dir: Path = Path("keys")
+    key_url: str = ""
+    key_password_env: str = "SIMPATICO_KEY_PASSWORD"  # noqa: S105 - a variable name, not a password
     master_key_env: str = "SIMPATICO_MASTER_KEY"
+    master_key_command: tuple[str, ...] = ()
     group_commit_ms: Annotated[int, Interval(ge=0, le=1000)] = 10
     retention_days: Annotated[int, Interval(ge=1, le=3650)] = 30
 

@@ -24,7 +24,7 @@ from storage.database.peers import News
 from storage.database.replacing import discard, followed
 from storage.database.writer import Writer
 from storage.identifies import Identifies
-from storage.keys.erasure_ledger import FILE as LEDGER
+from storage.keys.key_files import KEYS, LEDGER
 from storage.keys.key_store import KeyStore
 from storage.learning.learning_records import LearningRecords
 from storage.learning.outdated_features import OutdatedReplies
@@ -168,7 +168,8 @@ class Store:
                 await backend.open(stack)
             opened = await _open_parts(settings, backend, DeletionClock(now), stack)
             if not locked:  # else the caller still decides which files stay
-                for path in (*backend.files, *opened.keys.files, followed(settings.key_dir / LEDGER)):
+                key_files = (followed(settings.key_dir / name) for name in (KEYS, LEDGER))
+                for path in (*backend.files, *key_files):
                     discard(path)  # the files before a restore that was killed: the restored ones open
             return cls(opened, retention=timedelta(days=settings.retention_days), cleanup=stack.pop_all())
 

@@ -165,7 +165,13 @@ def _for_play(settings: Settings, folder: Path) -> Settings:
     return replace(
         settings,
         storage=replace(
-            settings.storage, url="", data_dir=folder / "data", key_dir=folder / "keys", master_key_env=""
+            settings.storage,
+            url="",
+            data_dir=folder / "data",
+            key_dir=folder / "keys",
+            key_url="",
+            master_key_env="",
+            master_key_command=(),
         ),
         operator=replace(settings.operator, metrics_port=0),  # a bot beside it may have the port
         personalization=replace(settings.personalization, round_every_s=3.0, round_min_labels=1),

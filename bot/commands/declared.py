@@ -106,8 +106,10 @@ def _add_stored_data(command: _Declare) -> None:
     command("rotate-key", "change the master key, while the bot may run", "stored_data")
     ledger = command("ledger", "count what the erasure ledger holds", "stored_data")
     ledger.add_argument("--accept-loss", action="store_true", help="go on with an older ledger")
-    mover = command("move", "move the data to another database; the bot must be stopped", "stored_data")
-    mover.add_argument("--to", required=True, help="[storage] url of the new place, or: sqlite")
+    mover = command("move", "move data or keys to another database; the bot must be stopped", "stored_data")
+    what = mover.add_mutually_exclusive_group(required=True)
+    what.add_argument("--to", help="[storage] url of the new place of the data, or: sqlite")
+    what.add_argument("--keys-to", help="[storage] key_url of the new place of the keys, or: files")
     forget = command("forget", "forget a person in every server; the bot must be stopped", "stored_data")
     forget.add_argument("id", type=_discord_id, help="the person's Discord id")
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from bot.commands.declared import KEYS_DAYS
 from bot.config import Settings
 from storage.errors import AlreadyOpen
-from storage.maintenance import backup, moving, restoring, rotation
+from storage.maintenance import backup, moving, moving_keys, restoring, rotation
 from storage.maintenance.audit_trail import Act, AuditTrail
 from storage.maintenance.restoring_keys import restore_keys
 from storage.records import ForgetReceipt
@@ -24,7 +24,7 @@ from storage.settings import StorageSettings
 from storage.store import Store
 from storage.wording import counted
 
-THERE_ALREADY = "The data are there already; nothing was moved."
+THERE_ALREADY = "They are there already; nothing was moved."
 
 Work = Callable[[argparse.Namespace, StorageSettings], str]
 """Does the work of one command and returns the line to print."""
@@ -57,7 +57,7 @@ def _restore(arguments: argparse.Namespace, settings: StorageSettings) -> str:
 
 
 def _back_up_keys(arguments: argparse.Namespace, settings: StorageSettings) -> str:
-    backup.back_up_keys(settings, arguments.file)
+    asyncio.run(backup.back_up_keys(settings, arguments.file))
     return (
         f"Copied keys and erasure ledger to {arguments.file}. Keep it apart from copies of the data and from"
         f" the master key, and delete it within {KEYS_DAYS} days: it still opens the data of people who"
@@ -76,7 +76,15 @@ def _again(count: int) -> str:
 
 
 def _rotate(_: argparse.Namespace, settings: StorageSettings) -> str:
-    members = counted(asyncio.run(rotation.rotate(settings)), "member")
+    step, n_keys, next_file = asyncio.run(rotation.rotate(settings))
+    if step is rotation.Step.PREPARED:
+        return (
+            f"Wrote the next master key to {next_file}; it wraps nothing yet. Copy it to the key folder of"
+            " every other host, then run `simpatico rotate-key` again here, and then on each of them."
+        )
+    if step is rotation.Step.CAUGHT_UP:
+        return "The keys are wrapped by the next master key already; it is the present one here now."
+    members = counted(n_keys, "member")
     return f"A new master key wraps the keys of {members}; the old one no longer opens anything."
 
 
@@ -84,11 +92,13 @@ def _ledger(arguments: argparse.Namespace, settings: StorageSettings) -> str:
     if arguments.accept_loss:
         asyncio.run(restoring.accept_ledger_loss(settings))
         return "The older ledger is accepted. Members forgotten since then may come back with older copies."
-    erased, refused = backup.ledger_counts(settings)
+    erased, refused = asyncio.run(backup.ledger_counts(settings))
     return f"{counted(erased, 'destroyed key')}, {counted(refused, 'member')} who refused."
 
 
 def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
+    if arguments.keys_to is not None:
+        return _move_keys(settings, "" if arguments.keys_to == "files" else arguments.keys_to)
     url = "" if arguments.to == "sqlite" else arguments.to
     if url == settings.url:
         return THERE_ALREADY
@@ -103,6 +113,18 @@ def _move(arguments: argparse.Namespace, settings: StorageSettings) -> str:
         f"Moved {counted(moved.n_rows, 'row')} from {moved.source} to {moved.target} and compared each."
         f" Now set [storage] url = {url!r} in config.toml. The old data are kept and marked as moved;"
         " delete them when all is well."
+    )
+
+
+def _move_keys(settings: StorageSettings, key_url: str) -> str:
+    if key_url == settings.key_url:
+        return THERE_ALREADY
+    moved = asyncio.run(moving_keys.move_keys(settings, key_url))
+    return (
+        f"Moved {counted(moved.n_rows, 'row')} of keys and erasure ledger from {moved.source} to"
+        f" {moved.target} and compared each; they are no longer in the old place. Now set [storage] key_url ="
+        f" {key_url!r} in config.toml. Copies of the keys from before keep what members have deleted since:"
+        " delete them in time."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -23,10 +22,9 @@ FEW_BYTES = 2 * 2**30
 async def examine_data(settings: StorageSettings) -> AsyncIterator[Finding]:
     """Check that the keys open, that the database opens, and that they belong together."""
     try:
-        keys = await asyncio.to_thread(check_keys, settings)
-        yield ok(
-            "keys", f"{settings.key_dir} opens" if keys else "none yet; they are created at the first start"
-        )
+        keys = await check_keys(settings)
+        where = "the database of [storage] key_url" if settings.key_url else str(settings.key_dir)
+        yield ok("keys", f"{where} opens" if keys else "none yet; they are created at the first start")
     except StorageError as exc:
         yield failed("keys", str(exc))
         yield warning("database", "not checked, because this needs the keys")

@@ -39,7 +39,8 @@ _SQLITE_DAMAGE_SAID = {"unsupported file format"}
 _POSTGRES_DAMAGE = {"XX001", "XX002"}
 
 _POSTGRES_ADVICE = {
-    "28P01": "the password or the user is wrong; check the variable that [storage] password_env names",
+    "28P01": "the password or the user is wrong; check the variable that [storage] password_env names, or"
+    " key_password_env for key_url",
     "28000": "the server does not let this user in; check the user, TLS and pg_hba.conf",
     "3D000": "this database does not exist; create it, or correct its name",
     "42501": "the user lacks a right; grant it CONNECT on the database, CREATE and USAGE on the schema",

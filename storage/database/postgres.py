@@ -52,6 +52,8 @@ WRITING = 1
 """Second half of the writer's lock."""
 TRAINING = 2
 """Second half of the trainer's lock."""
+OPENING_KEYS = 3
+"""Second half of the lock in a database of keys, held while its tables are created or checked."""
 # A broken connection must not keep the trainer's lock for hours.
 KEEP_ALIVE = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 
@@ -62,6 +64,8 @@ class PostgresBackend:
     Args:
         url: ``postgresql://user@host:port/database``, without a password; options as in libpq.
         password_env: Environment variable with the password; if unset, connect without one.
+        option: Name of the setting that holds ``url``, for messages.
+        read_connections: Size of the pool of :meth:`reader`.
 
     Raises:
         StorageError: ``url`` is not such an address, or holds a password.
@@ -69,15 +73,18 @@ class PostgresBackend:
 
     files: tuple[Path, ...] = ()
 
-    def __init__(self, url: str, password_env: str) -> None:
-        self._url, self._arguments, self._settings = address(url, password_env)
+    def __init__(
+        self, url: str, password_env: str, option: str = "url", *, read_connections: int = READ_CONNECTIONS
+    ) -> None:
+        self._read_connections = read_connections
+        self._url, self._arguments, self._settings = address(url, password_env, option)
         self._writing: AsyncEngine | None = None
         host = self._url.host or "this machine"
         self.what = f"PostgreSQL database {self._url.database} on {host}"
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Create the writing engine. Other processes may use the database at the same time."""
-        self._writing = self._engine_with(1, SETTINGS, "READ COMMITTED")
+        self._writing = self.engine(1, "READ COMMITTED")
         event.listen(self._writing.sync_engine, "begin", _be_the_only_writer)
         stack.push_async_callback(self._writing.dispose)
 
@@ -102,7 +109,7 @@ class PostgresBackend:
 
     def reader(self) -> Reader:
         """Return a pool of connections that cannot write; each query sees one snapshot."""
-        return Reader(self._open_reading(READ_CONNECTIONS), self.what)
+        return Reader(self._open_reading(self._read_connections), self.what)
 
     def bulk_reader(self) -> PostgresBulkReader:
         """Return a reader with its own connection and thread."""
@@ -140,6 +147,15 @@ class PostgresBackend:
         except BaseException:
             await connection.invalidate()  # so that the server releases the lock
             raise
+
+    def engine(self, connections: int, isolation: Any) -> AsyncEngine:
+        """Return a pool of connections that can write, apart from the writer's.
+
+        Args:
+            connections: Size of the pool.
+            isolation: Isolation level of each transaction.
+        """
+        return self._engine_with(connections, SETTINGS, isolation)
 
     @property
     def _engine(self) -> AsyncEngine:
@@ -225,7 +241,7 @@ def _refuse_pooler(connection: Any, cursor: Any) -> None:
     if process != connection.driver_connection.get_server_pid() or lock_timeout != LOCK_TIMEOUT_SHOWN:
         raise DatabaseFailed(
             "Expected a direct connection to PostgreSQL, found a connection pooler: locks, settings and "
-            "notifications do not last there. Use the server's direct address in [storage] url."
+            "notifications do not last there. Use the server's direct address in [storage]."
         )
 
 

@@ -48,8 +48,13 @@ _ADVICE = {
 }
 
 
-def address(url: str, password_env: str) -> tuple[URL, dict[str, Any], dict[str, str]]:
+def address(url: str, password_env: str, option: str = "url") -> tuple[URL, dict[str, Any], dict[str, str]]:
     """Parse the address and add the password from the environment.
+
+    Args:
+        url: The address.
+        password_env: Name of the variable with the password.
+        option: Name of the setting that holds the address, for messages.
 
     Returns:
         The address without options, arguments of asyncpg, and settings of the connection.
@@ -57,7 +62,7 @@ def address(url: str, password_env: str) -> tuple[URL, dict[str, Any], dict[str,
     Raises:
         StorageError: It is not such an address, holds a password, or has an option that cannot be used.
     """
-    expected = "Expected [storage] url to be postgresql://user@host:port/database"
+    expected = f"Expected [storage] {option} to be postgresql://user@host:port/database"
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as exc:
@@ -68,14 +73,11 @@ def address(url: str, password_env: str) -> tuple[URL, dict[str, Any], dict[str,
         raise StorageError(f"{expected}, found a password in it; move it to the variable {password_env}.")
     if parsed.host and parsed.host.lower().startswith("%2f"):  # the folder of a socket
         parsed = parsed.set(host=unquote(parsed.host))
-    options = dict(parsed.query)
-    if not isinstance(host := options.get("host", ""), str):
-        options["host"] = ",".join(host)
-    for name, value in options.items():
-        if not isinstance(value, str):
-            raise _refusal(name, "it is given more than once")
-    said = {name: str(value) for name, value in options.items()}
-    arguments, settings = _translated(said)
+    try:
+        said = _read(parsed)
+        arguments, settings = _translated(said)
+    except _Unusable as exc:
+        raise StorageError(f"[storage] {option}: cannot use the option {exc}.") from exc
     password = os.environ.get(password_env, "").strip() or None
     parsed = parsed.set(
         drivername="postgresql+asyncpg",
@@ -85,6 +87,20 @@ def address(url: str, password_env: str) -> tuple[URL, dict[str, Any], dict[str,
         query={},
     )
     return parsed, arguments, settings
+
+
+class _Unusable(Exception):
+    """An option of the address cannot be used; the message names it."""
+
+
+def _read(parsed: URL) -> dict[str, str]:
+    options = dict(parsed.query)
+    if not isinstance(host := options.get("host", ""), str):
+        options["host"] = ",".join(host)
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise _refusal(name, "it is given more than once")
+    return {name: str(value) for name, value in options.items()}
 
 
 def _translated(options: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -138,5 +154,5 @@ def _has_default_root() -> bool:
     return bool(os.environ.get("PGSSLROOTCERT")) or (Path.home() / ".postgresql" / "root.crt").is_file()
 
 
-def _refusal(option: str, why: str) -> StorageError:
-    return StorageError(f"[storage] url: cannot use the option {option}: {why}.")
+def _refusal(option: str, why: str) -> _Unusable:
+    return _Unusable(f"{option}: {why}")

@@ -47,8 +47,9 @@ class SqliteBackend:
 
     what = FILE
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_connections: int = READ_CONNECTIONS) -> None:
         self._folder = folder
+        self._read_connections = read_connections
         self._path = followed(folder / FILE)
         self.files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
 
@@ -87,7 +88,7 @@ class SqliteBackend:
 
     def reader(self) -> Reader:
         """Return a pool of connections that neither write nor checkpoint."""
-        return open_reader(self._path)
+        return open_reader(self._path, self._read_connections)
 
     def bulk_reader(self) -> SqliteBulkReader:
         """Return a reader in its own thread."""
@@ -152,9 +153,9 @@ class SqliteBulkReader:
         self._thread.shutdown()
 
 
-def open_reader(path: Path) -> Reader:
+def open_reader(path: Path, connections: int = READ_CONNECTIONS) -> Reader:
     """Return a pool of connections to ``path`` that neither write nor checkpoint."""
-    engine = open_engine(path, connections=READ_CONNECTIONS, begin="BEGIN", pragmas=READER_PRAGMAS)
+    engine = open_engine(path, connections=connections, begin="BEGIN", pragmas=READER_PRAGMAS)
     return Reader(engine, path.name)
 
 
@@ -242,19 +243,6 @@ def pragma(connection: Connection, text: str) -> tuple[Any, ...]:
         return tuple(cursor.fetchone() or ())
     finally:
         cursor.close()
-
-
-@contextmanager
-def connected(engine: AsyncEngine, path: Path) -> Generator[Connection]:
-    """Yield a connection of a file beside the data, inside :meth:`AsyncConnection.run_sync`.
-
-    Commits are the caller's; without one, the transaction is rolled back.
-
-    Raises:
-        DatabaseFailed: The file refused; the message names it, not the data.
-    """
-    with translated_errors(str(path)), engine.sync_engine.connect() as connection:
-        yield connection
 
 
 def check_sound(connection: Connection, what: str) -> None:

@@ -1,7 +1,7 @@
-"""The key store ``keys.db``: one data key per member, wrapped by the master key, separate from the data.
+"""The key store: one data key per member, wrapped by the master key, separate from the data.
 
-It is a SQLite file even when the data are in PostgreSQL, whose files keep deleted rows for a while: a
-destroyed key must leave no trace. Several processes of one host may share it.
+It is a file of this host by default, even when the data are in PostgreSQL, or a PostgreSQL database of its
+own (:class:`storage.keys.key_place.KeyPlace`). Several processes may share it.
 
 Destroying a member's key makes everything sealed under it unreadable at once, in every copy. The methods
 without ``async`` are for queries and units of work: they run inside :meth:`AsyncConnection.run_sync`, and
@@ -10,27 +10,25 @@ only the writer calls the ones that change something.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
 from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database.backend import translated_errors
 from storage.database.change_numbers import pages
-from storage.database.replacing import followed, settle
-from storage.database.sqlite import PRAGMAS, connected, open_engine, opening_lock
-from storage.errors import DatabaseFailed, KeyMissing, SealBroken
+from storage.errors import KeyMissing, SealBroken
 from storage.failpoints import failpoint
-from storage.keys.erasure_ledger import FILE as LEDGER
 from storage.keys.erasure_ledger import Ledger
-from storage.keys.master_key import require_private
+from storage.keys.key_files import KeyFiles
+from storage.keys.key_place import KeyPlace, Part
 from storage.keys.pseudonyms import Pseudonyms
 from storage.keys.sealing import SealingKey, new_key
 from storage.keys.wrapping import (
-    FILE,
     NUMBER_BYTES,
     Wrapping,
     begin_writing,
@@ -44,10 +42,20 @@ from storage.records import MemberId
 from storage.settings import StorageSettings
 from storage.wording import counted
 
-# A rollback journal, truncated at each commit, instead of a write-ahead log. It needs no checkpoint to
-# remove old pages, and SQLite before 3.51.3 cannot lose a commit in it when several processes write.
-KEY_PRAGMAS = PRAGMAS | {"journal_mode": "truncate"}
 CACHED_KEYS = 10_000
+
+
+def place_of(settings: StorageSettings) -> KeyPlace:
+    """Return the place of the keys that the settings name.
+
+    Raises:
+        StorageError: ``key_url`` is not an address of PostgreSQL, or holds a password.
+    """
+    if not settings.key_url:
+        return KeyFiles(settings.key_dir)
+    from storage.keys.key_database import KeyDatabase  # so that SQLite does not load asyncpg
+
+    return KeyDatabase(settings)
 
 
 class KeyStore:
@@ -57,6 +65,7 @@ class KeyStore:
     data from before an erasure from data of the same member after returning.
 
     Attributes:
+        files: Files in which a key could leave a trace.
         pseudonyms: Computes pseudonyms of Discord ids.
         system: Key of data that belongs to no single member, such as the prior.
         ledger: Destroyed keys and refusals.
@@ -64,75 +73,51 @@ class KeyStore:
 
     def __init__(
         self,
-        path: Path,
-        engine: AsyncEngine,
+        part: Part,
+        files: tuple[Path, ...],
         wrapping: Wrapping,
         system: dict[str, bytes],
         ledger: Ledger,
+        cleanup: AsyncExitStack,
     ) -> None:
-        self._path = path
-        self._engine = engine
+        self._part = part
         self._wrapping = wrapping
+        self._cleanup = cleanup
         self._opened: LRUCache[MemberId, SealingKey] = LRUCache(CACHED_KEYS)
         self._destroyed = 0
+        self.files = files
         self.pseudonyms = Pseudonyms(system["pseudonym"])
         self.system = SealingKey(system["system"])
         self.ledger = ledger
 
     @classmethod
     async def open(cls, settings: StorageSettings, *, data_exists: bool) -> KeyStore:
-        """Open ``keys.db``, or create it if there is no data yet.
+        """Open the key store, or create it if there is no data yet.
 
         Raises:
             KeyMissing: Data or wrapped keys exist, but not the key they need.
             KeyUnreadable: The master key is malformed, or did not wrap these keys.
-            DatabaseDamaged: ``keys.db`` is damaged or not a database.
-            DatabaseNewer: ``keys.db`` was written by a newer version.
-            DatabaseFailed: The folder cannot be written to.
+            DatabaseDamaged: A file is damaged or not a database.
+            DatabaseNewer: A newer version wrote it.
+            DatabaseFailed: The folder or the database cannot be written to.
+            StorageError: The place must not hold the keys of these data.
         """
-        folder = settings.key_dir
-        path = followed(folder / FILE)
-        if data_exists and not _is_there(path):
+        place = place_of(settings)
+        if data_exists and not await place.is_there():
             raise KeyMissing(
-                f"Data exists, but its key store {path} does not; restore the keys of these data from a copy."
+                f"Data exists, but its key store {place.what} does not; restore the keys of these data from a"
+                " copy, or name the place they were moved to in [storage] key_url."
             )
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as exc:
-            raise DatabaseFailed(
-                f"Cannot write to the folder {folder} ({exc}); check its permissions."
-            ) from exc
-        async with opening_lock(folder):
-            for file in (path, followed(folder / LEDGER)):
-                settle(file)
-            return await cls._open(path, settings, data_exists)
-
-    @classmethod
-    async def _open(cls, path: Path, settings: StorageSettings, data_exists: bool) -> KeyStore:
-        try:
-            wrapping = Wrapping(settings, may_make=not _is_there(path))
-            engine = open_engine(path, connections=2, begin="BEGIN", pragmas=KEY_PRAGMAS)
-            for private in (settings.key_dir, path):
-                require_private(private)
-        except OSError as exc:
-            raise DatabaseFailed(
-                f"Cannot write to the folder {settings.key_dir} ({exc}); check its permissions."
-            ) from exc
-        try:
-            with translated_errors(str(path)):
-                async with engine.connect() as connection:
-                    system = await connection.run_sync(prepare, wrapping, path, not data_exists)
-                    await connection.commit()
-            ledger = await Ledger.open(settings.key_dir, Pseudonyms(system["pseudonym"]))
-        except BaseException:
-            await engine.dispose()
-            raise
-        return cls(path, engine, wrapping, system, ledger)
-
-    @property
-    def files(self) -> list[Path]:
-        """Files in which a key could leave a trace."""
-        return [self._path, self._path.with_name(f"{self._path.name}-journal")]
+        async with place.opening(), AsyncExitStack() as stack:
+            may_make = not await place.is_there()
+            wrap = partial(Wrapping, settings, place.what, may_make=may_make)
+            wrapping = await asyncio.to_thread(wrap) if settings.master_key_command else wrap()
+            part = place.open_keys(stack)
+            system = await part.run(
+                partial(prepare, wrapping=wrapping, what=place.what, may_make=not data_exists)
+            )
+            ledger = await Ledger.open(place.open_ledger(stack), Pseudonyms(system["pseudonym"]))
+            return cls(part, place.files, wrapping, system, ledger, stack.pop_all())
 
     def key_of(self, member_id: MemberId) -> SealingKey:
         """Return the data key of one member.
@@ -154,7 +139,7 @@ class KeyStore:
         found = self._look_up(wanted, skip_broken=False)
         if len(found) < len(wanted):
             lacking = counted(len(wanted) - len(found), "member has", "members have")
-            raise KeyMissing(f"{lacking} data but no key in {FILE}; restore its backup.")
+            raise KeyMissing(f"{lacking} data but no key in {self._part.what}; restore its backup.")
         return found
 
     def usable_keys_of(self, member_ids: Iterable[MemberId]) -> dict[MemberId, SealingKey]:
@@ -166,9 +151,10 @@ class KeyStore:
         if self.usable_keys_of([member_id]) and (known := self.key_ids_of([member_id])):
             return known[member_id]
         number = secrets.token_bytes(NUMBER_BYTES)
-        with connected(self._engine, self._path) as connection:
+        with self._part.connected() as connection:
+            begin_writing(connection)  # from now on, no rotation changes what wraps the keys
             connection.execute(delete(member_keys).where(member_keys.c.member_id == member_id))
-            wrapping = self._wrapping.current(connection)  # after the first write, so it cannot change
+            wrapping = self._wrapping.current(connection)
             wrapped = wrapping.seal(new_key(), member_slot(member_id))
             row = {"member_id": member_id, "wrapped": wrapped, "key_id": number, "person": person}
             connection.execute(insert(member_keys).values(row))
@@ -178,7 +164,7 @@ class KeyStore:
     def key_ids_of(self, member_ids: Sequence[MemberId]) -> dict[MemberId, bytes]:
         """Return the numbers of these members' keys; members without a key are left out."""
         found: dict[MemberId, bytes] = {}
-        with connected(self._engine, self._path) as connection:
+        with self._part.connected() as connection:
             for page in pages(member_ids):
                 rows = select(member_keys.c.member_id, member_keys.c.key_id)
                 rows = connection.execute(rows.where(member_keys.c.member_id.in_(page)))
@@ -189,7 +175,7 @@ class KeyStore:
         """Return the stored columns of these members' keys, without the keys."""
         shown = [column for column in member_keys.c if column is not member_keys.c.wrapped]
         wanted = select(*shown).where(member_keys.c.member_id.in_(member_ids))
-        with connected(self._engine, self._path) as connection:
+        with self._part.connected() as connection:
             return [dict(row) for row in connection.execute(wanted).mappings()]
 
     def key_ids_of_person(self, person: bytes | None) -> list[bytes]:
@@ -197,17 +183,18 @@ class KeyStore:
         wanted = select(member_keys.c.key_id)
         if person is not None:
             wanted = wanted.where(member_keys.c.person == person)
-        with connected(self._engine, self._path) as connection:
+        with self._part.connected() as connection:
             return list(connection.execute(wanted).scalars())
 
     def destroy(self, key_ids: Sequence[bytes]) -> None:
         """Destroy the keys with these numbers, on disk and in memory. In the writer; idempotent.
 
         Raises:
-            DatabaseFailed: Another program keeps reading ``keys.db``, so it cannot be written.
+            DatabaseFailed: The key store cannot be written to: another program keeps reading ``keys.db``, or
+                the server cannot be reached.
         """
         whose: list[MemberId] = []
-        with connected(self._engine, self._path) as connection:
+        with self._part.connected() as connection:
             begin_writing(connection)
             for page in pages(key_ids):
                 named = member_keys.c.key_id.in_(page)
@@ -225,45 +212,33 @@ class KeyStore:
             self.destroy(named)
             return len(named)
 
-        with translated_errors(str(self._path)):
-            async with self._engine.connect() as connection:
-                await connection.rollback()  # only provides run_sync; the work opens its own connections
-                return await connection.run_sync(work)
+        return await self._part.run(work)
 
     async def rewrap(self, new: SealingKey) -> int:
         """Rewrap every key in one transaction; return the number of members' keys."""
 
         def work(connection: Connection) -> int:
             begin_writing(connection)
-            return rewrap(connection, self._wrapping.current(connection), new)
+            count = rewrap(connection, self._wrapping.current(connection), new)
+            failpoint("rotate.before-commit")
+            return count
 
-        with translated_errors(str(self._path)):
-            async with self._engine.connect() as connection:
-                count = await connection.run_sync(work)
-                failpoint("rotate.before-commit")
-                await connection.commit()
-        return count
+        return await self._part.run(work)
 
     async def adopt(self, other: KeyStore) -> int:
         """Take over every member's key that opens in another key store of the same bot; return the number."""
 
         def work(connection: Connection) -> int:
             begin_writing(connection)
-            with connected(other._engine, other._path) as source:
+            with other._part.connected() as source:
                 old, new = other._wrapping.current(source), self._wrapping.current(connection)
                 return copy_usable(source, old, connection, new)
 
-        with translated_errors(str(self._path)):
-            async with self._engine.connect() as connection:
-                count = await connection.run_sync(work)
-                await connection.commit()
-        return count
+        return await self._part.run(work)
 
     async def wrapped_by_next(self) -> bool:
         """Return whether the next master key already wraps these keys."""
-        with translated_errors(str(self._path)):
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(self._wrapping.is_next)
+        return await self._part.run(self._wrapping.is_next)
 
     def evict_opened(self) -> None:
         """Evict every opened key: another process may have destroyed one."""
@@ -271,10 +246,9 @@ class KeyStore:
         self._opened.clear()
 
     async def close(self) -> None:
-        """Close the file and evict every opened key."""
+        """Close both parts and evict every opened key."""
         self._opened.clear()
-        await self.ledger.close()
-        await self._engine.dispose()
+        await self._cleanup.aclose()
 
     def _look_up(self, wanted: list[MemberId], *, skip_broken: bool) -> dict[MemberId, SealingKey]:
         destroyed = self._destroyed
@@ -289,7 +263,7 @@ class KeyStore:
     def _fetched(self, page: Sequence[MemberId], *, skip_broken: bool) -> dict[MemberId, SealingKey]:
         opened: dict[MemberId, SealingKey] = {}
         wrapped_keys = select(member_keys.c.member_id, member_keys.c.wrapped)
-        with connected(self._engine, self._path) as connection:
+        with self._part.connected() as connection:
             wrapping = self._wrapping.latest
             for member_id, wrapped in connection.execute(
                 wrapped_keys.where(member_keys.c.member_id.in_(page))
@@ -312,7 +286,3 @@ class KeyStore:
         self._destroyed += 1
         for member_id in member_ids:
             self._opened.pop(member_id, None)
-
-
-def _is_there(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0

@@ -1,4 +1,4 @@
-"""Wrapping of the keys in ``keys.db``: the wrapping key, derived from the master key, and the tables.
+"""Wrapping of the keys in the key store: the wrapping key, derived from the master key, and the tables.
 
 Another process may replace the master key while this one runs (:mod:`storage.maintenance.rotation`); it
 rewraps all keys in one transaction. Therefore every transaction that opens or writes a wrapped key first
@@ -6,8 +6,6 @@ determines which master key is valid.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -19,24 +17,26 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
+    delete,
     func,
     insert,
     select,
     update,
 )
 
-from storage.database.sqlite import check_sound, pragma
-from storage.errors import DatabaseNewer, KeyMissing, KeyUnreadable, SealBroken
-from storage.keys.master_key import master_key, next_master_key, source_of
+from storage.database.change_numbers import pages
+from storage.errors import KeyMissing, KeyUnreadable, SealBroken
+from storage.keys.key_place import SERVER, add_missing, check_version, lock_for_writing, put_version
+from storage.keys.master_key import source_of
 from storage.keys.sealing import KEY_BYTES, SealingKey, Slot, new_key
 from storage.records import MemberId
 from storage.settings import StorageSettings
 
-FILE = "keys.db"
+PART = "keys"
 SCHEMA = 2
 NUMBER_BYTES = 16
-TRIES = 3
-"""Attempts to find the valid master key: another process may rename the next one between two reads."""
+TRIES = 2
+"""Attempts to find the valid master key: a rotation may end between two reads."""
 
 metadata = MetaData()
 system_keys = Table(
@@ -76,6 +76,7 @@ class Wrapping:
 
     Args:
         settings: Where the master key is.
+        what: Name of the key store in messages.
         may_make: Whether a master key may be created; only when no data exists.
 
     Raises:
@@ -83,39 +84,35 @@ class Wrapping:
         KeyUnreadable: The master key is malformed, or readable by other users.
     """
 
-    def __init__(self, settings: StorageSettings, *, may_make: bool) -> None:
-        self._settings = settings
-        self.latest = derived(master_key(settings, may_make=may_make))
+    def __init__(self, settings: StorageSettings, what: str, *, may_make: bool) -> None:
+        self._source = source_of(settings)
+        self._what = what
+        present, _ = self._source.keys(may_make=may_make)
+        self.latest = derived(present)
 
     def current(self, connection: Connection) -> SealingKey:
         """Return the key that wraps the keys this transaction sees.
 
-        Raises:
-            KeyUnreadable: No available master key opens them.
-        """
-        return self.opening(_wrapped(connection))
-
-    def opening(self, wrapped: dict[str, bytes]) -> SealingKey:
-        """Return the key that wraps these keys of the program.
+        Reads the master key again only when the latest does not open them, as after a rotation.
 
         Raises:
             KeyUnreadable: No available master key opens them.
         """
-        for _ in range(TRIES):
-            for candidate in (self.latest, *self._candidates()):
+        for turn in range(1 + TRIES):
+            wrapped = _wrapped(connection)
+            for candidate in self._candidates() if turn else [self.latest]:
                 if _opened(candidate, wrapped) is not None:
                     self.latest = candidate
                     return candidate
         raise KeyUnreadable(
-            f"The master key does not open {self._settings.key_dir / FILE}: expected the key that it was "
-            f"created with, found the one in {source_of(self._settings)}. Restore that key; a new one would "
-            "make all data unreadable."
+            f"The master key does not open {self._what}: expected the key that it was created with, found the"
+            f" one in {self._source.what}. Restore that key; a new one would make all data unreadable."
         )
 
     def is_next(self, connection: Connection) -> bool:
         """Return whether the next master key, not the present one, wraps the keys this transaction sees."""
-        master = next_master_key(self._settings)
-        return master is not None and _opened(derived(master), _wrapped(connection)) is not None
+        _, after = self._source.keys()
+        return after is not None and _opened(derived(after), _wrapped(connection)) is not None
 
     def system(self, connection: Connection) -> dict[str, bytes]:
         """Return the opened keys of the program, by name."""
@@ -124,13 +121,12 @@ class Wrapping:
         return opened
 
     def _candidates(self) -> list[SealingKey]:
-        masters = (master_key(self._settings, may_make=False), next_master_key(self._settings))
-        return [derived(master) for master in masters if master is not None]
+        return [derived(master) for master in self._source.keys() if master is not None]
 
 
 def begin_writing(connection: Connection) -> None:
-    """Take the write lock before reading: SQLite rejects a transaction that reads first and writes later."""
-    connection.execute(update(system_keys).values(name=system_keys.c.name))
+    """Begin a transaction that changes keys; no other does until its end."""
+    lock_for_writing(connection, system_keys)
 
 
 def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
@@ -157,12 +153,12 @@ def rewrap(connection: Connection, old: SealingKey, new: SealingKey) -> int:
 
 
 def copy_usable(source: Connection, old: SealingKey, target: Connection, new: SealingKey) -> int:
-    """Copy every member's key that opens into another file, in place of a key of the same member there.
+    """Copy every member's key that opens into another store, in place of a key of the same member there.
 
     Args:
-        source: The file to copy from; only read.
+        source: The store to copy from; only read.
         old: Opens its keys.
-        target: The file to copy into. Commits are the caller's.
+        target: The store to copy into. Commits are the caller's.
         new: Wraps the copied keys.
 
     Returns:
@@ -175,43 +171,38 @@ def copy_usable(source: Connection, old: SealingKey, target: Connection, new: Se
             rows.append({**row, "wrapped": new.seal(old.open(row["wrapped"], slot), slot)})
         except SealBroken:
             continue
-    if rows:
-        target.execute(insert(member_keys).prefix_with("OR REPLACE"), rows)
+    for page in pages([row["member_id"] for row in rows]):
+        target.execute(delete(member_keys).where(member_keys.c.member_id.in_(page)))
+    add_missing(target, member_keys, rows)
     return len(rows)
 
 
-def prepare(connection: Connection, wrapping: Wrapping, path: Path, may_make: bool) -> dict[str, bytes]:
-    """Check and migrate the file; open the keys of the program, or create them.
+def prepare(connection: Connection, wrapping: Wrapping, what: str, may_make: bool) -> dict[str, bytes]:
+    """Check and migrate the key store; open the keys of the program, or create them.
 
     Args:
         connection: Commits are the caller's.
         wrapping: The wrapping key.
-        path: The file, for messages.
+        what: Name of the key store in messages.
         may_make: Whether keys may be created; only when no data exists.
 
     Raises:
         DatabaseDamaged: The file is damaged or not a database.
-        DatabaseNewer: The file was written by a newer version.
-        KeyMissing: The file holds no keys, but data exist.
+        DatabaseNewer: A newer version wrote it.
+        KeyMissing: It holds no keys, but data exist.
         KeyUnreadable: No available master key opens the keys.
     """
-    check_sound(connection, FILE)
-    (version,) = pragma(connection, "user_version")
-    if version > SCHEMA:
-        raise DatabaseNewer(
-            f"{path} has schema {version}, and this version supports up to {SCHEMA}; run the version of "
-            "Simpatico that wrote it, or a later one."
-        )
+    version = check_version(connection, PART, SCHEMA, what)
     metadata.create_all(connection)
-    if version == 1:
+    if version == 1 and connection.dialect.name != SERVER:
         for column in ("key_id", "person"):
             connection.exec_driver_sql(f"ALTER TABLE member_keys ADD COLUMN {column} BLOB")
         connection.execute(update(member_keys).values(key_id=func.randomblob(NUMBER_BYTES)))
     if version != SCHEMA:  # a needless write would collide with another writing process
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+        put_version(connection, PART, SCHEMA)
     if not _wrapped(connection):
         if not may_make:
-            raise KeyMissing(f"Data exists, but {path} holds no keys; restore it from its backup.")
+            raise KeyMissing(f"Data exists, but {what} holds no keys; restore it from its backup.")
         for name in ("pseudonym", "system"):
             sealed = wrapping.latest.seal(new_key(), system_slot(name))
             connection.execute(insert(system_keys).values(name=name, wrapped=sealed))

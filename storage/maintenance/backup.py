@@ -2,8 +2,8 @@
 
 A copy of the data holds no key and nothing in clear, so it may be kept anywhere and for long. A copy of the
 keys opens every copy of the data, so it must be short-lived. :mod:`storage.maintenance.restoring` puts copies
-back, and rejects a copy of the keys that is too old. The functions block. Works on SQLite files; PostgreSQL
-has its own tools.
+back, and rejects a copy of the keys that is too old. The functions block. Data in PostgreSQL have its own
+tools; a copy of the keys is the same file from either place.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from storage.clock import utcnow
 from storage.database.backend import translated_errors
 from storage.database.replacing import rename_on_disk
 from storage.database.sqlite import FILE
 from storage.errors import StorageError, StoreMissing
-from storage.keys.erasure_ledger import FILE as LEDGER
-from storage.keys.wrapping import FILE as KEYS
-from storage.maintenance.copying import open_to_read, require_sound, require_sqlite, snapshot
+from storage.keys.erasure_ledger import erased_keys, refusals
+from storage.keys.key_files import KEYS, LEDGER
+from storage.maintenance.copying import (
+    open_to_read,
+    require_file,
+    require_sound,
+    require_sqlite,
+    snapshot,
+)
+from storage.maintenance.key_copies import rows_of, snapshot_keys
 from storage.settings import StorageSettings
 
 
@@ -39,8 +47,8 @@ def back_up(settings: StorageSettings, target: Path) -> int:
     return target.stat().st_size
 
 
-def back_up_keys(settings: StorageSettings, target: Path) -> None:
-    """Copy ``keys.db`` and the erasure ledger into one file, while the bot may run.
+async def back_up_keys(settings: StorageSettings, target: Path) -> None:
+    """Copy key store and erasure ledger into one file, while the bot may run. From either place.
 
     The copy does not contain the master key; without that key, it opens nothing.
 
@@ -48,13 +56,12 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
         DatabaseFailed: Reading or writing failed.
         StorageError: ``target`` exists, or there are no keys.
     """
-    with _draft_of(target) as draft:
-        snapshot(settings.key_dir / KEYS, draft)
-        ledger = draft.with_name(f"{draft.name}.ledger")
-        ledger.unlink(missing_ok=True)
-        snapshot(settings.key_dir / LEDGER, ledger)
-        content = ledger.read_bytes()
-        ledger.unlink()
+    if not settings.key_url:
+        require_file(settings.key_dir / LEDGER)
+    with _draft_of(target) as draft, _private_folder_beside(target) as folder:
+        await snapshot_keys(settings, folder)
+        (folder / KEYS).replace(draft)
+        content = (folder / LEDGER).read_bytes()
         with translated_errors(str(draft)), closing(sqlite3.connect(draft)) as copy:
             copy.execute("CREATE TABLE copied (at INTEGER, ledger BLOB)")
             copy.execute("INSERT INTO copied VALUES (?, ?)", [int(utcnow().timestamp()), content])
@@ -62,13 +69,16 @@ def back_up_keys(settings: StorageSettings, target: Path) -> None:
         require_sound(draft)
 
 
-def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
+async def ledger_counts(settings: StorageSettings) -> tuple[int, int]:
     """Return the number of destroyed keys and the number of refusals in the ledger.
 
     Raises:
         StoreMissing: There is no ledger.
         DatabaseFailed: The ledger cannot be read.
     """
+    if settings.key_url:
+        rows = await rows_of(settings)
+        return len(rows[erased_keys.name]), len(rows[refusals.name])
     path = settings.key_dir / LEDGER
     if not path.exists():
         raise StoreMissing(f"Expected the erasure ledger at {path}, found none; restore its newest copy.")
@@ -90,3 +100,13 @@ def _draft_of(target: Path) -> Generator[Path]:
         rename_on_disk(draft, target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _private_folder_beside(target: Path) -> Generator[Path]:
+    """Yield an empty folder on the same disk; deleted afterwards."""
+    try:
+        with TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as folder:  # mode 0700
+            yield Path(folder)
+    except OSError as exc:
+        raise StorageError(f"Cannot write to {target} ({exc.strerror}); check its permissions.") from exc

@@ -7,11 +7,13 @@ it (:mod:`storage.database.sqlite`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,10 +33,12 @@ from storage.errors import (
     LedgerBehind,
 )
 from storage.keys import erasure_ledger as ledger
+from storage.keys import wrapping as wrapped_keys
+from storage.keys.key_database import KeyDatabase
+from storage.keys.key_files import KEYS, LEDGER
+from storage.keys.key_place import check_version
 from storage.keys.master_key import KEY_FILE
 from storage.keys.pseudonyms import Pseudonyms
-from storage.keys.wrapping import FILE as KEYS
-from storage.keys.wrapping import SCHEMA as KEYS_SCHEMA
 from storage.keys.wrapping import Wrapping
 from storage.maintenance import audit_trail
 from storage.opening import backend_of
@@ -57,7 +61,7 @@ class Keys(NamedTuple):
 
 def files_in_use(settings: StorageSettings) -> list[Path]:
     """Return our existing files and folders."""
-    files = [settings.key_dir / name for name in (KEYS, ledger.FILE, KEY_FILE, audit_trail.TIP)]
+    files = [settings.key_dir / name for name in (KEYS, LEDGER, KEY_FILE, audit_trail.TIP)]
     files.append(settings.data_dir / audit_trail.FILE)
     if not settings.url:
         files.append(settings.data_dir / FILE)
@@ -78,27 +82,57 @@ def open_to_others(settings: StorageSettings) -> list[Path]:
     ]
 
 
-def check_keys(settings: StorageSettings) -> Keys | None:
+async def check_keys(settings: StorageSettings) -> Keys | None:
     """Open the key store with the master key; return None if there is none yet.
-
-    Blocks while every page of ``keys.db`` and of the ledger is read.
 
     Raises:
         KeyMissing: A key store exists, but no master key, or one of its own keys is missing.
         KeyUnreadable: The master key is malformed, readable by other users, or the wrong one.
         DatabaseDamaged: A file is damaged or not a database.
-        DatabaseNewer: A file was written by a newer version.
-        DatabaseFailed: A file cannot be read.
+        DatabaseNewer: A newer version wrote it.
+        DatabaseFailed: A file cannot be read, or the server cannot be reached.
+        StorageError: The place must not hold the keys of these data.
+    """
+    if not settings.key_url:
+        return await asyncio.to_thread(check_key_files, settings)
+    place = KeyDatabase(settings)
+    await place.require_apart()
+    place.require_no_files()
+    async with AsyncExitStack() as stack:
+        part = place.open_keys(stack)
+        if not await place.is_there():
+            await part.run(partial(_check_rights, what=place.what))
+            return None
+        found = await asyncio.to_thread(Wrapping, settings, place.what, may_make=False)
+        return await part.run(partial(_opened_keys, wrapping=found, what=place.what))
+
+
+def check_key_files(settings: StorageSettings) -> Keys | None:
+    """Do the work of :func:`check_keys` for files. Blocks while every page of both is read.
+
+    Raises:
+        StorageError: As there.
     """
     path = settings.key_dir / KEYS
     if not _has_content(path):
         return None
-    wrapping = Wrapping(settings, may_make=False)
-    with _sound(path, newest=KEYS_SCHEMA) as connection:
-        opened = wrapping.system(connection)
+    found = Wrapping(settings, str(path), may_make=False)
+    with _sound(path, newest=wrapped_keys.SCHEMA) as connection:
+        check = _check_value(found.system(connection), str(path))
+    return Keys(check, _ledger_changes(path.with_name(LEDGER)))
+
+
+def _opened_keys(connection: Connection, wrapping: Wrapping, what: str) -> Keys:
+    for part, newest in ((wrapped_keys.PART, wrapped_keys.SCHEMA), (ledger.PART, ledger.SCHEMA)):
+        check_version(connection, part, newest, what)
+    check = _check_value(wrapping.system(connection), what)
+    return Keys(check, connection.execute(select(ledger.ledger_origin.c.changes)).scalar() or 0)
+
+
+def _check_value(opened: dict[str, bytes], what: str) -> bytes:
     if missing := {"pseudonym", "system"} - opened.keys():
-        raise KeyMissing(f"{path} lacks its keys {sorted(missing)}; restore it from its backup.")
-    return Keys(Pseudonyms(opened["pseudonym"]).check(), _ledger_changes(path.with_name(ledger.FILE)))
+        raise KeyMissing(f"{what} lacks its keys {sorted(missing)}; restore it from its backup.")
+    return Pseudonyms(opened["pseudonym"]).check()
 
 
 async def check_database(settings: StorageSettings, found: Keys | None) -> str:
@@ -190,8 +224,8 @@ def _check_pair(connection: Connection, bound_to: bytes, found: Keys | None, wha
     seen = int(note_of(connection, LEDGER_NOTE) or 0)
     if found.erasures < seen:
         raise LedgerBehind(
-            f"Expected at least {counted(seen, 'change')} of the erasure ledger in {ledger.FILE} beside the"
-            f" keys, found {found.erasures}: restore its newest copy."
+            f"Expected at least {counted(seen, 'change')} of the erasure ledger beside the keys,"
+            f" found {found.erasures}: restore its newest copy."
         )
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from storage.database.replacing import STAGING, clear_staging
 from storage.errors import DatabaseFailed, StorageError
+from storage.keys.key_files import KEYS, LEDGER
+from storage.keys.key_store import place_of
 from storage.keys.master_key import KEY_FILE, NEXT_FILE
 from storage.maintenance.copying import open_to_read, require_file, require_sound, snapshot_of_bytes
 from storage.maintenance.exclusive import ROTATION_LOCK
@@ -59,15 +61,19 @@ def staging(present: Path) -> Generator[Path]:
 
 
 @contextmanager
-def in_live_words() -> Generator[None]:
-    """Say that a refusal changed nothing, and name live files instead of their drafts.
+def in_live_words(settings: StorageSettings) -> Generator[None]:
+    """Say that a refusal changed nothing, and name live files, or the live database, instead of drafts.
 
     Raises:
         StorageError: The restore was refused.
     """
 
     def reworded(said: str) -> str:
-        return re.sub(rf"/[^/ ]+{re.escape(STAGING)}(/trial|/data)?", "", said) + " Nothing was changed."
+        said = re.sub(rf"/[^/ ]+{re.escape(STAGING)}(/trial|/data|/live)?", "", said)
+        if settings.key_url:
+            for name in (KEYS, LEDGER):
+                said = said.replace(str(settings.key_dir / name), place_of(settings).what)
+        return f"{said} Nothing was changed."
 
     try:
         yield

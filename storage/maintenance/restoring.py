@@ -17,10 +17,9 @@ from storage.database.replacing import followed, replaced, settle
 from storage.database.sqlite import FILE, folder_lock
 from storage.errors import KeyMissing
 from storage.failpoints import failpoint
-from storage.keys.erasure_ledger import FILE as LEDGER
-from storage.keys.key_store import KeyStore
-from storage.keys.wrapping import FILE as KEYS
-from storage.maintenance.copying import require_sqlite, snapshot
+from storage.keys.key_files import KEYS
+from storage.keys.key_store import KeyStore, place_of
+from storage.maintenance.copying import require_sqlite
 from storage.maintenance.drafts import (
     in_live_words,
     link_master,
@@ -31,6 +30,7 @@ from storage.maintenance.drafts import (
     staging,
     take_copy,
 )
+from storage.maintenance.key_copies import snapshot_keys
 from storage.opening import backend_of, open_data, require_data
 from storage.privacy.erasing import note_ledger_changes
 from storage.records import ForgetReceipt
@@ -62,23 +62,25 @@ async def restore(settings: StorageSettings, source: Path, *, accept_loss: bool 
     require_sqlite(settings)
     present = followed(settings.data_dir / FILE)
     require_copy(source, present)
-    if not (settings.key_dir / KEYS).is_file():
-        raise KeyMissing(
-            f"Expected the keys of the copy at {settings.key_dir / KEYS}, found none; restore them first."
-        )
+    keys = place_of(settings)
+    if not await keys.is_there():
+        raise KeyMissing(f"Expected the keys of the copy at {keys.what}, found none; restore them first.")
     missing = missing_folders(settings)
-    with in_live_words(), folder_lock(settings.data_dir), removed_if_refused(missing):
+    with in_live_words(settings), folder_lock(settings.data_dir), removed_if_refused(missing):
         settle(present)
+        settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # none yet with keys in a database
         with staging(present) as stage, staging(followed(settings.key_dir / KEYS)) as key_stage:
             draft = stage / FILE
             with of_the_right_kind(source):
                 take_copy(source, draft, "SELECT key_check FROM origin")
-                _stage_keys(settings, key_stage)
+                await snapshot_keys(settings, key_stage)
+                link_master(settings, key_stage)
+                staged = replace(settings, data_dir=stage, key_dir=key_stage, key_url="")
                 if accept_loss:
-                    await accept_ledger_loss(replace(settings, data_dir=stage, key_dir=key_stage))
+                    await accept_ledger_loss(staged)
                 shutil.copytree(stage, stage / "trial", ignore=shutil.ignore_patterns("data.lock"))
                 failpoint("restore.copied")
-                await _rehearse(replace(settings, data_dir=stage / "trial", key_dir=key_stage))
+                await _rehearse(replace(staged, data_dir=stage / "trial"))
             failpoint("restore.checked")
             with replaced(present, draft):
                 async with await Store.open(settings, locked=True) as store:
@@ -108,10 +110,3 @@ async def accept_ledger_loss(settings: StorageSettings) -> None:
 async def _rehearse(trial: StorageSettings) -> None:
     """Open the copy with copies of the keys, as the next start will: every check, migration and erasure."""
     await (await Store.open(trial)).close()
-
-
-def _stage_keys(settings: StorageSettings, stage: Path) -> None:
-    for name in (KEYS, LEDGER):
-        if (settings.key_dir / name).exists():
-            snapshot(settings.key_dir / name, stage / name)
-    link_master(settings, stage)

@@ -1,8 +1,8 @@
-"""Restore of keys and erasure ledger. A restore that says no has changed nothing.
+"""Restore of keys and erasure ledger, in either place. A restore that says no has changed nothing.
 
 The copy is completed in a staging folder: with the present keys that it lacks, and with the present ledger,
 whose erasures destroy keys in it. It must belong to what is there: to the keys, the ledger or the data. Only
-then the files are swapped.
+then the files are swapped, or the rows of the database replaced in one transaction.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from pathlib import Path
 
 from storage.clock import utcnow
 from storage.database.backend import translated_errors
-from storage.database.replacing import followed, replaced, settle
+from storage.database.replacing import followed, replaced
 from storage.database.sqlite import FILE
 from storage.errors import DatabaseDamaged, KeyMissing, KeyUnreadable, LedgerBehind, StorageError
 from storage.failpoints import failpoint
-from storage.keys.erasure_ledger import FILE as LEDGER
-from storage.keys.key_store import KeyStore
-from storage.keys.wrapping import FILE as KEYS
-from storage.maintenance.checkup import check_keys, check_opened
+from storage.keys.key_files import KEYS, LEDGER
+from storage.keys.key_store import KeyStore, place_of
+from storage.maintenance.checkup import check_key_files, check_opened
 from storage.maintenance.copying import snapshot, snapshot_of_bytes
 from storage.maintenance.drafts import (
     has_content,
@@ -37,14 +36,15 @@ from storage.maintenance.drafts import (
     take_copy,
 )
 from storage.maintenance.exclusive import exclude_bots, rotation_lock
+from storage.maintenance.key_copies import put_into_database, rows_in, snapshot_keys
 from storage.settings import StorageSettings
 from storage.wording import counted
 
 
 async def restore_keys(settings: StorageSettings, source: Path, longest: timedelta) -> int:
-    """Replace ``keys.db`` with a copy, add missing entries to the ledger, destroy the keys it lists.
+    """Replace the key store with a copy, add missing entries to the ledger, destroy the keys it lists.
 
-    Keys in the present ``keys.db`` that open are kept: members agreed after the copy was made.
+    Keys in the present key store that open are kept: members agreed after the copy was made.
 
     Args:
         settings: Location of data and keys.
@@ -64,20 +64,23 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
     present, ledger = followed(settings.key_dir / KEYS), followed(settings.key_dir / LEDGER)
     require_copy(source, present)
     missing = missing_folders(settings)
-    with in_live_words():
+    with in_live_words(settings):
         async with AsyncExitStack() as stack:
             await exclude_bots(settings, stack)
             stack.enter_context(removed_if_refused(missing))
             settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             stack.enter_context(rotation_lock(settings.key_dir))
-            for path in (ledger, present):
-                settle(path)
+            async with place_of(settings).opening():  # checks the place, and settles the files
+                pass
             stage = stack.enter_context(staging(present))
             with of_the_right_kind(source):
                 copied_at = take_copy(source, stage / KEYS, "SELECT at FROM copied")
                 _require_young(source, datetime.fromtimestamp(int(str(copied_at)), UTC), longest)
                 destroyed = await _prepare_keys(settings, stage)
             failpoint("restore.checked")
+            if settings.key_url:
+                await put_into_database(settings, rows_in(stage))
+                return destroyed
             with replaced(ledger, stage / LEDGER), replaced(present, stage / KEYS):
                 await (await KeyStore.open(settings, data_exists=True)).close()
                 failpoint("restore.opened")
@@ -85,7 +88,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
 
 
 async def _prepare_keys(settings: StorageSettings, stage: Path) -> int:
-    """Add what the present files hold to the staged copy of the keys, and check that they belong together.
+    """Add what is there to the staged copy of the keys, and check that they belong together.
 
     Returns:
         The number of keys that were destroyed.
@@ -93,17 +96,18 @@ async def _prepare_keys(settings: StorageSettings, stage: Path) -> int:
     Raises:
         KeyUnreadable: They do not, or nothing shows that they do.
     """
-    present, ledger = settings.key_dir / KEYS, settings.key_dir / LEDGER
+    live = await _live_folder(settings, stage)
+    present, ledger = live / KEYS, live / LEDGER
     is_known = _stage_ledger(ledger, stage)
     link_master(settings, stage)
     failpoint("restore.copied")
-    trial = replace(settings, key_dir=stage)
+    trial = replace(settings, key_dir=stage, key_url="")
     async with AsyncExitStack() as stack:
         keys = await KeyStore.open(trial, data_exists=True)
         stack.push_async_callback(keys.close)
         if has_content(present):
             kept = stack.enter_context(staging(stage / "present"))
-            is_known |= await _adopt_present(keys, settings, kept)
+            is_known |= await _adopt_present(keys, settings, present, kept)
         destroyed = await keys.purge()
     is_known |= await _fits_data(trial)
     if has_content(present) and not is_known:
@@ -114,23 +118,34 @@ async def _prepare_keys(settings: StorageSettings, stage: Path) -> int:
     return destroyed
 
 
-async def _adopt_present(keys: KeyStore, settings: StorageSettings, stage: Path) -> bool:
-    """Add members' keys from the present ``keys.db``; return False where it does not open.
+async def _live_folder(settings: StorageSettings, stage: Path) -> Path:
+    """Return the folder of the present files; with keys in a database, of copies of them."""
+    if not settings.key_url:
+        return settings.key_dir
+    live = stage / "live"
+    live.mkdir()
+    if await place_of(settings).is_there():
+        await snapshot_keys(settings, live)
+    return live
+
+
+async def _adopt_present(keys: KeyStore, settings: StorageSettings, path: Path, stage: Path) -> bool:
+    """Add members' keys from the present key store; return False where it does not open.
 
     Raises:
         KeyUnreadable: It belongs to another bot.
     """
     link_master(settings, stage)
     try:
-        snapshot(settings.key_dir / KEYS, stage / KEYS)
-        present = await KeyStore.open(replace(settings, key_dir=stage), data_exists=True)
+        snapshot(path, stage / KEYS)
+        present = await KeyStore.open(replace(settings, key_dir=stage, key_url=""), data_exists=True)
     except (DatabaseDamaged, KeyMissing, KeyUnreadable):
         return False
     try:
         if present.pseudonyms.check() != keys.pseudonyms.check():
             raise KeyUnreadable(
-                f"The copy belongs to other keys than {settings.key_dir / KEYS}; use a copy of these keys, "
-                "or move that file away first."
+                f"The copy belongs to other keys than {path}; use a copy of these keys, or move that file"
+                " away first."
             )
         await keys.adopt(present)
     finally:
@@ -156,7 +171,7 @@ async def _fits_data(trial: StorageSettings) -> bool:
             return False
         trial = replace(trial, data_dir=shadow)
     try:
-        await check_opened(trial, check_keys(trial))
+        await check_opened(trial, check_key_files(trial))
     except DatabaseDamaged:
         return False
     except LedgerBehind:

@@ -41,8 +41,9 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 def ways_to_call(name: str, parser: argparse.ArgumentParser) -> list[list[str]]:
     """Return the command with its required arguments, alone and with each of its flags."""
     needed = [name]
+    either = [group._group_actions[0] for group in parser._mutually_exclusive_groups if group.required]
     for action in parser._actions:
-        if action.option_strings and action.required:
+        if action.option_strings and (action.required or action in either):
             needed += [action.option_strings[0], "7"]
         elif not action.option_strings and action.nargs not in ("?", "*"):
             needed.append(action.choices[0] if action.choices else "820000000000000001")
@@ -141,7 +142,7 @@ async def test_a_backup_from_a_read_only_mount_is_complete(room, crashed):
     names = sorted(path.name for path in settings.data_dir.iterdir())
     with read_only(settings.data_dir, settings.key_dir):
         back_up(settings, room / "copies" / "data")
-        back_up_keys(settings, room / "copies" / "keys")
+        await back_up_keys(settings, room / "copies" / "keys")
 
     assert sorted(path.name for path in settings.data_dir.iterdir()) == names
     with closing(sqlite3.connect(room / "copies" / "data")) as raw:

@@ -71,7 +71,7 @@ def _fill(connection: Connection, keys: KeyStore, users: Sequence[int], X: np.nd
         {"member_id": name, "wrapped": keys._wrapping.latest.seal(new_key(), member_slot(name))}
         for name in names
     ]
-    with keys._engine.sync_engine.begin() as beside:
+    with keys._part.engine.sync_engine.begin() as beside:
         beside.execute(insert(member_keys), made)
     n_labels = y.shape[1]
     number = next_number(connection, 2 * y.size) - 2 * y.size

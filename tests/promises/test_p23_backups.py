@@ -149,7 +149,7 @@ async def test_a_restore_erases_again_who_was_forgotten_since(tmp_path):
         await posted(store, ALICE, FIRST)
         alice = store.member_id(ALICE)
     back_up(settings, data)
-    back_up_keys(settings, keys)
+    await back_up_keys(settings, keys)
     async with await Store.open(settings) as store:
         await store.privacy.forget(ALICE.user_id)
 
@@ -165,7 +165,7 @@ async def test_keys_and_ledger_that_are_lost_come_back_from_their_copy(tmp_path)
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
         await store.privacy.refuse(BOB)
-    back_up_keys(settings, keys)
+    await back_up_keys(settings, keys)
     for name in ("keys.db", "ledger.db"):
         (tmp_path / "keys" / name).unlink()
 
@@ -174,13 +174,13 @@ async def test_keys_and_ledger_that_are_lost_come_back_from_their_copy(tmp_path)
     async with await Store.open(settings) as store:
         assert (await store.replies.latest(ALICE)).text == "Let me explain."
         assert await store.consent.of(BOB) is Consent.REFUSED
-    assert backup.ledger_counts(settings) == (0, 1)
+    assert await backup.ledger_counts(settings) == (0, 1)
 
 
 async def test_an_old_copy_of_the_keys_is_refused(tmp_path):
     settings, keys = settings_in(tmp_path), tmp_path / "keys-copy"
     await (await Store.open(settings)).close()
-    back_up_keys(settings, keys)
+    await back_up_keys(settings, keys)
     raw = sqlite3.connect(keys)
     raw.execute("UPDATE copied SET at = at - 9 * 86400")
     raw.commit()
@@ -210,7 +210,7 @@ async def test_what_is_no_copy_is_refused_and_leaves_the_data(tmp_path):
     settings, keys = settings_in(tmp_path), tmp_path / "keys-copy"
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
-    back_up_keys(settings, keys)
+    await back_up_keys(settings, keys)
     (tmp_path / "broken").write_bytes(b"no database" * 1000)
 
     with pytest.raises(DatabaseDamaged):

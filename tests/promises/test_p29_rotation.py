@@ -86,7 +86,7 @@ async def test_a_rotation_cut_short_leaves_one_key_that_opens_and_is_tidied_up_b
     for _ in range(2):
         async with await Store.open(settings_in(tmp_path)) as store:
             assert (await store.replies.latest(ALICE)).text == "Let me explain."
-        assert await rotate(settings_in(tmp_path)) == 1
+        assert (await rotate(settings_in(tmp_path))).n_keys == 1
     assert not (tmp_path / "keys" / "master.key.next").exists()
 
 
@@ -124,7 +124,7 @@ async def test_a_key_from_the_environment_changes_while_the_bot_is_stopped(tmp_p
         await rotate(settings)
 
     monkeypatch.setenv(settings.master_key_env + "_NEXT", new)
-    assert await rotate(settings) == 1
+    assert (await rotate(settings)).n_keys == 1
 
     monkeypatch.delenv(settings.master_key_env + "_NEXT")
     with pytest.raises(KeyUnreadable):

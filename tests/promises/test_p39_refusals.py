@@ -234,7 +234,7 @@ async def test_with_postgresql_a_running_bot_and_other_keys_are_refused_too(tmp_
     shutil.copytree(bot.key_dir, settings.key_dir)
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
-        back_up_keys(settings, tmp_path / "its-keys")
+        await back_up_keys(settings, tmp_path / "its-keys")
         with pytest.raises(AlreadyOpen, match="stop the bot"):
             await restore_keys(settings, tmp_path / "its-keys", WEEK)
 

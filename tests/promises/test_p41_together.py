@@ -1,6 +1,7 @@
 """P41: what a member leaves in one process is left in all processes of the bot.
 
-Two stores on one PostgreSQL database stand for two processes. A member acts in one and forgets in the other.
+Two stores on one PostgreSQL database stand for two processes, on one host, and on two hosts without shared
+files whose keys are in a database of their own. A member acts in one and forgets in the other.
 
 Controls: the store does not compare the key that a change was made under; a forget of a member who never
 agreed is not announced; the loss of the listening connection is noticed only when it is connected again.
@@ -17,15 +18,17 @@ from storage.database.peers import News
 from storage.errors import NoConsent
 from storage.members.wishes import Wish
 from storage.privacy import erasure_scopes
-from storage.records import Pick, Picked, Place, Remark, ReplyId, Who
-from storage.settings import StorageSettings
+from storage.records import Pick, Picked, Place, Remark, ReplyId, RoundRecord, Who
 from storage.store import Store
 from tests.promises.test_p06_waiting import ALICE, BOB, IMPRESSION, MESSAGE
+from tests.rig.key_places import DATABASE, FILES, processes
 from tests.rig.waiting import until
+from tests.unit.storage.given import START, settings_in
 
 pytestmark = pytest.mark.promise("P41")
 
 STRANGER = Who(1, 99)
+ROUND = RoundRecord(START, START, 0, 0, 0, "cpu")
 WAIT_S = 2.0
 """Longest wait for news of another process; also how long a control waits in vain."""
 
@@ -63,16 +66,14 @@ CHANGES = [a_reply, a_pick, a_rating, a_remark, a_wish, a_pause, an_undo]
 
 
 @pytest.fixture
-async def stores(tmp_path, postgres):
+async def stores(request, tmp_path, postgres):
     name = await postgres.fresh()
-    settings = StorageSettings(
-        data_dir=tmp_path / "data",
-        key_dir=tmp_path / "keys",
-        group_commit_ms=1,
-        url=postgres.url(name),
-    )
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(await Store.open(settings)) for _ in range(2)]
+    settings = settings_in(tmp_path, url=postgres.url(name))
+    async with (
+        processes(getattr(request, "param", FILES), settings, lambda: postgres) as both,
+        AsyncExitStack() as stack,
+    ):
+        yield [await stack.enter_async_context(await Store.open(one)) for one in both]
     await postgres.drop(name)
 
 
@@ -151,3 +152,22 @@ async def test_control_a_loss_that_is_not_noticed_is_not_heard(stores):
     peers._driver.remove_termination_listener(peers._on_loss)
 
     assert await heard_in_the_other(stores, loses_its_connection) == []
+
+
+@pytest.mark.parametrize("stores", [DATABASE], indirect=True)
+async def test_on_two_hosts_without_shared_files_a_forget_is_in_force_within_a_second(stores):
+    """Also during a round: what the second host learnt meanwhile is refused."""
+    trainer, other = stores
+    await other.consent.record(BOB)
+    reply_id = await trainer.replies.record(BOB, Place(5, (MESSAGE,)), IMPRESSION)  # so it has the key
+    during = trainer.learning.erasures
+    heard: list[News] = []
+    trainer.coordination.subscribe(heard.append)
+
+    await other.privacy.forget(BOB.user_id)
+
+    await until(lambda: heard, at_most_s=1.0)
+    assert not trainer._keys._opened
+    assert await trainer.learning.record_round(ROUND, [], erasures=during) is None
+    with pytest.raises(NoConsent):
+        await a_rating(trainer, BOB, reply_id)

@@ -132,7 +132,7 @@ async def test_a_rotation_under_a_lock_leaves_the_master_key(tmp_path):
 
     assert (tmp_path / "keys" / "master.key").read_bytes() == master
     assert not (tmp_path / "keys" / "master.key.next").exists()
-    assert await rotate(settings) == 1
+    assert (await rotate(settings)).n_keys == 1
 
 
 async def limit(engine: AsyncEngine, pages: int) -> None:
@@ -145,7 +145,7 @@ async def limit(engine: AsyncEngine, pages: int) -> None:
 @pytest.mark.parametrize("name", ["keys.db", "ledger.db"])
 async def test_a_full_disk_fails_one_call(tmp_path, name):
     async with await Store.open(settings_in(tmp_path)) as store:
-        engine = (store._keys if name == "keys.db" else store._keys.ledger)._engine
+        engine = (store._keys if name == "keys.db" else store._keys.ledger)._part.engine
         await limit(engine, 1)  # SQLite then allows no page beyond the present ones
         with pytest.raises(DatabaseFailed, match=f"{name} refused a read or write .*full"):
             for number in range(1000):

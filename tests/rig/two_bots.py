@@ -25,7 +25,7 @@ async def lived(folder: Path) -> None:
         await store.consent.record(BOB)
     shutil.copy2(settings.key_dir / "ledger.db", folder / "old-ledger")
     back_up(settings, folder / "data")
-    back_up_keys(settings, folder / "keys")
+    await back_up_keys(settings, folder / "keys")
     async with await Store.open(settings) as store:
         await posted(store, ALICE, SECOND)
         await store.privacy.forget(BOB.user_id)
@@ -35,7 +35,7 @@ async def lived(folder: Path) -> None:
     async with await Store.open(other) as store:
         await posted(store, ALICE, FIRST)
     back_up(other, folder / "other-data")
-    back_up_keys(other, folder / "other-keys")
+    await back_up_keys(other, folder / "other-keys")
 
 
 @pytest.fixture(scope="module")

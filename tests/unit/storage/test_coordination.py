@@ -14,6 +14,7 @@ from storage.database.peers import News
 from storage.errors import NotTrainer
 from storage.records import NewHead, PriorRecord, RoundRecord
 from storage.store import Store
+from tests.rig.key_places import PLACES, processes
 from tests.rig.waiting import AT_MOST_S
 from tests.unit.storage.given import ALICE, BOB, FIRST, SECOND, START, posted, round_of, settings_in, standing
 
@@ -29,14 +30,12 @@ async def url(postgres):
     await postgres.drop(name)
 
 
-@pytest.fixture
-async def stores(tmp_path, url):
-    """Stores of two processes on the same database and keys; the first one trains."""
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(await Store.open(settings_in(tmp_path, url=url)))
-            for _ in range(2)
-        ]
+@pytest.fixture(params=PLACES)
+async def stores(request, tmp_path, url, postgres):
+    """Stores of two processes on the same database, on one host or on two; the first one trains."""
+    settings = settings_in(tmp_path, url=url)
+    async with processes(request.param, settings, lambda: postgres) as both, AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(await Store.open(one)) for one in both]
 
 
 async def heard_by(store, happens, *wanted):
@@ -60,16 +59,22 @@ async def test_on_sqlite_the_only_process_trains(tmp_path):
         assert await store.learning.record_round(RECORD, []) == 1
 
 
-async def test_processes_that_start_at_once_on_nothing_share_keys_and_data(tmp_path, postgres):
+@pytest.mark.parametrize("place", PLACES)
+async def test_processes_that_start_at_once_on_nothing_share_keys_and_data(tmp_path, postgres, place):
     name = await postgres.fresh(migrated=False)
     settings = settings_in(tmp_path, url=postgres.url(name))
-    stores = await asyncio.gather(*(Store.open(settings) for _ in range(3)))
+    async with processes(place, settings, lambda: postgres) as (one, other):
+        await start_at_once([one, other, other])
+    await postgres.drop(name)
+
+
+async def start_at_once(hosts):
+    stores = await asyncio.gather(*(Store.open(settings) for settings in hosts))
 
     member_ids = [await store.consent.record(ALICE) for store in stores]
     leading = [store.coordination.leads for store in stores]
     for store in stores:
         await store.close()
-    await postgres.drop(name)
 
     assert len(set(member_ids)) == 1
     assert sorted(leading) == [False, False, True]

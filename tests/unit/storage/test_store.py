@@ -20,6 +20,7 @@ from storage.errors import (
 )
 from storage.keys.key_store import KeyStore
 from storage.opening import backend_of
+from storage.records import Who
 from storage.store import Store
 from tests.unit.storage.given import ALICE, FIRST, posted, settings_in, standing
 
@@ -200,3 +201,12 @@ async def test_first_start_cut_short_after_the_keys_starts_again(settings):
 
     async with await Store.open(settings) as store:
         assert await store.replies.latest(ALICE) is None
+
+
+async def test_the_pool_of_readers_has_the_size_that_the_settings_name(settings):
+    """A query beyond it waits for a free connection."""
+    async with await Store.open(replace(settings, read_connections=2)) as store:
+        pool = store._reader._engine.pool
+        await asyncio.gather(*(store.consent.of(Who(1, number)) for number in range(20)))
+
+        assert (pool.size(), pool.checkedin()) == (2, 2)

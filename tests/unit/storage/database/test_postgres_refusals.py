@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from storage.errors import DatabaseFailed
-from storage.maintenance.checkup import check_database
+from storage.maintenance.checkup import check_database, check_keys
 from storage.store import Store
 from tests.rig.own_postgres import HOST, OPEN, Authority, own_server, tls_front
 from tests.unit.storage.given import settings_in
@@ -104,6 +104,31 @@ async def test_each_fault_of_the_server_is_one_line_with_its_remedy(
     said = await refused(tmp_path, server.url(database, user=user, options=options), caplog)
 
     assert re.search(words, said), said
+
+
+@pytest.mark.parametrize(
+    ("database", "options", "access", "words"),
+    [
+        ("good", "", SCRAM, "28P01.*or key_password_env for key_url"),
+        ("nowhere", "", OPEN, r"nowhere on .*\(\[storage\] key_url\).*3D000.*create it, or correct its name"),
+        ("readonly", "", OPEN, "found a read-only one.*default_transaction_read_only = on"),
+        ("good", "?options=-csearch_path%3Dnone", OPEN, "schema does not exist; create it, or correct"),
+        ("good", "?sslmode=require", OPEN, "the server offers no TLS; switch it on there"),
+    ],
+)
+async def test_a_fault_of_the_server_of_the_keys_is_one_line_with_its_remedy(
+    server, tmp_path, caplog, database, options, access, words
+):
+    """A start and the doctor name the remedy; the data are in a file."""
+    await server.let_in(access)
+    settings = settings_in(tmp_path, key_url=server.url(database, user="bot", options=options))
+    with caplog.at_level(logging.DEBUG):
+        for opened in (check_keys, Store.open):
+            with pytest.raises(DatabaseFailed) as caught:
+                await opened(settings)
+            assert re.search(words, said := str(caught.value)), said
+            assert "\n" not in said
+            assert PASSWORD not in said + caplog.text
 
 
 @pytest.mark.parametrize(
