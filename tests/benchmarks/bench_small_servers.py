@@ -7,7 +7,7 @@ starter. Labels are binary, like thumbs. Each draw takes other members and other
 ``--out``, so that a run that was stopped goes on.
 
 Run ``python -m tests.benchmarks.bench_small_servers DBDC3 [FOLDER ...] --out FILE``. It prints Markdown;
-docs/learning.md ("Adoption") has the recorded figures.
+docs/learning/parts.md ("Small servers") has the recorded figures.
 """
 
 from __future__ import annotations

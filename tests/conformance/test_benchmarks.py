@@ -199,7 +199,7 @@ def test_members_and_dialogues_that_taught_are_not_tested() -> None:
 
 
 def test_a_small_server_is_measured_against_its_starter() -> None:
-    row = measured(small_server(), 15, 5, 0, n_embedding=4)
+    row = measured(small_server(), 15, 5, 2, n_embedding=4)
 
     assert row is not None
     assert row["own"]["0"]["metric"] > 0.7
