@@ -65,8 +65,8 @@ class WriterSettings:
 
     @property
     def called(self) -> str:
-        """Its name."""
-        return self.name or self.model
+        """Its name; without one, that of its model alone: members see it, and no folder of the host."""
+        return self.name or self.model.rstrip("\\/").replace("\\", "/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

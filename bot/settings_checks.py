@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from bot.settings import SPARE, BotSettings, GeneratorSettings, WriterSettings
 from storage.records import FAQ_STYLE, MOST_SHARDS
 
+JOINED = " + "
+"""Joins the name of a style and those of learnt wishes, so no name of a style may hold it."""
 _SET_BY_BOT = {"model", "messages", "stream", "n"}
 
 
@@ -24,6 +26,10 @@ def mistakes_in_generator(settings: GeneratorSettings) -> Iterator[str]:
     yield from _mistakes_in_body(settings.extra_body, "extra_body")
     if any(style.name == FAQ_STYLE for style in settings.styles):
         yield f"styles: the name {FAQ_STYLE!r} is reserved for answers from /faq; choose another"
+    for name in sorted({style.name for style in settings.styles if JOINED in style.name}):
+        yield f"styles: expected a name without {JOINED!r}, found {name!r}"
+    for name in [name for name, n in Counter(style.name for style in settings.styles).items() if n > 1]:
+        yield f"styles: expected different names, found {name!r} twice"
     if not is_address(settings.base_url):
         yield f"base_url: expected http:// or https:// and a host, found {settings.base_url!r}"
     if settings.writers:

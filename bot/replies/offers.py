@@ -22,6 +22,7 @@ from bot.generators.role_markers import defuse
 from bot.messages.splitting import beginning
 from bot.replies.style_wishes import overridden_axes
 from bot.settings import LONG, SHORT
+from bot.settings_checks import JOINED
 from personalization.heads.heads import Head
 from personalization.insight.learnt_wishes import LEAST, LearntWish
 from personalization.insight.seat_dealer import Table
@@ -46,7 +47,6 @@ LEAST_WISHED, MOST_WISHED = 0.25, 0.75
 """Share of the seats with a wish before its likes are counted: at the least weight, and at the largest."""
 SHOWN = 0.25
 """Share of the seats that show examples before their likes are counted."""
-_AND = " + "
 _NO_TONE = re.compile(r"```|https?://", re.IGNORECASE)
 """Code and links show no tone."""
 
@@ -144,17 +144,17 @@ def in_offer(style: Style, wish: LearntWish | None, examples: Sequence[str]) -> 
         asked.append(_SHOWN.format(quoted=" ".join(f'"{_quotable(text)}"' for text in examples)))
         names.append(EXAMPLES)
     instruction = " ".join(part for part in asked if part)
-    return replace(style, name=_AND.join(names), instruction=instruction, shape=shape)
+    return replace(style, name=JOINED.join(names), instruction=instruction, shape=shape)
 
 
 def plain_style_of(name: str) -> str:
     """Return the name of the style that a seat was made of."""
-    return name.partition(_AND)[0]
+    return name.partition(JOINED)[0]
 
 
 def offered_in(name: str) -> tuple[str | None, bool]:
     """Return the learnt wish of a seat and whether it showed examples, from the name of the seat."""
-    offered = name.split(_AND)[1:]
+    offered = name.split(JOINED)[1:]
     return next((one for one in offered if one in _TOLD), None), EXAMPLES in offered
 
 

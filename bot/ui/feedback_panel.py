@@ -23,7 +23,7 @@ from bot.ui.components import (
     clicked_by_who_agreed,
     record_quietly,
 )
-from bot.ui.feedback_text import PAUSED, excerpt, panel_lines, signs
+from bot.ui.feedback_text import PAUSED, excerpt, kind_lines, page_of, panel_lines, signs
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import RemarkButton
 from bot.ui.style_panel import LearntMenu
@@ -320,9 +320,9 @@ async def show_panel(
     view = _view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None)
     if names_of(known) or wish.unwanted:
         view.add_item(OffersMenu(reply_id, known, wish))
-    lines = panel_lines(shown, summary, taste, remark, kinds)
+    extras = [*offer_lines(known, wish), *kind_lines(kinds)]
     await interaction.edit_original_response(
-        content="\n".join([*lines, *offer_lines(known, wish)]),
+        content=page_of(panel_lines(shown, summary, taste, remark), extras),
         view=view,
         attachments=await attachments_of(taste.replay, interaction.message),
         allowed_mentions=SILENT,

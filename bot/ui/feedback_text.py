@@ -6,14 +6,18 @@ discord import here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.generation import name_of_model
 from bot.languages import list_of, mark, sentences_of, tr, trn
-from bot.ui.taste_text import STYLES, offer_called, taste_lines
+from bot.ui.taste_text import STYLES, taste_lines
 from personalization.insight.taste import Taste
 from personalization.ranking.dealing import EXAMPLES, PLAIN, STYLE, WISH, WRITER, Counts
 from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
 
 EXCERPT = 200
+LONGEST = 2000
+"""Longest message of Discord, characters."""
 PAUSED = mark(
     "**Learning is paused.** I record no new reactions, ratings or choices from you here. What I"
     " learnt before stays, and I still use it."
@@ -23,6 +27,7 @@ REMARKED_IN_WORDS = mark("You told me what was wrong: {reasons} (“{words}”)"
 KINDS = mark("**Kinds of replies, by how you liked them:** {kinds}")
 LIKED_OF = mark("{kind}: liked {liked} of {n}")
 WITH_EXAMPLES = mark("with your liked replies as examples")
+WITH_WISHES = mark("written as I think you like it")
 LEAST_OF_KIND = 2
 """Labels of a kind from which it is shown."""
 CHOSE = mark("**Choices you made between two answers:** {n}")
@@ -42,9 +47,8 @@ def panel_lines(
     summary: FeedbackSummary,
     taste: Taste,
     remark: Remark | None,
-    kinds: Counts | None = None,
 ) -> list[str]:
-    """Return the lines of the panel."""
+    """Return the lines of the panel that always stand in it."""
     lines = [tr(PAUSED) + "\n"] if summary.paused else []
     if shown.text is not None:
         lines.append(f"> {excerpt(shown, EXCERPT)}\n")
@@ -63,8 +67,16 @@ def panel_lines(
         lines.append(tr(CHOSE, n=summary.n_preferences))
     lines.append(_in_use(summary.head))
     lines.append(tr("**What you seem to like:**"))
-    lines += taste_lines(taste)
-    return lines + kind_lines(kinds or {})
+    return lines + taste_lines(taste)
+
+
+def page_of(lines: Sequence[str], extras: Sequence[str]) -> str:
+    """Join the lines of the panel, and those of the further ones that still fit into a message."""
+    page = cut("\n".join(lines), LONGEST)
+    for extra in extras:
+        if len(longer := f"{page}\n{extra}") <= LONGEST:
+            page = longer
+    return page
 
 
 def kind_lines(kinds: Counts) -> list[str]:
@@ -89,7 +101,7 @@ def kind_lines(kinds: Counts) -> list[str]:
 
 def _kind(part: str, option: str) -> str:
     if part == WISH:
-        return offer_called(option)
+        return tr(WITH_WISHES)
     if part == EXAMPLES:
         return tr(WITH_EXAMPLES)
     return tr(STYLES[option]) if option in STYLES else name_of_model(option)

@@ -278,6 +278,27 @@ def test_a_mistake_names_its_key(writers, others, said):
         settings(writers, **others)
 
 
+@pytest.mark.parametrize(
+    "model",
+    ["/home/ada/models/a.gguf", "~/models/a.gguf", "models/a.gguf/", "owner/a.gguf", r"C:\models\a.gguf"],
+)
+def test_a_writer_without_a_name_has_that_of_its_model_and_no_folder_of_the_host(model):
+    assert settings([{"model": model}, {"model": "b"}]).writers[0].called == "a.gguf"
+    assert settings([{"model": model, "name": "my own"}]).writers[0].called == "my own"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("warm", "warm"), "styles: expected different names, found 'warm' twice"),
+        (("warm + shorter", "plain"), "styles: expected a name without ' [+] ', found 'warm [+] shorter'"),
+    ],
+)
+def test_names_of_styles_are_different_and_hold_no_name_of_a_learnt_wish(names, said):
+    with pytest.raises(ConfigError, match=said):
+        settings([], styles=[{"name": name, "instruction": "Write."} for name in names])
+
+
 def test_a_candidate_keeps_its_seat_when_it_is_cleaned():
     seat = Seat(1, style="warm", writer="a")
 
