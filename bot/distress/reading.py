@@ -89,7 +89,7 @@ def _spaced(text: str) -> str:
 
 
 def _meant(one: str, found: re.Match[str]) -> str:
-    """Replace the digits and signs of a word by the letters that they stand for, if a third are letters."""
+    """Read the digits and signs of a word as the letters they stand for, if a third are letters."""
     token = found[0]
     ended = token.rstrip("!|")
     n_letters = sum(char.isalpha() for char in ended)
