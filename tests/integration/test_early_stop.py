@@ -11,7 +11,7 @@ from bot.background.uplift_reporter import Reporter
 from bot.commands.report import as_text
 from bot.generation import Candidate, Context, Enough, Style
 from bot.replies.decision import Prompt
-from personalization.ranking import early_stop
+from personalization.ranking import early_stop, score_forecast
 from personalization.ranking.early_stop import Ending
 from storage.records import EARLY, Who
 from tests.fakes import ScriptedGenerator
@@ -56,8 +56,9 @@ async def test_replies_of_a_known_member_stop_early_are_recorded_as_such_and_rep
     settings, monkeypatch, compared
 ):
     """The bound is so wide that any candidate is good enough; the rule itself has tests of its own."""
-    for name, value in {"COMPARED": compared, "LEAST_LABELS": 4, "LEAST_SEEN": 4}.items():
+    for name, value in {"COMPARED": compared, "LEAST_LABELS": 4}.items():
         monkeypatch.setattr(early_stop, name, value)
+    monkeypatch.setattr(score_forecast, "LEAST_SEEN", 4)
     settings = shapeless(settings)
     learning = replace(settings.personalization, policy="epsilon", exploration=0.5, early_stop=100.0)
     alone = replace(settings.bot, history_messages=0)  # similar candidates would be echoes of earlier replies
