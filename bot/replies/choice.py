@@ -57,6 +57,7 @@ class CandidateChoice:
         candidates: Sequence[Candidate],
         *,
         observed: bool = False,
+        asked: bool = False,
     ) -> Impression:
         """Choose one of the candidates. A failed ranking is counted and logged, and chooses the first.
 
@@ -68,6 +69,7 @@ class CandidateChoice:
             candidates: ``k`` candidates that may be posted, k > 0.
             observed: Whether the portfolio learns nothing from these candidates: it has seen them before, or
                 the slower ones were not awaited, so these are no fair sample of their styles.
+            asked: Whether a wish of ``/style`` held. Such candidates say nothing about how others score.
         """
         texts = tuple(candidate.text for candidate in candidates)
         styles = tuple(candidate.style for candidate in candidates)
@@ -86,7 +88,8 @@ class CandidateChoice:
             seats = [dealt_to(one) for one in candidates]
             for one, features in zip(seats, ranking.features, strict=True):
                 self._portfolio.observe(one.style, features, who.guild_id)
-            self._recent.observe(seats, ranking.features, ranking.relevance, who.guild_id, member_id)
+            if not asked:
+                self._recent.observe(seats, ranking.features, ranking.relevance, who.guild_id, member_id)
         if self.observer is not None:
             self.observer.ranked(asker, message, ranking)
         seat = candidates[ranking.chosen].seat

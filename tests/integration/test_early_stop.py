@@ -13,7 +13,8 @@ from bot.generation import Candidate, Context, Enough, Style
 from bot.replies.decision import Prompt
 from personalization.ranking import early_stop, score_forecast
 from personalization.ranking.early_stop import Ending
-from storage.records import EARLY, Who
+from storage.members.wishes import Wish
+from storage.records import EARLY, Consent, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened, shapeless
 
@@ -91,3 +92,17 @@ async def test_replies_of_a_known_member_stop_early_are_recorded_as_such_and_rep
     assert n_endings[Ending.STOPPED if stops else Ending.WAITED] >= 2
     told = "1 were posted at once, 0 waited" if stops else "0 were posted at once, 1 waited"
     assert told in as_text(report, 90)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_replies_under_a_wish_say_nothing_about_those_without_one(settings, monkeypatch, asks):
+    monkeypatch.setattr(score_forecast, "LEAST_SEEN", 1)
+    async with opened(shapeless(settings), generator=ArrivingGenerator()) as world:
+        await world.agree(world.alice)
+        responder, alice = world.house.parts.responder, Who(world.guild.id, world.alice.id)
+        await responder.wishes.put(alice, Wish(presets=("short",) if asks else ()), Consent.AGREED)
+        await responder.decide(Prompt(alice, Context("hello")))
+        head = await world.house.parts.ranker.head_of(None, b"")
+        known = responder.early.recent.forecast(head, world.guild.id)
+
+    assert (known is None) == asks
