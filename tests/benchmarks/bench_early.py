@@ -17,7 +17,7 @@ members.
 Members of one server share the recent candidates. With offers, learnt wishes and liked replies of the member
 reach the obedient writer (``tests/benchmarks/obedient_writer.py``). Of two writers one is lively. Each reply
 is judged three times: counted by part, as the bot does, and for comparison by the whole names of seats and by
-the plain style alone.
+the plain style alone. Rows with "a wish" are of the members who have a learnt wish.
 """
 
 from __future__ import annotations
@@ -265,9 +265,8 @@ def measure(texts: Texts, n_labels: int, how: How, arguments: argparse.Namespace
     messages = [list(texts.pool)[i] for i in rng.permutation(len(texts.pool))]
     seen, asked = messages[: 2 * len(messages) // 3], messages[2 * len(messages) // 3 :]
     players = players_of(texts, seen, n_labels, prior, how, rng)
-    if how.offers:
-        n_wishes = [len(player.offers.wishes) for player in players]
-        print(f"members with 0 to 3 wishes: {np.bincount(n_wishes, minlength=4).tolist()}")
+    n_wishes = [len(player.offers.wishes) for player in players]
+    print(f"members with 0 to 3 wishes: {np.bincount(n_wishes, minlength=4).tolist()}")
     found: dict[tuple[str, str, float], list[tuple[float, ...]]] = defaultdict(list)
     for first in range(0, len(players), how.members):
         together = players[first : first + how.members]
@@ -294,8 +293,16 @@ def measure(texts: Texts, n_labels: int, how: How, arguments: argparse.Namespace
                             loss = chances[-1] - chances[n]
                             row = (player.number, n < len(came), at[order[n - 1]], at.max(), loss)
                             found[counted, way, bound].append(row)
-    for (counted, way, bound), rows in sorted(found.items()):
-        show(f"{how.called} | {n_labels} | {counted} | {way}", bound, np.array(rows, np.float64))
+    wish = [player.number for player in players if player.offers.wishes]
+    for (counted, way, bound), found_here in sorted(found.items()):
+        rows = np.array(found_here, np.float64)
+        show(f"{how.called} | {n_labels} | {counted} | {way}", bound, rows)
+        if wish:
+            show(
+                f"{how.called}, a wish | {n_labels} | {counted} | {way}",
+                bound,
+                rows[np.isin(rows[:, 0], wish)],
+            )
 
 
 def _id_of(player: Player) -> MemberId:
@@ -322,6 +329,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[15, 40])
     parser.add_argument("--repeats", type=int, default=10, help="replies to each message")
     parser.add_argument("--members", type=int, nargs="+", default=[1, 16], help="members of a server")
+    parser.add_argument("--offers-only", action="store_true", help="leave out servers without offers")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     texts = Texts(arguments.pool, EncodedOnce(load_encoder("packaged", "cpu")))
@@ -333,7 +341,8 @@ def main() -> None:
         for n in arguments.members:
             for offers, writers in ((False, ()), (True, ()), (True, TWO)):
                 called = f"{n} | {'yes' if offers else 'no'} | {len(writers) or 1}"
-                measure(texts, n_labels, How(called, n, offers, writers), arguments)
+                if offers or not arguments.offers_only:
+                    measure(texts, n_labels, How(called, n, offers, writers), arguments)
 
 
 if __name__ == "__main__":
