@@ -322,10 +322,11 @@ async def show_panel(
 
 def _view(shown: ReplySummary | None, summary: FeedbackSummary, *, remarkable: bool) -> discord.ui.View:
     view, reply_id = discord.ui.View(timeout=None), NOWHERE if shown is None else shown.reply_id
-    for stars in range(1, 6) if shown is not None else ():
-        view.add_item(RateButton(reply_id, stars, chosen=stars == shown.rating))
-    if shown is not None and shown.rating is not None:
-        view.add_item(RateButton(reply_id, 0))
+    if shown is not None:
+        for stars in range(1, 6):
+            view.add_item(RateButton(reply_id, stars, chosen=stars == shown.rating))
+        if shown.rating is not None:
+            view.add_item(RateButton(reply_id, 0))
     view.add_item(StartOverButton())
     if summary.latest_preference is not None:
         view.add_item(UnpickButton(summary.latest_preference, reply_id))
