@@ -125,7 +125,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         decision=(
             Form.SEALED,
             "styles and rounded probabilities of the candidates, the favourite, which was posted, by which"
-            " model and under which learnt wish, and why",
+            " model, under which learnt wish and with or without examples, and why; whether the reply may"
+            " repeat words of the conversation (yes or no)",
         ),
     ),
     Kept(
