@@ -21,7 +21,10 @@ PREFERENCE_LEAVES = (
     "when it is undone, the member starts over, forgets or withdraws, or a reply it is about is deleted"
 )
 REMARK_LEAVES = "when it is taken back, its author or the asker forgets or withdraws, or the reply is deleted"
-WISH_LEAVES = "when cleared or changed (what is off: when switched on), or the member forgets or withdraws"
+WISH_LEAVES = (
+    "presets and words: when cleared or changed; what is switched off: when switched on; all: when the member"
+    " forgets or withdraws"
+)
 STAYS = "never; it is about nobody"
 
 
@@ -146,7 +149,11 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         told_at=(Form.PLAIN, "when the member chose"),
         feature_id=(Form.PLAIN, "which models described both"),
         features=(Form.SEALED, "numbers that describe the bot's two texts"),
-        choice=(Form.SEALED, "the pick (six taps: pair, earlier pick), or request for another answer"),
+        choice=(
+            Form.SEALED,
+            "which was picked (and pair of the six taps, with what was picked and when before), or a request"
+            " for another answer",
+        ),
     ),
     *_columns(
         "remarks",
