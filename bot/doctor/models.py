@@ -275,7 +275,7 @@ def _ended(told: str) -> str:
 
 def _without_starter(settings: LearningSettings) -> str:
     if settings.fit_starter:
-        return "a plain one answers, and the next start of the bot tries again"
+        return "a plain one answers, and the bot tries again: within an hour, a day after a fit that failed"
     return "a plain one answers; simpatico fit-starter fits one"
 
 

@@ -45,6 +45,22 @@ _JOINED = regex.compile(r"[\p{Hangul}\p{Khmer}\p{Lao}\p{Myanmar}\p{Tibetan}]")
 _PREFIXED = regex.compile(r"[\p{Arabic}\p{Hebrew}]")
 _MOST_PREFIXED = 3
 """Letters that may be written in front of a word in these scripts ("and to the ...")."""
+_PLAIN_LETTERS = str.maketrans(
+    {
+        "ł": "l",
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "ħ": "h",
+        "ŧ": "t",
+        "ı": "i",
+        "æ": "ae",
+        "œ": "oe",
+        "ß": "ss",
+        "þ": "th",
+    }
+)
+"""Letters that people without the keyboard write otherwise, and that Unicode does not take apart."""
 _REFUSAL = regex.compile(
     r"\b(?:as|i'?m|i am)(?: just| only)? an? "
     r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant|smollm)\b"
@@ -190,6 +206,7 @@ def _stems_of(word: str) -> Iterable[str]:
 
 
 def _without_accents(word: str) -> str:
+    word = word.translate(_PLAIN_LETTERS)  # Unicode does not take these apart
     plain = "".join(char for char in unicodedata.normalize("NFD", word) if not unicodedata.combining(char))
     return unicodedata.normalize("NFC", plain) or word
 

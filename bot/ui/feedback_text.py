@@ -18,6 +18,8 @@ from storage.records import FeedbackSummary, HeadSummary, Picked, PreferenceRow,
 EXCERPT = 200
 LONGEST = 2000
 """Longest message of Discord, characters."""
+MOST_SIGNS = 3
+"""Reactions that are shown of one reply; a custom emoji takes 28 characters."""
 PAUSED = mark(
     "**Learning is paused.** I record no new reactions, ratings or choices from you here. What I"
     " learnt before stays, and I still use it."
@@ -98,7 +100,7 @@ def _about(shown: ReplySummary, remark: Remark | None) -> list[str]:
     if shown.text is not None:
         lines.append(f"> {excerpt(shown, EXCERPT)}\n")
     if shown.reactions:
-        lines.append(tr("Your reactions: {reactions}", reactions=" ".join(map(emoji_of, shown.reactions))))
+        lines.append(tr("Your reactions: {reactions}", reactions=_few(shown.reactions)))
     else:
         lines.append(tr("Your reactions: none"))
     if shown.rating:
@@ -215,7 +217,12 @@ def _in_use(head: HeadSummary | None) -> str:
 def signs(one: ReplySummary) -> str:
     """Return the feedback on a reply as Discord shows it."""
     rating = [tr("{rating} of 5", rating=one.rating)] if one.rating else []
-    return " ".join([*map(emoji_of, one.reactions), *rating])
+    return " ".join([*([_few(one.reactions)] if one.reactions else []), *rating])
+
+
+def _few(reactions: Sequence[str]) -> str:
+    """Return the first reactions on a reply as Discord shows them."""
+    return " ".join([*map(emoji_of, reactions[:MOST_SIGNS]), *(["…"] if reactions[MOST_SIGNS:] else [])])
 
 
 def excerpt(one: ReplySummary, longest: int) -> str:

@@ -9,6 +9,7 @@ import pytest
 from bot.languages import LANGUAGES, speaking
 from bot.replies.offers import Offers
 from bot.replies.six_taps.texts import AXES
+from bot.ui import feedback_text
 from bot.ui.feedback_text import LONGEST, choice_called, kind_lines, page_of, panel_lines, undone_line
 from bot.ui.taste_text import STYLES, offer_lines
 from personalization.insight.arm_book import LEARNT
@@ -68,7 +69,14 @@ def test_the_panel_fits_into_a_message_and_keeps_what_always_stands_in_it(locale
 
     page = page_of(lines, extras)
     assert len(page) <= LONGEST
-    assert page.startswith("\n".join(lines)[: LONGEST - 1])
+    assert page.startswith("\n".join(lines))
+
+
+def test_control_with_every_reaction_the_fixed_lines_exceed_a_message(monkeypatch) -> None:
+    monkeypatch.setattr(feedback_text, "MOST_SIGNS", 20)
+    lines, _ = everything((":1234567890123456789",) * 20)
+
+    assert len("\n".join(lines)) > LONGEST
 
 
 def test_control_with_all_further_lines_some_language_exceeds_a_message() -> None:

@@ -40,10 +40,10 @@ class Server:
         rests = self.within**0.5 * self.rng.normal(size=len(seats))
         return plain + self.effect * np.array(more) + of_message + rests
 
-    def observe(self, seats: list[Seat], member: MemberId = ALICE) -> None:
-        """Let a reply with these candidates be seen."""
+    def observe(self, seats: list[Seat], member: MemberId = ALICE, counted=list) -> None:
+        """Let a reply with these candidates be seen; ``counted`` returns the seats as they are counted."""
         scores = self.score(seats)[:, None].astype(np.float32)
-        self.recent.observe(seats, scores, np.zeros(len(seats), np.float32), member_id=member)
+        self.recent.observe(counted(seats), scores, np.zeros(len(seats), np.float32), member_id=member)
 
     def forecast(self) -> Forecast:
         found = self.recent.forecast(HEAD, member_id=ALICE)
@@ -64,6 +64,11 @@ def some_offered(rng: np.random.Generator, kind: str, name: str = "one", n: int 
 def by_name(seats: list[Seat]) -> list[Seat]:
     """Count as styles of their own what was dealt differently."""
     return [Seat(0, "+".join([one.style, one.writer, one.wish, str(one.examples)])) for one in seats]
+
+
+def by_style(seats: list[Seat]) -> list[Seat]:
+    """Count all that was dealt under a style as that style."""
+    return [Seat(one.place, one.style) for one in seats]
 
 
 def gain_of_styles(forecast: Forecast, seats, scores, outstanding) -> float:
@@ -149,15 +154,25 @@ def test_an_outstanding_kind_that_is_liked_better_is_waited_for(kind):
     assert forecast.gain([seat], good, [offered(seat, kind)]) / 4 > 0.3
 
 
-def test_control_by_styles_alone_the_better_kind_is_not_waited_for():
+def rare_offers(kind: str, counted) -> float:
+    """Return the gain from a seat with a rare offer that is liked better, by a way to count seats."""
     server = Server(1, effect=3.0, within=0.05, between=0.05)
     for n in range(MEMORY):
-        server.observe(some_offered(server.rng, "wish") if n % 10 == 0 else plain_seats())
-    forecast, seat = server.forecast(), Seat(0, "a")
+        seats = some_offered(server.rng, kind) if n % 10 == 0 else plain_seats()
+        server.observe(seats, counted=counted)
+    seat = Seat(0, "a")
     good = [server.means["a"] + 1.5]
+    return server.forecast().gain([seat], good, counted([offered(seat, kind)])) / 4
 
-    assert forecast.gain([seat], good, [offered(seat, "wish")]) / 4 > BOUND
-    assert forecast.gain([seat], good, [seat]) / 4 < BOUND, "what it would be without the wish"
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rare_kind_that_is_liked_better_is_waited_for(kind):
+    assert rare_offers(kind, list) > BOUND
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_control_by_styles_alone_the_better_kind_is_not_waited_for(kind):
+    assert rare_offers(kind, by_style) < BOUND
 
 
 @pytest.mark.parametrize("kind", KINDS)
