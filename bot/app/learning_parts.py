@@ -123,7 +123,7 @@ def open_jobs(base: Base, learning: Learning, metrics: Metrics) -> LearningSched
 def starter_fitting(base: Base, learning: Learning) -> StarterFitting | None:
     """Make what fits the starter of the configured encoder; None where the starter that ships answers."""
     settings, kept, trainer = base.settings.personalization, learning.kept_starter, learning.trainer
-    if kept is None or (kept.read() is None and find_starter(learning.features, settings) is not None):
+    if kept is None or not (kept.is_there() or find_starter(learning.features, settings) is None):
         return None
 
     async def publish(fitted: Prior, store: bool) -> bool:

@@ -15,10 +15,12 @@ import math
 import multiprocessing
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bot.tasks import Tasks
+from personalization.errors import StarterFailed
 from personalization.heads.heads import Prior
 from personalization.heads.kept_starter import KeptStarter
 from personalization.settings import Device
@@ -69,7 +71,11 @@ class StarterFitting:
         Raises:
             StorageError: The starter could not be stored.
         """
-        found = await asyncio.to_thread(self._kept.read)
+        try:
+            found = await asyncio.to_thread(self._kept.read)
+        except StarterFailed as exc:  # it may be sound, so the next run reads it again
+            log.warning("The kept starter prior is not used now: %s", exc)
+            return
         if found is not None:
             if await self._publish(found, await self._lead()):
                 self.mark_due("prior", "round")
@@ -87,27 +93,43 @@ class StarterFitting:
         log.info(
             "A starter prior is being fitted for this encoder, once, in the background; a plain one answers"
         )
+        started_s = time.monotonic()
+        why = await self._run_child()
+        if not why:
+            log.info("The starter prior is fitted, after %.0f s", time.monotonic() - started_s)
+            self.mark_due("starter")
+            return
+        log.warning("No starter prior was fitted (%s); a plain one answers, and it is tried tomorrow", why)
+        await asyncio.to_thread(self._kept.tell_failure, why)
+
+    async def _run_child(self) -> str:
+        """Run the child process to its end; return why it failed, without any text of a member, or ""."""
         from personalization.lab.own_starter.fitting import fit_in_process  # the lab: hardly a bot needs it
 
-        process: BaseProcess = multiprocessing.get_context("spawn").Process(
-            target=fit_in_process, args=self._arguments, name="starter", daemon=True
+        context = multiprocessing.get_context("spawn")
+        reasons, sent = context.Pipe(duplex=False)
+        process: BaseProcess = context.Process(
+            target=fit_in_process, args=(*self._arguments, sent), name="starter", daemon=True
         )
-        started_s = logged_s = time.monotonic()
+        logged_s = time.monotonic()
         try:
             await asyncio.to_thread(process.start)
+            sent.close()  # so that the end of the process ends the pipe
             while process.is_alive():
                 await asyncio.sleep(POLL_S)
                 if time.monotonic() - logged_s >= LOGGED_EVERY_S:
                     logged_s = time.monotonic()
                     log.info("The starter prior is fitted: %s", await asyncio.to_thread(self._kept.told))
+            if process.exitcode == 0:
+                return ""
+            told = await asyncio.to_thread(self._kept.told)
+            with suppress(EOFError, OSError):
+                return str(reasons.recv())
+            return f"the process ended with {process.exitcode} at {told or 'its start'}"
+        except OSError as exc:
+            return f"the process did not start: {exc.strerror}"
         finally:
             if process.pid is not None:
                 process.kill()
                 process.join()
-        if process.exitcode == 0:
-            log.info("The starter prior is fitted, after %.0f s", time.monotonic() - started_s)
-            self.mark_due("starter")
-            return
-        told = await asyncio.to_thread(self._kept.told)
-        why = told if told.startswith("failed") else f"the process ended with {process.exitcode} at {told}"
-        log.warning("No starter prior was fitted (%s); a plain one answers, and it is tried tomorrow", why)
+            reasons.close()

@@ -90,13 +90,14 @@ def _failures() -> tuple[tuple[type[Exception], int], ...]:
     from bot.config import ConfigError
     from bot.generation import GeneratorError
     from bot.moderation import ToxicityError
-    from personalization.errors import DatasetBroken, EncoderError
+    from personalization.errors import DatasetBroken, EncoderError, StarterFailed
     from storage.errors import StorageError
 
     return (
         (ConfigError, EXIT_CONFIG),
         (DatasetBroken, EXIT_CONFIG),
         (StorageError, EXIT_STORAGE),
+        (StarterFailed, EXIT_STORAGE),
         (EncoderError, EXIT_MODEL),
         (GeneratorError, EXIT_MODEL),
         (ToxicityError, EXIT_MODEL),

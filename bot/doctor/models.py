@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bot.catalogue import language_model
 from bot.doctor import Finding, Verdict, failed, ok, warning
+from bot.doctor.stored_data import unwritable
 from bot.generation import CandidateGenerator, Context, GeneratorError, ModelMissing, Turn
 from bot.moderation import ToxicityError
 from bot.settings import GeneratorSettings, SafetySettings
@@ -241,15 +242,41 @@ def examine_starter(settings: LearningSettings, folder: Path) -> Finding | None:
         kept = KeptStarter(folder, FeatureMap(load_encoder(settings.encoder, settings.device)))
     except PersonalizationError:  # the check of the encoder says why
         return None
-    if (path := kept.path()) is not None:
+    try:
+        path = kept.path()
+    except PersonalizationError as exc:
+        if not kept.is_being_fitted():
+            return warning("starter", f"{exc}; {_without_starter(settings)}")
+        path = None
+    if path is not None:
         return ok("starter", f"fitted for this encoder: {path}")
+    told = kept.told()
     if kept.is_being_fitted():
-        return ok("starter", f"being fitted for this encoder in the background: {kept.told() or '0%'}")
+        return ok("starter", f"being fitted for this encoder in the background: {told or '0%'}")
+    if told is not None:
+        return warning("starter", f"none for this encoder; {_ended(told)}; {_without_starter(settings)}")
     if not settings.fit_starter:
-        return warning("starter", "none for this encoder; simpatico fit-starter fits one")
-    if told := kept.told():
-        return warning("starter", f"none for this encoder; the last fit ended at: {told}")
+        return warning("starter", f"none for this encoder; {_without_starter(settings)}")
+    if (trouble := unwritable(folder)) is not None:
+        return warning("starter", f"none for this encoder, and none can be kept: {trouble}")
     return ok("starter", "none for this encoder yet; the bot fits one in the background")
+
+
+def _ended(told: str) -> str:
+    """Say how the last fit ended whose starter is not there."""
+    from personalization.heads.kept_starter import DONE, FAILED
+
+    if told.startswith(FAILED):
+        return f"the last fit {told}"
+    if told == DONE:
+        return "one was fitted, but its file is gone"
+    return f"the last fit was cut off at {told or 'its start'}"
+
+
+def _without_starter(settings: LearningSettings) -> str:
+    if settings.fit_starter:
+        return "a plain one answers, and the bot tries again: within an hour, a day after a fit that failed"
+    return "a plain one answers; simpatico fit-starter fits one"
 
 
 def examine_toxicity(settings: SafetySettings) -> Finding:

@@ -63,15 +63,8 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
     """Check that the folders are writable and that the disk has space."""
     folders = {settings.storage.data_dir, settings.storage.key_dir, settings.generator.model_dir}
     for place in sorted({_existing(folder) for folder in folders}):
-        if not place.is_dir():
-            yield failed(
-                "disk", f"expected a folder at {place}, found a file; move it, or name another folder"
-            )
-            continue
-        if not os.access(place, os.W_OK | os.X_OK):
-            yield failed(
-                "disk", f"{place} is not writable for this user; correct its owner or its permissions"
-            )
+        if (trouble := unwritable(place)) is not None:
+            yield failed("disk", trouble)
             continue
         free = shutil.disk_usage(place).free
         said = f"{free / 2**30:.1f} GB free in {place}"
@@ -81,6 +74,16 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
             yield warning("disk", f"{said}; free some space before it runs out")
         else:
             yield ok("disk", said)
+
+
+def unwritable(folder: Path) -> str | None:
+    """Say why this user cannot write into a folder, which need not exist; None if they can."""
+    place = _existing(folder)
+    if not place.is_dir():
+        return f"expected a folder at {place}, found a file; move it, or name another folder"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"{place} is not writable for this user; correct its owner or its permissions"
+    return None
 
 
 def _existing(folder: Path) -> Path:

@@ -240,6 +240,12 @@ def seat_of(style: Style) -> Seat | None:
     return style.seat if isinstance(style, SeatedStyle) else None
 
 
+def dealt_to(one: Candidate | Style) -> Seat:
+    """Return what a candidate or a style was dealt; its style alone if it was not dealt."""
+    seat, name = (one.seat, one.style) if isinstance(one, Candidate) else (seat_of(one), one.name)
+    return Seat(0, style=name) if seat is None else seat
+
+
 def seated(style: Style, seat: Seat | None, examples: tuple[str, ...] = ()) -> SeatedStyle:
     """Return the style with another seat, and with these examples besides its own."""
     own = {one.name: getattr(style, one.name) for one in fields(Style)}
@@ -255,8 +261,7 @@ def examples_of(styles: Sequence[Style]) -> tuple[str, ...]:
 def style_of(candidate: Candidate, styles: Sequence[Style]) -> Style:
     """Return the style that a candidate was written in, with the seat of the candidate.
 
-    The name of a style holds what was added to its instruction, so styles of one name are equal but for
-    their seats.
+    A name holds what was added to the instruction, so styles of one name differ in their seats alone.
 
     Raises:
         KeyError: None of the styles has its name.

@@ -7,6 +7,7 @@ reply that looks like one is never the reason for silence. Pure functions, linea
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from itertools import islice
@@ -35,8 +36,31 @@ PARROTED = 0.8
 """Share of the message's words, in runs that the message holds, from which a text is the message itself."""
 
 _WORD = regex.compile(r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|[\p{L}\p{M}\p{N}']+")
-_STEM = 4
-"""Characters in which two forms of one word are alike."""
+_STEM = 3
+"""Letters at the beginning in which two forms of one word are alike."""
+_SHORT = 4
+"""In words of at most so many letters two are alike: Ola, Olę."""
+_JOINED = regex.compile(r"[\p{Hangul}\p{Khmer}\p{Lao}\p{Myanmar}\p{Tibetan}]")
+"""Scripts in which endings or whole words follow without a space. Each sign is compared."""
+_PREFIXED = regex.compile(r"[\p{Arabic}\p{Hebrew}]")
+_MOST_PREFIXED = 3
+"""Letters that may be written in front of a word in these scripts ("and to the ...")."""
+_PLAIN_LETTERS = str.maketrans(
+    {
+        "ł": "l",
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "ħ": "h",
+        "ŧ": "t",
+        "ı": "i",
+        "æ": "ae",
+        "œ": "oe",
+        "ß": "ss",
+        "þ": "th",
+    }
+)
+"""Letters that people without the keyboard write otherwise, and that Unicode does not take apart."""
 _REFUSAL = regex.compile(
     r"\b(?:as|i'?m|i am)(?: just| only)? an? "
     r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant|smollm)\b"
@@ -164,8 +188,27 @@ def quotes(text: str, context: Context) -> bool:
 
 
 def _stems(words: Iterable[str], common: Container[str]) -> set[str]:
-    """Return the beginnings of all words that are not common, so that other forms of a word are the same."""
-    return {word.partition("'")[0][:_STEM] for word in words if word not in common}
+    """Return the beginnings of all words that are not common, so that other forms of a word are the same.
+
+    Words that are joined by an apostrophe count alone; single letters beside one, such as an ending, do not.
+    """
+    rare = {word for word in words if word not in common}
+    parts = {part for word in rare for part in word.split("'") if len(part) > 1 or part == word}
+    return {stem for part in parts if part not in common for stem in _stems_of(_without_accents(part))}
+
+
+def _stems_of(word: str) -> Iterable[str]:
+    if _JOINED.search(word):
+        return word
+    n_begins = 1 + _MOST_PREFIXED if _PREFIXED.search(word) else 1
+    begins = [word, *(word[n:] for n in range(1, n_begins) if len(word) - n > 1)]
+    return {one[:length] for one in begins for length in (_STEM, 2 if len(one) <= _SHORT else _STEM)}
+
+
+def _without_accents(word: str) -> str:
+    word = word.translate(_PLAIN_LETTERS)  # Unicode does not take these apart
+    plain = "".join(char for char in unicodedata.normalize("NFD", word) if not unicodedata.combining(char))
+    return unicodedata.normalize("NFC", plain) or word
 
 
 def _repeats_runs(words: Sequence[str], others: Iterable[Sequence[str]]) -> bool:

@@ -21,6 +21,7 @@ from bot.generation import (
     GeneratorError,
     StopsEarly,
     Style,
+    dealt_to,
     examples_of,
     with_seats,
 )
@@ -142,13 +143,13 @@ class CandidateSource:
         """Return what decides whether to stop waiting; only candidates that may be posted count."""
 
         async def enough(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
-            candidates, names = [*shaped(written, styles), *known], [style.name for style in outstanding]
-            if not await _good(waiting, candidates, names):
+            candidates = [*shaped(with_seats(written, styles), styles), *known]
+            if not await _good(waiting, candidates, outstanding):
                 return False
             passed = await self._filter.passing(candidates, await self._rules_in(who, context))
             told = [style.instruction for style in styles]
             left = await asyncio.to_thread(good_of, passed.kept, context, told, examples_of(styles))
-            return (left == candidates or await _good(waiting, left, names)) and waiting.stop()
+            return (left == candidates or await _good(waiting, left, outstanding)) and waiting.stop()
 
         async def in_time(written: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
             try:
@@ -233,10 +234,10 @@ class CandidateSource:
         return self._filter.rules_for(decided)
 
 
-async def _good(waiting: Waiting, candidates: Sequence[Candidate], outstanding: Sequence[str]) -> bool:
+async def _good(waiting: Waiting, candidates: Sequence[Candidate], outstanding: Sequence[Style]) -> bool:
     return await waiting.is_enough(
         [one.text for one in candidates],
-        [one.style for one in candidates],
-        outstanding,
+        [dealt_to(one) for one in candidates],
+        [dealt_to(style) for style in outstanding],
         [one.fits for one in candidates],
     )

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from bot.generation import Candidate
+from bot.generation import Candidate, dealt_to
 from bot.replies.decision import Asker, Decision, ReplyObserver, impression_of, unranked
 from personalization.errors import RankingFailed
-from personalization.ranking.early_stop import RecentCandidates
 from personalization.ranking.ranker import Ranker
+from personalization.ranking.score_forecast import RecentCandidates
 from personalization.ranking.style_portfolio import StylePortfolio
 from storage.records import Impression, MemberId
 from storage.store import Store
@@ -57,6 +57,7 @@ class CandidateChoice:
         candidates: Sequence[Candidate],
         *,
         observed: bool = False,
+        asked: bool = False,
     ) -> Impression:
         """Choose one of the candidates. A failed ranking is counted and logged, and chooses the first.
 
@@ -68,6 +69,7 @@ class CandidateChoice:
             candidates: ``k`` candidates that may be posted, k > 0.
             observed: Whether the portfolio learns nothing from these candidates: it has seen them before, or
                 the slower ones were not awaited, so these are no fair sample of their styles.
+            asked: Whether a wish of ``/style`` held. Such candidates say nothing about how others score.
         """
         texts = tuple(candidate.text for candidate in candidates)
         styles = tuple(candidate.style for candidate in candidates)
@@ -83,10 +85,11 @@ class CandidateChoice:
             )
             return replace(unranked(texts, styles), seat=candidates[0].seat)
         if member_id is not None and not observed and asker.may_be_remembered:
-            for one, features in zip(candidates, ranking.features, strict=True):
-                style = one.style if one.seat is None else one.seat.style
-                self._portfolio.observe(style, features, who.guild_id)
-            self._recent.observe(styles, ranking.features, ranking.relevance, who.guild_id)
+            seats = [dealt_to(one) for one in candidates]
+            for one, features in zip(seats, ranking.features, strict=True):
+                self._portfolio.observe(one.style, features, who.guild_id)
+            if not asked:
+                self._recent.observe(seats, ranking.features, ranking.relevance, who.guild_id, member_id)
         if self.observer is not None:
             self.observer.ranked(asker, message, ranking)
         seat = candidates[ranking.chosen].seat

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bot.memory import Leaving
 from personalization.insight.arm_book import ArmBook
-from personalization.ranking.early_stop import RecentCandidates
 from personalization.ranking.ranker import Ranker
+from personalization.ranking.score_forecast import RecentCandidates
 from personalization.ranking.style_portfolio import StylePortfolio
 
 

@@ -172,8 +172,8 @@ class Responder:
         kept = await self.source.keep(candidates, who, context, styles)
         kept = [one for one in kept if one.text not in but]
         clock.lap("filter")
-        stopped = waiting is not None and waiting.stopped
-        decision = await self._chosen_from(kept, asker, member_id, consent, context, styles, observed=stopped)
+        chosen = partial(self._chosen_from, kept, asker, member_id, consent, context, styles)
+        decision = await chosen(observed=waiting is not None and waiting.stopped, asked=dealt.wished)
         clock.lap("rank")
         impression = decision.impression if waiting is None else waiting.marked(decision.impression)
         return replace(decision, impression=impression, seconds=clock.laps)
@@ -201,6 +201,7 @@ class Responder:
         styles: Sequence[Style],
         *,
         observed: bool = False,
+        asked: bool = False,
     ) -> Decision:
         """Choose one of the candidates; without styles it is not known what they were written for.
 
@@ -210,7 +211,7 @@ class Responder:
         if not candidates:
             raise NothingToSay
         impression = await self._choice.choose(
-            asker, member_id, context.message, candidates, observed=observed
+            asker, member_id, context.message, candidates, observed=observed, asked=asked
         )
         chosen, more = candidates[impression.chosen], None
         # What follows, or what else the prompt held, may be a member's words, too.

@@ -38,9 +38,12 @@ HOW_TO_READ = (
     "servers: one entry for each server, direct messages included; the first is where you asked. Names in"
     " hex are keyed hashes of Discord ids. features are base64 of little-endian float32. state is your"
     " feedback as it stands; label is what training makes of it, from 0 (disliked) to 1 (liked), and weight"
-    " how far it counts. choice is which of two answers you picked. body is the size of your model, and"
-    " sure_of what it takes you to like, with its certainty in percent. Its weights are left out, and scores"
-    " and certainties are rounded, because other members have a part in them."
+    " how far it counts. quotes is whether a reply may repeat words of your conversation; it is then no"
+    " example for later replies. seat names what it was written under: style, model, learnt wish, and whether"
+    " it was shown examples. choice is which of two answers you picked; replaced in it is what you picked"
+    " before between the same two texts of the six taps, which an undo brings back. body is the size of your"
+    " model, and sure_of what it takes you to like, and how sure it is in percent. Its weights are left out,"
+    " and scores and certainties are rounded, because other members have a part in them."
     " Your key itself is not in here."
 )
 

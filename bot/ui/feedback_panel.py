@@ -23,31 +23,33 @@ from bot.ui.components import (
     clicked_by_who_agreed,
     record_quietly,
 )
-from bot.ui.feedback_text import PAUSED, excerpt, kind_lines, page_of, panel_lines, signs
+from bot.ui.feedback_text import (
+    PAUSED,
+    excerpt,
+    kind_lines,
+    page_of,
+    panel_lines,
+    signs,
+    undone_line,
+)
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import RemarkButton
+from bot.ui.start_over import StartOverButton
 from bot.ui.style_panel import LearntMenu
 from bot.ui.taste_text import offer_lines
 from storage.errors import LearningPaused, UnknownReply
 from storage.records import NOWHERE, FeedbackSummary, ReplyId, ReplySummary, Who
 
-NO_REPLY = mark(
-    "I have no reply here that you could rate. I only remember replies to members who agreed to it,"
-    " from the moment they agreed. Chat with me, then try again."
-)
 ANY_REPLY = mark("How do you like this reply?")
 THANKS = mark(
     "Thank you. I keep your rating if I may. `/feedback` lists only replies to you; `/my-data` shows all that"
     " I keep."
 )
 UNRATED = mark("Undone. I keep no rating of yours for this reply.")
-SURE = mark(
-    "I will set aside everything I learnt from your reactions, ratings and choices here, and start"
-    " learning your taste from scratch. Your reactions in the channels stay where they are. Continue?"
-)
 TAKEN_BACK = mark("Undone. That choice between two answers no longer counts.")
 NOT_THERE = mark("You have already undone that choice.")
-STARTED_OVER = mark("Done. I am starting over: only your reactions from now on count.")
+_MOST_CHOICES = 50
+"""Latest choices among which the undone one is looked up, to name it."""
 SHORT_EXCERPT = 60
 SHOWN = 10
 
@@ -88,7 +90,7 @@ class RateButton(PersistentButton, template=rf"simpatico:rate:{ABOUT}:(?P<rating
             await interaction.edit_original_response(content=said, view=_view_of_any(self._about))
             await record_quietly(bot, self._about, lambda reply_id: rate(bot, who, reply_id, rating))
         elif await bot.store.replies.summary(who, self._about) is None:
-            await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
+            await show_panel(bot, interaction, who, NOWHERE)
         else:
             await rate_own(bot, interaction, who, self._about, rating)
 
@@ -135,43 +137,6 @@ class UndoMenu(PersistentSelect, template=r"simpatico:undo:(?P<reply>\d{1,18})")
         if re.fullmatch(r"\d{1,18}", value, re.ASCII):  # any other value is not ours
             bot.labels_changed(int(await bot.store.feedback.undo(who, ReplyId(int(value)))))
         await show_panel(bot, interaction, who, self._shown)
-
-
-class StartOverButton(PersistentButton, template=r"simpatico:over:(?P<step>ask|do)"):
-    """Asks for confirmation, then discards everything learnt from the member here."""
-
-    def __init__(self, step: str = "ask") -> None:
-        super().__init__(
-            discord.ui.Button(
-                label=tr("Start over") if step == "ask" else tr("Yes, start over"),
-                style=discord.ButtonStyle.secondary if step == "ask" else discord.ButtonStyle.danger,
-                custom_id=f"simpatico:over:{step}",
-                row=1,
-            )
-        )
-        self._step = step
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Rebuild the button from its id."""
-        return cls(match["step"])
-
-    async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Ask, or start over."""
-        if (clicked := await clicked_by_who_agreed(interaction)) is None:
-            return
-        bot, who = clicked
-        if self._step == "ask":
-            view = discord.ui.View(timeout=None)
-            view.add_item(StartOverButton("do"))
-            await interaction.followup.send(tr(SURE), view=view, ephemeral=True)
-            return
-        changed = await bot.store.learning.start_over(who)
-        bot.ranker.drop([bot.store.member_id(who)])
-        bot.labels_changed(changed)
-        await interaction.edit_original_response(content=tr(STARTED_OVER), view=None)
 
 
 class PauseButton(PersistentButton, template=r"simpatico:learning:(?P<to>pause|resume):(?P<reply>\d{1,18})"):
@@ -221,35 +186,51 @@ class OffersMenu(LearntMenu, template=r"simpatico:learnt:(?P<reply>\d{1,18})"):
         await show_panel(bot, interaction, who, self.shown)
 
 
-class UnpickButton(PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})"):
-    """A button that undoes one choice between two answers."""
+class UnpickButton(
+    PersistentButton, template=r"simpatico:unpick:(?P<preference>\d{1,18})(?::(?P<reply>\d{1,18}))?"
+):
+    """A button that undoes one choice between two answers.
 
-    def __init__(self, preference_id: int) -> None:
+    Its id names the choice, so a second press of the same button undoes nothing more.
+
+    Args:
+        preference_id: Number of the choice.
+        shown: The reply that the panel with the button is about; None if the button stands elsewhere.
+    """
+
+    def __init__(self, preference_id: int, shown: ReplyId | None = None) -> None:
         super().__init__(
             discord.ui.Button(
                 label=tr("Undo last choice"),
                 style=discord.ButtonStyle.danger,
-                custom_id=f"simpatico:unpick:{preference_id}",
+                custom_id=f"simpatico:unpick:{preference_id}" + ("" if shown is None else f":{shown}"),
                 row=1,
             )
         )
-        self._preference_id = preference_id
+        self._preference_id, self._shown = preference_id, shown
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        return cls(int(match["preference"]))
+        return cls(int(match["preference"]), None if match["reply"] is None else ReplyId(int(match["reply"])))
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Undo the member's choice."""
+        """Undo the member's choice, and show the panel again, whose button undoes the next one."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         bot, who = clicked
+        member_id = bot.store.member_id(who)
+        known = (await bot.store.preferences.of([member_id], _MOST_CHOICES))[member_id]
         undone = await bot.store.preferences.undo(who, self._preference_id)
         bot.labels_changed(int(undone))
-        await interaction.followup.send(tr(TAKEN_BACK if undone else NOT_THERE), ephemeral=True)
+        if self._shown is None:
+            await interaction.followup.send(tr(TAKEN_BACK if undone else NOT_THERE), ephemeral=True)
+            return
+        told = [undone_line(one) for one in known if undone and one.preference_id == self._preference_id]
+        note = told[0] if told else tr(TAKEN_BACK if undone else NOT_THERE)
+        await show_panel(bot, interaction, who, self._shown, note=note)
 
 
 async def rate(bot: FeedbackHost, who: Who, reply_id: ReplyId, rating: int | None) -> None:
@@ -273,7 +254,7 @@ async def rate_own(
     except LearningPaused:
         await interaction.followup.send(tr(PAUSED), ephemeral=True)
     except UnknownReply:
-        await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
+        await show_panel(bot, interaction, who, NOWHERE)
     else:
         await show_panel(bot, interaction, who, reply_id)
 
@@ -305,44 +286,53 @@ def _view_of_any(about: str) -> discord.ui.View:
 
 
 async def show_panel(
-    bot: FeedbackHost, interaction: discord.Interaction, who: Who, reply_id: ReplyId
+    bot: FeedbackHost, interaction: discord.Interaction, who: Who, reply_id: ReplyId, *, note: str = ""
 ) -> None:
-    """Answer a deferred interaction with the panel: one reply, and everything that was learnt."""
+    """Answer a deferred interaction with the panel: one reply, and everything that was learnt.
+
+    Args:
+        bot: The bot.
+        interaction: The interaction.
+        who: The member, who agreed.
+        reply_id: A reply to the member. If it is not stored (any more), the panel is shown without a reply.
+        note: What has just been done.
+    """
+    member_id = bot.store.member_id(who)
     shown = await bot.store.replies.summary(who, reply_id)
-    if shown is None:
-        await interaction.edit_original_response(content=tr(NO_REPLY), view=None)
-        return
     summary = await bot.store.feedback.summary(who, SHOWN)
-    taste = await bot.taste.taste(bot.store.member_id(who))
-    remark = await bot.store.remarks.of(who, reply_id)
-    kinds = await bot.arms.kinds(bot.store.member_id(who), bot.store.guild_id(who))
+    taste = await bot.taste.taste(member_id)
+    remark = None if shown is None else await bot.store.remarks.of(who, reply_id)
+    newest = (await bot.store.preferences.of([member_id], 1))[member_id]
+    latest = next((one for one in newest if one.preference_id == summary.latest_preference), None)
+    kinds = await bot.arms.kinds(member_id, bot.store.guild_id(who))
     wish, known = await bot.store.wishes.of(who), await bot.responder.offers.known(who)
-    view = _view(shown, summary, disliked=bot.taste.dislikes(shown), remarked=remark is not None)
+    remarkable = shown is not None and (remark is not None or bot.taste.dislikes(shown))
+    view = _view(shown, summary, remarkable=remarkable)
     if names_of(known) or wish.unwanted:
-        view.add_item(OffersMenu(reply_id, known, wish))
+        view.add_item(OffersMenu(NOWHERE if shown is None else reply_id, known, wish))
+    lines = [*([note] if note else []), *panel_lines(shown, summary, taste, remark, latest=latest)]
     extras = [*offer_lines(known, wish), *kind_lines(kinds)]
     await interaction.edit_original_response(
-        content=page_of(panel_lines(shown, summary, taste, remark), extras),
+        content=page_of(lines, extras),
         view=view,
         attachments=await attachments_of(taste.replay, interaction.message),
         allowed_mentions=SILENT,
     )
 
 
-def _view(
-    shown: ReplySummary, summary: FeedbackSummary, *, disliked: bool, remarked: bool
-) -> discord.ui.View:
-    view = discord.ui.View(timeout=None)
-    for stars in range(1, 6):
-        view.add_item(RateButton(shown.reply_id, stars, chosen=stars == shown.rating))
-    if shown.rating is not None:
-        view.add_item(RateButton(shown.reply_id, 0))
+def _view(shown: ReplySummary | None, summary: FeedbackSummary, *, remarkable: bool) -> discord.ui.View:
+    view, reply_id = discord.ui.View(timeout=None), NOWHERE if shown is None else shown.reply_id
+    if shown is not None:
+        for stars in range(1, 6):
+            view.add_item(RateButton(reply_id, stars, chosen=stars == shown.rating))
+        if shown.rating is not None:
+            view.add_item(RateButton(reply_id, 0))
     view.add_item(StartOverButton())
     if summary.latest_preference is not None:
-        view.add_item(UnpickButton(summary.latest_preference))
-    view.add_item(PauseButton(shown.reply_id, "resume" if summary.paused else "pause"))
-    if disliked or remarked:
-        view.add_item(RemarkButton(shown.reply_id))
+        view.add_item(UnpickButton(summary.latest_preference, reply_id))
+    view.add_item(PauseButton(reply_id, "resume" if summary.paused else "pause"))
+    if remarkable:
+        view.add_item(RemarkButton(reply_id))
     if summary.latest:
-        view.add_item(UndoMenu(shown.reply_id, summary.latest))
+        view.add_item(UndoMenu(reply_id, summary.latest))
     return view

@@ -6,18 +6,20 @@ discord import here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.generation import name_of_model
 from bot.languages import list_of, mark, sentences_of, tr, trn
-from bot.ui.taste_text import STYLES, taste_lines
+from bot.ui.taste_text import STYLES, phrase, taste_lines
 from personalization.insight.taste import Taste
 from personalization.ranking.dealing import EXAMPLES, PLAIN, STYLE, WISH, WRITER, Counts
-from storage.records import FeedbackSummary, HeadSummary, Remark, ReplySummary
+from storage.records import FeedbackSummary, HeadSummary, Picked, PreferenceRow, Remark, ReplySummary
 
 EXCERPT = 200
 LONGEST = 2000
 """Longest message of Discord, characters."""
+MOST_SIGNS = 3
+"""Reactions that are shown of one reply; a custom emoji takes 28 characters."""
 PAUSED = mark(
     "**Learning is paused.** I record no new reactions, ratings or choices from you here. What I"
     " learnt before stays, and I still use it."
@@ -31,6 +33,27 @@ WITH_WISHES = mark("written as I think you like it")
 LEAST_OF_KIND = 2
 """Labels of a kind from which it is shown."""
 CHOSE = mark("**Choices you made between two answers:** {n}")
+CHOSE_LATEST = mark("**Choices you made between two answers:** {n}. The latest: {choice}")
+NO_REPLY = mark(
+    "I have no reply here that you could rate. I only remember replies to members who agreed to it,"
+    " from the moment they agreed. Chat with me, then try again."
+)
+UNDONE = mark("**Undone:** {choice}.")
+EARLIER_AGAIN = mark("What you had chosen before about the same answers counts again.")
+ANOTHER_ANSWER = mark("another answer that you asked for")
+IN_COMPARE = mark("a choice in `/compare`")
+IN_TAPS = mark("{liked} (six taps)")
+NO_MATTER_IN_TAPS = mark("no matter: {less} / {more} (six taps)")
+IN_THE_TAPS = mark("a choice in the six taps")
+_FEATURE_OF: Mapping[str, str] = {
+    "length": "length_chars",
+    "lively": "emoji",
+    "asks": "ends_with_question",
+    "oneself": "first_person",
+    "words": "word_length",
+    "details": "list_items",
+}
+"""Axis of the six taps -> the style feature that names its ends."""
 REASONS = {
     "too long": mark("too long"),
     "too short": mark("too short"),
@@ -43,17 +66,41 @@ REASONS = {
 
 
 def panel_lines(
-    shown: ReplySummary,
+    shown: ReplySummary | None,
     summary: FeedbackSummary,
     taste: Taste,
     remark: Remark | None,
+    *,
+    latest: PreferenceRow | None = None,
 ) -> list[str]:
-    """Return the lines of the panel that always stand in it."""
+    """Return the lines of the panel that always stand in it.
+
+    Args:
+        shown: The reply that the panel is about; None if there is none.
+        summary: What was recorded.
+        taste: What was learnt.
+        remark: The member's remark about the reply.
+        latest: The member's latest choice, which is undone next.
+    """
     lines = [tr(PAUSED) + "\n"] if summary.paused else []
+    lines += [tr(NO_REPLY)] if shown is None else _about(shown, remark)
+    lines.append("")
+    if taste.n_labels or not summary.n_preferences:
+        lines.append(_recorded(summary, taste))
+    if summary.n_preferences:
+        lines.append(_chose(summary.n_preferences, latest))
+    lines.append(_in_use(summary.head))
+    lines.append(tr("**What you seem to like:**"))
+    return lines + taste_lines(taste)
+
+
+def _about(shown: ReplySummary, remark: Remark | None) -> list[str]:
+    """Return the lines about one reply."""
+    lines: list[str] = []
     if shown.text is not None:
         lines.append(f"> {excerpt(shown, EXCERPT)}\n")
     if shown.reactions:
-        lines.append(tr("Your reactions: {reactions}", reactions=" ".join(map(emoji_of, shown.reactions))))
+        lines.append(tr("Your reactions: {reactions}", reactions=_few(shown.reactions)))
     else:
         lines.append(tr("Your reactions: none"))
     if shown.rating:
@@ -62,12 +109,32 @@ def panel_lines(
         lines.append(tr("Your rating: none yet"))
     if remark is not None:
         lines.append(_remarked(remark))
-    lines.append(f"\n{_recorded(summary, taste)}")
-    if summary.n_preferences:
-        lines.append(tr(CHOSE, n=summary.n_preferences))
-    lines.append(_in_use(summary.head))
-    lines.append(tr("**What you seem to like:**"))
-    return lines + taste_lines(taste)
+    return lines
+
+
+def undone_line(choice: PreferenceRow) -> str:
+    """Say which choice was undone, and whether an earlier one counts again."""
+    said = tr(UNDONE, choice=choice_called(choice))
+    return said if choice.earlier is None else sentences_of(said, tr(EARLIER_AGAIN))
+
+
+def choice_called(choice: PreferenceRow) -> str:
+    """Return the text for a choice between two answers."""
+    if choice.replies is not None:
+        return tr(ANOTHER_ANSWER)
+    if choice.tap is None:
+        return tr(IN_COMPARE)
+    feature = _FEATURE_OF.get(choice.tap.partition("-")[0])
+    if feature is None:
+        return tr(IN_THE_TAPS)
+    less, more = phrase(feature, -1), phrase(feature, 1)
+    if choice.picked is Picked.EQUAL:
+        return tr(NO_MATTER_IN_TAPS, less=less, more=more)
+    return tr(IN_TAPS, liked=less if choice.picked is Picked.FIRST else more)
+
+
+def _chose(n: int, latest: PreferenceRow | None) -> str:
+    return tr(CHOSE, n=n) if latest is None else tr(CHOSE_LATEST, n=n, choice=choice_called(latest))
 
 
 def page_of(lines: Sequence[str], extras: Sequence[str]) -> str:
@@ -150,7 +217,12 @@ def _in_use(head: HeadSummary | None) -> str:
 def signs(one: ReplySummary) -> str:
     """Return the feedback on a reply as Discord shows it."""
     rating = [tr("{rating} of 5", rating=one.rating)] if one.rating else []
-    return " ".join([*map(emoji_of, one.reactions), *rating])
+    return " ".join([*([_few(one.reactions)] if one.reactions else []), *rating])
+
+
+def _few(reactions: Sequence[str]) -> str:
+    """Return the first reactions on a reply as Discord shows them."""
+    return " ".join([*map(emoji_of, reactions[:MOST_SIGNS]), *(["…"] if reactions[MOST_SIGNS:] else [])])
 
 
 def excerpt(one: ReplySummary, longest: int) -> str:

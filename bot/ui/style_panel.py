@@ -51,6 +51,11 @@ KEPT = mark(
     " here or use `/forget-me`."
 )
 
+STAYS_OFF = mark(
+    "What you switched off in `/feedback` stays off until you switch it on there, stop learning here or use"
+    " `/forget-me`. *Clear* does not change it."
+)
+
 REMEMBERED = mark(
     "You have not agreed that I keep anything about you, so I remember this only until I restart. You"
     " can agree in `/privacy`."
@@ -260,4 +265,6 @@ def page_of(wish: Wish, consent: Consent) -> str:
         lines.append(tr(IN_YOUR_WORDS, words=escaped(wish.words)))
     lines.append(tr(FOLLOWED if wish.asks else NOTHING))
     lines.append(tr(KEPT if consent is Consent.AGREED else REMEMBERED))
+    if wish.unwanted:
+        lines.append(tr(STAYS_OFF))
     return "\n".join(lines)

@@ -64,6 +64,13 @@ BECAUSE = mark("{called}, {shown}")
 SURE_OF = mark("• I am {percent} % sure that you like this: {liked}")
 TRIES = mark("**I now try this in some of my answers to you:** {wishes}. The menu below switches it off.")
 SWITCHED_OFF = mark("**You switched off:** {wishes}")
+NOTHING_CERTAIN = mark(
+    "Nothing certain yet: my picture of your taste is still close to what most people like."
+)
+CHOICES_COUNT = mark(
+    "Your choices count, but nothing is certain yet: my picture of your taste is still close to what most"
+    " people like."
+)
 LIKE_THOSE = mark("the manner of answers that you liked")
 
 LEAST = 0.05
@@ -190,13 +197,28 @@ def points_of(parts: Sequence[tuple[str, float, float]]) -> list[str]:
 def taste_lines(taste: Taste) -> list[str]:
     """Describe what seems to have been learnt, line by line."""
     if not taste.leanings:
-        return [tr("Nothing certain yet: my picture of your taste is still close to what most people like.")]
+        return [tr(CHOICES_COUNT if taste.n_choices else NOTHING_CERTAIN)]
     lines = []
     for leaning in _once(taste.leanings):
-        shown = proof(leaning.evidence, leaning.amount, liked=True)
+        shown = proof(leaning.evidence, leaning.amount, liked=True) or chosen_of(*leaning.chosen)
         called = phrase(leaning.name, leaning.amount)
         lines.append(f"• {tr(WITH_PROOF, called=called, shown=shown) if shown else called}")
     return lines
+
+
+def chosen_of(n_chosen: int, n: int) -> str:
+    """Return the choices that support a leaning, such as ``you chose it in 2 of 3 choices``.
+
+    A leaning that at most half of the choices support has no such words.
+    """
+    if 2 * n_chosen <= n:
+        return ""
+    return trn(
+        "you chose it in {chosen} of {n} choice",
+        "you chose it in {chosen} of {n} choices",
+        n,
+        chosen=n_chosen,
+    )
 
 
 def _once(leanings: Sequence[Leaning]) -> list[Leaning]:

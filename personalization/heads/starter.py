@@ -16,7 +16,7 @@ import logging
 from dataclasses import replace
 from importlib.resources import files
 
-from personalization.errors import HeadDamaged, HeadOutdated
+from personalization.errors import HeadDamaged, HeadOutdated, StarterFailed
 from personalization.heads.feature_space import loud_variance
 from personalization.heads.heads import FeatureSpace, Prior, starter_prior
 from personalization.heads.kept_starter import KeptStarter
@@ -50,7 +50,12 @@ def find_starter(
     features: FeatureSpace, settings: LearningSettings, kept: KeptStarter | None = None
 ) -> Prior | None:
     """Read the starter for these features; None without a usable one. The arguments are as above."""
-    found = None if kept is None else kept.read()
+    found = None
+    if kept is not None:
+        try:
+            found = kept.read()
+        except StarterFailed as exc:
+            log.warning("The kept starter prior is not used now: %s", exc)
     if found is None:
         try:
             found = shipped_prior(features)

@@ -62,8 +62,8 @@ class LearntWish:
 
     @property
     def percent(self) -> int:
-        """The certainty as people are told it: in steps of 5, and never 100."""
-        return min(95, 5 * round(20 * self.certainty))
+        """The weight, by which the bot judges, as people are told it: in steps of 5, and never 100."""
+        return min(95, 5 * round(20 * self.weight))
 
 
 def learnt_wishes(head: Head, prior: Prior) -> tuple[LearntWish, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -49,12 +49,15 @@ class Leaning:
         name: One of :data:`~personalization.encoding.features.STYLE_FEATURES`.
         amount: Contribution of a typical difference between replies to the score, logits; positive means
             that the member likes more of it.
-        evidence: Counts of the member's own labels.
+        evidence: Counts of the member's own labels of replies.
+        chosen: Of the choices between two answers that differ clearly in this feature, how often the member
+            picked the answer that the leaning prefers, and the number of these choices.
     """
 
     name: str
     amount: float
     evidence: Evidence
+    chosen: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,16 +78,18 @@ class Taste:
     """Summary of one member's taste.
 
     Attributes:
-        n_labels: Number of labels read.
+        n_labels: Number of labels of replies.
         n_liked: Number of those labels that are a like.
         leanings: Differences from the average taste, the strongest first.
         replay: Progressive validation; None without enough labels.
+        n_choices: Number of labels that compare two answers.
     """
 
     n_labels: int
     n_liked: int
     leanings: tuple[Leaning, ...]
     replay: Replay | None
+    n_choices: int = 0
 
 
 class TasteReader:
@@ -119,12 +124,13 @@ class TasteReader:
 
     async def taste(self, member_id: MemberId, *, n_leanings: int = 3) -> Taste:
         """Summarise a member's taste."""
-        known = await self._labelled(member_id)
+        known, choices = split(await self.labels_of(member_id))
         head = await self._ranker.head_of(member_id, known.guild)
         average = await self._ranker.head_of(None, known.guild)
         replay = await asyncio.to_thread(replayed, known, self._ranker.prior.around(known.guild))
-        leanings = leanings_of(known, head, average)[:n_leanings]
-        return Taste(len(known.y), int((known.y > LIKED_ABOVE).sum()), leanings, replay)
+        leanings = leanings_of(known, head, average, choices)[:n_leanings]
+        n_liked = int((known.y > LIKED_ABOVE).sum())
+        return Taste(len(known.y), n_liked, leanings, replay, len(choices.y))
 
     async def head_of(self, member_id: MemberId, guild: bytes) -> Head:
         """Return the head used for a member of a server."""
@@ -186,26 +192,60 @@ class TasteReader:
         return self._valence.with_guilds(of_guilds).learnt(self._ranker.prior.meanings)
 
 
-def leanings_of(known: Labelled, head: Head, average: Head) -> tuple[Leaning, ...]:
-    """List where a head differs from the average taste and the member's own labels agree.
+def split(known: Labelled) -> tuple[Labelled, Labelled]:
+    """Split labels into those of replies, and those that compare two answers."""
+    n = len(known.y) - known.n_pairs
+    replies, choices = (
+        replace(known, X=known.X[part], y=known.y[part], weight=known.weight[part], n_pairs=n_pairs)
+        for part, n_pairs in ((slice(None, n), 0), (slice(n, None), known.n_pairs))
+    )
+    return replies, choices
+
+
+def leanings_of(
+    known: Labelled, head: Head, average: Head, choices: Labelled | None = None
+) -> tuple[Leaning, ...]:
+    """List where a head differs from the average taste and the member's own labels or choices agree.
 
     Args:
-        known: The member's labels.
+        known: The member's labels of replies.
         head: The head used for the member.
         average: The head used for members without labels.
+        choices: The labels that compare two answers.
     """
-    if len(known.y) < 2:
-        return ()
-    typical = known.X[:, -len(STYLE_FEATURES) :].std(axis=0)  # (n_style,)
-    amounts = style_differences(head, average) * typical
+    none = np.zeros((0, len(STYLE_FEATURES)), dtype=np.float32)
+    style = known.X[:, -len(STYLE_FEATURES) :] if len(known.y) > 1 else none  # (n, n_style)
+    between = none if choices is None else choices.X[:, -len(STYLE_FEATURES) :]  # (n_pairs, n_style)
+    amounts = style_differences(head, average) * _typical(style, between)  # (n_style,)
     found: list[Leaning] = []
     for j in map(int, np.argsort(-np.abs(amounts))):
         if abs(amounts[j]) < LEAST_LEANING:
             break
+        amount = float(amounts[j])
         evidence = evidence_of(STYLE_FEATURES[j], known.X, known.y, liked_above=LIKED_ABOVE)
-        if _agrees(evidence, float(amounts[j])):
-            found.append(Leaning(STYLE_FEATURES[j], float(amounts[j]), evidence))
+        chosen, against, n = (0, 0, 0) if choices is None else _chosen(j, between, choices.y, amount)
+        if _agrees(evidence, amount) or chosen > against:
+            found.append(Leaning(STYLE_FEATURES[j], amount, evidence, (chosen, n)))
     return tuple(found)
+
+
+def _typical(style: FloatArray, between: FloatArray) -> FloatArray:
+    """Return how much replies typically differ from their mean in each style feature (n_style)."""
+    of_replies = style.std(axis=0) if len(style) else np.zeros(style.shape[1], dtype=np.float32)
+    of_pairs = np.sqrt((between**2).sum(axis=0) / max(1, 2 * len(between)))
+    return np.maximum(of_replies, of_pairs).astype(np.float32)
+
+
+def _chosen(j: int, between: FloatArray, y: FloatArray, direction: float) -> tuple[int, int, int]:
+    """Count the choices between answers that differ in a style feature at least half as much as in any.
+
+    Returns:
+        How often the answer with more of it (less, for a negative direction) was picked, how often the other
+        one, and the number of these choices. In some of them neither was better.
+    """
+    clear = np.abs(between[:, j]) >= np.maximum(0.5 * np.abs(between).max(axis=1, initial=0), 1e-6)
+    picked = np.sign(y[clear] - 0.5) * np.sign(between[clear, j]) * np.sign(direction)
+    return int((picked > 0).sum()), int((picked < 0).sum()), int(clear.sum())
 
 
 def style_differences(head: Head, average: Head) -> FloatArray:

@@ -30,7 +30,8 @@ from storage.records import (
     Who,
 )
 from storage.replies import feedback
-from storage.replies.preferences import Preferences, delete_choices
+from storage.replies.choice_rows import delete_choices
+from storage.replies.preferences import Preferences
 from storage.servers.stored_settings import emoji_of_guilds
 from storage.wording import counted
 

@@ -35,11 +35,11 @@ from storage.learning.queries import head_slot
 from storage.members.wishes import slot as wish_slot
 from storage.privacy.personal_data import PERSONAL_DATA, Form
 from storage.records import MemberId
+from storage.replies.choice_rows import slot as preference_slot
 from storage.replies.coarse import exported
 from storage.replies.feedback import slot as feedback_slot
 from storage.replies.impressions import place_slot
 from storage.replies.impressions import slot as reply_slot
-from storage.replies.preferences import slot as preference_slot
 from storage.replies.remarks import slot as remark_slot
 from storage.replies.reported_replies import slot as report_slot
 

@@ -120,6 +120,7 @@ class PreferenceRow:
         told_at: When the member chose, aware UTC.
         guild: Pseudonym of the member's server.
         tap: Name of the pair, if it is one of the six taps.
+        earlier: What the member picked about this pair before; it counts again when this choice is undone.
     """
 
     preference_id: int
@@ -131,6 +132,7 @@ class PreferenceRow:
     told_at: datetime
     guild: bytes = b""
     tap: str | None = None
+    earlier: Picked | None = None
 
 
 @dataclass(frozen=True, slots=True)

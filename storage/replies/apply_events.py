@@ -36,8 +36,8 @@ from storage.records import (
     ReplyId,
     Who,
 )
+from storage.replies.choice_rows import choosers_of
 from storage.replies.feedback import NO_FEEDBACK, FeedbackState, Reaction, slot
-from storage.replies.preferences import choosers_of
 
 T = TypeVar("T")
 

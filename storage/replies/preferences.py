@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, func, select
 
 from storage.database.backend import BulkReader, Reader
-from storage.database.change_numbers import mark_due, next_number, pages
+from storage.database.change_numbers import pages
 from storage.database.schema import MemberStatus, members, preferences, replies
 from storage.database.writer import Writer
-from storage.errors import LearningPaused, NoConsent, SealBroken
+from storage.errors import LearningPaused, NoConsent
 from storage.keys.key_store import KeyStore
-from storage.keys.sealing import SealingKey, Slot
 from storage.members.decision_times import DecisionTimes
 from storage.members.learning_pause import require_learning
 from storage.records import MemberId, Pick, Picked, PreferenceRow, ReplyId, Who
+from storage.replies.choice_rows import choice_of, insert_choice, open_rows, replaced, rows_of, take_back
 from storage.replies.impressions import slot as reply_slot
 
 log = logging.getLogger(__name__)
-
-Rows = Sequence[Any]
 
 MOST_SHOWN = 100
 """Largest number of choices about one reply that are read to find the next pair."""
@@ -85,9 +82,9 @@ class Preferences:
         )
 
     async def undo(self, who: Who, preference_id: int) -> bool:
-        """Delete a choice of this member; return whether it existed."""
+        """Take back a choice of this member; return whether it existed."""
         member_id = self._keys.pseudonyms.member(who)
-        return bool(await self._writer.submit(lambda c: delete_choices(c, member_id, preference_id)))
+        return await self._writer.submit(lambda c: take_back(c, self._keys, member_id, preference_id))
 
     async def candidates_of(self, who: Who, reply_id: ReplyId) -> tuple[tuple[str, str], ...]:
         """Return text and style of a reply's candidates, for its asker; empty after the retention time."""
@@ -112,33 +109,10 @@ class Preferences:
         keys = await self._reader.run(
             lambda _: self._keys.usable_keys_of({MemberId(r.member_id) for r in sealed})
         )
-        opened, n_unreadable = await self._bulk.run_in_thread(lambda: _open(sealed, keys))
+        opened, n_unreadable = await self._bulk.run_in_thread(lambda: open_rows(sealed, keys))
         if n_unreadable:
             log.warning("choices between replies left out, because they cannot be opened: %d", n_unreadable)
         return {member_id: opened.get(member_id, []) for member_id in member_ids}
-
-
-def slot(column: str, preference_id: int, member_id: MemberId) -> Slot:
-    """Return the place of a sealed part of a choice."""
-    return Slot("preferences", column, preference_id, member_id)
-
-
-def choosers_of(connection: Connection, reply_ids: Iterable[ReplyId]) -> set[MemberId]:
-    """Return the members whose choices are about one of these replies, and are deleted with it."""
-    wanted = list(reply_ids)
-    about = or_(preferences.c.first_reply.in_(wanted), preferences.c.second_reply.in_(wanted))
-    return {MemberId(m) for m in connection.execute(select(preferences.c.member_id).where(about)).scalars()}
-
-
-def delete_choices(connection: Connection, member_id: MemberId, preference_id: int | None = None) -> int:
-    """Delete one choice of a member, or all with None; mark the member due and return the number deleted."""
-    which = delete(preferences).where(preferences.c.member_id == member_id)
-    if preference_id is not None:
-        which = which.where(preferences.c.preference_id == preference_id)
-    count = connection.execute(which).rowcount
-    if count:
-        mark_due(connection, [member_id])
-    return count
 
 
 def record_pick(
@@ -150,8 +124,21 @@ def record_pick(
     at: datetime,
     decided: DecisionTimes,
     tap: str | None = None,
+    replaces: int = 0,
 ) -> int:
-    """Store a choice between two texts, and return its number; see :meth:`Preferences.record_pick`."""
+    """Store a choice between two texts, and return its number; see :meth:`Preferences.record_pick`.
+
+    Args:
+        connection: An open transaction.
+        keys: Keys of members.
+        who: The member.
+        pick: The choice.
+        at: Time of the choice.
+        decided: Times of decisions.
+        tap: Name of the pair, if it is one of the six taps.
+        replaces: Number of the earlier choice about that pair; 0 for none. It is kept within the new choice,
+            until that is undone, replaced or deleted.
+    """
     member_id = keys.pseudonyms.member(who)
     require_learning(connection, member_id, who, decided)
     own = select(replies.c.reply_id).where(
@@ -161,8 +148,10 @@ def record_pick(
     choice: dict[str, object] = {"picked": pick.picked, "candidates": pick.candidates}
     if tap is not None:
         choice["tap"] = tap
+    if replaces:
+        choice["replaced"] = replaced(connection, keys, member_id, replaces)
     about = {"first_reply": reply_id, "second_reply": reply_id, "feature_id": pick.feature_id, "told_at": at}
-    return _insert(connection, keys, member_id, choice, about=about, features=pick.first + pick.second)
+    return insert_choice(connection, keys, member_id, choice, about=about, features=pick.first + pick.second)
 
 
 def _record_another(
@@ -193,29 +182,10 @@ def _record_another(
         "feature_id": found[both[0]].feature_id,
         "told_at": at,
     }
-    _insert(connection, keys, member_id, {"picked": Picked.AGAIN}, about=about, features=b"".join(parts))
+    insert_choice(
+        connection, keys, member_id, {"picked": Picked.AGAIN}, about=about, features=b"".join(parts)
+    )
     return True
-
-
-def _insert(
-    connection: Connection,
-    keys: KeyStore,
-    member_id: MemberId,
-    choice: Mapping[str, object],
-    *,
-    about: Mapping[str, object],
-    features: bytes,
-) -> int:
-    preference_id = next_number(connection)
-    key = keys.key_of(member_id)
-    parts = {"choice": json.dumps(choice).encode(), "features": features}
-    sealed = {
-        column: key.seal(value, slot(column, preference_id, member_id)) for column, value in parts.items()
-    }
-    names = {"preference_id": preference_id, "member_id": member_id}
-    connection.execute(insert(preferences).values(**names, **about, **sealed))
-    mark_due(connection, [member_id])
-    return preference_id
 
 
 def _candidates_of(
@@ -252,75 +222,3 @@ def _counts(connection: Connection, member_ids: Sequence[MemberId]) -> dict[Memb
         )
         counts |= {MemberId(member_id): n for member_id, n in connection.execute(counted)}
     return counts
-
-
-def rows_of(
-    connection: Connection, member_ids: Sequence[MemberId], newest: int, about: ReplyId | None = None
-) -> Rows:
-    """Return the newest choices of each member who agrees now, oldest first.
-
-    With ``about``, only picks about one reply. Reads at most ``newest`` rows per member.
-    """
-    rank = func.row_number().over(
-        partition_by=preferences.c.member_id, order_by=preferences.c.preference_id.desc()
-    )
-    rows: list[Any] = []
-    for page in pages(member_ids):
-        own = (
-            select(preferences.c.preference_id, rank.label("rank"))
-            .join(members)
-            .where(preferences.c.member_id.in_(page), members.c.standing == MemberStatus.AGREED)
-        )
-        if about is not None:
-            own = own.where(preferences.c.first_reply == about, preferences.c.second_reply == about)
-        latest = own.subquery()
-        wanted = (
-            select(preferences, members.c.guild)
-            .join(members)
-            .join(latest, latest.c.preference_id == preferences.c.preference_id)
-            .where(latest.c.rank <= newest)
-            .order_by(preferences.c.preference_id)
-        )
-        rows += connection.execute(wanted).all()
-    return rows
-
-
-def _open(rows: Rows, keys: Mapping[MemberId, SealingKey]) -> tuple[dict[MemberId, list[PreferenceRow]], int]:
-    """Open the rows; return them by member, and the number of unreadable ones."""
-    opened: dict[MemberId, list[PreferenceRow]] = {}
-    n_unreadable = 0
-    for row in rows:
-        try:
-            if row.member_id not in keys:
-                raise SealBroken("A key is missing.")
-            opened.setdefault(MemberId(row.member_id), []).append(_opened(row, keys[row.member_id]))
-        except SealBroken:
-            n_unreadable += 1
-    return opened, n_unreadable
-
-
-def _opened(row: Any, key: SealingKey) -> PreferenceRow:
-    features = key.open(row.features, slot("features", row.preference_id, row.member_id))
-    choice = choice_of(row, key)
-    picked = Picked(choice["picked"])
-    half = len(features) // 2
-    return PreferenceRow(
-        preference_id=row.preference_id,
-        picked=picked,
-        replies=(row.first_reply, row.second_reply) if picked is Picked.AGAIN else None,
-        feature_id=row.feature_id,
-        first=features[:half],
-        second=features[half:],
-        told_at=row.told_at,
-        guild=row.guild,
-        tap=choice.get("tap"),
-    )
-
-
-def choice_of(row: Any, key: SealingKey) -> dict[str, Any]:
-    """Open what was picked in a row of choices.
-
-    Raises:
-        SealBroken: The row cannot be opened.
-    """
-    return json.loads(key.open(row.choice, slot("choice", row.preference_id, row.member_id)))

@@ -1,13 +1,13 @@
 """Choices of the six taps: which pair of the bot's own texts a member answered, and with what.
 
 They are choices between two texts like all others (:mod:`storage.replies.preferences`), in the same table and
-under the same seals, with the name of their pair. A member has at most one for each pair. Reached as
-``Store.taps``.
+under the same seals, with the name of their pair. A member has at most one for each pair. A new one holds
+what the member picked about the pair before, so that an undo puts it back. Reached as ``Store.taps``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -20,7 +20,8 @@ from storage.keys.key_store import KeyStore
 from storage.members.decision_times import DecisionTimes
 from storage.members.learning_pause import require_learning
 from storage.records import MemberId, Pick, Who
-from storage.replies.preferences import choice_of, delete_choices, record_pick, rows_of
+from storage.replies.choice_rows import choice_of, rows_of, take_back
+from storage.replies.preferences import record_pick
 
 MOST_READ = 5000
 """Largest number of a member's latest choices that are read to find those of the six taps."""
@@ -65,20 +66,33 @@ class Taps:
             earlier = _taps(connection, self._keys, member_id).get(tap, 0)
             if earlier > since:
                 return False
-            if earlier:
-                delete_choices(connection, member_id, earlier)
-            record_pick(connection, self._keys, who, pick, at=at, decided=self._decided, tap=tap)
+            decided = self._decided
+            record_pick(connection, self._keys, who, pick, at=at, decided=decided, tap=tap, replaces=earlier)
             return True
 
         return await self._writer.submit(write)
 
-    async def undo(self, who: Who, tap: str, *, since: int) -> bool:
-        """Delete the choice about a pair, if it was made since; return whether it was."""
+    async def undo(self, who: Who, taps: Collection[str], *, since: int, until: int | None = None) -> int:
+        """Take back the choices about these pairs that were made in a row of taps.
 
-        def write(connection: Connection) -> bool:
+        A choice that one of them replaced counts again.
+
+        Args:
+            who: The member.
+            taps: Names of the pairs.
+            since: Number of the member's latest choice when the row began.
+            until: Number of the latest choice of the row; None: all later ones are of the row.
+
+        Returns:
+            The number of choices that were taken back.
+        """
+
+        def write(connection: Connection) -> int:
             member_id = self._keys.pseudonyms.member(who)
-            found = _taps(connection, self._keys, member_id).get(tap, 0)
-            return found > since and bool(delete_choices(connection, member_id, found))
+            found = _taps(connection, self._keys, member_id)
+            given = [number for tap, number in found.items() if tap in taps and number > since]
+            own = [number for number in given if until is None or number <= until]
+            return sum(take_back(connection, self._keys, member_id, number) for number in own)
 
         return await self._writer.submit(write)
 

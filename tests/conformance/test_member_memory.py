@@ -30,13 +30,15 @@ __all__ = ["settings", "world"]
 ELSEWHERE = 77
 HELD_CHANNEL = 78
 OF_NOBODY = {
-    "style means",
     "embedded questions",
     "settings of servers",
     "acts under way",
     "prompts read by the model",
 }
 """Registered because members had a part in them, or servers; they name no member that is not acting now."""
+CLEARED = {"drafts", "style means"}
+"""Dropped for everyone when a member leaves: drafts in an order that the member had a part in, and the recent
+candidates of the early stop, which the style means hold."""
 IN_PROGRESS = {"waiting questions", "waiting reactions", "turns"}
 """Stay when news do not say who left."""
 
@@ -129,7 +131,7 @@ async def test_after_a_forget_no_registered_cache_holds_the_member_and_others_st
 
     assert before == (everything, everything)
     assert holding(used, used.alice) == set()
-    assert holding(used, used.ben) == everything - {"drafts"}  # in an order that Alice had a part in
+    assert holding(used, used.ben) == everything - CLEARED
 
 
 async def test_after_a_forget_nothing_in_the_bots_memory_names_the_member(used):
@@ -188,7 +190,7 @@ async def test_servers_that_were_left_go_by_the_pseudonyms_of_their_members(used
         "unanswered invitations",
         *IN_PROGRESS,
     }
-    assert holding(used, used.ben) == {name for name, _ in used.bot.memory} - OF_NOBODY - {"drafts"}
+    assert holding(used, used.ben) == {name for name, _ in used.bot.memory} - OF_NOBODY - CLEARED
 
 
 async def test_news_without_names_drop_every_cache_and_no_question_that_waits(used):

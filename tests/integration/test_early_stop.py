@@ -11,9 +11,10 @@ from bot.background.uplift_reporter import Reporter
 from bot.commands.report import as_text
 from bot.generation import Candidate, Context, Enough, Style
 from bot.replies.decision import Prompt
-from personalization.ranking import early_stop
+from personalization.ranking import early_stop, score_forecast
 from personalization.ranking.early_stop import Ending
-from storage.records import EARLY, Who
+from storage.members.wishes import Wish
+from storage.records import EARLY, Consent, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened, shapeless
 
@@ -56,8 +57,9 @@ async def test_replies_of_a_known_member_stop_early_are_recorded_as_such_and_rep
     settings, monkeypatch, compared
 ):
     """The bound is so wide that any candidate is good enough; the rule itself has tests of its own."""
-    for name, value in {"COMPARED": compared, "LEAST_LABELS": 4, "LEAST_SEEN": 4}.items():
+    for name, value in {"COMPARED": compared, "LEAST_LABELS": 4}.items():
         monkeypatch.setattr(early_stop, name, value)
+    monkeypatch.setattr(score_forecast, "LEAST_SEEN", 4)
     settings = shapeless(settings)
     learning = replace(settings.personalization, policy="epsilon", exploration=0.5, early_stop=100.0)
     alone = replace(settings.bot, history_messages=0)  # similar candidates would be echoes of earlier replies
@@ -90,3 +92,17 @@ async def test_replies_of_a_known_member_stop_early_are_recorded_as_such_and_rep
     assert n_endings[Ending.STOPPED if stops else Ending.WAITED] >= 2
     told = "1 were posted at once, 0 waited" if stops else "0 were posted at once, 1 waited"
     assert told in as_text(report, 90)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_replies_under_a_wish_say_nothing_about_those_without_one(settings, monkeypatch, asks):
+    monkeypatch.setattr(score_forecast, "LEAST_SEEN", 1)
+    async with opened(shapeless(settings), generator=ArrivingGenerator()) as world:
+        await world.agree(world.alice)
+        responder, alice = world.house.parts.responder, Who(world.guild.id, world.alice.id)
+        await responder.wishes.put(alice, Wish(presets=("short",) if asks else ()), Consent.AGREED)
+        await responder.decide(Prompt(alice, Context("hello")))
+        head = await world.house.parts.ranker.head_of(None, b"")
+        known = responder.early.recent.forecast(head, world.guild.id)
+
+    assert (known is None) == asks

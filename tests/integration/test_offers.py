@@ -9,6 +9,7 @@ import pytest
 
 from bot.config import Settings
 from bot.replies.offers import EXAMPLES, offered_in
+from bot.ui.style_panel import STAYS_OFF
 from bot.ui.taste_text import LIKE_THOSE, SWITCHED_OFF, offer_called
 from storage.members.wishes import Wish
 from storage.records import Who
@@ -163,6 +164,11 @@ async def test_clear_in_style_leaves_what_is_switched_off(world):
     await world.alice.click(page.response, label="Clear")
 
     assert await seats(world, world.alice) == PLAIN
+    assert STAYS_OFF in page.response.content
+    wish = await world.house.store.wishes.of(Who(world.guild.id, world.alice.id))
+    await world.alice.select(shown.response, list(wish.unwanted), custom_id=learnt_id(shown.response))
+    again = await world.alice.slash(world.channel, "style")
+    assert STAYS_OFF not in again.response.content
 
 
 async def test_a_copy_of_an_example_is_dropped_while_a_better_candidate_is_left(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bot.doctor import Verdict
 from bot.doctor.models import examine_starter
 from personalization.encoding.features import FeatureMap
 from personalization.encoding.loading import load_encoder
+from personalization.heads import kept_starter
 from personalization.heads.heads import Prior, starter_prior
 from personalization.heads.kept_starter import KeptStarter
 from personalization.settings import LearningSettings
@@ -107,8 +109,7 @@ def test_the_doctor_says_what_is_missing(settings):
     folder = settings.generator.starter_dir
 
     missing, switched_off = (examine_starter(one, folder) for one in (settings.personalization, off))
-    with kept_of(settings).locked() as tell:
-        tell("failed: expected some set, found none")
+    kept_of(settings).tell_failure("expected some set, found none")
     after_a_failure = examine_starter(settings.personalization, folder)
 
     assert missing.verdict is Verdict.OK
@@ -117,3 +118,58 @@ def test_the_doctor_says_what_is_missing(settings):
     assert "simpatico fit-starter" in switched_off.said
     assert "found none" in after_a_failure.said
     assert examine_starter(LearningSettings(), folder) is None
+
+
+def test_the_doctor_says_how_the_last_fit_ended_and_what_is_wrong_with_the_file(settings, monkeypatch):
+    kept, folder = kept_of(settings), settings.generator.starter_dir
+
+    def said() -> tuple[Verdict, str]:
+        found = examine_starter(settings.personalization, folder)
+        return found.verdict, found.said
+
+    with pytest.raises(KeyboardInterrupt), kept.locked() as tell:
+        assert said()[0] is Verdict.OK and "0%" in said()[1]
+        tell("37%")
+        raise KeyboardInterrupt
+    cut_off = said()
+    with kept.locked():
+        path = kept.keep(a_starter(kept).to_bytes())
+    assert said() == (Verdict.OK, f"fitted for this encoder: {path}")
+    with monkeypatch.context() as passing:
+        passing.setattr(Path, "read_bytes", unreadable)
+        cannot_be_read = said()
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(kept_starter, "FITTED_BY", "later")
+        of_another_recipe = said()
+    path.write_bytes(b"damaged")
+    damaged = said()
+    path.unlink()
+    gone = said()
+
+    for (verdict, text), part in (
+        (cut_off, "the last fit was cut off at 37%"),
+        (cannot_be_read, "Too many open files"),
+        (damaged, "to have the hash in its name"),
+        (gone, "its file is gone"),
+    ):
+        assert (verdict, part in text, "done" in text) == (Verdict.WARNING, True, False), text
+    assert of_another_recipe == (
+        Verdict.OK,
+        "none for this encoder yet; the bot fits one in the background",
+    )
+
+
+def test_the_doctor_names_a_folder_in_which_no_starter_can_be_kept(settings, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+
+    found = examine_starter(settings.personalization, tmp_path / "file" / "starters")
+
+    assert found.verdict is Verdict.WARNING
+    assert f"expected a folder at {tmp_path / 'file'}" in found.said
+
+
+def unreadable(self: Path) -> bytes:
+    if self.suffix == ".safetensors" and self.parent.name == "starters":
+        raise OSError(errno.EMFILE, "Too many open files")
+    with self.open("rb") as file:
+        return file.read()

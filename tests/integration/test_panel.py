@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.ui import feedback_panel as panel
 from bot.ui import remark_form as remarks
+from bot.ui import start_over
 from bot.ui.components import NOT_AGREED
 from storage.records import Remark, Who
 from tests.integration.test_feedback import stored
@@ -86,9 +87,9 @@ async def test_starting_over_asks_once_and_puts_everything_aside(world):
     await world.alice.click(asked.followups[-1], label="Yes, start over")
     await world.house.trainer.run_round()
 
-    assert question == panel.SURE
+    assert question == start_over.SURE
     assert still == [(("👍",), None)]
-    assert asked.followups[-1].content == panel.STARTED_OVER
+    assert asked.followups[-1].content == start_over.STARTED_OVER
     assert await stored(world, world.alice) == [((), None)]
     store = world.house.store
     members = [store.member_id(panel.Who(world.guild.id, who.id)) for who in (world.alice, world.ben)]

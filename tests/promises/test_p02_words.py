@@ -1,4 +1,4 @@
-"""P2: no word that a member wrote reaches a trained weight.
+"""P2: no word that a member wrote reaches a trained weight, a kind of candidate or another prompt.
 
 A history of members who wish, ask, react, rate, compare, tap and request other answers runs twice through the
 real responder, store, ranker and trainer: once unchanged, once with every word of a member replaced. Replies
@@ -8,11 +8,14 @@ candidate fits best; one candidate per prompt excludes that effect.) The kinds o
 and the shares with which they are dealt, must be the same too.
 
 The prompts are compared as well: what taste offers to the writer (learnt wishes, liked replies as examples)
-is the same, so two prompts differ in the conversation alone.
+is the same, so two prompts differ in the conversation alone. There is one exception: a reply that repeats
+words of the conversation is no example. It is tried with words that overlap: the same history, in which the
+member writes the words of each reply, loses its examples and nothing else.
 
-Controls: examples that hold the member's words; the prompts then differ. Features that include the message,
-as in a ranker of message-reply pairs; the heads then differ. Shares that depend on the message; what is
-dealt then differs.
+Controls: replies that may repeat words; the exception is then gone. Wishes that depend on the examples; more
+than the examples then differs. Examples that hold the member's words; the prompts then differ. Features that
+include the message, as in a ranker of message-reply pairs; the heads then differ. Shares that depend on the
+message; what is dealt then differs.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bot.replies import responder
 from bot.replies.offers import Offers, OffersBook, offered_in
 from bot.replies.responder import Responder
 from personalization.encoding.features import Encoded, FeatureMap
@@ -98,14 +102,22 @@ def dealt_in(styles) -> list[object]:
 EXAMPLES = ("No", "Sure thing", "Tea, please", "Maybe later", "Blue", "At noon", "Not now", "By train")
 
 
-def liked_history() -> list[Event]:
-    """A member who likes emoji and says so by reactions alone; the words are of no importance."""
+def liked_history(*, repeated: bool = False) -> list[Event]:
+    """A member who likes emoji and says so by reactions alone.
+
+    Args:
+        repeated: Whether the member writes the words of each reply before it.
+    """
     me, history, message_id = PEOPLE[0], [Agreed(at=0, who=PEOPLE[0])], 0
     for text in EXAMPLES:
         for reply, mark in ((f"{text}. 😀", "👍"), (f"{text.upper()} it is.", "👎")):
             message_id += 1
             asked = Asked(
-                at=10 * message_id, who=me, said=f"what {message_id}", reply=reply, message_id=message_id
+                at=10 * message_id,
+                who=me,
+                said=reply if repeated else f"what {message_id}",
+                reply=reply,
+                message_id=message_id,
             )
             history += [asked, Reacted(at=asked.at + 1, who=me, message_id=message_id, emoji=mark)]
     last = [
@@ -134,6 +146,52 @@ async def test_other_words_leave_the_same_prompts_but_for_the_conversation(tmp_p
     offered = [offered_in(name) for seats in said[-6:] for name, _ in seats]
     assert any(wish == "emoji" for wish, _ in offered)
     assert any(examples for _, examples in offered)
+
+
+async def offered_when_repeated(folder):
+    """Return heads and offers for a history, and for one in which the member writes the replies' words."""
+    keys, found, me = made_keys(folder / "keys"), [], PEOPLE[0]
+
+    async def read(house) -> None:
+        found.append(await house.parts.responder.offers.known(me))
+
+    outcomes = [
+        await outcome_of(liked_history(repeated=each), folder / str(each), keys, then=read)
+        for each in (False, True)
+    ]
+    return outcomes, found
+
+
+async def test_words_that_a_reply_repeats_take_away_its_example_and_nothing_else(tmp_path):
+    (apart, repeated), (offers, without) = await offered_when_repeated(tmp_path)
+
+    assert apart == repeated
+    assert len(offers.examples) == 2 and without.examples == ()
+    assert "emoji" in [one.name for one in offers.wishes]
+    assert offers.wishes == without.wishes
+
+
+async def test_control_replies_that_may_repeat_words_stay_examples(tmp_path, monkeypatch):
+    monkeypatch.setattr(responder, "quotes", lambda text, context: False)
+
+    _, (offers, same) = await offered_when_repeated(tmp_path)
+
+    assert len(offers.examples) == 2
+    assert offers == same
+
+
+async def test_control_wishes_that_depend_on_examples_differ(tmp_path, monkeypatch):
+    known = OffersBook.known
+
+    async def only_with_examples(self, who, *more) -> Offers:
+        offers = await known(self, who, *more)
+        return offers if offers.examples else Offers()
+
+    monkeypatch.setattr(OffersBook, "known", only_with_examples)
+
+    _, (offers, without) = await offered_when_repeated(tmp_path)
+
+    assert offers.wishes != without.wishes
 
 
 async def test_control_examples_with_the_members_words_change_the_prompts(tmp_path, monkeypatch):

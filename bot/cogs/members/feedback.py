@@ -17,19 +17,20 @@ from bot.languages import mark, tr
 from bot.messages.conversation import is_note
 from bot.ui.components import agreed
 from bot.ui.feedback_panel import (
-    NO_REPLY,
     OffersMenu,
     PauseButton,
     RateButton,
-    StartOverButton,
     UndoMenu,
     UnpickButton,
     rate_own,
     show_any_reply,
     show_panel,
 )
+from bot.ui.feedback_text import NO_REPLY
 from bot.ui.ports import FeedbackHost
 from bot.ui.remark_form import ForgetRemarkButton, RemarkButton
+from bot.ui.start_over import StartOverButton
+from storage.records import NOWHERE
 
 
 class FeedbackCommandsHost(Registry, HasUser, FeedbackHost, Protocol):
@@ -68,17 +69,14 @@ class Feedback(commands.Cog):
     async def feedback(
         self, interaction: discord.Interaction, rating: app_commands.Range[int, 1, 5] | None = None
     ) -> None:
-        """Rate the last reply, or show what is recorded for it."""
+        """Rate the last reply, or show what is recorded for it and what was learnt, also without a reply."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         who = await agreed(self._bot, interaction, who_clicked(interaction))
         if who is None:
             return
         latest = await self._bot.store.replies.latest(who, interaction.channel_id)
-        if latest is None:
-            await interaction.followup.send(tr(NO_REPLY), ephemeral=True)
-            return
-        if rating is None:
-            await show_panel(self._bot, interaction, who, latest.reply_id)
+        if latest is None or rating is None:
+            await show_panel(self._bot, interaction, who, NOWHERE if latest is None else latest.reply_id)
         else:
             await rate_own(self._bot, interaction, who, latest.reply_id, rating)
 

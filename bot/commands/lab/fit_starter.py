@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, settings: Settings, *, encoder: Encoder |
     else:
         kept = KeptStarter(settings.generator.starter_dir, FeatureMap(encoder))
         with kept.locked() as tell:
-            tell("by hand")
+            tell("the start of simpatico fit-starter")
             body = _fitted(sets, encoder, arguments, settings)
             out = kept.keep(body)
     print(f"{out}: {counted(len(body), 'byte')}, SHA-256 {hashlib.sha256(body).hexdigest()}")

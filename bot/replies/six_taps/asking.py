@@ -93,13 +93,24 @@ class SixTaps:
         pick = Pick(picked, prior.feature_id, less, more)
         return await self._store.taps.record(who, pair.name, pick, since=since)
 
-    async def undo(self, who: Who, pair: Pair, *, since: int) -> bool:
-        """Delete the answer to a pair, if it was given in this row; return whether it was."""
-        return await self._store.taps.undo(who, pair.name, since=since)
+    async def undo(self, who: Who, pairs: Sequence[Pair], *, since: int, until: int | None = None) -> int:
+        """Take back the answers to these pairs that were given in a row; an answer before them counts again.
 
-    async def n_answered(self, who: Who, since: int) -> int:
-        """Return the number of answers in this row."""
-        return sum(number > since for number in (await self._store.taps.of(who)).values())
+        Args:
+            who: The member.
+            pairs: The pairs.
+            since: Number from :meth:`begin`.
+            until: Number of the latest answer of the row; None: all later answers are of the row.
+
+        Returns:
+            The number of answers that were taken back.
+        """
+        return await self._store.taps.undo(who, [pair.name for pair in pairs], since=since, until=until)
+
+    async def answered(self, who: Who, pairs: Sequence[Pair], *, since: int = 0) -> dict[Pair, int]:
+        """Return those of some pairs that were answered since a number, and the number of each answer."""
+        known = await self._store.taps.of(who)
+        return {pair: known[pair.name] for pair in pairs if known.get(pair.name, 0) > since}
 
 
 @cache

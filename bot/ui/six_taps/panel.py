@@ -4,13 +4,16 @@ Only the member sees the page, and each button acts on the data of the member wh
 ids of the buttons, so they work after a restart: the language, the pairs that were shown so far, and the
 number of the member's latest choice when these taps began. A pair counts once in a row of taps, so a second
 press on it records nothing. A forged id can only answer pairs that ship, each of them once.
+
+An undo goes back to the latest pair that was answered, whatever was shown or skipped since. If the member had
+answered that pair in an earlier row, the earlier answer counts again.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self, cast
 
@@ -22,7 +25,7 @@ from bot.messages.posting import SILENT
 from bot.replies.six_taps.asking import TAPS, SixTaps
 from bot.replies.six_taps.texts import LANGUAGE_NAMES, Pair, pairs_in
 from bot.ui.components import NOT_AGREED, PersistentButton, clicked_by_who_agreed
-from bot.ui.feedback_text import PAUSED
+from bot.ui.feedback_text import EARLIER_AGAIN, PAUSED
 from bot.ui.ports import FeedbackHost
 from storage.errors import LearningPaused, NoConsent
 from storage.records import Picked, Who
@@ -33,16 +36,19 @@ TO = mark("**Somebody writes:** {message}")
 DONE = mark("**Thank you!** {recorded} That counts from my next reply to you here.")
 NOTHING = mark("I recorded nothing. You can try again whenever you like, in `/style`.")
 LATER = mark(
-    "`/feedback` shows and undoes what I recorded. In `/style` you can do this again with other pairs."
+    "`/feedback` shows what I recorded and undoes it, one choice at a time. You can do this again in"
+    " `/style`."
 )
+ALL_UNDONE = mark("Undone. None of these choices counts any more.")
 
-Action = Literal["first", "second", "equal", "skip", "back", "stop"]
+Action = Literal["first", "second", "equal", "skip", "back", "stop", "none"]
 
 _LABELS: dict[Action, str] = {
     "equal": mark("No matter"),
     "skip": mark("Skip"),
     "back": mark("Undo last choice"),
     "stop": mark("Stop"),
+    "none": mark("Undo all"),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 """Letter of a pair in the id of a button, by its place among all pairs."""
@@ -67,15 +73,18 @@ class Row:
         since: Number of the member's latest choice when they began.
         language: Language of the texts.
         shown: Letters of the pairs that were shown, the latest last.
+        until: Number of the latest choice of these taps once they ended; None while they go on.
     """
 
     since: int
     language: str
     shown: str
+    until: int | None = None
 
     def id_of(self, action: Action) -> str:
         """Return the custom id of a button, of at most 100 characters."""
-        return f"simpatico:tap:{action}:{self.since}:{self.language}:{self.shown}"
+        span = f"{self.since}" if self.until is None else f"{self.since}-{self.until}"
+        return f"simpatico:tap:{action}:{span}:{self.language}:{self.shown}"
 
     @property
     def pairs(self) -> Sequence[Pair]:
@@ -87,6 +96,11 @@ class Row:
         """Return the row with one more pair."""
         letter = _LETTERS[pairs_in(self.language).index(pair)]
         return replace(self, shown=self.shown + letter)
+
+    def back_to(self, answered: Collection[Pair]) -> Row | None:
+        """Return the row that ends with the latest answered pair; None without an answer."""
+        ends = [n for n, pair in enumerate(self.pairs, start=1) if pair in answered]
+        return replace(self, shown=self.shown[: ends[-1]]) if ends else None
 
 
 class OfferButton(PersistentButton, template=r"simpatico:taps"):
@@ -122,10 +136,15 @@ class OfferButton(PersistentButton, template=r"simpatico:taps"):
 
 class TapButton(
     PersistentButton,
-    template=r"simpatico:tap:(?P<action>first|second|equal|skip|back|stop):(?P<since>\d{1,18})"
+    template=r"simpatico:tap:(?P<action>first|second|equal|skip|back|stop|none)"
+    r":(?P<since>\d{1,18})(?:-(?P<until>\d{1,18}))?"
     rf":(?P<language>{'|'.join(LANGUAGE_NAMES)}):(?P<shown>[a-r]{{1,{TAPS}}})",
 ):
-    """A button under a pair. ``back`` holds the row to go back to, which ends with the pair to ask again."""
+    """A button under a pair or at the end.
+
+    ``back`` holds the row to go back to, which ends with the pair to ask again. ``none`` takes back all
+    answers of the row.
+    """
 
     def __init__(self, row: Row, action: Action, label: str, style: discord.ButtonStyle, at: int = 0) -> None:
         super().__init__(discord.ui.Button(label=label, style=style, custom_id=row.id_of(action), row=at))
@@ -136,11 +155,12 @@ class TapButton(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        row = Row(int(match["since"]), match["language"], match["shown"])
+        until = None if match["until"] is None else int(match["until"])
+        row = Row(int(match["since"]), match["language"], match["shown"], until)
         return cls(row, cast(Action, match["action"]), "", discord.ButtonStyle.secondary)
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
-        """Record the answer and show the next pair, or go back, or end."""
+        """Record the answer and show the next pair, or go back, or end, or take all answers back."""
         if (clicked := await clicked_by_who_agreed(interaction)) is None:
             return
         _, who = clicked
@@ -149,9 +169,11 @@ class TapButton(
         try:
             match self._action:
                 case "back":
-                    undone = await bot.six_taps.undo(who, pair, since=row.since)
-                    bot.labels_changed(int(undone))
-                    await _show(interaction, row)
+                    bot.labels_changed(await bot.six_taps.undo(who, [pair], since=row.since))
+                    await _show(interaction, bot, who, row)
+                    return
+                case "none":
+                    await _undo_all(interaction, bot, who, row)
                     return
                 case "stop":
                     await _show_end(interaction, bot, who, row)
@@ -187,10 +209,10 @@ async def _show_next(interaction: discord.Interaction[Any], bot: TapsHost, who: 
     if pair is None:
         await _show_end(interaction, bot, who, row)
     else:
-        await _show(interaction, row.and_then(pair))
+        await _show(interaction, bot, who, row.and_then(pair))
 
 
-async def _show(interaction: discord.Interaction[Any], row: Row) -> None:
+async def _show(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
     """Show the latest pair of a row, with its buttons."""
     pair, secondary = row.pairs[-1], discord.ButtonStyle.secondary
     sides: list[tuple[Action, str]] = [("first", pair.less), ("second", pair.more)]
@@ -200,8 +222,8 @@ async def _show(interaction: discord.Interaction[Any], row: Row) -> None:
         view.add_item(TapButton(row, action, name, discord.ButtonStyle.primary))
     view.add_item(TapButton(row, "equal", tr(_LABELS["equal"]), secondary))
     view.add_item(TapButton(row, "skip", tr(_LABELS["skip"]), secondary, 1))
-    if len(row.shown) > 1:
-        view.add_item(_back(replace(row, shown=row.shown[:-1])))
+    if to := row.back_to(await bot.six_taps.answered(who, row.pairs[:-1], since=row.since)):
+        view.add_item(_undo(to, "back"))
     view.add_item(TapButton(row, "stop", tr(_LABELS["stop"]), secondary, 1))
     asked = tr(ASK, n=len(row.shown), total=TAPS)
     await interaction.edit_original_response(
@@ -216,16 +238,27 @@ async def _show(interaction: discord.Interaction[Any], row: Row) -> None:
 
 async def _show_end(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
     """Show what was recorded."""
-    n = await bot.six_taps.n_answered(who, row.since)
+    answered = await bot.six_taps.answered(who, row.pairs, since=row.since)
+    n, to = len(answered), row.back_to(answered)
     recorded = trn("I recorded {n} choice.", "I recorded {n} choices.", n)
     done = tr(DONE, recorded=recorded) if n else tr(NOTHING)
     view = offer()
-    if n:
-        view.add_item(_back(row))
+    if to is not None:
+        view.add_item(_undo(to, "back"))
+        if n > 1:
+            view.add_item(_undo(replace(row, until=max(answered.values())), "none"))
     await interaction.edit_original_response(
         content=sentences_of(done, tr(LATER)) if n else done, embeds=[], view=view
     )
 
 
-def _back(to: Row) -> TapButton:
-    return TapButton(to, "back", tr(_LABELS["back"]), discord.ButtonStyle.danger, 1)
+async def _undo_all(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
+    """Take back all answers of a row, and say whether earlier ones count again."""
+    bot.labels_changed(await bot.six_taps.undo(who, row.pairs, since=row.since, until=row.until))
+    earlier = await bot.six_taps.answered(who, row.pairs)
+    said = sentences_of(tr(ALL_UNDONE), tr(EARLIER_AGAIN)) if earlier else tr(ALL_UNDONE)
+    await interaction.edit_original_response(content=said, embeds=[], view=offer())
+
+
+def _undo(row: Row, action: Literal["back", "none"]) -> TapButton:
+    return TapButton(row, action, tr(_LABELS[action]), discord.ButtonStyle.danger, 1)

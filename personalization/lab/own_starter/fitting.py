@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from personalization.encoding.encoder import Encoder
@@ -29,6 +30,8 @@ from personalization.settings import Device, LearningSettings
 
 ENCODING_SHARE = 0.7
 """Share of the encoding in the progress that is told; the rest is the fit."""
+LONGEST_REASON = 500
+"""Characters of the reason of a failure. A pipe takes so many at once, also while no process reads it."""
 TOLD_STEPS = 200
 """Most times that progress is told in one phase."""
 
@@ -86,7 +89,7 @@ def fit_and_keep(
         The new file; None if a sound one was there.
 
     Raises:
-        StarterFailed: The folder cannot be written.
+        StarterFailed: The folder cannot be written, or a kept file cannot be read now.
         DatasetBroken: A set is missing or damaged.
         DeviceMissing: This machine lacks the device.
     """
@@ -96,30 +99,32 @@ def fit_and_keep(
     with kept.locked() as tell:
         if kept.read() is not None:
             return None
+        tell(_percent(0))
+        sets = [read_dataset(one) for one in folders or shipped_folders()]
+        n_texts = sum(len(one.texts) + sum(map(bool, one.messages)) for one in sets)
+        watch = _Progress(n_texts, tell).watch
+        learning = LearningSettings(device=device)
         try:
-            sets = [read_dataset(one) for one in folders or shipped_folders()]
-            n_texts = sum(len(one.texts) + sum(map(bool, one.messages)) for one in sets)
-            watch = _Progress(n_texts, tell).watch
-            learning = LearningSettings(device=device)
             encoded = [encode_set(one, learning, cache, encoder, watch=watch) for one in sets]
-            done = iter(range(1, n_steps(encoded) + 1))
-
-            def fitted_step(_: str) -> None:
-                tell(_percent(ENCODING_SHARE + (1 - ENCODING_SHARE) * next(done) / n_steps(encoded)))
-
-            path = kept.keep(fit_encoded(encoded, device, fitted_step).prior.to_bytes())
         except OSError as exc:
-            tell(f"failed: {exc}")
-            raise StarterFailed(f"expected to write into {folder}, found {exc}") from exc
-        except PersonalizationError as exc:
-            tell(f"failed: {exc}")
-            raise
+            raise StarterFailed(f"expected to write into {cache}, found {exc}") from exc
+        done = iter(range(1, n_steps(encoded) + 1))
+
+        def fitted_step(_: str) -> None:
+            tell(_percent(ENCODING_SHARE + (1 - ENCODING_SHARE) * next(done) / n_steps(encoded)))
+
+        path = kept.keep(fit_encoded(encoded, device, fitted_step).prior.to_bytes())
         shutil.rmtree(cache, ignore_errors=True)
-        tell("done")
     return path
 
 
-def fit_in_process(name: str, device: Device, folder: Path, folders: Sequence[Path] | None = None) -> None:
+def fit_in_process(
+    name: str,
+    device: Device,
+    folder: Path,
+    folders: Sequence[Path] | None = None,
+    why: Connection | None = None,
+) -> None:
     """Fit and keep the starter for a named encoder, with low priority; ends the process with 1 on a failure.
 
     Args:
@@ -127,12 +132,18 @@ def fit_in_process(name: str, device: Device, folder: Path, folders: Sequence[Pa
         device: Device of encoder and solving.
         folder: Folder of kept starters.
         folders: The sets; None: those that ship.
+        why: Where the reason of a failure is sent; None: it is written to standard error.
     """
+    tell = why.send if why is not None else sys.stderr.write
     become_worker()
     try:
         fit_and_keep(load_encoder(name, device), device, folder, folders)
-    except PersonalizationError:
+    except PersonalizationError as exc:
+        tell(f"{exc}"[:LONGEST_REASON])
         sys.exit(1)
+    except Exception as exc:  # a bug, or no memory: its traceback goes to standard error
+        tell(type(exc).__name__)
+        raise
 
 
 class _Progress:

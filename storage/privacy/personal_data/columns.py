@@ -21,7 +21,10 @@ PREFERENCE_LEAVES = (
     "when it is undone, the member starts over, forgets or withdraws, or a reply it is about is deleted"
 )
 REMARK_LEAVES = "when it is taken back, its author or the asker forgets or withdraws, or the reply is deleted"
-WISH_LEAVES = "when it is cleared or changed, or the member forgets or withdraws"
+WISH_LEAVES = (
+    "presets and words: when cleared or changed; what is switched off: when switched on; all: when the member"
+    " forgets or withdraws"
+)
 STAYS = "never; it is about nobody"
 
 
@@ -69,7 +72,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         decision=(
             Form.SEALED,
             "styles and rounded probabilities of the candidates, the favourite, which was posted, by which"
-            " model and under which learnt wish, and why",
+            " model, under which learnt wish and with or without examples, and why; whether the reply may"
+            " repeat words of the conversation (yes or no)",
         ),
     ),
     Kept(
@@ -145,7 +149,11 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         told_at=(Form.PLAIN, "when the member chose"),
         feature_id=(Form.PLAIN, "which models described both"),
         features=(Form.SEALED, "numbers that describe the bot's two texts"),
-        choice=(Form.SEALED, "which was picked (and pair of the six taps), or a request for another answer"),
+        choice=(
+            Form.SEALED,
+            "which was picked (and pair of the six taps, with what was picked and when before), or a request"
+            " for another answer",
+        ),
     ),
     *_columns(
         "remarks",

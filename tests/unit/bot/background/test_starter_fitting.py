@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -55,7 +57,7 @@ class Bot:
     async def progress(self, within_s: float = 280.0) -> None:
         """Wait until the process has told how far it is."""
         async with asyncio.timeout(within_s):
-            while not self.kept.told().endswith("%"):
+            while not (self.kept.told() or "").endswith("%"):
                 await asyncio.sleep(0.02)
 
 
@@ -103,6 +105,7 @@ async def test_a_killed_process_is_told_and_not_started_again_at_once(encoder, t
     assert len(bot.fitting._tasks) == 0, "it waits for the next day or the next start"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "ended with -9" in caplog.text
+    assert bot.kept.told().startswith("failed: the process ended with -9 at ")
 
 
 async def test_a_failure_is_told_with_its_reason(encoder, tmp_path, caplog):
@@ -111,8 +114,47 @@ async def test_a_failure_is_told_with_its_reason(encoder, tmp_path, caplog):
     await bot.fitting.run()
     await bot.ended()
 
-    assert "failed: expected dataset.json" in caplog.text
+    assert "No starter prior was fitted (expected dataset.json" in caplog.text
+    assert bot.kept.told().startswith("failed: expected dataset.json")
     assert bot.due == []
+
+
+async def test_a_failure_before_the_fit_begins_is_told_with_its_reason(encoder, tmp_path, caplog):
+    bot = Bot(encoder, tmp_path / "starters", None)
+    unwritable = Bot(encoder, tmp_path / "file" / "starters", None)
+    (tmp_path / "file").write_text("no folder")
+    copy = tmp_path / "encoder"
+    shutil.copytree(encoder, copy)
+    next(copy.rglob("*.safetensors")).write_bytes(b"damaged")
+    bot.fitting._arguments = (str(copy), *bot.fitting._arguments[1:])
+
+    for one in (bot, unwritable):
+        await one.fitting.run()
+        await one.ended()
+
+    damaged, below_a_file = caplog.messages
+    assert str(copy) in damaged and "the process ended" not in damaged
+    assert "starters to be writable" in below_a_file
+    assert bot.kept.told().startswith("failed: ")
+
+
+async def test_a_starter_that_cannot_be_read_now_is_neither_deleted_nor_fitted_again(
+    encoder, tmp_path, caplog, monkeypatch
+):
+    bot = Bot(encoder, tmp_path, None)
+    path = bot.kept.keep(starter_prior(bot.kept.features, LearningSettings()).to_bytes())
+
+    def unreadable(self: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as passing:
+        passing.setattr(Path, "read_bytes", unreadable)
+        await bot.fitting.run()
+    assert (len(bot.fitting._tasks), path.exists()) == (0, True)
+    assert "Too many open files" in caplog.text
+
+    await bot.fitting.run()
+    assert len(bot.published) == 1
 
 
 @pytest.mark.parametrize(("fits", "leads"), [(False, True), (True, False)], ids=["switched off", "follower"])

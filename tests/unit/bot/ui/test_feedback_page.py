@@ -8,7 +8,9 @@ import pytest
 
 from bot.languages import LANGUAGES, speaking
 from bot.replies.offers import Offers
-from bot.ui.feedback_text import LONGEST, kind_lines, page_of, panel_lines
+from bot.replies.six_taps.texts import AXES
+from bot.ui import feedback_text
+from bot.ui.feedback_text import LONGEST, choice_called, kind_lines, page_of, panel_lines, undone_line
 from bot.ui.taste_text import STYLES, offer_lines
 from personalization.insight.arm_book import LEARNT
 from personalization.insight.learnt_wishes import LearntWish
@@ -17,7 +19,15 @@ from personalization.ranking.arms import Tally
 from personalization.ranking.dealing import EXAMPLES, PLAIN, STYLE, WISH, WRITER
 from personalization.ranking.explain import Evidence
 from storage.members.wishes import Wish
-from storage.records import FeedbackSummary, HeadSummary, Remark, ReplyId, ReplySummary
+from storage.records import (
+    FeedbackSummary,
+    HeadSummary,
+    Picked,
+    PreferenceRow,
+    Remark,
+    ReplyId,
+    ReplySummary,
+)
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 KINDS = {
@@ -40,7 +50,15 @@ def everything(reactions: tuple[str, ...] = ("👍", "❤️", "😂")) -> tuple
     wishes = (LearntWish("shorter", 0.97), LearntWish("no-emoji", 0.95), LearntWish("asks-back", 0.93))
     unwanted = Wish((), "", ("lists", "polite", "humour", "numbers"))
     extras = [*offer_lines(Offers(wishes, ("x",)), unwanted), *kind_lines(KINDS)]
-    return panel_lines(shown, summary, Taste(120, 60, leanings, None), remark), extras
+    latest = a_choice("details-1", Picked.EQUAL, earlier=Picked.FIRST)
+    lines = panel_lines(shown, summary, Taste(120, 60, leanings, None, 12), remark, latest=latest)
+    return [undone_line(latest), *lines], extras
+
+
+def a_choice(tap: str | None, picked: Picked, *, earlier: Picked | None = None) -> PreferenceRow:
+    """Return a choice, in `/compare` without the name of a pair."""
+    replies = (ReplyId(1), ReplyId(2)) if picked is Picked.AGAIN else None
+    return PreferenceRow(3, picked, replies, "", b"", b"", NOW, tap=tap, earlier=earlier)
 
 
 @pytest.mark.parametrize("locale", LANGUAGES, ids=str)
@@ -51,7 +69,14 @@ def test_the_panel_fits_into_a_message_and_keeps_what_always_stands_in_it(locale
 
     page = page_of(lines, extras)
     assert len(page) <= LONGEST
-    assert page.startswith("\n".join(lines)[: LONGEST - 1])
+    assert page.startswith("\n".join(lines))
+
+
+def test_control_with_every_reaction_the_fixed_lines_exceed_a_message(monkeypatch) -> None:
+    monkeypatch.setattr(feedback_text, "MOST_SIGNS", 20)
+    lines, _ = everything((":1234567890123456789",) * 20)
+
+    assert len("\n".join(lines)) > LONGEST
 
 
 def test_control_with_all_further_lines_some_language_exceeds_a_message() -> None:
@@ -69,3 +94,28 @@ def test_no_stored_name_of_a_kind_is_shown(locale) -> None:
         (line,) = kind_lines(KINDS)
 
     assert f" {LEARNT}:" not in line and "shown" not in line
+
+
+def test_each_choice_is_named_by_what_was_picked_and_no_two_of_the_taps_alike() -> None:
+    taps = {
+        choice_called(a_choice(f"{axis}-2", picked))
+        for axis in AXES
+        for picked in (Picked.FIRST, Picked.SECOND, Picked.EQUAL)
+    }
+
+    assert len(taps) == 3 * len(AXES)
+    assert "a short answer (six taps)" in taps
+    assert choice_called(a_choice("unknown-1", Picked.FIRST)) == "a choice in the six taps"
+    assert choice_called(a_choice(None, Picked.FIRST)) == "a choice in `/compare`"
+    assert choice_called(a_choice(None, Picked.AGAIN)) == "another answer that you asked for"
+
+
+@pytest.mark.parametrize("locale", LANGUAGES, ids=str)
+def test_without_a_reply_the_panel_says_so_and_choices_are_never_nothing(locale) -> None:
+    summary = FeedbackSummary(0, (), None, 6, 3, False)
+    with speaking(locale):
+        nothing, *_ = panel_lines(None, FeedbackSummary(0, (), None), Taste(0, 0, (), None), None)[2:]
+        lines = panel_lines(None, summary, Taste(0, 0, (), None, 6), None)
+
+    assert nothing not in lines
+    assert len(page_of(lines, [])) <= LONGEST

@@ -139,6 +139,20 @@ def test_a_taste_is_told_in_its_directions_and_each_thing_once():
     assert phrase("emoji", -1) == "few or no emoji"
 
 
+def test_a_leaning_from_choices_tells_them_unless_most_speak_against_it():
+    none = Evidence("emoji", 0, 0, 0, 0)
+    leanings = tuple(
+        Leaning(name, -0.2, none, chosen)
+        for name, chosen in (("emoji", (2, 3)), ("humour", (1, 2)), ("length_chars", (1, 1)))
+    )
+
+    assert taste_lines(Taste(0, 0, leanings, None, 3)) == [
+        "• few or no emoji (you chose it in 2 of 3 choices)",
+        "• no jokes",
+        "• a short answer (you chose it in 1 of 1 choice)",
+    ]
+
+
 def test_no_taste_yet_is_said_plainly():
     assert taste_lines(Taste(0, 0, (), None)) == [
         "Nothing certain yet: my picture of your taste is still close to what most people like."

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from personalization.encoding.features import FeatureMap
-from personalization.errors import StarterFailed
+from personalization.errors import DatasetBroken, HeadDamaged, StarterFailed
 from personalization.heads import kept_starter
 from personalization.heads.heads import starter_prior
 from personalization.heads.kept_starter import KeptStarter
@@ -58,7 +62,8 @@ def test_a_damaged_file_is_not_used_and_makes_room(kept, caplog, damage):
     path = kept.keep(FITTED.to_bytes())
     path.write_bytes(damage(path.read_bytes()))
 
-    assert kept.path() is None
+    with pytest.raises(HeadDamaged):
+        kept.path()
     assert path.exists(), "looking changes nothing"
     assert find_starter(FEATURES, SETTINGS, kept) is None
     assert not path.exists()
@@ -117,4 +122,102 @@ def test_a_folder_that_cannot_be_written_is_told(kept):
 
     with pytest.raises(StarterFailed, match="to be writable"), kept.locked():
         pass
-    assert (kept.read(), kept.told(), kept.is_being_fitted()) == (None, "", False)
+    assert (kept.read(), kept.told(), kept.is_being_fitted()) == (None, None, False)
+
+
+PASSING = [errno.EMFILE, errno.EIO, errno.ESTALE, errno.EACCES]
+
+
+@pytest.mark.parametrize("number", PASSING, ids=map(errno.errorcode.get, PASSING))
+def test_a_starter_that_cannot_be_read_now_stays(kept, monkeypatch, caplog, number):
+    path = kept.keep(FITTED.to_bytes())
+
+    def unreadable(self: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as passing:
+        passing.setattr(Path, "read_bytes", unreadable)
+        for look in (kept.read, kept.path):
+            with pytest.raises(StarterFailed, match=os.strerror(number)):
+                look()
+        assert find_starter(FEATURES, SETTINGS, kept) is None
+    assert os.strerror(number) in caplog.messages[0]
+
+    assert kept.path() == path
+    assert kept.read().prior_id == FITTED.prior_id
+
+
+def test_a_file_that_another_process_replaces_meanwhile_is_no_trouble(kept, monkeypatch):
+    kept.keep(FITTED.to_bytes())
+    monkeypatch.setattr(KeptStarter, "_files", lambda self: [self.folder / f"{self._name}-gone.safetensors"])
+
+    assert (kept.read(), kept.path()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, "done"),
+        (DatasetBroken("expected a set"), "failed: expected a set"),
+        (OSError(errno.ENOSPC, "No space left on device"), "failed: [Errno 28] No space left on device"),
+        (KeyboardInterrupt(), "37%"),
+    ],
+)
+def test_how_a_fit_ended_is_told_and_the_next_one_begins_with_nothing(kept, error, told):
+    expected = nullcontext() if error is None else pytest.raises(type(error))
+    with expected, kept.locked() as tell:
+        tell("37%")
+        if error is not None:
+            raise error
+
+    assert kept.told() == told
+    with kept.locked():
+        assert kept.told() == ""
+
+
+def test_what_an_earlier_recipe_told_is_not_told_of_this_one(kept, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(kept_starter, "FITTED_BY", "earlier")
+        with kept.locked():
+            pass
+        assert kept.told() == "done"
+
+    assert kept.told() is None
+
+
+def test_a_failure_is_recorded_unless_another_process_fits(kept):
+    with kept.locked() as tell:
+        tell("37%")
+        kept.tell_failure("killed")
+        assert kept.told() == "37%"
+
+    kept.tell_failure("killed")
+
+    assert kept.told() == "failed: killed"
+
+
+def test_a_full_disk_fails_the_keeping_alone_and_leaves_no_part(kept, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        with kept.locked() as tell:
+            tell("37%")
+            assert kept.told() == ""
+            disk.setattr(Path, "replace", full)
+            with pytest.raises(StarterFailed, match="No space left"):
+                kept.keep(FITTED.to_bytes())
+
+    assert {path.suffix for path in kept.folder.iterdir()} == {".lock"}
+
+
+def test_keeping_leaves_its_own_lock_and_removes_those_of_other_recipes(kept, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(kept_starter, "FITTED_BY", "earlier")
+        kept.tell_failure("earlier")
+    with kept.locked():
+        path = kept.keep(FITTED.to_bytes())
+        assert kept.is_being_fitted()
+
+    assert set(kept.folder.iterdir()) == {path, kept._lock}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -131,6 +132,13 @@ def test_what_is_stated_is_right_as_often_as_stated():
 def test_control_a_head_that_counts_each_label_five_times_is_too_sure():
     with pytest.raises(AssertionError, match="comparison failed"):
         assert_as_often_right_as_stated(weight=5.0)
+
+
+def test_the_figure_that_is_told_is_the_one_by_which_the_bot_judges():
+    for share, certainty in product((0.3, 0.65, 0.9, 1.0), (0.8, 0.9, 0.97)):
+        wish = LearntWish("shorter", certainty, share)
+        assert abs(wish.percent - 100 * wish.weight) <= 2.5 or wish.percent == 95
+        assert wish.percent >= 80 if wish.is_sure else wish.percent <= 80
 
 
 def test_a_certainty_is_told_in_steps_of_five_and_never_as_100_percent():

@@ -8,7 +8,7 @@ import numpy as np
 
 from personalization.encoding.features import STYLE_FEATURES, FeatureMap
 from personalization.heads.heads import starter_prior
-from personalization.insight.taste import leanings_of, replayed
+from personalization.insight.taste import leanings_of, replayed, split
 from personalization.ranking.explain import Evidence
 from personalization.rounds.examples import Labelled
 from personalization.settings import LearningSettings
@@ -79,3 +79,37 @@ def test_a_replay_learns_as_labels_come_and_never_looks_ahead():
 def test_five_labels_are_too_few_for_a_replay():
     assert replayed(emoji_lover(5), prior()) is None
     assert replayed(emoji_lover(6), prior()) is not None
+
+
+def chooser(wanted: float, n: int = 6) -> Labelled:
+    """Choices between answers that differ in emoji; the one with more of it stands first or second."""
+    X = np.zeros((n, FEATURES.dim), dtype=np.float32)
+    X[:, EMOJI] = np.where(np.arange(n) % 2, 3.0, -3.0)
+    X[:, EMOJI - 1] = 0.5  # a small difference in another feature
+    y = np.where(X[:, EMOJI] > 0, wanted, 1 - wanted).astype(np.float32)
+    return Labelled(MemberId(b"m" * 16), X, y, np.full(n, 4, dtype=np.float32), n_pairs=n)
+
+
+def learnt_from(choices: Labelled):
+    examples = Examples.pad([(choices.X, choices.y, choices.weight)])
+    bank, _ = learn_heads(replace(examples, pairwise=np.ones_like(examples.mask)), prior(), "cpu")
+    return bank.head(0)
+
+
+def test_choices_alone_show_a_leaning_its_direction_and_how_often_it_was_chosen():
+    for wanted, sign in ((1.0, 1), (0.0, -1)):
+        choices = chooser(wanted)
+        replies, same = split(choices)
+
+        (leaning,) = leanings_of(replies, learnt_from(choices), prior().head(), same)
+
+        assert (leaning.name, np.sign(leaning.amount), leaning.chosen) == ("emoji", sign, (6, 6))
+        assert (len(replies.y), same.n_pairs) == (0, 6)
+
+
+def test_choices_without_a_preference_or_against_the_head_show_nothing():
+    (replies, undecided), head = split(chooser(0.5)), learnt_from(chooser(1.0))
+
+    assert leanings_of(replies, learnt_from(undecided), prior().head(), undecided) == ()
+    assert leanings_of(replies, head, prior().head(), undecided) == ()
+    assert leanings_of(replies, head, prior().head(), chooser(0.0)) == ()

@@ -10,26 +10,28 @@ import pytest
 
 from personalization.errors import RankingFailed
 from personalization.heads.heads import Head, starter_prior
-from personalization.ranking.early_stop import (
-    COMPARED,
-    LEAST_LABELS,
-    LEAST_SEEN,
-    MEMORY,
-    EarlyStop,
-    Ending,
-    Forecast,
-    RecentCandidates,
-    Waiting,
-)
+from personalization.ranking.early_stop import COMPARED, LEAST_LABELS, EarlyStop, Ending, Waiting
 from personalization.ranking.policy import Explore, Thompson, choose
 from personalization.ranking.ranker import Ranker
+from personalization.ranking.score_forecast import LEAST_SEEN, MEMORY, Forecast, RecentCandidates
 from personalization.settings import LearningSettings
-from storage.records import EARLY, FALLBACK, WAITED, HeadRecord, MemberId
+from storage.records import EARLY, FALLBACK, WAITED, HeadRecord, MemberId, Seat
 from tests.unit.storage.given import IMPRESSION
 
 STYLES = ("a", "b", "c", "d")
+SEATS = tuple(Seat(place, style) for place, style in enumerate(STYLES))
 BOUND = 0.01
 ALICE = MemberId(b"a" * 16)
+
+
+def seats(*styles: str) -> list[Seat]:
+    return [Seat(place, style) for place, style in enumerate(styles)]
+
+
+def of_styles(means, counts, within: float, between: float) -> Forecast:
+    """Return a forecast in which nothing but styles has an effect."""
+    effects = {("style", style): float(mean) for style, mean in means.items()}
+    return Forecast(counts, effects, np.zeros((len(effects), len(effects))), within, between)
 
 
 def chance(score):
@@ -47,7 +49,7 @@ class Members:
         ]
         self.recent = RecentCandidates()
         for _ in range(MEMORY):
-            self.recent.observe(STYLES, self.reply(), np.zeros(4, np.float32))
+            self.recent.observe(SEATS, self.reply(), np.zeros(4, np.float32))
 
     def reply(self) -> np.ndarray:
         """Draw the features of one candidate per style, ``4 x 3``: style, message and chance."""
@@ -71,7 +73,7 @@ def n_awaited(one: Waiting, order) -> int:
         for n in range(1, len(order)):
             here, out = order[:n], order[n:]
             enough = await one.is_enough(
-                [str(i) for i in here], [STYLES[i] for i in here], [STYLES[i] for i in out], [-1.0] * n
+                [str(i) for i in here], [SEATS[i] for i in here], [SEATS[i] for i in out], [-1.0] * n
             )
             if enough and one.stop():
                 return n
@@ -117,9 +119,8 @@ def test_the_gain_is_that_of_candidates_drawn_from_the_conditional_distribution(
     rng = np.random.default_rng(seed)
     n, k = int(rng.integers(1, 4)), 4
     mean, within, between = rng.normal(size=k), rng.uniform(0.05, 1), rng.uniform(0, 1)
-    forecast = Forecast(
-        dict(zip(STYLES, mean, strict=True)), dict.fromkeys(STYLES, 10**9), float(within), float(between)
-    )
+    means = dict(zip(STYLES, mean, strict=True))
+    forecast = of_styles(means, dict.fromkeys(STYLES, 10**9), float(within), float(between))
     cov = within * np.eye(k) + between
     scores = rng.multivariate_normal(mean, cov)[:n]
     weights = np.linalg.solve(cov[:n, :n], cov[:n, n:]).T  # (k - n, n)
@@ -127,7 +128,7 @@ def test_the_gain_is_that_of_candidates_drawn_from_the_conditional_distribution(
     rest = cov[n:, n:] - weights @ cov[:n, n:]
     draws = rng.multivariate_normal(expected, rest, size=40_000) - scores.max()
 
-    gain = forecast.gain(STYLES[:n], list(scores), STYLES[n:])
+    gain = forecast.gain(SEATS[:n], list(scores), SEATS[n:])
 
     assert gain == pytest.approx(np.maximum(draws, 0).mean(axis=0).sum(), abs=0.03)
     assert gain > np.maximum(draws, 0).max(axis=1).mean() - 0.02, "the sum bounds the best of them"
@@ -140,9 +141,9 @@ def test_the_forecast_finds_the_means_and_variances_of_the_scores():
     for server in range(60):
         for _ in range(MEMORY):
             scores = np.array([0.0, 1.0, 2.0, 3.0]) + 0.5 * rng.normal() + 0.8 * rng.normal(size=4)
-            recent.observe(STYLES, scores[:, None].astype(np.float32), np.zeros(4, np.float32), server)
+            recent.observe(SEATS, scores[:, None].astype(np.float32), np.zeros(4, np.float32), server)
         found.append(recent.forecast(head, server))
-    means = np.mean([[one.means[style] for style in STYLES] for one in found], axis=0)
+    means = np.mean([[one.effects["style", style] for style in STYLES] for one in found], axis=0)
 
     assert means == pytest.approx([0, 1, 2, 3], abs=0.1)
     assert np.mean([one.within for one in found]) == pytest.approx(0.64, abs=0.05)
@@ -198,17 +199,17 @@ def test_control_a_rule_that_knows_the_draw_makes_propensities_wrong():
 @pytest.mark.parametrize("unknown", ["outstanding", "arrived"])
 def test_a_style_that_is_not_known_is_waited_for(unknown):
     seen = {"a": 100, "b": LEAST_SEEN - 1}
-    forecast = Forecast({"a": 0.0, "b": -9.0}, seen, 0.1, 0.1)
+    forecast = of_styles({"a": 0.0, "b": -9.0}, seen, 0.1, 0.1)
 
     if unknown == "outstanding":
-        assert forecast.gain(["a"], [9.0], ["b"]) == np.inf
-        assert forecast.gain(["a"], [9.0], ["z"]) == np.inf
+        assert forecast.gain(seats("a"), [9.0], seats("b")) == np.inf
+        assert forecast.gain(seats("a"), [9.0], seats("z")) == np.inf
     else:  # such as an answer of /faq: it counts as the best, and says nothing about the message
-        assert forecast.gain(["a", "faq"], [0.0, 9.0], ["a"]) < 1e-6
+        assert forecast.gain(seats("a", "faq"), [0.0, 9.0], seats("a")) < 1e-6
 
 
 def test_a_reply_for_comparison_waits_is_marked_and_is_judged_once():
-    forecast = Forecast({"a": 0.0, "b": 0.0}, {"a": 50, "b": 50}, 0.1, 0.1)
+    forecast = of_styles({"a": 0.0, "b": 0.0}, {"a": 50, "b": 50}, 0.1, 0.1)
     stopped, compared = waiting(forecast, [9.0] * 4), waiting(forecast, [9.0] * 4, waits=True)
 
     assert n_awaited(stopped, [0, 1, 0, 1]) == 1
@@ -224,10 +225,10 @@ async def test_a_failed_ranking_means_waiting():
     async def scored(texts, fits):
         raise RankingFailed("expected an encoding, found none")
 
-    forecast = Forecast({"a": 0.0}, {"a": 50}, 0.1, 0.1)
+    forecast = of_styles({"a": 0.0}, {"a": 50}, 0.1, 0.1)
     one = Waiting(forecast, scored, BOUND, waits=False, count=lambda ending: None)
 
-    assert not await one.is_enough(["x"], ["a"], ["a"], [-1.0])
+    assert not await one.is_enough(["x"], seats("a"), seats("a"), [-1.0])
 
 
 def early_of(features, settings=None, *, n_labels: int = 50, share: float = 1.0, n_seen: int = LEAST_SEEN):
@@ -247,7 +248,7 @@ def early_of(features, settings=None, *, n_labels: int = 50, share: float = 1.0,
     ranker = Ranker(features, settings, load, prior, np.random.default_rng(0))
     early = EarlyStop(ranker, settings, np.random.default_rng(0))
     for _ in range(n_seen):
-        early.recent.observe(STYLES, np.zeros((4, features.dim), np.float32), np.zeros(4, np.float32))
+        early.recent.observe(SEATS, np.zeros((4, features.dim), np.float32), np.zeros(4, np.float32))
     return ranker, early
 
 
@@ -291,7 +292,7 @@ async def test_the_candidates_that_arrived_are_scored_as_they_are_ranked(feature
     try:
         one = await early.begin(ALICE, "hello there")
         assert one is not None
-        assert await one.is_enough(["hello there"], ["a"], ["b"], [-1.0])
-        assert not await one.is_enough([], [], ["b"], [])
+        assert await one.is_enough(["hello there"], seats("a"), seats("b"), [-1.0])
+        assert not await one.is_enough([], [], seats("b"), [])
     finally:
         ranker.close()
