@@ -126,6 +126,7 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     yield "starter", partial(_starter, settings)
     if settings.safety.toxicity_model:
         yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
+    yield "plug-in", partial(_plugins, settings)
     yield "database", data
     yield "disk", disk
     yield "port", ports
@@ -136,6 +137,14 @@ async def _starter(settings: Settings) -> AsyncIterator[Finding]:
     found = await asyncio.to_thread(examine_starter, settings.personalization, folder)
     if found is not None:
         yield found
+
+
+async def _plugins(settings: Settings) -> AsyncIterator[Finding]:
+    from bot.doctor.plugins import examine_plugins
+
+    filters, label_source = settings.safety.filters, settings.personalization.label_source
+    for finding in await asyncio.to_thread(lambda: list(examine_plugins(filters, label_source))):
+        yield finding
 
 
 def _in_thread(check: Callable[[], Finding]) -> Check:
