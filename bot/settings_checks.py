@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from bot.settings import SPARE, BotSettings, GeneratorSettings, WriterSettings
+from personalization.plugins import plugin_in
 from storage.records import FAQ_STYLE, MOST_SHARDS
 
 JOINED = " + "
 """Joins the name of a style and those of learnt wishes, so no name of a style may hold it."""
+_KINDS = 'expected "local", "openai" or "plugin:NAME"'
 _SET_BY_BOT = {"model", "messages", "stream", "n"}
 
 
 def mistakes_in_generator(settings: GeneratorSettings) -> Iterator[str]:
     """Yield what is wrong in section ``[generator]``: the key, what was expected, and what was found."""
+    if not _is_kind(settings.kind):
+        yield f"kind: {_KINDS}, found {settings.kind!r}"
     if settings.models and settings.kind != "openai":
         yield 'models needs kind = "openai"; with kind = "local" only the model in [generator] model runs'
     yield from _mistakes_in_body(settings.extra_body, "extra_body")
@@ -34,6 +38,22 @@ def mistakes_in_generator(settings: GeneratorSettings) -> Iterator[str]:
         yield f"base_url: expected http:// or https:// and a host, found {settings.base_url!r}"
     if settings.writers:
         yield from _mistakes_in_writers(settings)
+
+
+def mistakes_in_plugins(settings: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield what is wrong in settings that name plug-ins alone.
+
+    Args:
+        settings: Each key with its values; an empty value names none.
+    """
+    for key, values in settings.items():
+        for value in values:
+            if value and not plugin_in(value):
+                yield f'{key}: expected "plugin:NAME", found {value!r}'
+
+
+def _is_kind(kind: str) -> bool:
+    return kind in ("local", "openai") or bool(plugin_in(kind))
 
 
 def is_address(url: str) -> bool:
@@ -65,6 +85,8 @@ def _mistakes_in_writers(settings: GeneratorSettings) -> Iterator[str]:
 def _mistakes_in_writer(one: WriterSettings, styles: set[str]) -> Iterator[str]:
     if not one.called.isprintable() or one.called != one.called.strip():
         yield f"name: expected one line without blanks around it, found {one.called!r}"
+    if one.kind and not _is_kind(one.kind):
+        yield f"kind: {_KINDS}, found {one.kind!r}"
     if one.base_url and not is_address(one.base_url):
         yield f"base_url: expected http:// or https:// and a host, found {one.base_url!r}"
     if 0 < one.context_tokens < 128:

@@ -13,6 +13,7 @@
      |    +-- HeadOutdated  the bytes are valid, but made for other features
      +-- RoundFailed        a training round failed; the heads in use stay
      +-- StarterFailed      no starter prior could be fitted; the prior in use stays
+     +-- PluginBroken       a plug-in is missing, or does not do what its group asks for
      +-- DatasetBroken      a data folder is not in the format
 """
 
@@ -63,3 +64,7 @@ class RoundFailed(PersonalizationError):
 
 class StarterFailed(PersonalizationError):
     """No starter prior could be fitted for this encoder; the prior in use stays, and a later try follows."""
+
+
+class PluginBroken(PersonalizationError):
+    """A plug-in is missing, cannot be imported, or does not do what its group asks for."""

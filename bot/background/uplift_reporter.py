@@ -13,6 +13,7 @@ from bot.settings import REPORT_DAYS
 from personalization.insight.off_policy import Estimate
 from personalization.insight.uplift_report import ChoiceStore, Report, read_choices, report_of
 from personalization.labels.labels import EmojiValence
+from personalization.labels.plugged import Labeller
 from personalization.settings import LearningSettings
 from storage.clock import utcnow
 
@@ -39,7 +40,7 @@ class Reporter:
         now: Callable[[], datetime] = utcnow,
     ) -> None:
         self._choices, self._now = choices, now
-        self._valence, self._weights = EmojiValence(learning.emoji), learning.label_weights
+        self._valence, self._label_of = EmojiValence(learning.emoji), Labeller(learning)
 
     async def report(self, days: int = REPORT_DAYS) -> Report:
         """Compute the report of the last ``days`` days.
@@ -48,7 +49,7 @@ class Reporter:
             StorageError: Reading failed.
         """
         since = self._now() - timedelta(days=days)
-        choices = await read_choices(self._choices, since, self._valence, self._weights)
+        choices = await read_choices(self._choices, since, self._valence, self._label_of)
         return await asyncio.to_thread(report_of, choices)
 
     async def run(self) -> Report | None:

@@ -55,6 +55,14 @@ def add_for_hosts(commands: Any, whole: argparse.ArgumentParser) -> None:
         "doctor", "look at everything a start needs, change nothing, and say what to do", "doctor"
     ).set_defaults(run_unconfigured=later("doctor"))
     command(
+        "upgrade-check",
+        "say what a start of this version would change in the data, without changing anything",
+        "doctor",
+    ).set_defaults(run_unconfigured=later("doctor"))
+    command("example-config", "print an example of config.toml with every setting", "doctor").set_defaults(
+        run_unconfigured=later("doctor")
+    )
+    command(
         "train",
         "train for the other processes on the same PostgreSQL database, without Discord",
         "train",

@@ -28,6 +28,8 @@ _NEED_NO_STORE = frozenset(
     {
         "models",
         "doctor",
+        "upgrade-check",
+        "example-config",
         "completion",
         "failpoints",
         "evaluate",
@@ -90,7 +92,7 @@ def _failures() -> tuple[tuple[type[Exception], int], ...]:
     from bot.config import ConfigError
     from bot.generation import GeneratorError
     from bot.moderation import ToxicityError
-    from personalization.errors import DatasetBroken, EncoderError, StarterFailed
+    from personalization.errors import DatasetBroken, EncoderError, PluginBroken, StarterFailed
     from storage.errors import StorageError
 
     return (
@@ -99,6 +101,7 @@ def _failures() -> tuple[tuple[type[Exception], int], ...]:
         (StorageError, EXIT_STORAGE),
         (StarterFailed, EXIT_STORAGE),
         (EncoderError, EXIT_MODEL),
+        (PluginBroken, EXIT_MODEL),
         (GeneratorError, EXIT_MODEL),
         (ToxicityError, EXIT_MODEL),
         (DiscordRefused, EXIT_DISCORD),

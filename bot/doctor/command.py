@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,8 +28,13 @@ from personalization.loading_errors import broken_package
 Check = Callable[[], AsyncIterator[Finding]]
 
 
-def run_doctor(config: Path | None) -> int:
-    """Run all checks and print the findings; return 1 if one of them failed, else 0."""
+def run_checks(config: Path | None, *, upgrade: bool = False) -> int:
+    """Run all checks and print the findings; return 1 if one of them failed, else 0.
+
+    Args:
+        config: The configuration file; None: there is none.
+        upgrade: Whether to check only what an upgrade changes.
+    """
     try:
         settings = load_settings(config)
     except ConfigError as exc:
@@ -43,12 +48,13 @@ def run_doctor(config: Path | None) -> int:
             f"{config} is valid" if config else "no config.toml: all settings have their defaults",
         )
     )
-    return asyncio.run(_run(settings))
+    return asyncio.run(_run(settings, upgrade))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, upgrade: bool) -> int:
     counts = dict.fromkeys(Verdict, 0)
-    async for finding in examine(settings, _tell):
+    checks = _upgrade(settings) if upgrade else _checks(settings, _tell)
+    async for finding in _findings(checks):
         _print(finding)
         counts[finding.verdict] += 1
     print(f"\n{_summed_up(counts[Verdict.FAILED], counts[Verdict.WARNING])}")
@@ -62,8 +68,14 @@ async def examine(settings: Settings, tell: Tell = lambda _: None) -> AsyncItera
         settings: All sections.
         tell: Receives what takes long, before it begins.
     """
+    async for finding in _findings(_checks(settings, tell)):
+        yield finding
+
+
+async def _findings(checks: Iterable[tuple[str, Check]]) -> AsyncIterator[Finding]:
+    """Yield the findings of some checks; a package or a file that cannot be used is reported once."""
     reported: set[str] = set()
-    for what, check in _checks(settings, tell):
+    for what, check in checks:
         try:
             async for finding in check():
                 yield finding
@@ -126,6 +138,7 @@ def _checks(settings: Settings, tell: Tell) -> Iterator[tuple[str, Check]]:
     yield "starter", partial(_starter, settings)
     if settings.safety.toxicity_model:
         yield "toxicity", _in_thread(lambda: examine_toxicity(settings.safety))
+    yield "plug-in", partial(_plugins, settings)
     yield "database", data
     yield "disk", disk
     yield "port", ports
@@ -136,6 +149,26 @@ async def _starter(settings: Settings) -> AsyncIterator[Finding]:
     found = await asyncio.to_thread(examine_starter, settings.personalization, folder)
     if found is not None:
         yield found
+
+
+def _upgrade(settings: Settings) -> Iterator[tuple[str, Check]]:
+    """Yield the checks before an upgrade."""
+
+    async def data() -> AsyncIterator[Finding]:
+        from bot.doctor.upgrade import examine_upgrade
+
+        async for finding in examine_upgrade(settings):
+            yield finding
+
+    yield "database", data
+
+
+async def _plugins(settings: Settings) -> AsyncIterator[Finding]:
+    from bot.doctor.plugins import examine_plugins
+
+    filters, label_source = settings.safety.filters, settings.personalization.label_source
+    for finding in await asyncio.to_thread(lambda: list(examine_plugins(filters, label_source))):
+        yield finding
 
 
 def _in_thread(check: Callable[[], Finding]) -> Check:

@@ -24,6 +24,7 @@ from bot.settings import GeneratorSettings, SafetySettings
 from personalization.errors import PersonalizationError
 from personalization.loading_errors import explained, loading
 from personalization.model_folder import FileBroken, check_folder
+from personalization.plugins import plugin_in
 from personalization.settings import Device, LearningSettings
 from storage.wording import counted
 
@@ -78,6 +79,8 @@ async def examine_model(
     try:
         if settings.kind == "openai":
             return await _on_server(settings, tell, question)
+        if plugin_in(settings.kind):
+            return await _on_this_machine(settings, tell, question)
         if (finding := await asyncio.to_thread(_not_here, settings)) is not None:
             return finding
         return await _on_this_machine(settings, tell, question)
@@ -215,7 +218,7 @@ def examine_encoder(settings: LearningSettings) -> Finding:
 
     name = settings.encoder
     try:
-        if name != "packaged" and not Path(name).is_dir():
+        if name != "packaged" and not plugin_in(name) and not Path(name).is_dir():
             if (finding := _on_the_hub("encoder", name, EncoderMissing)) is not None:
                 return finding
         encoder = load_encoder(name, settings.device)

@@ -12,6 +12,7 @@ from bot.generators.model_files import prepare_generator_model, prepare_gguf
 from bot.generators.packaged_model.manner import settings_of
 from bot.settings import GeneratorSettings
 from personalization.loading_watch import watching
+from personalization.plugins import plugin_in
 
 
 @watching("the language model")
@@ -32,6 +33,10 @@ def create_generator(
     if settings.writers:
         return _writers(settings, progress, own_manner)
     # Imported here, so that a bot with a model server never loads torch and transformers.
+    if plugin := plugin_in(settings.kind):
+        from bot.plugins.generator import plugged_generator
+
+        return plugged_generator(plugin, settings)
     if settings.kind == "openai":
         from bot.generators.openai_server import OpenAIGenerator
 

@@ -21,7 +21,8 @@ from personalization.heads.heads import FeatureSpace, Head, Prior
 from personalization.insight.learnt_wishes import LearntWish, learnt_wishes
 from personalization.insight.liked_examples import NEWEST as NEWEST_LIKED
 from personalization.insight.liked_examples import best_liked
-from personalization.labels.labels import EmojiValence, Label, label_of
+from personalization.labels.labels import EmojiValence, Label
+from personalization.labels.plugged import Labeller
 from personalization.ranking.explain import Evidence, evidence_of
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, decode_feedback, labelled, labels_of
@@ -115,7 +116,7 @@ class TasteReader:
         self._ranker = ranker
         self._features = features
         self._valence = valence
-        self._settings = settings
+        self._settings, self._label_of = settings, Labeller(settings)
 
     async def evidence(self, member_id: MemberId, names: Sequence[str]) -> dict[str, Evidence]:
         """Count the member's likes with more and with less of each of these style features."""
@@ -162,8 +163,8 @@ class TasteReader:
 
     def dislikes(self, shown: ReplySummary) -> bool:
         """Return whether a member's feedback on a reply is a dislike."""
-        valence, weights = self._valence.learnt(self._ranker.prior.meanings), self._settings.label_weights
-        label = label_of(shown.reactions, shown.rating, valence, weights)
+        valence = self._valence.learnt(self._ranker.prior.meanings)
+        label = self._label_of(shown.reactions, shown.rating, valence)
         return label is not None and label.value < LIKED_ABOVE
 
     async def labelling(self, guild: bytes) -> Callable[[Sequence[str], int | None], Label | None]:
@@ -173,7 +174,7 @@ class TasteReader:
             guild: Pseudonym of the server whose emoji meanings apply.
         """
         valence = (await self._valence_now()).in_guild(guild)
-        return partial(label_of, valence=valence, weights=self._settings.label_weights)
+        return partial(self._label_of, valence=valence)
 
     async def labels_of(self, member_id: MemberId) -> Labelled:
         """Return all labels of a member that a round would learn from, choices between two texts included."""

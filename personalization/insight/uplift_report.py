@@ -22,10 +22,10 @@ import numpy as np
 from personalization.arrays import BoolArray, DoubleArray
 from personalization.insight.arm_report import ArmLift, lifts_of
 from personalization.insight.off_policy import Estimate, Estimates, Log, difference_of, mean_of, value_of
-from personalization.labels.labels import EmojiValence, label_of
+from personalization.labels.labels import EmojiValence
+from personalization.labels.plugged import Labeller
 from personalization.population.outcomes import platt
 from personalization.ranking.policy import best_of
-from personalization.settings import LabelWeights
 from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, PastChoice, ReplyId, Seat
 
 REPLIES_AT_ONCE = 2000
@@ -156,7 +156,7 @@ class Report:
 
 
 async def read_choices(
-    store: ChoiceStore, since: datetime, valence: EmojiValence, weights: LabelWeights
+    store: ChoiceStore, since: datetime, valence: EmojiValence, label_of: Labeller
 ) -> Choices:
     """Read the log page by page.
 
@@ -164,7 +164,7 @@ async def read_choices(
         store: Source of past choices.
         since: Time of the earliest reply, aware UTC.
         valence: Valence of emoji.
-        weights: Weight of each kind of feedback.
+        label_of: Derives the labels.
 
     Raises:
         StorageError: Reading failed.
@@ -173,13 +173,13 @@ async def read_choices(
     after, more = None, True
     while more:
         page = await store.page(since, after, REPLIES_AT_ONCE)
-        pages.append(as_choices(page.choices, valence, weights, n_shut=page.n_unreadable))
+        pages.append(as_choices(page.choices, valence, label_of, n_shut=page.n_unreadable))
         after, more = page.last, page.last is not None
     return _together(pages)
 
 
 def as_choices(
-    past: Sequence[PastChoice], valence: EmojiValence, weights: LabelWeights, *, n_shut: int = 0
+    past: Sequence[PastChoice], valence: EmojiValence, label_of: Labeller, *, n_shut: int = 0
 ) -> Choices:
     """Convert past choices to arrays; unranked replies and other answers are counted and excluded.
 
@@ -193,7 +193,7 @@ def as_choices(
     ranked = [choice for choice in first if choice.policy != FALLBACK]
     values = np.full(len(ranked), np.nan)
     for i, choice in enumerate(ranked):
-        label = label_of(choice.reactions, choice.rating, valence, weights)
+        label = label_of(choice.reactions, choice.rating, valence)
         if label is not None and label.weight >= SURE:
             values[i] = label.value
     ids = [int.from_bytes(choice.member_id[:8], "little", signed=True) for choice in ranked]

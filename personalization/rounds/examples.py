@@ -21,10 +21,10 @@ from personalization.labels.labels import (
     EmojiValence,
     Label,
     faded,
-    label_of,
     label_of_another,
     label_of_pair,
 )
+from personalization.labels.plugged import Labeller
 from personalization.population.pooled import Pool
 from personalization.settings import LearningSettings
 from personalization.solving.training import Examples
@@ -194,7 +194,8 @@ def labels_of(
     """Derive the label of each reply from one member's feedback on it; None where it has no meaning (n)."""
     in_server = valence.in_guild(feedback.guild)
     own = in_server.learnt(own_meanings(feedback.signs, in_server))
-    return [label_of(*sign, own, settings.label_weights) for sign in feedback.signs]
+    label_of = Labeller(settings)
+    return [label_of(*sign, own) for sign in feedback.signs]
 
 
 def _compared(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, NullPool, create_engine, select, text
 
 from storage.database.backend import translated_errors
-from storage.database.migrations import revisions
+from storage.database.migrations import pending, revisions
 from storage.database.notes import note_of
 from storage.database.schema import origin
 from storage.database.sqlite import FILE, folder_lock, pragma
@@ -184,6 +184,37 @@ async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
         stack.push_async_callback(reader.close)
         await reader.run(lambda connection: _check_rights(connection, backend.what))
         return await reader.run(lambda connection: _describe(connection, found, backend.what))
+
+
+async def pending_migrations(settings: StorageSettings) -> list[str]:
+    """Return what the next start changes in the database, oldest first, one sentence each; reads only.
+
+    Args:
+        settings: Location of the database.
+
+    Raises:
+        AlreadyOpen: A running bot holds the SQLite file.
+        DatabaseNewer: A newer version wrote the database.
+        StorageError: It cannot be read.
+    """
+    if settings.url:
+        async with AsyncExitStack() as stack:
+            backend = backend_of(settings)
+            await backend.open(stack)
+            reader = backend.reader()
+            stack.push_async_callback(reader.close)
+            return await reader.run(pending)
+    path = settings.data_dir / FILE
+    if not _has_content(path):
+        return []
+    with folder_lock(settings.data_dir), _read_only(path, alone=True) as connection:
+        return pending(connection)
+
+
+def size_of_data(settings: StorageSettings) -> int:
+    """Return the size of the SQLite database with its log, bytes."""
+    files = (settings.data_dir / FILE, settings.data_dir / f"{FILE}-wal")
+    return sum(path.stat().st_size for path in files if path.exists())
 
 
 def _check_rights(connection: Connection, what: str) -> None:

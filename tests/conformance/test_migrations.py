@@ -120,7 +120,7 @@ def test_migration_files_are_named_by_the_rule_and_never_edited():
 def test_an_installed_wheel_migrates(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "config.example.toml"):
         (source / name).write_bytes((ROOT / name).read_bytes())
     for path in (ROOT / "storage").rglob("*.py"):
         copy = source / path.relative_to(ROOT)

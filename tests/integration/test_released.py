@@ -13,7 +13,7 @@ from bot.generation import Context
 from bot.replies.decision import Prompt
 from personalization.insight.uplift_report import read_choices, report_of
 from personalization.labels.labels import EmojiValence
-from personalization.settings import LabelWeights
+from personalization.labels.plugged import Labeller
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.counterfactual import small_settings
 from tests.rig.released import ALICE, BOB, RELEASED, restore, settings_in
@@ -34,6 +34,6 @@ async def test_members_of_every_release_get_an_answer_and_the_host_a_report(revi
                 decision = await house.parts.responder.decide(Prompt(who, Context("hello")))
                 assert decision.text
             await house.parts.responder._dealer.book.refresh()
-            weights, valence = LabelWeights(), EmojiValence()
-            choices = await read_choices(house.store.choices, LONG_AGO, valence, weights)
+            label_of, valence = Labeller(settings.personalization), EmojiValence()
+            choices = await read_choices(house.store.choices, LONG_AGO, valence, label_of)
             report_of(choices)

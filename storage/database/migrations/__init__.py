@@ -46,14 +46,33 @@ def _upgrade(connection: Connection, revision: str) -> None:
     found, known = revisions(connection)
     if revision == "head" and found == known[0]:
         return
+    _require_known(found, known)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def pending(connection: Connection) -> list[str]:
+    """Return what an upgrade would do, oldest first: the first sentence of each migration.
+
+    Raises:
+        DatabaseNewer: This version does not know the database's revision.
+    """
+    found, known = revisions(connection)
+    if found is None or found == known[0]:
+        return []
+    _require_known(found, known)
+    scripts = ScriptDirectory.from_config(_config())
+    newer = known[: known.index(found)]
+    return [f"{one}: {scripts.get_revision(one).doc}" for one in reversed(newer)]
+
+
+def _require_known(found: str | None, known: list[str]) -> None:
     if found is not None and found not in known:
         raise DatabaseNewer(
             f"The database has schema {found}, and this version supports up to {max(known)}; "
             "run the version of Simpatico that wrote it, or a later one."
         )
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
 
 
 @cache

@@ -38,7 +38,7 @@ def test_no_file_gives_the_defaults():
         ),
         (
             {"generator": {"kind": "cloud"}},
-            "config: [generator] kind: input should be 'local' or 'openai', found 'cloud'",
+            'config: [generator] kind: expected "local", "openai" or "plugin:NAME", found \'cloud\'',
         ),
         (
             {"personalization": {"emoji": {"👍": 3}}},

@@ -101,7 +101,7 @@ def test_every_command_has_its_line():
 )
 def test_a_broken_package_is_one_line_and_other_commands_work(package, error, need, said, folder, tmp_path):
     path = broken(package, error, tmp_path / "broken")
-    left_out = {"doctor", "train"} | (set() if need >= NEED_TORCH else EXPERIMENTS)
+    left_out = {"doctor", "upgrade-check", "train"} | (set() if need >= NEED_TORCH else EXPERIMENTS)
     words = [(name, *given) for name, given in ARGUMENTS.items() if name not in left_out]
 
     done = run_all([*words, ("--version",), ("--help",)], path=path, cwd=folder)

@@ -23,6 +23,8 @@ ARGUMENTS = {
     "playground": (),
     "models": (),
     "doctor": (),
+    "upgrade-check": (),
+    "example-config": (),
     "train": (),
     "completion": ("bash",),
     "failpoints": (),

@@ -12,7 +12,8 @@ from personalization.insight.arm_report import ArmLift, lifts_of
 from personalization.insight.off_policy import Log
 from personalization.insight.uplift_report import as_choices, report_of
 from personalization.labels.labels import EmojiValence
-from personalization.settings import LabelWeights
+from personalization.labels.plugged import Labeller
+from personalization.settings import LearningSettings
 from storage.records import MemberId, PastChoice, Seat
 
 RATES = {"plain": 0.5, "poet": 0.3}
@@ -104,7 +105,7 @@ def test_the_report_shows_the_kinds_and_survives_json():
         )
         for i in range(60)
     ]
-    report = report_of(as_choices(past, EmojiValence({}), LabelWeights()))
+    report = report_of(as_choices(past, EmojiValence({}), Labeller(LearningSettings())))
 
     text = as_text(report, 90)
 

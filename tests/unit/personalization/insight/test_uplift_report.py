@@ -19,9 +19,10 @@ from personalization.lab.bandit_replay import make_world, play_through
 from personalization.lab.baselines import MEMBER_CAP, pool_of
 from personalization.lab.datasets import read_dataset
 from personalization.labels.labels import EmojiValence
+from personalization.labels.plugged import Labeller
 from personalization.population.fit_prior import fit_prior
 from personalization.ranking.policy import Explore, Thompson, best_of
-from personalization.settings import LabelWeights, LearningSettings
+from personalization.settings import LearningSettings
 from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
 from storage.records import ANOTHER, EARLY, FALLBACK, WAITED, MemberId, PastChoice
@@ -136,7 +137,7 @@ def test_a_report_counts_what_it_rests_on_and_what_it_leaves_out() -> None:
 
 
 def test_a_log_of_nothing_gives_no_figures() -> None:
-    report = report_of(as_choices([], EmojiValence({}), LabelWeights()))
+    report = report_of(as_choices([], EmojiValence({}), Labeller(LearningSettings())))
 
     assert (report.n_replies, report.liked.gain.dr.n_effective) == (0, 0.0)
     assert math.isnan(report.liked.gain.dr.value)
@@ -188,7 +189,7 @@ async def test_choices_are_read_page_by_page_with_the_label_that_the_asker_gave(
             i = after or 0
             return Page(pages[i], i, i + 1 if i + 1 < len(pages) else None)
 
-    found = await read_choices(Shelf(), SINCE, EmojiValence({}), LabelWeights())
+    found = await read_choices(Shelf(), SINCE, EmojiValence({}), Labeller(LearningSettings()))
 
     np.testing.assert_array_equal(found.values, [1.0, 0.75, np.nan, 0.0])
     np.testing.assert_array_equal(found.scores[:, 2], [-np.inf, -np.inf, 2.0, 2.0])
@@ -201,7 +202,7 @@ def test_an_emoji_that_hardly_says_anything_counts_as_silence() -> None:
     unsure = EmojiValence({}).reading_of("🌸")
     assert unsure is not None and unsure.trust < 0.5  # in the public table
 
-    choices = as_choices([past(b"a", "🌸"), past(b"a", "❤")], EmojiValence({}), LabelWeights())
+    choices = as_choices([past(b"a", "🌸"), past(b"a", "❤")], EmojiValence({}), Labeller(LearningSettings()))
 
     assert math.isnan(choices.values[0])
     assert choices.values[1] > 0.5
@@ -216,7 +217,7 @@ def test_replies_that_stopped_early_are_compared_with_those_that_waited() -> Non
             thumb = "👍" if rng.random() < chance else "👎"
             records.append(past(bytes([65 + who]), thumb, policy=f"{mark}thompson:0.2+0.02"))
 
-    report = report_of(as_choices(records, EmojiValence({}), LabelWeights()))
+    report = report_of(as_choices(records, EmojiValence({}), Labeller(LearningSettings())))
 
     found = report.early
     assert found is not None
@@ -229,6 +230,8 @@ def test_replies_that_stopped_early_are_compared_with_those_that_waited() -> Non
 
 
 def test_without_early_stops_nothing_is_said_of_them() -> None:
-    report = report_of(as_choices([past(b"a", "👍"), past(b"b")], EmojiValence({}), LabelWeights()))
+    report = report_of(
+        as_choices([past(b"a", "👍"), past(b"b")], EmojiValence({}), Labeller(LearningSettings()))
+    )
 
     assert report.early is None
