@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -54,8 +56,8 @@ class GatewayLimits:
         return self.reset_s / max(1, self.remaining)
 
 
-async def limits_of(client: discord.Client) -> GatewayLimits:
-    """Ask Discord for the limits of a client that is logged in; without an answer, the usual ones."""
+async def limits_of(client: discord.Client) -> GatewayLimits | None:
+    """Ask Discord for the limits of a client that is logged in; None: it does not answer."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             shards, _, limit = await client.http.get_bot_gateway()
@@ -68,7 +70,7 @@ async def limits_of(client: discord.Client) -> GatewayLimits:
         )
     except (discord.DiscordException, aiohttp.ClientError, OSError, KeyError) as exc:
         log.info("Discord does not tell the limits of the gateway (%s)", type(exc).__name__)
-        return GatewayLimits()
+        return None
 
 
 async def recommended_shards(token: str, proxy: Proxy | None) -> int:
@@ -91,23 +93,44 @@ class IdentifyBudget:
 
     Args:
         claims: Claims of all processes.
-        ask: Returns Discord's limits now.
+        ask: Returns Discord's limits now; None: it does not answer.
         sleep: Waits so many seconds.
+        clock: Seconds, monotonic.
 
     Attributes:
-        limits: Discord's limits when they were last asked for; None: not yet.
         n_claimed: Sessions that this process claimed.
     """
 
     def __init__(
         self,
         claims: Identifies,
-        ask: Callable[[], Awaitable[GatewayLimits]],
+        ask: Callable[[], Awaitable[GatewayLimits | None]],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._claims, self._ask, self._sleep = claims, ask, sleep
-        self.limits: GatewayLimits | None = None
+        self._claims, self._ask, self._sleep, self._clock = claims, ask, sleep, clock
+        self._latest: GatewayLimits | None = None
+        self._latest_at = 0.0
         self.n_claimed = 0
+
+    @property
+    def limits(self) -> GatewayLimits | None:
+        """Discord's latest answer; None: there is none, or its counter was reset since."""
+        latest = self._latest
+        is_over = latest is not None and self._clock() - self._latest_at >= latest.reset_s
+        return None if is_over else latest
+
+    @property
+    def left(self) -> float:
+        """Number of sessions that were left at Discord's latest answer; NaN: unknown. No I/O."""
+        return math.nan if self.limits is None else self.limits.remaining
+
+    async def look(self) -> None:
+        """Ask Discord for the limits, because other processes and starts use up sessions as well."""
+        found = await self._ask()
+        if found is not None:
+            self._latest, self._latest_at = found, self._clock()
 
     async def wait(self, shard_id: int) -> None:
         """Return when this shard may identify; the session is then counted.
@@ -116,7 +139,8 @@ class IdentifyBudget:
         """
         told = False
         while True:
-            self.limits = limits = await self._ask()
+            await self.look()
+            limits = self.limits or GatewayLimits()
             try:
                 wait_s = max(APART_S, limits.reset_s)
                 if limits.remaining > 0:
