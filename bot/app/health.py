@@ -219,3 +219,14 @@ def lives_of(bot: Checked) -> dict[str, Proof]:
         return claims and all(_lives(link) for link in links_of(bot))
 
     return {"gateway": gateway}
+
+
+def health_of(
+    bot: Checked,
+    scheduler: LearningScheduler,
+    *,
+    beat_s: float = BEAT_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Health:
+    """Return the health checks of a bot that connects to Discord."""
+    return Health(proofs_of(bot, scheduler), lives=lives_of(bot), beat_s=beat_s, clock=clock)

@@ -17,7 +17,7 @@ import discord
 
 from bot.app.composition import House, open_house
 from bot.app.config_reload import Reloader, put_into_use
-from bot.app.health import Health, lives_of, proofs_of
+from bot.app.health import health_of
 from bot.app.monitor import open_monitor
 from bot.app.schedule import DAY_S, HOUR_S
 from bot.app.sharded_client import create_sharded_bot
@@ -78,12 +78,8 @@ async def serve(
     shard_count = settings.bot.shard_count or await recommended_shards(token, proxy)
     async with (
         open_house(settings, progress=True) as house,
-        Health(
-            proofs_of(
-                bot := create_sharded_bot(settings.bot, house.parts, shard_count, proxy=proxy),
-                house.scheduler,
-            ),
-            lives=lives_of(bot),
+        health_of(
+            bot := create_sharded_bot(settings.bot, house.parts, shard_count, proxy=proxy), house.scheduler
         ) as health,
         open_monitor(settings.operator, bot, health.routes()),
         Watchdog(bot.metrics),

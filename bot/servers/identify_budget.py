@@ -28,6 +28,8 @@ APART_S = 5.5
 """Seconds between two sessions of one bucket; Discord asks for five."""
 _TIMEOUT_S = 20.0
 _TOLD_FROM_S = 60.0
+_DAY_S = 86_400.0
+"""Seconds that an answer counts for if Discord has no reset ahead, because no session was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ async def recommended_shards(token: str, proxy: Proxy | None) -> int:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await client.login(token)
-        return (await limits_of(client)).shards
+        return (await limits_of(client) or GatewayLimits()).shards
     except (discord.DiscordException, aiohttp.ClientError, OSError, AttributeError, TypeError) as exc:
         # A page in place of Discord makes discord.py fail in odd ways; the real login explains it.
         log.info("Discord does not tell how many shards it recommends (%s)", type(exc).__name__)
@@ -118,8 +120,9 @@ class IdentifyBudget:
     def limits(self) -> GatewayLimits | None:
         """Discord's latest answer; None: there is none, or its counter was reset since."""
         latest = self._latest
-        is_over = latest is not None and self._clock() - self._latest_at >= latest.reset_s
-        return None if is_over else latest
+        if latest is None or self._clock() - self._latest_at >= (latest.reset_s or _DAY_S):
+            return None
+        return latest
 
     @property
     def left(self) -> float:
@@ -128,8 +131,7 @@ class IdentifyBudget:
 
     async def look(self) -> None:
         """Ask Discord for the limits, because other processes and starts use up sessions as well."""
-        found = await self._ask()
-        if found is not None:
+        if (found := await self._ask()) is not None:
             self._latest, self._latest_at = found, self._clock()
 
     async def wait(self, shard_id: int) -> None:

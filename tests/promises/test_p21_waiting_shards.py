@@ -1,4 +1,4 @@
-"""Probes while shards wait: few sessions of the day are left, Discord is away, or the process hangs.
+"""P21: probes while shards wait: few sessions of the day are left, Discord is away, or the process hangs.
 
 A restart costs a session for each shard, so ``/healthz`` stays green while a live task connects a shard or
 waits for its turn. ``/readyz`` is red meanwhile. The real discord.py speaks to a Discord on the loopback
@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.app.composition import open_house
-from bot.app.health import BEAT_S, SILENT_S, Health, links_of, lives_of, proofs_of
+from bot.app.health import BEAT_S, SILENT_S, Health, health_of, links_of, proofs_of
 from bot.app.monitor import create_page
 from bot.app.sharded_client import create_sharded_bot
 from bot.client import SimpaticoBot
@@ -53,9 +53,9 @@ class Probed:
     def __init__(self, bot: SimpaticoBot, house, server: DiscordServer, *, lives: bool = True) -> None:
         self.bot, self.house, self.server = bot, house, server
         self.now = 0.0
-        proofs = proofs_of(bot, house.scheduler)
-        held = lives_of(bot) if lives else {}
-        self.health = Health(proofs, lives=held, clock=lambda: self.now)
+        self.health = health_of(bot, house.scheduler, clock=lambda: self.now)
+        if not lives:
+            self.health = Health(proofs_of(bot, house.scheduler), clock=lambda: self.now)
 
     async def after(self, seconds: float) -> Pages:
         """Return what both pages say of the gateway, after heartbeats for so long."""
@@ -117,9 +117,14 @@ async def test_a_process_lives_without_sessions_left(probed, shard_count):
         await until(lambda: one.bot.identifies.limits is not None)
 
         assert await one.after(HOUR_S) == LIVES
-        control = Probed(one.bot, one.house, one.server, lives=False)
-        assert await control.after(HOUR_S) == HANGS
     assert one.server.budget.n_used == 1000
+
+
+async def test_control_with_the_check_of_readiness_alone_a_process_that_waits_is_restarted(probed):
+    async with probed(0) as one:
+        control = Probed(one.bot, one.house, one.server, lives=False)
+
+        assert await control.after(HOUR_S) == HANGS
 
 
 @pytest.mark.parametrize("shard_count", [1, 2])
