@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -157,8 +156,8 @@ def _watch_shards(metrics: Metrics, bot: Watched) -> None:
     )
     metrics.gauge(
         "simpatico_sessions_left",
-        "Sessions that Discord still allowed this day, before the latest one of this process; NaN: unknown.",
-        lambda: math.nan if bot.identifies.limits is None else bot.identifies.limits.remaining,
+        "Sessions that Discord still allows this day, asked hourly and before each session; NaN: unknown.",
+        lambda: bot.identifies.left,
     )
     metrics.counter(
         "simpatico_reconciliations",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import discord
@@ -39,6 +39,20 @@ _FAILURES = (OSError, aiohttp.ClientError, discord.DiscordException, TimeoutErro
 _CONNECT_S = 60.0
 
 
+class Link(NamedTuple):
+    """State of a shard's connection.
+
+    Attributes:
+        ws: The connection of discord.py, perhaps closed; None before the first one.
+        is_made: Whether a live task makes a connection, or waits for its turn.
+        is_read: Whether a live task reads from ``ws``, or pauses before it asks for another one.
+    """
+
+    ws: Any
+    is_made: bool
+    is_read: bool
+
+
 class _Connection(Connection):
     """A connection that resumes its session also after a loss of the network.
 
@@ -47,14 +61,20 @@ class _Connection(Connection):
     """
 
     _client: ShardedBot  # type: ignore[reportIncompatibleVariableOverride]
+    _again: asyncio.Task[None] | None = None
 
     async def reidentify(self, exc: ReconnectWebSocket) -> None:
         """Connect again, and resume or begin a session."""
-        self._client.tasks.spawn(self._connect_again(exc), name="shard")
+        self._again = self._client.tasks.spawn(self._connect_again(exc), name="shard")
 
     async def reconnect(self) -> None:
         """Connect again after a failure."""
         await self.reidentify(ReconnectWebSocket(self.id, resume=self.ws.session_id is not None))
+
+    @property
+    def link(self) -> Link:
+        """State of this connection."""
+        return Link(self.ws, is_made=_runs(self._again), is_read=_runs(self._task))
 
     async def _connect_again(self, exc: ReconnectWebSocket) -> None:
         if not exc.resume:
@@ -62,10 +82,14 @@ class _Connection(Connection):
         await super().reidentify(exc)
 
 
+def _runs(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()
+
+
 class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
     """The client with several connections. Each shard begins sessions of its own."""
 
-    _AutoShardedClient__shards: dict[int, Connection]
+    _AutoShardedClient__shards: dict[int, _Connection]
     _AutoShardedClient__queue: asyncio.PriorityQueue[EventItem]
 
     def __init__(self, settings: BotSettings, parts: Parts, **options: Any) -> None:
@@ -76,6 +100,7 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
         self.claims = ShardClaims(self.store.coordination, wanted, spare=spare)
         self._launches: dict[int, asyncio.Task[None]] = {}
         self._served: list[int] = []
+        self._claiming: asyncio.Task[None] | None = None
 
     # --- connecting ----------------------------------------------------------------------------------------
 
@@ -89,7 +114,7 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
         """Connect each shard once this process serves it. Returns at once."""
         self._connection.shard_count = self.shard_count
         self._connection.shard_ids = self._served  # discord.py is ready when these are
-        self.tasks.spawn(self.claims.run(self._win, self._lose), name="shards")
+        self._claiming = self.tasks.spawn(self.claims.run(self._win, self._lose), name="shards")
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
         """Connect a shard for the first time.
@@ -140,6 +165,16 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
     def is_spare(self) -> bool:
         """Whether this process connects no shard at the moment, because others serve all it may serve."""
         return self.claims.waited and not self._served
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether this process looks for shards that it may serve. It begins after the login."""
+        return self._claiming is None or _runs(self._claiming)
+
+    def links(self) -> list[Link]:
+        """Return the connection of each shard that this process serves. No I/O."""
+        made = {id_: one.link for id_, one in self._AutoShardedClient__shards.items()}
+        return [made.get(id_) or Link(None, _runs(self._launches[id_]), False) for id_ in self._served]
 
     def shard_states(self) -> Counter[ShardState]:
         """Count the shards that this process may serve, by state."""

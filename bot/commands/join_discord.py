@@ -17,9 +17,9 @@ import discord
 
 from bot.app.composition import House, open_house
 from bot.app.config_reload import Reloader, put_into_use
-from bot.app.health import Health, proofs_of
+from bot.app.health import health_of
 from bot.app.monitor import open_monitor
-from bot.app.schedule import DAY_S
+from bot.app.schedule import DAY_S, HOUR_S
 from bot.app.sharded_client import create_sharded_bot
 from bot.app.stop_deadline import StopDeadline
 from bot.app.watchdog import Watchdog
@@ -78,11 +78,8 @@ async def serve(
     shard_count = settings.bot.shard_count or await recommended_shards(token, proxy)
     async with (
         open_house(settings, progress=True) as house,
-        Health(
-            proofs_of(
-                bot := create_sharded_bot(settings.bot, house.parts, shard_count, proxy=proxy),
-                house.scheduler,
-            )
+        health_of(
+            bot := create_sharded_bot(settings.bot, house.parts, shard_count, proxy=proxy), house.scheduler
         ) as health,
         open_monitor(settings.operator, bot, health.routes()),
         Watchdog(bot.metrics),
@@ -105,6 +102,7 @@ async def serve(
             await record_start(house.parts.audit, settings)
             await _count_consents(house)
             house.scheduler.add("read back", bot.reconciler.look_thoroughly, DAY_S)
+            house.scheduler.add("sessions", bot.identifies.look, HOUR_S)
             house.scheduler.add("audit", partial(_count_consents, house), DAY_S)
             house.scheduler.start()
             with _refusals(proxy):

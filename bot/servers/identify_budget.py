@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -26,6 +28,8 @@ APART_S = 5.5
 """Seconds between two sessions of one bucket; Discord asks for five."""
 _TIMEOUT_S = 20.0
 _TOLD_FROM_S = 60.0
+_DAY_S = 86_400.0
+"""Seconds that an answer counts for if Discord has no reset ahead, because no session was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ class GatewayLimits:
         return self.reset_s / max(1, self.remaining)
 
 
-async def limits_of(client: discord.Client) -> GatewayLimits:
-    """Ask Discord for the limits of a client that is logged in; without an answer, the usual ones."""
+async def limits_of(client: discord.Client) -> GatewayLimits | None:
+    """Ask Discord for the limits of a client that is logged in; None: it does not answer."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             shards, _, limit = await client.http.get_bot_gateway()
@@ -68,7 +72,7 @@ async def limits_of(client: discord.Client) -> GatewayLimits:
         )
     except (discord.DiscordException, aiohttp.ClientError, OSError, KeyError) as exc:
         log.info("Discord does not tell the limits of the gateway (%s)", type(exc).__name__)
-        return GatewayLimits()
+        return None
 
 
 async def recommended_shards(token: str, proxy: Proxy | None) -> int:
@@ -77,7 +81,7 @@ async def recommended_shards(token: str, proxy: Proxy | None) -> int:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await client.login(token)
-        return (await limits_of(client)).shards
+        return (await limits_of(client) or GatewayLimits()).shards
     except (discord.DiscordException, aiohttp.ClientError, OSError, AttributeError, TypeError) as exc:
         # A page in place of Discord makes discord.py fail in odd ways; the real login explains it.
         log.info("Discord does not tell how many shards it recommends (%s)", type(exc).__name__)
@@ -91,23 +95,44 @@ class IdentifyBudget:
 
     Args:
         claims: Claims of all processes.
-        ask: Returns Discord's limits now.
+        ask: Returns Discord's limits now; None: it does not answer.
         sleep: Waits so many seconds.
+        clock: Seconds, monotonic.
 
     Attributes:
-        limits: Discord's limits when they were last asked for; None: not yet.
         n_claimed: Sessions that this process claimed.
     """
 
     def __init__(
         self,
         claims: Identifies,
-        ask: Callable[[], Awaitable[GatewayLimits]],
+        ask: Callable[[], Awaitable[GatewayLimits | None]],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._claims, self._ask, self._sleep = claims, ask, sleep
-        self.limits: GatewayLimits | None = None
+        self._claims, self._ask, self._sleep, self._clock = claims, ask, sleep, clock
+        self._latest: GatewayLimits | None = None
+        self._latest_at = 0.0
         self.n_claimed = 0
+
+    @property
+    def limits(self) -> GatewayLimits | None:
+        """Discord's latest answer; None: there is none, or its counter was reset since."""
+        latest = self._latest
+        if latest is None or self._clock() - self._latest_at >= (latest.reset_s or _DAY_S):
+            return None
+        return latest
+
+    @property
+    def left(self) -> float:
+        """Number of sessions that were left at Discord's latest answer; NaN: unknown. No I/O."""
+        return math.nan if self.limits is None else self.limits.remaining
+
+    async def look(self) -> None:
+        """Ask Discord for the limits, because other processes and starts use up sessions as well."""
+        if (found := await self._ask()) is not None:
+            self._latest, self._latest_at = found, self._clock()
 
     async def wait(self, shard_id: int) -> None:
         """Return when this shard may identify; the session is then counted.
@@ -116,7 +141,8 @@ class IdentifyBudget:
         """
         told = False
         while True:
-            self.limits = limits = await self._ask()
+            await self.look()
+            limits = self.limits or GatewayLimits()
             try:
                 wait_s = max(APART_S, limits.reset_s)
                 if limits.remaining > 0:

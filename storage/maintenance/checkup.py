@@ -69,8 +69,17 @@ def files_in_use(settings: StorageSettings) -> list[Path]:
 
 
 def not_ours(settings: StorageSettings) -> list[Path]:
-    """Return files that belong to another user of this machine, which prevents writing."""
-    return [path for path in files_in_use(settings) if path.stat().st_uid != os.geteuid()]
+    """Return files that belong to another user of this machine, which prevents writing.
+
+    The root of a volume may belong to another user and be writable by its group, as in Kubernetes.
+    """
+    return [
+        path for path in files_in_use(settings) if path.stat().st_uid != os.geteuid() and not _is_open(path)
+    ]
+
+
+def _is_open(path: Path) -> bool:
+    return os.geteuid() != 0 and path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
 def open_to_others(settings: StorageSettings) -> list[Path]:

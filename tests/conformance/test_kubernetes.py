@@ -5,6 +5,7 @@ No cluster is needed. The schemas of the Kubernetes API come from kubernetes-val
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 import shutil
@@ -21,6 +22,9 @@ from bot.app.stop_deadline import STOP_WITHIN_S
 from bot.commands.main import command_parser
 from bot.config import Settings, load_settings, parse_settings
 from bot.settings import BotSettings
+from storage.database.postgres_address import address
+from storage.keys.master_key import NEXT_ENV, FromFile, source_of
+from storage.settings import StorageSettings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -106,7 +110,8 @@ def test_the_probes_ask_pages_that_the_process_serves(name):
     probes = {key: container[key] for key in ("startupProbe", "readinessProbe", "livenessProbe")}
 
     paths = {key: probe["httpGet"]["path"] for key, probe in probes.items()}
-    assert paths == {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+    # What restarts a pod asks /healthz, because /readyz waits for Discord.
+    assert paths == {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
     assert set(paths.values()) <= served
     assert {probe["httpGet"]["port"] for probe in probes.values()} == {container["ports"][0]["name"]}
     assert container["ports"][0]["containerPort"] == SETTINGS.operator.metrics_port
@@ -197,7 +202,7 @@ def test_the_bot_runs_as_the_user_of_its_image_and_writes_where_its_configuratio
     for name in BOTS:
         mounts = {one["mountPath"]: one for one in CONTAINERS[name]["volumeMounts"]}
         assert PODS[name]["securityContext"]["runAsUser"] == int(user)
-        assert {str(SETTINGS.storage.data_dir), str(SETTINGS.storage.key_dir), "/tmp"} < set(mounts)
+        assert {str(SETTINGS.storage.data_dir), str(SETTINGS.storage.key_dir.parent), "/tmp"} < set(mounts)
         assert SETTINGS.generator.model_dir.is_relative_to(SETTINGS.storage.data_dir)
         assert mounts["/etc/simpatico"]["readOnly"]
 
@@ -207,7 +212,12 @@ def test_secrets_come_from_the_secret_under_the_names_that_the_settings_have():
     names = {one["name"] for name in BOTS for one in CONTAINERS[name]["env"] if "secretKeyRef" in str(one)}
     default, command = Settings(), (ROOT / "docs" / "operator" / "scale.md").read_text()
 
-    assert names == {default.bot.token_env, default.storage.password_env, default.storage.master_key_env}
+    needed = {default.bot.token_env, default.storage.password_env, default.storage.master_key_env}
+    optional = {default.storage.key_password_env, default.storage.master_key_env + NEXT_ENV}
+    assert names == needed | optional
+    for one in (one for name in BOTS for one in CONTAINERS[name]["env"] if one["name"] in names):
+        is_optional = one["valueFrom"]["secretKeyRef"].get("optional", False)
+        assert is_optional == (one["name"] in optional), one["name"]
     assert [key for key in sorted(keys) if f"--from-literal={key}=" not in command] == []
     assert "DISCORD_TOKEN" not in str(CONTAINERS["trainer"]) + str(COMPOSE["services"]["trainer"])
 
@@ -253,8 +263,23 @@ def test_only_the_bot_reaches_the_database_and_the_model_server():
         assert {pod for pod, labels in LABELS.items() if wanted.items() <= labels.items()} == BOTS
 
 
-def test_compose_hands_the_trainer_the_password_and_nothing_else():
-    trainer = COMPOSE["services"]["trainer"]
+def test_compose_hands_the_trainer_passwords_and_keys_and_nothing_else():
+    trainer, storage = COMPOSE["services"]["trainer"], Settings().storage
 
-    assert set(trainer["environment"]) == {Settings().storage.password_env}
+    wanted = {storage.key_password_env, storage.master_key_env, storage.master_key_env + NEXT_ENV}
+    assert set(trainer["environment"]) == {storage.password_env} | wanted
+    assert {name: trainer["environment"][name] for name in wanted} == {
+        name: f"${{{name}:-}}" for name in wanted
+    }
     assert "env_file" not in trainer
+
+
+def test_a_variable_that_compose_leaves_empty_counts_as_none(tmp_path, monkeypatch):
+    storage = StorageSettings(key_dir=tmp_path)
+    for name in (storage.key_password_env, storage.master_key_env, storage.master_key_env + NEXT_ENV):
+        monkeypatch.setenv(name, "")
+
+    assert isinstance(source_of(storage), FromFile)
+    monkeypatch.setenv(storage.master_key_env, base64.b64encode(bytes(32)).decode())
+    assert source_of(storage).keys() == (bytes(32), None)
+    assert address("postgresql://a@keys/b", storage.key_password_env)[0].password is None

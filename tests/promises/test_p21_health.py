@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.app.health import BEATS, SILENT_S, Health, proofs_of
+from bot.app.health import BEATS, SILENT_S, Health, health_of
 from bot.app.monitor import create_page
 from bot.metrics import Metrics
 from bot.reactions.inbox import BATCH
@@ -50,7 +50,7 @@ class Watched:
         self.bot.ws._keep_alive = self.frames
         self.scheduler.start()
         self.clock = Clock()
-        self.health = Health(proofs_of(self.bot, self.scheduler), beat_s=BEAT_S, clock=self.clock)
+        self.health = health_of(self.bot, self.scheduler, beat_s=BEAT_S, clock=self.clock)
 
     async def beats(self, count: int = BEATS + 1) -> list[str]:
         for _ in range(count):

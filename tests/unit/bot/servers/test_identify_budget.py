@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from storage.store import Store
 from tests.fakes import FixedClock
 from tests.unit.storage.given import settings_in
 
-DAY_S = 86_400.0
+HOUR_S, DAY_S = 3_600.0, 86_400.0
 
 
 class Gateway:
@@ -84,6 +85,83 @@ async def test_control_without_discords_counter_a_crash_loop_uses_them_up(tmp_pa
     monkeypatch.setattr(Gateway, "limits", unknown)
 
     assert await used_by_a_crash_loop(tmp_path) == 150  # of 100; it would go on
+
+
+class Steady:
+    """Seconds that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def shown(budget: IdentifyBudget) -> float:
+    """Return what ``/metrics`` shows; -1: unknown."""
+    return -1 if math.isnan(budget.left) else budget.left
+
+
+async def test_the_sessions_that_are_left_are_unknown_after_discord_reset_its_counter():
+    """A process that resumes its session for weeks does not show the figure of its first day."""
+    answers: list[GatewayLimits | None] = [GatewayLimits(remaining=290, reset_s=3 * HOUR_S)]
+    steady = Steady()
+
+    async def ask() -> GatewayLimits | None:
+        return answers.pop() if answers else None
+
+    budget = IdentifyBudget(None, ask, clock=steady)  # type: ignore[arg-type] - it claims nothing
+    seen = [shown(budget)]
+    for _ in range(4):
+        await budget.look()
+        seen.append(shown(budget))
+        steady.now += HOUR_S
+
+    assert seen == [-1, 290, 290, 290, -1]
+
+
+async def test_an_answer_without_a_reset_ahead_counts_for_a_day():
+    """Discord has none before the first session; its number of buckets counts all the same."""
+    steady, answer = Steady(), GatewayLimits(remaining=1000, reset_s=0.0, concurrency=16)
+
+    async def ask() -> GatewayLimits | None:
+        return answer
+
+    budget = IdentifyBudget(None, ask, clock=steady)  # type: ignore[arg-type] - it claims nothing
+    await budget.look()
+    at_once = budget.limits
+    steady.now = DAY_S
+
+    assert (at_once, shown(budget)) == (answer, -1)
+
+
+async def test_a_process_that_stays_connected_shows_the_sessions_that_another_one_uses_up(tmp_path):
+    gateway = Gateway()
+    async with await Store.open(settings_in(tmp_path), now=gateway.clock) as store:
+        steady, restarts = gateway.budget(store), gateway.budget(store)
+        await gateway.identify(steady, 0)
+        gateway.used += 800
+        await gateway.identify(restarts, 1)
+        before = steady.left
+        await steady.look()
+
+        assert (before, steady.left) == (1000, 198)
+
+
+async def test_without_an_answer_the_latest_one_spreads_the_sessions(tmp_path):
+    gateway = Gateway(total=100)
+    gateway.used = 95
+    async with await Store.open(settings_in(tmp_path), now=gateway.clock) as store:
+        answers = [await gateway.limits(), None, None, None]
+
+        async def ask() -> GatewayLimits | None:
+            return answers.pop(0)
+
+        budget = IdentifyBudget(store.identifies, ask, gateway.sleep)
+        await budget.wait(0)
+        await budget.wait(0)
+
+        assert gateway.passed_s == pytest.approx(DAY_S / 5)
 
 
 @pytest.mark.parametrize("jump", [-4000, 4000])
