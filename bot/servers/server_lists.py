@@ -1,10 +1,10 @@
-"""Server lists: tells the store which servers a shard lists at the beginning of each session, and what changes.
+"""Server lists: tells the store which servers each session of a shard lists, and what changes.
 
-discord.py keeps servers of earlier sessions in its cache. So the list is taken from READY itself, which names
-all servers of the shard, also those that are unavailable. A list counts once its shard is ready, which is
-seconds to minutes later. Until it is stored, it follows every departure and every invitation. A list that lacks
-servers is compared with Discord's other list, the one over REST: a server counts as missing only if both lack
-it. So an empty READY of a bad day says nothing.
+discord.py keeps servers of earlier sessions in its cache. So the list is taken from READY itself, which
+names all servers of the shard, also those that are unavailable. A list counts once its shard is ready, which is
+seconds to minutes later. Until it is stored, it follows every departure and every invitation. A list that
+lacks servers is compared with Discord's other list, the one over REST: a server counts as missing only if
+both lack it. So an empty READY of a bad day says nothing.
 
 Whether a shard is ready does not depend on its list. A list or a change that cannot be recorded is tried again
 as long as the session lives.
@@ -200,7 +200,7 @@ class ServerLists:
         wait_s = FIRST_WAIT_S
         while self._is_current(session):
             try:
-                if session.connected and await record():
+                if (session.connected or wait_s == FIRST_WAIT_S) and await record():  # known only up to now
                     return
             except StoreClosed:
                 return
@@ -219,7 +219,7 @@ class ServerLists:
 
 
 def open_server_lists(client: discord.Client, store: Store, spawn: Spawn) -> ServerLists:
-    """Return the lists of a client. They hear of servers before discord.py, which drops a part of what it hears.
+    """Return the lists of a client. They hear before discord.py, which drops a part of what it hears.
 
     Args:
         client: Its parsers of events are wrapped.

@@ -102,6 +102,8 @@ class ShardClaims:
 
     async def _look(self, on_won: Callable[[Shard], None], on_lost: Callable[[Shard], None]) -> None:
         shards = self._coordination.shards
+        if self._mine:
+            await shards.settle()
         for lost in [one for one in self._mine if not shards.serves(one)]:
             log.warning("shard %d of %d is served by another process from now on", lost.id, lost.count)
             self._mine.discard(lost)

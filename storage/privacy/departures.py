@@ -74,8 +74,8 @@ class Departures:
         """Record the complete list of a shard; servers that are missing twice were left, if all are ready.
 
         Args:
-            read: Returns the list, without I/O; None: it counts no more. It is read when it is written, behind
-                all changes that were recorded before: an older list would undo them.
+            read: Returns the list, without I/O; None: it counts no more. It is read when it is written,
+                behind all changes that were recorded before: an older list would undo them.
 
         Returns:
             Whether there was a list.

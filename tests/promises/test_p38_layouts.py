@@ -54,11 +54,13 @@ async def lived(discord: Discord) -> set[int]:
     for _ in range(12):
         await discord.join()
     await discord.change_layout(2)
-    for number in range(STEPS):
+    for _ in range(STEPS):
         await discord.step()
         await discord.calm()
-        if wrong := await discord.marked() - discord.gone:
+        marked = await discord.marked()
+        if wrong := marked - discord.gone - discord.untold:
             return wrong
+        assert discord.heard <= marked, "Discord said that these were left"
     known = await discord.seen() | await discord.marked()
     await settle(discord)
     assert await discord.seen() == discord.here

@@ -77,6 +77,8 @@ class Discord:
         self.gone: set[int] = set()
         self.heard: set[int] = set()
         """Servers whose departure was told to a process, and which the bot did not join again."""
+        self.untold: set[int] = set()
+        """Servers that the bot joined again while nothing could be told or recorded."""
         self.processes: list[Process] = []
         self.answers = 0.7
         """Share of the requests over REST that Discord answers."""
@@ -101,9 +103,9 @@ class Discord:
     async def patience(self) -> None:
         """Let everything that failed be tried again, until it succeeds."""
         for _ in range(30):
-            self._patience.set()
+            waited, self._patience = self._patience, asyncio.Event()
+            waited.set()
             await asyncio.sleep(0)
-            self._patience.clear()
             await self.calm()
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
@@ -140,6 +142,8 @@ class Discord:
             self.gone.discard(guild_id)
             self.heard.discard(guild_id)
             self.here.add(guild_id)
+            if not self.owners(guild_id) or self.storage.fails:
+                self.untold.add(guild_id)
             self._tell("here", guild_id)
 
     async def leave(self, *, heard: bool = True) -> None:
@@ -150,7 +154,7 @@ class Discord:
         self.here.discard(guild_id)
         self.gone.add(guild_id)
         if heard:
-            if self.owners(guild_id):
+            if self.owners(guild_id) and not self.storage.fails:
                 self.heard.add(guild_id)
             self._tell("left", guild_id)
 
