@@ -1,10 +1,10 @@
 """Server lists: tells the store which servers each session of a shard lists, and what changes.
 
 discord.py keeps servers of earlier sessions in its cache. So the list is taken from READY itself, which
-names all servers of the shard, also those that are unavailable. A list counts once its shard is ready, which is
-seconds to minutes later. Until it is stored, it follows every departure and every invitation. A list that
-lacks servers is compared with Discord's other list, the one over REST: a server counts as missing only if
-both lack it. So an empty READY of a bad day says nothing.
+names all servers of the shard, also those that are unavailable. A list counts once its shard is ready,
+which is seconds to minutes later. Until it is stored, it follows every departure and every invitation. A
+list that lacks servers is compared with Discord's other list, the one over REST: a server counts as missing
+only if both lack it. So an empty READY of a bad day says nothing.
 
 Whether a shard is ready does not depend on its list. A list or a change that cannot be recorded is tried again
 as long as the session lives.

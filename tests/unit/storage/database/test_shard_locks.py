@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from storage.database.shard_locks import READY, SERVED, SharedShards, _number_of
+from storage.database.shard_locks import _OWN, READY, SERVED, SharedShards, _number_of
 from storage.errors import DatabaseFailed
 from storage.records import Shard
 from tests.rig.size import sized
@@ -77,13 +77,9 @@ async def processes(postgres):
 
 
 async def held(process: Process, kind: int) -> set[int]:
-    """Return the numbers that all sessions of the database hold, or of one session."""
-    rows = await process.connection.fetch(
-        "SELECT objid::bigint AS number, pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
-        f" AND classid = {kind} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    own = process.connection.get_server_pid()
-    return {row["number"] for row in rows if row["pid"] == own}
+    """Return the numbers of the locks that the session of a process holds."""
+    numbers = await process.connection.fetchval(_OWN, kind)
+    return set(numbers or ())
 
 
 async def differences(both: list[Process], seed: int) -> list[object]:
