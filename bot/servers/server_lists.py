@@ -6,8 +6,8 @@ which is seconds to minutes later. Until it is stored, it follows every departur
 list that lacks servers is compared with Discord's other list, the one over REST: a server counts as missing
 only if both lack it. So an empty READY of a bad day says nothing.
 
-Whether a shard is ready does not depend on its list. A list or a change that cannot be recorded is tried again
-as long as the session lives.
+Whether a shard is ready does not depend on its list. A list or a change that cannot be recorded is tried
+again as long as the session lives.
 """
 
 from __future__ import annotations
