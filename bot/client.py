@@ -130,7 +130,7 @@ class SimpaticoBot(commands.Bot):
     def _follow_sessions(self, spawn: Spawn) -> None:
         """Open the parts that begin sessions with Discord, and that act when one began."""
         self.identifies = IdentifyBudget(self.store.identifies, partial(limits_of, self))
-        self.server_lists = open_server_lists(self, self.store)
+        self.server_lists = open_server_lists(self, self.store, spawn)
         self.reconciler = Reconciler(
             Readback(self), self.store.posted, self.inbox, spawn=spawn, owns=self.owns
         )
@@ -291,14 +291,8 @@ class SimpaticoBot(commands.Bot):
         await self.server_lists.down(0)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
-        """Record that the bot was removed from a server; an outage of Discord is no removal."""
-        if not guild.unavailable:
-            self.reports.drop_server(guild.id)
-            await self.store.departures.record(guild.id)
-
-    async def on_guild_join(self, guild: discord.Guild) -> None:
-        """Record that the bot was invited to a server, perhaps again."""
-        await self.store.departures.record_return(guild.id, self.server_lists.count)
+        """Drop what waits for a server that the bot was removed from; an outage of Discord is no removal."""
+        self.reports.drop_server(guild.id)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Do nothing: there are no prefix commands, and the chat cog handles text."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -53,19 +54,53 @@ class Link(NamedTuple):
     is_read: bool
 
 
+class _Socket(DiscordWebSocket):
+    """A WebSocket that closes when the task that waits on it is cancelled.
+
+    discord.py leaves it open, with the thread of its heartbeat.
+    """
+
+    async def poll_event(self) -> None:
+        """Handle the next event."""
+        await self._or_close(super().poll_event())
+
+    async def identify(self) -> None:
+        """Begin a session."""
+        await self._or_close(super().identify())
+
+    async def resume(self) -> None:
+        """Continue the session of before."""
+        await self._or_close(super().resume())
+
+    async def _or_close(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except asyncio.CancelledError:
+            await self.close(1000)
+            raise
+
+
 class _Connection(Connection):
     """A connection that resumes its session also after a loss of the network.
 
     discord.py begins a new one there. The connection waits for its turn in a task of its own, so that it
-    holds up no other shard.
+    holds up no other shard. The task ends when the connection is closed, and a connection whose shard this
+    process lost starts none: another process serves the shard.
     """
 
     _client: ShardedBot  # type: ignore[reportIncompatibleVariableOverride]
-    _again: asyncio.Task[None] | None = None
+    _connecting: asyncio.Task[None] | None = None
 
     async def reidentify(self, exc: ReconnectWebSocket) -> None:
         """Connect again, and resume or begin a session."""
-        self._again = self._client.tasks.spawn(self._connect_again(exc), name="shard")
+        if not self._client.is_connection(self):
+            return
+        self._stop_connecting()
+        self._cancel_task()
+        self._dispatch("disconnect")
+        self._dispatch("shard_disconnect", self.id)
+        self._connecting = self._client.tasks.spawn(self._connect_again(exc), name="shard")
+        self._connecting.add_done_callback(self._end_after_a_bug)
 
     async def reconnect(self) -> None:
         """Connect again after a failure."""
@@ -74,12 +109,49 @@ class _Connection(Connection):
     @property
     def link(self) -> Link:
         """State of this connection."""
-        return Link(self.ws, is_made=_runs(self._again), is_read=_runs(self._task))
+        return Link(self.ws, is_made=_runs(self._connecting), is_read=_runs(self._task))
+
+    async def close(self) -> None:
+        """Disconnect, and do not connect again."""
+        self._stop_connecting()
+        await super().close()
+
+    def _stop_connecting(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     async def _connect_again(self, exc: ReconnectWebSocket) -> None:
-        if not exc.resume:
-            await self._client.identifies.wait(self.id)
-        await super().reidentify(exc)
+        if not await self._client.claims.keeps(self.id):
+            return  # the shard is lost in a moment
+        how: dict[str, Any] = {}
+        if exc.resume:
+            how = {"resume": True, "gateway": self.ws.gateway}
+            how |= {"session": self.ws.session_id, "sequence": self.ws.sequence}
+        try:
+            if not exc.resume:
+                await self._client.identifies.wait(self.id)
+            self.ws = await _opened(self._client, self.id, **how)
+        except ReconnectWebSocket as again:
+            self._queue_put(EventItem(EventType.resume if again.resume else EventType.identify, self, again))
+        except self._handled_exceptions as failure:
+            await self._handle_disconnect(failure)  # waits, and asks for another try
+        else:
+            self.launch()
+
+    def _end_after_a_bug(self, connecting: asyncio.Task[None]) -> None:
+        """End the program, as discord.py does: no try will follow."""
+        if not connecting.cancelled() and isinstance(exc := connecting.exception(), Exception):
+            self._queue_put(EventItem(EventType.terminate, self, exc))
+
+
+async def _opened(client: ShardedBot, shard_id: int, **how: Any) -> DiscordWebSocket:
+    """Connect a shard within :data:`_CONNECT_S`, and send IDENTIFY or RESUME.
+
+    Raises:
+        Exception: One of ``_FAILURES``.
+    """
+    async with asyncio.timeout(_CONNECT_S):
+        return await _Socket.from_client(client, shard_id=shard_id, **how)
 
 
 def _runs(task: asyncio.Task[None] | None) -> bool:
@@ -126,8 +198,7 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
         while not self.is_closed():
             await self.identifies.wait(shard_id)
             try:
-                async with asyncio.timeout(_CONNECT_S):
-                    ws = await DiscordWebSocket.from_client(self, gateway=gateway, shard_id=shard_id)
+                ws = await _opened(self, shard_id, gateway=gateway)
             except _FAILURES as exc:
                 if not (self.shards or self.claims.waited):
                     raise
@@ -157,7 +228,11 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
         one = self._AutoShardedClient__shards.pop(shard.id, None)
         if one is not None:
             self.tasks.spawn(one.close(), name="shard")
-        self.tasks.spawn(self.server_lists.down(shard.id), name="shard")
+        self.tasks.spawn(self.server_lists.lost(shard.id), name="shard")
+
+    def is_connection(self, one: Connection) -> bool:
+        """Return whether this is the connection of a shard that this process serves."""
+        return self._AutoShardedClient__shards.get(one.id) is one
 
     # --- what belongs to this process ----------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ FREE_S = 10.0
 """Seconds after which a spare takes a shard whose process ended; a quick restart is not disturbed."""
 START_S = 60.0
 """The same for a shard that the spare has not seen served since it could see the locks."""
+SURE_S, SURE_EVERY_S = 30.0, 0.5
+"""Longest wait for the locks before a shard connects again, and seconds between two looks."""
 
 
 class ShardClaims:
@@ -66,6 +68,24 @@ class ShardClaims:
         """The shards that this process wants and does not serve."""
         return self._wanted - self._mine
 
+    async def keeps(self, shard_id: int) -> bool:
+        """Return whether this process still serves a shard, before it connects the shard again.
+
+        A lost network cuts off Discord and the database alike, and another process may have taken the shard
+        meanwhile. So wait until the locks can be seen. After :data:`SURE_S` the shard connects all the same:
+        better two processes on it than none.
+        """
+        shards, until = self._coordination.shards, self._clock() + SURE_S
+        while self._clock() < until:
+            try:
+                async with asyncio.timeout(SURE_S):
+                    if await shards.served() is not None:
+                        break
+            except (StorageError, TimeoutError):
+                log.info("shard %d waits for the database before it connects again", shard_id)
+            await self._sleep(SURE_EVERY_S)
+        return any(shards.serves(one) for one in self._mine if one.id == shard_id)
+
     async def run(self, on_won: Callable[[Shard], None], on_lost: Callable[[Shard], None]) -> None:
         """Look again and again, until cancelled.
 
@@ -82,6 +102,8 @@ class ShardClaims:
 
     async def _look(self, on_won: Callable[[Shard], None], on_lost: Callable[[Shard], None]) -> None:
         shards = self._coordination.shards
+        if self._mine:
+            await shards.settle()
         for lost in [one for one in self._mine if not shards.serves(one)]:
             log.warning("shard %d of %d is served by another process from now on", lost.id, lost.count)
             self._mine.discard(lost)

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from asyncpg import InterfaceError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
+from asyncpg import InterfaceError, InternalClientError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -289,5 +289,5 @@ class PostgresPeers:
         try:
             with translated_errors(self._what):
                 yield
-        except (PostgresError, InterfaceError) as exc:
+        except (PostgresError, InterfaceError, InternalClientError) as exc:  # the last: it is being closed
             raise translated(exc, self._what) from exc

@@ -9,7 +9,7 @@ kept as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
@@ -70,11 +70,22 @@ class Departures:
         present = self._present(listed.guild_ids, listed.shard.count)
         return await self._reader.run(lambda c: may_be_missing(c, listed.shard, present))
 
-    async def record_list(self, listed: ServerList) -> None:
-        """Record the complete list of a shard; servers that are missing twice were left, if all are ready."""
-        present = self._present(listed.guild_ids, listed.shard.count)
+    async def record_list(self, read: Callable[[], ServerList | None]) -> bool:
+        """Record the complete list of a shard; servers that are missing twice were left, if all are ready.
 
-        def compare(connection: Connection) -> None:
+        Args:
+            read: Returns the list, without I/O; None: it counts no more. It is read when it is written,
+                behind all changes that were recorded before: an older list would undo them.
+
+        Returns:
+            Whether there was a list.
+        """
+
+        def compare(connection: Connection) -> bool:
+            listed = read()
+            if listed is None:
+                return False
+            present = self._present(listed.guild_ids, listed.shard.count)
             record_list(connection, listed.shard, listed.session, present)
             for guild in connection.execute(select(departures.c.guild)).scalars().all():
                 if guild in present:
@@ -82,8 +93,9 @@ class Departures:
             if self._coordination.all_ready(connection, listed.shard.count):
                 for guild in missing_servers(connection, listed.shard.count):
                     record_departure(connection, guild, self._clock.now())
+            return True
 
-        await self._writer.submit(compare)
+        return await self._writer.submit(compare)
 
     async def record_return(self, guild_id: int, count: int = 1) -> None:
         """Record that the bot is in this server, again or for the first time.

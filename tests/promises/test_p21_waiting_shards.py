@@ -175,7 +175,7 @@ async def test_a_shard_whose_task_died_is_red(probed, dies):
             one.server.gateway.down = True
             await connection.reconnect()
             assert (await one.after(HOUR_S)).healthz == "green"
-            connection._again.cancel()
+            connection._connecting.cancel()
         await asyncio.sleep(0)
 
         assert (await one.after(HOUR_S)).healthz == "red"

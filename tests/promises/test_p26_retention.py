@@ -13,7 +13,6 @@ from __future__ import annotations
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -149,7 +148,7 @@ async def test_a_server_left_while_the_bot_was_away_counts_from_the_second_sessi
 
     async def begin_session(name: str, *guild_ids: int) -> None:
         await store.coordination.shards.ready(Shard(0, 1))
-        await store.departures.record_list(ServerList(Shard(0, 1), name, frozenset(guild_ids)))
+        await store.departures.record_list(lambda: ServerList(Shard(0, 1), name, frozenset(guild_ids)))
 
     async with await Store.open(settings_in(tmp_path), now=clock) as store:
         await begin_session("first", here, elsewhere)
@@ -174,10 +173,14 @@ async def test_an_outage_is_no_departure(world):
         noted.append(guild_id)
 
     store.departures.record = note
-    await world.bot.on_guild_remove(SimpleNamespace(id=guild_id, unavailable=True))
-    await world.bot.on_guild_remove(SimpleNamespace(id=guild_id + 1, unavailable=False))
+    deleted = world.bot._connection.parsers["GUILD_DELETE"]
+    deleted({"id": str(guild_id), "unavailable": True})
+    await world.env.settle()
+    in_outage = noted.copy()
+    deleted({"id": str(guild_id)})  # removed during the outage
+    await world.env.settle()
 
-    assert noted == [guild_id + 1]
+    assert (in_outage, noted) == ([], [guild_id])
 
 
 async def test_control_without_the_grace_a_mistake_would_cost_everything(tmp_path, monkeypatch):

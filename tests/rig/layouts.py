@@ -2,18 +2,22 @@
 
 :class:`Discord` knows which servers the bot is really in. Its processes hear of them through the product's
 own :class:`~bot.servers.server_lists.ServerLists`: sessions begin, break off, resume and end, lists are
-sometimes cut short, and processes die or start with other numbers of shards.
+sometimes cut short, and processes die or start with other numbers of shards. Servers are left and joined also
+between READY and the moment when a shard is ready, and while Discord's other list is on its way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
 from bot.servers.server_lists import ServerLists
 from storage.database.schema import departures, seen_servers
+from storage.errors import DatabaseFailed
 from storage.records import Shard, Who
 from storage.store import Store
 
@@ -21,8 +25,10 @@ COUNTS = (1, 2, 3, 4)
 MEMBER = 9
 KINDS = (
     *("start", "start", "layout", "kill", "session", "session", "empty", "part", "broken"),
-    *("drop", "resume", "resume", "join", "leave", "vanish", "clock"),
+    *("drop", "resume", "resume", "join", "leave", "leave", "back", "vanish", "clock"),
+    *("window", "window", "window", "patience", "storage"),
 )
+CHANGES = ("leave", "leave", "back", "join", "drop", "resume")
 
 
 @dataclass
@@ -33,6 +39,33 @@ class Process:
     ids: list[int]
     lists: ServerLists
     connected: set[int] = field(default_factory=set)
+    missed: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+    """Events of a session that a RESUME repeats."""
+
+    def hear(self, shard_id: int, event: str, guild_id: int) -> None:
+        """Get an event of a session, or keep it until the session is resumed."""
+        if shard_id not in self.connected:
+            self.missed.setdefault(shard_id, []).append((event, guild_id))
+        elif event == "here":
+            self.lists.hear_here({"id": str(guild_id)})
+        else:
+            self.lists.hear_left({"id": str(guild_id)})
+
+
+class Storage:
+    """The departures of a store, which sometimes cannot be recorded.
+
+    Attributes:
+        fails: The share of records that fail.
+    """
+
+    def __init__(self, store: Store, rng: random.Random) -> None:
+        self._departures, self._rng, self.fails = store.departures, rng, 0.0
+
+    def __getattr__(self, name: str):
+        if self._rng.random() < self.fails:
+            raise DatabaseFailed("the disk is full")
+        return getattr(self._departures, name)
 
 
 class Discord:
@@ -42,10 +75,54 @@ class Discord:
         self.store, self.clock, self.rng = store, clock, rng
         self.here: set[int] = set()
         self.gone: set[int] = set()
+        self.heard: set[int] = set()
+        """Servers whose departure was told to a process, and which the bot did not join again."""
+        self.untold: set[int] = set()
+        """Servers that the bot joined again while nothing could be told or recorded."""
         self.processes: list[Process] = []
         self.answers = 0.7
         """Share of the requests over REST that Discord answers."""
+        self.storage = Storage(store, rng)
         self._numbers = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._n_asleep = 0
+        self._patience = asyncio.Event()
+
+    # --- time ----------------------------------------------------------------------------------------------
+
+    async def calm(self) -> None:
+        """Wait until all is recorded, or waits to be tried again."""
+        while True:
+            await asyncio.sleep(0.002)  # the threads of SQLite need the time
+            for task in [one for one in self._tasks if one.done()]:
+                self._tasks.remove(task)
+                task.result()
+            if self._n_asleep == len(self._tasks):
+                return
+
+    async def patience(self) -> None:
+        """Let everything that failed be tried again, until it succeeds."""
+        for _ in range(30):
+            waited, self._patience = self._patience, asyncio.Event()
+            waited.set()
+            await asyncio.sleep(0)
+            await self.calm()
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(coroutine))
+
+    async def _sleep(self, _seconds: float) -> None:
+        self._n_asleep += 1
+        try:
+            await self._patience.wait()
+        finally:
+            self._n_asleep -= 1
+
+    async def close(self) -> None:
+        """Stop all tries."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- servers -------------------------------------------------------------------------------------------
 
@@ -55,19 +132,37 @@ class Discord:
         guild_id = (self.rng.randrange(10**6) << 22) + self._numbers
         self.here.add(guild_id)
         await self.store.consent.record(Who(guild_id, MEMBER))
-        for process in self.owners(guild_id):
-            await self.store.departures.record_return(guild_id, process.count)
+        self._tell("here", guild_id)
         return guild_id
 
-    async def leave(self, *, heard: bool) -> None:
+    async def back(self) -> None:
+        """The bot is invited again to a server that it left."""
+        if self.gone:
+            guild_id = self.rng.choice(sorted(self.gone))
+            self.gone.discard(guild_id)
+            self.heard.discard(guild_id)
+            self.here.add(guild_id)
+            if not self.owners(guild_id) or self.storage.fails:
+                self.untold.add(guild_id)
+            self._tell("here", guild_id)
+
+    async def leave(self, *, heard: bool = True) -> None:
         """The bot is removed from a server. ``heard``: the owner gets the event, if it is up."""
         if not self.here:
             return
         guild_id = self.rng.choice(sorted(self.here))
         self.here.discard(guild_id)
         self.gone.add(guild_id)
-        if heard and self.owners(guild_id):
-            await self.store.departures.record(guild_id)
+        if heard:
+            if self.owners(guild_id) and not self.storage.fails:
+                self.heard.add(guild_id)
+            self._tell("left", guild_id)
+
+    def _tell(self, event: str, guild_id: int) -> None:
+        for process in self.processes:
+            shard_id = Shard.of(guild_id, process.count).id
+            if shard_id in process.ids:
+                process.hear(shard_id, event, guild_id)
 
     def owners(self, guild_id: int) -> list[Process]:
         """Return the processes whose connection gets the events of a server."""
@@ -76,7 +171,13 @@ class Discord:
     # --- processes -----------------------------------------------------------------------------------------
 
     async def start(self, count: int, ids: list[int]) -> Process:
-        lists = ServerLists(self.store.departures, self.store.coordination, self._over_rest)
+        lists = ServerLists(
+            self.storage,  # type: ignore[arg-type]
+            self.store.coordination,
+            self._over_rest,
+            spawn=self._spawn,
+            sleep=self._sleep,
+        )
         process = Process(count, ids, lists)
         self.processes.append(process)
         for shard_id in self.rng.sample(ids, len(ids)):
@@ -87,16 +188,25 @@ class Discord:
         """The process is gone; the database frees what it held."""
         self.processes.remove(process)
         for shard_id in process.ids:
-            await self.store.coordination.shards.down(Shard(shard_id, process.count))
+            await process.lists.lost(shard_id)
 
     async def session(
-        self, process: Process, shard_id: int, *, cut: float = 0.0, broken: bool = False
+        self, process: Process, shard_id: int, *, cut: float = 0.0, broken: bool = False, changes: int = 0
     ) -> None:
-        """A session begins. ``cut``: part of the list that is lacking; ``broken``: it ends at once."""
+        """A session begins.
+
+        Args:
+            process: The process.
+            shard_id: Its shard.
+            cut: Part of the list that is lacking.
+            broken: Whether it ends at once.
+            changes: Number of changes before the shard is ready.
+        """
         self._numbers += 1
         owned = [one for one in sorted(self.here) if Shard.of(one, process.count).id == shard_id]
         told = [one for one in owned if self.rng.random() >= cut]
         process.connected.add(shard_id)
+        process.missed.pop(shard_id, None)
         process.lists.hear(
             {
                 "shard": [shard_id, process.count],
@@ -106,20 +216,39 @@ class Discord:
         )
         if broken:
             await self.drop(process, shard_id)
+        for _ in range(changes):
+            await self._change(process, shard_id)
+            if self.rng.random() < 0.5:
+                await self.calm()
         await process.lists.ready(shard_id)  # discord.py's timer does not notice the broken session
+
+    async def _change(self, process: Process, shard_id: int) -> None:
+        match self.rng.choice(CHANGES):
+            case "drop":
+                await self.drop(process, shard_id)
+            case "resume":
+                await self.resume(process, shard_id)
+            case change:
+                await getattr(self, change)()
 
     async def drop(self, process: Process, shard_id: int) -> None:
         process.connected.discard(shard_id)
         await process.lists.down(shard_id)
 
     async def resume(self, process: Process, shard_id: int) -> None:
+        """A session goes on: what was missed is repeated, then RESUMED comes."""
         process.connected.add(shard_id)
+        for event, guild_id in process.missed.pop(shard_id, []):
+            process.hear(shard_id, event, guild_id)
         await process.lists.resumed(shard_id)
 
     async def _over_rest(self) -> frozenset[int]:
         if self.rng.random() >= self.answers:
             raise OSError("Discord does not answer")
-        return frozenset(self.here)
+        answer = frozenset(self.here)
+        while self.rng.random() < 0.3:  # changes while the answer is on its way
+            await getattr(self, self.rng.choice(("leave", "back", "join")))()
+        return answer
 
     # --- what is stored ------------------------------------------------------------------------------------
 
@@ -142,11 +271,14 @@ class Discord:
         """Take one step, and return what it was."""
         rng, process = self.rng, self.rng.choice(self.processes) if self.processes else None
         kind = rng.choice(KINDS)
-        if kind == "layout" or (process is None and kind not in ("join", "vanish", "clock")):
+        needless = ("join", "back", "vanish", "clock", "patience", "storage")
+        if kind == "layout" or (process is None and kind not in needless):
             return await self.change_layout(rng.choice(COUNTS))
         match kind:
-            case "join":
-                await self.join()
+            case "join" | "back" | "patience":
+                await getattr(self, kind)()
+            case "storage":
+                self.storage.fails = rng.choice((0.0, 0.0, 0.3))
             case "leave" | "vanish":
                 await self.leave(heard=kind == "leave")
             case "clock":
@@ -160,7 +292,9 @@ class Discord:
                 await getattr(self, kind)(process, rng.choice(process.ids))
             case _:
                 cut = {"empty": 1.0, "part": 0.5}.get(kind, 0.0)
-                await self.session(process, rng.choice(process.ids), cut=cut, broken=kind == "broken")
+                changes = rng.randint(1, 4) if kind == "window" else 0
+                shard_id = rng.choice(process.ids)
+                await self.session(process, shard_id, cut=cut, broken=kind == "broken", changes=changes)
         return kind
 
     async def change_layout(self, count: int) -> str:
