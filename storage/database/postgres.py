@@ -26,11 +26,13 @@ from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, trans
 from storage.database.postgres_address import address
 from storage.database.postgres_peers import CONNECTIONS, PostgresPeers
 from storage.database.schema import origin
-from storage.errors import DatabaseFailed
+from storage.errors import AlreadyOpen, DatabaseFailed
 
 T = TypeVar("T")
 
-SETTINGS = {
+# A broken connection must not keep a lock for hours.
+KEEP_ALIVE = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+SETTINGS = KEEP_ALIVE | {
     "application_name": "simpatico",
     "synchronous_commit": "on",  # a commit is on the disk before it is acknowledged
     "jit": "off",  # our queries are short; compiling one takes longer than running it
@@ -54,8 +56,14 @@ TRAINING = 2
 """Second half of the trainer's lock."""
 OPENING_KEYS = 3
 """Second half of the lock in a database of keys, held while its tables are created or checked."""
-# A broken connection must not keep the trainer's lock for hours.
-KEEP_ALIVE = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+RUNNING = 4
+"""Second half of the lock of each connection that writes. Bots share it; some commands take it alone."""
+ONLY_TRAINS = 5
+"""Second half of the lock that the processes which do nothing but train share."""
+CHANGING_KEYS = 6
+"""Second half of the lock in a database of keys, held by a command that replaces keys or what wraps them."""
+_RUNNING_WAITS_S = (0.0, 0.2, 0.8, 2.0)
+"""Waits before each try for that lock: the server frees the locks of a closed connection a moment later."""
 
 
 class PostgresBackend:
@@ -66,6 +74,7 @@ class PostgresBackend:
         password_env: Environment variable with the password; if unset, connect without one.
         option: Name of the setting that holds ``url``, for messages.
         read_connections: Size of the pool of :meth:`reader`.
+        exclusive: Whether the connection that writes keeps every bot out, instead of running beside them.
 
     Raises:
         StorageError: ``url`` is not such an address, or holds a password.
@@ -74,17 +83,29 @@ class PostgresBackend:
     files: tuple[Path, ...] = ()
 
     def __init__(
-        self, url: str, password_env: str, option: str = "url", *, read_connections: int = READ_CONNECTIONS
+        self,
+        url: str,
+        password_env: str,
+        option: str = "url",
+        *,
+        read_connections: int = READ_CONNECTIONS,
+        exclusive: bool = False,
     ) -> None:
         self._read_connections = read_connections
+        self._exclusive = exclusive
         self._url, self._arguments, self._settings = address(url, password_env, option)
         self._writing: AsyncEngine | None = None
         host = self._url.host or "this machine"
         self.what = f"PostgreSQL database {self._url.database} on {host}"
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Create the writing engine. Other processes may use the database at the same time."""
+        """Create the writing engine. Other processes may use the database at the same time.
+
+        Each of its connections takes :data:`RUNNING` before anything else, also after a loss. So no process
+        writes while a command excludes it, whatever happens to its other connections.
+        """
         self._writing = self.engine(1, "READ COMMITTED")
+        event.listen(self._writing.sync_engine, "connect", self._take_part)
         event.listen(self._writing.sync_engine, "begin", _be_the_only_writer)
         stack.push_async_callback(self._writing.dispose)
 
@@ -92,6 +113,7 @@ class PostgresBackend:
         """Return whether this database is bound to a key store.
 
         Raises:
+            AlreadyOpen: A command excludes bots, or a bot runs that this command excludes.
             DatabaseFailed: The server cannot be reached, or refuses.
         """
         with translated_errors(self.what):
@@ -102,6 +124,7 @@ class PostgresBackend:
         """Open the writer's connection.
 
         Raises:
+            AlreadyOpen: A command excludes bots, or a bot runs that this command excludes.
             DatabaseFailed: The server cannot be reached, or does not guarantee durable commits.
         """
         with translated_errors(self.what):
@@ -117,8 +140,10 @@ class PostgresBackend:
 
     def peers(self) -> PostgresPeers:
         """Return the connection to the other processes on this database."""
-        engine = self._engine_with(CONNECTIONS, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
-        return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
+        engine = self.engine(CONNECTIONS, "AUTOCOMMIT")
+        return PostgresPeers(
+            engine, self.what, training=(ADVISORY, TRAINING), only_trains=(ADVISORY, ONLY_TRAINS)
+        )
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Call ``hook`` once the transaction holds the writers' lock."""
@@ -137,6 +162,30 @@ class PostgresBackend:
     def empty_log(self, connection: Connection, wait_s: float = LOG_WAIT_S) -> bool:
         """Return True: the log belongs to the server, and this process cannot empty it."""
         return True
+
+    def _take_part(self, connection: Any, _record: object) -> None:
+        """Take :data:`RUNNING` on a new connection that writes.
+
+        Raises:
+            AlreadyOpen: Another process holds it in a way that excludes this one.
+        """
+        function = "pg_try_advisory_lock" if self._exclusive else "pg_try_advisory_lock_shared"
+        cursor = connection.cursor()
+        for wait_s in _RUNNING_WAITS_S:
+            cursor.execute(f"SELECT pg_sleep({wait_s})")
+            cursor.execute(f"SELECT {function}({ADVISORY}, {RUNNING})")
+            (taken,) = cursor.fetchone()
+            if taken:
+                connection.rollback()  # the lock stays; an open transaction would end with the idle timeout
+                return
+        if self._exclusive:
+            raise AlreadyOpen(
+                f"Another process uses {self.what}: stop the bot first, with every process of it."
+            )
+        raise AlreadyOpen(
+            f"A command that needs the bot stopped uses {self.what} (move, restore-keys or rotate-key); start"
+            " again when it has ended."
+        )
 
     async def _let_others_write(self, connection: AsyncConnection) -> None:
         if connection.invalidated:  # the connection was lost, and with it the lock

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import translated_errors
-from storage.database.postgres import ADVISORY, OPENING_KEYS, PostgresBackend
-from storage.errors import DatabaseFailed, StorageError
+from storage.database.postgres import ADVISORY, CHANGING_KEYS, OPENING_KEYS, PostgresBackend
+from storage.errors import AlreadyOpen, DatabaseFailed, StorageError
 from storage.keys.key_files import KEYS
 from storage.keys.key_place import Part
 from storage.settings import StorageSettings
@@ -93,6 +93,23 @@ class KeyDatabase:
         finally:
             await engine.dispose()
 
+    @asynccontextmanager
+    async def changing(self) -> AsyncGenerator[None]:
+        """Exclude other commands of every host that replace these keys or what wraps them.
+
+        Raises:
+            AlreadyOpen: Another such command is in progress.
+            DatabaseFailed: The server cannot be reached, or refuses.
+        """
+        async with self._connected("AUTOCOMMIT") as engine, engine.connect() as connection:
+            lock = text(f"SELECT pg_try_advisory_lock({ADVISORY}, {CHANGING_KEYS})")
+            if not (await connection.execute(lock)).scalar_one():
+                raise AlreadyOpen(f"Another command changes the keys in {self.what}; wait until it ends.")
+            try:
+                yield
+            finally:
+                await connection.invalidate()  # so that the server releases the lock
+
     def open_keys(self, stack: AsyncExitStack) -> Part:
         """Open the tables of the key store."""
         return self._part(stack)
@@ -149,8 +166,8 @@ class KeyDatabase:
         return Part(self._engine, self.what)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[AsyncEngine]:
-        engine = self._server.engine(1, _ISOLATION)
+    async def _connected(self, isolation: str = _ISOLATION) -> AsyncGenerator[AsyncEngine]:
+        engine = self._server.engine(1, isolation)
         try:
             with translated_errors(self.what):
                 yield engine
