@@ -48,6 +48,8 @@ READER_SETTINGS = SETTINGS | {READ_ONLY: "on"}
 EXPECTED = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
 
 COMMAND_TIMEOUT_S = 120.0
+POOL_WAIT_S = 30.0
+"""Longest wait for a free connection of a pool, seconds."""
 ADVISORY = 0x51A7
 """First half of each of our advisory locks; locks are per database."""
 WRITING = 1
@@ -197,14 +199,15 @@ class PostgresBackend:
             await connection.invalidate()  # so that the server releases the lock
             raise
 
-    def engine(self, connections: int, isolation: Any) -> AsyncEngine:
+    def engine(self, connections: int, isolation: Any, *, limit_s: float | None = None) -> AsyncEngine:
         """Return a pool of connections that can write, apart from the writer's.
 
         Args:
             connections: Size of the pool.
             isolation: Isolation level of each transaction.
+            limit_s: Longest wait for a connection and for each statement, seconds; None: a minute or two.
         """
-        return self._engine_with(connections, SETTINGS, isolation)
+        return self._engine_with(connections, SETTINGS, isolation, limit_s)
 
     @property
     def _engine(self) -> AsyncEngine:
@@ -214,8 +217,13 @@ class PostgresBackend:
     def _open_reading(self, connections: int) -> AsyncEngine:
         return self._engine_with(connections, READER_SETTINGS, "REPEATABLE READ")
 
-    def _engine_with(self, connections: int, settings: dict[str, str], isolation: Any) -> AsyncEngine:
-        return _open_engine(self._url, connections, settings | self._settings, isolation, self._arguments)
+    def _engine_with(
+        self, connections: int, settings: dict[str, str], isolation: Any, limit_s: float | None = None
+    ) -> AsyncEngine:
+        limits = {} if limit_s is None else {"timeout": limit_s, "command_timeout": limit_s}
+        arguments = {"command_timeout": COMMAND_TIMEOUT_S, **limits, **self._arguments}
+        wait_s = limit_s or POOL_WAIT_S
+        return _open_engine(self._url, connections, settings | self._settings, isolation, arguments, wait_s)
 
 
 class PostgresBulkReader(Reader):
@@ -236,7 +244,12 @@ class PostgresBulkReader(Reader):
 
 
 def _open_engine(
-    url: URL, connections: int, settings: dict[str, str], isolation: Any, arguments: dict[str, Any]
+    url: URL,
+    connections: int,
+    settings: dict[str, str],
+    isolation: Any,
+    arguments: dict[str, Any],
+    wait_s: float,
 ) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -245,7 +258,8 @@ def _open_engine(
         pool_pre_ping=True,  # reconnect after a restart of the server instead of failing once
         hide_parameters=True,
         isolation_level=isolation,
-        connect_args={"server_settings": settings, "command_timeout": COMMAND_TIMEOUT_S, **arguments},
+        pool_timeout=wait_s,
+        connect_args={"server_settings": settings, **arguments},
     )
     event.listen(engine.sync_engine, "connect", _check_settings)
     if settings.get(READ_ONLY) != "on":

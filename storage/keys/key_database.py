@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from storage.database.backend import translated_errors
 from storage.database.postgres import ADVISORY, CHANGING_KEYS, OPENING_KEYS, PostgresBackend
 from storage.errors import AlreadyOpen, DatabaseFailed, StorageError
+from storage.keys.key_answers import ANSWER_S, Answers, ServerPart
 from storage.keys.key_files import KEYS
 from storage.keys.key_place import Part
 from storage.settings import StorageSettings
@@ -40,6 +41,7 @@ class KeyDatabase:
 
     Args:
         settings: Name the database of the keys, that of the data, and the folder of this host's master key.
+        quick: Whether a server that does not answer within seconds fails, as for a bot. Commands wait longer.
 
     Raises:
         StorageError: ``key_url`` is no address of PostgreSQL, or holds a password.
@@ -47,8 +49,10 @@ class KeyDatabase:
 
     files: tuple[Path, ...] = ()
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, *, quick: bool = False) -> None:
         self._settings = settings
+        self._limit_s = ANSWER_S if quick else None
+        self._answers: Answers | None = None
         self._server = PostgresBackend(settings.key_url, settings.key_password_env, "key_url")
         self._engine: AsyncEngine | None = None
         self.what = f"the {self._server.what} ([storage] key_url)"
@@ -161,13 +165,18 @@ class KeyDatabase:
 
     def _part(self, stack: AsyncExitStack) -> Part:
         if self._engine is None:
-            self._engine = self._server.engine(CONNECTIONS, _ISOLATION)
+            self._engine = self._server.engine(CONNECTIONS, _ISOLATION, limit_s=self._limit_s)
             stack.push_async_callback(self._engine.dispose)
-        return Part(self._engine, self.what)
+        if self._limit_s is None:
+            return Part(self._engine, self.what)
+        if self._answers is None:
+            self._answers = Answers(self._engine, self.what)
+            stack.push_async_callback(self._answers.close)
+        return ServerPart(self._engine, self.what, self._answers)
 
     @asynccontextmanager
     async def _connected(self, isolation: str = _ISOLATION) -> AsyncGenerator[AsyncEngine]:
-        engine = self._server.engine(1, isolation)
+        engine = self._server.engine(1, isolation, limit_s=self._limit_s)
         try:
             with translated_errors(self.what):
                 yield engine
