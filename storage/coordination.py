@@ -33,7 +33,7 @@ from storage.records import Shard
 log = logging.getLogger(__name__)
 
 ASIDE_S = 180.0
-"""Seconds for which a process leaves the training to one that does nothing else and asked for it."""
+"""Longest wait for a process that does nothing but train, asked for the training and runs, seconds."""
 HANDOVER_S, _TRY_EVERY_S = 10.0, 0.2
 """Longest wait of that process for the trainer's lock each time it asks, and seconds between two tries."""
 
@@ -99,7 +99,7 @@ class Coordination:
         Raises:
             DatabaseFailed: The database cannot be reached.
         """
-        if not self.only_trains and time.monotonic() < self._aside_until_s:
+        if not self.only_trains and await self._stands_aside():
             if self.leads:
                 log.info("this process leaves the training to one that does nothing else")
             await self._peers.give_lead()
@@ -110,10 +110,15 @@ class Coordination:
             log.info("this process is the trainer now, fencing number %d", self._fence)
         return self.leads and self._fence is not None
 
+    async def _stands_aside(self) -> bool:
+        """Return whether a process that does nothing but train asked for the training, and still runs."""
+        return time.monotonic() < self._aside_until_s and await self._peers.sees_trainer()
+
     async def _take_over(self) -> bool:
         """Ask the trainer to hand over, wait for it, and return whether this process is the trainer now."""
         if self.leads:
             return False
+        await self._peers.show_trainer()
         await self.notify(News.TRAINER)
         until = time.monotonic() + HANDOVER_S
         while time.monotonic() < until:

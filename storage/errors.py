@@ -12,7 +12,7 @@ Errors::
      +-- UnknownReply         no such reply in this server
      +-- UnknownEntry         no such entry of /faq in this server
      +-- FaqFull              the server has the maximum number of entries of /faq
-     +-- AlreadyOpen          another process uses the data folder
+     +-- AlreadyOpen          another process uses the data or the keys
      +-- StoreClosed          the store was closed before the call
      +-- WriterFull           the queue of writes is full
      +-- StoreMissing         there is no store in the folder that the settings name
@@ -62,7 +62,7 @@ class FaqFull(StorageError):
 
 
 class AlreadyOpen(StorageError):
-    """Another process uses the data folder; stop it first, or use another folder."""
+    """Another process uses the data or the keys; stop it first, or wait until it ends."""
 
 
 class StoreClosed(StorageError):

@@ -18,12 +18,17 @@ from storage.keys.key_files import KEYS
 from storage.keys.key_store import KeyStore
 from storage.settings import StorageSettings
 
+_CHECKED = "simpatico: in use"
 MOVED, MOVING = "moved to", "moving"
 """Notes about a move: moved data say where to; data that are not complete yet say whose they are."""
 
 
-def backend_of(settings: StorageSettings) -> Backend:
+def backend_of(settings: StorageSettings, *, exclusive: bool = False) -> Backend:
     """Return the backend that the settings name.
+
+    Args:
+        settings: Location of the data.
+        exclusive: Whether it keeps every bot out, as SQLite always does.
 
     Raises:
         StorageError: ``url`` is not an address of PostgreSQL, or holds a password.
@@ -32,7 +37,12 @@ def backend_of(settings: StorageSettings) -> Backend:
         return SqliteBackend(settings.data_dir, settings.read_connections)
     from storage.database.postgres import PostgresBackend  # so that SQLite does not load asyncpg
 
-    return PostgresBackend(settings.url, settings.password_env, read_connections=settings.read_connections)
+    return PostgresBackend(
+        settings.url,
+        settings.password_env,
+        read_connections=settings.read_connections,
+        exclusive=exclusive,
+    )
 
 
 async def require_data(settings: StorageSettings) -> None:
@@ -106,7 +116,19 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
             await connection.run_sync(upgrade)
             await connection.run_sync(partial(_bind, keys=keys, what=backend.what))
             await connection.run_sync(require_in_use, backend.what)
+    backend.before_writing(partial(_require_in_use_again, what=backend.what))
     return connection
+
+
+def _require_in_use_again(connection: Connection, what: str) -> None:
+    """Check a connection that replaced a lost one, before its first change: a move needs no process to end.
+
+    Raises:
+        StorageError: The data were moved meanwhile.
+    """
+    if _CHECKED not in connection.info:
+        require_in_use(connection, what)
+        connection.info[_CHECKED] = True
 
 
 def _bind(connection: Connection, *, keys: KeyStore, what: str) -> None:

@@ -205,7 +205,7 @@ async def _open_parts(
     """Open keys, writer and readers, in the order in which they need each other; finish erasures."""
     held = HeldFiles()
     stack.callback(held.close)  # after every connection is closed
-    keys = await KeyStore.open(settings, data_exists=await backend.has_data())
+    keys = await KeyStore.open(settings, data_exists=await backend.has_data(), quick=True)
     stack.push_async_callback(keys.close)
     connection = await open_data(backend, keys, stack)
     peers = backend.peers()
@@ -218,7 +218,7 @@ async def _open_parts(
     await reader.run(clock.read)
     bulk = backend.bulk_reader()
     stack.push_async_callback(bulk.close)
-    writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000)
+    writer = Writer(connection, backend, wait_s=settings.group_commit_ms / 1000, before=keys.ask)
     stack.push_async_callback(writer.close)
     coordination = Coordination(peers, keys, reader, writer)
     backend.before_writing(coordination.notice_erasures)

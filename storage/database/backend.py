@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.database.peers import Peers
-from storage.errors import DatabaseDamaged, DatabaseFailed
+from storage.errors import DatabaseDamaged, DatabaseFailed, StorageError
 
 T = TypeVar("T")
 
@@ -208,11 +208,23 @@ def translated_errors(what: str) -> Generator[None]:
     Raises:
         DatabaseDamaged: The file is corrupt or not a database.
         DatabaseFailed: Any other refusal, such as a full disk.
+        StorageError: Our own check of a new connection refused it.
     """
+    own: StorageError | None = None
     try:
         yield
     except LIBRARY_ERRORS as exc:
-        raise translated(exc, what) from exc
+        own = own_error(exc)
+        if own is None:
+            raise translated(exc, what) from exc
+    if own is not None:
+        raise own
+
+
+def own_error(exc: object) -> StorageError | None:
+    """Return the error of our own check of a connection that replaced a lost one, which SQLAlchemy wraps."""
+    wrapped = exc.orig if isinstance(exc, StatementError) else None
+    return wrapped if isinstance(wrapped, StorageError) else None
 
 
 def translated(exc: Exception, what: str) -> DatabaseFailed:

@@ -83,6 +83,22 @@ class Peers(Protocol):
         """Whether this process held the trainer's lock when it last checked. No I/O."""
         ...
 
+    async def show_trainer(self) -> None:
+        """Show the others that this process does nothing but train, until it ends.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        ...
+
+    async def sees_trainer(self) -> bool:
+        """Return whether a process runs that does nothing but train; True without a connection.
+
+        Raises:
+            DatabaseFailed: The database cannot be reached.
+        """
+        ...
+
     def notify(self, connection: Connection, news: News) -> None:
         """Notify the others when the transaction commits. In the writer."""
         ...
@@ -120,6 +136,13 @@ class NoPeers:
 
     async def give_lead(self) -> None:
         """Do nothing: there is no other process to give it to."""
+
+    async def show_trainer(self) -> None:
+        """Do nothing: there is no other process to show it to."""
+
+    async def sees_trainer(self) -> bool:
+        """Return False: there is no other process."""
+        return False
 
     @property
     def leads(self) -> bool:

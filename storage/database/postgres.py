@@ -26,11 +26,13 @@ from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, trans
 from storage.database.postgres_address import address
 from storage.database.postgres_peers import CONNECTIONS, PostgresPeers
 from storage.database.schema import origin
-from storage.errors import DatabaseFailed
+from storage.errors import AlreadyOpen, DatabaseFailed
 
 T = TypeVar("T")
 
-SETTINGS = {
+# A broken connection must not keep a lock for hours.
+KEEP_ALIVE = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+SETTINGS = KEEP_ALIVE | {
     "application_name": "simpatico",
     "synchronous_commit": "on",  # a commit is on the disk before it is acknowledged
     "jit": "off",  # our queries are short; compiling one takes longer than running it
@@ -46,6 +48,8 @@ READER_SETTINGS = SETTINGS | {READ_ONLY: "on"}
 EXPECTED = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
 
 COMMAND_TIMEOUT_S = 120.0
+POOL_WAIT_S = 30.0
+"""Longest wait for a free connection of a pool, seconds."""
 ADVISORY = 0x51A7
 """First half of each of our advisory locks; locks are per database."""
 WRITING = 1
@@ -54,8 +58,14 @@ TRAINING = 2
 """Second half of the trainer's lock."""
 OPENING_KEYS = 3
 """Second half of the lock in a database of keys, held while its tables are created or checked."""
-# A broken connection must not keep the trainer's lock for hours.
-KEEP_ALIVE = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+RUNNING = 4
+"""Second half of the lock of each connection that writes. Bots share it; some commands take it alone."""
+ONLY_TRAINS = 5
+"""Second half of the lock that the processes which do nothing but train share."""
+CHANGING_KEYS = 6
+"""Second half of the lock in a database of keys, held by a command that replaces keys or what wraps them."""
+_RUNNING_WAITS_S = (0.0, 0.2, 0.8, 2.0)
+"""Waits before each try for that lock: the server frees the locks of a closed connection a moment later."""
 
 
 class PostgresBackend:
@@ -66,6 +76,7 @@ class PostgresBackend:
         password_env: Environment variable with the password; if unset, connect without one.
         option: Name of the setting that holds ``url``, for messages.
         read_connections: Size of the pool of :meth:`reader`.
+        exclusive: Whether the connection that writes keeps every bot out, instead of running beside them.
 
     Raises:
         StorageError: ``url`` is not such an address, or holds a password.
@@ -74,17 +85,29 @@ class PostgresBackend:
     files: tuple[Path, ...] = ()
 
     def __init__(
-        self, url: str, password_env: str, option: str = "url", *, read_connections: int = READ_CONNECTIONS
+        self,
+        url: str,
+        password_env: str,
+        option: str = "url",
+        *,
+        read_connections: int = READ_CONNECTIONS,
+        exclusive: bool = False,
     ) -> None:
         self._read_connections = read_connections
+        self._exclusive = exclusive
         self._url, self._arguments, self._settings = address(url, password_env, option)
         self._writing: AsyncEngine | None = None
         host = self._url.host or "this machine"
         self.what = f"PostgreSQL database {self._url.database} on {host}"
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Create the writing engine. Other processes may use the database at the same time."""
+        """Create the writing engine. Other processes may use the database at the same time.
+
+        Each of its connections takes :data:`RUNNING` before anything else, also after a loss. So no process
+        writes while a command excludes it, whatever happens to its other connections.
+        """
         self._writing = self.engine(1, "READ COMMITTED")
+        event.listen(self._writing.sync_engine, "connect", self._take_part)
         event.listen(self._writing.sync_engine, "begin", _be_the_only_writer)
         stack.push_async_callback(self._writing.dispose)
 
@@ -92,6 +115,7 @@ class PostgresBackend:
         """Return whether this database is bound to a key store.
 
         Raises:
+            AlreadyOpen: A command excludes bots, or a bot runs that this command excludes.
             DatabaseFailed: The server cannot be reached, or refuses.
         """
         with translated_errors(self.what):
@@ -102,6 +126,7 @@ class PostgresBackend:
         """Open the writer's connection.
 
         Raises:
+            AlreadyOpen: A command excludes bots, or a bot runs that this command excludes.
             DatabaseFailed: The server cannot be reached, or does not guarantee durable commits.
         """
         with translated_errors(self.what):
@@ -117,8 +142,10 @@ class PostgresBackend:
 
     def peers(self) -> PostgresPeers:
         """Return the connection to the other processes on this database."""
-        engine = self._engine_with(CONNECTIONS, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT")
-        return PostgresPeers(engine, self.what, (ADVISORY, TRAINING))
+        engine = self.engine(CONNECTIONS, "AUTOCOMMIT")
+        return PostgresPeers(
+            engine, self.what, training=(ADVISORY, TRAINING), only_trains=(ADVISORY, ONLY_TRAINS)
+        )
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Call ``hook`` once the transaction holds the writers' lock."""
@@ -138,6 +165,30 @@ class PostgresBackend:
         """Return True: the log belongs to the server, and this process cannot empty it."""
         return True
 
+    def _take_part(self, connection: Any, _record: object) -> None:
+        """Take :data:`RUNNING` on a new connection that writes.
+
+        Raises:
+            AlreadyOpen: Another process holds it in a way that excludes this one.
+        """
+        function = "pg_try_advisory_lock" if self._exclusive else "pg_try_advisory_lock_shared"
+        cursor = connection.cursor()
+        for wait_s in _RUNNING_WAITS_S:
+            cursor.execute(f"SELECT pg_sleep({wait_s})")
+            cursor.execute(f"SELECT {function}({ADVISORY}, {RUNNING})")
+            (taken,) = cursor.fetchone()
+            if taken:
+                connection.rollback()  # the lock stays; an open transaction would end with the idle timeout
+                return
+        if self._exclusive:
+            raise AlreadyOpen(
+                f"Another process uses {self.what}: stop the bot first, with every process of it."
+            )
+        raise AlreadyOpen(
+            f"A command that needs the bot stopped uses {self.what} (move, restore-keys or rotate-key); start"
+            " again when it has ended."
+        )
+
     async def _let_others_write(self, connection: AsyncConnection) -> None:
         if connection.invalidated:  # the connection was lost, and with it the lock
             return
@@ -148,14 +199,15 @@ class PostgresBackend:
             await connection.invalidate()  # so that the server releases the lock
             raise
 
-    def engine(self, connections: int, isolation: Any) -> AsyncEngine:
+    def engine(self, connections: int, isolation: Any, *, limit_s: float | None = None) -> AsyncEngine:
         """Return a pool of connections that can write, apart from the writer's.
 
         Args:
             connections: Size of the pool.
             isolation: Isolation level of each transaction.
+            limit_s: Longest wait for a connection and for each statement, seconds; None: a minute or two.
         """
-        return self._engine_with(connections, SETTINGS, isolation)
+        return self._engine_with(connections, SETTINGS, isolation, limit_s)
 
     @property
     def _engine(self) -> AsyncEngine:
@@ -165,8 +217,13 @@ class PostgresBackend:
     def _open_reading(self, connections: int) -> AsyncEngine:
         return self._engine_with(connections, READER_SETTINGS, "REPEATABLE READ")
 
-    def _engine_with(self, connections: int, settings: dict[str, str], isolation: Any) -> AsyncEngine:
-        return _open_engine(self._url, connections, settings | self._settings, isolation, self._arguments)
+    def _engine_with(
+        self, connections: int, settings: dict[str, str], isolation: Any, limit_s: float | None = None
+    ) -> AsyncEngine:
+        limits = {} if limit_s is None else {"timeout": limit_s, "command_timeout": limit_s}
+        arguments = {"command_timeout": COMMAND_TIMEOUT_S, **limits, **self._arguments}
+        wait_s = limit_s or POOL_WAIT_S
+        return _open_engine(self._url, connections, settings | self._settings, isolation, arguments, wait_s)
 
 
 class PostgresBulkReader(Reader):
@@ -187,7 +244,12 @@ class PostgresBulkReader(Reader):
 
 
 def _open_engine(
-    url: URL, connections: int, settings: dict[str, str], isolation: Any, arguments: dict[str, Any]
+    url: URL,
+    connections: int,
+    settings: dict[str, str],
+    isolation: Any,
+    arguments: dict[str, Any],
+    wait_s: float,
 ) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -196,7 +258,8 @@ def _open_engine(
         pool_pre_ping=True,  # reconnect after a restart of the server instead of failing once
         hide_parameters=True,
         isolation_level=isolation,
-        connect_args={"server_settings": settings, "command_timeout": COMMAND_TIMEOUT_S, **arguments},
+        pool_timeout=wait_s,
+        connect_args={"server_settings": settings, **arguments},
     )
     event.listen(engine.sync_engine, "connect", _check_settings)
     if settings.get(READ_ONLY) != "on":

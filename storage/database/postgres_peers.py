@@ -46,6 +46,12 @@ CLAIMS = 500
 """Claims that a process holds; a server has room for 6,400 locks by default."""
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")  # on the writer's connection
 _BEAT = "beat "
+_SHOW_TRAINER = "SELECT pg_advisory_lock_shared($1, $2)"
+_SEE_TRAINER = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = $1::int::oid"
+    " AND objid = $2::int::oid AND objsubid = 2"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+)
 
 
 class PostgresPeers:
@@ -54,7 +60,8 @@ class PostgresPeers:
     Args:
         engine: Source of :data:`CONNECTIONS`, which commit each statement; disposed of here.
         what: Name of the database in messages.
-        lock: The two halves of the trainer's advisory lock.
+        training: The two halves of the trainer's advisory lock.
+        only_trains: Those of the lock that processes which do nothing but train share.
 
     Attributes:
         shards: Which process serves which shard.
@@ -63,16 +70,19 @@ class PostgresPeers:
 
     shared = True
 
-    def __init__(self, engine: AsyncEngine, what: str, lock: tuple[int, int]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, what: str, *, training: tuple[int, int], only_trains: tuple[int, int]
+    ) -> None:
         self._engine = engine
         self._what = what
-        self._lock = lock
+        self._training, self._only_trains = training, only_trains
         self._first_wait_s = FIRST_WAIT_S
         self._beat_s = BEAT_S
         self._name = secrets.token_hex(8)
         self._connections: list[tuple[AsyncConnection, Any]] = []  # with the driver's own connection
         self._driver: Any = None  # of the connection that listens
         self._leads = False
+        self._shows_trainer = False
         self.shards = SharedShards()
         self._claims: deque[int] = deque()
         self._asking = asyncio.Lock()  # the driver runs one statement at a time
@@ -99,12 +109,7 @@ class PostgresPeers:
         Raises:
             DatabaseFailed: The server does not answer.
         """
-        if self._leads or self._driver is None:
-            return False
-        driver = self._driver
-        taken = bool(await self._ask(driver, "SELECT pg_try_advisory_lock($1, $2)", *self._lock))
-        self._leads = taken and driver is self._driver  # else the lock was lost with the connection
-        return self._leads
+        return await asyncio.shield(self._change_lead(take=True))
 
     async def give_lead(self) -> None:
         """Release the trainer's lock, if this process holds it.
@@ -112,15 +117,53 @@ class PostgresPeers:
         Raises:
             DatabaseFailed: The server does not answer.
         """
-        leads, self._leads = self._leads, False
-        if leads and self._driver is not None:
-            with self._translated():
-                await self._driver.fetchval("SELECT pg_advisory_unlock($1, $2)", *self._lock)
+        await asyncio.shield(self._change_lead(take=False))
+
+    async def _change_lead(self, *, take: bool) -> bool:
+        """Take or release the lock; return whether it was taken now.
+
+        Check, statement and note are one step: the server counts how often a session took a lock. After a
+        statement without an answer the connection is closed, because only that frees the lock for certain.
+        """
+        async with self._asking:
+            driver = self._driver
+            if driver is None or self._leads is take:
+                return False
+            self._leads = False
+            function = "pg_try_advisory_lock" if take else "pg_advisory_unlock"
+            try:
+                done = await self._run(driver, f"SELECT {function}($1, $2)", *self._training)
+            except BaseException:
+                driver.terminate()
+                self._on_loss(driver)
+                raise
+            self._leads = take and bool(done) and driver is self._driver  # else it went with the connection
+            return self._leads
 
     @property
     def leads(self) -> bool:
         """Whether this process held the lock when it last checked."""
         return self._leads
+
+    async def show_trainer(self) -> None:
+        """Share the lock of processes that do nothing but train; a lost connection takes it when it is back.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        if not self._shows_trainer:
+            self._shows_trainer = True
+            if self._driver is not None:
+                await self._ask(self._driver, _SHOW_TRAINER, *self._only_trains)
+
+    async def sees_trainer(self) -> bool:
+        """Return whether any process holds that lock; True without a connection.
+
+        Raises:
+            DatabaseFailed: The server does not answer.
+        """
+        driver = self._driver
+        return driver is None or bool(await self._ask(driver, _SEE_TRAINER, *self._only_trains))
 
     def notify(self, connection: Connection, news: News) -> None:
         """Notify the others when the transaction commits."""
@@ -169,6 +212,8 @@ class PostgresPeers:
                 "or a firewall. Use the server's direct address in [storage] url."
             )
         await self.shards.connect(partial(self._ask, driver))
+        if self._shows_trainer:
+            await self._ask(driver, _SHOW_TRAINER, *self._only_trains)
         self._driver = driver
 
     async def _keep_listening(self) -> None:
@@ -276,8 +321,11 @@ class PostgresPeers:
 
     async def _asked(self, driver: Any, query: str, *values: int) -> Any:
         async with self._asking:
-            with self._translated():
-                return await driver.fetchval(query, *values)
+            return await self._run(driver, query, *values)
+
+    async def _run(self, driver: Any, query: str, *values: int) -> Any:
+        with self._translated():
+            return await driver.fetchval(query, *values)
 
     @contextmanager
     def _translated(self) -> Generator[None]:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import LIBRARY_ERRORS, Backend, roll_back, translated
+from storage.database.backend import LIBRARY_ERRORS, Backend, own_error, roll_back, translated
 from storage.errors import DatabaseFailed, StoreClosed, WriterFull
 from storage.failpoints import failpoint
 from storage.wording import counted
@@ -41,7 +41,9 @@ class _Job:
     def settle(self, outcome: object, what: str) -> None:
         if self.done.done():  # its caller was cancelled
             return
-        if isinstance(outcome, LIBRARY_ERRORS):
+        if (own := own_error(outcome)) is not None:
+            outcome = own
+        elif isinstance(outcome, LIBRARY_ERRORS):
             failure = translated(outcome, what)
             failure.__cause__ = outcome
             outcome = failure
@@ -55,7 +57,13 @@ class Writer:
     """Applies units of work in the order of submission."""
 
     def __init__(
-        self, connection: AsyncConnection, backend: Backend, *, wait_s: float, limit: int = QUEUE_LIMIT
+        self,
+        connection: AsyncConnection,
+        backend: Backend,
+        *,
+        wait_s: float,
+        limit: int = QUEUE_LIMIT,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Start the writer's task; call inside the running loop.
 
@@ -64,7 +72,9 @@ class Writer:
             backend: The database behind the connection.
             wait_s: How long a unit waits for others to share its commit, seconds.
             limit: Size of the queue, units.
+            before: Awaited before each transaction, while other processes can still write. It never fails.
         """
+        self._before = before
         self._connection = connection
         self._backend = backend
         self._wait_s = wait_s
@@ -155,6 +165,8 @@ class Writer:
         """Run the group and commit it, then settle the future of every unit."""
         outcomes: list[object]
         try:
+            if self._before is not None:
+                await self._before()
             if group[0].alone:
                 async with self._backend.alone(self._connection):
                     outcomes = [await group[0].work(self._connection)]

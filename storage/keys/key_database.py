@@ -19,8 +19,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import translated_errors
-from storage.database.postgres import ADVISORY, OPENING_KEYS, PostgresBackend
-from storage.errors import DatabaseFailed, StorageError
+from storage.database.postgres import ADVISORY, CHANGING_KEYS, OPENING_KEYS, PostgresBackend
+from storage.errors import AlreadyOpen, DatabaseFailed, StorageError
+from storage.keys.key_answers import ANSWER_S, Answers, ServerPart
 from storage.keys.key_files import KEYS
 from storage.keys.key_place import Part
 from storage.settings import StorageSettings
@@ -40,6 +41,7 @@ class KeyDatabase:
 
     Args:
         settings: Name the database of the keys, that of the data, and the folder of this host's master key.
+        quick: Whether a server that does not answer within seconds fails, as for a bot. Commands wait longer.
 
     Raises:
         StorageError: ``key_url`` is no address of PostgreSQL, or holds a password.
@@ -47,8 +49,10 @@ class KeyDatabase:
 
     files: tuple[Path, ...] = ()
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, *, quick: bool = False) -> None:
         self._settings = settings
+        self._limit_s = ANSWER_S if quick else None
+        self._answers: Answers | None = None
         self._server = PostgresBackend(settings.key_url, settings.key_password_env, "key_url")
         self._engine: AsyncEngine | None = None
         self.what = f"the {self._server.what} ([storage] key_url)"
@@ -92,6 +96,23 @@ class KeyDatabase:
                 await connection.close()
         finally:
             await engine.dispose()
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncGenerator[None]:
+        """Exclude other commands of every host that replace these keys or what wraps them.
+
+        Raises:
+            AlreadyOpen: Another such command is in progress.
+            DatabaseFailed: The server cannot be reached, or refuses.
+        """
+        async with self._connected("AUTOCOMMIT") as engine, engine.connect() as connection:
+            lock = text(f"SELECT pg_try_advisory_lock({ADVISORY}, {CHANGING_KEYS})")
+            if not (await connection.execute(lock)).scalar_one():
+                raise AlreadyOpen(f"Another command changes the keys in {self.what}; wait until it ends.")
+            try:
+                yield
+            finally:
+                await connection.invalidate()  # so that the server releases the lock
 
     def open_keys(self, stack: AsyncExitStack) -> Part:
         """Open the tables of the key store."""
@@ -144,13 +165,18 @@ class KeyDatabase:
 
     def _part(self, stack: AsyncExitStack) -> Part:
         if self._engine is None:
-            self._engine = self._server.engine(CONNECTIONS, _ISOLATION)
+            self._engine = self._server.engine(CONNECTIONS, _ISOLATION, limit_s=self._limit_s)
             stack.push_async_callback(self._engine.dispose)
-        return Part(self._engine, self.what)
+        if self._limit_s is None:
+            return Part(self._engine, self.what)
+        if self._answers is None:
+            self._answers = Answers(self._engine, self.what)
+            stack.push_async_callback(self._answers.close)
+        return ServerPart(self._engine, self.what, self._answers)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[AsyncEngine]:
-        engine = self._server.engine(1, _ISOLATION)
+    async def _connected(self, isolation: str = _ISOLATION) -> AsyncGenerator[AsyncEngine]:
+        engine = self._server.engine(1, isolation, limit_s=self._limit_s)
         try:
             with translated_errors(self.what):
                 yield engine

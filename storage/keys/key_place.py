@@ -67,6 +67,9 @@ class Part:
         with translated_errors(self.what), self.engine.sync_engine.connect() as connection:
             yield connection
 
+    async def ask(self) -> None:
+        """Find out whether a server answers, before a lock is held that others wait for. Files always do."""
+
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one transaction, and commit it.
 

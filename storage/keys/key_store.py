@@ -45,8 +45,12 @@ from storage.wording import counted
 CACHED_KEYS = 10_000
 
 
-def place_of(settings: StorageSettings) -> KeyPlace:
+def place_of(settings: StorageSettings, *, quick: bool = False) -> KeyPlace:
     """Return the place of the keys that the settings name.
+
+    Args:
+        settings: Name the place.
+        quick: Whether a server that does not answer within seconds fails, as for a bot. Commands wait longer.
 
     Raises:
         StorageError: ``key_url`` is not an address of PostgreSQL, or holds a password.
@@ -55,7 +59,7 @@ def place_of(settings: StorageSettings) -> KeyPlace:
         return KeyFiles(settings.key_dir)
     from storage.keys.key_database import KeyDatabase  # so that SQLite does not load asyncpg
 
-    return KeyDatabase(settings)
+    return KeyDatabase(settings, quick=quick)
 
 
 class KeyStore:
@@ -91,8 +95,13 @@ class KeyStore:
         self.ledger = ledger
 
     @classmethod
-    async def open(cls, settings: StorageSettings, *, data_exists: bool) -> KeyStore:
+    async def open(cls, settings: StorageSettings, *, data_exists: bool, quick: bool = False) -> KeyStore:
         """Open the key store, or create it if there is no data yet.
+
+        Args:
+            settings: Name its place.
+            data_exists: Whether there are data, which need it.
+            quick: As in :func:`place_of`.
 
         Raises:
             KeyMissing: Data or wrapped keys exist, but not the key they need.
@@ -102,7 +111,7 @@ class KeyStore:
             DatabaseFailed: The folder or the database cannot be written to.
             StorageError: The place must not hold the keys of these data.
         """
-        place = place_of(settings)
+        place = place_of(settings, quick=quick)
         if data_exists and not await place.is_there():
             raise KeyMissing(
                 f"Data exists, but its key store {place.what} does not; restore the keys of these data from a"
@@ -118,6 +127,13 @@ class KeyStore:
             )
             ledger = await Ledger.open(place.open_ledger(stack), Pseudonyms(system["pseudonym"]))
             return cls(part, place.files, wrapping, system, ledger, stack.pop_all())
+
+    async def ask(self) -> None:
+        """Find out whether the place answers, before a lock is held that others wait for.
+
+        It never fails; what needs a key fails at once while there is no answer.
+        """
+        await self._part.ask()
 
     def key_of(self, member_id: MemberId) -> SealingKey:
         """Return the data key of one member.

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.backend import translated_errors
 from storage.database.sqlite import folder_lock
-from storage.errors import AlreadyOpen
+from storage.errors import AlreadyOpen, DatabaseFailed
+from storage.keys.key_database import KeyDatabase
 from storage.opening import backend_of
 from storage.settings import StorageSettings
 
 ROTATION_LOCK = "rotation.lock"
-_WAITS_S = (0.0, 0.2, 0.8, 2.0)
-"""Waits before the lead is asked for: PostgreSQL frees the lead of a closed connection a moment later."""
 
 
-async def exclude_bots(settings: StorageSettings, stack: AsyncExitStack) -> None:
-    """Keep bots out of the data: lock the folder on SQLite, take the lead on PostgreSQL.
+class Exclusion:
+    """Lock that keeps bots out, on the server by a connection that can be lost.
+
+    Args:
+        connection: The connection; None for the lock of a folder, which only ends with the process.
+        what: Name of the database in messages.
+    """
+
+    def __init__(self, connection: AsyncConnection | None = None, what: str = "") -> None:
+        self._connection, self._what = connection, what
+
+    async def require(self) -> None:
+        """Check that bots are still kept out. Call before a step that a running bot could undo.
+
+        Raises:
+            DatabaseFailed: The connection was lost, so a bot may run by now.
+        """
+        if self._connection is None:
+            return
+        try:
+            with translated_errors(self._what):
+                await self._connection.execute(text("SELECT 1"))
+                await self._connection.rollback()
+        except DatabaseFailed as exc:
+            raise DatabaseFailed(
+                f"{self._what}: the connection that keeps bots out was lost; repeat the command."
+            ) from exc
+
+
+async def exclude_bots(settings: StorageSettings, stack: AsyncExitStack) -> Exclusion:
+    """Keep bots out of the data: lock the folder on SQLite, take the lock of running bots on PostgreSQL.
 
     Args:
         settings: Location of the data.
@@ -30,31 +62,31 @@ async def exclude_bots(settings: StorageSettings, stack: AsyncExitStack) -> None
         DatabaseFailed: The server cannot be reached.
         StorageError: The folder cannot be created.
     """
-    if settings.url:
-        await require_lead(settings, stack)
-    else:
+    if not settings.url:
         stack.enter_context(folder_lock(settings.data_dir))
+        return Exclusion()
+    backend = backend_of(settings, exclusive=True)
+    await backend.open(stack)
+    return Exclusion(await backend.connect_writer(stack), backend.what)
 
 
-async def require_lead(settings: StorageSettings, stack: AsyncExitStack) -> None:
-    """Take the lead on a PostgreSQL database; on SQLite, opening the backend locks the folder.
+async def exclude_key_commands(
+    settings: StorageSettings, stack: AsyncExitStack, *, also_at: str = ""
+) -> None:
+    """Keep other commands from replacing the master key or the keys, in this folder and in their database.
+
+    Args:
+        settings: Location of the keys.
+        stack: Lets such commands in again.
+        also_at: A second database, to which the keys move.
 
     Raises:
-        AlreadyOpen: A bot is running.
-        DatabaseFailed: The server cannot be reached.
+        AlreadyOpen: Another such command is in progress, on this host or another one.
+        DatabaseFailed: A server cannot be reached.
     """
-    if not settings.url:
-        return
-    backend = backend_of(settings)
-    await backend.open(stack)
-    peers = backend.peers()
-    stack.push_async_callback(peers.close)
-    await peers.open(lambda _: None)
-    for wait_s in _WAITS_S:
-        await asyncio.sleep(wait_s)
-        if await peers.take_lead():
-            return
-    raise AlreadyOpen(f"Another process uses {backend.what}; stop the bot first.")
+    stack.enter_context(rotation_lock(settings.key_dir))
+    for key_url in filter(None, (settings.key_url, also_at)):
+        await stack.enter_async_context(KeyDatabase(replace(settings, key_url=key_url)).changing())
 
 
 @contextmanager

@@ -26,7 +26,6 @@ from storage.database.notes import note_of, put_note
 from storage.database.schema import metadata, notes, origin
 from storage.errors import StorageError
 from storage.failpoints import failpoint
-from storage.maintenance.exclusive import require_lead
 from storage.opening import MOVED, MOVING, backend_of, require_data
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -96,9 +95,8 @@ async def move(
 async def _connected(
     settings: StorageSettings, stack: AsyncExitStack
 ) -> tuple[Backend, AsyncConnection, bool]:
-    """Open a database that no bot uses; return also whether it holds data."""
-    await require_lead(settings, stack)
-    backend = backend_of(settings)
+    """Open a database that no bot uses, and keep bots out of it; return also whether it holds data."""
+    backend = backend_of(settings, exclusive=True)
     await backend.open(stack)
     is_used = await backend.has_data()  # before the only connection is taken
     return backend, await backend.connect_writer(stack), is_used

@@ -23,7 +23,7 @@ from storage.keys.key_place import versions
 from storage.keys.key_store import KeyStore, place_of
 from storage.keys.wrapping import member_keys
 from storage.maintenance.drafts import in_live_words, link_master, staging
-from storage.maintenance.exclusive import exclude_bots, rotation_lock
+from storage.maintenance.exclusive import exclude_bots, exclude_key_commands
 from storage.maintenance.key_copies import TABLES, Rows, put_into_database, rows_in, rows_of, snapshot_keys
 from storage.settings import StorageSettings
 
@@ -60,11 +60,11 @@ async def move_keys(settings: StorageSettings, key_url: str) -> MovedKeys:
     target = replace(settings, key_url=key_url)
     old, new = place_of(settings), place_of(target)
     async with AsyncExitStack() as stack:
-        await exclude_bots(settings, stack)
+        alone = await exclude_bots(settings, stack)
         if not await old.is_there():
             raise StoreMissing(f"Expected keys in {old.what}, found none; were they moved already?")
         settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stack.enter_context(rotation_lock(settings.key_dir))
+        await exclude_key_commands(settings, stack, also_at=key_url)
         stage = stack.enter_context(staging(followed(settings.key_dir / KEYS)))
         with in_live_words(settings):
             await snapshot_keys(settings, stage)
@@ -74,6 +74,7 @@ async def move_keys(settings: StorageSettings, key_url: str) -> MovedKeys:
             rows = await asyncio.to_thread(rows_in, stage)
             if await new.is_there():
                 _require_part(await _rows_at(target), rows, new.what)
+        await alone.require()
         if key_url:
             await put_into_database(target, rows)
         else:
@@ -83,6 +84,7 @@ async def move_keys(settings: StorageSettings, key_url: str) -> MovedKeys:
         failpoint("move.keys-copied")
         if _sorted(await _rows_at(target)) != _sorted(rows):
             raise StorageError(f"A row in {new.what} differs after the move; the old place stays in use.")
+        await alone.require()
         await _empty(settings)
     return MovedKeys(old.what, new.what, sum(map(len, rows.values())))
 

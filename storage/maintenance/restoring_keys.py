@@ -35,7 +35,7 @@ from storage.maintenance.drafts import (
     staging,
     take_copy,
 )
-from storage.maintenance.exclusive import exclude_bots, rotation_lock
+from storage.maintenance.exclusive import exclude_bots, exclude_key_commands
 from storage.maintenance.key_copies import put_into_database, rows_in, snapshot_keys
 from storage.settings import StorageSettings
 from storage.wording import counted
@@ -66,10 +66,10 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
     missing = missing_folders(settings)
     with in_live_words(settings):
         async with AsyncExitStack() as stack:
-            await exclude_bots(settings, stack)
+            alone = await exclude_bots(settings, stack)
             stack.enter_context(removed_if_refused(missing))
             settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stack.enter_context(rotation_lock(settings.key_dir))
+            await exclude_key_commands(settings, stack)
             async with place_of(settings).opening():  # checks the place, and settles the files
                 pass
             stage = stack.enter_context(staging(present))
@@ -78,6 +78,7 @@ async def restore_keys(settings: StorageSettings, source: Path, longest: timedel
                 _require_young(source, datetime.fromtimestamp(int(str(copied_at)), UTC), longest)
                 destroyed = await _prepare_keys(settings, stage)
             failpoint("restore.checked")
+            await alone.require()
             if settings.key_url:
                 await put_into_database(settings, rows_in(stage))
                 return destroyed

@@ -25,7 +25,7 @@ from storage.failpoints import failpoint
 from storage.keys.key_store import KeyStore, place_of
 from storage.keys.master_key import NEXT_ENV, NEXT_FILE, FromCommand, FromFile, source_of
 from storage.keys.wrapping import derived
-from storage.maintenance.exclusive import exclude_bots, rotation_lock
+from storage.maintenance.exclusive import Exclusion, exclude_bots, exclude_key_commands
 from storage.settings import StorageSettings
 
 
@@ -68,10 +68,9 @@ async def rotate(settings: StorageSettings) -> Rotation:
     if not await place.is_there():
         raise KeyMissing(f"Expected a key store at {place.what}, found none.")
     async with AsyncExitStack() as stack:
-        if not source.can_change:
-            await exclude_bots(settings, stack)
+        alone = Exclusion() if source.can_change else await exclude_bots(settings, stack)
         settings.key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stack.enter_context(rotation_lock(settings.key_dir))
+        await exclude_key_commands(settings, stack)
         keys = await KeyStore.open(settings, data_exists=True)
         stack.push_async_callback(keys.close)
         own = source if isinstance(source, FromFile) else None
@@ -87,6 +86,7 @@ async def rotate(settings: StorageSettings) -> Rotation:
                 return Rotation(Step.PREPARED, 0, next_file)
         if master is None:
             raise KeyMissing(_no_next(settings, is_command=isinstance(source, FromCommand)))
+        await alone.require()
         try:
             count = await keys.rewrap(derived(master))
         except StorageError:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from storage.database.postgres import KEEP_ALIVE, READER_SETTINGS, SETTINGS
+from storage.database.postgres import READER_SETTINGS, SETTINGS
 
 HOST = "127.0.0.1"
 OPEN = "host all all 127.0.0.1/32 trust\n"
@@ -108,7 +108,7 @@ class OwnServer:
             takes_settings: Whether it ignores our settings instead of refusing them, as operators set it up.
         """
         port, users = free_port(), self._data / "users"
-        ignored = ", ".join(SETTINGS | KEEP_ALIVE | READER_SETTINGS) if takes_settings else ""
+        ignored = ", ".join(SETTINGS | READER_SETTINGS) if takes_settings else ""
         users.write_text('"bot" ""\n')
         configuration = self._data / "pgbouncer.ini"
         configuration.write_text(

@@ -118,6 +118,7 @@ async def test_a_process_that_only_trains_gets_the_training_and_the_others_stand
 async def test_when_it_does_not_take_the_training_another_process_does(stores, monkeypatch):
     first, second = stores
     monkeypatch.setattr("storage.coordination.ASIDE_S", 0.3)
+    await second.coordination._peers.show_trainer()
     await heard_by(first, second.coordination.notify(News.TRAINER), News.TRAINER)
     gave_up = await first.coordination.lead()
 
