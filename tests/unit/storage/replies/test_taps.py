@@ -18,6 +18,7 @@ from tests.rig.size import sized
 from tests.unit.storage.given import ALICE, due, round_of
 
 PAIRS = ("length-1", "lively-2", "words-3")
+STEPS = (*["answer"] * 4, *["open"] * 2, "undo", "undo all", "feedback")
 ANSWERS = (Picked.FIRST, Picked.SECOND, Picked.EQUAL)
 
 
@@ -101,7 +102,7 @@ class Walk:
         self.known: dict[str, list[Answer]] = {pair: [] for pair in PAIRS}
         self.pages: list[tuple[int, int]] = []  # number in the record, number in the store
         self.undone: set[Answer] = set()
-        self.n_again = 0
+        self.n_again = self.n_dropped = 0
         self.n = 0
 
     def next(self) -> int:
@@ -111,7 +112,7 @@ class Walk:
     async def step(self) -> None:
         """Take one step, and compare store and record."""
         pair, page = self.rng.choice(PAIRS), self.rng.choice(self.pages[-3:] or [None])
-        match self.rng.choice(("answer", "answer", "answer", "open", "undo", "undo all", "feedback")):
+        match self.rng.choice(STEPS):
             case "open":
                 self.pages.append((self.next(), await self.store.taps.begin()))
             case "answer" if page is not None:
@@ -126,7 +127,7 @@ class Walk:
         await self.compare()
 
     async def answer(self, page: tuple[int, int], pair: str) -> None:
-        own = Answer(self.next(), self.rng.choice(ANSWERS), page[0], self.rng.choice(TEXTS))
+        own = Answer(self.next(), self.rng.choice(ANSWERS), page[0], self.rng.choice((*TEXTS, TEXTS[0])))
         before = self.known[pair][-1:]
         free = not before or before[0].number < page[0]
         stored = await self.store.taps.record(ALICE, pair, pick(own.picked, own.texts), since=page[1])
@@ -141,6 +142,7 @@ class Walk:
             gone = [one for one in drop if one.row == page[0]]
             self.known[pair] = [one for one in self.known[pair] if one not in gone]
             self.undone |= set(gone)
+            self.n_dropped += bool(gone) and pair not in current
         said = await self.store.taps.undo(ALICE, pairs, since=page[1])
         again = any(self.known[pair] for pair in current)
         self.n_again += again
@@ -166,11 +168,12 @@ class Walk:
 async def walk(store) -> None:
     """Walk at random: a page opens, answers or undoes while others are open."""
     await store.consent.record(ALICE)
-    one = Walk(store, 13)
+    one = Walk(store, 59)
     for _ in range(sized(ci=80, full=2000)):
         await one.step()
     assert one.undone
     assert one.n_again
+    assert one.n_dropped
 
 
 async def test_pages_that_are_open_together_leave_what_a_plain_record_of_them_leaves(store) -> None:
