@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -170,7 +170,7 @@ def _taps(connection: Connection, keys: KeyStore, member_id: MemberId) -> dict[s
         except SealBroken:
             continue
         if (tap := choice.get("tap")) is not None:
-            before = choice.get("replaced") or {}
+            before: dict[str, Any] = choice.get("replaced") or {}
             found[tap] = _Tap(
                 row.preference_id, Picked(choice["picked"]), choice.get("row"), before.get("row")
             )
