@@ -6,7 +6,7 @@ A test compares this list with the schema, so no column can be added without the
 
 from __future__ import annotations
 
-from storage.privacy.personal_data.kinds import A_KEY, Form, Kept, Whose
+from storage.privacy.personal_data.kept import A_KEY, Form, Kept, Whose
 
 AS_LONG_AS_AGREED = "as long as the member agrees"
 UNTIL_AGREED = "until the member agrees"

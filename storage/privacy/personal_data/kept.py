@@ -1,4 +1,4 @@
-"""What is said of a stored column: whom it is about, its form, how long it stays, and what deletes it."""
+"""Terms of the map of personal data: whom a stored column is about, and its form."""
 
 from __future__ import annotations
 
