@@ -51,8 +51,8 @@ class Leaning:
         amount: Contribution of a typical difference between replies to the score, logits; positive means
             that the member likes more of it.
         evidence: Counts of the member's own labels of replies.
-        chosen: Of the choices between two answers that differ clearly in this feature, how often the member
-            picked the answer that the leaning prefers, and the number of these choices.
+        chosen: Of the choices between two answers, seen side by side, that differ clearly in this feature,
+            how often the member picked the answer that the leaning prefers, and the number of these choices.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Taste:
         n_liked: Number of those labels that are a like.
         leanings: Differences from the average taste, the strongest first.
         replay: Progressive validation; None without enough labels.
-        n_choices: Number of labels that compare two answers.
+        n_choices: Number of choices between two answers that the member saw side by side.
     """
 
     n_labels: int
@@ -125,7 +125,7 @@ class TasteReader:
 
     async def taste(self, member_id: MemberId, *, n_leanings: int = 3) -> Taste:
         """Summarise a member's taste."""
-        known, choices = split(await self.labels_of(member_id))
+        known, choices = split(await self._labels_of(member_id, compared=True))
         head = await self._ranker.head_of(member_id, known.guild)
         average = await self._ranker.head_of(None, known.guild)
         replay = await asyncio.to_thread(replayed, known, self._ranker.prior.around(known.guild))
@@ -178,8 +178,17 @@ class TasteReader:
 
     async def labels_of(self, member_id: MemberId) -> Labelled:
         """Return all labels of a member that a round would learn from, choices between two texts included."""
+        return await self._labels_of(member_id)
+
+    async def _labels_of(self, member_id: MemberId, *, compared: bool = False) -> Labelled:
+        """Return all labels of a member; with ``compared``, choices only where they saw both answers before.
+
+        Who asks for another answer has not seen it yet. A like of it is counted as a like.
+        """
         rows = await self._store.feedback_of([member_id], NEWEST)
         chosen = await self._store.preferences.of([member_id], NEWEST)
+        if compared:
+            chosen = {one: [row for row in own if row.replies is None] for one, own in chosen.items()}
         (feedback,) = decode_feedback([member_id], rows, self._features, chosen)
         return labelled(feedback, await self._valence_now(), self._settings)
 

@@ -1,4 +1,4 @@
-"""Rows of choices between two replies: insert, read, open, delete, and put back what was replaced.
+"""Rows of choices between two replies: insert, read, open, delete, replace, and put back what was replaced.
 
 Statements inside the caller's transaction, used by :mod:`storage.replies.preferences` and
 :mod:`storage.replies.taps`.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from storage.database.change_numbers import mark_due, next_number, pages
 from storage.database.schema import MemberStatus, members, preferences
@@ -49,8 +49,8 @@ def delete_choices(connection: Connection, member_id: MemberId, preference_id: i
 def take_back(connection: Connection, keys: KeyStore, member_id: MemberId, preference_id: int) -> bool:
     """Delete a choice, and put back the one that it replaced; return whether it existed.
 
-    The choice that is put back has its number and time again. Its features are those of the choice that
-    replaced it, because both are about the same pair.
+    The choice that is put back has its number, time and row of taps again. Its features are those of the
+    choice that replaced it: they are equal (:func:`replaced`).
     """
     own = preferences.c.preference_id == preference_id, preferences.c.member_id == member_id
     row = connection.execute(select(preferences).where(*own)).first()
@@ -70,7 +70,7 @@ def take_back(connection: Connection, keys: KeyStore, member_id: MemberId, prefe
         "feature_id": row.feature_id,
         "told_at": datetime.fromisoformat(before["told_at"]),
     }
-    restored = choice | {"picked": before["picked"]}
+    restored = choice | {"picked": before["picked"], "row": before.get("row")}
     insert_choice(
         connection, keys, member_id, restored, about=about, features=features, number=before["number"]
     )
@@ -78,13 +78,55 @@ def take_back(connection: Connection, keys: KeyStore, member_id: MemberId, prefe
 
 
 def replaced(
-    connection: Connection, keys: KeyStore, member_id: MemberId, preference_id: int
-) -> dict[str, object]:
-    """Delete a choice, and return what :func:`take_back` needs to put it back."""
+    connection: Connection,
+    keys: KeyStore,
+    member_id: MemberId,
+    preference_id: int,
+    *,
+    feature_id: str,
+    features: bytes,
+) -> dict[str, object] | None:
+    """Delete a choice, and return what :func:`take_back` needs to put it back.
+
+    Args:
+        connection: An open transaction.
+        keys: Keys of members.
+        member_id: The member.
+        preference_id: Number of the choice.
+        feature_id: Encoder and style features of the choice that replaces it.
+        features: Features of the choice that replaces it.
+
+    Returns:
+        None if the two choices have different features. A pair of the six taps has the same name in each
+        language, so the member saw other texts then, or the features were made in another way.
+    """
     row = connection.execute(select(preferences).where(preferences.c.preference_id == preference_id)).one()
     delete_choices(connection, member_id, preference_id)
-    picked = choice_of(row, keys.key_of(member_id))["picked"]
-    return {"number": preference_id, "picked": picked, "told_at": row.told_at.isoformat()}
+    key = keys.key_of(member_id)
+    try:
+        before = key.open(row.features, slot("features", preference_id, member_id))
+    except SealBroken:  # nothing could be put back
+        return None
+    if (row.feature_id, before) != (feature_id, features):
+        return None
+    choice = choice_of(row, key)
+    return {
+        "number": preference_id,
+        "picked": choice["picked"],
+        "row": choice.get("row"),
+        "told_at": row.told_at.isoformat(),
+    }
+
+
+def drop_replaced(connection: Connection, keys: KeyStore, member_id: MemberId, preference_id: int) -> None:
+    """Delete from a choice what it replaced, so that its undo puts nothing back."""
+    row = connection.execute(select(preferences).where(preferences.c.preference_id == preference_id)).one()
+    key = keys.key_of(member_id)
+    choice = choice_of(row, key)
+    choice.pop("replaced", None)
+    sealed = key.seal(json.dumps(choice).encode(), slot("choice", preference_id, member_id))
+    changed = update(preferences).where(preferences.c.preference_id == preference_id)
+    connection.execute(changed.values(choice=sealed))
 
 
 def insert_choice(

@@ -123,7 +123,7 @@ def record_pick(
     *,
     at: datetime,
     decided: DecisionTimes,
-    tap: str | None = None,
+    tap: tuple[str, int] | None = None,
     replaces: int = 0,
 ) -> int:
     """Store a choice between two texts, and return its number; see :meth:`Preferences.record_pick`.
@@ -135,9 +135,9 @@ def record_pick(
         pick: The choice.
         at: Time of the choice.
         decided: Times of decisions.
-        tap: Name of the pair, if it is one of the six taps.
-        replaces: Number of the earlier choice about that pair; 0 for none. It is kept within the new choice,
-            until that is undone, replaced or deleted.
+        tap: Name of the pair and number of the row of taps, if it is one of the six taps.
+        replaces: Number of the earlier choice about that pair; 0 for none. If it has the same features,
+            it is kept within the new choice, until that is undone, replaced or deleted.
     """
     member_id = keys.pseudonyms.member(who)
     require_learning(connection, member_id, who, decided)
@@ -146,12 +146,16 @@ def record_pick(
     )
     reply_id = None if pick.reply_id is None else connection.execute(own).scalar()
     choice: dict[str, object] = {"picked": pick.picked, "candidates": pick.candidates}
+    features = pick.first + pick.second
     if tap is not None:
-        choice["tap"] = tap
+        choice["tap"], choice["row"] = tap
     if replaces:
-        choice["replaced"] = replaced(connection, keys, member_id, replaces)
+        before = replaced(
+            connection, keys, member_id, replaces, feature_id=pick.feature_id, features=features
+        )
+        choice |= {} if before is None else {"replaced": before}
     about = {"first_reply": reply_id, "second_reply": reply_id, "feature_id": pick.feature_id, "told_at": at}
-    return insert_choice(connection, keys, member_id, choice, about=about, features=pick.first + pick.second)
+    return insert_choice(connection, keys, member_id, choice, about=about, features=features)
 
 
 def _record_another(

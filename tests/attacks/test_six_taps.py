@@ -26,7 +26,7 @@ FORGED = (
     "simpatico:tap:again:0:en:a",
     "simpatico:tap:first:-1:en:a",
     "simpatico:tap:none:1-:en:a",
-    "simpatico:tap:none:1-2-3:en:a",
+    "simpatico:tap:none:1-2:en:a",
     "simpatico:tap:first:0:en:" + "a" * 70,
     "simpatico:tap:first:0:en:",
 )
@@ -80,7 +80,7 @@ def test_forged_ids_belong_to_no_button():
     genuine = "simpatico:tap:first:0:pt_BR:abcdef"
 
     assert template.fullmatch(genuine)
-    assert template.fullmatch("simpatico:tap:none:0-12:en:abcdef")
+    assert template.fullmatch("simpatico:tap:none:0:en:abcdef")
     assert [one for one in FORGED if template.fullmatch(one)] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.cogs.chat import another
+from personalization.insight.taste import TasteReader
 from storage.records import ANOTHER, Picked, Who
 from tests.fakes import ScriptedGenerator
 from tests.integration.conftest import opened
@@ -67,6 +68,33 @@ async def test_what_is_asked_for_again_and_liked_is_a_choice_with_honest_chances
     assert 0 < after["propensity"] <= 1
     assert after["policy"] == ANOTHER + before["policy"]
     assert report.n_labels == 2
+
+
+async def asked_again_and_liked(world):
+    """Ask for another answer and like it; return all labels of the asker, and what `/feedback` tells."""
+    await world.agree(world.alice)
+    await world.alice.context_menu(world.channel, MENU, await world.ask(world.alice))
+    await world.alice.react(world.channel.last_message, "👍")
+    taste = world.house.parts.taste
+    member_id = world.house.store.member_id(Who(world.guild.id, world.alice.id))
+    return await taste.labels_of(member_id), await taste.taste(member_id)
+
+
+async def test_who_asks_for_another_answer_is_not_told_that_they_chose_it(world):
+    labels, told = await asked_again_and_liked(world)
+
+    assert labels.n_pairs == 1  # it teaches
+    assert (told.n_choices, told.n_liked) == (0, 1)
+    assert {leaning.chosen for leaning in told.leanings} <= {(0, 0)}
+
+
+async def test_control_without_leaving_it_out_another_answer_counts_as_chosen(world, monkeypatch):
+    everything = TasteReader._labels_of
+    monkeypatch.setattr(TasteReader, "_labels_of", lambda self, member_id, **_: everything(self, member_id))
+
+    _, told = await asked_again_and_liked(world)
+
+    assert told.n_choices == 1
 
 
 async def test_a_long_answer_can_be_asked_for_again_at_its_last_part(world):

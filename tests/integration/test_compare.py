@@ -46,8 +46,9 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
         recorded = await kept(world, world.alice)
         report = await world.house.trainer.run_round()
         panel = (await world.alice.slash(world.channel, "feedback")).response
+        counted = panel.content
         undone = await world.alice.click(shown.response, label="Undo last choice")
-        again = await world.alice.click(panel, label="Undo last choice")
+        await world.alice.click(panel, label="Undo last choice")
 
         assert shown.ephemeral
         assert named.startswith("**Answers to your message that I answered <t:")
@@ -59,9 +60,9 @@ async def test_every_pair_of_the_last_prompt_is_shown_once_and_each_choice_recor
         assert last.endswith(compare.LAST)
         assert after.response.content == compare.NOTHING
         assert report.n_labels == 3
-        assert "**Choices you made between two answers:** 3" in panel.content
+        assert "**Choices you made between two answers:** 3" in counted
         assert undone.followups[-1].content == TAKEN_BACK
-        assert again.followups[-1].content == NOT_THERE
+        assert panel.content.startswith(NOT_THERE)
         assert await kept(world, world.alice) == [Picked.FIRST, Picked.EQUAL]
 
 

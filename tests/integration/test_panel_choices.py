@@ -161,7 +161,7 @@ async def test_an_undo_in_the_panel_brings_back_the_earlier_answer_to_the_same_p
     bound = await world.house.store.consent.bound(who)
     pair = pairs_in("en")[0]
     for picked in (Picked.FIRST, Picked.SECOND):
-        await taps.record(bound, "en", pair, picked, since=await taps.begin(bound))
+        await taps.record(bound, "en", pair, picked, since=await taps.begin())
 
     shown = await panel_of(world, world.alice)
     await world.alice.click(shown, label=UNDO)

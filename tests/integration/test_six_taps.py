@@ -162,6 +162,7 @@ async def test_what_was_tapped_is_exported_counted_by_server_and_gone_after_a_fo
     await world.bot.privacy.forget(world.alice.id)
 
     (row,) = exported["preferences"]
+    assert row["choice"].pop("row") < row["preference_id"]
     assert row["choice"] == {"picked": "second", "candidates": [0, 1], "tap": pair.name}
     assert elsewhere == {}
     assert await kept(world, world.alice) == {}

@@ -95,3 +95,86 @@ async def test_a_page_that_ended_takes_back_nothing_of_another_page(world):
     assert "I recorded 2 choices." in ended
     assert page.content == panel.ALL_UNDONE
     assert set(await kept(world, world.alice)) == {third.name}
+
+
+async def presses_on_two_pages(world, rng, n: int) -> None:
+    """Press at random on two pages, beside a plain record of the answers of each; both start at one pair."""
+    who = await world.house.store.consent.bound(Who(world.guild.id, world.alice.id))
+    await world.house.store.learning.start_over(who)
+    pages = [await begun_again(world, world.alice) for _ in range(2)]
+    own: list[dict[str, Picked]] = [{}, {}]
+    for at in range(n):
+        i = at % 2 if at < 4 else rng.randrange(2)  # both answer the first pair
+        page, labels = pages[i], [one for one in labels_of(pages[i]) if one != panel.OFFER]
+        if not labels:
+            continue
+        label = "A" if at < 4 else rng.choice(labels)
+        shown = shown_pair(page) if page.embeds else None
+        await world.alice.click(page, label=label)
+        if label in ("A", "B", "No matter") and shown is not None:
+            pair, more = shown
+            picked = Picked.EQUAL if label == "No matter" else (Picked.FIRST, Picked.SECOND)[label == more]
+            refused = pair.name in own[0] | own[1]
+            own[i] |= {} if refused else {pair.name: picked}
+            noted = refused and own[i].get(pair.name) is not picked
+            assert page.content.startswith(panel.NOT_RECORDED) is noted
+        elif label == UNDO:
+            del own[i][shown_pair(page)[0].name]
+        elif label == "Undo all":
+            own[i].clear()
+            assert page.content == panel.ALL_UNDONE
+        if "Undo all" in labels_of(page):
+            assert f"I recorded {len(own[i])} choices." in page.content
+        assert await kept(world, world.alice) == own[0] | own[1]
+
+
+async def test_two_pages_count_and_undo_their_own_answers_and_say_what_is_not_recorded(world):
+    await world.agree(world.alice)
+    rng = random.Random(21)
+    for _ in range(sized(ci=1, full=30)):
+        await presses_on_two_pages(world, rng, sized(ci=18, full=40))
+
+
+async def test_control_pages_with_one_number_take_each_others_answers(world, monkeypatch):
+    async def one_number() -> int:
+        return 0
+
+    monkeypatch.setattr(world.house.store.taps, "begin", one_number)
+    await world.agree(world.alice)
+
+    with pytest.raises(AssertionError):
+        await presses_on_two_pages(world, random.Random(21), 18)
+
+
+async def test_an_ended_page_leaves_the_answer_of_a_later_row_and_says_so(world):
+    page = await begun(world, world.alice)
+    pair, more = shown_pair(page)
+    await world.alice.click(page, label="AB".replace(more, ""))
+    await world.alice.click(page, label="Stop")
+    taps, store = world.bot.six_taps, world.house.store
+    who = await store.consent.bound(Who(world.guild.id, world.alice.id))
+    await taps.record(who, "en", pair, Picked.SECOND, since=await taps.begin())
+    (number,) = (await store.taps.of(who)).values()
+
+    await world.alice.click(page, label=UNDO)
+    asked = shown_pair(page)[0]
+    after_undo = await kept(world, world.alice)
+    await world.alice.click(page, label="No matter")
+
+    assert (asked, after_undo) == (pair, {pair.name: Picked.SECOND})
+    assert page.content.startswith(panel.NOT_RECORDED)
+    assert await kept(world, world.alice) == after_undo
+    assert await store.preferences.undo(who, number)
+    assert await kept(world, world.alice) == {}  # what the page undid does not come back
+
+
+async def test_an_answer_in_another_language_is_not_put_back(world):
+    await world.agree(world.alice)
+    taps, store = world.bot.six_taps, world.house.store
+    who = await store.consent.bound(Who(world.guild.id, world.alice.id))
+    for language in ("de", "en"):
+        since = await taps.begin()
+        await taps.record(who, language, pairs_in(language)[0], Picked.FIRST, since=since)
+
+    assert await taps.undo(who, pairs_in("en"), since=since) == (1, False)
+    assert await kept(world, world.alice) == {}

@@ -190,7 +190,7 @@ async def _apply(house: House, event: Event) -> None:
             )
         case Tapped():
             taps = SixTaps(store, house.ranker, house.parts.taste)
-            since = await taps.begin(event.who)
+            since = await taps.begin()
             pair = await taps.next_pair(event.who, "en", [])
             assert pair is not None
             await taps.record(event.who, "en", pair, event.picked, since=since)

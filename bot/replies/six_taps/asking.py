@@ -28,6 +28,7 @@ from personalization.rounds.examples import Labelled
 from personalization.solving.open_questions import expected_information
 from personalization.solving.training import Examples
 from storage.records import Pick, Picked, Who
+from storage.replies.taps import Undone
 from storage.store import Store
 
 TAPS = 6
@@ -46,9 +47,9 @@ class SixTaps:
     def __init__(self, store: Store, ranker: Ranker, taste: TasteReader) -> None:
         self._store, self._ranker, self._taste = store, ranker, taste
 
-    async def begin(self, who: Who) -> int:
-        """Return the number that these taps begin after: that of the member's latest choice."""
-        return await self._store.taps.latest(who)
+    async def begin(self) -> int:
+        """Return the number of a new row of taps; it is larger than that of each choice so far."""
+        return await self._store.taps.begin()
 
     async def next_pair(self, who: Who, language: str, shown: Sequence[str]) -> Pair | None:
         """Return the pair whose answer would teach most; None when all were shown.
@@ -82,7 +83,7 @@ class SixTaps:
             since: Number from :meth:`begin`.
 
         Returns:
-            False, and nothing is recorded, if the pair was answered in this row already.
+            False, and nothing is recorded, if the pair was answered since the row began, in it or in another.
 
         Raises:
             NoConsent: The member does not agree (any more).
@@ -93,24 +94,20 @@ class SixTaps:
         pick = Pick(picked, prior.feature_id, less, more)
         return await self._store.taps.record(who, pair.name, pick, since=since)
 
-    async def undo(self, who: Who, pairs: Sequence[Pair], *, since: int, until: int | None = None) -> int:
+    async def undo(self, who: Who, pairs: Sequence[Pair], *, since: int) -> Undone:
         """Take back the answers to these pairs that were given in a row; an answer before them counts again.
 
         Args:
             who: The member.
             pairs: The pairs.
             since: Number from :meth:`begin`.
-            until: Number of the latest answer of the row; None: all later answers are of the row.
-
-        Returns:
-            The number of answers that were taken back.
         """
-        return await self._store.taps.undo(who, [pair.name for pair in pairs], since=since, until=until)
+        return await self._store.taps.undo(who, [pair.name for pair in pairs], since=since)
 
-    async def answered(self, who: Who, pairs: Sequence[Pair], *, since: int = 0) -> dict[Pair, int]:
-        """Return those of some pairs that were answered since a number, and the number of each answer."""
-        known = await self._store.taps.of(who)
-        return {pair: known[pair.name] for pair in pairs if known.get(pair.name, 0) > since}
+    async def answered(self, who: Who, pairs: Sequence[Pair], *, since: int) -> dict[Pair, Picked]:
+        """Return those of some pairs that were answered in a row, as far as these answers count."""
+        own = await self._store.taps.of_row(who, since)
+        return {pair: own[pair.name] for pair in pairs if pair.name in own}
 
 
 @cache

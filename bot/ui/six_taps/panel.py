@@ -2,10 +2,12 @@
 
 Only the member sees the page, and each button acts on the data of the member who presses. The state is in the
 ids of the buttons, so they work after a restart: the language, the pairs that were shown so far, and the
-number of the member's latest choice when these taps began. A pair counts once in a row of taps, so a second
-press on it records nothing. A forged id can only answer pairs that ship, each of them once.
+number of the row. A pair counts once in a row of taps, so a second press on it records nothing. A forged id
+can only answer pairs that ship, each of them once.
 
-An undo goes back to the latest pair that was answered, whatever was shown or skipped since. If the member had
+An answer holds the number of its row. So of several open pages each counts and undoes its own answers alone.
+If the pair was answered elsewhere since the row began, that answer stays, and the page says so. An undo goes
+back to the latest pair that was answered in the row, whatever was shown or skipped since. If the member had
 answered that pair in an earlier row, the earlier answer counts again.
 """
 
@@ -40,6 +42,10 @@ LATER = mark(
     " `/style`."
 )
 ALL_UNDONE = mark("Undone. None of these choices counts any more.")
+NOT_RECORDED = mark(
+    "I did not record that press. You had already chosen between those two answers after you opened this"
+    " page, and that choice counts."
+)
 
 Action = Literal["first", "second", "equal", "skip", "back", "stop", "none"]
 
@@ -70,21 +76,18 @@ class Row:
     """The taps so far.
 
     Attributes:
-        since: Number of the member's latest choice when they began.
+        since: Number of the row; no other row has it, and each choice in it has a larger one.
         language: Language of the texts.
         shown: Letters of the pairs that were shown, the latest last.
-        until: Number of the latest choice of these taps once they ended; None while they go on.
     """
 
     since: int
     language: str
     shown: str
-    until: int | None = None
 
     def id_of(self, action: Action) -> str:
         """Return the custom id of a button, of at most 100 characters."""
-        span = f"{self.since}" if self.until is None else f"{self.since}-{self.until}"
-        return f"simpatico:tap:{action}:{span}:{self.language}:{self.shown}"
+        return f"simpatico:tap:{action}:{self.since}:{self.language}:{self.shown}"
 
     @property
     def pairs(self) -> Sequence[Pair]:
@@ -130,15 +133,14 @@ class OfferButton(PersistentButton, template=r"simpatico:taps"):
         elif await bot.store.pauses.is_paused(who):
             await interaction.edit_original_response(content=tr(PAUSED))
         else:
-            row = Row(await bot.six_taps.begin(who), current_language(), "")
+            row = Row(await bot.six_taps.begin(), current_language(), "")
             await _show_next(interaction, bot, who, row)
 
 
 class TapButton(
     PersistentButton,
     template=r"simpatico:tap:(?P<action>first|second|equal|skip|back|stop|none)"
-    r":(?P<since>\d{1,18})(?:-(?P<until>\d{1,18}))?"
-    rf":(?P<language>{'|'.join(LANGUAGE_NAMES)}):(?P<shown>[a-r]{{1,{TAPS}}})",
+    rf":(?P<since>\d{{1,18}}):(?P<language>{'|'.join(LANGUAGE_NAMES)}):(?P<shown>[a-r]{{1,{TAPS}}})",
 ):
     """A button under a pair or at the end.
 
@@ -155,8 +157,7 @@ class TapButton(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Rebuild the button from its id."""
-        until = None if match["until"] is None else int(match["until"])
-        row = Row(int(match["since"]), match["language"], match["shown"], until)
+        row = Row(int(match["since"]), match["language"], match["shown"])
         return cls(row, cast(Action, match["action"]), "", discord.ButtonStyle.secondary)
 
     async def press(self, interaction: discord.Interaction[Any]) -> None:
@@ -165,11 +166,12 @@ class TapButton(
             return
         _, who = clicked
         bot: TapsHost = interaction.client
-        row, pair = self._taps, self._taps.pairs[-1]
+        row, pair, note = self._taps, self._taps.pairs[-1], ""
         try:
             match self._action:
                 case "back":
-                    bot.labels_changed(await bot.six_taps.undo(who, [pair], since=row.since))
+                    undone = await bot.six_taps.undo(who, [pair], since=row.since)
+                    bot.labels_changed(undone.n)
                     await _show(interaction, bot, who, row)
                     return
                 case "none":
@@ -181,17 +183,14 @@ class TapButton(
                 case "skip":
                     pass
                 case picked:
-                    recorded = await bot.six_taps.record(
-                        who, row.language, pair, Picked(picked), since=row.since
-                    )
-                    bot.labels_changed(int(recorded))
+                    note = await _record(bot, who, row, Picked(picked))
         except NoConsent:  # forgotten since the press
             await interaction.edit_original_response(content=tr(NOT_AGREED), embeds=[], view=None)
             return
         except LearningPaused:
             await interaction.edit_original_response(content=tr(PAUSED), embeds=[], view=None)
             return
-        await _show_next(interaction, bot, who, row)
+        await _show_next(interaction, bot, who, row, note)
 
 
 def offer() -> discord.ui.View:
@@ -201,18 +200,33 @@ def offer() -> discord.ui.View:
     return view
 
 
-async def _show_next(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
-    """Show the pair that teaches most, or the end after the last one."""
+async def _record(bot: TapsHost, who: Who, row: Row, picked: Picked) -> str:
+    """Record an answer to the latest pair of a row; return a note if another answer counts instead."""
+    pair = row.pairs[-1]
+    recorded = await bot.six_taps.record(who, row.language, pair, picked, since=row.since)
+    bot.labels_changed(int(recorded))
+    if recorded:
+        return ""
+    own = await bot.six_taps.answered(who, [pair], since=row.since)
+    return "" if own.get(pair) is picked else f"{tr(NOT_RECORDED)}\n"  # the same twice is a double click
+
+
+async def _show_next(
+    interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row, note: str = ""
+) -> None:
+    """Show the pair that teaches most, or the end after the last one; above it a note."""
     pair = None
     if len(row.shown) < TAPS:
         pair = await bot.six_taps.next_pair(who, row.language, [one.name for one in row.pairs])
     if pair is None:
-        await _show_end(interaction, bot, who, row)
+        await _show_end(interaction, bot, who, row, note)
     else:
-        await _show(interaction, bot, who, row.and_then(pair))
+        await _show(interaction, bot, who, row.and_then(pair), note)
 
 
-async def _show(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
+async def _show(
+    interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row, note: str = ""
+) -> None:
     """Show the latest pair of a row, with its buttons."""
     pair, secondary = row.pairs[-1], discord.ButtonStyle.secondary
     sides: list[tuple[Action, str]] = [("first", pair.less), ("second", pair.more)]
@@ -227,7 +241,7 @@ async def _show(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, 
     view.add_item(TapButton(row, "stop", tr(_LABELS["stop"]), secondary, 1))
     asked = tr(ASK, n=len(row.shown), total=TAPS)
     await interaction.edit_original_response(
-        content=f"{asked}\n{tr(TO, message=pair.message)}",
+        content=f"{note}{asked}\n{tr(TO, message=pair.message)}",
         embeds=[
             discord.Embed(title=name, description=text) for name, (_, text) in zip("AB", sides, strict=True)
         ],
@@ -236,7 +250,9 @@ async def _show(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, 
     )
 
 
-async def _show_end(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
+async def _show_end(
+    interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row, note: str = ""
+) -> None:
     """Show what was recorded."""
     answered = await bot.six_taps.answered(who, row.pairs, since=row.since)
     n, to = len(answered), row.back_to(answered)
@@ -246,17 +262,16 @@ async def _show_end(interaction: discord.Interaction[Any], bot: TapsHost, who: W
     if to is not None:
         view.add_item(_undo(to, "back"))
         if n > 1:
-            view.add_item(_undo(replace(row, until=max(answered.values())), "none"))
-    await interaction.edit_original_response(
-        content=sentences_of(done, tr(LATER)) if n else done, embeds=[], view=view
-    )
+            view.add_item(_undo(row, "none"))
+    said = sentences_of(done, tr(LATER)) if n else done
+    await interaction.edit_original_response(content=f"{note}{said}", embeds=[], view=view)
 
 
 async def _undo_all(interaction: discord.Interaction[Any], bot: TapsHost, who: Who, row: Row) -> None:
     """Take back all answers of a row, and say whether earlier ones count again."""
-    bot.labels_changed(await bot.six_taps.undo(who, row.pairs, since=row.since, until=row.until))
-    earlier = await bot.six_taps.answered(who, row.pairs)
-    said = sentences_of(tr(ALL_UNDONE), tr(EARLIER_AGAIN)) if earlier else tr(ALL_UNDONE)
+    undone = await bot.six_taps.undo(who, row.pairs, since=row.since)
+    bot.labels_changed(undone.n)
+    said = sentences_of(tr(ALL_UNDONE), tr(EARLIER_AGAIN)) if undone.again else tr(ALL_UNDONE)
     await interaction.edit_original_response(content=said, embeds=[], view=offer())
 
 

@@ -151,8 +151,8 @@ PERSONAL_DATA: tuple[Kept, ...] = (
         features=(Form.SEALED, "numbers that describe the bot's two texts"),
         choice=(
             Form.SEALED,
-            "which was picked (and pair of the six taps, with what was picked and when before), or a request"
-            " for another answer",
+            "which was picked (and pair and row of the six taps, with what was picked, when and in which row"
+            " before, if the two texts were the same), or a request for another answer",
         ),
     ),
     *_columns(
