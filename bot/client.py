@@ -22,7 +22,7 @@ from bot.command_tree import SimpaticoTree, may_talk_here, sync_commands
 from bot.identity import note_arrival, who_clicked
 from bot.languages import CommandTranslator, Tongues
 from bot.messages.bursts import FOLLOWED, follow
-from bot.messages.queues import Claims, ConversationQueues, Spawn
+from bot.messages.queues import ConversationQueues, Spawn
 from bot.messages.streaming import Streams
 from bot.moderation.report_queue import ReportQueue
 from bot.parts import Parts
@@ -34,7 +34,7 @@ from bot.reactions.inbox import Inbox
 from bot.reactions.readback import Readback
 from bot.reactions.reconciler import Reconciler
 from bot.replies.comparisons import Comparisons
-from bot.replies.consent import Unanswered
+from bot.replies.consent import Unanswered, invitations
 from bot.replies.six_taps.asking import SixTaps
 from bot.servers.identify_budget import IdentifyBudget, limits_of
 from bot.servers.server_lists import ShardState, open_server_lists
@@ -117,7 +117,7 @@ class SimpaticoBot(commands.Bot):
             parts.store, parts.memory, agreed=parts.responder.agreed, retrain=parts.member_left
         )
         self.queues = ConversationQueues(settings.queue_per_channel, spawn=spawn)
-        self.invited, self.unanswered = Claims(), Unanswered()
+        self.invited, self.unanswered = invitations(parts.store.tallies), Unanswered()
         self.tongues = Tongues()
         self.comparisons = Comparisons(parts.store, parts.responder, parts.ranker)
         self.streams = Streams()
@@ -142,12 +142,6 @@ class SimpaticoBot(commands.Bot):
         self.memory.register("waiting reactions", self.inbox)
         self.memory.register("comparisons", self.comparisons)
         self.memory.register("unanswered invitations", self.unanswered)
-        self.memory.retain(
-            "invitations", self.invited, why="a member who was forgotten must not be invited again and again"
-        )
-        self.memory.retain(
-            "reporters", self.reports, why="one person counts once for a reply, also after a forget"
-        )
 
     @cached_property
     def six_taps(self) -> SixTaps:

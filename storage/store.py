@@ -52,6 +52,7 @@ from storage.servers.faq import FaqEntries
 from storage.servers.safety_rules import SafetyRules
 from storage.servers.stored_settings import GuildRecords
 from storage.settings import StorageSettings
+from storage.tallies import Tallies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Opened:
         reader: Runs queries of few rows.
         bulk: Runs queries of many rows.
         coordination: Other processes on the same data.
+        tallies: Counts that are shared with them and never stored.
         clock: Dates new rows, and judges the age of stored ones.
         eraser: Forgets members.
         erased_at_start: Members whose erasure was finished or repeated while the store opened.
@@ -74,6 +76,7 @@ class Opened:
     reader: Reader
     bulk: BulkReader
     coordination: Coordination
+    tallies: Tallies
     clock: DeletionClock
     eraser: erasing.Eraser
     erased_at_start: ForgetReceipt
@@ -99,7 +102,7 @@ class Store:
         self._keys, self._reader, self._writer, self._bulk = keys, reader, writer, bulk
         self._cleanup = cleanup
         self.erased_at_start = opened.erased_at_start
-        self.coordination = coordination
+        self.coordination, self.tallies = coordination, opened.tallies
         self.notes = Notes(reader, writer)
         self.identifies = Identifies(writer, clock)
         # members
@@ -222,6 +225,8 @@ async def _open_parts(
     stack.push_async_callback(writer.close)
     coordination = Coordination(peers, keys, reader, writer)
     backend.before_writing(coordination.notice_erasures)
+    board = backend.board()
+    stack.push_async_callback(board.close)
     await coordination.open()
     return Opened(
         keys=keys,
@@ -229,6 +234,7 @@ async def _open_parts(
         reader=reader,
         bulk=bulk,
         coordination=coordination,
+        tallies=Tallies(keys.pseudonyms.tally, clock.steady_s, board),
         clock=clock,
         eraser=eraser,
         erased_at_start=erased,

@@ -155,6 +155,7 @@ async def _open_house(base: Base, learning: Learning, generator: CandidateGenera
     settings, store, memory = base.settings, base.store, base.memory
     metrics, ranker = Metrics(), learning.ranker
     scheduler = open_jobs(base, learning, metrics)
+    await store.tallies.share()
     servers, limits = _open_servers(base)
     budget = Budget(limits, servers, settings.generator.context_tokens)
     responder = await _open_responder(base, learning, generator, budget)
@@ -254,6 +255,10 @@ def _open_servers(base: Base) -> tuple[Guilds, Limits]:
     servers = Guilds(base.store.guild_settings, base.settings)
     base.store.coordination.subscribe(servers.hear)
     base.memory.register("settings of servers", servers)
-    limits = Limits(base.store, base.now)
-    base.memory.retain("daily limits", limits, why="a forget must not be a way to a fresh daily limit")
+    limits = Limits(base.store, base.now, tallies=base.store.tallies)
+    base.memory.retain(
+        "tallies",
+        base.store.tallies,
+        why="a forget must not be a way to a fresh daily limit, another invitation or a second report",
+    )
     return servers, limits

@@ -66,6 +66,7 @@ async def open_training(
         store = await Store.open(settings.storage, now=now, may_create=False)
         stack.push_async_callback(store.close)
         store.coordination.only_trains = True
+        await store.tallies.share()  # it keeps the counts of a process that ends for the next one
         memory, is_configured = MemberMemory(store.member_id), encoder is None
         base = Base(
             settings=settings, store=store, memory=memory, stack=stack, rng=np.random.default_rng(), now=now

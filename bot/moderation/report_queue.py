@@ -4,7 +4,8 @@ A reply to a member without consent is not stored. A report of it must not be st
 ``/forget-me`` could not find it. So every report is in memory until it is handled, its message is deleted, or
 the process ends. A report of a stored reply is stored as well, and outlives the process. Managers see the
 report in memory where there is one; otherwise they would notice when the asker forgets. Of the reporter,
-memory holds only a keyed hash, so that each person counts once per reply; the database holds nothing.
+memory holds only a keyed hash, so that each person counts once per reply in all processes
+(:mod:`storage.tallies`); the database holds nothing.
 No discord import here.
 """
 
@@ -18,12 +19,12 @@ from enum import StrEnum
 
 from cachetools import FIFOCache
 
-from bot.messages.queues import Claims
 from storage.clock import steady_s, utcnow
 from storage.errors import StorageError
 from storage.records import NOWHERE, ReplyId, Who
 from storage.replies.reported_replies import RETENTION, ReportedReply
 from storage.store import Store
+from storage.tallies import SharedClaims
 
 MOST_REMEMBERED = 500
 """Maximum number of reports in memory; the oldest is evicted first."""
@@ -74,7 +75,7 @@ class ReportQueue:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._remembered: FIFOCache[int, _Remembered] = FIFOCache(MOST_REMEMBERED)
-        self._reporters = Claims()
+        self._reporters = SharedClaims(store.tallies, "reported", RETENTION.total_seconds())
 
     async def take(self, who: Who, channel_id: int, message_id: int, reason: Reason) -> bool:
         """Record a report; return False if this member has already reported this message.
@@ -88,7 +89,7 @@ class ReportQueue:
         Raises:
             StorageError: The report could not be stored; the member may report again.
         """
-        claim = (message_id, self._store.member_id(who))
+        claim = message_id.to_bytes(8) + self._store.member_id(who)
         if not self._reporters.claim(claim):
             return False
         guild = self._store.guild_id(who)

@@ -18,15 +18,23 @@ from bot.replies.decision import Asker, Decision
 from storage.errors import StorageError
 from storage.records import Consent, MemberId, Place, Who
 from storage.store import Store
+from storage.tallies import SharedClaims, Tallies
 
 log = logging.getLogger(__name__)
 
 AGAIN_AFTER = (5, 50)
 """Unanswered replies after which the invitation to learning comes back."""
+INVITED_S = 90 * 86_400.0
+"""Seconds for which every process remembers that a member was invited."""
 MOST_REPLIES = 50
 """Messages of replies to one undecided member that are remembered."""
 MOST_MEMBERS = 1000
 """Members whose latest reply waits for their decision at once."""
+
+
+def invitations(tallies: Tallies) -> SharedClaims:
+    """Return the claims of members who were invited to learning, in any process."""
+    return SharedClaims(tallies, "invited", INVITED_S)
 
 
 class Undecided:

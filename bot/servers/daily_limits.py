@@ -1,10 +1,10 @@
 """Daily limits: messages and tokens that the bot spends on each member and each server.
 
-Counted in memory only, under the store's keyed hashes of members and servers, because nothing about a member
-may be stored before they agree. A restart resets every count. A forget does not, because it would be a way
-around the limit; the hash cannot be turned back into a Discord id. A day begins with its first message and
-lasts 24 hours by the steady clock, so a jump of the host clock neither ends nor stretches it. No discord
-import.
+Counted in memory only, under keyed hashes of members and servers, because nothing about a member may be
+stored before they agree. All processes on one PostgreSQL database count together (:mod:`storage.tallies`);
+the counts end when the last process ends. A forget does not end them, because it would be a way around the
+limit; the hash cannot be turned back into a Discord id. A day begins with its first message and lasts 24
+hours by the steady clock, so a jump of the host clock neither ends nor stretches it. No discord import.
 """
 
 from __future__ import annotations
@@ -13,23 +13,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cachetools import FIFOCache
-
 from bot.settings import DailyLimit, LimitSettings
 from storage.clock import steady_of
 from storage.records import DIRECT_MESSAGES, Who
 from storage.store import Store
+from storage.tallies import MOST_COUNTED, Tallies, Tally
 
 DAY = timedelta(days=1)
-MOST_COUNTED = 100_000
-"""Members and servers counted at once; the day that began first is evicted."""
-
-
-@dataclass(slots=True)
-class _Day:
-    began_s: float
-    messages: int = 0
-    tokens: int = 0
+_DAY_S = DAY.total_seconds()
+_KIND = "day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +97,27 @@ class Limits:
     Args:
         store: Computes the keyed hashes; nothing is stored.
         now: The clock, aware UTC; tells members when the day ends. Its steady clock measures the day.
-        size: Members and servers counted at once.
+        size: Members and servers counted at once, without ``tallies``; the day that began first is evicted.
+        tallies: Hold the counts, together with the other processes; None: this process counts alone.
     """
 
-    def __init__(self, store: Store, now: Callable[[], datetime], size: int = MOST_COUNTED) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        size: int = MOST_COUNTED,
+        *,
+        tallies: Tallies | None = None,
+    ) -> None:
         self._store = store
         self._now, self._steady_s = now, steady_of(now)
-        self._days: FIFOCache[bytes, _Day] = FIFOCache(size)
+        if tallies is None:
+            tallies = Tallies(lambda _, subject: subject, self._steady_s, size=size)
+        self._tallies = tallies
 
     def __len__(self) -> int:
         """Number of members and servers that are counted."""
-        return len(self._days)
+        return len(self._tallies)
 
     def of_member(self, who: Who, settings: Sequence[LimitSettings], roles: Collection[int]) -> Standing:
         """Return the remaining limits of a member here."""
@@ -137,27 +139,14 @@ class Limits:
     def spend(self, who: Who, *, messages: int = 0, tokens: int = 0) -> None:
         """Count what a member used, for them and for their server; negative numbers give back."""
         for key in (self._store.member_id(who), self._store.guild_id(who)):
-            day = self._day(key)
-            if day is None:
-                day = self._days[key] = _Day(self._steady_s())
-            day.messages, day.tokens = max(0, day.messages + messages), max(0, day.tokens + tokens)
+            self._tallies.add(_KIND, key, _DAY_S, messages=messages, tokens=tokens)
 
     def _standing(self, key: bytes, limit: DailyLimit) -> Standing:
-        day = self._day(key)
-        used = day or _Day(self._steady_s())
+        day = self._tallies.of(_KIND, key)
+        used = day or Tally(self._steady_s(), _DAY_S)
         return Standing(
             limit,
             max(0, limit.messages - used.messages) if limit.messages else None,
             max(0, limit.tokens - used.tokens) if limit.tokens else None,
-            None if day is None else self._now() + DAY - self._age(day),
+            None if day is None else self._now() + DAY - timedelta(seconds=self._steady_s() - day.began_s),
         )
-
-    def _day(self, key: bytes) -> _Day | None:
-        day = self._days.get(key)
-        if day is not None and self._age(day) >= DAY:
-            del self._days[key]
-            return None
-        return day
-
-    def _age(self, day: _Day) -> timedelta:
-        return timedelta(seconds=self._steady_s() - day.began_s)

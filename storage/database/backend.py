@@ -12,7 +12,7 @@ import asyncio
 import socket
 import sqlite3
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -121,6 +121,10 @@ class Backend(Protocol):
         """Return the connection to the other processes on this database."""
         ...
 
+    def board(self) -> Board:
+        """Return what carries texts between the processes on this database without storing them."""
+        ...
+
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Call ``hook`` at the beginning of every writing transaction, if other processes can write."""
         ...
@@ -140,6 +144,44 @@ class Backend(Protocol):
             Whether the log is empty; False when another program reads it for longer than ``wait_s``.
         """
         ...
+
+
+class Board(Protocol):
+    """Carries short texts between processes; no table holds them."""
+
+    async def open(
+        self, hear: Callable[[str], None], to_tell: Callable[[], Sequence[str]], greeting: Callable[[], str]
+    ) -> bool:
+        """Begin to carry texts, and return whether there can be other processes.
+
+        Args:
+            hear: Called with each text, also with the own ones.
+            to_tell: Returns the texts to send, after :meth:`wake`.
+            greeting: Returns the first text of each connection; texts before it were missed.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Send what is to tell, soon."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is to tell, then stop."""
+        ...
+
+
+class NoBoard:
+    """Board of a database that belongs to this process alone."""
+
+    async def open(self, *_: object) -> bool:
+        """Return False: there is no other process."""
+        return False
+
+    def wake(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
 class BulkReader(Protocol):

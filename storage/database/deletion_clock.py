@@ -67,18 +67,18 @@ class DeletionClock:
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now, self._steady_s = now, steady_of(now)
+        self._now, self.steady_s = now, steady_of(now)
         self._trusted: tuple[datetime, float] | None = None
         self._gap: _Gap | None = None
 
     def now(self) -> datetime:
         """Return the time to date new rows with: the wall clock's, unless that was set back. No I/O."""
-        wall, trusted = self._now(), self._progressed(self._steady_s())
+        wall, trusted = self._now(), self._progressed(self.steady_s())
         return wall if trusted is None or wall >= trusted - TOLERANCE else trusted
 
     def read(self, connection: Connection) -> Reading:
         """Compare the wall clock with the steady clock and with the stored note. Writes nothing."""
-        wall, steady_s = self.wall(connection), self._steady_s()
+        wall, steady_s = self.wall(connection), self.steady_s()
         note = json.loads(note_of(connection, NOTE) or "{}")
         starts = self._trusted is None
         trusted = self._progressed(steady_s) or _newest(connection) or wall

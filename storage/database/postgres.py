@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
 from storage.database.postgres_address import address
+from storage.database.postgres_board import PostgresBoard
 from storage.database.postgres_peers import CONNECTIONS, PostgresPeers
 from storage.database.schema import origin
 from storage.errors import AlreadyOpen, DatabaseFailed
@@ -146,6 +147,10 @@ class PostgresBackend:
         return PostgresPeers(
             engine, self.what, training=(ADVISORY, TRAINING), only_trains=(ADVISORY, ONLY_TRAINS)
         )
+
+    def board(self) -> PostgresBoard:
+        """Return a board with its own connection."""
+        return PostgresBoard(self._engine_with(1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT"))
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Call ``hook`` once the transaction holds the writers' lock."""

@@ -21,7 +21,14 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LIBRARY_ERRORS, LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.backend import (
+    LIBRARY_ERRORS,
+    LOG_WAIT_S,
+    READ_CONNECTIONS,
+    NoBoard,
+    Reader,
+    translated_errors,
+)
 from storage.database.peers import NoPeers
 from storage.database.replacing import followed, settle
 from storage.errors import AlreadyOpen, DatabaseDamaged, DatabaseFailed, StorageError
@@ -97,6 +104,10 @@ class SqliteBackend:
     def peers(self) -> NoPeers:
         """Return no peers: the folder belongs to this process."""
         return NoPeers()
+
+    def board(self) -> NoBoard:
+        """Return no board: the folder belongs to this process."""
+        return NoBoard()
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Do nothing: there are no other writers."""

@@ -45,6 +45,11 @@ class Pseudonyms:
         """Return the pseudonym of a message, which is one chunk of a reply."""
         return self._name("message", message_id)
 
+    def tally(self, kind: str, subject: bytes) -> bytes:
+        """Return the name of a tally (:mod:`storage.tallies`); it matches no row of any table."""
+        counted = b"tally " + kind.encode() + b" " + subject
+        return hmac.digest(self._key, counted, hashlib.sha256)[:PSEUDONYM_BYTES]
+
     def erased(self, key_id: bytes) -> bytes:
         """Return the hash of a destroyed key, as the erasure ledger lists it."""
         return hmac.digest(self._key, b"erased" + key_id, hashlib.sha256)[:PSEUDONYM_BYTES]

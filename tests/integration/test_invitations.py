@@ -55,7 +55,7 @@ async def test_a_no_to_the_second_invitation_is_final_as_well(world):
         await world.ask(world.alice)
     again = await world.ask(world.alice)
     await world.alice.click(again, label="No, thanks")
-    world.bot.invited._keys.clear()  # as after a restart
+    world.house.store.tallies._tallies.clear()  # as after a restart
 
     assert await invited_at(world, world.alice, 8) == []
 

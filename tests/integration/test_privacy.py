@@ -137,7 +137,7 @@ async def test_an_invitation_is_for_one_member_only(world):
 async def test_a_no_is_remembered_and_nobody_asks_again(world):
     reply = await world.ask(world.alice)
     await world.alice.click(reply, label="No, thanks")
-    world.bot.invited._keys.clear()  # as after a restart
+    world.house.store.tallies._tallies.clear()  # as after a restart
 
     again = await world.ask(world.alice)
 

@@ -37,7 +37,11 @@ class Member:
         self.user_id = user_id
         places = [Who(guild_id, user_id) for guild_id in (DIRECT_MESSAGES, *guild_ids)]
         self._pseudonyms = [bytes(store.member_id(who)) for who in places]
-        self._pseudonyms.append(store._keys.pseudonyms.person(user_id))
+        names = store._keys.pseudonyms
+        self._pseudonyms += [
+            names.tally(kind, one) for kind in ("day", "invited") for one in self._pseudonyms
+        ]
+        self._pseudonyms.append(names.person(user_id))
 
     def is_named_by(self, found: object) -> bool:
         """Return whether an object is an id, or holds a pseudonym, of the member."""

@@ -27,7 +27,6 @@ from bot.messages.posting import (
     say,
     seed_reactions,
 )
-from bot.messages.queues import Claims
 from bot.replies.consent import Unanswered
 from bot.replies.decision import Decision, NothingToSay, as_another
 from bot.replies.responder import Responder
@@ -36,6 +35,7 @@ from bot.ui.privacy_panel import invitation_view
 from bot.ui.stop_button import grow_to_the_end, stop_view
 from storage.failpoints import failpoint
 from storage.records import Consent, MemberId, Place, Who
+from storage.tallies import SharedClaims
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class DeliveryHost(HasInbox, HasMetrics, HasResponder, HasServers, HasStore, Str
         ...
 
     @property
-    def invited(self) -> Claims:
+    def invited(self) -> SharedClaims:
         """Members who were invited to learning."""
         ...
 
