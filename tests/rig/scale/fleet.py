@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
-import sys
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
 from bot.settings import BotSettings
-from tests.rig.promises import ROOT
+from tests.rig.scale.process import Start, run
 
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.rig.scale.process"])
 _TICKS = os.sysconf("SC_CLK_TCK")
 RESTART_S = 0.5
 """Seconds before a killed process is started again, as a container runtime does."""
@@ -26,14 +28,17 @@ class Seat:
     Attributes:
         ids: Its ``SIMPATICO_SHARD_IDS``.
         process: The process; None: not started.
-        n_kills: How often it was killed.
         cpu_s: Processor seconds of its ended processes.
     """
 
     ids: str
-    process: asyncio.subprocess.Process | None = None
-    n_kills: int = 0
+    process: ForkServerProcess | None = None
     cpu_s: float = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs; None: none does."""
+        return self.process.pid if self.process is not None and self.process.exitcode is None else None
 
 
 @dataclass
@@ -41,57 +46,48 @@ class Fleet:
     """All processes of the bot.
 
     Attributes:
-        arguments: Arguments of :mod:`tests.rig.scale.process`.
+        start_with: What each is started with.
         token: The bot token.
         shard_count: Shards in all processes together.
-        log: File for what they write to stderr.
         seats: The places.
-        orphans: Children of killed processes that outlived them by some seconds.
     """
 
-    arguments: Sequence[str]
+    start_with: Start
     token: str
     shard_count: int
-    log: Path
     seats: list[Seat] = field(default_factory=list)
-    orphans: list[int] = field(default_factory=list)
     _groups: set[int] = field(default_factory=set)
 
-    async def start(self, seat: Seat) -> None:
-        """Start the process of a seat, in a process group of its own."""
+    def start(self, seat: Seat) -> None:
+        """Start the process of a seat."""
         given = {
             BotSettings().token_env: self.token,
             "SIMPATICO_SHARD_COUNT": str(self.shard_count),
             "SIMPATICO_SHARD_IDS": seat.ids,
             "OMP_NUM_THREADS": "1",
         }
-        with self.log.open("ab") as log:
-            seat.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.rig.scale.process", *self.arguments),
-                cwd=ROOT,
-                env=os.environ | given,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
+        seat.process = _CONTEXT.Process(target=run, args=(self.start_with, given))
+        seat.process.start()
+        assert seat.process.pid is not None
         self._groups.add(seat.process.pid)
 
     async def kill(self, seat: Seat) -> None:
         """Kill a process with SIGKILL and wait for its end. Its children are left alone."""
-        assert seat.process is not None
+        assert seat.process is not None and seat.process.pid is not None
         seat.cpu_s += processor_s(seat.process.pid)
-        seat.n_kills += 1
         seat.process.kill()
-        await seat.process.wait()
+        while seat.process.exitcode is None:
+            await asyncio.sleep(0.01)
 
-    async def stop(self) -> list[int | None]:
-        """Stop all processes in order, and return their exit codes; what does not end is killed."""
-        running = [one.process for one in self.seats if one.process is not None]
-        for process in running:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-        await asyncio.gather(*(asyncio.wait_for(process.wait(), 60) for process in running))
-        return [process.returncode for process in running]
+    async def stop(self, at_most_s: float = 60.0) -> list[int | None]:
+        """Stop all processes in order, and return their exit codes; None: it did not end in time."""
+        for seat in self.seats:
+            if seat.pid is not None:
+                os.kill(seat.pid, signal.SIGTERM)
+        until_s = time.monotonic() + at_most_s
+        while any(seat.pid for seat in self.seats) and time.monotonic() < until_s:
+            await asyncio.sleep(0.05)
+        return [seat.process.exitcode for seat in self.seats if seat.process is not None]
 
     def end(self) -> None:
         """Kill what is left of each process group."""
@@ -103,19 +99,17 @@ class Fleet:
 
     def outlived(self) -> list[int]:
         """Return the processes whose parent was killed, and that still run."""
-        living = {one.process.pid for one in self.seats if one.process and one.process.returncode is None}
-        dead = self._groups - living
+        dead = self._groups - {seat.pid for seat in self.seats}
         return [pid for pid, group in _groups_of_all().items() if group in dead]
 
     def cpu_s(self) -> float:
-        """Return the processor seconds of all processes and their children so far."""
-        running = [one.process for one in self.seats if one.process and one.process.returncode is None]
-        return sum(one.cpu_s for one in self.seats) + sum(processor_s(process.pid) for process in running)
+        """Return the processor seconds of all processes and their ended children so far."""
+        running = [seat.pid for seat in self.seats if seat.pid is not None]
+        return sum(one.cpu_s for one in self.seats) + sum(map(processor_s, running))
 
     def memory_mib(self) -> list[float]:
-        """Return the memory of each running process, in MiB: shared pages count in parts."""
-        running = [one.process for one in self.seats if one.process and one.process.returncode is None]
-        return [memory_mib(process.pid) for process in running]
+        """Return the memory of each running process, MiB: what others share counts in parts."""
+        return [memory_mib(seat.pid) for seat in self.seats if seat.pid is not None]
 
 
 def _stat_of(pid: int) -> list[str]:
@@ -144,7 +138,7 @@ def processor_s(pid: int) -> float:
 def memory_mib(pid: int) -> float:
     """Return the proportional set size of a process, MiB; 0: it has ended."""
     try:
-        lines: Any = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

@@ -1,8 +1,7 @@
 """One process of the bot: ``simpatico run`` with a generator that keeps a journal.
 
-The arguments are the address of the small Discord, the configuration file, the journal, the seconds that a
-generation takes, and the encoder: ``real`` (the configured one), ``none`` (a hash), or a number: a hash that
-takes so many seconds for a reply. Such a wait stands for an encoder on processor cores of its own.
+It is forked from a server of multiprocessing that has imported the bot's modules, because the imports of nine
+processes would cost half a minute of a small machine. From then on it is a process as any other.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -70,15 +70,38 @@ class WaitingEncoder(HashEncoder):
         return super().encode(texts)
 
 
-def main(url: str, config: str, journal: str, takes_s: str, encoder: str) -> None:
-    """Run until SIGTERM."""
-    parts: dict[str, object] = {"generator": JournalGenerator(Path(journal), float(takes_s))}
-    if encoder != "real":
-        parts["encoder"] = HashEncoder() if encoder == "none" else WaitingEncoder(float(encoder))
+@dataclass(frozen=True)
+class Start:
+    """What a process is started with.
+
+    Attributes:
+        url: Address of the small Discord.
+        config: Configuration file.
+        journal: File for the generations.
+        log: File for what it writes to stderr.
+        generation_s: Seconds of a generation.
+        encoder: ``real`` (the configured one), ``none`` (a hash), or a number: a hash that takes so many
+            seconds for a reply. Such a wait stands for an encoder on processor cores of its own.
+    """
+
+    url: str
+    config: Path
+    journal: Path
+    log: Path
+    generation_s: float
+    encoder: str
+
+
+def run(start: Start, environment: Mapping[str, str]) -> None:
+    """Run the bot until SIGTERM, in a process group of its own."""
+    os.setsid()
+    for file in (sys.stdout, sys.stderr):
+        os.dup2(os.open(start.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), file.fileno())
+    os.environ.update(environment)
+    parts: dict[str, object] = {"generator": JournalGenerator(start.journal, start.generation_s)}
+    if start.encoder != "real":
+        takes = start.encoder
+        parts["encoder"] = HashEncoder() if takes == "none" else WaitingEncoder(float(takes))
     join_discord.open_house = partial(open_house, **parts)  # type: ignore[arg-type]
-    with pointed_at(url):
-        join_discord.run(argparse.Namespace(config=Path(config)), load_settings(Path(config)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with pointed_at(start.url):
+        join_discord.run(argparse.Namespace(config=start.config), load_settings(start.config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from tests.rig.scale.city import City
 from tests.rig.scale.fleet import RESTART_S, Fleet, Seat, postgres_processes, processor_s
 from tests.rig.scale.journal import Dark, read_generations
 from tests.rig.scale.outcome import Outcome, judge, percentiles
+from tests.rig.scale.process import Start
 from tests.rig.soak_model import Given
 from tests.rig.standing import standing_in, stored_key
 
@@ -91,7 +93,8 @@ class Simulation:
         began = time.monotonic()
         self.fleet.seats = [Seat(f"{one}/{size.processes}") for one in range(size.processes)]
         self.fleet.seats += [Seat("spare") for _ in range(size.spares)]
-        await asyncio.gather(*(self.fleet.start(seat) for seat in self.fleet.seats))
+        for seat in self.fleet.seats:
+            self.fleet.start(seat)
         await until(lambda: len(self.city.served()) == size.shards, at_most_s=300 + 15 * size.shards)
         say(f"{size.shards} shards are connected after {time.monotonic() - began:.0f} s")
         await self._members_agree()
@@ -173,12 +176,14 @@ class Simulation:
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
+        now = time.monotonic()
+        self.darks += [Dark(shard_id, since_s, now) for shard_id, since_s in self._dark_since.items()]
         return took_s
 
     async def _settle(self) -> None:
         """Wait until all shards are served, prompts are answered or passed over, and labels are written."""
-        await until(lambda: len(self.city.served()) == self.size.shards, at_most_s=180)
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # the verdict says what is not served
+            await until(lambda: len(self.city.served()) == self.size.shards, at_most_s=180)
             await until(lambda: not self.city.waiting(), at_most_s=PATIENCE_S if self.n_kills else 20)
         await asyncio.sleep(15.0 if self.n_kills else 2.0)  # the quick look reads back five messages a second
 
@@ -191,7 +196,7 @@ class Simulation:
             await self.fleet.kill(seat)
             self.n_kills += 1
             await asyncio.sleep(RESTART_S)
-            await self.fleet.start(seat)
+            self.fleet.start(seat)
 
     async def _watch(self) -> None:
         """Note when shards have no connection; end sessions that nobody resumes, as Discord does."""
@@ -207,8 +212,8 @@ class Simulation:
                 if session.connection is None and session.shard_id in served:
                     del gateway.sessions[session_id]
             for seat in self.fleet.seats:
-                if seat.process is not None and seat.process.returncode not in (None, -9):
-                    raise RuntimeError(f"the process {seat.ids} ended with {seat.process.returncode}")
+                if seat.process is not None and seat.process.exitcode not in (None, -signal.SIGKILL):
+                    raise RuntimeError(f"the process {seat.ids} ended with {seat.process.exitcode}")
             await asyncio.sleep(LOOK_S)
             self._late_s.append(time.monotonic() - now - LOOK_S)
 
@@ -296,8 +301,9 @@ async def simulation(size: Size, postgres: PostgresServer, folder: Path) -> Asyn
         began = time.monotonic()
         city.build(size.servers, size.members)
         say(f"{size.servers} servers, {size.members} members: {time.monotonic() - began:.1f} s")
-        arguments = [server.url, str(config), str(journal), str(size.generation_s), size.encoder]
-        fleet = Fleet(arguments, server.token, size.shards, folder / "log.txt")
+        log = folder / "log.txt"
+        start = Start(server.url, config, journal, log, size.generation_s, size.encoder)
+        fleet = Fleet(start, server.token, size.shards)
         try:
             yield Simulation(size, server, postgres, database, city, fleet, config, journal, rng)
         finally:
