@@ -34,10 +34,14 @@ def main() -> int:
 async def simulate(size: Size) -> Outcome:
     """Run one size on a database server of its own."""
     with running() as postgres, tempfile.TemporaryDirectory(prefix="simpatico-scale-") as folder:
-        async with simulation(size, postgres, Path(folder)) as here:
-            outcome = await here.run()
-            if outcome.faults():
-                print((Path(folder) / "log.txt").read_text()[-6000:], file=sys.stderr)
+        faults = True
+        try:
+            async with simulation(size, postgres, Path(folder)) as here:
+                outcome = await here.run()
+            faults = bool(outcome.faults())
+        finally:
+            if faults:
+                print((Path(folder) / "log.txt").read_text()[-10_000:], file=sys.stderr)
     return outcome
 
 

@@ -94,6 +94,7 @@ class Outcome:
         refused: Requests that Discord answered with 429, by scope.
         labels: Reactions that Discord shows; those that the database lacks; those that only it has.
         rows: Replies to members who agreed; rows of replies; rows of messages.
+        agreed: Members who agreed; those whose consent is stored; interactions that the bot did not answer.
         machine: Processor time, memory, load.
         exits: Exit codes of the processes at the end.
         orphans: Children of killed processes that ran on.
@@ -109,6 +110,7 @@ class Outcome:
     refused: dict[str, int]
     labels: dict[str, int]
     rows: dict[str, int]
+    agreed: dict[str, int]
     machine: dict[str, Any]
     exits: list[int | None]
     orphans: int
@@ -124,6 +126,7 @@ class Outcome:
             f"takeover: {max(self.dark_s, default=0.0):.1f} s": max(self.dark_s, default=0.0) > TAKEOVER_S,
             f"labels: {labels}": labels["lost"] or labels["extra"],
             f"rows: {self.rows}": self.rows["replies"] != self.rows["messages"],
+            f"consents: {self.agreed}": self.agreed["said"] != self.agreed["stored"],
             f"exit codes: {self.exits}": any(self.exits),
             f"{self.orphans} processes outlived their parent": self.orphans,
         }

@@ -19,7 +19,7 @@ from storage.database.schema import messages, replies
 from storage.store import Store
 from tests.rig.discord_server import DiscordServer, IdentifyBudget, Limits, Rate, discord_server
 from tests.rig.postgres import PostgresServer
-from tests.rig.scale.city import City
+from tests.rig.scale.city import LOOK_S, City
 from tests.rig.scale.fleet import RESTART_S, Fleet, Seat, postgres_processes, processor_s
 from tests.rig.scale.journal import Dark, read_generations
 from tests.rig.scale.outcome import Outcome, judge, percentiles
@@ -27,7 +27,6 @@ from tests.rig.scale.process import Start
 from tests.rig.soak_model import Given
 from tests.rig.standing import standing_in, stored_key
 
-LOOK_S = 0.05
 PATIENCE_S = 90.0
 """Age from which a prompt counts as passed over: its server may ask again."""
 
@@ -84,6 +83,7 @@ class Simulation:
     rng: random.Random
     darks: list[Dark] = field(default_factory=list)
     n_kills: int = 0
+    agreed: dict[str, int] = field(default_factory=dict)
     _dark_since: dict[int, float] = field(default_factory=dict)
     _late_s: list[float] = field(default_factory=list)
 
@@ -129,6 +129,7 @@ class Simulation:
             refused=dict(self.server.limits.refused),
             labels=labels,
             rows=rows,
+            agreed=self.agreed | {"unanswered": self.city.n_failed},
             machine={
                 "seconds": round(took_s, 1),
                 "processor_s": {name: round(after[name] - before[name], 1) for name in after},
@@ -147,11 +148,14 @@ class Simulation:
         await self.city.agree(self.size.agreed)
         connection = await self.postgres.connect(self.database)
         query = "SELECT count(*) FROM members WHERE standing = 'agreed'"
-        async with asyncio.timeout(120):
-            while await connection.fetchval(query) < self.size.agreed:
-                await asyncio.sleep(0.1)
+        wanted = len(self.city.agreed)
+        with suppress(TimeoutError):  # the labels of a member whose consent was lost are missing in the end
+            async with asyncio.timeout(60):
+                while await connection.fetchval(query) < wanted:
+                    await asyncio.sleep(0.2)
+        self.agreed = {"said": wanted, "stored": await connection.fetchval(query)}
         await connection.close()
-        say(f"{self.size.agreed} members agreed")
+        say(f"members agreed: {self.agreed}, {self.city.n_failed} interactions were not answered")
 
     # ------------------------------------------------------------ the run
 
