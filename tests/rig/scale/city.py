@@ -90,17 +90,21 @@ class City:
 
         async def one(channel_id: int) -> None:
             async with turns:
-                home = self.homes[channel_id]
                 for _ in range(5):  # as a member does who sees that the interaction failed
-                    shown = await home.member.slash(home.channel, "privacy")
-                    if await _true(lambda: shown.response and shown.response.components):
-                        clicked = await home.member.click(shown.response, label="Learn what I like")
-                        if await _true(lambda: clicked.acknowledged):
-                            self.agreed.add(channel_id)
-                            return
+                    if await self._agrees(self.homes[channel_id]):
+                        self.agreed.add(channel_id)
+                        return
                     self.n_failed += 1
 
         await asyncio.gather(*(one(channel_id) for channel_id in chosen))
+
+    async def _agrees(self, home: Home) -> bool:
+        """Let a member use ``/privacy`` and its button; return whether the bot answered both."""
+        shown = await home.member.slash(home.channel, "privacy")
+        if not await _true(lambda: shown.response and shown.response.components):
+            return False
+        clicked = await home.member.click(shown.response, label="Learn what I like")
+        return await _true(lambda: clicked.acknowledged)
 
     async def ask(self, *, patience_s: float) -> Asked:
         """Send a prompt in a server that waits for no reply.
@@ -170,7 +174,7 @@ class City:
 
 
 async def _true(condition: Callable[[], object]) -> bool:
-    """Return whether a condition becomes true while an interaction is valid for, with room for a busy host."""
+    """Return whether a condition becomes true within 20 seconds, as long as a patient member waits."""
     for _ in range(400):
         if condition():
             return True
