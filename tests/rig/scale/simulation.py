@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -20,7 +21,8 @@ from storage.store import Store
 from tests.rig.discord_server import DiscordServer, IdentifyBudget, Limits, Rate, discord_server
 from tests.rig.postgres import PostgresServer
 from tests.rig.scale.city import LOOK_S, City
-from tests.rig.scale.fleet import RESTART_S, Fleet, Seat, postgres_processes, processor_s
+from tests.rig.scale.fleet import RESTART_S, Fleet, Seat, postgres_processes
+from tests.rig.scale.fleet import processor_s as processor_s_of
 from tests.rig.scale.journal import Dark, read_generations
 from tests.rig.scale.outcome import Outcome, judge, percentiles
 from tests.rig.scale.process import Start
@@ -70,7 +72,14 @@ class Size:
 
 @dataclass
 class Simulation:
-    """A run under way."""
+    """A run under way.
+
+    Attributes:
+        darks: Times in which a shard had no connection.
+        n_kills: Processes that were killed.
+        agreed: Members who agreed, and those whose consent is stored.
+        idle: Share of a core that a process uses when nobody asks, if it was measured.
+    """
 
     size: Size
     server: DiscordServer
@@ -84,28 +93,44 @@ class Simulation:
     darks: list[Dark] = field(default_factory=list)
     n_kills: int = 0
     agreed: dict[str, int] = field(default_factory=dict)
+    idle: float = 0.0
     _dark_since: dict[int, float] = field(default_factory=dict)
     _late_s: list[float] = field(default_factory=list)
 
     async def run(self) -> Outcome:
         """Run everything, and judge it."""
-        size = self.size
-        began = time.monotonic()
+        await self.connect()
+        await self._members_agree()
+        before = self.processor_s()
+        self.server.limits.counted.clear()
+        took_s = await self.live()
+        after = self.processor_s()
+        machine = {
+            "seconds": round(took_s, 1),
+            "processor_s": {name: round(after[name] - before[name], 1) for name in after},
+            "cores": os.cpu_count(),
+            "load": [round(one, 1) for one in os.getloadavg()],
+            "memory_mib": [round(one) for one in self.fleet.memory_mib()],
+            "discord_late_ms_p99": percentiles(self._late_s).get("p99"),
+            "requests": dict(self.server.limits.counted),
+        }
+        await asyncio.sleep(2.0)
+        outlived = self.fleet.outlived()
+        exits = await self.fleet.stop()
+        return await self._judged(machine, exits, len(outlived))
+
+    async def connect(self) -> None:
+        """Start all processes, and wait until every shard is connected."""
+        size, began = self.size, time.monotonic()
         self.fleet.seats = [Seat(f"{one}/{size.processes}") for one in range(size.processes)]
         self.fleet.seats += [Seat("spare") for _ in range(size.spares)]
         for seat in self.fleet.seats:
             self.fleet.start(seat)
-        await until(lambda: len(self.city.served()) == size.shards, at_most_s=300 + 15 * size.shards)
+        await until(lambda: len(self.city.served()) == size.shards, at_most_s=300 + 30 * size.shards)
         say(f"{size.shards} shards are connected after {time.monotonic() - began:.0f} s")
-        await self._members_agree()
-        before = self._processor_s()
-        self.server.limits.counted.clear()
-        took_s = await self._live()
-        after = self._processor_s()
-        memory = self.fleet.memory_mib()
-        await asyncio.sleep(2.0)
-        outlived = self.fleet.outlived()
-        exits = await self.fleet.stop()
+
+    async def _judged(self, machine: dict[str, Any], exits: list[int | None], orphans: int) -> Outcome:
+        """Judge the run, once the processes have ended."""
         asked = list(self.city.asked.values())
         n_unknown = read_generations(self.journal, asked)
         prompts, good = judge(asked, self.darks, n_unknown)
@@ -113,7 +138,7 @@ class Simulation:
         labels, rows = await self._compare()
         budget = self.server.budget
         return Outcome(
-            size=asdict(size),
+            size=asdict(self.size),
             prompts=prompts,
             overhead_ms=percentiles([one.overhead_s for one in good]),
             made_up_s={name: round(ms / 1000, 1) for name, ms in percentiles(late).items()},
@@ -130,17 +155,9 @@ class Simulation:
             labels=labels,
             rows=rows,
             agreed=self.agreed | {"unanswered": self.city.n_failed},
-            machine={
-                "seconds": round(took_s, 1),
-                "processor_s": {name: round(after[name] - before[name], 1) for name in after},
-                "cores": os.cpu_count(),
-                "load": [round(one, 1) for one in os.getloadavg()],
-                "memory_mib": [round(one) for one in memory],
-                "discord_late_ms_p99": percentiles(self._late_s).get("p99"),
-                "requests": dict(self.server.limits.counted),
-            },
+            machine=machine,
             exits=exits,
-            orphans=len(outlived),
+            orphans=orphans,
         )
 
     async def _members_agree(self) -> None:
@@ -159,7 +176,7 @@ class Simulation:
 
     # ------------------------------------------------------------ the run
 
-    async def _live(self) -> float:
+    async def live(self) -> float:
         """Let members ask and react while processes are killed; return the seconds that it took."""
         began = time.monotonic()
         helpers = [asyncio.create_task(one) for one in (self._watch(), self._tell(began))]
@@ -236,9 +253,9 @@ class Simulation:
 
     # ------------------------------------------------------------ the verdict
 
-    def _processor_s(self) -> dict[str, float]:
+    def processor_s(self) -> dict[str, float]:
         database = sum(
-            processor_s(pid) for pid in postgres_processes(self.postgres.url("").partition("=")[2])
+            processor_s_of(pid) for pid in postgres_processes(self.postgres.url("").partition("=")[2])
         )
         return {"bot": self.fleet.cpu_s(), "database": database, "discord and members": time.process_time()}
 
