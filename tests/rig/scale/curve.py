@@ -23,22 +23,21 @@ from tests.rig.scale.outcome import judge, percentiles
 from tests.rig.scale.simulation import Simulation, Size, say, simulation
 
 BASE = Size(
-    servers=1000, members=2000, agreed=0, spares=0, shards=8, concurrency=8, kill_every_s=0.0, seconds=30.0
+    servers=48, members=48, agreed=48, spares=0, shards=8, concurrency=8, kill_every_s=0.0, seconds=30.0
 )
-WARM_S, CALM = 5.0, 0.1
-"""A process counts as warm once it uses less than a tenth of a core for five seconds."""
-_ALL_WARM_S = 180.0
+WARM_S, CALM, ALL_WARM_S = 8.0, 0.1, 180.0
+"""Processes count as warm once each used less than a tenth of a core twice for eight seconds, or after three
+minutes."""
 
 
 async def step(here: Simulation, a_second: float) -> dict[str, Any]:
     """Send so many prompts a second, and return what they cost."""
     here.size = replace(here.size, a_second=a_second)
     n_before, before, began = len(here.city.asked), here.processor_s(), time.monotonic()
+    written = await here.written()
     took_s = await here.live()
-    after = here.processor_s()
+    after, then = here.processor_s(), await here.written()
     asked = list(here.city.asked.values())[n_before:]
-    for one in asked:
-        one.begun.clear(), one.ended.clear()
     read_generations(here.journal, asked)
     prompts, good = judge(asked, here.darks, 0)
     n_replies = max(1, sum(bool(one.replies) for one in asked))
@@ -50,19 +49,19 @@ async def step(here: Simulation, a_second: float) -> dict[str, Any]:
         "not_once": len(prompts.not_once),
         "overhead_ms": percentiles([one.overhead_s for one in good]),
         "ms_a_reply": {name: round(1000 * cost_s / n_replies, 1) for name, cost_s in cost.items()},
+        "written_a_reply": {name: round((then[name] - written[name]) / n_replies) for name in then},
         "load": round(os.getloadavg()[0], 1),
     }
 
 
 async def warm(here: Simulation) -> None:
     """Wait until the processes have loaded what they load after the start, and measure what idling costs."""
-    n, until_s = here.size.processes, time.monotonic() + _ALL_WARM_S
-    while True:
+    n, until_s, n_calm = here.size.processes, time.monotonic() + ALL_WARM_S, 0
+    while n_calm < 2 and time.monotonic() < until_s:
         before, began = here.processor_s()["bot"], time.monotonic()
         await asyncio.sleep(WARM_S)
         here.idle = (here.processor_s()["bot"] - before) / (time.monotonic() - began) / n
-        if here.idle < CALM or time.monotonic() > until_s:
-            return
+        n_calm = n_calm + 1 if here.idle < CALM else 0
 
 
 async def curve(
@@ -74,6 +73,7 @@ async def curve(
         with tempfile.TemporaryDirectory(prefix="simpatico-scale-") as folder:
             async with simulation(replace(size, processes=n), postgres, Path(folder)) as here:
                 await here.connect()
+                await here.members_agree()
                 await warm(here)
                 for rate in rates:
                     found.append(await step(here, rate) | {"idle_cores": round(here.idle, 4)})

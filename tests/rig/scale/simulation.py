@@ -100,7 +100,7 @@ class Simulation:
     async def run(self) -> Outcome:
         """Run everything, and judge it."""
         await self.connect()
-        await self._members_agree()
+        await self.members_agree()
         before = self.processor_s()
         self.server.limits.counted.clear()
         took_s = await self.live()
@@ -160,7 +160,8 @@ class Simulation:
             orphans=orphans,
         )
 
-    async def _members_agree(self) -> None:
+    async def members_agree(self) -> None:
+        """Let the members agree, and wait until their consents are stored."""
         await asyncio.sleep(3.0)  # discord.py hands on commands from two seconds after the last server
         await self.city.agree(self.size.agreed)
         connection = await self.postgres.connect(self.database)
@@ -258,6 +259,18 @@ class Simulation:
             processor_s_of(pid) for pid in postgres_processes(self.postgres.url("").partition("=")[2])
         )
         return {"bot": self.fleet.cpu_s(), "database": database, "discord and members": time.process_time()}
+
+    async def written(self) -> dict[str, int]:
+        """Return what the database wrote so far: transactions and bytes of its log."""
+        connection = await self.postgres.connect(self.database)
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        query = "SELECT xact_commit FROM pg_stat_database WHERE datname = $1"
+        found = {
+            "commits": await connection.fetchval(query, self.database),
+            "log_bytes": int(await connection.fetchval("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")),
+        }
+        await connection.close()
+        return found
 
     async def _compare(self) -> tuple[dict[str, int], dict[str, int]]:
         """Compare the labels in the database with the reactions that Discord shows."""
