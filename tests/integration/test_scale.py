@@ -9,6 +9,7 @@ import pytest
 from tests.rig.scale.journal import Asked, Dark
 from tests.rig.scale.outcome import judge
 from tests.rig.scale.simulation import Size, simulation
+from tests.rig.size import sized
 
 SMALL = Size(
     servers=40,
@@ -23,6 +24,8 @@ SMALL = Size(
     kill_every_s=8.0,
     generation_s=0.2,
 )
+AT_MOST_S = float(sized(ci=240, full=60))
+"""A shard is served again within a minute. In CI the machine may be busy."""
 ANSWERED = Asked(
     number=1,
     message_id=11,
@@ -41,7 +44,7 @@ async def test_after_a_kill_no_prompt_is_lost_or_doubled_and_every_reaction_is_s
     async with simulation(SMALL, postgres, tmp_path) as here:
         outcome = await here.run()
 
-    assert outcome.faults() == []
+    assert outcome.faults(takeover_s=AT_MOST_S) == []
     assert outcome.kills == 1 and outcome.prompts.calm > 10
     assert outcome.labels["given"] > 0 and outcome.rows["replies"] > 0
     assert outcome.sessions["begun"] == 3  # two at the start, one after the kill

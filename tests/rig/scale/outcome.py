@@ -115,15 +115,19 @@ class Outcome:
     exits: list[int | None]
     orphans: int
 
-    def faults(self) -> list[str]:
-        """Return what must not be."""
+    def faults(self, takeover_s: float = TAKEOVER_S) -> list[str]:
+        """Return what must not be.
+
+        Args:
+            takeover_s: The longest time that a shard may have no connection.
+        """
         prompts, labels = self.prompts, self.labels
         checks = {
             f"prompts without one generation and one reply: {prompts.not_once[:10]}": prompts.not_once,
             f"{prompts.doubled} prompts with two replies": prompts.doubled,
             f"{prompts.strange} generations of unknown prompts": prompts.strange,
             f"sessions: {self.sessions}": self.sessions["too_soon"] or self.sessions["tokens_lost"],
-            f"takeover: {max(self.dark_s, default=0.0):.1f} s": max(self.dark_s, default=0.0) > TAKEOVER_S,
+            f"takeover: {max(self.dark_s, default=0.0):.1f} s": max(self.dark_s, default=0.0) > takeover_s,
             f"labels: {labels}": labels["lost"] or labels["extra"],
             f"rows: {self.rows}": self.rows["replies"] != self.rows["messages"],
             f"consents: {self.agreed}": self.agreed["said"] != self.agreed["stored"],

@@ -168,7 +168,7 @@ class Simulation:
         query = "SELECT count(*) FROM members WHERE standing = 'agreed'"
         wanted = len(self.city.agreed)
         with suppress(TimeoutError):  # the labels of a member whose consent was lost are missing in the end
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while await connection.fetchval(query) < wanted:
                     await asyncio.sleep(0.2)
         self.agreed = {"said": wanted, "stored": await connection.fetchval(query)}
