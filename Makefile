@@ -25,8 +25,13 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 CACHE ?= $(HOME)/.cache/simpatico/encodings
 SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
 
+<<<<<<< HEAD
 .PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
 	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom dist image release-check clean
+=======
+.PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak scale bench bench-trust \
+	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
+>>>>>>> sim
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
@@ -105,6 +110,12 @@ hostile: models ## about 130 odd inputs for the playground with the real models
 
 soak: install ## the bot under load with a fault every few seconds, searched for losses and leaks (MINUTES=10)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.rig.soak --minutes $(MINUTES)
+
+# SCALE takes the options of `python -m tests.rig.scale --help`; a run of the full size needs eight idle cores.
+SCALE ?=
+scale: install ## 10,000 servers over 9 real processes, one killed every 30 s, then the cost of a reply (SCALE='--servers 2000')
+	$(BIN)/python -m tests.rig.scale --json docs/operator/scale-run.json $(SCALE)
+	$(BIN)/python -m tests.rig.scale.curve --json docs/operator/scale-curve.json
 
 ##@ Measure
 

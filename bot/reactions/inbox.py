@@ -93,6 +93,7 @@ class Inbox:
         self._held: dict[int, deque[DiscordEvent]] = {}
         self._watched: dict[int, list[DiscordEvent]] = {}
         self._overflowed: set[int] = set()
+        self._n_writing = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self.marks = Marks()
@@ -184,7 +185,7 @@ class Inbox:
         except TimeoutError:
             log.warning(
                 "%s not written within %s s; the next start reads back",
-                counted(len(self), "event was", "events were"),
+                counted(self._n_writing + len(self), "event was", "events were"),
                 timeout_s,
             )
 
@@ -196,8 +197,11 @@ class Inbox:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._write([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._n_writing = len(batch)
+                await self._write(batch)
         finally:
+            self._n_writing = 0
             self._idle.set()
 
     async def _write(self, batch: Sequence[DiscordEvent]) -> None:

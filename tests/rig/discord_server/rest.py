@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from simcord.backend import serializers
 from simcord.backend.errors import BackendError
 from simcord.http import RouteNotImplemented, UnsupportedField, dispatch
 
@@ -104,6 +105,9 @@ class Rest:
                 return {"url": self.gateway_url()} | shown
             case "POST", ["channels", channel_id, "messages"]:
                 return self._posted(channel_id, request, path, body, files)
+            case "GET", ["channels", channel_id, "messages"]:
+                page = self._dispatched(request, path, body, files)
+                return [self._with_own_reactions(int(channel_id), one) for one in page]
             case "GET", ["channels", _, "messages", _, "reactions", _]:
                 return _page(self._dispatched(request, path, body, files), request.query)
             case "GET", ["oauth2", "applications", "@me"]:
@@ -120,6 +124,15 @@ class Rest:
         if nonce is not None:
             self._nonces[channel_id, str(nonce)] = message
         return message
+
+    def _with_own_reactions(self, channel_id: int, message: dict[str, Any]) -> dict[str, Any]:
+        """Say which reactions are the bot's own; simcord says it of a single message only."""
+        backend = self.world.backend
+        stored = backend.messages[channel_id].get(int(message["id"]))
+        if stored is None or not stored.reactions:
+            return message
+        whole = serializers.message_payload(backend, stored, for_user=backend.bot_user.id)
+        return message | {"reactions": whole.get("reactions", [])}
 
     def _dispatched(self, request: web.Request, path: str, body: Any, files: list[_Upload]) -> Any:
         return dispatch(
