@@ -23,15 +23,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 # DATA is the folder of the public sets. CACHE keeps encodings, outside the repository.
 CACHE ?= $(HOME)/.cache/simpatico/encodings
-SETS ?= dbdc3 ukpconvarg1 jester5k convai2018
+SETS ?= dbdc3 ukpconvarg1 jester5k convai2018 mtbench dialogue_eval
 
-<<<<<<< HEAD
-.PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak bench bench-trust \
-	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom dist image release-check clean
-=======
 .PHONY: help run install models check test test-pythons quick coverage lint types promises attack fuzz hostile soak scale bench bench-trust \
-	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom clean
->>>>>>> sim
+	bench-styles bench-replies bench-chat bench-taste bench-heads bench-round evaluate format hooks privacy translations starter lock audit sbom dist image release-check clean
 
 # The list is made from this file: `##@` begins a group, `##` describes the target to its left.
 help: ## list the targets
