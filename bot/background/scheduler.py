@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.tasks import Tasks
@@ -70,6 +71,26 @@ class SteadyTime(tzinfo):
         return "UTC"
 
 
+class SteadyJobs(MemoryJobStore):
+    """The planned jobs. They tell the next time in the scheduler's own time zone.
+
+    APScheduler would convert it to that zone otherwise, and :class:`SteadyTime` returns the present for any
+    time that it converts: the scheduler would wake again at once, without end.
+
+    Args:
+        time: The scheduler's time zone.
+    """
+
+    def __init__(self, time: SteadyTime) -> None:
+        super().__init__()
+        self._time = time
+
+    def get_next_run_time(self) -> datetime | None:
+        """Return the time of the next job; None: there is none."""
+        planned: datetime | None = super().get_next_run_time()
+        return None if planned is None else planned.replace(tzinfo=self._time)  # both are UTC
+
+
 class LearningScheduler:
     """Runs named works on their intervals, one at a time.
 
@@ -108,7 +129,7 @@ class LearningScheduler:
         self._tasks = Tasks()
         self._worker: asyncio.Task[None] | None = None
         self.time = SteadyTime()
-        self.scheduler = AsyncIOScheduler(timezone=self.time)
+        self.scheduler = AsyncIOScheduler(timezone=self.time, jobstores={"default": SteadyJobs(self.time)})
         self._came_due_at: dict[str, float] = {}
         self.n_failures = 0
         self._n_in_a_row = 0

@@ -6,6 +6,9 @@ import asyncio
 import time
 from datetime import datetime, timedelta
 
+from apscheduler.jobstores.memory import MemoryJobStore
+
+from bot.background import scheduler as scheduler_module
 from bot.background.scheduler import LearningScheduler
 from tests.rig.waiting import until
 
@@ -208,3 +211,33 @@ async def test_stopping_lets_the_running_work_finish():
     await stopping
 
     assert work.n_finished == 1
+
+
+async def n_wakeups(seconds: float = 1.0) -> int:
+    """Return how often a scheduler wakes while nothing is due but one early round."""
+    scheduler = scheduler_for(Work())
+    n, process = 0, scheduler.scheduler._process_jobs
+
+    def counted():
+        nonlocal n
+        n += 1
+        return process()
+
+    scheduler.scheduler._process_jobs = counted
+    scheduler.start()
+    try:
+        scheduler.labels_changed(1)
+        await asyncio.sleep(seconds)
+    finally:
+        await scheduler.stop()
+    return n
+
+
+async def test_a_scheduler_sleeps_until_the_next_job():
+    assert await n_wakeups() < 20
+
+
+async def test_control_in_the_zone_of_another_store_it_wakes_without_end(monkeypatch):
+    monkeypatch.setattr(scheduler_module, "SteadyJobs", lambda _: MemoryJobStore())
+
+    assert await n_wakeups() > 100
