@@ -146,7 +146,7 @@ class Checked(Protocol):
         ...
 
     def is_ready(self) -> bool:
-        """Return whether the gateway session is ready."""
+        """Return whether the gateway session is ready; with shards, that of each."""
         ...
 
     @property

@@ -121,15 +121,14 @@ class _Connection(Connection):
             self._connecting.cancel()
 
     async def _connect_again(self, exc: ReconnectWebSocket) -> None:
-        if not await self._client.claims.keeps(self.id):
+        claims = self._client.claims
+        if not await (claims.keeps(self.id) if exc.resume else self._client.has_turn(self.id)):
             return  # the shard is lost in a moment
         how: dict[str, Any] = {}
         if exc.resume:
             how = {"resume": True, "gateway": self.ws.gateway}
             how |= {"session": self.ws.session_id, "sequence": self.ws.sequence}
         try:
-            if not exc.resume:
-                await self._client.identifies.wait(self.id)
             self.ws = await _opened(self._client, self.id, **how)
         except ReconnectWebSocket as again:
             self._queue_put(EventItem(EventType.resume if again.resume else EventType.identify, self, again))
@@ -185,7 +184,7 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
     async def launch_shards(self) -> None:
         """Connect each shard once this process serves it. Returns at once."""
         self._connection.shard_count = self.shard_count
-        self._connection.shard_ids = self._served  # discord.py is ready when these are
+        self._connection.shard_ids = self._served
         self._claiming = self.tasks.spawn(self.claims.run(self._win, self._lose), name="shards")
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
@@ -195,8 +194,7 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
             Exception: One of ``_FAILURES``: no shard was connected since the start.
         """
         backoff = ExponentialBackoff()
-        while not self.is_closed():
-            await self.identifies.wait(shard_id)
+        while not self.is_closed() and await self.has_turn(shard_id):
             try:
                 ws = await _opened(self, shard_id, gateway=gateway)
             except _FAILURES as exc:
@@ -210,6 +208,10 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
                 self._AutoShardedClient__shards[shard_id] = one
                 one.launch()
                 return
+
+    async def has_turn(self, shard_id: int) -> bool:
+        """Wait until a shard may begin a session; False: another process serves the shard."""
+        return await self.claims.keeps_until(lambda: self.identifies.wait(shard_id), shard_id)
 
     def _win(self, shard: Shard) -> None:
         self._served.append(shard.id)
@@ -245,6 +247,14 @@ class ShardedBot(SimpaticoBot, commands.AutoShardedBot):
     def is_claiming(self) -> bool:
         """Whether this process looks for shards that it may serve. It begins after the login."""
         return self._claiming is None or _runs(self._claiming)
+
+    def is_ready(self) -> bool:
+        """Return whether all servers of each shard came, and its connection was not lost since. No I/O.
+
+        discord.py compares the number of shards only when a READY comes, and forgets no shard.
+        """
+        ready = (self.server_lists.state_of(one) is ShardState.READY for one in self._served)
+        return bool(self._served) and all(ready)
 
     def links(self) -> list[Link]:
         """Return the connection of each shard that this process serves. No I/O."""

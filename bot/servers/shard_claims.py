@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 from storage.coordination import Coordination
 from storage.errors import StorageError
@@ -28,7 +29,7 @@ FREE_S = 10.0
 START_S = 60.0
 """The same for a shard that the spare has not seen served since it could see the locks."""
 SURE_S, SURE_EVERY_S = 30.0, 0.5
-"""Longest wait for the locks before a shard connects again, and seconds between two looks."""
+"""Longest look at the locks before a shard connects again, and seconds between two looks."""
 
 
 class ShardClaims:
@@ -72,19 +73,32 @@ class ShardClaims:
         """Return whether this process still serves a shard, before it connects the shard again.
 
         A lost network cuts off Discord and the database alike, and another process may have taken the shard
-        meanwhile. So wait until the locks can be seen. After :data:`SURE_S` the shard connects all the same:
-        better two processes on it than none.
+        meanwhile. So wait until the locks can be seen, without a limit: a process without the database stores
+        no reply and no consent, so a second one on the shard would serve members worse than none.
         """
-        shards, until = self._coordination.shards, self._clock() + SURE_S
-        while self._clock() < until:
-            try:
+        shards, told = self._coordination.shards, False
+        while True:
+            with suppress(StorageError, TimeoutError):
                 async with asyncio.timeout(SURE_S):
                     if await shards.served() is not None:
-                        break
-            except (StorageError, TimeoutError):
-                log.info("shard %d waits for the database before it connects again", shard_id)
+                        return any(shards.serves(one) for one in self._mine if one.id == shard_id)
+            if not told:
+                told = True
+                log.warning("shard %d waits for the database before it connects again", shard_id)
             await self._sleep(SURE_EVERY_S)
-        return any(shards.serves(one) for one in self._mine if one.id == shard_id)
+
+    async def keeps_until(self, turn: Callable[[], Awaitable[object]], shard_id: int) -> bool:
+        """Wait for the turn of a shard to begin a session; return whether this process still serves it then.
+
+        A turn may come after hours. If the locks were lost meanwhile, the shard asks for another turn: this
+        one may be over until the locks can be seen.
+        """
+        while await self.keeps(shard_id):
+            n_losses = self._coordination.n_losses
+            await turn()
+            if n_losses == self._coordination.n_losses:
+                return True
+        return False
 
     async def run(self, on_won: Callable[[Shard], None], on_lost: Callable[[Shard], None]) -> None:
         """Look again and again, until cancelled.
