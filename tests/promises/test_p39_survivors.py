@@ -3,21 +3,27 @@
 A process that took the trainer's lock and could not write its fencing number asks for the number at its next
 job. The write fails by a lost connection, by a command that excludes bots, or by a caller that is cancelled.
 
-Control: without the count of takings, that process never trains again.
+After a command that replaced keys, a process from before it writes nothing, so its health check is red.
+
+Controls: without the count of takings, that process never trains again; without the note of the command, a
+process from before it counts as healthy.
 """
 
+# ruff: noqa: F401, F811 - the fixture `place` is imported
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import pytest
 
 from storage.database.postgres_peers import PostgresPeers
-from storage.errors import AlreadyOpen, DatabaseFailed
+from storage.errors import AlreadyOpen, DatabaseFailed, KeyUnreadable
 from storage.maintenance.exclusive import exclude_bots
 from storage.store import Store
-from tests.promises.test_p39_running import Place, place, until_written  # noqa: F401 - a fixture
+from tests.promises.test_p39_running import COMMANDS, Place, place, until_written
+from tests.unit.storage.given import ALICE, BOB
 
 pytestmark = [pytest.mark.promise("P39"), pytest.mark.slow]
 
@@ -76,12 +82,44 @@ async def trains_again(place: Place, failure) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.__name__)
-async def test_a_trainer_whose_number_failed_trains_at_its_next_job(place, failure):  # noqa: F811
+async def test_a_trainer_whose_number_failed_trains_at_its_next_job(place, failure):
     await trains_again(place, failure)
 
 
-async def test_control_without_the_count_of_takings_it_never_trains_again(place, monkeypatch):  # noqa: F811
+async def test_control_without_the_count_of_takings_it_never_trains_again(place, monkeypatch):
     monkeypatch.setattr(PostgresPeers, "n_taken", property(lambda _: 1, lambda *_: None), raising=False)
 
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         await trains_again(place, by_a_lost_connection)
+
+
+KEY_COMMANDS = [name for name in COMMANDS if name != "move"]
+
+
+async def is_refused(place: Place, folder: Path, command: str) -> None:
+    """Run a command beside a process that lost its connections, which then may write nothing."""
+    process = await place.process("gateway")
+    await place.cut("gateway")
+    await COMMANDS[command](place, folder)
+    with pytest.raises(DatabaseFailed):
+        await process.notes.put("heartbeat", "")
+    for _ in range(2):
+        for call in (
+            lambda: process.notes.put("heartbeat", ""),  # so that the health check is red
+            lambda: process.consent.record(BOB),
+            lambda: process.privacy.forget(ALICE.user_id),
+        ):
+            with pytest.raises(KeyUnreadable, match="start again"):
+                await call()
+
+
+@pytest.mark.parametrize("command", KEY_COMMANDS)
+async def test_a_survivor_of_a_key_command_writes_nothing(place, tmp_path, command):
+    await is_refused(place, tmp_path, command)
+
+
+async def test_control_without_the_note_a_survivor_is_green(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("storage.maintenance.exclusive._note_change", lambda _: None)
+
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await is_refused(place, tmp_path, "rotate-key")
