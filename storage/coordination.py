@@ -53,6 +53,7 @@ class Coordination:
         self._reader = reader
         self._writer = writer
         self._fence: int | None = None
+        self._fenced = 0  # the taking of the lock that this number belongs to
         self.only_trains = False
         self._aside_until_s = -math.inf
         self._erasures = 0
@@ -90,42 +91,48 @@ class Coordination:
 
     @property
     def leads(self) -> bool:
-        """Whether this process held the trainer's lock when it last checked. No I/O."""
-        return self._peers.leads
+        """Whether this process was the trainer when it last checked: lock and fencing number. No I/O."""
+        return self._peers.leads and self._fenced == self._peers.n_taken
 
     async def lead(self) -> bool:
         """Become the trainer, unless another process is, or a process that only trains asked for it.
 
+        A process that took the lock and got no fencing number asks for the number at the next call.
+
         Raises:
+            AlreadyOpen: A command excludes bots.
             DatabaseFailed: The database cannot be reached.
         """
         if not self.only_trains and await self._stands_aside():
-            if self.leads:
+            if self._peers.leads:
                 log.info("this process leaves the training to one that does nothing else")
             await self._peers.give_lead()
             return False
-        if await self._peers.take_lead() or (self.only_trains and await self._take_over()):
-            self._fence = None
+        if not await self._peers.take_lead() and self.only_trains:
+            await self._take_over()
+        taken = self._peers.n_taken
+        if self._peers.leads and self._fenced != taken:
+            self._fence = None  # the number of an earlier taking
             self._fence = await self._writer.submit(next_fence)
+            self._fenced = taken
             log.info("this process is the trainer now, fencing number %d", self._fence)
-        return self.leads and self._fence is not None
+        return self.leads
 
     async def _stands_aside(self) -> bool:
         """Return whether a process that does nothing but train asked for the training, and still runs."""
         return time.monotonic() < self._aside_until_s and await self._peers.sees_trainer()
 
-    async def _take_over(self) -> bool:
-        """Ask the trainer to hand over, wait for it, and return whether this process is the trainer now."""
-        if self.leads:
-            return False
+    async def _take_over(self) -> None:
+        """Ask the trainer to hand over, and wait for its lock for a while."""
+        if self._peers.leads:
+            return
         await self._peers.show_trainer()
         await self.notify(News.TRAINER)
         until = time.monotonic() + HANDOVER_S
         while time.monotonic() < until:
             await asyncio.sleep(_TRY_EVERY_S)
             if await self._peers.take_lead():
-                return True
-        return False
+                return
 
     def require_lead(self, connection: Connection) -> int:
         """Return the fencing number to store a round under.

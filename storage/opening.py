@@ -21,6 +21,8 @@ from storage.settings import StorageSettings
 _CHECKED = "simpatico: in use"
 MOVED, MOVING = "moved to", "moving"
 """Notes about a move: moved data say where to; data that are not complete yet say whose they are."""
+KEYS_CHANGED = "keys changed"
+"""Note that each command which replaces keys renews: processes from before it must start again."""
 
 
 def backend_of(settings: StorageSettings, *, exclusive: bool = False) -> Backend:
@@ -116,18 +118,23 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
             await connection.run_sync(upgrade)
             await connection.run_sync(partial(_bind, keys=keys, what=backend.what))
             await connection.run_sync(require_in_use, backend.what)
-    backend.before_writing(partial(_require_in_use_again, what=backend.what))
+            known = await connection.run_sync(note_of, KEYS_CHANGED)
+    backend.before_writing(partial(_require_in_use_again, keys=keys, known=known, what=backend.what))
     return connection
 
 
-def _require_in_use_again(connection: Connection, what: str) -> None:
-    """Check a connection that replaced a lost one, before its first change: a move needs no process to end.
+def _require_in_use_again(connection: Connection, *, keys: KeyStore, known: str | None, what: str) -> None:
+    """Check a connection that replaced a lost one, before its first change: a command needs no process to end.
 
     Raises:
+        KeyUnreadable: A command replaced the keys meanwhile, or the data belong to other keys now.
         StorageError: The data were moved meanwhile.
     """
     if _CHECKED not in connection.info:
         require_in_use(connection, what)
+        _bind(connection, keys=keys, what=what)
+        if note_of(connection, KEYS_CHANGED) != known:
+            raise KeyUnreadable(f"A command replaced the keys of {what} while this process ran; start again.")
         connection.info[_CHECKED] = True
 
 

@@ -83,6 +83,11 @@ class Peers(Protocol):
         """Whether this process held the trainer's lock when it last checked. No I/O."""
         ...
 
+    @property
+    def n_taken(self) -> int:
+        """How often this process has taken the trainer's lock. No I/O."""
+        ...
+
     async def show_trainer(self) -> None:
         """Show the others that this process does nothing but train, until it ends.
 
@@ -148,6 +153,11 @@ class NoPeers:
     def leads(self) -> bool:
         """Whether the lock was taken."""
         return self._leads
+
+    @property
+    def n_taken(self) -> int:
+        """1 once the lock was taken: it is never lost."""
+        return int(self._leads)
 
     def notify(self, connection: Connection, news: News) -> None:
         """Do nothing: there are no other processes."""

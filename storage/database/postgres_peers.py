@@ -66,6 +66,7 @@ class PostgresPeers:
     Attributes:
         shards: Which process serves which shard.
         n_losses: How often notifications were missed.
+        n_taken: How often this process has taken the trainer's lock.
     """
 
     shared = True
@@ -82,6 +83,7 @@ class PostgresPeers:
         self._connections: list[tuple[AsyncConnection, Any]] = []  # with the driver's own connection
         self._driver: Any = None  # of the connection that listens
         self._leads = False
+        self.n_taken = 0
         self._shows_trainer = False
         self.shards = SharedShards()
         self._claims: deque[int] = deque()
@@ -138,6 +140,7 @@ class PostgresPeers:
                 self._on_loss(driver)
                 raise
             self._leads = take and bool(done) and driver is self._driver  # else it went with the connection
+            self.n_taken += self._leads
             return self._leads
 
     @property

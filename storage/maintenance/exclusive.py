@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.backend import translated_errors
+from storage.database.notes import put_note
+from storage.database.schema import notes
 from storage.database.sqlite import folder_lock
 from storage.errors import AlreadyOpen, DatabaseFailed
 from storage.keys.key_database import KeyDatabase
-from storage.opening import backend_of
+from storage.opening import KEYS_CHANGED, backend_of
 from storage.settings import StorageSettings
 
 ROTATION_LOCK = "rotation.lock"
@@ -33,7 +36,7 @@ class Exclusion:
         self._connection, self._what = connection, what
 
     async def require(self) -> None:
-        """Check that bots are still kept out. Call before a step that a running bot could undo.
+        """Check that bots are still kept out, before keys are replaced. A bot from before must start again.
 
         Raises:
             DatabaseFailed: The connection was lost, so a bot may run by now.
@@ -42,12 +45,17 @@ class Exclusion:
             return
         try:
             with translated_errors(self._what):
-                await self._connection.execute(text("SELECT 1"))
-                await self._connection.rollback()
+                async with self._connection.begin():
+                    await self._connection.run_sync(_note_change)
         except DatabaseFailed as exc:
             raise DatabaseFailed(
                 f"{self._what}: the connection that keeps bots out was lost; repeat the command."
             ) from exc
+
+
+def _note_change(connection: Connection) -> None:
+    if inspect(connection).has_table(notes.name):
+        put_note(connection, KEYS_CHANGED, secrets.token_hex(8))
 
 
 async def exclude_bots(settings: StorageSettings, stack: AsyncExitStack) -> Exclusion:
