@@ -28,6 +28,7 @@ from bot.app.monitor import create_page
 from bot.app.sharded_client import create_sharded_bot
 from bot.client import SimpaticoBot
 from bot.metrics import Metrics
+from storage.records import Shard
 from tests.fakes import HashEncoder, ScriptedGenerator
 from tests.rig.discord_server import TOKEN, DiscordServer, IdentifyBudget, discord_server, pointed_at
 from tests.rig.waiting import until
@@ -118,6 +119,17 @@ async def test_a_process_lives_without_sessions_left(probed, shard_count):
 
         assert await one.after(HOUR_S) == LIVES
     assert one.server.budget.n_used == 1000
+
+
+async def test_a_shard_that_is_lost_before_all_were_ready_keeps_no_process_from_readiness(probed):
+    async with probed(100) as one:
+        await until(lambda: one.bot.shard_states()["ready"] == 1)
+        waiting = [shard for shard in one.bot._served if one.bot.server_lists.state_of(shard) != "ready"]
+        before = one.bot.is_ready()
+        for shard in waiting:
+            one.bot._lose(Shard(shard, N_SHARDS))
+
+        assert (before, one.bot.is_ready()) == (False, True)
 
 
 async def test_control_with_the_check_of_readiness_alone_a_process_that_waits_is_restarted(probed):

@@ -226,6 +226,58 @@ async def test_processes_with_another_number_of_shards_are_named_once(locks, cap
     assert caplog.text.count("other processes have shard_count = 2") == 1
 
 
+async def test_a_shard_waits_for_its_locks_as_long_as_the_database_is_away(locks):
+    """A spare took the shard meanwhile; the process that lost it must not connect it again."""
+    first, spare = Process(locks, ALL), Process(locks, ALL, spare=True)
+    await passed(20, first, spare)
+    first.lose_connection()
+    asked = asyncio.create_task(first.claims.keeps(0))
+    await passed(600, first, spare)
+    waits = not asked.done()
+    first.reconnect()
+    await passed(POLL_S, first, spare)
+
+    assert waits and spare.connected == set(ALL)
+    assert await asked is False
+
+
+async def test_a_shard_that_nobody_took_goes_on(locks):
+    first = Process(locks, ALL)
+    await passed(20, first)
+    first.lose_connection()
+    asked = asyncio.create_task(first.claims.keeps(0))
+    await passed(600, first)
+    first.reconnect()
+    await passed(POLL_S, first)
+
+    assert await asked is True
+
+
+async def test_a_turn_that_came_while_the_locks_were_lost_is_asked_for_again(locks):
+    first, turns = Process(locks, ALL), 0
+    await passed(20, first)
+
+    async def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 1:  # hours pass, and the database is away for some of them
+            first.lose_connection()
+            first.reconnect()
+
+    assert await first.claims.keeps_until(turn, 0) is True
+    assert turns == 2
+
+
+async def test_no_turn_is_asked_for_a_shard_of_another_process(locks):
+    first, second = Process(locks, ALL), Process(locks, ALL)
+    await passed(20, first, second)
+
+    async def turn() -> None:
+        raise AssertionError("it must not begin a session")
+
+    assert await second.claims.keeps_until(turn, 0) is False
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_in_any_history_no_shard_is_served_twice_and_every_shard_within_a_minute(locks, seed):
     rng = random.Random(seed)
