@@ -150,7 +150,11 @@ class Board(Protocol):
     """Carries short texts between processes; no table holds them."""
 
     async def open(
-        self, hear: Callable[[str], None], to_tell: Callable[[], Sequence[str]], greeting: Callable[[], str]
+        self,
+        hear: Callable[[str], None],
+        to_tell: Callable[[], Sequence[str]],
+        greeting: Callable[[], str],
+        /,
     ) -> bool:
         """Begin to carry texts, and return whether there can be other processes.
 

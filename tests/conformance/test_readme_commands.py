@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,8 @@ def commands_in(text: str) -> Iterator[list[str]]:
     lines = [line for block in _BLOCK.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     for line in [*lines, *(_whole(" ".join(found.split())) for found in _INLINE.findall(text))]:
         line = re.sub(r"\$\([^)]*\)", "VALUE", line.strip().removeprefix("$ "))
-        for part in re.split(r"&&|\|\||;| > ", line):
-            words = shlex.split(part, comments=True)
+        for part in _split(line):
+            words = list(takewhile(lambda word: word != ">", part))
             while words and (re.fullmatch(r"[A-Z_]+=\S*", words[0]) or words[0] == "sudo"):
                 words = words[1:]
             if (
@@ -41,6 +42,20 @@ def commands_in(text: str) -> Iterator[list[str]]:
                 and (words[0] == "make" or words[0].rpartition("/")[2] == "simpatico")
             ):
                 yield words
+
+
+def _split(line: str) -> Iterator[list[str]]:
+    """Yield the words of each command of a line; what joins commands counts outside of quotes only."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;")
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for word in lexer:
+        if word in ("&&", "||", ";"):
+            yield words
+            words = []
+        else:
+            words.append(word)
+    yield words
 
 
 def _whole(inline: str) -> str:
