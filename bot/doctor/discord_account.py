@@ -82,7 +82,8 @@ async def examine_account(
             link = invite_link(_application(client))
             yield ok("token", f"Discord accepts it{via}; invite the bot with {link}")
             yield _intents(client, settings)
-            yield _shards(await limits_of(client), settings.shard_count)
+            if (limits := await limits_of(client)) is not None:  # Discord's answer may be unreadable
+                yield _shards(limits, settings.shard_count)
             yield await _servers(client)
     except discord.LoginFailure:
         yield failed("token", f"Discord refuses it; copy a new one from {_PORTAL}, Bot, Reset Token")
