@@ -124,7 +124,7 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
 
 
 def _require_in_use_again(connection: Connection, *, keys: KeyStore, known: str | None, what: str) -> None:
-    """Check a connection that replaced a lost one, before its first change: commands need no process to end.
+    """Check a connection that replaced a lost one, before its first change: data or keys may be others.
 
     Raises:
         KeyUnreadable: A command replaced the keys meanwhile, or the data belong to other keys now.

@@ -16,5 +16,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "example-config":
         sys.stdout.write(example_config())
         return 0
-    handle_early_signals("stopped; nothing was changed", code=130)
+    handle_early_signals("stopped; the doctor has changed nothing", code=130)
     return run_checks(config_path(arguments.config), upgrade=arguments.command == "upgrade-check")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -113,12 +114,15 @@ async def discord_server(
     app.router.add_route("*", PREFIX + "/{path:.*}", rest.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await site.start()
         port = runner.addresses[0][1]
         server.url, gateway.url = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/"
         yield server
     finally:
+        await site.stop()
+        await asyncio.sleep(0.05)  # a bot may be connecting: what is accepted after the end is never closed
         gateway.drop()
         await runner.cleanup()
     assert rest.missing == [], rest.missing
