@@ -77,7 +77,10 @@ class PostgresBoard:
                     driver = (await connection.get_raw_connection()).driver_connection
                     assert driver is not None
                     await driver.add_listener(CHANNEL, heard)
-                    await self._send(driver, [greeting()])
+                    # Before the greeting, so that the answers to it hold them.
+                    self._unsent += to_tell()
+                    await self._send(driver, [*self._unsent, greeting()])
+                    self._unsent = []
                 wait_s = FIRST_WAIT_S
                 await self._keep_sending(driver, to_tell)
                 return
