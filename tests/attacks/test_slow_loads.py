@@ -54,7 +54,12 @@ async def silent(beat: bytes):
         yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
     finally:
         stop.set()
+        here = runner.server.connections if runner.server is not None else []
+        transports = [one.transport for one in here if one.transport is not None]
         await runner.cleanup()
+        for transport in transports:  # what a client does not read would keep it open
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 async def started(

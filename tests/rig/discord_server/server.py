@@ -124,7 +124,12 @@ async def discord_server(
         await site.stop()
         await asyncio.sleep(0.05)  # a bot may be connecting: what is accepted after the end is never closed
         gateway.drop()
+        here = runner.server.connections if runner.server is not None else []
+        transports = [one.transport for one in here if one.transport is not None]
         await runner.cleanup()
+        for transport in transports:  # what a client does not read would keep it open
+            transport.abort()
+        await asyncio.sleep(0)
     assert rest.missing == [], rest.missing
 
 
