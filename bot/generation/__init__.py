@@ -247,7 +247,7 @@ def dealt_to(one: Candidate | Style) -> Seat:
 
 
 def seated(style: Style, seat: Seat | None, examples: tuple[str, ...] = ()) -> SeatedStyle:
-    """Return the style with another seat, and with these examples besides its own."""
+    """Return a style with another seat and with further examples."""
     own = {one.name: getattr(style, one.name) for one in fields(Style)}
     return SeatedStyle(**own, seat=seat, examples=(*examples_of([style]), *examples))
 

@@ -73,7 +73,7 @@ def panel_lines(
     *,
     latest: PreferenceRow | None = None,
 ) -> list[str]:
-    """Return the lines of the panel that always stand in it.
+    """Return the fixed lines of the panel.
 
     Args:
         shown: The reply that the panel is about; None if there is none.

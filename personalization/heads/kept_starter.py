@@ -174,7 +174,7 @@ class KeptStarter:
             raise StarterFailed(f"expected {self.folder} to be writable, found {_reason(exc)}") from exc
 
     def told(self) -> str | None:
-        """Return what the process that fits, or the last one that did, has told; None if none began.
+        """Return the progress that the latest fit told; None if no fit began.
 
         Blocks for a moment.
         """

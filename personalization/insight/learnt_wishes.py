@@ -62,7 +62,7 @@ class LearntWish:
 
     @property
     def percent(self) -> int:
-        """The weight, by which the bot judges, as people are told it: in steps of 5, and never 100."""
+        """The weight as people are told it, in percent: in steps of 5, and never 100."""
         return min(95, 5 * round(20 * self.weight))
 
 

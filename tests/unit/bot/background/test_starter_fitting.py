@@ -55,7 +55,7 @@ class Bot:
                 await asyncio.sleep(0.1)
 
     async def progress(self, within_s: float = 280.0) -> None:
-        """Wait until the process has told how far it is."""
+        """Wait until the process tells its progress."""
         async with asyncio.timeout(within_s):
             while not (self.kept.told() or "").endswith("%"):
                 await asyncio.sleep(0.02)
