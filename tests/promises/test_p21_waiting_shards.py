@@ -219,5 +219,7 @@ def test_a_blocked_event_loop_answers_no_probe():
     loops[0].call_soon_threadsafe(time.sleep, 1.0)
     with pytest.raises((TimeoutError, urllib.error.URLError)):
         ask(url, timeout=0.3)
+    with ask(url, timeout=10) as answer:  # again, and the connection that timed out is accepted and ended
+        assert answer.status == 200
     loops[0].call_soon_threadsafe(loops[1].set)
     thread.join()
