@@ -314,7 +314,7 @@ class PostgresPeers:
             news = News.LEFT
         self._on_news(News(news))
 
-    async def _ask(self, driver: Any, query: str, *values: int) -> Any:
+    async def _ask(self, driver: Any, query: str, *values: object) -> Any:
         """Run a query on the driver's own connection. It goes on if the caller is cancelled.
 
         Raises:
@@ -322,11 +322,11 @@ class PostgresPeers:
         """
         return await asyncio.shield(self._asked(driver, query, *values))
 
-    async def _asked(self, driver: Any, query: str, *values: int) -> Any:
+    async def _asked(self, driver: Any, query: str, *values: object) -> Any:
         async with self._asking:
             return await self._run(driver, query, *values)
 
-    async def _run(self, driver: Any, query: str, *values: int) -> Any:
+    async def _run(self, driver: Any, query: str, *values: object) -> Any:
         with self._translated():
             return await driver.fetchval(query, *values)
 

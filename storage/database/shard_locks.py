@@ -34,27 +34,37 @@ _OWN = (
     "SELECT array_agg(DISTINCT objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND granted"
     " AND classid = $1::bigint::oid AND objsubid = 2 AND pid = pg_backend_pid()"
 )
-_HOLDER = (
-    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = $1::bigint::oid"
-    " AND objid = $2::bigint::oid AND objsubid = 2"
-    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1"
+_TAKEN = (
+    "SELECT array_agg(DISTINCT objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    " AND classid = $1::bigint::oid AND objid::bigint = ANY($2::bigint[]) AND objsubid = 2"
+    " AND pid <> ALL($3::bigint[])"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+"""Which of these locks sessions have that are not among the given ones."""
+_FOR_ALL = "SELECT count({}($1::int, one)) FROM unnest($2::int[]) AS one"
+"""Call a function for all these locks in one statement: a process may have a thousand."""
 _TRY = "SELECT pg_try_advisory_lock($1, $2)"
+_TRY_ALL = (  # one row: the driver fetches no second one
+    "SELECT array_agg(one) FROM unnest($2::int[]) AS one WHERE NOT pg_try_advisory_lock($1::int, one)"
+)
+"""Take these locks; those that were not free."""
 # The server gives process ids to new sessions again, so a session is known by its beginning as well.
+# A role other than that of the log-in (SET ROLE) may not see the beginning, and then ends no session.
 _BEGAN = (
-    "SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity"
+    "SELECT coalesce((extract(epoch FROM backend_start) * 1000000)::bigint, 0) FROM pg_stat_activity"
     " WHERE pid = pg_backend_pid()"
 )
 _END_SESSION = (
-    "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = $1::bigint"
-    " AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2::bigint AND usename = current_user"
+    "SELECT bool_or(backend_start IS NULL OR pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE pid = $1::bigint AND usename = session_user"
+    " AND coalesce((extract(epoch FROM backend_start) * 1000000)::bigint, 0) = $2::bigint"
 )
 GHOST_S = 30.0
 """Seconds after which the server has noticed that a connection is lost (``KEEP_ALIVE``)."""
 _TRIES, _TRY_EVERY_S = 20, 0.05
 
 Ask = Callable[..., Awaitable[Any]]
-"""Runs a query with numbers on the listening connection, and returns its one value."""
+"""Runs a query with numbers, or lists of them, on the listening connection, and returns its one value."""
 
 
 class ShardLocks(Protocol):
@@ -73,7 +83,9 @@ class ShardLocks(Protocol):
         ...
 
     async def served(self) -> set[Shard] | None:
-        """Return the shards that other processes or this one serve; None: no connection at the moment.
+        """Return the shards that other processes or this one serve.
+
+        None: not known at the moment. There is no connection, or an old session of this process has locks.
 
         Raises:
             DatabaseFailed: The database does not answer.
@@ -180,35 +192,38 @@ class SharedShards:
         if (ask := self._ask) is not None:
             await self._settle(ask)
 
-    async def _settle(self, ask: Ask) -> None:
+    async def _settle(self, ask: Ask) -> bool:
+        """Make equal what is wanted and what is held; return whether they are, within about a second."""
         async with self._settling:
             for _ in range(_TRIES):  # a lock may be held several times, and the sets may change meanwhile
                 served, held = _numbers_of(self._served), set(await ask(_OWN, SERVED) or ())
                 ready, shown = _numbers_of(self._ready), set(await ask(_OWN, READY) or ())
-                if ask is not self._ask or (served == held and ready == shown):
-                    return
-                for number in held - served:
-                    await ask("SELECT pg_advisory_unlock($1, $2)", SERVED, number)
-                for number in shown - ready:
-                    await ask("SELECT pg_advisory_unlock_shared($1, $2)", READY, number)
-                for number in ready - shown:
-                    await ask("SELECT pg_advisory_lock_shared($1, $2)", READY, number)
-                for number in served - held:
-                    await self._take_again(ask, number)
+                if ask is not self._ask:
+                    return False
+                if served == held and ready == shown:
+                    return True
+                await ask(_FOR_ALL.format("pg_advisory_unlock"), SERVED, [*(held - served)])
+                await ask(_FOR_ALL.format("pg_advisory_unlock_shared"), READY, [*(shown - ready)])
+                await ask(_FOR_ALL.format("pg_advisory_lock_shared"), READY, [*(ready - shown)])
+                if served - held and not await self._take_again(ask, sorted(served - held)):
+                    await asyncio.sleep(_TRY_EVERY_S)
+        return False
 
-    async def _take_again(self, ask: Ask, number: int) -> None:
-        """Take the lock of a shard that this process serves, unless another process has it.
+    async def _take_again(self, ask: Ask, numbers: list[int]) -> bool:
+        """Take the locks of shards that this process serves, unless other processes have them.
 
-        An old session of this process that the server could not end is waited for.
+        Returns:
+            False: old sessions of this process have some, which the server could not end yet.
         """
-        if await ask(_TRY, SERVED, number) or ask is not self._ask:
-            return
-        holder = await ask(_HOLDER, SERVED, number)
+        missing: list[int] = await ask(_TRY_ALL, SERVED, numbers) or []
+        if not missing or ask is not self._ask:
+            return True
         waited_s = asyncio.get_running_loop().time() - self._connected_at
-        if holder is None or (waited_s < GHOST_S and holder in {pid for pid, _ in self._sessions}):
-            await asyncio.sleep(_TRY_EVERY_S)
-        else:
-            self._served.discard(_shard_of(number))
+        own = [pid for pid, _ in self._sessions] if waited_s < GHOST_S else []
+        taken: list[int] = await ask(_TAKEN, SERVED, missing, own) or []
+        if ask is self._ask:
+            self._served -= {_shard_of(number) for number in taken}
+        return set(missing) == set(taken)
 
     async def serve(self, shard: Shard) -> bool:
         """Take the exclusive lock of a shard, unless another process has it."""
@@ -231,7 +246,8 @@ class SharedShards:
         """Return the shards whose exclusive locks are held."""
         if (ask := self._ask) is None:
             return None
-        await self._settle(ask)
+        if not await self._settle(ask):
+            return None
         return {_shard_of(number) for number in await ask(_SERVED_SHARDS) or ()}
 
     async def ready(self, shard: Shard) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 
@@ -26,10 +27,10 @@ class Process:
         self._open, self.shards, self.connection = open_connection, kind(), None
         self.ready: set[Shard] = set()
 
-    async def connect(self) -> None:
+    async def connect(self, role: str = "") -> None:
         connection, asking = await self._open(), asyncio.Lock()
 
-        async def ask(query: str, *values: int):
+        async def ask(query: str, *values: object):
             async with asking:
                 try:
                     await asyncio.sleep(0)
@@ -37,6 +38,8 @@ class Process:
                 except Exception as exc:
                     raise DatabaseFailed("lost") from exc
 
+        if role:
+            await connection.execute(f"SET ROLE {role}")
         self.connection = connection
         await self.shards.connect(ask)
 
@@ -202,3 +205,83 @@ async def test_control_without_an_end_of_the_old_session_a_blip_costs_the_shard(
     await first.connect()
 
     assert not first.shards.serves(SHARDS[0])
+
+
+MANY = [Shard(number, 200) for number in range(200)]
+REFUSED = "SELECT 1 / ($1::bigint - $1::bigint) + $2::bigint"
+"""In place of the statement that ends a session: fails, as it does without the permission."""
+
+
+async def beside_its_old_session(process: Process, other: Process) -> Any:
+    """Reconnect a process whose old session keeps the locks of its shards, but for three of another process.
+
+    Returns:
+        The connection of the old session.
+    """
+    await process.connect()
+    await other.connect()
+    for shard in MANY:
+        assert await process.shards.serve(shard)
+    old = process.connection
+    process.lose(noticed=False)
+    for shard in MANY[:3]:
+        await old.fetchval("SELECT pg_advisory_unlock($1, $2)", SERVED, _number_of(shard))
+        assert await other.shards.serve(shard)
+    async with asyncio.timeout(5):
+        await process.connect()
+    return old
+
+
+async def test_an_old_session_that_cannot_be_ended_delays_no_connection(processes, monkeypatch):
+    monkeypatch.setattr("storage.database.shard_locks._END_SESSION", REFUSED)
+    process, other = processes(), processes()
+    old = await beside_its_old_session(process, other)
+
+    assert [process.shards.serves(shard) for shard in MANY] == 3 * [False] + 197 * [True]
+    assert await process.shards.served() is None  # nothing is certain yet
+    old.terminate()
+    async with asyncio.timeout(20):
+        while (served := await process.shards.served()) is None:
+            await asyncio.sleep(0.05)
+    assert served == set(MANY)
+    assert await held(process, SERVED) == {_number_of(shard) for shard in MANY[3:]}
+
+
+class OneByOne(SharedShards):
+    """Waits for each lock on its own, as before."""
+
+    async def _take_again(self, ask, numbers):
+        for number in numbers:
+            for _ in range(20):
+                if await SharedShards._take_again(self, ask, [number]):
+                    break
+                await asyncio.sleep(0.05)
+        return True
+
+
+async def test_control_waiting_for_each_lock_delays_the_connection(processes, monkeypatch):
+    monkeypatch.setattr("storage.database.shard_locks._END_SESSION", REFUSED)
+
+    with pytest.raises(TimeoutError):
+        await beside_its_old_session(processes(OneByOne), processes())
+
+
+ROLES = ["pg_monitor", "pg_signal_backend"]
+"""The first sees when a session began, the second does not; both may not end one of a superuser."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_that_may_not_end_sessions_of_its_log_in_waits_for_them(processes, role):
+    process = processes()
+    await process.connect(role=role)  # as "options=-c role=..." in an address does
+    assert await process.shards.serve(SHARDS[0])
+    old = process.connection
+    process.lose(noticed=False)
+    await process.connect(role=role)
+
+    assert process.shards.serves(SHARDS[0])
+    old.terminate()
+    async with asyncio.timeout(20):
+        while await process.shards.served() is None:
+            await asyncio.sleep(0.05)
+    assert await held(process, SERVED) == {_number_of(SHARDS[0])}
