@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import Backend, translated_errors
+from storage.database.backend import Backend, Use, translated_errors
 from storage.database.migrations import upgrade
 from storage.database.notes import note_of
 from storage.database.schema import origin
@@ -25,12 +25,12 @@ KEYS_CHANGED = "keys changed"
 """Note that each command which replaces keys renews: processes from before it must start again."""
 
 
-def backend_of(settings: StorageSettings, *, exclusive: bool = False) -> Backend:
+def backend_of(settings: StorageSettings, use: Use = Use.RUN) -> Backend:
     """Return the backend that the settings name.
 
     Args:
         settings: Location of the data.
-        exclusive: Whether it keeps every bot out, as SQLite always does.
+        use: What for. SQLite always keeps every other process out.
 
     Raises:
         StorageError: ``url`` is not an address of PostgreSQL, or holds a password.
@@ -43,7 +43,7 @@ def backend_of(settings: StorageSettings, *, exclusive: bool = False) -> Backend
         settings.url,
         settings.password_env,
         read_connections=settings.read_connections,
-        exclusive=exclusive,
+        use=use,
     )
 
 
@@ -119,12 +119,12 @@ async def open_data(backend: Backend, keys: KeyStore, stack: AsyncExitStack) -> 
             await connection.run_sync(partial(_bind, keys=keys, what=backend.what))
             await connection.run_sync(require_in_use, backend.what)
             known = await connection.run_sync(note_of, KEYS_CHANGED)
-    backend.before_writing(partial(_require_in_use_again, keys=keys, known=known, what=backend.what))
+    backend.before_using(partial(_require_in_use_again, keys=keys, known=known, what=backend.what))
     return connection
 
 
 def _require_in_use_again(connection: Connection, *, keys: KeyStore, known: str | None, what: str) -> None:
-    """Check a connection that replaced a lost one, before its first change: data or keys may be others.
+    """Check a connection that replaced a lost one, before its first use: data or keys may be others.
 
     Raises:
         KeyUnreadable: A command replaced the keys meanwhile, or the data belong to other keys now.

@@ -14,6 +14,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -67,6 +68,17 @@ _CERTIFICATE_ADVICE = {
     64: "the certificate of the server is for another host; use its host name in [storage] url",
 }
 """What to do about OpenSSL's codes of a certificate that does not pass."""
+
+
+class Use(Enum):
+    """How a process uses a database that other processes may use as well."""
+
+    RUN = auto()
+    """Beside other processes of the bot. A command that needs the bot stopped is refused meanwhile."""
+    ALONE = auto()
+    """Without any process of the bot: such a command."""
+    LOOK = auto()
+    """A check of the host, which runs beside both."""
 
 
 class Backend(Protocol):
@@ -123,6 +135,13 @@ class Backend(Protocol):
 
     def board(self) -> Board:
         """Return what carries texts between the processes on this database without storing them."""
+        ...
+
+    def before_using(self, hook: Callable[[Connection], None]) -> None:
+        """Call ``hook`` at the beginning of every transaction, also of readers, if others can write.
+
+        Readers that are opened later call it.
+        """
         ...
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, event, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, translated_errors
+from storage.database.backend import LOG_WAIT_S, READ_CONNECTIONS, Reader, Use, translated_errors
 from storage.database.postgres_address import address
 from storage.database.postgres_board import PostgresBoard
 from storage.database.postgres_peers import CONNECTIONS, PostgresPeers
@@ -60,7 +60,7 @@ TRAINING = 2
 OPENING_KEYS = 3
 """Second half of the lock in a database of keys, held while its tables are created or checked."""
 RUNNING = 4
-"""Second half of the lock of each connection that writes. Bots share it; some commands take it alone."""
+"""Second half of the lock of each connection to the data. Bots share it; some commands take it alone."""
 ONLY_TRAINS = 5
 """Second half of the lock that the processes which do nothing but train share."""
 CHANGING_KEYS = 6
@@ -77,7 +77,7 @@ class PostgresBackend:
         password_env: Environment variable with the password; if unset, connect without one.
         option: Name of the setting that holds ``url``, for messages.
         read_connections: Size of the pool of :meth:`reader`.
-        exclusive: Whether the connection that writes keeps every bot out, instead of running beside them.
+        use: Whether its connections run beside other processes of the bot, keep them out, or only look.
 
     Raises:
         StorageError: ``url`` is not such an address, or holds a password.
@@ -92,23 +92,23 @@ class PostgresBackend:
         option: str = "url",
         *,
         read_connections: int = READ_CONNECTIONS,
-        exclusive: bool = False,
+        use: Use = Use.RUN,
     ) -> None:
         self._read_connections = read_connections
-        self._exclusive = exclusive
+        self._use = use
         self._url, self._arguments, self._settings = address(url, password_env, option)
         self._writing: AsyncEngine | None = None
+        self._checks: list[Callable[[Connection], None]] = []
         host = self._url.host or "this machine"
         self.what = f"PostgreSQL database {self._url.database} on {host}"
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Create the writing engine. Other processes may use the database at the same time.
 
-        Each of its connections takes :data:`RUNNING` before anything else, also after a loss. So no process
-        writes while a command excludes it, whatever happens to its other connections.
+        Each connection of a bot takes :data:`RUNNING` before anything else, also after a loss. So no process
+        uses the data while a command excludes it, and none counts as stopped while it has a connection.
         """
-        self._writing = self.engine(1, "READ COMMITTED")
-        event.listen(self._writing.sync_engine, "connect", self._take_part)
+        self._writing = self._taking_part(self.engine(1, "READ COMMITTED"))
         event.listen(self._writing.sync_engine, "begin", _be_the_only_writer)
         stack.push_async_callback(self._writing.dispose)
 
@@ -143,14 +143,19 @@ class PostgresBackend:
 
     def peers(self) -> PostgresPeers:
         """Return the connection to the other processes on this database."""
-        engine = self.engine(CONNECTIONS, "AUTOCOMMIT")
+        engine = self._taking_part(self.engine(CONNECTIONS, "AUTOCOMMIT"))
         return PostgresPeers(
             engine, self.what, training=(ADVISORY, TRAINING), only_trains=(ADVISORY, ONLY_TRAINS)
         )
 
     def board(self) -> PostgresBoard:
         """Return a board with its own connection."""
-        return PostgresBoard(self._engine_with(1, SETTINGS | KEEP_ALIVE, "AUTOCOMMIT"))
+        return PostgresBoard(self._taking_part(self.engine(1, "AUTOCOMMIT")))
+
+    def before_using(self, hook: Callable[[Connection], None]) -> None:
+        """Call ``hook`` first in each transaction, also of readers that are opened later."""
+        self._checks.append(hook)
+        self.before_writing(hook)
 
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Call ``hook`` once the transaction holds the writers' lock."""
@@ -170,13 +175,18 @@ class PostgresBackend:
         """Return True: the log belongs to the server, and this process cannot empty it."""
         return True
 
+    def _taking_part(self, engine: AsyncEngine) -> AsyncEngine:
+        if self._use is not Use.LOOK:
+            event.listen(engine.sync_engine, "connect", self._take_part)
+        return engine
+
     def _take_part(self, connection: Any, _record: object) -> None:
-        """Take :data:`RUNNING` on a new connection that writes.
+        """Take :data:`RUNNING` on a new connection to the data.
 
         Raises:
             AlreadyOpen: Another process holds it in a way that excludes this one.
         """
-        function = "pg_try_advisory_lock" if self._exclusive else "pg_try_advisory_lock_shared"
+        function = "pg_try_advisory_lock" if self._use is Use.ALONE else "pg_try_advisory_lock_shared"
         cursor = connection.cursor()
         for wait_s in _RUNNING_WAITS_S:
             cursor.execute(f"SELECT pg_sleep({wait_s})")
@@ -185,7 +195,7 @@ class PostgresBackend:
             if taken:
                 connection.rollback()  # the lock stays; an open transaction would end with the idle timeout
                 return
-        if self._exclusive:
+        if self._use is Use.ALONE:
             raise AlreadyOpen(
                 f"Another process uses {self.what}: stop the bot first, with every process of it."
             )
@@ -220,7 +230,10 @@ class PostgresBackend:
         return self._writing
 
     def _open_reading(self, connections: int) -> AsyncEngine:
-        return self._engine_with(connections, READER_SETTINGS, "REPEATABLE READ")
+        engine = self._taking_part(self._engine_with(connections, READER_SETTINGS, "REPEATABLE READ"))
+        for check in self._checks:
+            event.listen(engine.sync_engine, "begin", check)
+        return engine
 
     def _engine_with(
         self, connections: int, settings: dict[str, str], isolation: Any, limit_s: float | None = None

@@ -15,6 +15,7 @@ from asyncpg import InterfaceError, PostgresError  # pyright: ignore[reportMissi
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import LIBRARY_ERRORS
+from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ BEAT_S = 5.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Wait before the first attempt to reconnect, doubled after each failure up to the longest, seconds."""
 _NOTIFY = "SELECT count(pg_notify($1, told)) FROM unnest($2::text[]) AS told"
-_ERRORS = (PostgresError, InterfaceError, *LIBRARY_ERRORS, TimeoutError)
+_ERRORS = (PostgresError, InterfaceError, *LIBRARY_ERRORS, StorageError, TimeoutError)
 
 
 class PostgresBoard:

@@ -109,6 +109,9 @@ class SqliteBackend:
         """Return no board: the folder belongs to this process."""
         return NoBoard()
 
+    def before_using(self, hook: Callable[[Connection], None]) -> None:
+        """Do nothing: there are no other writers."""
+
     def before_writing(self, hook: Callable[[Connection], None]) -> None:
         """Do nothing: there are no other writers."""
 

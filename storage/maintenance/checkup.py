@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, NullPool, create_engine, select, text
 
-from storage.database.backend import translated_errors
+from storage.database.backend import Use, translated_errors
 from storage.database.migrations import pending, revisions
 from storage.database.notes import note_of
 from storage.database.schema import origin
@@ -184,7 +184,7 @@ async def check_opened(settings: StorageSettings, found: Keys | None) -> str:
 
 async def _check_server(settings: StorageSettings, found: Keys | None) -> str:
     async with AsyncExitStack() as stack:
-        backend = backend_of(settings)
+        backend = backend_of(settings, Use.LOOK)
         await backend.open(stack)
         peers = backend.peers()
         stack.push_async_callback(peers.close)
@@ -208,7 +208,7 @@ async def pending_migrations(settings: StorageSettings) -> list[str]:
     """
     if settings.url:
         async with AsyncExitStack() as stack:
-            backend = backend_of(settings)
+            backend = backend_of(settings, Use.LOOK)
             await backend.open(stack)
             reader = backend.reader()
             stack.push_async_callback(reader.close)

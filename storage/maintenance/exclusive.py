@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import translated_errors
+from storage.database.backend import Use, translated_errors
 from storage.database.notes import put_note
 from storage.database.schema import notes
 from storage.database.sqlite import folder_lock
@@ -73,7 +73,7 @@ async def exclude_bots(settings: StorageSettings, stack: AsyncExitStack) -> Excl
     if not settings.url:
         stack.enter_context(folder_lock(settings.data_dir))
         return Exclusion()
-    backend = backend_of(settings, exclusive=True)
+    backend = backend_of(settings, Use.ALONE)
     await backend.open(stack)
     return Exclusion(await backend.connect_writer(stack), backend.what)
 

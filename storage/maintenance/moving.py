@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, Table, delete, func, select, text, tuple
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.backend import Backend, translated_errors
+from storage.database.backend import Backend, Use, translated_errors
 from storage.database.migrations import upgrade
 from storage.database.notes import note_of, put_note
 from storage.database.schema import metadata, notes, origin
@@ -96,7 +96,7 @@ async def _connected(
     settings: StorageSettings, stack: AsyncExitStack
 ) -> tuple[Backend, AsyncConnection, bool]:
     """Open a database that no bot uses, and keep bots out of it; return also whether it holds data."""
-    backend = backend_of(settings, exclusive=True)
+    backend = backend_of(settings, Use.ALONE)
     await backend.open(stack)
     is_used = await backend.has_data()  # before the only connection is taken
     return backend, await backend.connect_writer(stack), is_used

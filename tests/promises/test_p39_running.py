@@ -50,12 +50,14 @@ class Place:
     Attributes:
         settings: Of the bot.
         keys_to: An empty database for keys.
+        away: Names of processes that cannot reach the server.
     """
 
     def __init__(self, server: Any, name: str, settings: StorageSettings, keys_to: str) -> None:
         self._server, self._name = server, name
         self.settings, self.keys_to = settings, keys_to
         self.stack = AsyncExitStack()
+        self.away: set[str] = set()
 
     async def process(self, name: str) -> Store:
         """Start a process, which :meth:`cut` finds by its name."""
@@ -63,7 +65,10 @@ class Place:
         return await self.stack.enter_async_context(await Store.open(named))
 
     async def cut(self, name: str) -> None:
-        """End all connections of a process at the server."""
+        """End all connections of a process at the server.
+
+        With its name in :attr:`away` none comes back, as if the network between them were gone.
+        """
         admin = await self._server.connect(self._name)
         of_it = "FROM pg_stat_activity WHERE application_name = $1"
         await admin.fetch(f"SELECT pg_terminate_backend(pid, 5000) {of_it}", name)
@@ -89,6 +94,14 @@ async def place(tmp_path, postgres, monkeypatch):
     for variable in (settings.master_key_env, settings.master_key_env + "_NEXT"):
         monkeypatch.setenv(variable, base64.b64encode(os.urandom(32)).decode())
     place = Place(postgres, name, settings, postgres.url(keys))
+    take_part = PostgresBackend._take_part
+
+    def unless_away(backend: PostgresBackend, *connection: Any) -> None:
+        if backend._settings.get("application_name") in place.away:
+            raise DatabaseFailed("away")
+        take_part(backend, *connection)
+
+    monkeypatch.setattr(PostgresBackend, "_take_part", unless_away)
     async with await Store.open(settings) as store:
         await posted(store, ALICE, FIRST)
     await back_up_keys(settings, tmp_path / "saved")
@@ -224,8 +237,10 @@ async def notices_the_loss(store: Store) -> None:
 async def test_a_process_that_lost_its_connections_writes_nothing_while_a_command_runs(place):
     gateway = await place.process("gateway")
     async with AsyncExitStack() as stack:
+        place.away.add("gateway")
         await place.cut("gateway")
         await exclude_bots(place.settings, stack)
+        place.away.clear()
         before = await place.rows()
         await notices_the_loss(gateway)
         for call in (
@@ -253,8 +268,10 @@ async def until_written(store: Store) -> None:
 
 async def test_a_process_that_lost_its_connections_during_a_move_never_writes_to_the_old_place(place):
     gateway = await place.process("gateway")
+    place.away.add("gateway")
     await place.cut("gateway")
     await move(place.settings, "")
+    place.away.clear()
     before = await place.rows()
     await notices_the_loss(gateway)
 

@@ -24,7 +24,8 @@ class Process:
     """A process: its locks, and the connection that holds them."""
 
     def __init__(self, open_connection: Callable, kind: type[SharedShards] = SharedShards) -> None:
-        self._open, self.shards, self.connection = open_connection, kind(), None
+        self._open, self.shards = open_connection, kind()
+        self.connection: Any = None
         self.ready: set[Shard] = set()
 
     async def connect(self, role: str = "") -> None:
