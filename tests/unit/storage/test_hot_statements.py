@@ -6,13 +6,15 @@ the test switches that plan off: what is still read whole has no index.
 Control: a query without an index is found.
 """
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import event, text
 
 from storage.database.schema import metadata
 from storage.keys import wrapping
 from storage.members.wishes import Wish
-from storage.records import NewHead
+from storage.records import NewHead, Pick, Picked, Reacted, Remark
 from tests.unit.storage.given import ALICE, BOB, FIRST, SECOND, due, posted, round_of, standing
 
 ONE_ROW = {"origin", "prior", "system_keys", "ledger_origin"}
@@ -42,15 +44,80 @@ async def settings_and_wishes(store):
     await store.safety.record_terms(store.guild_id(ALICE), ("a word",))
 
 
+async def around_a_prompt(store):
+    """What is read before a reply is written, and what its buttons read and write."""
+    reply_id = await store.replies.of_message(FIRST)
+    await store.guild_settings.of(1)
+    await store.pauses.is_paused(ALICE)
+    await store.consent.key_id_of(ALICE)
+    await store.notes.of("paused")
+    await store.faq.versions(store.guild_id(ALICE))
+    await store.safety.of(store.guild_id(ALICE))
+    await store.coordination.catch_up()
+    for read in (store.replies.summary, store.replies.channel_of, store.replies.reason):
+        await read(ALICE, reply_id)
+    await store.posted.of([FIRST, SECOND])
+    await store.feedback.summary(ALICE)
+
+
+async def choices_remarks_and_reports(store):
+    reply_id = await store.replies.of_message(FIRST)
+    pick = Pick(Picked.FIRST, "features", b"\0" * 4, b"\1" * 4, reply_id)
+    number = await store.preferences.record_pick(ALICE, pick)
+    await store.preferences.candidates_of(ALICE, reply_id)
+    await store.preferences.picked_of(ALICE, reply_id)
+    await store.preferences.undo(ALICE, number)
+    await store.taps.record(ALICE, "short", replace(pick, reply_id=None), since=0)
+    await store.taps.of(ALICE)
+    await store.taps.of_row(ALICE, since=0)
+    await store.taps.undo(ALICE, ["short"], since=0)
+    await store.remarks.record(ALICE, reply_id, Remark(("wrong",), "words"))
+    await store.remarks.of(ALICE, reply_id)
+    await store.reports.record(store.guild_id(ALICE), FIRST, "rude")
+    await store.reports.of(store.guild_id(ALICE), reply_id)
+    await store.reports.waiting(store.guild_id(ALICE), 10)
+    await store.reports.dismiss(store.guild_id(ALICE), reply_id)
+
+
+async def events_from_discord(store):
+    await store.feedback.record_events(
+        [Reacted(1, SECOND, BOB, "👎", False, True), Reacted(1, SECOND, BOB, "👎", False, False)]
+    )
+    await store.feedback.record_clear(SECOND)
+    await store.feedback.record_deleted([SECOND])
+
+
 async def a_round(store):
     await due(store)
     await standing(store, ALICE)
     await round_of(store, NewHead(store.member_id(ALICE), b"head", 1))
     await store.learning.head_of(store.member_id(ALICE))
     await store.learning.changed_after(0, 10)
+    members = [store.member_id(who) for who in (ALICE, BOB)]
+    await store.learning.feedback_of(members, 1)
+    await store.learning.feedback_counts(members)
+    await store.preferences.counts(members)
+    await store.preferences.of(members, 10)
 
 
-HOT = {call.__name__: call for call in (a_reply, feedback, settings_and_wishes, a_round)}
+async def jobs_and_pauses(store):
+    await store.learning.count_changed_after(0)
+    await store.learning.latest_round()
+    await store.pauses.pause(BOB)
+    await store.pauses.resume(BOB)
+
+
+CALLS = (
+    a_reply,
+    around_a_prompt,
+    feedback,
+    settings_and_wishes,
+    choices_remarks_and_reports,
+    a_round,
+    events_from_discord,
+    jobs_and_pauses,
+)
+HOT = {call.__name__: call for call in CALLS}
 
 
 def engines_of(store):
