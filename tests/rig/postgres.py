@@ -75,16 +75,18 @@ class PostgresServer:
 
 
 @contextmanager
-def running() -> Iterator[PostgresServer]:
+def running(*, on_disk: bool = False) -> Iterator[PostgresServer]:
     """Start a server for the duration of the block.
+
+    Args:
+        on_disk: Whether its files are on the disk of the temporary folder, whose commits take their time.
 
     Raises:
         RuntimeError: The server did not start.
     """
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(
-        prefix="simpatico-pg-", dir=memory if os.access(memory, os.W_OK) else None
-    ) as folder:
+    in_memory = not on_disk and os.access(memory, os.W_OK)
+    with tempfile.TemporaryDirectory(prefix="simpatico-pg-", dir=memory if in_memory else None) as folder:
         server = _started(Path(folder))
         try:
             yield PostgresServer(str(server.get_postmaster_info().socket_dir))
