@@ -23,6 +23,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,8 @@ async def work(number: int, settings: StorageSettings) -> None:
             print(json.dumps(await worker.write(rule, float(a_second), float(seconds))), flush=True)
 
 
-async def measure(url: str, folder: Path, n: int, options: argparse.Namespace) -> None:
-    """Start so many processes, and print the figures of each rate and rule."""
+async def measure(url: str, folder: Path, n: int, options: argparse.Namespace) -> AsyncIterator[str]:
+    """Start so many processes, and yield a row of figures for each rate and rule."""
     settings = ["--worker", url, str(folder)]
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "tests.benchmarks.bench_writes", *settings)
@@ -154,7 +155,7 @@ async def measure(url: str, folder: Path, n: int, options: argparse.Namespace) -
                     into.write(f"{rule} {a_second / n} {options.seconds}\n".encode())
                 found[rule] += [json.loads(line) for line in [await out.readline() for _, out, _ in workers]]
         for rule, parts in found.items():
-            print(row(n, a_second, rule, parts, options.turns), flush=True)
+            yield row(n, a_second, rule, parts, options.turns)
     for into, _, process in workers:
         into.close()
         await process.wait()
@@ -200,7 +201,8 @@ async def main() -> None:
     with running(on_disk=not options.memory) as server:
         for n in options.processes:
             with tempfile.TemporaryDirectory(prefix="simpatico-writes-") as folder:
-                await measure(server.url(await server.fresh()), Path(folder), n, options)
+                async for one in measure(server.url(await server.fresh()), Path(folder), n, options):
+                    print(one, flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
     return None
 

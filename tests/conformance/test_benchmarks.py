@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,15 @@ from bot.settings import DEFAULT_STYLES
 from personalization.heads.heads import Prior
 from personalization.insight.learnt_wishes import LearntWish
 from personalization.lab.datasets import Dataset
-from tests.benchmarks import bench_heads, bench_round, bench_small_servers, bench_taste, bench_trust
+from tests.benchmarks import (
+    bench_heads,
+    bench_partitions,
+    bench_round,
+    bench_small_servers,
+    bench_taste,
+    bench_trust,
+    bench_writes,
+)
 from tests.benchmarks.bench_small_servers import Server, drawn, measured, table
 from tests.benchmarks.obedient_writer import ObedientWriter
 from tests.benchmarks.peers import PEERS
@@ -103,6 +113,24 @@ async def test_rounds_under_many_reactions_are_measured() -> None:
 
     assert [what.split()[-1] for what, _ in rows[1:]] == ["rounds", "process", "round"]
     assert float(rows[0][1]) > 0
+
+
+@pytest.mark.slow
+async def test_the_lock_of_all_writers_is_measured_against_others(postgres, tmp_path: Path) -> None:
+    options = argparse.Namespace(rates=[20.0], seconds=1.0, turns=1)
+
+    found = bench_writes.measure(postgres.url(await postgres.fresh()), tmp_path, 2, options)
+    rows = [one.split(" | ") async for one in found]
+
+    assert [one[2] for one in rows] == list(bench_writes.RULES)
+    assert all(one[-1] == "0 |" for one in rows), "no write failed"
+
+
+@pytest.mark.slow
+async def test_partitions_are_measured_against_plain_tables(postgres) -> None:
+    found = await bench_partitions.compare(postgres, 5_000, 10, 1)
+
+    assert [set(one) for one in found.values()] == 3 * [set(bench_partitions.STATEMENTS)]
 
 
 @pytest.mark.slow
