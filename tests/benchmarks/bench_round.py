@@ -2,8 +2,9 @@
 
 It fills a store with members and feedback on the replies to them, in bulk instead of event by event. Then it
 runs one round over all members and prints the time of each part. Parts run in several threads and a worker
-process, so they may overlap and need not add up to the total. ``docs/benchmarks.md`` has the recorded
-results.
+process, so they may overlap and need not add up to the total. ``--pairs N`` runs rounds that read
+ahead and rounds that do not, in turn, on one store, and prints the ratios. ``docs/benchmarks.md`` has the
+recorded results.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import inspect
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -183,6 +184,48 @@ class Listener:
         """Ignore new heads."""
 
 
+async def one_by_one(items: AsyncGenerator[Any], most: int) -> AsyncGenerator[Any]:
+    """Yield the items without reading ahead, as rounds did before :func:`gathering.ahead`."""
+    async for item in items:
+        yield item
+
+
+async def compare(
+    folder: Path, size: tuple[int, int], prior: Prior, population: Population, n_pairs: int
+) -> list[tuple[float, float]]:
+    """Return the wall seconds of rounds over the same members, without and with reading ahead, in pairs."""
+    settings = LearningSettings(device="cpu")
+    stored = StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
+    found: list[tuple[float, float]] = []
+    async with await Store.open(stored) as store:
+        await fill(store, population, *size)
+        listener = Listener(starter_prior(SPACE, settings))
+        trainer = Trainer(store.learning, listener, settings, SPACE, EmojiValence())  # type: ignore[arg-type]
+        await trainer.warm_up()
+        for turn in range(n_pairs + 1):  # the first pair warms up
+            seconds: dict[bool, float] = {}
+            for reads_ahead in (False, True) if turn % 2 else (True, False):
+                await store.learning.record_prior(PriorRecord(prior.to_bytes(), size[0], datetime.now(UTC)))
+                rounds.ahead = gathering.ahead if reads_ahead else one_by_one
+                began = time.perf_counter()
+                report = await trainer.run_round()
+                seconds[reads_ahead] = time.perf_counter() - began
+                assert report.n_members == size[0]
+            found.append((seconds[False], seconds[True]))
+        await trainer.close()
+    return found[1:]
+
+
+def print_pairs(pairs: Sequence[tuple[float, float]], n_members: int) -> None:
+    """Print the time of a member in each pair, and the median ratio."""
+    print("| one by one, us a member | reading ahead | ratio |\n|---|---|---|")
+    for before, after in pairs:
+        each = 1e6 / n_members
+        print(f"| {before * each:,.0f} | {after * each:,.0f} | {after / before:.2f} |")
+    ratios = [after / before for before, after in pairs]
+    print(f"\nmedian ratio {np.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+
+
 async def measure(
     folder: Path,
     size: tuple[int, int],
@@ -227,9 +270,15 @@ def main(argv: Sequence[str] | None = None, executor: Executor | None = None) ->
     parser.add_argument("--labels", type=int, default=20)
     parser.add_argument("--teachers", type=int, default=150, help="other members, for the prior")
     parser.add_argument("--replies", type=int, default=20_000, help="distinct replies to draw from")
+    parser.add_argument("--pairs", type=int, default=0, help="compare with rounds that do not read ahead")
     given = parser.parse_args(argv)
     population = Population(given.replies)
     prior = population.prior(given.teachers, 40)
+    if given.pairs:
+        with tempfile.TemporaryDirectory() as folder:
+            size = (given.members, given.labels)
+            print_pairs(asyncio.run(compare(Path(folder), size, prior, population, given.pairs)), size[0])
+        return
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(Path(folder), (given.members, given.labels), prior, population, executor)
         report, spent, wall, cpu = asyncio.run(measured)
