@@ -70,7 +70,7 @@ async def ahead(items: AsyncGenerator[T], most: int) -> AsyncGenerator[T]:
         await fetching
     finally:
         fetching.cancel()
-        await asyncio.wait([fetching])
+        await asyncio.gather(fetching, return_exceptions=True)
         await items.aclose()
 
 

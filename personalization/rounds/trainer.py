@@ -315,7 +315,7 @@ class Trainer:
             around = prior.around(guild)
             for page in pages(some):
                 examples = await self._off_loop.in_thread(examples_of, page)
-                bank, solved = await self._off_loop.in_worker(
+                bank, solved = await self._off_loop.on_examples(
                     learn_heads, examples, around, self._settings.device
                 )
                 result.heads += await self._off_loop.in_thread(new_heads, page, bank)

@@ -2,9 +2,9 @@
 
 It fills a store with members and feedback on the replies to them, in bulk instead of event by event. Then it
 runs one round over all members and prints the time of each part. Parts run in several threads and a worker
-process, so they may overlap and need not add up to the total. ``--pairs N`` runs rounds that read
-ahead and rounds that do not, in turn, on one store, and prints the ratios. ``docs/benchmarks.md`` has the
-recorded results.
+process, so they may overlap and need not add up to the total. ``--pairs N`` runs rounds whose
+parts overlap and rounds whose parts take turns, on one store, and prints the ratios. ``docs/benchmarks.md``
+has the recorded results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from personalization.rounds import trainer as rounds
 from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import RoundReport
 from personalization.rounds.trainer import Trainer
+from personalization.rounds.worker import Worker
 from personalization.settings import LearningSettings
 from storage.database.change_numbers import next_number
 from storage.database.schema import MemberStatus, members, replies
@@ -190,40 +191,72 @@ async def one_by_one(items: AsyncGenerator[Any], most: int) -> AsyncGenerator[An
         yield item
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a round took: wall seconds, and processor seconds of the bot's process and of the worker."""
+
+    wall: float
+    own: float
+    worker: float
+
+
+@contextmanager
+def one_after_another() -> Iterator[None]:
+    """Let rounds read, solve and write in turn, and send features through a pipe, as they once did."""
+    kept = rounds.ahead, Worker.place
+    rounds.ahead, Worker.place = one_by_one, lambda *_: False  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        rounds.ahead, Worker.place = kept  # type: ignore[method-assign]
+
+
 async def compare(
     folder: Path, size: tuple[int, int], prior: Prior, population: Population, n_pairs: int
-) -> list[tuple[float, float]]:
-    """Return the wall seconds of rounds over the same members, without and with reading ahead, in pairs."""
+) -> list[tuple[Cost, Cost]]:
+    """Return the costs of rounds over the same members, one after another and overlapping, in pairs."""
     settings = LearningSettings(device="cpu")
     stored = StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
-    found: list[tuple[float, float]] = []
+    found: list[tuple[Cost, Cost]] = []
     async with await Store.open(stored) as store:
         await fill(store, population, *size)
         listener = Listener(starter_prior(SPACE, settings))
         trainer = Trainer(store.learning, listener, settings, SPACE, EmojiValence())  # type: ignore[arg-type]
         await trainer.warm_up()
         for turn in range(n_pairs + 1):  # the first pair warms up
-            seconds: dict[bool, float] = {}
-            for reads_ahead in (False, True) if turn % 2 else (True, False):
+            costs: dict[bool, Cost] = {}
+            for overlaps in (False, True) if turn % 2 else (True, False):
                 await store.learning.record_prior(PriorRecord(prior.to_bytes(), size[0], datetime.now(UTC)))
-                rounds.ahead = gathering.ahead if reads_ahead else one_by_one
-                began = time.perf_counter()
-                report = await trainer.run_round()
-                seconds[reads_ahead] = time.perf_counter() - began
-                assert report.n_members == size[0]
-            found.append((seconds[False], seconds[True]))
+                with nullcontext() if overlaps else one_after_another():
+                    costs[overlaps] = await cost_of(trainer, size[0])
+            found.append((costs[False], costs[True]))
         await trainer.close()
     return found[1:]
 
 
-def print_pairs(pairs: Sequence[tuple[float, float]], n_members: int) -> None:
-    """Print the time of a member in each pair, and the median ratio."""
-    print("| one by one, us a member | reading ahead | ratio |\n|---|---|---|")
+async def cost_of(trainer: Trainer, n_members: int) -> Cost:
+    """Run a round over this many members."""
+    wall, own, worker = time.perf_counter(), time.process_time(), trainer.worker_cpu_s
+    report = await trainer.run_round()
+    assert report.n_members == n_members
+    return Cost(time.perf_counter() - wall, time.process_time() - own, trainer.worker_cpu_s - worker)
+
+
+def print_pairs(pairs: Sequence[tuple[Cost, Cost]], n_members: int) -> None:
+    """Print the costs of a member in each pair, and the median ratios."""
+    print("us a member: wall time, processor time of the bot's process, of the worker\n")
+    print("| one after another | overlapping | ratio of wall times | of processor times |\n|---|---|---|---|")
+    ratios: list[tuple[float, float]] = []
     for before, after in pairs:
-        each = 1e6 / n_members
-        print(f"| {before * each:,.0f} | {after * each:,.0f} | {after / before:.2f} |")
-    ratios = [after / before for before, after in pairs]
-    print(f"\nmedian ratio {np.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+        busy = (after.own + after.worker) / (before.own + before.worker)
+        ratios.append((after.wall / before.wall, busy))
+        shown = [
+            ", ".join(f"{1e6 * part / n_members:,.0f}" for part in (cost.wall, cost.own, cost.worker))
+            for cost in (before, after)
+        ]
+        print(f"| {shown[0]} | {shown[1]} | {ratios[-1][0]:.2f} | {busy:.2f} |")
+    for name, found in zip(("wall", "processor"), zip(*ratios, strict=True), strict=True):
+        print(f"median ratio of {name} times {np.median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
 
 
 async def measure(
@@ -270,7 +303,7 @@ def main(argv: Sequence[str] | None = None, executor: Executor | None = None) ->
     parser.add_argument("--labels", type=int, default=20)
     parser.add_argument("--teachers", type=int, default=150, help="other members, for the prior")
     parser.add_argument("--replies", type=int, default=20_000, help="distinct replies to draw from")
-    parser.add_argument("--pairs", type=int, default=0, help="compare with rounds that do not read ahead")
+    parser.add_argument("--pairs", type=int, default=0, help="compare with rounds whose parts take turns")
     given = parser.parse_args(argv)
     population = Population(given.replies)
     prior = population.prior(given.teachers, 40)
