@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing.context import SpawnContext
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -43,7 +44,7 @@ class Worker(ProcessPoolExecutor):
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._shared = context.RawArray("b", SHARED_BYTES) if _has_room() else None
+        self._shared = _shared_memory(context)
         super().__init__(1, context, become_worker, (self._shared,))
 
     def place(self, X: FloatArray) -> bool:
@@ -102,12 +103,13 @@ def become_worker(shared: Any = None) -> None:
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
 
 
-def _has_room() -> bool:
-    """Return whether shared memory can be had; a full one would end the process at its first use."""
+def _shared_memory(context: SpawnContext) -> Any:
+    """Return memory to share, or None: a full ``/dev/shm`` would end the process at the first use."""
     try:
-        return shutil.disk_usage(_IN_MEMORY).free > 2 * SHARED_BYTES
+        has_room = shutil.disk_usage(_IN_MEMORY).free > 2 * SHARED_BYTES and os.access(_IN_MEMORY, os.W_OK)
+        return context.RawArray("b", SHARED_BYTES) if has_room else None
     except OSError:
-        return False
+        return None
 
 
 def _view(shared: Any, shape: tuple[int, ...]) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -102,12 +103,18 @@ async def test_features_reach_the_process_by_shared_memory_and_do_not_stay_there
 
 @pytest.mark.slow
 async def test_without_room_in_memory_features_take_the_pipe(monkeypatch) -> None:
-    monkeypatch.setattr(worker, "_IN_MEMORY", "/no/such/place")
+    monkeypatch.setattr(worker, "_IN_MEMORY", "/proc")
     place, examples = OffLoop(), some_examples()
 
     assert await place.on_examples(total, examples, 2.0) == total(examples, 2.0)
     assert place._own._shared is None
     await place.close()
+
+
+@pytest.mark.parametrize("place", ["/proc", "/no/such/place"])
+def test_there_is_no_shared_memory_without_room(monkeypatch, place) -> None:
+    monkeypatch.setattr(worker, "_IN_MEMORY", place)
+    assert worker._shared_memory(multiprocessing.get_context("spawn")) is None
 
 
 async def test_the_shared_memory_holds_a_page_of_the_trainer() -> None:
