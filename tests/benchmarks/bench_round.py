@@ -156,7 +156,7 @@ class Spent:
             ("open seals", SealedFeedback, "open"),
             ("rows to features", gathering, "decode_feedback"),
             ("feedback to labels", rounds, "read_labels"),
-            ("solve, the way to the worker and back included", OffLoop, "in_worker"),
+            ("solve, the way to the worker and back included", OffLoop, "on_examples"),
             ("heads to bytes", rounds, "new_heads"),
             ("seal and write heads", learning, "record_round"),
             ("... until it is on the disk", LearningRecords, "record_round"),
