@@ -195,7 +195,8 @@ def labels_of(
     in_server = valence.in_guild(feedback.guild)
     own = in_server.learnt(own_meanings(feedback.signs, in_server))
     label_of = Labeller(settings)
-    return [label_of(*sign, own) for sign in feedback.signs]
+    by_sign = {sign: label_of(*sign, own) for sign in set(feedback.signs)}  # few signs differ
+    return [by_sign[sign] for sign in feedback.signs]
 
 
 def _compared(

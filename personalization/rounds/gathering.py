@@ -2,14 +2,15 @@
 
 Storage is read for a few members at a time, rows become arrays in the trainer's thread, and each batch for
 the prior goes to the worker process at once. So memory in the bot and the size of a copy are bounded whatever
-the size of the population. Used by :mod:`personalization.rounds.trainer`. Of storage it imports only record
-types.
+the size of the population. Reading goes on while earlier batches are solved (:func:`ahead`). Used by
+:mod:`personalization.rounds.trainer`. Of storage it imports only record types.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import ParamSpec, Protocol, TypeVar
@@ -43,6 +44,34 @@ class Runner(Protocol):
     def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Run the function and return its result."""
         ...
+
+
+async def ahead(items: AsyncGenerator[T], most: int) -> AsyncGenerator[T]:
+    """Yield the items of a generator that goes on meanwhile, at most ``most`` items ahead of the caller.
+
+    An error of the generator is raised after the items before it. Closing this generator cancels the other.
+    """
+    waiting: asyncio.Queue[tuple[T, ...]] = asyncio.Queue()  # the empty tuple is the end
+    room = asyncio.Semaphore(most)
+
+    async def fetch() -> None:
+        try:
+            async for item in items:
+                await room.acquire()
+                waiting.put_nowait((item,))
+        finally:
+            waiting.put_nowait(())
+
+    fetching = asyncio.create_task(fetch(), name="read-ahead")
+    try:
+        while item := await waiting.get():
+            room.release()
+            yield item[0]
+        await fetching
+    finally:
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
+        await items.aclose()
 
 
 class FeedbackReader:

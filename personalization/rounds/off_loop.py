@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar
+from dataclasses import replace
+from typing import Concatenate, ParamSpec, TypeVar
 
 from personalization.errors import RoundFailed
-from personalization.rounds.worker import open_worker
+from personalization.rounds.worker import Worker, on_placed, open_worker
+from personalization.solving.training import Examples
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,9 +65,42 @@ class OffLoop:
         Raises:
             RoundFailed: The process died; the next call starts a new one.
         """
-        executor = self._given or self._own
-        if executor is None:
-            executor = self._own = open_worker()
+        return await self._run(self._given or self._own or self._open(), function, *args, **kwargs)
+
+    async def on_examples(
+        self,
+        function: Callable[Concatenate[Examples, P], T],
+        examples: Examples,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a function of examples in the worker process; their features take the shared memory.
+
+        One call at a time.
+
+        Raises:
+            RoundFailed: The process died; the next call starts a new one.
+        """
+        self._begin_work()  # so that the process does not end between here and there
+        worker = self._given or self._own or self._open()
+        try:
+            if not isinstance(worker, Worker) or not await self.in_thread(worker.place, examples.X):
+                return await self._run(worker, function, examples, *args, **kwargs)
+            try:
+                rest = replace(examples, X=examples.X[:, :, :0])
+                return await self._run(worker, on_placed, function, examples.X.shape, rest, *args, **kwargs)
+            finally:
+                await self.in_thread(worker.clear)
+        finally:
+            self._end_work()
+
+    def _open(self) -> Executor:
+        self._own = open_worker()
+        return self._own
+
+    async def _run(
+        self, executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         self._begin_work()
         try:
             result, cpu_s = await asyncio.wrap_future(executor.submit(_timed, function, *args, **kwargs))

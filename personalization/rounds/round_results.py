@@ -1,8 +1,16 @@
-"""Results of a round and of a rebuild of the prior, returned by :mod:`personalization.rounds.trainer`."""
+"""Results of a round and of a rebuild of the prior, and of the parts of a round.
+
+Made by :mod:`personalization.rounds.trainer`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from personalization.rounds.examples import Labelled
+from storage.records import ChangedMember, NewHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +53,31 @@ class PriorReport:
     n_members: int
     n_labels: int
     changed: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """Labels of some members of a chunk.
+
+    Attributes:
+        changed: The members of the whole chunk.
+        started_at: When the chunk was begun.
+        labelled: Members with their labels.
+        is_last: Whether it is the last batch of its chunk.
+    """
+
+    changed: Sequence[ChangedMember]
+    started_at: datetime
+    labelled: list[Labelled] = field(default_factory=list[Labelled])
+    is_last: bool = False
+
+
+@dataclass(slots=True)
+class ChunkResult:
+    """Heads and counts of the chunk that is being solved."""
+
+    heads: list[NewHead] = field(default_factory=list[NewHead])
+    n_removed: int = 0
+    n_labels: int = 0
+    n_unsolved: int = 0
+    device: str = ""

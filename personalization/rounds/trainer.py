@@ -2,6 +2,7 @@
 
 :class:`Trainer` is called by the bot's scheduler and publishes to the ranker. Slow work leaves the event loop
 (:mod:`personalization.rounds.off_loop`): labelling and padding run in a thread, solving in a worker process.
+The next members are read while a chunk is solved and written.
 
 A round takes members in chunks. Each chunk is written in one transaction with the cursor that covers it, so a
 crash repeats at most one chunk. Repeating a chunk is idempotent, because a head is a pure function of prior
@@ -15,9 +16,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -27,10 +29,10 @@ from personalization.heads.heads import FeatureSpace, Prior, starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.ranking.ranker import Ranker
 from personalization.rounds.examples import Labelled, by_server, examples_of, new_heads, pages, read_labels
-from personalization.rounds.gathering import MEMBERS_AT_ONCE, FeedbackReader
+from personalization.rounds.gathering import MEMBERS_AT_ONCE, FeedbackReader, ahead
 from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.prior_in_use import PriorInUse
-from personalization.rounds.round_results import PriorReport, RoundReport
+from personalization.rounds.round_results import Batch, ChunkResult, PriorReport, RoundReport
 from personalization.rounds.store_protocol import LearningStore
 from personalization.rounds.teaching import FittedPrior, teach_buffered
 from personalization.settings import LearningSettings
@@ -38,7 +40,7 @@ from personalization.solving.gate import learn_heads
 from personalization.solving.training import Examples
 from storage.clock import utcnow
 from storage.failpoints import failpoint
-from storage.records import ChangedMember, NewHead, RoundRecord
+from storage.records import NewHead, RoundRecord
 from storage.wording import counted
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 SOLVE_BYTES = 32 * 2**20
 """Bytes of features that are read before they are solved; one batch of members may exceed it."""
 CHUNK_TRIES = 5
+BATCHES_AHEAD = 3
+"""Batches that are read before they are needed; one is about 6.5 MB."""
 LABELS_PER_MEMBER = 1000
 """Newest replies of a member whose feedback counts; bounds the n x n system of the solve."""
 PAIRS_PER_MEMBER = 200
@@ -53,17 +57,6 @@ PAIRS_PER_MEMBER = 200
 PRIOR_MEMBER_CAP = 20.0
 """Largest total weight of one member in the fit of the prior, in thumbs."""
 PRIOR_TRIES = 5
-
-
-@dataclass(slots=True)
-class _ChunkResult:
-    """Heads and counts of the chunk that is being solved."""
-
-    heads: list[NewHead] = field(default_factory=list[NewHead])
-    n_removed: int = 0
-    n_labels: int = 0
-    n_unsolved: int = 0
-    device: str = ""
 
 
 class Trainer:
@@ -162,24 +155,12 @@ class Trainer:
         """
         async with self._lock:
             started_s = self._steady_s()
-            report = RoundReport()
-            n_tries = 0
-            made = self._store.erasures
-            prior = await self._prior.current()
-            while not self._closing:
-                erasures = self._store.erasures
-                if erasures != made:  # an erasure deletes the learnt prior
-                    prior, made = await self._prior.current(), erasures
-                changed = await self._store.changed_after(await self._store.cursor(), MEMBERS_AT_ONCE)
-                if not changed:
-                    break
-                n_tries += 1
-                learnt = await self._learn_chunk(changed, prior, report, erasures)
-                if learnt is not None:
-                    report, n_tries = learnt, 0
-                    if len(changed) < MEMBERS_AT_ONCE:
-                        break
-                elif n_tries == CHUNK_TRIES:
+            report, n_tries, done = RoundReport(), 0, False
+            while not (done or self._closing):
+                before = report.n_members
+                report, done = await self._learn_due(report)
+                n_tries = n_tries + 1 if report.n_members == before else 1
+                if n_tries == CHUNK_TRIES and not (done or self._closing):
                     raise RoundFailed(
                         "expected a chunk during which no member leaves, found members leaving in each of"
                         f" {CHUNK_TRIES} tries; the chunk was not stored, and the next round tries again"
@@ -247,27 +228,59 @@ class Trainer:
 
     # --- one chunk of a round -----------------------------------------------------------------------------
 
-    async def _learn_chunk(
-        self, changed: Sequence[ChangedMember], prior: Prior, report: RoundReport, erasures: int
+    async def _learn_due(self, report: RoundReport) -> tuple[RoundReport, bool]:
+        """Learn and store all that is due, chunk by chunk.
+
+        Returns:
+            The report with the stored chunks, and whether all was learnt. If not, a member left: the chunk
+                under way was not stored, because an erasure deletes the learnt prior and labels.
+        """
+        erasures = self._store.erasures  # before the prior and all labels are read
+        prior = await self._prior.current()
+        waiting, result = list[Labelled](), ChunkResult()
+        async with aclosing(ahead(self._due(prior), BATCHES_AHEAD)) as batches:
+            async for batch in batches:
+                waiting += batch.labelled
+                if batch.is_last or sum(member.X.nbytes for member in waiting) >= SOLVE_BYTES:
+                    await self._solve(waiting, prior, result)
+                    waiting = []
+                if not batch.is_last:
+                    continue
+                stored = await self._store_chunk(batch, result, report, erasures)
+                if stored is None:
+                    return report, False
+                report, result = stored, ChunkResult()
+                if self._closing:
+                    break
+        return report, True
+
+    async def _due(self, prior: Prior) -> AsyncGenerator[Batch]:
+        """Yield the labels of all members who are due, chunk by chunk."""
+        cursor, n_changed = await self._store.cursor(), MEMBERS_AT_ONCE
+        while n_changed == MEMBERS_AT_ONCE:
+            changed = await self._store.changed_after(cursor, MEMBERS_AT_ONCE)
+            if not changed:
+                return
+            begun = Batch(changed, self._now())
+            # Read after the list of due members: a change of a server's emoji makes members due again, with a
+            # sequence number above this cursor.
+            valence = (await self._valence_now()).learnt(prior.meanings)
+            member_ids = [member.member_id for member in changed]
+            async for batch in self._reader.read(
+                self._store, member_ids, LABELS_PER_MEMBER, pairs=PAIRS_PER_MEMBER
+            ):
+                labelled = await self._off_loop.in_thread(read_labels, batch, valence, self._settings)
+                yield replace(begun, labelled=labelled)
+            yield replace(begun, is_last=True)
+            cursor, n_changed = changed[-1].changed_seq, len(changed)
+
+    async def _store_chunk(
+        self, chunk: Batch, result: ChunkResult, report: RoundReport, erasures: int
     ) -> RoundReport | None:
-        """Learn and store one chunk; None if a member left meanwhile, in which case nothing is stored."""
-        started_at = self._now()
-        member_ids = [member.member_id for member in changed]
-        result = _ChunkResult()
-        waiting: list[Labelled] = []
-        # Read after the list of due members: a change of a server's emoji makes members due again, with a
-        # sequence number above this cursor.
-        valence = (await self._valence_now()).learnt(prior.meanings)
-        async for batch in self._reader.read(
-            self._store, member_ids, LABELS_PER_MEMBER, pairs=PAIRS_PER_MEMBER
-        ):
-            waiting += await self._off_loop.in_thread(read_labels, batch, valence, self._settings)
-            if sum(member.X.nbytes for member in waiting) >= SOLVE_BYTES:
-                await self._solve(waiting, prior, result)
-                waiting = []
-        await self._solve(waiting, prior, result)
+        """Store a chunk and publish it; None if a member left meanwhile, in which case nothing is stored."""
+        changed = chunk.changed
         record = RoundRecord(
-            started_at=started_at,
+            started_at=chunk.started_at,
             finished_at=self._now(),
             cursor=changed[-1].changed_seq,
             n_members=len(changed),
@@ -281,7 +294,7 @@ class Trainer:
             return None
         failpoint("rounds.stored")
         # Includes members who were erased meanwhile: the ranker reads the store again and finds nothing.
-        await self._ranker.publish(member_ids)
+        await self._ranker.publish([member.member_id for member in changed])
         return RoundReport(
             version=version,
             n_members=report.n_members + len(changed),
@@ -292,7 +305,7 @@ class Trainer:
             device=result.device or report.device,
         )
 
-    async def _solve(self, members: Sequence[Labelled], prior: Prior, result: _ChunkResult) -> None:
+    async def _solve(self, members: Sequence[Labelled], prior: Prior, result: ChunkResult) -> None:
         """Solve these members' heads and add them to the chunk's result."""
         bare = [NewHead(member.member_id, None, 0) for member in members if not len(member.y)]
         result.heads += bare
@@ -302,7 +315,7 @@ class Trainer:
             around = prior.around(guild)
             for page in pages(some):
                 examples = await self._off_loop.in_thread(examples_of, page)
-                bank, solved = await self._off_loop.in_worker(
+                bank, solved = await self._off_loop.on_examples(
                     learn_heads, examples, around, self._settings.device
                 )
                 result.heads += await self._off_loop.in_thread(new_heads, page, bank)

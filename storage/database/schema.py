@@ -45,7 +45,12 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Convert microseconds to an aware time."""
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        return None if value is None else utc_time(value)
+
+
+def utc_time(microseconds: int) -> datetime:
+    """Return the aware time that a column of :class:`UtcTime` stores as microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 class MemberStatus(StrEnum):

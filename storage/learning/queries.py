@@ -7,12 +7,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, type_coerce
+from sqlalchemy.types import NullType
 
 from storage.database.change_numbers import mark_all_due, pages
 from storage.database.erasure_count import ERASURES_NOTE
 from storage.database.notes import note_of
-from storage.database.schema import MemberStatus, feedback, heads, members, prior, replies, rounds
+from storage.database.schema import (
+    MemberStatus,
+    feedback,
+    heads,
+    members,
+    prior,
+    replies,
+    rounds,
+    utc_time,
+)
 from storage.errors import SealBroken
 from storage.failpoints import failpoint
 from storage.keys.key_store import KeyStore
@@ -35,19 +45,21 @@ _agreed = members.c.standing == MemberStatus.AGREED
 
 
 _asker = members.alias("asker")
+_columns = (
+    feedback.c.member_id,
+    feedback.c.reply_id,
+    feedback.c.changed_seq,
+    feedback.c.changed_at,
+    feedback.c.state,
+    _asker.c.member_id.label("asker"),
+    members.c.guild,
+    members.c.person,
+    replies.c.feature_id,
+    replies.c.features,
+)
 _feedback = (
-    select(
-        feedback.c.member_id,
-        feedback.c.reply_id,
-        feedback.c.changed_seq,
-        feedback.c.changed_at,
-        feedback.c.state,
-        _asker.c.member_id.label("asker"),
-        members.c.guild,
-        members.c.person,
-        replies.c.feature_id,
-        replies.c.features,
-    )
+    # As the driver returns them: converting ten columns of each row took a quarter of the reading.
+    select(*(type_coerce(column, NullType()) for column in _columns))
     .join(members, feedback.c.member_id == members.c.member_id)
     .join(replies, feedback.c.reply_id == replies.c.reply_id)
     .join(_asker, replies.c.member_id == _asker.c.member_id)
@@ -85,7 +97,8 @@ class SealedFeedback:
         """
         opened: dict[MemberId, list[FeedbackRow]] = {member_id: [] for member_id in self.member_ids}
         features: dict[ReplyId, bytes] = {}
-        states: dict[bytes, FeedbackState] = {}  # most rows hold one of a few states
+        # Most rows hold one of a few states.
+        states: dict[bytes, tuple[tuple[str, ...], int | None]] = {}
         n_unreadable = 0
         for (
             member_id,
@@ -110,19 +123,13 @@ class SealedFeedback:
                 n_unreadable += 1
                 continue
             if body not in states:
-                states[body] = FeedbackState.from_bytes(body)
-            told = states[body]
+                told = FeedbackState.from_bytes(body)
+                states[body] = told.emoji, told.rating
+            emoji, rating = states[body]
+            at = utc_time(changed_at)
+            vector = features[reply_id]
             opened[member_id].append(
-                FeedbackRow(
-                    reply_id,
-                    told.emoji,
-                    told.rating,
-                    feature_id,
-                    features[reply_id],
-                    changed_at,
-                    guild,
-                    person,
-                )
+                FeedbackRow(reply_id, emoji, rating, feature_id, vector, at, guild, person)
             )
         return opened, n_unreadable
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from storage.records.identifiers import ReplyId
 from storage.records.replies import ReplySummary
@@ -49,9 +50,10 @@ class FeedbackSummary:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FeedbackRow:
+class FeedbackRow(NamedTuple):
     """All feedback of one member on one reply, with the features that training needs.
+
+    A tuple, because a round creates one for every label.
 
     Attributes:
         reply_id: The reply.

@@ -2,8 +2,9 @@
 
 It fills a store with members and feedback on the replies to them, in bulk instead of event by event. Then it
 runs one round over all members and prints the time of each part. Parts run in several threads and a worker
-process, so they may overlap and need not add up to the total. ``docs/benchmarks.md`` has the recorded
-results.
+process, so they may overlap and need not add up to the total. ``--pairs N`` runs rounds whose
+parts overlap and rounds whose parts take turns, on one store, and prints the ratios. ``docs/benchmarks.md``
+has the recorded results.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import asyncio
 import inspect
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +33,7 @@ from personalization.rounds import trainer as rounds
 from personalization.rounds.off_loop import OffLoop
 from personalization.rounds.round_results import RoundReport
 from personalization.rounds.trainer import Trainer
+from personalization.rounds.worker import Worker
 from personalization.settings import LearningSettings
 from storage.database.change_numbers import next_number
 from storage.database.schema import MemberStatus, members, replies
@@ -154,7 +156,7 @@ class Spent:
             ("open seals", SealedFeedback, "open"),
             ("rows to features", gathering, "decode_feedback"),
             ("feedback to labels", rounds, "read_labels"),
-            ("solve, the way to the worker and back included", OffLoop, "in_worker"),
+            ("solve, the way to the worker and back included", OffLoop, "on_examples"),
             ("heads to bytes", rounds, "new_heads"),
             ("seal and write heads", learning, "record_round"),
             ("... until it is on the disk", LearningRecords, "record_round"),
@@ -181,6 +183,80 @@ class Listener:
 
     async def publish(self, changed: Sequence[MemberId]) -> None:
         """Ignore new heads."""
+
+
+async def one_by_one(items: AsyncGenerator[Any], most: int) -> AsyncGenerator[Any]:
+    """Yield the items without reading ahead, as rounds did before :func:`gathering.ahead`."""
+    async for item in items:
+        yield item
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a round took: wall seconds, and processor seconds of the bot's process and of the worker."""
+
+    wall: float
+    own: float
+    worker: float
+
+
+@contextmanager
+def one_after_another() -> Iterator[None]:
+    """Let rounds read, solve and write in turn, and send features through a pipe, as they once did."""
+    kept = rounds.ahead, Worker.place
+    rounds.ahead, Worker.place = one_by_one, lambda *_: False  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        rounds.ahead, Worker.place = kept  # type: ignore[method-assign]
+
+
+async def compare(
+    folder: Path, size: tuple[int, int], prior: Prior, population: Population, n_pairs: int
+) -> list[tuple[Cost, Cost]]:
+    """Return the costs of rounds over the same members, one after another and overlapping, in pairs."""
+    settings = LearningSettings(device="cpu")
+    stored = StorageSettings(data_dir=folder / "data", key_dir=folder / "keys")
+    found: list[tuple[Cost, Cost]] = []
+    async with await Store.open(stored) as store:
+        await fill(store, population, *size)
+        listener = Listener(starter_prior(SPACE, settings))
+        trainer = Trainer(store.learning, listener, settings, SPACE, EmojiValence())  # type: ignore[arg-type]
+        await trainer.warm_up()
+        for turn in range(n_pairs + 1):  # the first pair warms up
+            costs: dict[bool, Cost] = {}
+            for overlaps in (False, True) if turn % 2 else (True, False):
+                await store.learning.record_prior(PriorRecord(prior.to_bytes(), size[0], datetime.now(UTC)))
+                with nullcontext() if overlaps else one_after_another():
+                    costs[overlaps] = await cost_of(trainer, size[0])
+            found.append((costs[False], costs[True]))
+        await trainer.close()
+    return found[1:]
+
+
+async def cost_of(trainer: Trainer, n_members: int) -> Cost:
+    """Run a round over this many members."""
+    wall, own, worker = time.perf_counter(), time.process_time(), trainer.worker_cpu_s
+    report = await trainer.run_round()
+    assert report.n_members == n_members
+    return Cost(time.perf_counter() - wall, time.process_time() - own, trainer.worker_cpu_s - worker)
+
+
+def print_pairs(pairs: Sequence[tuple[Cost, Cost]], n_members: int) -> None:
+    """Print the costs of a member in each pair, and the median ratios."""
+    print("us a member: wall time, processor time of the bot's process, of the worker\n")
+    print("| one after another | overlapping | ratio of wall times | of processor times |\n|---|---|---|---|")
+    ratios: list[tuple[float, float]] = []
+    for before, after in pairs:
+        busy = (after.own + after.worker) / (before.own + before.worker)
+        ratios.append((after.wall / before.wall, busy))
+        shown = [
+            ", ".join(f"{1e6 * part / n_members:,.0f}" for part in (cost.wall, cost.own, cost.worker))
+            for cost in (before, after)
+        ]
+        print(f"| {shown[0]} | {shown[1]} | {ratios[-1][0]:.2f} | {busy:.2f} |")
+    for name, found in zip(("wall", "processor"), zip(*ratios, strict=True), strict=True):
+        print(f"median ratio of {name} times {np.median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
 
 
 async def measure(
@@ -227,9 +303,15 @@ def main(argv: Sequence[str] | None = None, executor: Executor | None = None) ->
     parser.add_argument("--labels", type=int, default=20)
     parser.add_argument("--teachers", type=int, default=150, help="other members, for the prior")
     parser.add_argument("--replies", type=int, default=20_000, help="distinct replies to draw from")
+    parser.add_argument("--pairs", type=int, default=0, help="compare with rounds whose parts take turns")
     given = parser.parse_args(argv)
     population = Population(given.replies)
     prior = population.prior(given.teachers, 40)
+    if given.pairs:
+        with tempfile.TemporaryDirectory() as folder:
+            size = (given.members, given.labels)
+            print_pairs(asyncio.run(compare(Path(folder), size, prior, population, given.pairs)), size[0])
+        return
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(Path(folder), (given.members, given.labels), prior, population, executor)
         report, spent, wall, cpu = asyncio.run(measured)

@@ -115,7 +115,7 @@ async def outcome_of(
         if then is not None and (more := then(house)) is not None:
             await more
         people = {event.who for event in history if isinstance(event, Agreed)}
-        return await _outcome(house, _in_order(people))
+        return await outcome_in(house, _in_order(people))
 
 
 async def left_in(folder: Path, people: Iterable[Who], *, asked: int = 1) -> Outcome:
@@ -130,7 +130,7 @@ async def left_in(folder: Path, people: Iterable[Who], *, asked: int = 1) -> Out
     async with _house_in(folder, small_settings()) as house:
         for who in people * (asked - 1):
             await _answer(house, who)
-        return await _outcome(house, people)
+        return await outcome_in(house, people)
 
 
 def small_settings() -> Settings:
@@ -226,7 +226,8 @@ async def rows_in(store: Store, tables: Iterable[Table]) -> dict[str, int]:
     )
 
 
-async def _outcome(house: House, people: Iterable[Who]) -> Outcome:
+async def outcome_in(house: House, people: Iterable[Who]) -> Outcome:
+    """Hash the state that a house holds, for these members in this order, without learning anything."""
     store = house.store
     left = [who for who in people if await store.consent.of(who) is Consent.AGREED]
     records = {who: await _sound(store.learning.head_of(store.member_id(who))) for who in left}

@@ -50,10 +50,10 @@ def test_rows_that_say_nothing_are_left_out(features) -> None:
     useless = [
         row(features, 2),
         row(features, 3, "🪿"),
-        replace(good, feature_id="of another encoder"),
-        replace(good, features=good.features[:-4]),
-        replace(good, features=b""),
-        replace(good, features=np.full(features.dim, np.nan, "<f4").tobytes()),
+        good._replace(feature_id="of another encoder"),
+        good._replace(features=good.features[:-4]),
+        good._replace(features=b""),
+        good._replace(features=np.full(features.dim, np.nan, "<f4").tobytes()),
     ]
 
     alice, _ = read(features, [useless[0], good, *useless[1:]])
@@ -63,7 +63,7 @@ def test_rows_that_say_nothing_are_left_out(features) -> None:
 
 def test_older_labels_of_a_member_weigh_less_by_their_last_change(features) -> None:
     old, new = row(features, 1, "👍"), row(features, 2, "👎")
-    new = replace(new, changed_at=old.changed_at + timedelta(days=60))
+    new = new._replace(changed_at=old.changed_at + timedelta(days=60))
 
     alice, bob = read(features, [old, new], [old], settings=LearningSettings(half_life_days=30.0))
 

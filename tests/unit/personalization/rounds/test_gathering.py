@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +14,7 @@ from personalization.heads.heads import starter_prior
 from personalization.labels.labels import EmojiValence
 from personalization.rounds import gathering, teaching
 from personalization.rounds import trainer as rounds
-from personalization.rounds.gathering import FeedbackReader
+from personalization.rounds.gathering import FeedbackReader, ahead
 from personalization.rounds.teaching import buffer_feedback, teach_buffered
 from tests.unit.personalization.bench import CROWD, LONG, SETTINGS, SHORT
 
@@ -170,3 +172,49 @@ async def test_who_agreed_just_now_does_not_teach_yet(bench) -> None:
 
     assert await batches_sent(bench, 1000, agreed_before=now - timedelta(days=1)) == []
     assert sum(map(len, await batches_sent(bench, 1000, agreed_before=now))) == len(CROWD)
+
+
+async def numbers(made: list[int], n: int, error: Exception | None = None):
+    """Yield numbers and note each; end with an error where there is one."""
+    try:
+        for number in range(n):
+            made.append(number)
+            yield number
+        if error is not None:
+            raise error
+    finally:
+        made.append(-1)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+async def test_items_are_made_ahead_of_their_use_but_only_a_few(most):
+    made: list[int] = []
+    async with aclosing(ahead(numbers(made, 20), most)) as items:
+        assert await anext(items) == 0
+        for _ in range(50):
+            await asyncio.sleep(0)
+        held = len(made)
+        rest = [item async for item in items]
+
+    assert held <= most + 2  # one is in use, and one waits for room
+    assert held > 1
+    assert rest == [*range(1, 20)]
+
+
+async def test_an_error_comes_after_the_items_before_it():
+    got = []
+    with pytest.raises(RoundFailed):
+        async with aclosing(ahead(numbers([], 3, RoundFailed("no more")), 5)) as items:
+            async for item in items:
+                await asyncio.sleep(0)
+                got.append(item)
+
+    assert got == [0, 1, 2]
+
+
+async def test_what_is_made_ahead_ends_with_its_user():
+    made: list[int] = []
+    async with aclosing(ahead(numbers(made, 20), 1)) as items:
+        await anext(items)
+
+    assert made[-1] == -1

@@ -1,14 +1,19 @@
-"""The worker process is there while there is work, and not for long after it."""
+"""The worker process is there while there is work, and not for long after it; features reach it in memory."""
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from personalization.rounds import off_loop
+from personalization.rounds import off_loop, worker
+from personalization.rounds.examples import PAGE_BYTES
 from personalization.rounds.off_loop import OffLoop
+from personalization.rounds.worker import SHARED_BYTES
+from personalization.solving.training import Examples
 
 
 @pytest.fixture
@@ -67,4 +72,57 @@ async def test_a_worker_that_was_given_is_left_to_its_owner(opened) -> None:
         await asyncio.sleep(0.1)
 
         assert (opened, is_ended(given)) == ([], False)
+        await place.close()
+
+
+def some_examples(n: int = 3) -> Examples:
+    X = np.random.default_rng(1).normal(size=(2, n, 5)).astype(np.float32)
+    y = np.ones(X.shape[:2], np.float32)
+    return Examples(X, y, y, y > 0)
+
+
+def total(examples: Examples, factor: float) -> float:
+    """Return a sum that differs if any feature does."""
+    return factor * float((examples.X.ravel() * np.arange(examples.X.size)).sum())
+
+
+@pytest.mark.slow
+async def test_features_reach_the_process_by_shared_memory_and_do_not_stay_there() -> None:
+    place, examples = OffLoop(), some_examples()
+
+    found = await place.on_examples(total, examples, 2.0)
+
+    shared = place._own._shared
+    assert found == total(examples, 2.0)
+    assert shared is not None and not any(shared)
+    large = some_examples(SHARED_BYTES // 40 + 1)
+    assert not place._own.place(large.X)
+    assert await place.on_examples(total, large, 2.0) == total(large, 2.0)
+    await place.close()
+
+
+@pytest.mark.slow
+async def test_without_room_in_memory_features_take_the_pipe(monkeypatch) -> None:
+    monkeypatch.setattr(worker, "_IN_MEMORY", "/proc")
+    place, examples = OffLoop(), some_examples()
+
+    assert await place.on_examples(total, examples, 2.0) == total(examples, 2.0)
+    assert place._own._shared is None
+    await place.close()
+
+
+@pytest.mark.parametrize("place", ["/proc", "/no/such/place"])
+def test_there_is_no_shared_memory_without_room(monkeypatch, place) -> None:
+    monkeypatch.setattr(worker, "_IN_MEMORY", place)
+    assert worker._shared_memory(multiprocessing.get_context("spawn")) is None
+
+
+async def test_the_shared_memory_holds_a_page_of_the_trainer() -> None:
+    assert PAGE_BYTES <= SHARED_BYTES
+
+
+async def test_a_given_executor_gets_the_examples_themselves(opened) -> None:
+    with ThreadPoolExecutor(1) as given:
+        place, examples = OffLoop(given), some_examples()
+        assert await place.on_examples(lambda seen: seen is examples, examples)
         await place.close()

@@ -249,7 +249,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         await bench.teach(who, likes=SHORT, dislikes=LONG)
     read: list[int] = []
     solved: list[int] = []
-    feedback_of, work = store.learning.feedback_of, bench.trainer._off_loop.in_worker
+    feedback_of, work = store.learning.feedback_of, bench.trainer._off_loop.on_examples
 
     async def counted(member_ids, newest):
         read.append(len(member_ids))
@@ -260,7 +260,7 @@ async def test_labels_of_a_chunk_are_read_and_solved_a_few_members_at_a_time(
         return await work(function, examples, *args)
 
     monkeypatch.setattr(store.learning, "feedback_of", counted)
-    monkeypatch.setattr(bench.trainer._off_loop, "in_worker", watched)
+    monkeypatch.setattr(bench.trainer._off_loop, "on_examples", watched)
     report = await bench.trainer.run_round()
 
     assert (read, solved) == ([2, 2, 1], [2, 2, 1])
