@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from asyncpg import InterfaceError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
+from asyncpg import InterfaceError, InternalClientError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import LIBRARY_ERRORS
@@ -25,7 +25,12 @@ BEAT_S = 5.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Wait before the first attempt to reconnect, doubled after each failure up to the longest, seconds."""
 _NOTIFY = "SELECT count(pg_notify($1, told)) FROM unnest($2::text[]) AS told"
-_ERRORS = (PostgresError, InterfaceError, *LIBRARY_ERRORS, StorageError, TimeoutError)
+_ERRORS = (
+    *(PostgresError, InterfaceError, InternalClientError),  # the last: it ends while a statement begins
+    *LIBRARY_ERRORS,
+    StorageError,
+    TimeoutError,
+)
 
 
 class PostgresBoard:
