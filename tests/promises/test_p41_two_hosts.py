@@ -27,6 +27,7 @@ import pytest
 from bot.app.composition import House, open_house
 from personalization.encoding.features import FeatureMap
 from personalization.rounds import trainer as rounds
+from personalization.rounds.gathering import ahead
 from storage.coordination import Coordination
 from storage.database.peers import News
 from storage.errors import NoConsent
@@ -171,6 +172,22 @@ async def more(world: World, *, u_is_there: bool) -> None:
         await world.bench.teach(who, likes=LONG, dislikes=SHORT)
 
 
+def counted_reads(monkeypatch) -> list[object]:
+    """Collect the batches of members that rounds have read, also those that wait to be solved."""
+    read: list[object] = []
+
+    def watched(batches, most: int):
+        async def noted():
+            async for batch in batches:
+                read.append(batch)
+                yield batch
+
+        return ahead(noted(), most)
+
+    monkeypatch.setattr(rounds, "ahead", watched)
+    return read
+
+
 async def leaves_during_a_round(world: World, monkeypatch, *, returns: bool = False) -> None:
     """U forgets on one host while the other one solves the first chunk; labels of U are read already."""
     monkeypatch.setattr(rounds, "MEMBERS_AT_ONCE", 2)  # U is in the second of four chunks
@@ -178,8 +195,9 @@ async def leaves_during_a_round(world: World, monkeypatch, *, returns: bool = Fa
     world.trains.store.coordination.subscribe(heard.append)
     world.executor.begun.clear()
     world.executor.go_on.clear()
+    read = counted_reads(monkeypatch)
     learning = asyncio.create_task(world.trains.trainer.run_round())
-    await until(world.executor.begun.is_set)
+    await until(lambda: world.executor.begun.is_set() and len(read) >= 2)
 
     receipt = await world.acts.store.privacy.forget(U.user_id)
     forgot_at = time.monotonic()
