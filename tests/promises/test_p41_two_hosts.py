@@ -27,7 +27,6 @@ import pytest
 from bot.app.composition import House, open_house
 from personalization.encoding.features import FeatureMap
 from personalization.rounds import trainer as rounds
-from personalization.rounds.gathering import ahead
 from storage.coordination import Coordination
 from storage.database.peers import News
 from storage.errors import NoConsent
@@ -38,6 +37,7 @@ from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.rig.canary import Canaries
 from tests.rig.counterfactual import Outcome, outcome_in, small_settings
 from tests.rig.key_places import KeysAt, host
+from tests.rig.reading_ahead import batches_read
 from tests.rig.waiting import until
 from tests.unit.personalization.bench import LONG, SHORT, Bench
 from tests.unit.storage.given import IMPRESSION, settings_in
@@ -172,22 +172,6 @@ async def more(world: World, *, u_is_there: bool) -> None:
         await world.bench.teach(who, likes=LONG, dislikes=SHORT)
 
 
-def counted_reads(monkeypatch) -> list[object]:
-    """Collect the batches of members that rounds have read, also those that wait to be solved."""
-    read: list[object] = []
-
-    def watched(batches, most: int):
-        async def noted():
-            async for batch in batches:
-                read.append(batch)
-                yield batch
-
-        return ahead(noted(), most)
-
-    monkeypatch.setattr(rounds, "ahead", watched)
-    return read
-
-
 async def leaves_during_a_round(world: World, monkeypatch, *, returns: bool = False) -> None:
     """U forgets on one host while the other one solves the first chunk; labels of U are read already."""
     monkeypatch.setattr(rounds, "MEMBERS_AT_ONCE", 2)  # U is in the second of four chunks
@@ -195,7 +179,7 @@ async def leaves_during_a_round(world: World, monkeypatch, *, returns: bool = Fa
     world.trains.store.coordination.subscribe(heard.append)
     world.executor.begun.clear()
     world.executor.go_on.clear()
-    read = counted_reads(monkeypatch)
+    read = batches_read(monkeypatch)
     learning = asyncio.create_task(world.trains.trainer.run_round())
     await until(lambda: world.executor.begun.is_set() and len(read) >= 2)
 
