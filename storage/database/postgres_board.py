@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from asyncpg import InterfaceError, InternalClientError, PostgresError  # pyright: ignore[reportMissingTypeStubs] - it has none
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database.backend import LIBRARY_ERRORS
+from storage.database.postgres_peers import DRIVER_ERRORS
 from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,7 @@ BEAT_S = 5.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Wait before the first attempt to reconnect, doubled after each failure up to the longest, seconds."""
 _NOTIFY = "SELECT count(pg_notify($1, told)) FROM unnest($2::text[]) AS told"
-_ERRORS = (
-    *(PostgresError, InterfaceError, InternalClientError),  # the last: it ends while a statement begins
-    *LIBRARY_ERRORS,
-    StorageError,
-    TimeoutError,
-)
+_ERRORS = (*DRIVER_ERRORS, *LIBRARY_ERRORS, StorageError, TimeoutError)
 
 
 class PostgresBoard:

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError)
+"""Errors of the driver; the last: a connection ends while a statement begins."""
 CHANNEL = "simpatico"
 BEAT_S = 5.0
 """Seconds between two heartbeats, and the longest wait for one. Cached data are stale for twice as long."""
@@ -340,5 +342,5 @@ class PostgresPeers:
         try:
             with translated_errors(self._what):
                 yield
-        except (PostgresError, InterfaceError, InternalClientError) as exc:  # the last: it is being closed
+        except DRIVER_ERRORS as exc:
             raise translated(exc, self._what) from exc
