@@ -37,7 +37,7 @@ from tests.fakes import FixedClock, HashEncoder, ScriptedGenerator
 from tests.rig.canary import Canaries
 from tests.rig.counterfactual import Outcome, outcome_in, small_settings
 from tests.rig.key_places import KeysAt, host
-from tests.rig.reading_ahead import batches_read
+from tests.rig.reading_ahead import labels_read
 from tests.rig.waiting import until
 from tests.unit.personalization.bench import LONG, SHORT, Bench
 from tests.unit.storage.given import IMPRESSION, settings_in
@@ -179,9 +179,9 @@ async def leaves_during_a_round(world: World, monkeypatch, *, returns: bool = Fa
     world.trains.store.coordination.subscribe(heard.append)
     world.executor.begun.clear()
     world.executor.go_on.clear()
-    read = batches_read(monkeypatch)
+    read, u = labels_read(monkeypatch), world.trains.store.member_id(U)
     learning = asyncio.create_task(world.trains.trainer.run_round())
-    await until(lambda: world.executor.begun.is_set() and len(read) >= 2)
+    await until(lambda: world.executor.begun.is_set() and u in read)
 
     receipt = await world.acts.store.privacy.forget(U.user_id)
     forgot_at = time.monotonic()

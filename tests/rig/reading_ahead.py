@@ -6,16 +6,17 @@ import pytest
 
 from personalization.rounds import trainer as rounds
 from personalization.rounds.gathering import ahead
+from storage.records import MemberId
 
 
-def batches_read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Collect the batches of members that rounds have read, also those that wait to be solved."""
-    read: list[object] = []
+def labels_read(monkeypatch: pytest.MonkeyPatch) -> set[MemberId]:
+    """Collect the members whose labels rounds have read, also those that wait to be solved."""
+    read: set[MemberId] = set()
 
     def watched(batches, most: int):
         async def noted():
             async for batch in batches:
-                read.append(batch)
+                read.update(one.member_id for one in batch.labelled)
                 yield batch
 
         return ahead(noted(), most)
